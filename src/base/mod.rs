@@ -1,0 +1,1 @@
+//! The operating system: locked Debian packages become a tree.

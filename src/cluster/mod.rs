@@ -1,0 +1,233 @@
+//! What a cluster file means: every default filled in, every address and name computed, every rule of one setting checked.
+//!
+//! Nothing here reads files or knows TOML beyond spans; nothing here decides what a component's files look like.
+
+mod version;
+
+pub(crate) use version::KubernetesVersion;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// One cluster, resolved.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Cluster {
+    /// A DNS label (RFC 1123); also the name of the output directory.
+    pub(crate) name: String,
+    pub(crate) kubernetes: KubernetesVersion,
+    /// The profile it was started from.
+    pub(crate) profile: String,
+    pub(crate) network: Network,
+    pub(crate) endpoint: Endpoint,
+    /// In the order of the cluster file; names and addresses are unique.
+    pub(crate) nodes: Vec<Node>,
+    /// Overlays of each role, in order; the profile's, with the cluster file's changes.
+    pub(crate) overlays: BTreeMap<Role, Vec<String>>,
+    pub(crate) base: Base,
+    /// Where Kubernetes programs come from; the first source that has a program wins.
+    pub(crate) binaries: Vec<BinarySource>,
+    /// Names in `output::FORMATS`.
+    pub(crate) outputs: Vec<String>,
+    /// The PKI vault's directory, absolute or relative to the working directory.
+    pub(crate) vault: PathBuf,
+    /// The lock file, beside the cluster file.
+    pub(crate) lock: PathBuf,
+}
+
+/// Addresses and names that all nodes share.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Network {
+    pub(crate) nodes: IpNet,
+    pub(crate) pods: IpNet,
+    /// Length of the prefix that each node's pods get.
+    pub(crate) pods_per_node_prefix: u8,
+    pub(crate) services: IpNet,
+    pub(crate) node_ports: PortRange,
+    /// Cluster DNS domain, `cluster.local` by default.
+    pub(crate) domain: String,
+    pub(crate) gateway: Option<IpAddr>,
+    pub(crate) dns: Vec<IpAddr>,
+    /// Time servers; empty means that the nodes keep time among themselves.
+    pub(crate) ntp: Vec<String>,
+    /// Name that the node network's interface gets, `lan0` by default.
+    pub(crate) interface: String,
+}
+
+/// An inclusive range of ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct PortRange {
+    pub(crate) first: u16,
+    pub(crate) last: u16,
+}
+
+/// What clients of the API dial.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Endpoint {
+    pub(crate) vip: Option<IpAddr>,
+    /// DNS names that lead to it; they become SANs.
+    pub(crate) names: Vec<String>,
+    pub(crate) port: u16,
+    pub(crate) balancer: Balancer,
+    /// VRRP virtual router identifier, 1 to 255, unique on the segment (RFC 5798 section 5.2.3).
+    pub(crate) virtual_router_id: u8,
+}
+
+/// What stands behind the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Balancer {
+    /// HAProxy on every control-plane node, with keepalived moving the VIP.
+    Haproxy,
+    /// Nothing of ours: a cloud or hardware balancer, or a DNS name.
+    External,
+}
+
+/// One machine.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Node {
+    /// A lower-case DNS label (RFC 1123); also the Kubernetes node name.
+    pub(crate) name: String,
+    pub(crate) roles: BTreeSet<Role>,
+    pub(crate) address: IpAddr,
+    /// Further addresses that become SANs.
+    pub(crate) extra_addresses: Vec<IpAddr>,
+    /// How the machine recognises that a seed is its own; any one rule suffices. Empty: any machine that carries the seed.
+    pub(crate) matches: Vec<MatchRule>,
+    /// VRRP priority, 1 to 254; computed from the order of the nodes.
+    pub(crate) priority: u8,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) taints: Vec<String>,
+}
+
+/// What a node does; a node may hold several roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    #[serde(alias = "master")]
+    ControlPlane,
+    Etcd,
+    Lb,
+    Worker,
+}
+
+/// One way to recognise a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum MatchRule {
+    /// `kiln.node=NAME` on the kernel command line.
+    KernelCommandLine(String),
+    /// SMBIOS system serial number (DMTF DSP0134, type 1).
+    Serial(String),
+    /// SMBIOS system UUID, lower case.
+    Uuid(String),
+    /// MAC address of any interface, lower case with colons.
+    Mac(String),
+}
+
+/// Where the operating system comes from.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Base {
+    /// Debian suite; `trixie`.
+    pub(crate) suite: String,
+    /// Repository URL; `None` means environment, then the host's own APT sources.
+    pub(crate) mirror: Option<String>,
+    /// Kernel package, such as `linux-image-cloud-amd64`.
+    pub(crate) kernel: String,
+    /// Packages beyond those of the overlays.
+    pub(crate) packages: Vec<String>,
+    pub(crate) filesystem: RootFilesystem,
+}
+
+/// Format of the read-only root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RootFilesystem {
+    Squashfs,
+    Erofs,
+}
+
+/// One place where Kubernetes programs may be found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub(crate) enum BinarySource {
+    /// An upstream release archive (`kubernetes-server-linux-amd64.tar.gz`), pinned by the lock.
+    Archive { url: String },
+    /// A directory on this machine that holds the programs.
+    Directory { path: PathBuf },
+}
+
+impl Cluster {
+    /// Nodes that hold `role`, in the order of the cluster file.
+    pub(crate) fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(move |node| node.roles.contains(&role))
+    }
+
+    /// Nodes that run etcd: those with the role `etcd`, or the control plane when none has it.
+    pub(crate) fn etcd_members(&self) -> Vec<&Node> {
+        let dedicated: Vec<&Node> = self.with_role(Role::Etcd).collect();
+        if dedicated.is_empty() { self.with_role(Role::ControlPlane).collect() } else { dedicated }
+    }
+
+    /// Sets of roles that occur, each with its nodes; one role image is built for each. The name joins the roles with `+`.
+    pub(crate) fn images(&self) -> BTreeMap<String, Vec<&Node>> {
+        let mut images: BTreeMap<String, Vec<&Node>> = BTreeMap::new();
+        for node in &self.nodes {
+            images.entry(node.image()).or_default().push(node);
+        }
+        images
+    }
+
+    /// Address of the `kubernetes` service: the first host of the service network.
+    pub(crate) fn first_service_address(&self) -> IpAddr {
+        nth_address(&self.network.services, 1)
+    }
+
+    /// Address of the cluster's DNS service: the tenth host of the service network, as kubeadm has it.
+    pub(crate) fn dns_service_address(&self) -> IpAddr {
+        nth_address(&self.network.services, 10)
+    }
+
+    /// `host:port` that clients dial: the VIP, else the first name, else the first control-plane node.
+    pub(crate) fn endpoint_authority(&self) -> String {
+        let host = match (self.endpoint.vip, self.endpoint.names.first()) {
+            (Some(IpAddr::V6(vip)), _) => format!("[{vip}]"),
+            (Some(vip), _) => vip.to_string(),
+            (None, Some(name)) => name.clone(),
+            (None, None) => self.with_role(Role::ControlPlane).next().map(|node| node.address.to_string()).unwrap_or_default(),
+        };
+        format!("{host}:{}", self.endpoint.port)
+    }
+}
+
+impl Node {
+    /// Name of the role image that this node boots: its roles joined with `+`.
+    pub(crate) fn image(&self) -> String {
+        self.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join("+")
+    }
+}
+
+impl Role {
+    pub(crate) const ALL: [Self; 4] = [Self::ControlPlane, Self::Etcd, Self::Lb, Self::Worker];
+
+    /// The word in cluster files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "control-plane",
+            Self::Etcd => "etcd",
+            Self::Lb => "lb",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+/// The `n`-th address of a network, counted from its network address.
+fn nth_address(network: &IpNet, n: u32) -> IpAddr {
+    match network.network() {
+        IpAddr::V4(first) => IpAddr::V4((u32::from(first) + n).into()),
+        IpAddr::V6(first) => IpAddr::V6((u128::from(first) + u128::from(n)).into()),
+    }
+}

@@ -1,0 +1,1 @@
+//! Byte formats that know bytes and nothing else.

@@ -1,0 +1,173 @@
+//! Files and directories, every error with its path. What is written appears whole or not at all.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Kind, Result};
+
+/// Mode of files that anybody may read.
+pub(crate) const PUBLIC: u32 = 0o644;
+/// Mode of files that hold a secret.
+pub(crate) const PRIVATE: u32 = 0o600;
+
+/// Reads a whole file.
+#[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).doing(Kind::Io, || format!("reading `{}`", path.display()))
+}
+
+/// Reads a whole UTF-8 file.
+#[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
+pub(crate) fn read_to_string(path: &Path) -> Result<String> {
+    fs::read_to_string(path).doing(Kind::Io, || format!("reading `{}`", path.display()))
+}
+
+/// Reads a file, or returns `None` when it does not exist.
+pub(crate) fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
+    if path.exists() { read(path).map(Some) } else { Ok(None) }
+}
+
+/// Opens a file for reading.
+#[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
+pub(crate) fn open(path: &Path) -> Result<File> {
+    File::open(path).doing(Kind::Io, || format!("opening `{}`", path.display()))
+}
+
+/// Lists a directory, sorted by name.
+#[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
+pub(crate) fn list(path: &Path) -> Result<Vec<PathBuf>> {
+    let entries =
+        fs::read_dir(path).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>());
+    let mut entries = entries.doing(Kind::Io, || format!("listing `{}`", path.display()))?;
+    entries.sort();
+    Ok(entries)
+}
+
+/// Creates a directory and its parents.
+pub(crate) fn create_directories(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).doing(Kind::Io, || format!("creating the directory `{}`", path.display()))
+}
+
+/// Creates a directory that only its owner may enter, and its parents.
+pub(crate) fn create_private_directory(path: &Path) -> Result<()> {
+    create_directories(path)?;
+    set_mode(path, 0o700)
+}
+
+/// Sets permission bits, whatever the umask was.
+pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode)).doing(Kind::Io, || format!("setting the mode of `{}`", path.display()))
+}
+
+/// Digests a file.
+pub(crate) fn digest(path: &Path) -> Result<(Digest, u64)> {
+    Digest::of_reader(open(path)?).doing(Kind::Io, || format!("reading `{}`", path.display()))
+}
+
+/// Removes a file or a whole directory; it is no error when there is none.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    let result = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(err) => Err(err),
+    };
+    match result {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.doing(Kind::Io, || format!("removing `{}`", path.display())),
+    }
+}
+
+/// Renames within one filesystem.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).doing(Kind::Io, || format!("renaming `{}` to `{}`", from.display(), to.display()))
+}
+
+/// Writes a file whole or not at all: a temporary file beside it, fsync, rename. `mode` holds whatever the umask is.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    write_atomic_with(path, mode, |out| out.write_all(bytes))
+}
+
+/// As [`write_atomic`], with the bytes streamed by `fill`.
+pub(crate) fn write_atomic_with(path: &Path, mode: u32, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let step = || format!("writing `{}`", path.display());
+    create_directories(parent)?;
+    let file =
+        tempfile::Builder::new().prefix(".kiln-").permissions(Permissions::from_mode(mode)).tempfile_in(parent).doing(Kind::Io, step)?;
+    let mut buffered = BufWriter::with_capacity(1 << 20, file);
+    fill(&mut buffered).doing(Kind::Io, step)?;
+    let file = buffered.into_inner().map_err(io::IntoInnerError::into_error).doing(Kind::Io, step)?;
+    file.as_file().set_permissions(Permissions::from_mode(mode)).doing(Kind::Io, step)?;
+    file.as_file().sync_all().doing(Kind::Io, step)?;
+    file.persist(path).map_err(|err| err.error).doing(Kind::Io, step)?;
+    Ok(())
+}
+
+/// Writes a new file and refuses to replace one.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    if path.exists() {
+        return Err(Error::new(Kind::Input, format!("`{}` exists and is not overwritten", path.display())));
+    }
+    write_atomic(path, bytes, mode)
+}
+
+/// Creates a file for random access writing inside a staging directory; the caller publishes it by a rename.
+pub(crate) fn create(path: &Path, mode: u32) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)
+        .doing(Kind::Io, || format!("creating `{}`", path.display()))
+}
+
+/// Opens an existing file for reading and writing.
+pub(crate) fn open_writable(path: &Path) -> Result<File> {
+    OpenOptions::new().read(true).write(true).open(path).doing(Kind::Io, || format!("opening `{}` for writing", path.display()))
+}
+
+/// Reads exactly `size` bytes at `offset`.
+pub(crate) fn read_at(path: &Path, offset: u64, size: usize) -> Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = vec![0; size];
+    open(path)?
+        .read_exact_at(&mut bytes, offset)
+        .doing(Kind::Io, || format!("reading {size} bytes at {offset} of `{}`", path.display()))?;
+    Ok(bytes)
+}
+
+/// Copies `reader` into `writer` through one large buffer.
+pub(crate) fn copy(mut reader: impl Read, writer: &mut impl Write, step: impl Fn() -> String) -> Result<u64> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut total = 0;
+    loop {
+        let read = reader.read(&mut buffer).doing(Kind::Io, &step)?;
+        if read == 0 {
+            return Ok(total);
+        }
+        writer.write_all(&buffer[..read]).doing(Kind::Io, &step)?;
+        total += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PRIVATE, write_atomic, write_new};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_secret_is_written_0600_and_never_replaced_silently() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.key");
+        write_new(&path, b"first", PRIVATE).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(write_new(&path, b"second", PRIVATE).unwrap_err().to_string().contains("not overwritten"));
+        write_atomic(&path, b"third", PRIVATE).unwrap();
+        assert_eq!(super::read(&path).unwrap(), b"third");
+    }
+}

@@ -1,0 +1,5 @@
+//! The outside world: files, processes, clock, network, signals. Nothing else in the crate opens, runs or asks the time.
+
+pub(crate) mod clock;
+pub(crate) mod fs;
+pub(crate) mod process;

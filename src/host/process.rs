@@ -1,0 +1,67 @@
+//! Programs that kiln runs: argument lists only, never a shell; a failure shows what the program said.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::error::{Doing, Error, Kind, Result};
+
+/// Prepares a program. Secrets never go on its command line: other users can read it.
+#[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end and returns what it printed.
+///
+/// # Errors
+///
+/// [`Kind::Tool`] with the last lines of standard error if the program is missing or fails.
+pub(crate) fn run(command: &mut Command) -> Result<Output> {
+    let name = name(command);
+    let output = command.output().doing(Kind::Tool, || format!("starting `{name}`"))?;
+    check(&name, output)
+}
+
+/// As [`run`], with `input` on standard input.
+pub(crate) fn run_with_input(command: &mut Command, input: &[u8]) -> Result<Output> {
+    let name = name(command);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().doing(Kind::Tool, || format!("starting `{name}`"))?;
+    let mut stdin = child.stdin.take().expect("standard input is piped");
+    std::thread::scope(|scope| {
+        // A program that stops reading early reports why by itself, so a broken pipe is not the error to show.
+        scope.spawn(move || stdin.write_all(input));
+        wait(&name, child)
+    })
+}
+
+/// Waits for a child whose output is piped, and checks it as [`run`] does.
+pub(crate) fn wait(name: &str, child: Child) -> Result<Output> {
+    check(name, child.wait_with_output().doing(Kind::Tool, || format!("waiting for `{name}`"))?)
+}
+
+/// Finds a program in `PATH` or in the system directories that an ordinary user's `PATH` lacks.
+pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let fixed = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(Into::into);
+    std::env::split_paths(&path).chain(fixed).map(|dir| dir.join(program)).find(|candidate| candidate.is_file())
+}
+
+fn name(command: &Command) -> String {
+    Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn check(name: &str, output: Output) -> Result<Output> {
+    if output.status.success() {
+        return Ok(output);
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tail = lines[lines.len().saturating_sub(12)..].join("\n  ");
+    let said = if tail.is_empty() { String::new() } else { format!(":\n  {tail}") };
+    Err(Error::new(Kind::Tool, format!("`{name}` failed ({}){said}", output.status)))
+}

@@ -1,0 +1,1 @@
+//! Known bad practice: one table, one row a lint, explained.

@@ -1,0 +1,7 @@
+//! Hands the arguments to [`kiln::main`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kiln::main()
+}

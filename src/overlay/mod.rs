@@ -1,0 +1,1 @@
+//! Components as read from the binary or a directory.

@@ -1,0 +1,1 @@
+//! The build as a story: each step decides for itself whether there is work.

@@ -1,0 +1,1 @@
+//! Certificates and keys: what the topology needs, the vault that holds it, kubeconfigs.

@@ -1,0 +1,1 @@
+//! What the user wrote: the cluster file and profiles, parsed with positions.

@@ -1,0 +1,27 @@
+//! How long work tells that it is alive, without knowing who listens. `cli` draws bars or prints plain lines; tests are silent.
+
+/// A listener.
+pub(crate) trait Progress: Sync {
+    /// Begins one step of known (bytes or items) or unknown size. The step ends when the returned value is dropped.
+    fn begin(&self, step: &str, total: Option<u64>) -> Box<dyn Step>;
+}
+
+/// One running step.
+pub(crate) trait Step: Send + Sync {
+    /// Reports `amount` more bytes or items.
+    fn advance(&self, amount: u64);
+}
+
+/// Listens to nothing.
+#[derive(Debug)]
+pub(crate) struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _: &str, _: Option<u64>) -> Box<dyn Step> {
+        Box::new(Self)
+    }
+}
+
+impl Step for Silent {
+    fn advance(&self, _: u64) {}
+}

@@ -1,0 +1,1 @@
+//! Cluster, node, PKI and overlays become a tree.

@@ -1,0 +1,1 @@
+//! A node's sealed configuration and its carriers.

@@ -1,0 +1,126 @@
+//! One thing in a tree: what it is, who owns it, who put it there.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::host;
+
+/// One entry of a [`super::Tree`].
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) kind: EntryKind,
+    /// Permission bits with setuid, setgid and sticky: 0o0000 to 0o7777.
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Seconds since 1970; formats clamp it to the build's stamp.
+    pub(crate) mtime: u64,
+    /// Extended attributes by full name, such as `security.capability`.
+    pub(crate) xattrs: BTreeMap<String, Vec<u8>>,
+    /// The layer that put it there: an overlay's or package's name.
+    pub(crate) origin: Arc<str>,
+    /// Whether the content is private: never shown, never in a role image.
+    pub(crate) secret: bool,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug)]
+pub(crate) enum EntryKind {
+    Directory,
+    File(Content),
+    /// The link's text, relative or absolute; never resolved on the host.
+    Symlink(String),
+}
+
+/// A file's bytes.
+#[derive(Clone)]
+pub(crate) enum Content {
+    Inline(Arc<[u8]>),
+    /// A range of a file in the store.
+    Stored {
+        file: Arc<Path>,
+        offset: u64,
+        size: u64,
+        sha256: Digest,
+    },
+}
+
+impl Entry {
+    pub(crate) fn directory(mode: u32, origin: &Arc<str>) -> Self {
+        Self::new(EntryKind::Directory, mode, origin)
+    }
+
+    pub(crate) fn file(bytes: impl Into<Arc<[u8]>>, mode: u32, origin: &Arc<str>) -> Self {
+        Self::new(EntryKind::File(Content::Inline(bytes.into())), mode, origin)
+    }
+
+    pub(crate) fn symlink(target: impl Into<String>, origin: &Arc<str>) -> Self {
+        Self::new(EntryKind::Symlink(target.into()), 0o777, origin)
+    }
+
+    /// Makes an entry owned by root with mtime 0.
+    pub(crate) fn new(kind: EntryKind, mode: u32, origin: &Arc<str>) -> Self {
+        Self { kind, mode, uid: 0, gid: 0, mtime: 0, xattrs: BTreeMap::new(), origin: Arc::clone(origin), secret: false }
+    }
+
+    #[must_use]
+    pub(crate) fn owned_by(mut self, uid: u32, gid: u32) -> Self {
+        self.uid = uid;
+        self.gid = gid;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// Size of the content in bytes; 0 for what is not a file.
+    pub(crate) fn size(&self) -> u64 {
+        match &self.kind {
+            EntryKind::File(content) => content.size(),
+            EntryKind::Directory | EntryKind::Symlink(_) => 0,
+        }
+    }
+}
+
+impl Content {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Stored { size, .. } => *size,
+        }
+    }
+
+    pub(crate) fn sha256(&self) -> Digest {
+        match self {
+            Self::Inline(bytes) => Digest::of(bytes),
+            Self::Stored { sha256, .. } => *sha256,
+        }
+    }
+
+    /// Reads the whole content.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::error::Kind::Io`] if the store's file can't be read.
+    pub(crate) fn read(&self) -> Result<Vec<u8>> {
+        match self {
+            Self::Inline(bytes) => Ok(bytes.to_vec()),
+            Self::Stored { file, offset, size, .. } => {
+                host::fs::read_at(file, *offset, usize::try_from(*size).expect("a file fits in memory"))
+            }
+        }
+    }
+}
+
+/// Content may be a key: a debug print never shows it.
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.size())
+    }
+}

@@ -1,0 +1,65 @@
+//! A root filesystem as a value: paths to entries. Layers compose into it, checks read it, every format is a function of it.
+//!
+//! A tree never touches the host's filesystem; file contents are inline or a range of a file in the store.
+
+mod compose;
+mod dump;
+mod entry;
+mod path;
+
+pub(crate) use entry::{Content, Entry, EntryKind};
+pub(crate) use path::ImagePath;
+
+use std::collections::BTreeMap;
+
+/// A root filesystem. Iteration is sorted by path, parents before children.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tree {
+    entries: BTreeMap<ImagePath, Entry>,
+}
+
+impl Tree {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn get(&self, path: &ImagePath) -> Option<&Entry> {
+        self.entries.get(path)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ImagePath, &Entry)> {
+        self.entries.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Puts an entry, replacing what was at the path. Missing parents become directories 0755 root:root of the same origin.
+    pub(crate) fn insert(&mut self, path: ImagePath, entry: Entry) {
+        let mut parent = path.parent();
+        while let Some(directory) = parent {
+            parent = directory.parent();
+            self.entries.entry(directory).or_insert_with(|| Entry::directory(0o755, &entry.origin));
+        }
+        self.entries.insert(path, entry);
+    }
+
+    pub(crate) fn remove(&mut self, path: &ImagePath) -> Option<Entry> {
+        self.entries.remove(path)
+    }
+
+    /// Keeps the entries for which `keep` says so.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&ImagePath, &Entry) -> bool) {
+        self.entries.retain(|path, entry| keep(path, entry));
+    }
+
+    /// Total size of all file contents in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.entries.values().map(Entry::size).sum()
+    }
+}

@@ -1,0 +1,90 @@
+//! Paths inside an image, in a form in which a wrong one can't be written.
+
+use std::fmt;
+
+use crate::error::{Error, Kind, Result};
+
+/// An absolute path inside the image: normal components only, no trailing slash, no control characters. The root itself has none.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ImagePath(String);
+
+impl ImagePath {
+    /// # Errors
+    ///
+    /// [`Kind::Input`] if the path is relative, or has `.`, `..`, empty components or control characters.
+    pub(crate) fn new(path: &str) -> Result<Self> {
+        let ok = path
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control)));
+        if ok {
+            Ok(Self(path.to_owned()))
+        } else {
+            Err(Error::new(Kind::Input, format!("`{}` is not a path inside an image", path.escape_debug())))
+        }
+    }
+
+    /// Appends components: `/usr` and `lib/x` give `/usr/lib/x`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ImagePath::new`].
+    pub(crate) fn join(&self, rest: &str) -> Result<Self> {
+        Self::new(&format!("{}/{rest}", self.0))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Without the leading slash, as archives name it.
+    pub(crate) fn relative(&self) -> &str {
+        &self.0[1..]
+    }
+
+    pub(crate) fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().expect("a path has one component at least")
+    }
+
+    /// The directory that holds it; `None` for a child of the root.
+    pub(crate) fn parent(&self) -> Option<Self> {
+        let cut = self.0.rfind('/').expect("a path starts with a slash");
+        (cut > 0).then(|| Self(self.0[..cut].to_owned()))
+    }
+
+    /// Whether it is `directory` or lies below it.
+    pub(crate) fn is_under(&self, directory: &str) -> bool {
+        self.0.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl fmt::Display for ImagePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ImagePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ImagePath;
+
+    #[test]
+    fn a_path_that_could_leave_the_image_cannot_be_written() {
+        for wrong in ["", "/", "etc", "/etc/", "/etc/../x", "/./x", "//x", "/a\nb"] {
+            assert!(ImagePath::new(wrong).is_err(), "{wrong:?} was accepted");
+        }
+        assert_eq!(ImagePath::new("/etc/hosts").unwrap().parent().unwrap().as_str(), "/etc");
+    }
+
+    #[test]
+    fn lying_under_a_directory_is_about_components() {
+        let path = ImagePath::new("/etcetera/x").unwrap();
+        assert!(!path.is_under("/etc"));
+        assert!(path.is_under("/etcetera"));
+    }
+}
