@@ -1,0 +1,273 @@
+//! The lock: every input of a build by name, version and digest, so that two builds of it are the same build.
+//!
+//! It holds no host name: where bytes come from is the machine's business, what they are is the lock's.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::host;
+
+/// Version of the file format; a reader refuses any other.
+const FORMAT: u32 = 1;
+
+/// First lines of every lock file.
+const HEADER: &str = "# Written by `kiln lock`; keep it with the cluster file. Do not edit.\n\n";
+
+/// Pinned inputs of one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lock {
+    format: u32,
+    /// Seconds since 1970: the date of the newest release below; the time stamp of everything built from the lock.
+    pub(crate) epoch: u64,
+    /// Debian suite by code name: `trixie`.
+    pub(crate) suite: String,
+    /// Debian's name of the architecture: `amd64`.
+    pub(crate) architecture: String,
+    /// Package names of each set, sorted and closed under dependencies: `tools` and one set for each role image.
+    pub(crate) sets: BTreeMap<String, Vec<String>>,
+    /// The signed releases that packages were chosen from.
+    #[serde(rename = "release", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) releases: Vec<ReleasePin>,
+    /// Release archives of Kubernetes programs.
+    #[serde(rename = "archive", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) archives: Vec<ArchivePin>,
+    /// Kubernetes programs.
+    #[serde(rename = "binary", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) binaries: Vec<BinaryPin>,
+    /// Every package of every set once, sorted by name.
+    #[serde(rename = "package", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) packages: Vec<PackagePin>,
+}
+
+/// One signed release file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReleasePin {
+    /// `trixie`, `trixie-updates`, `trixie-security`.
+    pub(crate) suite: String,
+    /// Its `Date` in seconds since 1970.
+    pub(crate) date: u64,
+    /// Digest of `InRelease`.
+    pub(crate) sha256: Digest,
+}
+
+/// One Debian package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PackagePin {
+    pub(crate) name: String,
+    /// With epoch and revision, as in the package index.
+    pub(crate) version: String,
+    /// `amd64` or `all`.
+    pub(crate) architecture: String,
+    /// The archive that serves it.
+    pub(crate) archive: Archive,
+    /// Path below the archive's root: `pool/main/h/haproxy/haproxy_3.0.11-1_amd64.deb`.
+    pub(crate) file: String,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) sha256: Digest,
+}
+
+/// Which of Debian's archives serves a release; each has mirrors of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Archive {
+    /// The main archive: the suite and its updates.
+    Debian,
+    /// The security team's archive.
+    DebianSecurity,
+}
+
+/// One release archive of Kubernetes programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ArchivePin {
+    /// File name: `kubernetes-server-linux-amd64.tar.gz`.
+    pub(crate) file: String,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) sha256: Digest,
+}
+
+/// One Kubernetes program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BinaryPin {
+    /// `kube-apiserver`.
+    pub(crate) name: String,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) sha256: Digest,
+}
+
+impl Lock {
+    /// Makes a lock that pins nothing yet.
+    pub(crate) fn new(suite: &str, architecture: &str) -> Self {
+        Self {
+            format: FORMAT,
+            epoch: 0,
+            suite: suite.to_owned(),
+            architecture: architecture.to_owned(),
+            sets: BTreeMap::new(),
+            releases: Vec::new(),
+            archives: Vec::new(),
+            binaries: Vec::new(),
+            packages: Vec::new(),
+        }
+    }
+
+    /// Parses a lock file.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] if it is not a lock of this format, or a set names a package that is not pinned.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let relock = |err: Error| err.hint("run `kiln lock` to write it again");
+        let lock: Self = toml::from_str(text).doing(Kind::Input, || "parsing the lock".into()).map_err(relock)?;
+        if lock.format != FORMAT {
+            let message = format!("the lock has format {}, and this kiln reads format {FORMAT}", lock.format);
+            return Err(relock(Error::new(Kind::Input, message)));
+        }
+        for set in lock.sets.keys() {
+            lock.packages(set).map_err(relock)?;
+        }
+        Ok(lock)
+    }
+
+    /// Reads and parses the lock at `path`.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        Self::parse(&host::fs::read_to_string(path)?).within(|| format!("reading the lock `{}`", path.display()))
+    }
+
+    /// Writes the lock to `path`.
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
+        host::fs::write_atomic(path, self.to_text().as_bytes(), host::fs::PUBLIC)
+    }
+
+    /// The lock file's text; equal locks give equal text.
+    pub(crate) fn to_text(&self) -> String {
+        format!("{HEADER}{}", toml::to_string_pretty(self).expect("a lock holds only strings, numbers and lists"))
+    }
+
+    /// The pins of one set, sorted by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] if there is no such set, or it names a package that is not pinned.
+    pub(crate) fn packages(&self, set: &str) -> Result<Vec<&PackagePin>> {
+        let names = self.sets.get(set).ok_or_else(|| {
+            Error::new(Kind::Input, format!("the lock has no package set `{set}`")).hint("run `kiln lock` after changing roles or overlays")
+        })?;
+        names.iter().map(|name| self.package(name).within(|| format!("reading the package set `{set}`"))).collect()
+    }
+
+    /// The pin of one package.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] if it is not pinned.
+    pub(crate) fn package(&self, name: &str) -> Result<&PackagePin> {
+        let found = self.packages.binary_search_by(|pin| pin.name.as_str().cmp(name));
+        let index = found.map_err(|_| Error::new(Kind::Input, format!("the lock does not pin the package `{name}`")))?;
+        Ok(&self.packages[index])
+    }
+
+    /// The pin of one Kubernetes program.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] if it is not pinned.
+    pub(crate) fn binary(&self, name: &str) -> Result<&BinaryPin> {
+        self.binaries
+            .iter()
+            .find(|pin| pin.name == name)
+            .ok_or_else(|| Error::new(Kind::Input, format!("the lock does not pin the program `{name}`")).hint("run `kiln lock`"))
+    }
+}
+
+impl PackagePin {
+    /// Name and version as people write them: `haproxy 3.0.11-1`.
+    pub(crate) fn title(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Archive, Lock, PackagePin, ReleasePin};
+    use crate::digest::Digest;
+
+    fn sample() -> Lock {
+        let mut lock = Lock::new("trixie", "amd64");
+        lock.epoch = 1_789_199_741;
+        lock.releases.push(ReleasePin { suite: "trixie".into(), date: 1_789_199_741, sha256: Digest::of(b"release") });
+        lock.packages.push(PackagePin {
+            name: "haproxy".into(),
+            version: "3.0.11-1".into(),
+            architecture: "amd64".into(),
+            archive: Archive::Debian,
+            file: "pool/main/h/haproxy/haproxy_3.0.11-1_amd64.deb".into(),
+            size: 42,
+            sha256: Digest::of(b"package"),
+        });
+        lock.sets.insert("lb".into(), vec!["haproxy".into()]);
+        lock
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_the_same() {
+        let lock = sample();
+        assert_eq!(Lock::parse(&lock.to_text()).unwrap(), lock);
+        assert_eq!(lock.packages("lb").unwrap()[0].title(), "haproxy 3.0.11-1");
+    }
+
+    #[test]
+    fn the_text_of_a_lock_is_the_one_that_people_review() {
+        insta::assert_snapshot!(sample().to_text(), @r#"
+        # Written by `kiln lock`; keep it with the cluster file. Do not edit.
+
+        format = 1
+        epoch = 1789199741
+        suite = "trixie"
+        architecture = "amd64"
+
+        [sets]
+        lb = ["haproxy"]
+
+        [[release]]
+        suite = "trixie"
+        date = 1789199741
+        sha256 = "a4d451ec23463726f72c43d64c710968f6b602cd653b4de8adee1b556240a829"
+
+        [[package]]
+        name = "haproxy"
+        version = "3.0.11-1"
+        architecture = "amd64"
+        archive = "debian"
+        file = "pool/main/h/haproxy/haproxy_3.0.11-1_amd64.deb"
+        size = 42
+        sha256 = "bc4a71180870f7945155fbb02f4b0a2e3faa2a62d6d31b7039013055ed19869a"
+        "#);
+    }
+
+    #[test]
+    fn a_set_that_names_an_unpinned_package_is_refused() {
+        let mut lock = sample();
+        lock.sets.insert("worker".into(), vec!["containerd".into()]);
+        let err = Lock::parse(&lock.to_text()).unwrap_err();
+        assert_eq!(err.to_string(), "reading the package set `worker`: the lock does not pin the package `containerd`");
+        assert_eq!(err.hints(), ["run `kiln lock` to write it again"]);
+    }
+
+    #[test]
+    fn another_format_is_refused_with_the_way_out() {
+        let text = sample().to_text().replace("format = 1", "format = 2");
+        assert_eq!(Lock::parse(&text).unwrap_err().to_string(), "the lock has format 2, and this kiln reads format 1");
+    }
+}
