@@ -1,0 +1,235 @@
+//! What a lab runs, read from an output directory's manifest: the nodes, their artifacts, their network.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::host;
+
+/// One lab: a cluster's artifacts and where it lives on this machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Lab {
+    /// The cluster's name.
+    pub(crate) cluster: String,
+    /// The published output directory, absolute.
+    pub(crate) artifacts: PathBuf,
+    /// The lab's state directory: control socket, console logs.
+    pub(crate) state: PathBuf,
+    pub(crate) network: IpNet,
+    /// The bridge's own address: the gateway if the cluster has one, else the last free host address.
+    pub(crate) host_address: IpAddr,
+    /// The node network's interface inside a node.
+    pub(crate) interface: String,
+    pub(crate) vip: Option<IpAddr>,
+    pub(crate) guests: Vec<Guest>,
+}
+
+/// One node of a lab.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Guest {
+    pub(crate) name: String,
+    /// Position in the cluster file, from 0; names interfaces, whose names are short.
+    pub(crate) index: usize,
+    pub(crate) address: IpAddr,
+    /// Name of the role image it boots.
+    pub(crate) image: String,
+}
+
+impl Lab {
+    /// The node's directory on the lab's private filesystem: it lasts over a power cut and vanishes with the supervisor.
+    pub(crate) fn directory_of(&self, guest: &Guest) -> PathBuf {
+        self.private().join(&guest.name)
+    }
+
+    /// Mount point of the lab's private filesystem, visible only inside its mount namespace.
+    pub(crate) fn private(&self) -> PathBuf {
+        self.state.join("private")
+    }
+
+    /// The file that receives the node's console.
+    pub(crate) fn console_of(&self, guest: &Guest) -> PathBuf {
+        self.state.join(format!("{}.log", guest.name))
+    }
+
+    /// `out/<cluster>/images/<image>` without its suffix.
+    pub(crate) fn image_of(&self, guest: &Guest) -> PathBuf {
+        self.artifacts.join("images").join(&guest.image)
+    }
+
+    /// `out/<cluster>/nodes/<node>`, the directory of the node's own artifacts.
+    pub(crate) fn artifacts_of(&self, guest: &Guest) -> PathBuf {
+        self.artifacts.join("nodes").join(&guest.name)
+    }
+
+    /// The guest of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] that lists the names there are.
+    pub(crate) fn guest(&self, name: &str) -> Result<&Guest> {
+        self.guests.iter().find(|guest| guest.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.guests.iter().map(|guest| guest.name.as_str()).collect();
+            Error::new(Kind::Input, format!("no node named `{name}` in the lab of `{}`", self.cluster))
+                .hint(format!("its nodes are {}", names.join(", ")))
+        })
+    }
+}
+
+impl Guest {
+    /// File name of the node's network namespace below `/run/netns`, as ip-netns(8) has it.
+    pub(crate) fn namespace(&self) -> String {
+        self.name.clone()
+    }
+
+    /// Name of the tap device or of the bridge's end of the veth pair; at most 15 bytes (IFNAMSIZ).
+    pub(crate) fn tap(&self) -> String {
+        format!("kiln-n{}", self.index)
+    }
+
+    /// A locally administered MAC address that depends on cluster and node only.
+    pub(crate) fn mac(&self, cluster: &str) -> String {
+        let digest = Digest::of(format!("kiln lab mac {cluster} {}", self.name).as_bytes());
+        let [a, b, c, d, ..] = *digest.as_bytes();
+        // "52:54" is QEMU's customary prefix, with the locally-administered bit set.
+        format!("52:54:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+    }
+}
+
+/// The part of `manifest.json` that a lab needs.
+#[derive(Deserialize)]
+struct Manifest {
+    cluster: Cluster,
+}
+
+#[derive(Deserialize)]
+struct Cluster {
+    name: String,
+    network: Network,
+    endpoint: Endpoint,
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Network {
+    nodes: IpNet,
+    gateway: Option<IpAddr>,
+    interface: String,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    vip: Option<IpAddr>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    name: String,
+    roles: Vec<String>,
+    address: IpAddr,
+}
+
+impl Lab {
+    /// Reads the lab of the published directory `artifacts`, restricted to the nodes named in `only` unless that is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`] if there is no manifest; [`Kind::Input`] if it describes no cluster or lacks a wanted node.
+    pub(crate) fn load(artifacts: &Path, state: &Path, only: &[String]) -> Result<Self> {
+        let path = artifacts.join("manifest.json");
+        let text = host::fs::read_to_string(&path).map_err(|err| err.hint("run `kiln build` first, or name its output directory"))?;
+        let mut lab = Self::parse(&text, artifacts, state).within(|| format!("reading `{}`", path.display()))?;
+        for name in only {
+            lab.guest(name)?;
+        }
+        lab.guests.retain(|guest| only.is_empty() || only.contains(&guest.name));
+        Ok(lab)
+    }
+
+    fn parse(manifest: &str, artifacts: &Path, state: &Path) -> Result<Self> {
+        let Manifest { cluster } = serde_json::from_str(manifest).doing(Kind::Input, || "parsing the manifest".into())?;
+        let taken: Vec<IpAddr> = cluster.nodes.iter().map(|node| node.address).chain(cluster.endpoint.vip).collect();
+        let host_address = host_address(&cluster.network, &taken)
+            .ok_or_else(|| Error::new(Kind::Input, format!("no address is left for this machine in `{}`", cluster.network.nodes)))?;
+        let guest = |(index, node): (usize, Node)| Guest { index, image: node.roles.join("+"), name: node.name, address: node.address };
+        Ok(Self {
+            cluster: cluster.name,
+            artifacts: artifacts.to_owned(),
+            state: state.to_owned(),
+            network: cluster.network.nodes,
+            host_address,
+            interface: cluster.network.interface,
+            vip: cluster.endpoint.vip,
+            guests: cluster.nodes.into_iter().enumerate().map(guest).collect(),
+        })
+    }
+}
+
+/// The gateway if no node holds it, else the highest host address that is free.
+fn host_address(network: &Network, taken: &[IpAddr]) -> Option<IpAddr> {
+    let free = |address: &IpAddr| !taken.contains(address);
+    network.gateway.filter(free).or_else(|| last_hosts(&network.nodes, taken.len() + 1).into_iter().find(free))
+}
+
+/// The last `count` host addresses of a network, highest first.
+fn last_hosts(network: &IpNet, count: usize) -> Vec<IpAddr> {
+    let (first, last): (u128, u128) = match network {
+        IpNet::V4(net) => (u32::from(net.network()).into(), u32::from(net.broadcast()).into()),
+        IpNet::V6(net) => (net.network().into(), net.broadcast().into()),
+    };
+    let address = |bits: u128| match network {
+        IpNet::V4(_) => IpAddr::V4(u32::try_from(bits).expect("an IPv4 address has 32 bits").into()),
+        IpNet::V6(_) => IpAddr::V6(bits.into()),
+    };
+    (first + 1..last).rev().take(count).map(address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Lab;
+
+    fn manifest(network: &str, gateway: &str) -> String {
+        format!(
+            r#"{{"format":1,"cluster":{{"name":"ha","network":{{"nodes":"{network}","gateway":{gateway},"interface":"lan0"}},
+            "endpoint":{{"vip":"10.0.0.5","port":6443}},
+            "nodes":[{{"name":"m1","roles":["control-plane"],"address":"10.0.0.6"}},{{"name":"m2","roles":["control-plane","worker"],"address":"10.0.0.4"}}]}}}}"#
+        )
+    }
+
+    fn parse(manifest: &str) -> Lab {
+        Lab::parse(manifest, Path::new("/out"), Path::new("/run/lab")).unwrap()
+    }
+
+    #[test]
+    fn this_machine_takes_the_gateways_address_or_the_last_free_one() {
+        for (network, gateway, expected) in [
+            ("10.0.0.0/24", "\"10.0.0.1\"", "10.0.0.1"),
+            ("10.0.0.0/24", "null", "10.0.0.254"),
+            ("10.0.0.0/29", "null", "10.0.0.3"),
+            ("10.0.0.0/29", "\"10.0.0.6\"", "10.0.0.3"),
+        ] {
+            assert_eq!(parse(&manifest(network, gateway)).host_address.to_string(), expected, "{network} {gateway}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_node_is_answered_with_the_names_there_are() {
+        let lab = parse(&manifest("10.0.0.0/24", "null"));
+        assert_eq!(lab.guest("m2").unwrap().image, "control-plane+worker");
+        let err = lab.guest("m9").unwrap_err();
+        assert_eq!(err.to_string(), "no node named `m9` in the lab of `ha`");
+        assert_eq!(err.hints(), ["its nodes are m1, m2"]);
+    }
+
+    #[test]
+    fn interface_names_fit_the_kernels_limit() {
+        let lab = parse(&manifest("10.0.0.0/24", "null"));
+        assert!(lab.guests.iter().all(|guest| guest.tap().len() <= 15));
+        assert_ne!(lab.guests[0].mac("ha"), lab.guests[1].mac("ha"));
+    }
+}
