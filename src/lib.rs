@@ -20,6 +20,7 @@ mod render;
 mod seed;
 mod store;
 mod tree;
+mod yaml;
 
 /// Runs the command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {

@@ -1,1 +1,30 @@
-//! Certificates and keys: what the topology needs, the vault that holds it, kubeconfigs.
+//! Certificates, keys and kubeconfigs: planned from the cluster, kept in a vault, handed to nodes by name.
+//!
+//! The vault is an input of the build: nothing here is issued while building, and no authority's private key leaves the
+//! vault. What overlays may ask for in `certificates` is one table, [`table::LEAVES`], and four names beside it
+//! ([`SHARED`]):
+//!
+//! | name | files on the node | held by |
+//! | --- | --- | --- |
+//! | `ca` | `/etc/kubernetes/pki/ca.crt` | every node |
+//! | `etcd-ca` | `/etc/kubernetes/pki/etcd/ca.crt` | every node |
+//! | `front-proxy-ca` | `/etc/kubernetes/pki/front-proxy-ca.crt` | every node |
+//! | `service-account` | `/etc/kubernetes/pki/sa.key`, `sa.pub` | control plane |
+//! | `apiserver`, `apiserver-kubelet-client`, `apiserver-etcd-client`, `front-proxy-client` | `/etc/kubernetes/pki/NAME.crt`, `NAME.key` | control plane |
+//! | `controller-manager-server`, `scheduler-server` | `/etc/kubernetes/pki/NAME.crt`, `NAME.key` | control plane |
+//! | `controller-manager`, `scheduler` | kubeconfig `/etc/kubernetes/NAME.conf`, dials this node's API server | control plane |
+//! | `etcd-server`, `etcd-peer`, `etcd-healthcheck-client` | `/etc/kubernetes/pki/etcd/{server,peer,healthcheck-client}.{crt,key}` | etcd members |
+//! | `kubelet`, `kube-proxy` | kubeconfig `/etc/kubernetes/NAME.conf`, dials the endpoint | control plane, workers |
+//! | `kubelet-server` | `/etc/kubernetes/pki/kubelet-server.{crt,key}` | control plane, workers |
+//! | `lb-healthcheck` | `/etc/kubernetes/pki/lb-healthcheck.pem` (certificate, then key: HAProxy's form) | balancers |
+//! | `admin` | kubeconfig `/etc/kubernetes/admin.conf`, dials the endpoint | control plane |
+//!
+//! `super-admin` has no file on any node: its credential stays in the vault.
+
+mod files;
+mod kubeconfig;
+mod plan;
+mod table;
+
+pub(crate) use files::{Pki, PkiFile};
+pub(crate) use plan::{PkiPlan, PlannedLeaf, plan};
