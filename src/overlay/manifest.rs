@@ -1,0 +1,225 @@
+//! `overlay.toml`: what an overlay provides and needs. Modes, owners and links stand here, because neither archives
+//! nor the binary's embedded copy keep them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use serde::Deserialize;
+
+use crate::error::{Report, Result, Source};
+use crate::tree::ImagePath;
+
+/// The ids that overlays may give to system users; Debian's own dynamic ones start at 100 and people's at 1000.
+const USER_IDS: std::ops::RangeInclusive<u32> = 900..=989;
+
+/// One `overlay.toml`. Unknown keys are errors, so that a typo cannot pass silently.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Manifest {
+    /// One line for `kiln list overlays`.
+    pub(crate) summary: String,
+    /// Debian packages of the role image.
+    #[serde(default)]
+    pub(crate) packages: Vec<String>,
+    /// Kubernetes programs, installed as `/usr/bin/NAME`.
+    #[serde(default)]
+    pub(crate) binaries: Vec<String>,
+    /// Overlays that must come with this one; they are laid below it.
+    #[serde(default)]
+    pub(crate) requires: Vec<String>,
+    /// Paths of earlier overlays that this one takes over.
+    #[serde(default)]
+    pub(crate) replaces: BTreeSet<ImagePath>,
+    /// Certificates, keys and kubeconfigs, by the names of the PKI plan.
+    #[serde(default)]
+    pub(crate) certificates: Vec<String>,
+    /// Kernel modules loaded at boot.
+    #[serde(default)]
+    pub(crate) modules: Vec<String>,
+    #[serde(default)]
+    pub(crate) users: Vec<User>,
+    #[serde(default)]
+    pub(crate) units: Units,
+    /// Ports that the component listens on, for the port and firewall matrix.
+    #[serde(default)]
+    pub(crate) ports: Vec<Port>,
+    /// Attributes of files and certificates; what is not here is 0644 and root's, keys 0600.
+    #[serde(default)]
+    pub(crate) files: BTreeMap<ImagePath, Attributes>,
+    #[serde(default)]
+    pub(crate) directories: BTreeMap<ImagePath, Attributes>,
+    /// Symbolic links: path to target.
+    #[serde(default)]
+    pub(crate) links: BTreeMap<ImagePath, String>,
+}
+
+/// A system user and its own group.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct User {
+    pub(crate) name: String,
+    /// Also the id of its own group.
+    pub(crate) id: u32,
+    #[serde(default = "no_home")]
+    pub(crate) home: ImagePath,
+    /// Further groups it is in.
+    #[serde(default)]
+    pub(crate) groups: Vec<String>,
+}
+
+/// What systemd starts.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Units {
+    /// Units of this overlay; each must have an `[Install]` section.
+    #[serde(default)]
+    pub(crate) enable: Vec<String>,
+    /// Units of packages: target to the units that it wants.
+    #[serde(default)]
+    pub(crate) wanted_by: BTreeMap<String, Vec<String>>,
+    /// Units of packages that must never start.
+    #[serde(default)]
+    pub(crate) mask: Vec<String>,
+}
+
+/// A port that a component listens on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Port {
+    /// A port number; 0 for a protocol without ports.
+    pub(crate) port: u16,
+    #[serde(default)]
+    pub(crate) protocol: Protocol,
+    /// Who dials it: `loopback`, `control-plane`, `nodes`, `clients`.
+    pub(crate) from: String,
+    pub(crate) what: String,
+}
+
+/// What runs over IP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+    /// IP protocol 112 (RFC 5798).
+    Vrrp,
+}
+
+/// Mode and owner of one path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Attributes {
+    /// Octal, in quotes as in chmod(1): `"0755"`.
+    #[serde(default)]
+    pub(crate) mode: Option<Mode>,
+    #[serde(default = "root")]
+    pub(crate) owner: String,
+    #[serde(default = "root")]
+    pub(crate) group: String,
+    /// Whether the content is private: never shown, never in a role image, and a template sees the secrets.
+    #[serde(default)]
+    pub(crate) secret: bool,
+}
+
+/// Permission bits with setuid, setgid and sticky.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Mode(pub(crate) u32);
+
+impl TryFrom<String> for Mode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let octal = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777 && text.len() == 4);
+        octal.map(Self).ok_or_else(|| format!("`{text}` is not four octal digits such as \"0755\""))
+    }
+}
+
+impl Manifest {
+    /// Parses an `overlay.toml`.
+    ///
+    /// # Errors
+    ///
+    /// Every problem with its place in `source`.
+    pub(crate) fn parse(source: Source) -> Result<Self> {
+        let mut report = Report::about(source.clone());
+        let manifest: Self = match toml::from_str(&source.text) {
+            Ok(manifest) => manifest,
+            Err(err) => {
+                report.error("", err.span(), err.message());
+                return Err(crate::error::Error::from_report(report));
+            }
+        };
+        manifest.check(&source.text, &mut report);
+        report.into_result().map(|()| manifest)
+    }
+
+    fn check(&self, text: &str, report: &mut Report) {
+        for user in &self.users {
+            if !USER_IDS.contains(&user.id) {
+                let (first, last) = (USER_IDS.start(), USER_IDS.end());
+                report.error("users", place(text, &user.name), format!("the id {} is not in {first}..={last}", user.id));
+            }
+        }
+        for (path, _) in self.files.iter().filter(|(path, _)| self.links.contains_key(path)) {
+            report.error("links", place(text, path.as_str()), format!("`{path}` is both a file and a link"));
+        }
+        for unit in self.units.enable.iter().chain(self.units.wanted_by.values().flatten()).chain(&self.units.mask) {
+            if !unit.contains('.') || unit.contains('/') {
+                report.error("units", place(text, unit), format!("`{unit}` is not a unit name such as `etcd.service`"));
+            }
+        }
+    }
+}
+
+/// Where a string stands in the file, in quotes.
+pub(super) fn place(text: &str, string: &str) -> Option<Range<usize>> {
+    let quoted = format!("\"{string}\"");
+    text.find(&quoted).map(|start| start..start + quoted.len())
+}
+
+fn root() -> String {
+    "root".to_owned()
+}
+
+fn no_home() -> ImagePath {
+    ImagePath::new("/nonexistent").expect("a literal path")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Manifest, Mode};
+    use crate::error::Source;
+
+    fn parse(text: &str) -> Result<Manifest, Vec<String>> {
+        let source = Source { path: "overlays/x/overlay.toml".into(), text: text.into() };
+        Manifest::parse(source).map_err(|err| {
+            let report = err.report().expect("a report");
+            report.problems.iter().map(|problem| format!("{:?} {}", problem.span, problem.message)).collect()
+        })
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_place() {
+        let problems = parse("summary = \"x\"\npackage = []\n").unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].starts_with("Some(14..21) unknown field `package`"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_mode_is_four_octal_digits_in_quotes() {
+        let manifest = parse("summary = \"x\"\n[files.\"/usr/libexec/x\"]\nmode = \"0755\"\n").unwrap();
+        assert_eq!(manifest.files.values().next().unwrap().mode, Some(Mode(0o755)));
+        for wrong in ["755", "0999", "17777", "rwxr-xr-x"] {
+            let problems = parse(&format!("summary = \"x\"\n[files.\"/x\"]\nmode = \"{wrong}\"\n")).unwrap_err();
+            assert!(problems[0].contains("four octal digits"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_id_outside_the_reserved_range_is_refused() {
+        let problems = parse("summary = \"x\"\n[[users]]\nname = \"etcd\"\nid = 0\n").unwrap_err();
+        assert_eq!(problems, ["Some(31..37) the id 0 is not in 900..=989"]);
+    }
+}
