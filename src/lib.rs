@@ -24,5 +24,5 @@ mod yaml;
 
 /// Runs the command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    cli::main()
 }

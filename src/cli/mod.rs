@@ -1,1 +1,109 @@
-//! What a user can type: one file per verb. The only user of stdout, stderr and progress bars.
+//! What a person can type: one file per verb, and the only user of stdout, stderr and progress bars.
+//!
+//! A new verb is a file with `Args` and `run`, and its three lines here. stdout is data; messages and progress go to stderr.
+
+mod completions;
+mod diagnostic;
+mod global;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Kind, Result};
+use crate::host;
+
+pub(crate) use global::Global;
+pub(crate) use ui::Ui;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    2  the input is wrong: a file, a flag, a missing setting
+    3  the machine refused: reading, writing, space, permissions
+    4  a server could not be reached or answered wrongly
+    5  a digest, signature or certificate does not match
+    6  a program that kiln runs failed or is missing
+   70  a bug in kiln
+  130  interrupted by a signal";
+
+/// Turn one cluster file into highly available Kubernetes appliances
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, after_help = EXIT_CODES, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Every verb, in the order `--help` lists them.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Completions(completions::Args),
+}
+
+impl Verb {
+    fn run(&self, ui: &Ui) -> Result<()> {
+        match self {
+            Self::Completions(args) => completions::run(args, ui),
+        }
+    }
+}
+
+/// Runs the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(err) => {
+            // A reader that left has seen enough of the help.
+            let _ = err.print();
+            return u8::try_from(err.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    let ui = Ui::new(cli.global);
+    let result = host::signal::watch().and_then(|()| cli.verb.run(&ui));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // A signal also ends the programs that kiln runs: their failure is only its echo.
+        Err(_) if host::signal::interrupted() => {
+            ui.message("interrupted");
+            ExitCode::from(Kind::Interrupted.exit_code())
+        }
+        Err(err) => {
+            ui.failure(&err);
+            ExitCode::from(err.kind().exit_code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::{Cli, EXIT_CODES};
+    use crate::error::Kind;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_exit_code_is_documented() {
+        for kind in [Kind::Input, Kind::Io, Kind::Network, Kind::Verify, Kind::Tool, Kind::Internal, Kind::Interrupted] {
+            let code = format!("{:>5}  ", kind.exit_code());
+            assert!(EXIT_CODES.lines().any(|line| line.starts_with(&code)), "{kind:?} is not documented");
+        }
+    }
+
+    #[test]
+    fn every_verb_says_what_it_does_and_shows_an_example() {
+        for verb in Cli::command().get_subcommands() {
+            assert!(verb.get_about().is_some(), "`{}` has no summary", verb.get_name());
+            let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.contains("Examples:\n"), "`{}` shows no example", verb.get_name());
+        }
+    }
+}

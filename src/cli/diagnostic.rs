@@ -1,0 +1,157 @@
+//! Errors and reports as text for people and as JSON for scripts.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Problem, Report, Severity, Source};
+
+const RED: &str = "\x1b[1;31m";
+const CYAN: &str = "\x1b[1;36m";
+const RESET: &str = "\x1b[0m";
+
+/// An error as `error: step: cause` and its hints; a report first, problem by problem.
+pub(super) fn error(err: &Error, colored: bool) -> String {
+    let mut text = err.report().map(|problems| report(problems, colored)).unwrap_or_default();
+    let _ = writeln!(text, "{} {err}", painted("error:", RED, colored));
+    if !err.hints().is_empty() {
+        text.push('\n');
+    }
+    for hint in err.hints() {
+        let _ = writeln!(text, "{} {hint}", painted("hint:", CYAN, colored));
+    }
+    text
+}
+
+/// Every problem with its line, a caret and a hint; an empty line after each.
+pub(super) fn report(report: &Report, colored: bool) -> String {
+    let renderer = if colored { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
+    let render = |problem| renderer.render(&[group(problem, report.source.as_ref())]) + "\n\n";
+    report.problems.iter().map(render).collect()
+}
+
+/// The JSON form of [`error()`].
+pub(super) fn error_json(err: &Error) -> Value {
+    let problems: Vec<Value> = err.report().map(problems_json).unwrap_or_default();
+    json!({
+        "error": { "kind": format!("{:?}", err.kind()).to_lowercase(), "exit-code": err.kind().exit_code(), "steps": err.steps(), "hints": err.hints() },
+        "problems": problems,
+    })
+}
+
+/// Every problem of a report; lines and columns count from 1, columns in characters.
+pub(super) fn problems_json(report: &Report) -> Vec<Value> {
+    let file = report.source.as_ref().map(|source| source.path.display().to_string());
+    let one = |problem: &Problem| {
+        let place = problem.span.as_ref().zip(report.source.as_ref()).map(|(span, source)| position(&source.text, span.start));
+        json!({
+            "severity": problem.severity,
+            "code": problem.code,
+            "field": problem.field,
+            "message": problem.message,
+            "hint": problem.hint,
+            "file": file,
+            "line": place.map(|(line, _)| line),
+            "column": place.map(|(_, column)| column),
+            "span": problem.span.as_ref().map(|span| [span.start, span.end]),
+        })
+    };
+    report.problems.iter().map(one).collect()
+}
+
+/// Line and column of a byte offset, both from 1; the column counts characters.
+pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..offset];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+fn group<'a>(problem: &'a Problem, source: Option<&'a Source>) -> Group<'a> {
+    let level = match problem.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Info => Level::INFO,
+    };
+    let title = level.primary_title(problem.message.as_str());
+    let title = match problem.code {
+        Some(code) => title.id(code),
+        None if problem.field.is_empty() => title,
+        None => title.id(problem.field.as_str()),
+    };
+    let mut group = Group::with_title(title);
+    if let Some(source) = source {
+        let path = source.path.to_string_lossy();
+        group = match &problem.span {
+            Some(span) => group.element(snippet(source, path).annotation(AnnotationKind::Primary.span(span.clone()))),
+            None => group.element(Origin::path(path)),
+        };
+    }
+    match &problem.hint {
+        Some(hint) => group.element(Level::HELP.with_name("hint").message(hint.as_str())),
+        None => group,
+    }
+}
+
+fn snippet<'a, T: Clone>(source: &'a Source, path: Cow<'a, str>) -> Snippet<'a, T> {
+    Snippet::source(&*source.text).path(path).fold(true)
+}
+
+fn painted<'a>(text: &'a str, color: &str, colored: bool) -> Cow<'a, str> {
+    if colored { Cow::Owned(format!("{color}{text}{RESET}")) } else { Cow::Borrowed(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{error, error_json, position};
+    use crate::error::{Error, Kind, Report, Source};
+
+    fn sample() -> Error {
+        let text = "[endpoint]\nvip = \"10.0.0.300\"\n";
+        let mut report = Report::about(Source { path: "cluster.toml".into(), text: Arc::from(text) });
+        report.error("endpoint.vip", Some(17..29), "`10.0.0.300` is not an IP address").hint("write four numbers from 0 to 255");
+        report.error("cluster", None, "there is no table `[cluster]`");
+        Error::from_report(report)
+    }
+
+    #[test]
+    fn a_problem_shows_its_line_a_caret_and_a_hint() {
+        insta::assert_snapshot!(error(&sample(), false), @r#"
+        error[endpoint.vip]: `10.0.0.300` is not an IP address
+         --> cluster.toml:2:7
+          |
+        2 | vip = "10.0.0.300"
+          |       ^^^^^^^^^^^^
+          |
+          = hint: write four numbers from 0 to 255
+
+        error[cluster]: there is no table `[cluster]`
+        --> cluster.toml
+
+        error: 2 problems found
+        "#);
+    }
+
+    #[test]
+    fn an_error_says_step_cause_and_next_move() {
+        let err = Error::new(Kind::Io, "reading `x`").hint("run `kiln init`");
+        assert_eq!(error(&err, false), "error: reading `x`\n\nhint: run `kiln init`\n");
+        assert_eq!(error(&err, true), "\x1b[1;31merror:\x1b[0m reading `x`\n\n\x1b[1;36mhint:\x1b[0m run `kiln init`\n");
+    }
+
+    #[test]
+    fn scripts_get_line_and_column() {
+        let json = error_json(&sample());
+        assert_eq!((&json["problems"][0]["line"], &json["problems"][0]["column"]), (&2.into(), &7.into()));
+        assert_eq!(json["error"]["exit-code"], 2);
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        assert_eq!(position("a\nß = 1", 5), (2, 3));
+    }
+}
