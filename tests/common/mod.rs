@@ -1,0 +1,142 @@
+//! What the slow tests share: one `ha` site, initialised, locked and built once per machine, and the judges.
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// A directory with a cluster file, a vault, a lock and outputs.
+pub struct Site {
+    pub dir: PathBuf,
+}
+
+/// The shared `ha` site, built. Tests read it and never write into it.
+pub fn ha() -> Option<&'static Site> {
+    static SITE: OnceLock<Option<Site>> = OnceLock::new();
+    SITE.get_or_init(|| {
+        let programs = kubernetes()?;
+        let site = Site { dir: cache().join("site-ha") };
+        fs::create_dir_all(&site.dir).unwrap();
+        let guard = File::create(site.dir.join(".guard")).unwrap();
+        guard.lock().unwrap();
+        site.prepare(&programs);
+        site.ok(&["build"]);
+        Some(site)
+    })
+    .as_ref()
+}
+
+impl Site {
+    /// A new site of the `ha` profile under `dir`, initialised and locked, not built.
+    pub fn new(dir: &Path) -> Option<Self> {
+        let shared = ha()?;
+        let site = Self { dir: dir.to_owned() };
+        fs::create_dir_all(dir).unwrap();
+        for name in ["cluster.toml", "kiln.lock"] {
+            fs::copy(shared.dir.join(name), dir.join(name)).unwrap();
+        }
+        copy_directory(&shared.dir.join("vault"), &dir.join("vault"));
+        Some(site)
+    }
+
+    fn prepare(&self, programs: &Path) {
+        let recipe = format!("{}\n{}", include_str!("../../profiles/ha/cluster.toml"), include_str!("../../profiles/ha/profile.toml"));
+        let stamp = self.dir.join(".recipe");
+        if fs::read_to_string(&stamp).ok().as_deref() == Some(&recipe) && self.dir.join("kiln.lock").exists() {
+            return;
+        }
+        for old in ["cluster.toml", "kiln.lock", "vault", "out"] {
+            let path = self.dir.join(old);
+            let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        }
+        self.ok(&["init", "--profile", "ha", "--binaries", programs.to_str().unwrap()]);
+        self.ok(&["check"]);
+        self.ok(&["pki", "init"]);
+        self.ok(&["lock"]);
+        fs::write(stamp, recipe).unwrap();
+    }
+
+    /// kiln in this directory, with the store that the tests share.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        command.current_dir(&self.dir).args(arguments).env("KILN_STORE", cache().join("store")).env_remove("SOURCE_DATE_EPOCH");
+        command
+    }
+
+    /// Runs kiln and insists on success.
+    pub fn ok(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).output().unwrap();
+        assert!(output.status.success(), "kiln {arguments:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    /// The published outputs.
+    pub fn out(&self) -> PathBuf {
+        let published: Vec<PathBuf> = fs::read_dir(self.dir.join("out")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        published.into_iter().find(|path| path.join("manifest.json").is_file()).expect("one cluster is published under out/")
+    }
+}
+
+/// Where fixtures outlive a checkout.
+pub fn cache() -> PathBuf {
+    if let Some(dir) = std::env::var_os("KILN_TEST_CACHE") {
+        return dir.into();
+    }
+    let home = std::env::var_os("HOME").expect("HOME is set");
+    std::env::var_os("XDG_CACHE_HOME").map_or_else(|| Path::new(&home).join(".cache"), PathBuf::from).join("kiln-tests")
+}
+
+/// The directory of real Kubernetes v1.20.2 programs that `ci/kubernetes` built.
+pub fn kubernetes() -> Option<PathBuf> {
+    let dir = std::env::var_os("KILN_TEST_KUBERNETES").map_or_else(|| cache().join("kubernetes-v1.20.2"), PathBuf::from);
+    if dir.join("kube-apiserver").is_file() { Some(dir) } else { missing("the Kubernetes programs (run ci/kubernetes)") }
+}
+
+/// An independent program that judges what kiln wrote. Absent: the test is skipped with a loud line, and fails in CI.
+pub fn judge(program: &str) -> Option<Command> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let fixed = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let found = std::env::split_paths(&path).chain(fixed).map(|dir| dir.join(program)).find(|candidate| candidate.is_file());
+    found.map_or_else(|| missing(&format!("`{program}` (run ci/setup)")), |path| Some(Command::new(path)))
+}
+
+/// Whether the tests run as root; mounting and booting need it. Otherwise as for a missing judge.
+pub fn root() -> Option<()> {
+    if rustix::process::geteuid().is_root() { Some(()) } else { missing("root") }
+}
+
+fn missing<T>(what: &str) -> Option<T> {
+    assert!(std::env::var_os("CI").is_none(), "{what} is missing, and CI must not skip");
+    eprintln!("\n*** SKIPPED: {what} is missing ***\n");
+    None
+}
+
+/// Runs a judge and insists on its approval; returns what it printed.
+pub fn approve(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?} refused:\n{text}");
+    text
+}
+
+/// SHA-256 of a file, by coreutils.
+pub fn sha256(path: &Path) -> String {
+    approve(Command::new("sha256sum").arg(path)).split(' ').next().unwrap().to_owned()
+}
+
+pub fn copy_directory(from: &Path, to: &Path) {
+    approve(Command::new("cp").arg("-a").arg(from).arg(to));
+}
+
+/// Every regular file below `dir`, relative and sorted.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in walkdir::WalkDir::new(dir).sort_by_file_name() {
+        let entry = entry.unwrap();
+        if entry.file_type().is_file() {
+            found.push(entry.path().strip_prefix(dir).unwrap().to_owned());
+        }
+    }
+    found
+}
