@@ -8,6 +8,8 @@ mod digest;
 mod disk;
 mod error;
 mod host;
+#[cfg(test)]
+mod judge;
 mod lab;
 mod lint;
 mod output;

@@ -1,1 +1,11 @@
-//! Byte formats that know bytes and nothing else.
+//! Byte formats: each file knows one format's bytes and nothing of kiln's purpose. Nothing here opens files or asks the time.
+
+pub(crate) mod contents;
+pub(crate) mod cpio;
+pub(crate) mod fat;
+pub(crate) mod gpt;
+pub(crate) mod guid;
+pub(crate) mod pe;
+pub(crate) mod tar;
+pub(crate) mod uki;
+pub(crate) mod verity;

@@ -1,0 +1,140 @@
+//! Unified kernel images (UAPI.5): systemd-stub with kernel, initrd, command line and os-release as sections, as `ukify` assembles them.
+
+use crate::disk::pe::{CODE, DATA, Image};
+use crate::error::{Error, Kind, Result, Within};
+
+/// Revocation data (SBAT) that every image assembled this way carries besides the stub's and the kernel's own.
+const SBAT_HEADER: &str = "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md";
+const SBAT_UKI: &str = "uki,1,UKI,uki,1,https://uapi-group.org/specifications/specs/unified_kernel_image/";
+
+/// The parts of one image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'a> {
+    /// `linuxx64.efi.stub` of systemd.
+    pub(crate) stub: &'a [u8],
+    /// A bzImage with EFI stub.
+    pub(crate) kernel: &'a [u8],
+    pub(crate) initrd: &'a [u8],
+    pub(crate) command_line: &'a str,
+    /// `/usr/lib/os-release` of the root that it boots.
+    pub(crate) os_release: &'a str,
+}
+
+/// Joins the parts.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if stub or kernel are not what they should be, or the stub's headers are full.
+pub(crate) fn assemble(parts: &Parts<'_>) -> Result<Vec<u8>> {
+    let mut image = Image::parse(parts.stub.to_vec()).within(|| "reading systemd-stub".into())?;
+    let kernel = Image::parse(parts.kernel.to_vec()).within(|| "reading the kernel".into())?;
+    let release = kernel_release(parts.kernel)?;
+    let sbat = merged_sbat(&[image.section(".sbat"), kernel.section(".sbat")]);
+    image.strip_symbols()?;
+    image.append(".osrel", parts.os_release.as_bytes(), DATA)?;
+    image.append(".cmdline", parts.command_line.as_bytes(), DATA)?;
+    image.append(".uname", release.as_bytes(), DATA)?;
+    // Firmware that enforces non-executable data must not be promised what the kernel does not keep.
+    if !kernel.is_nx_compatible() {
+        image.clear_nx_compatible()?;
+    }
+    image.append(".linux", parts.kernel, CODE)?;
+    image.append(".initrd", parts.initrd, DATA)?;
+    if image.section(".sbat").is_some() {
+        image.replace(".sbat", sbat.as_bytes())?;
+    } else {
+        image.append(".sbat", sbat.as_bytes(), DATA)?;
+    }
+    Ok(image.into_bytes())
+}
+
+/// The release of a bzImage, such as `6.12.48+deb13-cloud-amd64` (Linux `Documentation/arch/x86/boot.rst`, field `kernel_version`).
+///
+/// # Errors
+///
+/// [`Kind::Input`] if it is no bzImage.
+pub(crate) fn kernel_release(kernel: &[u8]) -> Result<String> {
+    let text = || {
+        if kernel.get(0x202..0x206)? != b"HdrS" {
+            return None;
+        }
+        let offset = kernel.get(0x20e..0x210)?;
+        let start = usize::from(u16::from_le_bytes([offset[0], offset[1]])) + 0x200;
+        let banner = kernel.get(start..)?.split(|byte| *byte == 0).next()?;
+        std::str::from_utf8(banner).ok()?.split_ascii_whitespace().next()
+    };
+    text().map(str::to_owned).ok_or_else(|| Error::new(Kind::Input, "the kernel is not a bzImage for x86-64"))
+}
+
+/// One header, then the lines of every section in order, so that either component can be revoked.
+fn merged_sbat(sections: &[Option<&[u8]>]) -> String {
+    let mut lines = vec![SBAT_HEADER];
+    for section in sections.iter().flatten() {
+        let text = std::str::from_utf8(section).unwrap_or_default().trim_end_matches('\0');
+        lines.extend(text.lines().filter(|line| !line.starts_with("sbat,")));
+    }
+    lines.push(SBAT_UKI);
+    lines.join("\n") + "\n\0"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Parts, assemble, kernel_release};
+    use crate::disk::pe::{Image, tests::sample};
+    use crate::host;
+    use crate::judge::{accepts, judge};
+
+    /// A bzImage as far as headers go.
+    pub(crate) fn kernel() -> Vec<u8> {
+        let mut kernel = sample(20);
+        kernel[0x202..0x206].copy_from_slice(b"HdrS");
+        kernel[0x20e..0x210].copy_from_slice(&0x300_u16.to_le_bytes());
+        kernel[0x500..0x520].copy_from_slice(b"6.12.1-cloud (builder) #1 SMP\0\0\0");
+        kernel
+    }
+
+    #[test]
+    fn the_parts_are_sections_and_the_sbat_lines_are_merged() {
+        let mut stub = Image::parse(sample(6)).unwrap();
+        stub.replace(".sbat", b"sbat,1,x\nsystemd-stub,1,y\n").unwrap();
+        let stub = stub.into_bytes();
+        let parts = Parts { stub: &stub, kernel: &kernel(), initrd: b"cpio", command_line: "roothash=00", os_release: "ID=debian\n" };
+        let image = Image::parse(assemble(&parts).unwrap()).unwrap();
+        for (name, content) in
+            [(".osrel", &b"ID=debian\n"[..]), (".cmdline", b"roothash=00"), (".uname", b"6.12.1-cloud"), (".initrd", b"cpio")]
+        {
+            assert_eq!(image.section(name).unwrap(), content, "{name}");
+        }
+        assert_eq!(image.section(".linux").unwrap(), kernel());
+        let sbat = std::str::from_utf8(image.section(".sbat").unwrap()).unwrap();
+        let names: Vec<&str> = sbat.lines().filter_map(|line| line.split(',').next()).collect();
+        assert_eq!(names, ["sbat", "systemd-stub", "linux", "uki", "\0"]);
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_ukify() {
+        let (Some(mut ukify), Ok(stub)) = (judge("ukify"), host::fs::read("/usr/lib/systemd/boot/efi/linuxx64.efi.stub".as_ref())) else {
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        host::fs::write_atomic(&path("linux"), &kernel(), host::fs::PUBLIC).unwrap();
+        host::fs::write_atomic(&path("initrd"), &[7; 12345], host::fs::PUBLIC).unwrap();
+        host::fs::write_atomic(&path("os-release"), b"ID=debian\n", host::fs::PUBLIC).unwrap();
+        ukify.arg("build").arg("--cmdline=roothash=00 quiet").arg("--uname=6.12.1-cloud");
+        for name in ["linux", "initrd", "os-release"] {
+            ukify.arg(format!("--{name}={}{}", if name == "os-release" { "@" } else { "" }, path(name).display()));
+        }
+        accepts(ukify.arg("--output").arg(path("uki")));
+        let parts =
+            Parts { stub: &stub, kernel: &kernel(), initrd: &[7; 12345], command_line: "roothash=00 quiet", os_release: "ID=debian\n" };
+        assert!(assemble(&parts).unwrap() == host::fs::read(&path("uki")).unwrap(), "ukify writes something else");
+    }
+
+    #[test]
+    fn what_is_no_kernel_is_refused() {
+        assert!(kernel_release(b"").is_err());
+        assert!(kernel_release(&sample(20)).is_err());
+        assert_eq!(kernel_release(&kernel()).unwrap(), "6.12.1-cloud");
+    }
+}
