@@ -4,6 +4,9 @@
 pub(crate) trait Progress: Sync {
     /// Begins one step of known (bytes or items) or unknown size. The step ends when the returned value is dropped.
     fn begin(&self, step: &str, total: Option<u64>) -> Box<dyn Step>;
+
+    /// Tells a person what is worth knowing and did not stop the work.
+    fn warn(&self, _message: &str) {}
 }
 
 /// One running step.

@@ -1,6 +1,6 @@
 //! Files and directories, every error with its path. What is written appears whole or not at all.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -129,6 +129,20 @@ pub(crate) fn create(path: &Path, mode: u32) -> Result<File> {
 /// Opens an existing file for reading and writing.
 pub(crate) fn open_writable(path: &Path) -> Result<File> {
     OpenOptions::new().read(true).write(true).open(path).doing(Kind::Io, || format!("opening `{}` for writing", path.display()))
+}
+
+/// Opens a file for appending, and creates it where there is none.
+pub(crate) fn open_to_append(path: &Path, mode: u32) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true).mode(mode);
+    options.open(path).doing(Kind::Io, || format!("opening `{}` for writing", path.display()))
+}
+
+/// Notes that a file or directory was used just now, in its modification time.
+pub(crate) fn touch(path: &Path) -> Result<()> {
+    let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(super::clock::now());
+    let touched = open(path)?.set_times(FileTimes::new().set_modified(now));
+    touched.doing(Kind::Io, || format!("noting the use of `{}`", path.display()))
 }
 
 /// Reads exactly `size` bytes at `offset`.

@@ -2,5 +2,10 @@
 
 pub(crate) mod clock;
 pub(crate) mod fs;
+pub(crate) mod http;
+pub(crate) mod lock;
 pub(crate) mod process;
 pub(crate) mod signal;
+
+#[cfg(test)]
+pub(crate) mod test_server;

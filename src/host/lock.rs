@@ -1,0 +1,62 @@
+//! Advisory locks on files (flock(2)): held until dropped, and released by the kernel when a process dies.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use crate::error::{Doing, Kind, Result};
+use crate::host::fs;
+
+/// A lock that this process holds.
+#[derive(Debug)]
+pub(crate) struct FileLock(File);
+
+impl FileLock {
+    /// Waits until nobody else holds the lock.
+    pub(crate) fn exclusive(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        file.lock().doing(Kind::Io, || format!("locking `{}`", path.display()))?;
+        Ok(Self(file))
+    }
+
+    /// Takes the lock if nobody else holds it.
+    pub(crate) fn try_exclusive(path: &Path) -> Result<Option<Self>> {
+        let lock = Self(open(path)?);
+        Ok(lock.try_upgrade(path)?.then_some(lock))
+    }
+
+    /// Waits until nobody holds the lock exclusively.
+    pub(crate) fn shared(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        file.lock_shared().doing(Kind::Io, || format!("locking `{}`", path.display()))?;
+        Ok(Self(file))
+    }
+
+    /// Makes a shared lock exclusive; false if others share it. The lock is then held no more.
+    pub(crate) fn try_upgrade(&self, path: &Path) -> Result<bool> {
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(err)) => Err(err).doing(Kind::Io, || format!("locking `{}`", path.display())),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    fs::open_to_append(path, fs::PRIVATE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FileLock;
+
+    #[test]
+    fn a_lock_is_free_again_when_its_holder_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = FileLock::shared(&path).unwrap();
+        assert!(FileLock::try_exclusive(&path).unwrap().is_none());
+        assert!(first.try_upgrade(&path).unwrap());
+        drop(first);
+        assert!(FileLock::try_exclusive(&path).unwrap().is_some());
+    }
+}

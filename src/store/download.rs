@@ -1,0 +1,191 @@
+//! One download: resumed where it stopped, checked before it gets its name.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::digest::{Digest, Hasher};
+use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::host;
+use crate::host::http::{Answer, Body};
+use crate::host::lock::FileLock;
+use crate::progress::Step;
+
+use super::Store;
+use super::blob::Found;
+use super::fetch::Download;
+
+/// Read from the network at once; small enough that a stop is noticed soon.
+const CHUNK: usize = 128 << 10;
+
+/// What one download tells to the outside while it runs.
+struct Watch<'a> {
+    step: &'a dyn Step,
+    stop: &'a AtomicBool,
+    /// Bytes that the step knows of, so that a second attempt does not report them again.
+    reported: u64,
+}
+
+/// Bytes that have arrived, on disk and in the hasher.
+struct Partial {
+    path: PathBuf,
+    file: File,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Store {
+    /// Fetches one file from the first of its URLs that has it.
+    pub(super) fn download(&self, download: &Download, step: &dyn Step, stop: &AtomicBool) -> Result<()> {
+        let path = self.root.join("partial").join(download.sha256.to_string());
+        let lock_path = path.with_extension("lock");
+        let _lock = FileLock::exclusive(&lock_path)?;
+        let mut watch = Watch { step, stop, reported: 0 };
+        // Another process may have fetched it while this one waited for the lock.
+        if !matches!(self.find(&download.sha256)?, Found::Good(_)) {
+            self.from_any_url(download, &path, &mut watch)
+                .within(|| format!("fetching `{}` (sha256 {})", download.name, download.sha256))?;
+            self.adopt(&path, &download.sha256)?;
+        }
+        // Removed only now: after a failure, those who wait for the lock and those who come later must meet at the same file.
+        host::fs::remove(&lock_path)
+    }
+
+    fn from_any_url(&self, download: &Download, path: &std::path::Path, watch: &mut Watch<'_>) -> Result<()> {
+        let mut failures = Vec::new();
+        for url in &download.urls {
+            match self.client.persist(|| self.attempt(download, url, Partial::open(path.to_owned())?, watch)) {
+                Err(err) if matches!(err.kind(), Kind::Network | Kind::Verify) => failures.push(err),
+                other => return other,
+            }
+        }
+        Err(all_failed(failures, &download.sha256))
+    }
+
+    fn attempt(&self, download: &Download, url: &str, mut partial: Partial, watch: &mut Watch<'_>) -> Result<()> {
+        if download.size.is_some_and(|size| partial.size >= size) {
+            if partial.matches(download) {
+                return Ok(());
+            }
+            partial.restart()?;
+        }
+        let resumed_at = partial.size;
+        match self.client.get(url, partial.size)? {
+            Answer::Refused(status) => Err(refused(url, status)),
+            Answer::Body(body) => {
+                check_size(url, body.size, download)?;
+                if body.offset == 0 {
+                    partial.restart()?;
+                }
+                partial.receive(body, url, download, watch)?;
+                partial.finish(url, download, resumed_at)
+            }
+        }
+    }
+}
+
+impl Partial {
+    /// Opens what an earlier attempt left, or begins.
+    fn open(path: PathBuf) -> Result<Self> {
+        let mut file = host::fs::open_to_append(&path, host::fs::PRIVATE)?;
+        let mut hasher = Hasher::default();
+        let size = host::fs::copy(&mut file, &mut hasher, || format!("reading `{}`", path.display()))?;
+        Ok(Self { path, file, hasher, size })
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.file.set_len(0).doing(Kind::Io, || format!("truncating `{}`", self.path.display()))?;
+        self.hasher = Hasher::default();
+        self.size = 0;
+        Ok(())
+    }
+
+    fn matches(&self, download: &Download) -> bool {
+        download.size.is_none_or(|size| size == self.size) && self.hasher.clone().finish() == download.sha256
+    }
+
+    fn receive(&mut self, mut body: Body, url: &str, download: &Download, watch: &mut Watch<'_>) -> Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            watch.check()?;
+            let read = body.read(&mut buffer).doing(Kind::Network, || {
+                let total = download.size.or(body.size).map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string());
+                format!("reading `{url}` after {} of {total} bytes", self.size)
+            })?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.file.write_all(&buffer[..read]).doing(Kind::Io, || format!("writing `{}`", self.path.display()))?;
+            self.hasher.update(&buffer[..read]);
+            self.size += read as u64;
+            watch.arrived(self.size);
+            if download.size.is_some_and(|size| self.size > size) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Judges what arrived. A wrong file is not kept, not even in part.
+    fn finish(mut self, url: &str, download: &Download, resumed_at: u64) -> Result<()> {
+        if self.matches(download) {
+            return Ok(());
+        }
+        if let Some(size) = download.size.filter(|size| self.size < *size) {
+            return Err(Error::new(Kind::Network, format!("`{url}` ended after {} of {size} bytes", self.size)));
+        }
+        let (actual, size) = (self.hasher.clone().finish(), self.size);
+        self.restart()?;
+        host::fs::remove(&self.path)?;
+        // The first part may have come from another server, or be damaged: the whole file deserves one attempt.
+        let kind = if resumed_at > 0 { Kind::Network } else { Kind::Verify };
+        Err(Error::new(kind, format!("`{url}` has sha256 {actual} ({size} bytes), expected {}", download.sha256))
+            .hint("another mirror may have the right file: set KILN_MIRROR, or run `kiln lock` to pin what this one serves"))
+    }
+}
+
+impl Watch<'_> {
+    fn check(&self) -> Result<()> {
+        if host::signal::interrupted() || self.stop.load(Ordering::Relaxed) {
+            return Err(Error::new(Kind::Interrupted, "interrupted; what has arrived is kept and resumed next time"));
+        }
+        Ok(())
+    }
+
+    fn arrived(&mut self, size: u64) {
+        self.step.advance(size.saturating_sub(self.reported));
+        self.reported = self.reported.max(size);
+    }
+}
+
+fn refused(url: &str, status: u16) -> Error {
+    let err = Error::new(Kind::Network, format!("`{url}` is refused with status {status}"));
+    if status == 404 { err.hint("mirrors drop superseded packages: run `kiln lock` to pin what is served now") } else { err }
+}
+
+/// A server that announces another size has another file; there is no need to read it.
+fn check_size(url: &str, announced: Option<u64>, download: &Download) -> Result<()> {
+    match (announced, download.size) {
+        (Some(announced), Some(size)) if announced > size => {
+            Err(Error::new(Kind::Verify, format!("`{url}` has {announced} bytes, expected {size} with sha256 {}", download.sha256))
+                .hint("another mirror may have the right file: set KILN_MIRROR, or run `kiln lock` to pin what this one serves"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One error of all that went wrong: each URL has had its chance.
+fn all_failed(mut failures: Vec<Error>, digest: &Digest) -> Error {
+    match failures.len() {
+        0 => Error::new(Kind::Network, format!("it is not in the store (sha256 {digest}), and nothing says where to fetch it"))
+            .hint("run `kiln fetch` where there is a network"),
+        1 => failures.remove(0),
+        _ => {
+            let kind = if failures.iter().any(|err| err.kind() == Kind::Verify) { Kind::Verify } else { Kind::Network };
+            let told: Vec<String> = failures.iter().map(|err| format!("\n  {err}")).collect();
+            let mut hints: Vec<&String> = failures.iter().flat_map(|err| err.hints()).collect();
+            hints.dedup();
+            hints.into_iter().fold(Error::new(kind, format!("no server has sha256 {digest}:{}", told.concat())), Error::hint)
+        }
+    }
+}
