@@ -97,11 +97,109 @@ fn scalar(text: &str) -> String {
     let plain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/')
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '/' | '.' | '-' | '_' | '+' | '=' | '@'))
         && !is_word(text);
-    if plain { text.to_owned() } else { Value::from(text).to_string() }
+    if plain { text.to_owned() } else { Value::from(text).to_string().chars().map(escape).collect() }
+}
+
+/// JSON leaves some characters as they are that YAML folds or refuses: C1 controls, line separators, the byte order mark.
+fn escape(letter: char) -> String {
+    match letter {
+        '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => format!("\\u{:04x}", u32::from(letter)),
+        other => other.to_string(),
+    }
 }
 
 /// YAML 1.1's booleans, nulls and floats, and what YAML 1.2 left of them.
 fn is_word(text: &str) -> bool {
     let words = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
     words.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Strategy, any, prop, prop_oneof};
+    use proptest::strategy::ValueTree as _;
+    use proptest::test_runner::TestRunner;
+    use serde_json::{Value, json};
+
+    use crate::host::process;
+
+    #[test]
+    fn values_are_emitted_in_block_style_and_quoted_where_they_could_be_misread() {
+        let value = json!({
+            "a": {"list": [1, "two", {"k": "v", "l": [true]}, [], ["x", "y"]], "none": null},
+            "b": ["no", "1.30", "1e3", "with space", "line\nbreak", "", "é: #", "kube-proxy", "~", "0o17", "-", "a:b", ".5", "e"],
+            "c d": {},
+        });
+        insta::assert_snapshot!(super::to_string(&value).unwrap(), @r#"
+        a:
+          list:
+          - 1
+          - two
+          - k: v
+            l:
+            - true
+          - []
+          - - x
+            - "y"
+          none: null
+        b:
+        - "no"
+        - "1.30"
+        - "1e3"
+        - "with space"
+        - "line\nbreak"
+        - ""
+        - "é: #"
+        - kube-proxy
+        - "~"
+        - "0o17"
+        - "-"
+        - "a:b"
+        - ".5"
+        - e
+        "c d": {}
+        "#);
+    }
+
+    /// Prints what stands on standard input as JSON.
+    const PYTHON: &str = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin.buffer.read()), sys.stdout)";
+
+    fn python_has_yaml() -> bool {
+        let ok = process::run(process::command("python3").args(["-c", "import yaml"])).is_ok();
+        assert!(ok || std::env::var("CI").is_err(), "install python3-yaml");
+        if !ok {
+            eprintln!("SKIPPED: python3-yaml does not judge the YAML; install it");
+        }
+        ok
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let text =
+            prop_oneof![".{0,12}", "[a-z0-9:#\\-~{}\\[\\]&*!|>'\"%@` \n\t]{0,8}", "(yes|No|1e[0-9]|0x1f|1_0|1:30|=|<<|2026-11-21|~|null)"];
+        let scalar =
+            prop_oneof![text.clone().prop_map(Value::from), any::<i64>().prop_map(Value::from), any::<bool>().prop_map(Value::from)];
+        scalar.prop_recursive(4, 24, 5, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map(text.clone(), inner, 0..5).prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
+    #[test]
+    fn python_reads_back_every_value() {
+        if !python_has_yaml() {
+            return;
+        }
+        let mut runner = TestRunner::deterministic();
+        let values = (0..2000).map(|_| any_value().new_tree(&mut runner).unwrap().current());
+        let values: Vec<Value> = values.collect();
+        let text = super::to_string(&values).unwrap();
+        let output = process::run_with_input(process::command("python3").args(["-c", PYTHON]), text.as_bytes()).unwrap();
+        let read: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        for (value, read) in values.iter().zip(&read) {
+            assert_eq!(value, read, "{}", super::to_string(value).unwrap());
+        }
+        assert_eq!(values.len(), read.len());
+    }
 }

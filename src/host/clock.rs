@@ -22,3 +22,31 @@ pub(crate) fn source_date_epoch() -> Result<Option<u64>> {
             .hint("unset SOURCE_DATE_EPOCH, or set it to the seconds since 1970")
     })
 }
+
+/// `seconds` since 1970 as RFC 3339 writes them: `2026-11-21T09:00:00Z`.
+pub(crate) fn rfc3339(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Civil date of a day number, in eras of 400 years that begin on 1 March
+    // (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
+    let shifted = days + 719_468;
+    let day_of_era = shifted % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + shifted / 146_097 * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn dates_agree_with_the_ones_that_date_prints() {
+        let known = [(0, "1970-01-01T00:00:00Z"), (951_782_399, "2000-02-28T23:59:59Z"), (951_782_400, "2000-02-29T00:00:00Z")];
+        let known = known.into_iter().chain([(4_107_542_400, "2100-03-01T00:00:00Z"), (1_795_251_600, "2026-11-21T09:00:00Z")]);
+        for (seconds, text) in known {
+            assert_eq!(super::rfc3339(seconds), text);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -51,10 +51,37 @@ pub(crate) fn create_directories(path: &Path) -> Result<()> {
     fs::create_dir_all(path).doing(Kind::Io, || format!("creating the directory `{}`", path.display()))
 }
 
-/// Creates a directory that only its owner may enter, and its parents.
+/// Creates a directory that only its owner may enter from the first moment on, and its parents.
 pub(crate) fn create_private_directory(path: &Path) -> Result<()> {
-    create_directories(path)?;
+    if let Some(parent) = path.parent() {
+        create_directories(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other.doing(Kind::Io, || format!("creating the directory `{}`", path.display()))?,
+    }
     set_mode(path, 0o700)
+}
+
+/// Permission bits of a file or directory.
+pub(crate) fn mode(path: &Path) -> Result<u32> {
+    let metadata = path.metadata().doing(Kind::Io, || format!("reading the mode of `{}`", path.display()))?;
+    Ok(metadata.permissions().mode() & 0o7777)
+}
+
+/// Locks a file or directory for this process alone (flock(2)), until the value is dropped or the process dies. `None` if another holds it.
+pub(crate) fn try_lock(path: &Path) -> Result<Option<File>> {
+    let file = open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(err)) => Err(err).doing(Kind::Io, || format!("locking `{}`", path.display())),
+    }
+}
+
+/// Makes the renames in a directory survive a power cut.
+pub(crate) fn sync_directory(path: &Path) -> Result<()> {
+    open(path)?.sync_all().doing(Kind::Io, || format!("syncing the directory `{}`", path.display()))
 }
 
 /// Sets permission bits, whatever the umask was.

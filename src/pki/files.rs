@@ -5,7 +5,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::cluster::Node;
+use crate::cluster::{Node, Role};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Kind, Result};
 use crate::pki::kubeconfig::Kubeconfig;
@@ -67,7 +67,11 @@ impl Pki {
     ///
     /// [`Kind::Input`] if there is no such name, or if nodes of these roles do not hold it.
     pub(crate) fn files(&self, name: &str, node: &Node) -> Result<Vec<PkiFile>> {
+        let is_control_plane = node.roles.contains(&Role::ControlPlane);
         if name == "service-account" {
+            if !is_control_plane {
+                return Err(not_held(name, Holder::ControlPlane, node));
+            }
             let public = PkiFile::new("/etc/kubernetes/pki/sa.pub", &self.service_account.public, false)?;
             return Ok(vec![PkiFile::new("/etc/kubernetes/pki/sa.key", &self.service_account.private, true)?, public]);
         }
@@ -75,7 +79,8 @@ impl Pki {
             return Ok(vec![PkiFile::new(authority.on_node().1, &self.authorities[&authority], false)?]);
         }
         let row = LEAVES.iter().find(|row| row.name == name).ok_or_else(|| unknown(name))?;
-        let credential = self.leaf(row, Some(node)).ok_or_else(|| not_held(row, node))?;
+        let credential = self.leaf(row, Some(node)).filter(|_| row.holder != Holder::Cluster || is_control_plane);
+        let credential = credential.ok_or_else(|| not_held(row.name, row.holder, node))?;
         self.in_form(row, credential, node)
     }
 
@@ -91,7 +96,7 @@ impl Pki {
                 let server = std::net::SocketAddr::new(node.address, API_SERVER_PORT).to_string();
                 Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &server)?, true)?])
             }
-            Form::Offline => Err(not_held(row, node)),
+            Form::Offline => Err(not_held(row.name, row.holder, node)),
         }
     }
 
@@ -148,8 +153,8 @@ fn unknown(name: &str) -> Error {
     Error::new(Kind::Input, format!("there is no certificate named `{name}`")).hint(format!("names are {}", names.join(", ")))
 }
 
-fn not_held(row: &Leaf, node: &Node) -> Error {
-    Error::new(Kind::Input, format!("`{}` is not for node `{}`: it is held by {}", row.name, node.name, row.holder.describe()))
+fn not_held(name: &str, holder: Holder, node: &Node) -> Error {
+    Error::new(Kind::Input, format!("`{name}` is not for node `{}`: it is for {}", node.name, holder.describe()))
 }
 
 /// Never shows a key.
@@ -162,5 +167,127 @@ impl fmt::Debug for Pki {
 impl fmt::Debug for PkiFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({} bytes)", self.path, self.bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pki::Options;
+    use crate::pki::table::{Authority, LEAVES, SHARED};
+    use crate::pki::tests::{sample, vault};
+    use crate::progress::Silent;
+
+    #[test]
+    fn every_name_gives_its_files_to_its_holders_and_to_nobody_else() {
+        let cluster = sample();
+        let (_dir, vault) = vault(&cluster, Options::default());
+        let pki = vault.pki(&cluster).unwrap();
+        let mut shown = String::new();
+        for node in [&cluster.nodes[0], &cluster.nodes[3]] {
+            for name in SHARED.into_iter().chain(LEAVES.iter().map(|row| row.name)) {
+                let files = match pki.files(name, node) {
+                    Ok(files) => files.iter().map(|file| format!("{}{}", file.path, if file.secret { " (secret)" } else { "" })).collect(),
+                    Err(err) => vec![err.to_string()],
+                };
+                shown += &format!("{} {name}: {}\n", node.name, files.join(", "));
+            }
+        }
+        insta::assert_snapshot!(shown, @"
+        m1 ca: /etc/kubernetes/pki/ca.crt
+        m1 etcd-ca: /etc/kubernetes/pki/etcd/ca.crt
+        m1 front-proxy-ca: /etc/kubernetes/pki/front-proxy-ca.crt
+        m1 service-account: /etc/kubernetes/pki/sa.key (secret), /etc/kubernetes/pki/sa.pub
+        m1 apiserver: /etc/kubernetes/pki/apiserver.crt, /etc/kubernetes/pki/apiserver.key (secret)
+        m1 apiserver-kubelet-client: /etc/kubernetes/pki/apiserver-kubelet-client.crt, /etc/kubernetes/pki/apiserver-kubelet-client.key (secret)
+        m1 apiserver-etcd-client: /etc/kubernetes/pki/apiserver-etcd-client.crt, /etc/kubernetes/pki/apiserver-etcd-client.key (secret)
+        m1 front-proxy-client: /etc/kubernetes/pki/front-proxy-client.crt, /etc/kubernetes/pki/front-proxy-client.key (secret)
+        m1 controller-manager: /etc/kubernetes/controller-manager.conf (secret)
+        m1 controller-manager-server: /etc/kubernetes/pki/controller-manager-server.crt, /etc/kubernetes/pki/controller-manager-server.key (secret)
+        m1 scheduler: /etc/kubernetes/scheduler.conf (secret)
+        m1 scheduler-server: /etc/kubernetes/pki/scheduler-server.crt, /etc/kubernetes/pki/scheduler-server.key (secret)
+        m1 etcd-server: /etc/kubernetes/pki/etcd/server.crt, /etc/kubernetes/pki/etcd/server.key (secret)
+        m1 etcd-peer: /etc/kubernetes/pki/etcd/peer.crt, /etc/kubernetes/pki/etcd/peer.key (secret)
+        m1 etcd-healthcheck-client: /etc/kubernetes/pki/etcd/healthcheck-client.crt, /etc/kubernetes/pki/etcd/healthcheck-client.key (secret)
+        m1 kubelet: /etc/kubernetes/kubelet.conf (secret)
+        m1 kubelet-server: /etc/kubernetes/pki/kubelet-server.crt, /etc/kubernetes/pki/kubelet-server.key (secret)
+        m1 kube-proxy: /etc/kubernetes/kube-proxy.conf (secret)
+        m1 lb-healthcheck: /etc/kubernetes/pki/lb-healthcheck.pem (secret)
+        m1 admin: /etc/kubernetes/admin.conf (secret)
+        m1 super-admin: `super-admin` is not for node `m1`: it is for administrators
+        w1 ca: /etc/kubernetes/pki/ca.crt
+        w1 etcd-ca: /etc/kubernetes/pki/etcd/ca.crt
+        w1 front-proxy-ca: /etc/kubernetes/pki/front-proxy-ca.crt
+        w1 service-account: `service-account` is not for node `w1`: it is for control-plane nodes
+        w1 apiserver: `apiserver` is not for node `w1`: it is for control-plane nodes
+        w1 apiserver-kubelet-client: `apiserver-kubelet-client` is not for node `w1`: it is for control-plane nodes
+        w1 apiserver-etcd-client: `apiserver-etcd-client` is not for node `w1`: it is for control-plane nodes
+        w1 front-proxy-client: `front-proxy-client` is not for node `w1`: it is for control-plane nodes
+        w1 controller-manager: `controller-manager` is not for node `w1`: it is for control-plane nodes
+        w1 controller-manager-server: `controller-manager-server` is not for node `w1`: it is for control-plane nodes
+        w1 scheduler: `scheduler` is not for node `w1`: it is for control-plane nodes
+        w1 scheduler-server: `scheduler-server` is not for node `w1`: it is for control-plane nodes
+        w1 etcd-server: `etcd-server` is not for node `w1`: it is for etcd members
+        w1 etcd-peer: `etcd-peer` is not for node `w1`: it is for etcd members
+        w1 etcd-healthcheck-client: `etcd-healthcheck-client` is not for node `w1`: it is for etcd members
+        w1 kubelet: /etc/kubernetes/kubelet.conf (secret)
+        w1 kubelet-server: /etc/kubernetes/pki/kubelet-server.crt, /etc/kubernetes/pki/kubelet-server.key (secret)
+        w1 kube-proxy: /etc/kubernetes/kube-proxy.conf (secret)
+        w1 lb-healthcheck: `lb-healthcheck` is not for node `w1`: it is for nodes that balance the endpoint
+        w1 admin: `admin` is not for node `w1`: it is for administrators
+        w1 super-admin: `super-admin` is not for node `w1`: it is for administrators
+        ");
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let cluster = sample();
+        let (_dir, vault) = vault(&cluster, Options::default());
+        let err = vault.pki(&cluster).unwrap().files("etcd", &cluster.nodes[0]).unwrap_err();
+        assert_eq!(err.to_string(), "there is no certificate named `etcd`");
+        assert!(err.hints()[0].starts_with("names are ca, etcd-ca, front-proxy-ca, service-account, apiserver, "));
+    }
+
+    #[test]
+    fn no_file_of_any_node_holds_an_authority_s_key_or_the_super_admin_s() {
+        let cluster = sample();
+        let (_dir, vault) = vault(&cluster, Options::default());
+        let pki = vault.pki(&cluster).unwrap();
+        let mut kept = vec!["leaves/super-admin.pem".to_owned()];
+        kept.extend(Authority::ALL.map(|authority| format!("authorities/{}.key", authority.name())));
+        let kept: Vec<String> = kept.iter().map(|name| key_lines(&vault.read(name).unwrap())).collect();
+        for node in &cluster.nodes {
+            for name in SHARED.into_iter().chain(LEAVES.iter().map(|row| row.name)) {
+                for file in pki.files(name, node).unwrap_or_default() {
+                    let bytes = decoded(&file.bytes);
+                    assert!(kept.iter().all(|key| !bytes.contains(key)), "{} of {}", file.path, node.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equal_vaults_give_equal_digests_and_a_renewed_leaf_another() {
+        let cluster = sample();
+        let (_dir, vault) = vault(&cluster, Options::default());
+        let before = vault.pki(&cluster).unwrap().digest();
+        assert_eq!(before, vault.pki(&cluster).unwrap().digest());
+        vault.renew(&cluster, &["m1/scheduler".into()], 0, &Silent).unwrap();
+        assert_ne!(before, vault.pki(&cluster).unwrap().digest());
+    }
+
+    /// The first line of base64 of a private key that differs from key to key.
+    fn key_lines(pem: &str) -> String {
+        let key = pem.split("PRIVATE KEY-----\n").nth(1).unwrap();
+        key.lines().nth(1).unwrap().to_owned()
+    }
+
+    /// A file's text, with the base64 that kubeconfigs embed decoded behind it.
+    fn decoded(bytes: &[u8]) -> String {
+        use base64::Engine as _;
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let values = text.lines().filter_map(|line| line.split_once("-data: ")).map(|(_, value)| value);
+        let plain: String =
+            values.map(|value| String::from_utf8(base64::prelude::BASE64_STANDARD.decode(value).unwrap()).unwrap()).collect();
+        text + &plain
     }
 }

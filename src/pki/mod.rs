@@ -22,9 +22,22 @@
 //! `super-admin` has no file on any node: its credential stays in the vault.
 
 mod files;
+mod fill;
+mod inspect;
+mod inventory;
+mod issue;
 mod kubeconfig;
+mod pem;
 mod plan;
+mod satisfy;
 mod table;
+#[cfg(test)]
+pub(crate) mod tests;
+mod vault;
 
 pub(crate) use files::{Pki, PkiFile};
+pub(crate) use fill::{DEFAULT_CA_DAYS, DEFAULT_LEAF_DAYS, Filled, Options};
+pub(crate) use inventory::{Item, inventory};
+pub(crate) use issue::Algorithm;
 pub(crate) use plan::{PkiPlan, PlannedLeaf, plan};
+pub(crate) use vault::Vault;

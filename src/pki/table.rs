@@ -141,7 +141,7 @@ impl Holder {
     /// Who holds it, for an error.
     pub(super) fn describe(self) -> &'static str {
         match self {
-            Self::Cluster => "the vault only",
+            Self::Cluster => "administrators",
             Self::ControlPlane => "control-plane nodes",
             Self::EtcdMember => "etcd members",
             Self::Kubelet => "control-plane nodes and workers",
