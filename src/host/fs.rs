@@ -69,16 +69,6 @@ pub(crate) fn mode(path: &Path) -> Result<u32> {
     Ok(metadata.permissions().mode() & 0o7777)
 }
 
-/// Locks a file or directory for this process alone (flock(2)), until the value is dropped or the process dies. `None` if another holds it.
-pub(crate) fn try_lock(path: &Path) -> Result<Option<File>> {
-    let file = open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(err)) => Err(err).doing(Kind::Io, || format!("locking `{}`", path.display())),
-    }
-}
-
 /// Makes the renames in a directory survive a power cut.
 pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     open(path)?.sync_all().doing(Kind::Io, || format!("syncing the directory `{}`", path.display()))

@@ -1,4 +1,4 @@
-//! Advisory locks on files (flock(2)): held until dropped, and released by the kernel when a process dies.
+//! Advisory locks on files and directories (flock(2)): held until dropped, and released by the kernel when a process dies.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -21,6 +21,12 @@ impl FileLock {
     /// Takes the lock if nobody else holds it.
     pub(crate) fn try_exclusive(path: &Path) -> Result<Option<Self>> {
         let lock = Self(open(path)?);
+        Ok(lock.try_upgrade(path)?.then_some(lock))
+    }
+
+    /// Takes the lock of a directory that exists, without leaving a lock file, if nobody else holds it.
+    pub(crate) fn try_directory(path: &Path) -> Result<Option<Self>> {
+        let lock = Self(fs::open(path)?);
         Ok(lock.try_upgrade(path)?.then_some(lock))
     }
 

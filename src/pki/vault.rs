@@ -13,7 +13,6 @@
 //! Directories are 0700, files with a key 0600, whatever the umask. Writers hold a lock on the directory that holds the vault.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::cluster::Cluster;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
+use crate::host::lock::FileLock;
 use crate::pki::inspect::Certificate;
 use crate::pki::issue::{Algorithm, Signer};
 use crate::pki::plan::LeafId;
@@ -220,10 +220,10 @@ fn leaf_files(directory: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 ///
 /// [`Kind::Io`] if another process holds it.
-pub(super) fn lock(directory: &Path) -> Result<File> {
+pub(super) fn lock(directory: &Path) -> Result<FileLock> {
     let parent = parent(directory);
     host::fs::create_directories(parent)?;
-    host::fs::try_lock(parent)?.ok_or_else(|| {
+    FileLock::try_directory(parent)?.ok_or_else(|| {
         Error::new(Kind::Io, format!("another kiln is writing a vault in `{}`", parent.display())).hint("wait for it and try again")
     })
 }

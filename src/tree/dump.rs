@@ -70,7 +70,7 @@ mod tests {
         put("/etc/sa.key", Entry::file(*b"key", 0o600, &origin).owned_by(998, 998).secret());
         insta::assert_snapshot!(tree.dump(), @r"
         0755 directory            0 /etc [base]
-        0644 4bf9cd94ba7d         5 /etc/hostname [base]
+        0644 389b46f04457         5 /etc/hostname [base]
         0777 symlink              0 /etc/localtime -> /usr/share/zoneinfo/UTC [base]
         0600 secret               - /etc/sa.key 998:998 [base]
         ");
