@@ -107,7 +107,7 @@ pub(crate) enum Protocol {
 }
 
 /// Mode and owner of one path.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Attributes {
     /// Octal, in quotes as in chmod(1): `"0755"`.
@@ -120,6 +120,13 @@ pub(crate) struct Attributes {
     /// Whether the content is private: never shown, never in a role image, and a template sees the secrets.
     #[serde(default)]
     pub(crate) secret: bool,
+}
+
+impl Attributes {
+    /// What a file has that `[files]` does not name.
+    pub(crate) fn root() -> Self {
+        Self { mode: None, owner: root(), group: root(), secret: false }
+    }
 }
 
 /// Permission bits with setuid, setgid and sticky.

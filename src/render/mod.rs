@@ -1,1 +1,22 @@
-//! Cluster, node, PKI and overlays become a tree.
+//! Cluster, node, PKI and overlays become a tree: what a role's image holds, what a node's `/etc` holds.
+//!
+//! Pure: the same input gives the same bytes. What differs between Kubernetes versions stands in the tables of
+//! `flags` and `fields`, not in templates.
+
+mod balancer;
+mod context;
+mod fields;
+mod flags;
+mod layer;
+mod node;
+mod owners;
+mod role;
+mod template;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use balancer::BALANCERS;
+pub(crate) use node::node;
+pub(crate) use role::{Requirements, requirements, role};

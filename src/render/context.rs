@@ -1,0 +1,223 @@
+//! What templates and tables may know: the cluster, the node, and what follows from both. Nothing random, nothing of the host.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, Node, Role};
+use crate::digest::Digest;
+use crate::error::{Error, Kind, Result};
+use crate::render::{balancer, fields, flags};
+
+/// Port of every API server on its own node; the endpoint's may differ.
+pub(crate) const API_SERVER_PORT: u16 = 6443;
+
+/// Label namespaces that belong to Kubernetes, in which a kubelet may set only some labels itself
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>).
+const RESERVED_LABELS: [&str; 2] = ["kubernetes.io", "k8s.io"];
+const KUBELET_LABELS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
+
+/// One node in its cluster.
+pub(super) struct Facts<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) node: &'a Node,
+    /// The vault's identifier of the cluster.
+    pub(super) cluster_id: &'a str,
+}
+
+/// The variables of every template.
+#[derive(Serialize)]
+pub(super) struct Context<'a> {
+    cluster: &'a Cluster,
+    node: &'a Node,
+    computed: Computed<'a>,
+}
+
+/// What follows from the cluster and the node.
+#[derive(Serialize)]
+struct Computed<'a> {
+    /// 32 lower-case hexadecimal digits, as in machine-id(5).
+    machine_id: String,
+    /// `address/prefix` of the node network's interface.
+    interface_address: String,
+    /// MAC address of that interface, when a match rule names one.
+    mac: Option<&'a str>,
+    control_plane: Vec<&'a Node>,
+    /// All nodes but this one.
+    others: Vec<&'a Node>,
+    etcd_endpoints: Vec<String>,
+    /// `https://host:port` that clients dial.
+    endpoint_url: String,
+    /// `https://host:port` of the API server on this node.
+    local_url: String,
+    service_address: String,
+    dns_address: String,
+    sandbox_image: String,
+    /// Labels that only an administrator may set, as `key=value`.
+    reserved_labels: Vec<String>,
+    /// Command-line flags by program, such as `kube_apiserver`.
+    flags: BTreeMap<&'static str, Vec<String>>,
+    /// Configuration files by program, such as `kubelet`.
+    configuration: BTreeMap<&'static str, Value>,
+    /// What the kind of balancer computes.
+    balancer: Value,
+}
+
+impl<'a> Facts<'a> {
+    /// The variables of this node's templates.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] if a string of the cluster could change the shape of a file: a control character in it.
+    pub(super) fn context(&self) -> Result<Context<'a>> {
+        let context = Context { cluster: self.cluster, node: self.node, computed: self.computed() };
+        refuse_control_characters("cluster", &serde_json::to_value(self.cluster).expect("a cluster is plain data"))?;
+        Ok(context)
+    }
+
+    fn computed(&self) -> Computed<'a> {
+        let network = &self.cluster.network;
+        Computed {
+            machine_id: self.machine_id(),
+            interface_address: format!("{}/{}", self.node.address, network.nodes.prefix_len()),
+            mac: self.node.matches.iter().find_map(|rule| match rule {
+                crate::cluster::MatchRule::Mac(address) => Some(address.as_str()),
+                _ => None,
+            }),
+            control_plane: self.control_plane(),
+            others: self.cluster.nodes.iter().filter(|node| node.name != self.node.name).collect(),
+            etcd_endpoints: self.etcd_endpoints(),
+            endpoint_url: format!("https://{}", self.cluster.endpoint_authority()),
+            local_url: self.url(self.node, API_SERVER_PORT),
+            service_address: self.cluster.first_service_address().to_string(),
+            dns_address: self.cluster.dns_service_address().to_string(),
+            sandbox_image: self.sandbox_image(),
+            reserved_labels: self.reserved_labels(),
+            flags: flags::all(self),
+            configuration: fields::all(self),
+            balancer: balancer::data(self),
+        }
+    }
+
+    /// The first 128 bits of a digest of the cluster's identifier and the node's name: the same at every build, different on every node.
+    fn machine_id(&self) -> String {
+        let text = format!("kiln machine-id{}{}", self.cluster_id, self.node.name);
+        Digest::of(text.as_bytes()).to_string()[..32].to_owned()
+    }
+
+    pub(super) fn control_plane(&self) -> Vec<&'a Node> {
+        self.cluster.with_role(Role::ControlPlane).collect()
+    }
+
+    /// The same text on every member: `m1=https://10.0.0.1:2380,…`.
+    pub(super) fn initial_cluster(&self) -> String {
+        let members = self.cluster.etcd_members();
+        members.iter().map(|member| format!("{}={}", member.name, self.url(member, 2380))).collect::<Vec<_>>().join(",")
+    }
+
+    /// Where API servers find etcd: every member, never a balancer.
+    pub(super) fn etcd_endpoints(&self) -> Vec<String> {
+        self.cluster.etcd_members().iter().map(|member| self.url(member, 2379)).collect()
+    }
+
+    /// `https://address:port`, with brackets around an IPv6 address.
+    #[expect(clippy::unused_self, reason = "reads as a fact in the flag tables")]
+    pub(super) fn url(&self, node: &Node, port: u16) -> String {
+        format!("https://{}", SocketAddr::new(node.address, port))
+    }
+
+    /// The `3.x` of the suite's etcd.
+    pub(super) fn etcd_minor(&self) -> u32 {
+        if self.cluster.base.suite == "bookworm" { 4 } else { 5 }
+    }
+
+    /// The pause image that kubeadm of the same version uses.
+    pub(super) fn sandbox_image(&self) -> String {
+        let minor = self.cluster.kubernetes.minor;
+        let registry = if minor >= 25 { "registry.k8s.io" } else { "k8s.gcr.io" };
+        let tag = match minor {
+            0..=17 => "3.1",
+            18..=20 => "3.2",
+            21 => "3.4.1",
+            22 => "3.5",
+            23 => "3.6",
+            24..=25 => "3.8",
+            26..=30 => "3.9",
+            31..=33 => "3.10",
+            34..=35 => "3.10.1",
+            _ => "3.10.2",
+        };
+        format!("{registry}/pause:{tag}")
+    }
+
+    /// Labels that the kubelet may give its own node, as `key=value`.
+    pub(super) fn own_labels(&self) -> Vec<String> {
+        self.node.labels.iter().filter(|(key, _)| is_own(key)).map(|(key, value)| format!("{key}={value}")).collect()
+    }
+
+    /// The other labels, and the roles as kubeadm labels them.
+    fn reserved_labels(&self) -> Vec<String> {
+        let mut labels: BTreeMap<&str, &str> = BTreeMap::new();
+        if self.node.roles.contains(&Role::ControlPlane) {
+            labels.insert("node-role.kubernetes.io/control-plane", "");
+            if !self.cluster.kubernetes.at_least(25) {
+                labels.insert("node-role.kubernetes.io/master", "");
+            }
+        }
+        labels.extend(self.node.labels.iter().filter(|(key, _)| !is_own(key)).map(|(key, value)| (key.as_str(), value.as_str())));
+        labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
+    }
+}
+
+fn is_own(key: &str) -> bool {
+    let Some((namespace, _)) = key.split_once('/') else { return true };
+    let within = |domains: &[&str]| {
+        domains.iter().any(|domain| namespace == *domain || namespace.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')))
+    };
+    !within(&RESERVED_LABELS) || within(&KUBELET_LABELS)
+}
+
+/// A line break in a name would start a new setting in most of the files that templates write.
+fn refuse_control_characters(field: &str, value: &Value) -> Result<()> {
+    match value {
+        Value::String(text) if text.chars().any(char::is_control) => {
+            Err(Error::new(Kind::Input, format!("`{field}` holds a control character: `{}`", text.escape_debug())))
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().try_for_each(|(index, item)| refuse_control_characters(&format!("{field}[{index}]"), item))
+        }
+        Value::Object(members) => members.iter().try_for_each(|(key, member)| {
+            refuse_control_characters(&format!("{field}.key"), &Value::String(key.clone()))?;
+            refuse_control_characters(&format!("{field}.{key}"), member)
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_own, refuse_control_characters};
+
+    #[test]
+    fn a_kubelet_sets_no_label_of_the_reserved_namespaces() {
+        for (key, own) in [
+            ("zone", true),
+            ("example.org/rack", true),
+            ("node.kubernetes.io/kind", true),
+            ("node-role.kubernetes.io/control-plane", false),
+            ("kubernetes.io/x", false),
+            ("notkubernetes.io/x", true),
+        ] {
+            assert_eq!(is_own(key), own, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_line_break_in_a_name_is_refused_with_its_place() {
+        let value = serde_json::json!({ "network": { "ntp": ["a", "b\nserver evil"] } });
+        let err = refuse_control_characters("cluster", &value).unwrap_err();
+        assert_eq!(err.to_string(), r"`cluster.network.ntp[1]` holds a control character: `b\nserver evil`");
+    }
+}

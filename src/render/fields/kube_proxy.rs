@@ -1,0 +1,21 @@
+//! `KubeProxyConfiguration`.
+
+use serde_json::json;
+
+use super::{Field, field};
+
+pub(super) static FIELDS: &[Field] = &[
+    field("apiVersion", |_| json!("kubeproxy.config.k8s.io/v1alpha1")),
+    field("kind", |_| json!("KubeProxyConfiguration")),
+    field("clientConnection", |_| json!({ "kubeconfig": "/etc/kubernetes/kube-proxy.conf" })),
+    field("hostnameOverride", |facts| json!(facts.node.name)),
+    field("bindAddress", |facts| json!(if facts.node.address.is_ipv6() { "::" } else { "0.0.0.0" })),
+    field("healthzBindAddress", |facts| json!(std::net::SocketAddr::new(facts.node.address, 10256).to_string())),
+    field("metricsBindAddress", |_| json!("127.0.0.1:10249")),
+    field("clusterCIDR", |facts| json!(facts.cluster.network.pods)),
+    field("mode", |_| json!("iptables")).until(32),
+    // General availability; needs Linux 5.13.
+    field("mode", |_| json!("nftables")).since(33),
+    // sysctl.d sets the limit; containers of the lab may not.
+    field("conntrack", |_| json!({ "maxPerCore": 0 })),
+];

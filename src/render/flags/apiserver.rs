@@ -1,0 +1,83 @@
+//! kube-apiserver.
+
+use super::{CIPHER_SUITES, Flag, computed, text};
+use crate::cluster::Balancer;
+use crate::render::context::API_SERVER_PORT;
+
+pub(super) static FLAGS: &[Flag] = &[
+    // A balancer of ours takes the same port on the VIP and on loopback, so the API server must leave them free.
+    computed("bind-address", |facts| match facts.cluster.endpoint.balancer {
+        Balancer::External => "0.0.0.0".to_owned(),
+        Balancer::Haproxy => facts.node.address.to_string(),
+    }),
+    computed("secure-port", |_| API_SERVER_PORT.to_string()),
+    computed("advertise-address", |facts| facts.node.address.to_string()),
+    // Inert in 1.20 and gone in 1.24; before, it has to be closed.
+    text("insecure-port", "0").until(19),
+    computed("etcd-servers", |facts| facts.etcd_endpoints().join(",")),
+    text("etcd-cafile", "/etc/kubernetes/pki/etcd/ca.crt"),
+    text("etcd-certfile", "/etc/kubernetes/pki/apiserver-etcd-client.crt"),
+    text("etcd-keyfile", "/etc/kubernetes/pki/apiserver-etcd-client.key"),
+    text("etcd-quorum-read", "true").until(8),
+    text("tls-cert-file", "/etc/kubernetes/pki/apiserver.crt"),
+    text("tls-private-key-file", "/etc/kubernetes/pki/apiserver.key"),
+    text("tls-min-version", "VersionTLS12").since(10),
+    text("tls-cipher-suites", CIPHER_SUITES).since(10),
+    text("client-ca-file", "/etc/kubernetes/pki/ca.crt"),
+    // Health probes come without a certificate. Since 1.34 a file confines anonymous requests to them.
+    text("anonymous-auth", "true").until(33),
+    text("authentication-config", "/etc/kubernetes/authentication.yaml").since(34),
+    text("authorization-mode", "RBAC").until(6),
+    text("authorization-mode", "Node,RBAC").since(7),
+    text("admission-control", ADMISSION_BEFORE_1_10).until(9),
+    text("enable-admission-plugins", "NodeRestriction").since(10).until(20),
+    text("enable-admission-plugins", "NodeRestriction,DenyServiceExternalIPs").since(21),
+    text("kubelet-client-certificate", "/etc/kubernetes/pki/apiserver-kubelet-client.crt"),
+    text("kubelet-client-key", "/etc/kubernetes/pki/apiserver-kubelet-client.key"),
+    text("kubelet-certificate-authority", "/etc/kubernetes/pki/ca.crt"),
+    text("kubelet-preferred-address-types", "InternalIP,ExternalIP,Hostname"),
+    text("requestheader-client-ca-file", "/etc/kubernetes/pki/front-proxy-ca.crt"),
+    text("requestheader-allowed-names", "front-proxy-client"),
+    text("requestheader-username-headers", "X-Remote-User"),
+    text("requestheader-group-headers", "X-Remote-Group"),
+    text("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
+    text("requestheader-uid-headers", "X-Remote-Uid").since(32),
+    text("proxy-client-cert-file", "/etc/kubernetes/pki/front-proxy-client.crt").since(7),
+    text("proxy-client-key-file", "/etc/kubernetes/pki/front-proxy-client.key").since(7),
+    computed("service-account-issuer", |facts| format!("https://kubernetes.default.svc.{}", facts.cluster.network.domain)).since(20),
+    text("service-account-signing-key-file", "/etc/kubernetes/pki/sa.key").since(20),
+    text("service-account-key-file", "/etc/kubernetes/pki/sa.pub"),
+    text("service-account-lookup", "true"),
+    text("service-account-extend-token-expiration", "false").since(21),
+    computed("service-cluster-ip-range", |facts| facts.cluster.network.services.to_string()),
+    computed("service-node-port-range", |facts| {
+        let ports = facts.cluster.network.node_ports;
+        format!("{}-{}", ports.first, ports.last)
+    }),
+    text("allow-privileged", "true"),
+    computed("apiserver-count", |facts| facts.control_plane().len().to_string()).until(8),
+    text("endpoint-reconciler-type", "lease").since(9),
+    text("experimental-encryption-provider-config", "/etc/kubernetes/encryption.yaml").since(7).until(12),
+    text("encryption-provider-config", "/etc/kubernetes/encryption.yaml").since(13),
+    text("encryption-provider-config-automatic-reload", "true").since(26),
+    // Without a policy nothing is written, whatever the path.
+    text("audit-policy-file", "/etc/kubernetes/audit-policy.yaml").since(8),
+    text("audit-log-path", "/var/log/kubernetes/audit.log"),
+    text("audit-log-maxage", "30"),
+    text("audit-log-maxbackup", "10"),
+    text("audit-log-maxsize", "100"),
+    text("profiling", "false"),
+    text("event-ttl", "1h"),
+    text("request-timeout", "60s").since(10),
+    // Moves HTTP/2 clients off one server now and then; pointless with a single server.
+    computed("goaway-chance", |facts| if facts.control_plane().len() > 1 { "0.001" } else { "0" }.to_owned()).since(18),
+    // Balancers see /readyz fail before the port closes.
+    text("shutdown-delay-duration", "10s").since(16),
+    text("shutdown-send-retry-after", "true").since(23),
+    text("shutdown-watch-termination-grace-period", "10s").since(27),
+    text("v", "2"),
+];
+
+/// Replaced by the additive flag in 1.10; the order matters.
+const ADMISSION_BEFORE_1_10: &str = "NamespaceLifecycle,LimitRanger,ServiceAccount,DefaultStorageClass,DefaultTolerationSeconds,\
+    NodeRestriction,ResourceQuota";

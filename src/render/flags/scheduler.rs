@@ -1,0 +1,25 @@
+//! kube-scheduler, by flags and not by file: from 1.19 to 1.22 a file can't close the port without TLS.
+
+use super::{Flag, text};
+
+pub(super) static FLAGS: &[Flag] = &[
+    text("bind-address", "127.0.0.1").since(13),
+    text("secure-port", "10259").since(13),
+    text("address", "127.0.0.1").until(12),
+    text("port", "0").since(13).until(22),
+    text("tls-cert-file", "/etc/kubernetes/pki/scheduler-server.crt").since(13),
+    text("tls-private-key-file", "/etc/kubernetes/pki/scheduler-server.key").since(13),
+    text("tls-min-version", "VersionTLS12").since(13),
+    text("kubeconfig", "/etc/kubernetes/scheduler.conf"),
+    text("authentication-kubeconfig", "/etc/kubernetes/scheduler.conf").since(13),
+    text("authorization-kubeconfig", "/etc/kubernetes/scheduler.conf").since(13),
+    text("client-ca-file", "/etc/kubernetes/pki/ca.crt").since(13),
+    text("requestheader-client-ca-file", "/etc/kubernetes/pki/front-proxy-ca.crt").since(13),
+    text("leader-elect", "true"),
+    text("leader-elect-resource-lock", "leases").since(14),
+    text("leader-elect-lease-duration", "15s"),
+    text("leader-elect-renew-deadline", "10s"),
+    text("leader-elect-retry-period", "2s"),
+    text("profiling", "false"),
+    text("v", "2"),
+];

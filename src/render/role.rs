@@ -1,0 +1,71 @@
+//! What every node of a role shares: files outside `/etc`, packages, programs, users.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::cluster::{Cluster, Node};
+use crate::error::{Error, Kind, Result, Within};
+use crate::overlay::{Overlay, Overlays, User};
+use crate::render::balancer;
+use crate::render::layer::{self, Part};
+use crate::render::owners::Owners;
+use crate::tree::Tree;
+
+/// What a role image needs from outside, sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Requirements {
+    /// Debian packages, the kernel's with them.
+    pub(crate) packages: Vec<String>,
+    /// Kubernetes programs.
+    pub(crate) binaries: Vec<String>,
+    pub(crate) users: Vec<User>,
+}
+
+/// Renders the files of a role image that no package brings: nothing of a node, nothing of a cluster.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if two overlays claim one path.
+pub(crate) fn role(cluster: &Cluster, image: &str, overlays: &Overlays) -> Result<Tree> {
+    let chosen = chosen(cluster, member(cluster, image)?, overlays)?;
+    let owners = Owners::of(&chosen)?;
+    let mut tree = Tree::new();
+    for overlay in chosen {
+        let layer = layer::build(overlay, Part::Image, &owners, |file, _| Ok(Some(Arc::clone(&file.bytes))));
+        let layer = layer.within(|| format!("reading the overlay `{}`", overlay.name))?;
+        tree.overlay(layer, &overlay.manifest.replaces)?;
+    }
+    Ok(tree)
+}
+
+/// Collects what a role image needs from the base system.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if an overlay is missing or users clash.
+pub(crate) fn requirements(cluster: &Cluster, image: &str, overlays: &Overlays) -> Result<Requirements> {
+    let chosen = chosen(cluster, member(cluster, image)?, overlays)?;
+    let users = Owners::of(&chosen)?.into_users().collect();
+    let base = cluster.base.packages.iter().chain([&cluster.base.kernel]);
+    let sorted = |names: BTreeSet<&String>| names.into_iter().cloned().collect();
+    Ok(Requirements {
+        packages: sorted(chosen.iter().flat_map(|overlay| &overlay.manifest.packages).chain(base).collect()),
+        binaries: sorted(chosen.iter().flat_map(|overlay| &overlay.manifest.binaries).collect()),
+        users,
+    })
+}
+
+/// The overlays of a node, in the order in which they are laid.
+pub(super) fn chosen<'a>(cluster: &Cluster, node: &Node, overlays: &'a Overlays) -> Result<Vec<&'a Overlay>> {
+    let of_roles = node.roles.iter().filter_map(|role| cluster.overlays.get(role)).flatten().cloned().collect();
+    let balances = balancer::nodes(cluster).iter().any(|other| other.name == node.name);
+    overlays.select(&balancer::overlays(cluster, balances, of_roles)).within(|| format!("choosing the overlays of `{}`", node.name))
+}
+
+/// Any node of an image; all of them have the same roles.
+fn member<'a>(cluster: &'a Cluster, image: &str) -> Result<&'a Node> {
+    cluster.nodes.iter().find(|node| node.image() == image).ok_or_else(|| {
+        let images: Vec<String> = cluster.images().into_keys().collect();
+        Error::new(Kind::Input, format!("no node boots the image `{image}`")).hint(format!("images are {}", images.join(", ")))
+    })
+}

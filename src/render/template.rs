@@ -1,0 +1,119 @@
+//! Renders `.tera` files. An undefined variable is an error with its file and line; nothing is escaped, nothing is random.
+
+use tera::{ErrorKind, Kwargs, ReportError, State, Tera, Value};
+
+use crate::error::{Error, Kind, Report, Result, Source, Within};
+use crate::overlay::{Overlay, OverlayFile};
+use crate::render::context::Facts;
+use crate::yaml;
+
+/// The templates of one node's overlays, and what they may know.
+pub(super) struct Templates {
+    engine: Tera,
+    public: tera::Context,
+    /// As `public`, with `secrets`.
+    private: tera::Context,
+}
+
+impl Templates {
+    /// Parses the templates of `overlays`. Only files declared `secret` will see `encryption_key`.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] with overlay, file and place of a syntax error.
+    pub(super) fn new(overlays: &[&Overlay], facts: &Facts<'_>, encryption_key: &str) -> Result<Self> {
+        let mut engine = Tera::new();
+        engine.autoescape_on(Vec::<&str>::new());
+        engine.register_filter("command", command);
+        engine.register_filter("yaml", to_yaml);
+        for (overlay, file) in overlays.iter().flat_map(|overlay| overlay.files.values().map(move |file| (overlay, file))) {
+            if file.template {
+                let text = text(file)?;
+                engine.add_raw_template(&name(file), text).map_err(|err| ours(&err, overlay, file, text))?;
+            }
+        }
+        let public = tera::Context::from_serialize(&facts.context()?).map_err(internal)?;
+        let mut private = public.clone();
+        private.insert("secrets", &serde_json::json!({ "encryption_key": encryption_key }));
+        Ok(Self { engine, public, private })
+    }
+
+    /// Renders one file; `None` when nothing but white space comes out, which means that the node has no such file.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] with overlay, file and place.
+    pub(super) fn render(&self, overlay: &Overlay, file: &OverlayFile, secret: bool) -> Result<Option<String>> {
+        let context = if secret { &self.private } else { &self.public };
+        let rendered = self.engine.render(&name(file), context);
+        let rendered = rendered.map_err(|err| ours(&err, overlay, file, text(file).unwrap_or_default()))?;
+        Ok(Some(rendered).filter(|text| !text.trim().is_empty()))
+    }
+}
+
+fn name(file: &OverlayFile) -> String {
+    file.source.display().to_string()
+}
+
+fn text(file: &OverlayFile) -> Result<&str> {
+    std::str::from_utf8(&file.bytes).map_err(|_| Error::new(Kind::Input, format!("`{}` is not UTF-8", file.source.display())))
+}
+
+fn internal(err: tera::Error) -> Error {
+    Error::new(Kind::Internal, format!("preparing the variables of templates: {err}"))
+}
+
+/// Our error for tera's: the overlay, the file, the line.
+fn ours(err: &tera::Error, overlay: &Overlay, file: &OverlayFile, text: &str) -> Error {
+    let step = || format!("rendering `{}` of overlay `{}`", file.source.display(), overlay.name);
+    let (ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report)) = err.kind() else {
+        return Err::<(), _>(Error::new(Kind::Input, err.to_string())).within(step).expect_err("it is an error");
+    };
+    let error = Error::from_report(placed(report, file, text));
+    Err::<(), _>(error).within(step).expect_err("it is an error")
+}
+
+fn placed(error: &ReportError, file: &OverlayFile, text: &str) -> Report {
+    let mut report = Report::about(Source { path: file.source.clone(), text: text.into() });
+    let line = error.span().start_line;
+    report.error(format!("line {line}"), Some(error.span().range.clone()), error.message());
+    report
+}
+
+/// Writes a list of arguments for `ExecStart=`, one a line.
+fn command(arguments: Vec<String>, _: Kwargs, _: &State<'_>) -> String {
+    arguments.iter().map(|argument| quote(argument)).collect::<Vec<_>>().join(" \\\n  ")
+}
+
+/// One argument as systemd reads it back: specifiers and variables doubled, white space and quotes in quotes
+/// (systemd.service(5), "Command lines").
+fn quote(argument: &str) -> String {
+    let literal = argument.replace('%', "%%").replace('$', "$$");
+    if literal.chars().all(|c| c.is_ascii_alphanumeric() || "_@+=:,./*<>{}[]%$-".contains(c)) {
+        return literal;
+    }
+    format!("\"{}\"", literal.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Writes data as YAML.
+fn to_yaml(value: Value, _: Kwargs, _: &State<'_>) -> tera::TeraResult<String> {
+    yaml::to_string(&value).map_err(tera::Error::message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn an_argument_is_one_argument_whatever_it_holds() {
+        for (argument, quoted) in [
+            ("--v=2", "--v=2"),
+            ("--controllers=*,-csrsigning", "--controllers=*,-csrsigning"),
+            ("--x=50%n", "--x=50%%n"),
+            ("--x=$HOME", "--x=$$HOME"),
+            ("--x=a b\"c\\d", r#""--x=a b\"c\\d""#),
+        ] {
+            assert_eq!(quote(argument), quoted);
+        }
+    }
+}
