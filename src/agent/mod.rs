@@ -1,1 +1,16 @@
-//! What runs on the node.
+//! What runs on the node: finds the machine's seed, makes `/etc` and `/var` of it, and tells what it did. No secret is ever printed.
+
+mod apply;
+mod discover;
+mod etc;
+mod init;
+mod machine;
+mod places;
+mod select;
+mod state;
+mod status;
+
+pub(crate) use apply::{Request, apply};
+pub(crate) use init::init;
+pub(crate) use places::Places;
+pub(crate) use status::Status;

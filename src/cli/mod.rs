@@ -2,6 +2,7 @@
 //!
 //! A new verb is a file with `Args` and `run`, and its three lines here. stdout is data; messages and progress go to stderr.
 
+mod agent;
 mod completions;
 mod diagnostic;
 mod global;
@@ -41,12 +42,14 @@ struct Cli {
 /// Every verb, in the order `--help` lists them.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Agent(agent::Args),
     Completions(completions::Args),
 }
 
 impl Verb {
     fn run(&self, ui: &Ui) -> Result<()> {
         match self {
+            Self::Agent(args) => agent::run(args, ui),
             Self::Completions(args) => completions::run(args, ui),
         }
     }

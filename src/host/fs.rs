@@ -30,6 +30,12 @@ pub(crate) fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
     if path.exists() { read(path).map(Some) } else { Ok(None) }
 }
 
+/// Text of a symbolic link.
+pub(crate) fn read_link(path: &Path) -> Result<String> {
+    let target = fs::read_link(path).doing(Kind::Io, || format!("reading the link `{}`", path.display()))?;
+    target.into_os_string().into_string().map_err(|_| Error::new(Kind::Io, format!("the link `{}` is not UTF-8", path.display())))
+}
+
 /// Opens a file for reading.
 #[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
 pub(crate) fn open(path: &Path) -> Result<File> {

@@ -1,10 +1,13 @@
 //! The outside world: files, processes, clock, network, signals. Nothing else in the crate opens, runs or asks the time.
 
 pub(crate) mod clock;
+pub(crate) mod console;
 pub(crate) mod fs;
 pub(crate) mod http;
 pub(crate) mod lock;
+pub(crate) mod mount;
 pub(crate) mod process;
+pub(crate) mod root;
 pub(crate) mod signal;
 
 #[cfg(test)]

@@ -51,6 +51,23 @@ pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
     std::env::split_paths(&path).chain(fixed).map(|dir| dir.join(program)).find(|candidate| candidate.is_file())
 }
 
+/// Becomes the program: returns only if it can't be started.
+pub(crate) fn replace(command: &mut Command) -> Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    let name = name(command);
+    Err(command.stdin(Stdio::inherit()).exec()).doing(Kind::Tool, || format!("starting `{name}`"))
+}
+
+/// User and group that this process acts as; what it creates belongs to them.
+pub(crate) fn owner() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
+/// Tells the running kernel its name.
+pub(crate) fn set_host_name(name: &str) -> Result<()> {
+    rustix::system::sethostname(name.as_bytes()).doing(Kind::Io, || format!("naming this machine `{name}`"))
+}
+
 fn name(command: &Command) -> String {
     Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

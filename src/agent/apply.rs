@@ -1,0 +1,304 @@
+//! One run of the agent: each step decides for itself whether there is work, and nothing is written before the seed is accepted.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::agent::discover::{self, Discovery, Found};
+use crate::agent::machine::Machine;
+use crate::agent::places::Places;
+use crate::agent::select::{Candidate, guard, select};
+use crate::agent::status::{Outcome, Status};
+use crate::agent::{etc, state};
+use crate::error::{Error, Kind, Result};
+use crate::host;
+use crate::host::root::Change;
+
+/// What the user of the agent asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Request {
+    /// The only seed to consider.
+    pub(crate) seed: Option<PathBuf>,
+    /// Write into `/etc` as it is, without an overlay.
+    pub(crate) in_place: bool,
+    /// How long to wait for a carrier when there is no seed at all.
+    pub(crate) patience: Duration,
+}
+
+/// Makes the machine at `places` the node that its seed describes. The second run changes nothing.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if the seed is missing, wrong or ambiguous; [`Kind::Verify`] if it is damaged; [`Kind::Io`] if a write fails. The
+/// status tells the same.
+pub(crate) fn apply(places: &Places, request: &Request) -> Result<Status> {
+    let mut status = Status::begin();
+    let result = run(places, request, &mut status);
+    status.finished = host::clock::now();
+    if let Err(err) = &result {
+        status.outcome = Outcome::Refused;
+        status.reason = Some(err.to_string());
+    }
+    // A run that changed nothing leaves the status of the run that did.
+    if status.outcome != Outcome::Unchanged || Status::read(places).is_err() {
+        status.write(places)?;
+    }
+    result.map(|()| status)
+}
+
+fn run(places: &Places, request: &Request, status: &mut Status) -> Result<()> {
+    let found = status.stage("find", |_| choose(places, request))?;
+    status.identity = Some(found.seed.identity.clone());
+    status.seed = Some(found.candidate.digest);
+    status.source = Some(found.candidate.place.clone());
+    status.stage("etc", |status| write_etc(places, request, &found, status))?;
+    status.stage("name", |_| set_name(places, &found.seed.identity.node))?;
+    status.stage("var", |status| fill_var(places, &found, status))?;
+    status.outcome = if status.changed.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
+    Ok(())
+}
+
+/// The seed of this machine: the carried one that matches, else the one it accepted before.
+fn choose(places: &Places, request: &Request) -> Result<Found> {
+    let machine = Machine::ask(&places.sys, &places.command_line);
+    let stored = discover::stored(places);
+    let Discovery { mut carried, mut damaged } = search(places, request, matches!(stored, Ok(Some(_))))?;
+    if carried.is_empty() {
+        let stored = stored?.ok_or_else(|| damaged.pop().unwrap_or_else(nothing_found))?;
+        select(std::slice::from_ref(&stored.candidate), &machine)?;
+        return Ok(stored);
+    }
+    let candidates: Vec<Candidate> = carried.iter().map(|found| found.candidate.clone()).collect();
+    let chosen = carried.swap_remove(select(&candidates, &machine)?);
+    // A damaged copy of ours says nothing about whose machine this is; the carried seed replaces it.
+    let before = stored.ok().flatten();
+    guard(&chosen.seed.identity, before.as_ref().map(|found| &found.seed.identity), &machine)?;
+    Ok(chosen)
+}
+
+/// Devices may appear late; a machine that has a copy of its seed does not wait for them.
+fn search(places: &Places, request: &Request, has_stored: bool) -> Result<Discovery> {
+    let pause = Duration::from_millis(250);
+    let mut waited = Duration::ZERO;
+    loop {
+        let discovery = discover::carried(places, request.seed.as_deref())?;
+        let found = !discovery.carried.is_empty() || !discovery.damaged.is_empty();
+        if found || has_stored || waited >= request.patience {
+            return Ok(discovery);
+        }
+        host::clock::sleep(pause);
+        waited += pause;
+    }
+}
+
+fn nothing_found() -> Error {
+    let places = "a systemd credential `kiln.seed`, a partition labelled `kiln-config`, any other block device, `/var/lib/kiln/seed`";
+    Error::new(Kind::Input, format!("no seed found; looked for {places}"))
+        .hint("write the node's seed to the config partition, or attach it as a volume: `dd if=NODE.seed of=/dev/…`")
+}
+
+fn write_etc(places: &Places, request: &Request, found: &Found, status: &mut Status) -> Result<()> {
+    if !request.in_place && etc::mount(places)? == Change::Written {
+        status.changed.push("/etc (mounted)".into());
+    }
+    let changed = etc::write(&found.seed.tree, &places.root)?;
+    status.changed.extend(changed.iter().map(ToString::to_string));
+    Ok(())
+}
+
+/// The running kernel learns its name here; the root filesystem's own `/etc/hostname` is one of the node's files.
+fn set_name(places: &Places, node: &str) -> Result<()> {
+    let is_running = places.root == Path::new("/");
+    if is_running { host::process::set_host_name(node) } else { Ok(()) }
+}
+
+fn fill_var(places: &Places, found: &Found, status: &mut Status) -> Result<()> {
+    if state::fill(places)? == Change::Written {
+        status.changed.push("/var (filled)".into());
+    }
+    if state::store(places, &found.packed)? == Change::Written {
+        status.changed.push("/var/lib/kiln/seed".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::{Request, apply};
+    use crate::agent::Places;
+    use crate::agent::status::{Outcome, Status};
+    use crate::cluster::MatchRule;
+    use crate::host;
+    use crate::host::fs::{PUBLIC, read, write_atomic};
+    use crate::seed::Seed;
+    use crate::tree::Tree;
+
+    /// A machine in a directory: an image's factory copy of `/var`, a config partition, an empty second disk.
+    struct Machine {
+        directory: tempfile::TempDir,
+        places: Places,
+    }
+
+    impl Machine {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let at = |name: &str| directory.path().join(name);
+            let write = |path: &str, text: &str| write_atomic(&at(path), text.as_bytes(), PUBLIC).unwrap();
+            write("root/etc/os-release", "ID=debian\n");
+            write("root/usr/share/factory/var/lib/dpkg/status", "Package: x\n");
+            write("sys/class/block/vda4/uevent", "DEVTYPE=partition\nPARTNAME=kiln-config\n");
+            write("sys/class/block/vdb/uevent", "DEVTYPE=disk\n");
+            write("dev/vda4", &"\0".repeat(4096));
+            write("dev/vdb", "");
+            host::fs::create_directories(&at("root/var")).unwrap();
+            let [root, run, sys, dev] = ["root", "run", "sys", "dev"].map(at);
+            Self { directory, places: Places { root, run, sys, dev, command_line: String::new(), handed: Vec::new() } }
+        }
+
+        fn carry(&self, device: &str, seed: &Seed) {
+            let mut bytes = seed.pack(1_700_000_000).unwrap();
+            bytes.resize(1 << 20, 0);
+            write_atomic(&self.places.dev.join(device), &bytes, PUBLIC).unwrap();
+        }
+
+        fn apply(&self) -> crate::error::Result<Status> {
+            apply(&self.places, &Request { in_place: true, ..Request::default() })
+        }
+
+        fn root(&self, path: &str) -> std::path::PathBuf {
+            self.places.root.join(path)
+        }
+    }
+
+    /// A seed whose files belong to whoever runs the tests.
+    fn seed(node: &str, matches: &[MatchRule]) -> Seed {
+        let mut seed = crate::seed::tests::sample(node, matches.to_vec());
+        let (uid, gid) = host::process::owner();
+        let mut tree = Tree::new();
+        for (path, entry) in seed.tree.iter() {
+            tree.insert(path.clone(), entry.clone().owned_by(uid, gid));
+        }
+        seed.tree = tree;
+        seed
+    }
+
+    /// Every path below a directory with what would show a change.
+    fn fingerprint(path: &Path, lines: &mut Vec<String>) {
+        for path in host::fs::list(path).unwrap() {
+            let stat = path.symlink_metadata().unwrap();
+            lines.push(format!("{} {} {:o} {}.{}", path.display(), stat.ino(), stat.mode(), stat.mtime(), stat.mtime_nsec()));
+            if stat.is_dir() {
+                fingerprint(&path, lines);
+            }
+        }
+    }
+
+    #[test]
+    fn the_config_partitions_seed_becomes_etc_and_var() {
+        let machine = Machine::new();
+        machine.carry("vda4", &seed("m1", &[]));
+        let status = machine.apply().unwrap();
+        assert_eq!(status.outcome, Outcome::Applied);
+        assert_eq!(status.identity.unwrap().node, "m1");
+        assert_eq!(read(&machine.root("etc/hostname")).unwrap(), b"m1\n");
+        assert_eq!(machine.root("etc/kubernetes/pki/sa.key").metadata().unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(read(&machine.root("var/lib/dpkg/status")).unwrap(), b"Package: x\n");
+        assert_eq!(machine.root("var/lib/kiln/seed").metadata().unwrap().mode() & 0o7777, 0o600);
+        let told = read(&machine.places.run.join("kiln/status.json")).unwrap();
+        assert!(!String::from_utf8(told).unwrap().contains("canary"));
+    }
+
+    #[test]
+    fn a_second_run_changes_nothing_and_says_so() {
+        let machine = Machine::new();
+        machine.carry("vda4", &seed("m1", &[]));
+        machine.apply().unwrap();
+        let fingerprint = || {
+            let mut lines = Vec::new();
+            fingerprint(machine.directory.path(), &mut lines);
+            lines.join("\n")
+        };
+        let before = fingerprint();
+        let status = machine.apply().unwrap();
+        assert_eq!(status.outcome, Outcome::Unchanged);
+        assert_eq!(status.changed, Vec::<String>::new());
+        assert_eq!(fingerprint(), before);
+    }
+
+    #[test]
+    fn the_stored_copy_serves_when_the_carrier_is_gone() {
+        let machine = Machine::new();
+        machine.carry("vdb", &seed("m1", &[]));
+        machine.apply().unwrap();
+        write_atomic(&machine.places.dev.join("vdb"), b"", PUBLIC).unwrap();
+        host::fs::remove(&machine.root("etc/hostname")).unwrap();
+        let status = machine.apply().unwrap();
+        assert_eq!(status.source.unwrap(), "this machine's own copy");
+        assert_eq!(status.changed, ["/etc/hostname"]);
+    }
+
+    #[test]
+    fn a_refused_seed_writes_nothing_but_the_reason() {
+        let machine = Machine::new();
+        machine.carry("vda4", &seed("m1", &[MatchRule::Serial("S-9".into())]));
+        let err = machine.apply().unwrap_err();
+        let device = machine.places.dev.join("vda4");
+        let reason = err.to_string();
+        assert!(reason.contains(&format!("config partition `{}`: node `m1`", device.display())), "{reason}");
+        assert!(reason.contains("serial number: seed `S-9`, machine none"), "{reason}");
+        assert!(!machine.root("etc/hostname").exists());
+        assert!(!machine.root("var/lib").exists());
+        let status = Status::read(&machine.places).unwrap();
+        assert_eq!((status.outcome, status.reason), (Outcome::Refused, Some(reason)));
+    }
+
+    #[test]
+    fn a_damaged_seed_is_named_and_an_older_good_copy_serves() {
+        let machine = Machine::new();
+        let packed = seed("m1", &[]).pack(0).unwrap();
+        write_atomic(&machine.places.dev.join("vda4"), &packed[..200], PUBLIC).unwrap();
+        let err = machine.apply().unwrap_err();
+        assert!(err.to_string().ends_with(&format!("the seed is truncated: 200 bytes of {}", packed.len())), "{err}");
+        machine.carry("vda4", &seed("m1", &[]));
+        machine.apply().unwrap();
+        write_atomic(&machine.places.dev.join("vda4"), &packed[..200], PUBLIC).unwrap();
+        assert_eq!(machine.apply().unwrap().source.unwrap(), "this machine's own copy");
+    }
+
+    #[test]
+    fn another_clusters_seed_is_refused_on_a_machine_with_state() {
+        let mut machine = Machine::new();
+        machine.carry("vda4", &seed("m1", &[]));
+        machine.apply().unwrap();
+        let mut foreign = seed("m1", &[]);
+        foreign.identity.cluster_id = "c2".into();
+        foreign.identity.cluster = "blue".into();
+        machine.carry("vda4", &foreign);
+        assert!(machine.apply().unwrap_err().hints()[0].contains("kiln.adopt=blue"));
+        machine.places.command_line = "quiet kiln.adopt=blue".into();
+        assert_eq!(machine.apply().unwrap().identity.unwrap().cluster, "blue");
+    }
+
+    #[test]
+    fn interrupted_filling_of_var_goes_on_and_leaves_what_is_there() {
+        let machine = Machine::new();
+        machine.carry("vda4", &seed("m1", &[]));
+        write_atomic(&machine.root("var/lib/dpkg/status"), b"changed here\n", PUBLIC).unwrap();
+        machine.apply().unwrap();
+        assert_eq!(read(&machine.root("var/lib/dpkg/status")).unwrap(), b"changed here\n");
+        assert!(machine.root("var/lib/kiln/factory").exists());
+    }
+
+    #[test]
+    fn without_any_seed_the_places_looked_at_are_told_within_the_time_allowed() {
+        let machine = Machine::new();
+        let watch = host::clock::Stopwatch::start();
+        let request = Request { in_place: true, patience: Duration::from_millis(300), ..Request::default() };
+        let err = apply(&machine.places, &request).unwrap_err();
+        assert!(err.to_string().contains("a partition labelled `kiln-config`"), "{err}");
+        assert!((300..3000).contains(&watch.elapsed().as_millis()));
+    }
+}

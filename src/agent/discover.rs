@@ -1,0 +1,98 @@
+//! Where seeds lie: handed over, in the config partition, on an attached volume, in the machine's own state.
+
+use std::path::{Path, PathBuf};
+
+use crate::agent::machine::parameter;
+use crate::agent::places::Places;
+use crate::agent::select::Candidate;
+use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::host;
+use crate::seed::{Seed, read_carrier};
+
+/// Partition label of the config partition.
+const CONFIG_LABEL: &str = "kiln-config";
+/// Block devices that carry nobody's seed: they are made of other devices or of memory.
+const MADE_UP: [&str; 5] = ["loop", "ram", "zram", "dm-", "md"];
+
+/// A seed that was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) candidate: Candidate,
+    pub(crate) seed: Seed,
+    /// The packed bytes, to be stored as they are.
+    pub(crate) packed: Vec<u8>,
+}
+
+/// What a search gave.
+#[derive(Debug, Default)]
+pub(crate) struct Discovery {
+    pub(crate) carried: Vec<Found>,
+    /// Seeds that are damaged or of a foreign version.
+    pub(crate) damaged: Vec<Error>,
+}
+
+/// Searches the carriers in order. With `explicit`, that file is the only carrier.
+///
+/// # Errors
+///
+/// [`Kind::Io`] if the explicit file can't be read, or why it is no seed.
+pub(crate) fn carried(places: &Places, explicit: Option<&Path>) -> Result<Discovery> {
+    let mut discovery = Discovery::default();
+    if let Some(path) = explicit {
+        let found = open(&format!("`{}`", path.display()), path)?;
+        let nothing = || Error::new(Kind::Input, format!("`{}` is not a seed: it does not begin with `KILNSEED`", path.display()));
+        discovery.carried.push(found.ok_or_else(nothing)?);
+        return Ok(discovery);
+    }
+    for (place, path) in carriers(places) {
+        match open(&place, &path) {
+            Ok(Some(found)) => discovery.carried.push(found),
+            // An empty drive or a device that went away is no carrier.
+            Ok(None) => {}
+            Err(err) if err.kind() == Kind::Io => {}
+            Err(err) => discovery.damaged.push(err),
+        }
+    }
+    Ok(discovery)
+}
+
+/// The seed that this machine accepted last; damage is an error of its own, since a power cut can't cause it.
+pub(crate) fn stored(places: &Places) -> Result<Option<Found>> {
+    let path = places.stored_seed();
+    if path.exists() { open("this machine's own copy", &path) } else { Ok(None) }
+}
+
+fn open(place: &str, path: &Path) -> Result<Option<Found>> {
+    let step = || format!("reading {place}");
+    let Some(packed) = read_carrier(host::fs::open(path)?).doing(Kind::Io, step)? else { return Ok(None) };
+    let seed = Seed::unpack(&packed).within(step)?;
+    let candidate = Candidate { place: place.to_owned(), digest: Seed::digest(&packed)?, identity: seed.identity.clone() };
+    Ok(Some(Found { candidate, seed, packed }))
+}
+
+/// Everything that may carry a seed, with a name for people; config partitions come before other devices.
+fn carriers(places: &Places) -> Vec<(String, PathBuf)> {
+    let handed = places.handed.iter().map(|path| (format!("`{}`", path.display()), path.clone()));
+    let mut devices: Vec<(bool, String)> = block_devices(&places.sys);
+    devices.sort_by_key(|(is_config, _)| !is_config);
+    let devices = devices.into_iter().map(|(is_config, name)| {
+        let path = places.dev.join(&name);
+        let what = if is_config { "config partition" } else { "volume" };
+        (format!("{what} `{}`", path.display()), path)
+    });
+    handed.chain(devices).collect()
+}
+
+/// Names of the block devices that have a medium, each with whether it is a config partition.
+fn block_devices(sys: &Path) -> Vec<(bool, String)> {
+    let entries = host::fs::list(&sys.join("class/block")).unwrap_or_default();
+    let device = |entry: PathBuf| {
+        let name = entry.file_name()?.to_str()?.to_owned();
+        let text = |attribute: &str| host::fs::read_to_string(&entry.join(attribute)).unwrap_or_default();
+        let made_up = MADE_UP.iter().any(|prefix| name.starts_with(prefix));
+        let empty = text("size").trim() == "0";
+        let label = text("uevent").lines().find_map(|line| parameter(line, "PARTNAME"));
+        (!made_up && !empty).then(|| (label.as_deref() == Some(CONFIG_LABEL), name))
+    };
+    entries.into_iter().filter_map(device).collect()
+}

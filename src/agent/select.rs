@@ -1,0 +1,207 @@
+//! Which of the seeds found is this machine's: exactly one, or none and the reason.
+
+use std::collections::BTreeMap;
+
+use crate::agent::machine::Machine;
+use crate::cluster::MatchRule;
+use crate::digest::Digest;
+use crate::error::{Error, Kind, Result};
+use crate::seed::Identity;
+
+/// A seed that was found, without its files.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// Where it was found, for people.
+    pub(crate) place: String,
+    pub(crate) digest: Digest,
+    pub(crate) identity: Identity,
+}
+
+/// How a seed and a machine compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// A rule or the kernel command line says so.
+    Own,
+    /// The seed has no rule: any machine that carries it.
+    Open,
+    /// What was compared, for people.
+    Foreign(Vec<String>),
+}
+
+/// Chooses among `carried` and returns the place in it. The same seed found in two places counts once.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if no seed or more than one is this machine's; it lists every seed and what was compared.
+pub(crate) fn select(carried: &[Candidate], machine: &Machine) -> Result<usize> {
+    let mut distinct: BTreeMap<Digest, (usize, Verdict)> = BTreeMap::new();
+    for (index, candidate) in carried.iter().enumerate() {
+        distinct.entry(candidate.digest).or_insert_with(|| (index, compare(&candidate.identity, machine)));
+    }
+    let own: Vec<usize> = distinct.values().filter(|(_, verdict)| *verdict == Verdict::Own).map(|(index, _)| *index).collect();
+    let only_one = distinct.len() == 1;
+    match (&own[..], distinct.values().next()) {
+        ([index], _) => Ok(*index),
+        ([], Some((index, Verdict::Open))) if only_one => Ok(*index),
+        ([], _) if only_one => Err(refusal("the seed found is another machine's", carried, machine)),
+        ([], _) => Err(refusal("none of the seeds found is surely this machine's", carried, machine)
+            .hint("boot with `kiln.node=NAME`, or give each node match rules in the cluster file")),
+        _ => Err(refusal("more than one seed found is this machine's", carried, machine).hint("detach all seeds but one")),
+    }
+}
+
+/// Refuses a seed that would put another cluster's or node's configuration over this machine's state.
+///
+/// # Errors
+///
+/// [`Kind::Input`] with the kernel parameter that allows it.
+pub(crate) fn guard(chosen: &Identity, stored: Option<&Identity>, machine: &Machine) -> Result<()> {
+    let Some(stored) = stored else { return Ok(()) };
+    let names = |identity: &Identity| format!("node `{}` of cluster `{}` ({})", identity.node, identity.cluster, identity.cluster_id);
+    let same = (&stored.cluster_id, &stored.node) == (&chosen.cluster_id, &chosen.node);
+    let adopted = machine.adopt.as_ref().is_some_and(|name| *name == chosen.cluster || *name == chosen.cluster_id);
+    if same || adopted {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Input, format!("this machine's state belongs to {}; the seed is for {}", names(stored), names(chosen))).hint(
+        format!("to give this machine away, boot once with `kiln.adopt={}`; its state stays and is then the new node's", chosen.cluster),
+    ))
+}
+
+fn compare(identity: &Identity, machine: &Machine) -> Verdict {
+    if let Some(node) = &machine.node {
+        let named = |rule: &MatchRule| matches!(rule, MatchRule::KernelCommandLine(name) if name == node);
+        let own = *node == identity.node || identity.matches.iter().any(named);
+        let compared = || format!("kiln.node=`{node}` on the kernel command line is not `{}`", identity.node);
+        return if own { Verdict::Own } else { Verdict::Foreign(vec![compared()]) };
+    }
+    if identity.matches.is_empty() {
+        return Verdict::Open;
+    }
+    let differences: Option<Vec<String>> = identity.matches.iter().map(|rule| difference(rule, machine)).collect();
+    differences.map_or(Verdict::Own, Verdict::Foreign)
+}
+
+/// Why a rule does not hold; `None` if it does.
+fn difference(rule: &MatchRule, machine: &Machine) -> Option<String> {
+    let show = |value: &Option<String>| value.as_ref().map_or("none".to_owned(), |value| format!("`{value}`"));
+    let compare = |what: &str, wanted: &str, actual: &Option<String>| {
+        let equal = actual.as_deref().is_some_and(|actual| actual.eq_ignore_ascii_case(wanted));
+        (!equal).then(|| format!("{what}: seed `{wanted}`, machine {}", show(actual)))
+    };
+    match rule {
+        MatchRule::KernelCommandLine(name) => compare("kiln.node", name, &machine.node),
+        MatchRule::Serial(serial) => compare("serial number", serial, &machine.serial),
+        MatchRule::Uuid(uuid) => compare("UUID", uuid, &machine.uuid),
+        MatchRule::Mac(mac) => {
+            let there = machine.macs.contains(&mac.to_lowercase());
+            let macs = machine.macs.iter().map(|mac| format!("`{mac}`")).collect::<Vec<_>>().join(" ");
+            (!there).then(|| format!("MAC address: seed `{mac}`, machine {}", if macs.is_empty() { "none" } else { &macs }))
+        }
+    }
+}
+
+fn refusal(what: &str, carried: &[Candidate], machine: &Machine) -> Error {
+    let seeds: Vec<String> = carried.iter().map(|candidate| describe(candidate, machine)).collect();
+    Error::new(Kind::Input, format!("{what}:\n  {}", seeds.join("\n  ")))
+}
+
+fn describe(candidate: &Candidate, machine: &Machine) -> String {
+    let Candidate { place, identity, digest } = candidate;
+    let verdict = match compare(identity, machine) {
+        Verdict::Own => "is this machine's".to_owned(),
+        Verdict::Open => "has no match rules".to_owned(),
+        Verdict::Foreign(differences) => differences.join("; "),
+    };
+    format!("{place}: node `{}` of cluster `{}`, seed {}: {verdict}", identity.node, identity.cluster, digest.short())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Candidate, guard, select};
+    use crate::agent::machine::Machine;
+    use crate::cluster::MatchRule::{self, KernelCommandLine, Mac, Serial, Uuid};
+    use crate::digest::Digest;
+    use crate::seed;
+
+    fn candidate(place: &str, node: &str, matches: &[MatchRule]) -> Candidate {
+        let identity = seed::tests::sample(node, matches.to_vec()).identity;
+        let digest = Digest::of(format!("{identity:?}").as_bytes());
+        Candidate { place: place.into(), digest, identity }
+    }
+
+    fn machine() -> Machine {
+        Machine {
+            serial: Some("S-1".into()),
+            uuid: Some("4c4c4544".into()),
+            macs: ["52:54:00:00:00:01".to_owned()].into(),
+            ..Machine::default()
+        }
+    }
+
+    fn named(node: &str) -> Machine {
+        Machine { node: Some(node.into()), ..machine() }
+    }
+
+    #[test]
+    fn exactly_one_seed_is_chosen() {
+        let rule = |serial: &str| vec![Serial(serial.into())];
+        let table: [(&str, Machine, Vec<Candidate>, usize); 9] = [
+            ("one seed without rules", machine(), vec![candidate("a", "m1", &[])], 0),
+            ("its serial number", machine(), vec![candidate("a", "m1", &rule("S-1"))], 0),
+            ("its UUID in upper case", machine(), vec![candidate("a", "m1", &[Uuid("4C4C4544".into())])], 0),
+            ("any rule of several", machine(), vec![candidate("a", "m1", &[Serial("S-9".into()), Mac("52:54:00:00:00:01".into())])], 0),
+            ("the second of two", machine(), vec![candidate("a", "m1", &rule("S-9")), candidate("b", "m2", &rule("S-1"))], 1),
+            ("a rule beats a seed without rules", machine(), vec![candidate("a", "m1", &[]), candidate("b", "m2", &rule("S-1"))], 1),
+            ("the command line names a node", named("m2"), vec![candidate("a", "m1", &[]), candidate("b", "m2", &[])], 1),
+            ("a rule on the command line", named("blue"), vec![candidate("a", "m1", &[KernelCommandLine("blue".into())])], 0),
+            ("one seed in two places", machine(), vec![candidate("a", "m1", &[]), candidate("b", "m1", &[])], 0),
+        ];
+        for (what, machine, carried, expected) in table {
+            assert_eq!(select(&carried, &machine).unwrap(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_or_ambiguous_seed_is_refused_with_what_was_compared() {
+        let wrong = vec![candidate("/dev/vda4", "m1", &[Serial("S-9".into()), Mac("52:54:00:00:00:09".into())])];
+        let two = vec![candidate("/dev/vda4", "m1", &[]), candidate("/dev/vdb", "m2", &[])];
+        let both = vec![candidate("/dev/vda4", "m1", &[Serial("S-1".into())]), candidate("/dev/vdb", "m2", &[Serial("S-1".into())])];
+        let shown = [(&wrong, machine()), (&wrong, named("m2")), (&two, machine()), (&both, machine())]
+            .map(|(carried, machine)| select(carried, &machine).unwrap_err().to_string())
+            .join("\n");
+        insta::assert_snapshot!(shown, @r"
+        the seed found is another machine's:
+          /dev/vda4: node `m1` of cluster `ha`, seed 50311b9461c8: serial number: seed `S-9`, machine `S-1`; MAC address: seed `52:54:00:00:00:09`, machine `52:54:00:00:00:01`
+        the seed found is another machine's:
+          /dev/vda4: node `m1` of cluster `ha`, seed 50311b9461c8: kiln.node=`m2` on the kernel command line is not `m1`
+        none of the seeds found is surely this machine's:
+          /dev/vda4: node `m1` of cluster `ha`, seed d6e50a4fa3d0: has no match rules
+          /dev/vdb: node `m2` of cluster `ha`, seed ed85b9f3ef46: has no match rules
+        more than one seed found is this machine's:
+          /dev/vda4: node `m1` of cluster `ha`, seed 85117fe761be: is this machine's
+          /dev/vdb: node `m2` of cluster `ha`, seed 73714ea9a1c4: is this machine's
+        ");
+    }
+
+    #[test]
+    fn a_machine_with_state_takes_no_other_nodes_seed_unless_told() {
+        let stored = seed::tests::sample("m1", Vec::new()).identity;
+        let mut foreign = stored.clone();
+        foreign.cluster = "blue".into();
+        foreign.cluster_id = "c2".into();
+        let adopt = |name: &str| Machine { adopt: Some(name.into()), ..machine() };
+        guard(&stored, None, &machine()).unwrap();
+        guard(&stored, Some(&stored), &machine()).unwrap();
+        guard(&foreign, Some(&stored), &adopt("blue")).unwrap();
+        guard(&foreign, Some(&stored), &adopt("c2")).unwrap();
+        guard(&foreign, Some(&stored), &adopt("ha")).unwrap_err();
+        let err = guard(&foreign, Some(&stored), &machine()).unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "this machine's state belongs to node `m1` of cluster `ha` (c1); the seed is for node `m1` of cluster `blue` (c2)"
+        );
+        let other_node = seed::tests::sample("m2", Vec::new()).identity;
+        guard(&other_node, Some(&stored), &machine()).unwrap_err();
+    }
+}

@@ -1,0 +1,87 @@
+//! `kiln agent`: what runs on a node.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use crate::agent::{self, Places, Request, Status};
+use crate::cli::Ui;
+use crate::error::{Error, Result};
+use crate::host;
+
+/// Make this machine the node that its seed describes
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kiln agent status
+  kiln agent apply --root /sysroot
+  kiln agent apply --seed /media/m1.seed";
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Find this machine's seed and make /etc and /var of it
+    Apply(Apply),
+    /// Apply, then become systemd: the first process of a container
+    Init {
+        /// Arguments for systemd
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Show what the agent did in this boot
+    Status,
+}
+
+#[derive(Debug, clap::Args)]
+struct Apply {
+    /// Root filesystem to configure
+    #[arg(long, default_value = "/", value_name = "DIR")]
+    root: PathBuf,
+    /// Consider only this seed
+    #[arg(long, value_name = "FILE")]
+    seed: Option<PathBuf>,
+    /// Write into /etc itself, not into an overlay in memory
+    #[arg(long)]
+    no_mount: bool,
+    /// Seconds to wait for a device that carries a seed
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    wait: u64,
+}
+
+pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
+    match &args.action {
+        Action::Apply(apply) => run_apply(apply, ui),
+        Action::Init { arguments } => {
+            let tell = |status: &Status| ui.message(status.text().trim_end());
+            agent::init(arguments, tell).inspect_err(tell_consoles)
+        }
+        Action::Status => {
+            let status = Status::read(&Places::of_this_machine(Path::new("/"))?)?;
+            ui.show(&status, Status::text)
+        }
+    }
+}
+
+fn run_apply(args: &Apply, ui: &Ui) -> Result<()> {
+    let request = Request { seed: args.seed.clone(), in_place: args.no_mount, patience: Duration::from_secs(args.wait) };
+    let places = Places::of_this_machine(&args.root)?;
+    let status = agent::apply(&places, &request).inspect_err(|err| {
+        // With an explicit seed a person sits here; otherwise this is a boot, and somebody may watch any console.
+        if args.seed.is_none() {
+            tell_consoles(err);
+        }
+    })?;
+    ui.show(&status, Status::text)
+}
+
+fn tell_consoles(err: &Error) {
+    let hints: String = err.hints().iter().map(|hint| format!("hint: {hint}\n")).collect();
+    host::console::announce(&format!("\nkiln: this machine is not configured: {err}\n{hints}"));
+}

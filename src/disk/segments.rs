@@ -1,0 +1,245 @@
+//! A disk as a value: segments of bytes at offsets, zeros between them. It is written sparse and digested without being read back.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::digest::{Digest, Hasher};
+use crate::disk::sparse;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::host;
+use crate::progress::Step;
+
+/// Bytes per read while digesting.
+const PIECE: usize = 1 << 20;
+/// Bytes per copy, so that progress is seen.
+const COPY: u64 = 64 << 20;
+
+/// A disk, or any file of known bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk {
+    size: u64,
+    /// By their offset; they do not overlap.
+    segments: BTreeMap<u64, Source>,
+}
+
+/// Where the bytes of a segment come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Bytes(Arc<[u8]>),
+    /// A range of a file.
+    File {
+        path: Arc<Path>,
+        offset: u64,
+        size: u64,
+    },
+}
+
+impl Source {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { size, .. } => *size,
+        }
+    }
+}
+
+impl Disk {
+    /// A disk of zeros.
+    pub(crate) fn new(size: u64) -> Self {
+        Self { size, segments: BTreeMap::new() }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Ranges that hold data, in order.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        self.segments.iter().map(|(at, source)| *at..at + source.size())
+    }
+
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (u64, &Source)> {
+        self.segments.iter().map(|(at, source)| (*at, source))
+    }
+
+    /// Bytes of data, holes not counted.
+    pub(crate) fn data(&self) -> u64 {
+        self.segments.values().map(Source::size).sum()
+    }
+
+    /// Puts a segment.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Internal`] if it reaches beyond the end or into another one.
+    pub(crate) fn put(&mut self, at: u64, source: Source) -> Result<()> {
+        let end = at + source.size();
+        let before = self.segments.range(..end).next_back().map_or(0, |(start, source)| start + source.size());
+        if end > self.size || before > at {
+            return Err(Error::new(Kind::Internal, format!("bytes {at} to {end} of a disk of {} are taken", self.size)));
+        }
+        if end > at {
+            self.segments.insert(at, source);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn put_bytes(&mut self, at: u64, bytes: impl Into<Arc<[u8]>>) -> Result<()> {
+        self.put(at, Source::Bytes(bytes.into()))
+    }
+
+    /// Puts a whole file, without its holes. Returns its size.
+    ///
+    /// # Errors
+    ///
+    /// As [`Disk::put`]; [`Kind::Io`] if the file can't be read.
+    pub(crate) fn put_file(&mut self, at: u64, path: &Path) -> Result<u64> {
+        let file = host::fs::open(path)?;
+        let step = || format!("reading `{}`", path.display());
+        let size = file.metadata().doing(Kind::Io, step)?.len();
+        let shared: Arc<Path> = Arc::from(path);
+        for extent in sparse::extents(&file, size).doing(Kind::Io, step)? {
+            let source = Source::File { path: Arc::clone(&shared), offset: extent.start, size: extent.end - extent.start };
+            self.put(at + extent.start, source)?;
+        }
+        Ok(size)
+    }
+
+    /// Writes the disk into an empty file and digests it at the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`].
+    pub(crate) fn write(&self, out: &File, step: &dyn Step) -> Result<Digest> {
+        let (written, digest) = rayon::join(|| self.write_only(out, step), || self.digest());
+        written.and(digest)
+    }
+
+    fn write_only(&self, out: &File, step: &dyn Step) -> Result<()> {
+        let doing = || "writing a disk image".into();
+        out.set_len(self.size).doing(Kind::Io, doing)?;
+        let mut open = Opened::default();
+        for (at, source) in &self.segments {
+            match source {
+                Source::Bytes(bytes) => {
+                    out.write_all_at(bytes, *at).doing(Kind::Io, doing)?;
+                    step.advance(bytes.len() as u64);
+                }
+                Source::File { path, offset, size } => copy_in_parts(open.at(path)?, *offset, out, *at, *size, step)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Digest of the whole disk, zeros included.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`] if a file can't be read.
+    pub(crate) fn digest(&self) -> Result<Digest> {
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; PIECE];
+        let mut open = Opened::default();
+        let mut at = 0;
+        for (start, source) in &self.segments {
+            digest_zeros(&mut hasher, start - at);
+            at = start + source.size();
+            match source {
+                Source::Bytes(bytes) => drop(hasher.update(bytes)),
+                Source::File { path, offset, size } => {
+                    let file = open.at(path)?;
+                    let step = || format!("reading `{}`", path.display());
+                    digest_file(&mut hasher, file, *offset, *size, &mut buffer).doing(Kind::Io, step)?;
+                }
+            }
+        }
+        digest_zeros(&mut hasher, self.size - at);
+        Ok(hasher.finish())
+    }
+}
+
+/// Files opened once.
+#[derive(Default)]
+struct Opened(BTreeMap<Arc<Path>, File>);
+
+impl Opened {
+    fn at(&mut self, path: &Arc<Path>) -> Result<&File> {
+        if !self.0.contains_key(path) {
+            self.0.insert(Arc::clone(path), host::fs::open(path)?);
+        }
+        Ok(&self.0[path])
+    }
+}
+
+fn copy_in_parts(from: &File, offset: u64, out: &File, at: u64, size: u64, step: &dyn Step) -> Result<()> {
+    let mut done = 0;
+    while done < size {
+        let part = COPY.min(size - done);
+        sparse::copy(from, offset + done, out, at + done, part).doing(Kind::Io, || "writing a disk image".into())?;
+        step.advance(part);
+        done += part;
+    }
+    Ok(())
+}
+
+fn digest_zeros(hasher: &mut Hasher, mut size: u64) {
+    static ZEROS: [u8; PIECE] = [0; PIECE];
+    while size > 0 {
+        let length = usize::try_from(size).unwrap_or(PIECE).min(PIECE);
+        hasher.update(&ZEROS[..length]);
+        size -= length as u64;
+    }
+}
+
+fn digest_file(hasher: &mut Hasher, file: &File, offset: u64, size: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+    let mut done = 0;
+    while done < size {
+        let length = usize::try_from(size - done).unwrap_or(PIECE).min(buffer.len());
+        file.read_exact_at(&mut buffer[..length], offset + done)?;
+        hasher.update(&buffer[..length]);
+        done += length as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::Disk;
+    use crate::host;
+    use crate::progress::Silent;
+
+    #[test]
+    fn a_disk_is_written_sparse_with_the_digest_of_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (part, image) = (dir.path().join("part"), dir.path().join("image"));
+        host::fs::write_atomic(&part, &[3; 100_000], host::fs::PUBLIC).unwrap();
+        let mut disk = Disk::new(32 << 20);
+        disk.put_bytes(0, *b"head").unwrap();
+        disk.put_file(1 << 20, &part).unwrap();
+        disk.put_bytes((32 << 20) - 4, *b"tail").unwrap();
+        let file = host::fs::create(&image, host::fs::PUBLIC).unwrap();
+        let digest = disk.write(&file, &Silent).unwrap();
+        let bytes = host::fs::read(&image).unwrap();
+        assert_eq!(host::fs::digest(&image).unwrap(), (digest, 32 << 20));
+        assert_eq!((&bytes[..4], &bytes[bytes.len() - 4..]), (&b"head"[..], &b"tail"[..]));
+        assert_eq!(bytes[(1 << 20)..(1 << 20) + 100_000], [3; 100_000]);
+        assert!(file.metadata().unwrap().blocks() * 512 < 1 << 20, "the image is not sparse");
+    }
+
+    #[test]
+    fn segments_that_overlap_or_stick_out_are_refused() {
+        let mut disk = Disk::new(100);
+        disk.put_bytes(10, [1; 10]).unwrap();
+        for (at, size) in [(0, 11), (10, 1), (19, 5), (5, 50), (99, 2)] {
+            assert!(disk.put_bytes(at, vec![0; size]).is_err(), "{size} bytes at {at} were accepted");
+        }
+        disk.put_bytes(0, [1; 10]).unwrap();
+        disk.put_bytes(20, [1; 80]).unwrap();
+    }
+}

@@ -1,0 +1,26 @@
+//! The machine's consoles: where somebody looks when a machine does not come up.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Writes `text` to every console that the kernel uses, or to `/dev/console` where those are not to be seen, as in a container.
+/// A console that can't be written is passed over: there is nowhere left to tell.
+pub(crate) fn announce(text: &str) {
+    let active = super::fs::read_to_string(Path::new("/sys/class/tty/console/active")).unwrap_or_default();
+    let told = active.split_whitespace().filter(|name| write(&Path::new("/dev").join(name), text)).count();
+    if told == 0 {
+        write(Path::new("/dev/console"), text);
+    }
+}
+
+fn write(console: &Path, text: &str) -> bool {
+    let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).expect("open flags fit");
+    let Ok(mut console) = OpenOptions::new().write(true).custom_flags(flags).open(console) else { return false };
+    // A terminal in raw mode needs the carriage return.
+    console.write_all(text.replace('\n', "\r\n").as_bytes()).is_ok()
+}

@@ -1,0 +1,64 @@
+//! Mounts, each error with its target.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use rustix::fs::CWD;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+use crate::error::{Doing, Error, Kind, Result};
+
+/// Mounts a new filesystem of `kind` with the comma-separated `options`.
+pub(crate) fn filesystem(kind: &str, source: &str, target: &Path, flags: MountFlags, options: &str) -> Result<()> {
+    let data = CString::new(options).doing(Kind::Internal, || "writing mount options".into())?;
+    rustix::mount::mount(source, target, kind, flags, data.as_c_str())
+        .doing(Kind::Io, || format!("mounting {kind} on `{}`", target.display()))
+}
+
+/// Lays a writable directory over a read-only one. `work` is a second directory beside `upper`, on the same filesystem.
+///
+/// # Errors
+///
+/// [`Kind::Internal`] if a path holds a character that overlayfs reads as a separator.
+pub(crate) fn overlay(lower: &Path, upper: &Path, work: &Path, target: &Path) -> Result<()> {
+    let show = |path: &Path| {
+        let text = path.display().to_string();
+        let plain = !text.contains([',', ':', '\\', '"']);
+        if plain { Ok(text) } else { Err(Error::new(Kind::Internal, format!("`{text}` can't be a layer of an overlay"))) }
+    };
+    let options = format!("lowerdir={},upperdir={},workdir={}", show(lower)?, show(upper)?, show(work)?);
+    filesystem("overlay", "kiln", target, MountFlags::empty(), &options)
+}
+
+/// Shows `source` at `target` too.
+pub(crate) fn bind(source: &Path, target: &Path) -> Result<()> {
+    rustix::mount::mount_bind_recursive(source, target)
+        .doing(Kind::Io, || format!("binding `{}` to `{}`", source.display(), target.display()))
+}
+
+/// Makes a bind mount read-only.
+pub(crate) fn make_read_only(target: &Path) -> Result<()> {
+    let flags = MountFlags::BIND | MountFlags::RDONLY;
+    rustix::mount::mount_remount(target, flags, "").doing(Kind::Io, || format!("making `{}` read-only", target.display()))
+}
+
+/// Cuts every mount of this mount namespace off from the namespace it was copied from.
+pub(crate) fn make_all_private() -> Result<()> {
+    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags).doing(Kind::Io, || "making all mounts private".into())
+}
+
+/// Unmounts; the filesystem goes when its last user does.
+pub(crate) fn detach(target: &Path) -> Result<()> {
+    rustix::mount::unmount(target, UnmountFlags::DETACH).doing(Kind::Io, || format!("unmounting `{}`", target.display()))
+}
+
+/// Whether something is mounted exactly at `path`.
+pub(crate) fn is_mount_point(path: &Path) -> bool {
+    let id = |path: &Path| {
+        let wanted = rustix::fs::StatxFlags::MNT_ID;
+        rustix::fs::statx(CWD, path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW, wanted).map(|stat| stat.stx_mnt_id)
+    };
+    let parent = path.join("..");
+    matches!((id(path), id(&parent)), (Ok(own), Ok(above)) if own != above)
+}

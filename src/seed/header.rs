@@ -1,0 +1,109 @@
+//! The first 64 bytes of a seed, so that it can be found on a raw device and told whole from damaged.
+//!
+//! ```text
+//!  0  8  magic "KILNSEED"
+//!  8  4  format version, little-endian
+//! 12  4  zero
+//! 16  8  length of the payload in bytes, little-endian
+//! 24 32  SHA-256 of the payload
+//! 56  8  zero
+//! ```
+
+use std::io::{self, Read};
+
+use crate::digest::Digest;
+use crate::error::{Error, Kind, Result};
+
+/// How every seed begins.
+pub(crate) const MAGIC: &[u8; 8] = b"KILNSEED";
+/// The only format version there is.
+const VERSION: u32 = 1;
+/// Length of the header in bytes.
+const LENGTH: usize = 64;
+/// Longest packed seed in bytes: the config partition's size.
+pub(crate) const LONGEST: usize = 4 << 20;
+
+/// Puts the header before `payload`.
+pub(super) fn seal(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(LENGTH + payload.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(Digest::of(payload).as_bytes());
+    bytes.extend_from_slice(&[0; 8]);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Checks the header and the digest, and returns the payload.
+pub(super) fn open(bytes: &[u8]) -> Result<&[u8]> {
+    let end = length(bytes)?;
+    let payload = bytes.get(LENGTH..end).ok_or_else(|| damaged(format!("truncated: {} bytes of {end}", bytes.len())))?;
+    let actual = Digest::of(payload);
+    if bytes[24..56] != actual.as_bytes()[..] {
+        return Err(damaged(format!("changed: its payload has the digest {}, not the one in its header", actual.short())));
+    }
+    Ok(payload)
+}
+
+/// Length of the whole seed in bytes, as its header tells.
+fn length(bytes: &[u8]) -> Result<usize> {
+    if !bytes.starts_with(MAGIC) {
+        return Err(Error::new(Kind::Input, "this is not a seed: it does not begin with `KILNSEED`"));
+    }
+    let header = bytes.get(..LENGTH).ok_or_else(|| damaged(format!("truncated: {} bytes of a header of {LENGTH}", bytes.len())))?;
+    let version = u32::from_le_bytes(header[8..12].try_into().expect("the version has four bytes"));
+    if version != VERSION {
+        return Err(Error::new(Kind::Input, format!("the seed has format version {version}; this kiln reads version {VERSION}"))
+            .hint("boot an image built by the kiln that wrote the seed, or write the seed again"));
+    }
+    if header[12..16] != [0; 4] || header[56..64] != [0; 8] {
+        return Err(damaged("changed: its header has bits where zeros belong".into()));
+    }
+    let payload = u64::from_le_bytes(header[16..24].try_into().expect("the length has eight bytes"));
+    let longest = (LONGEST - LENGTH) as u64;
+    let payload = usize::try_from(payload).ok().filter(|_| payload <= longest);
+    payload.map(|payload| LENGTH + payload).ok_or_else(|| damaged(format!("changed: its header tells of more than {longest} bytes")))
+}
+
+fn damaged(how: String) -> Error {
+    Error::new(Kind::Verify, format!("the seed is {how}"))
+}
+
+/// Reads the packed seed at the start of a file or device; `None` if what is there does not begin as one.
+///
+/// A carrier that ends early gives a short seed, which [`super::Seed::unpack`] then refuses with the reason.
+pub(crate) fn read_carrier(carrier: impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut carrier = carrier.take(LONGEST as u64);
+    let mut bytes = Vec::new();
+    carrier.by_ref().take(LENGTH as u64).read_to_end(&mut bytes)?;
+    if !bytes.starts_with(MAGIC) {
+        return Ok(None);
+    }
+    if let Ok(end) = length(&bytes) {
+        carrier.take((end - LENGTH) as u64).read_to_end(&mut bytes)?;
+    }
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{open, read_carrier, seal};
+
+    #[test]
+    fn only_the_seed_is_read_from_a_larger_carrier() {
+        let mut disk = seal(b"payload");
+        let seed = disk.clone();
+        disk.resize(1 << 20, 0);
+        assert_eq!(read_carrier(&*disk).unwrap().unwrap(), seed);
+        assert_eq!(open(&seed).unwrap(), b"payload");
+    }
+
+    #[test]
+    fn a_carrier_of_something_else_is_no_seed_and_no_error() {
+        for other in [&b""[..], b"KILN", b"\x7fELF and more"] {
+            assert_eq!(read_carrier(other).unwrap(), None);
+        }
+    }
+}
