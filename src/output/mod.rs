@@ -1,1 +1,3 @@
 //! One file per artifact kind.
+
+pub(crate) mod initrd;

@@ -5,6 +5,7 @@
 mod compose;
 mod dump;
 mod entry;
+mod from_tar;
 mod path;
 
 pub(crate) use entry::{Content, Entry, EntryKind};

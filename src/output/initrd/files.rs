@@ -1,0 +1,158 @@
+//! What the initrd holds besides kernel modules and libraries: one table of the base's files, one of kiln's own.
+
+/// A file that the initrd can't do without.
+#[derive(Debug)]
+pub(super) struct Required {
+    pub(super) path: &'static str,
+    /// The Debian package that has it, for the hint.
+    pub(super) package: &'static str,
+}
+
+const fn systemd(path: &'static str) -> Required {
+    Required { path, package: "systemd" }
+}
+
+const fn udev(path: &'static str) -> Required {
+    Required { path, package: "udev" }
+}
+
+const fn from(package: &'static str, path: &'static str) -> Required {
+    Required { path, package }
+}
+
+pub(super) const UNITS: &str = "/usr/lib/systemd/system";
+
+/// Programs, generators, rules and accounts of the base.
+pub(super) const REQUIRED: &[Required] = &[
+    systemd("/usr/lib/systemd/systemd"),
+    systemd("/usr/lib/systemd/systemd-executor"),
+    systemd("/usr/lib/systemd/systemd-journald"),
+    systemd("/usr/lib/systemd/systemd-modules-load"),
+    systemd("/usr/lib/systemd/systemd-shutdown"),
+    systemd("/usr/lib/systemd/systemd-sysroot-fstab-check"),
+    systemd("/usr/lib/systemd/systemd-growfs"),
+    systemd("/usr/lib/systemd/systemd-fsck"),
+    systemd("/usr/lib/systemd/system-generators/systemd-fstab-generator"),
+    systemd("/usr/bin/systemctl"),
+    systemd("/usr/bin/journalctl"),
+    udev("/usr/lib/systemd/systemd-udevd"),
+    udev("/usr/bin/udevadm"),
+    udev("/usr/lib/udev/rules.d/50-udev-default.rules"),
+    udev("/usr/lib/udev/rules.d/60-block.rules"),
+    udev("/usr/lib/udev/rules.d/60-persistent-storage.rules"),
+    udev("/usr/lib/udev/rules.d/80-drivers.rules"),
+    udev("/usr/lib/udev/rules.d/99-systemd.rules"),
+    from("systemd-cryptsetup", "/usr/lib/systemd/systemd-veritysetup"),
+    from("systemd-cryptsetup", "/usr/lib/systemd/system-generators/systemd-veritysetup-generator"),
+    from("systemd-repart", "/usr/bin/systemd-repart"),
+    from("dmsetup", "/usr/lib/udev/rules.d/55-dm.rules"),
+    from("dmsetup", "/usr/lib/udev/rules.d/60-persistent-storage-dm.rules"),
+    from("dmsetup", "/usr/lib/udev/rules.d/95-dm-notify.rules"),
+    from("kmod", "/usr/bin/kmod"),
+    from("kmod", "/usr/sbin/modprobe"),
+    from("mount", "/usr/bin/mount"),
+    from("mount", "/usr/bin/umount"),
+    from("util-linux", "/usr/sbin/fsck"),
+    from("e2fsprogs", "/usr/sbin/fsck.ext4"),
+    from("base-files", "/usr/lib/os-release"),
+    from("base-passwd", "/etc/passwd"),
+    from("base-passwd", "/etc/group"),
+];
+
+/// Units of the base, all below [`UNITS`] and all of the packages systemd or udev.
+pub(super) const BASE_UNITS: &[&str] = &[
+    "basic.target",
+    "emergency.target",
+    "final.target",
+    "halt.target",
+    "initrd-cleanup.service",
+    "initrd-fs.target",
+    "initrd-parse-etc.service",
+    "initrd-root-device.target",
+    "initrd-root-fs.target",
+    "initrd-switch-root.service",
+    "initrd-switch-root.target",
+    "initrd-udevadm-cleanup-db.service",
+    "initrd-usr-fs.target",
+    "initrd.target",
+    "local-fs-pre.target",
+    "local-fs.target",
+    "modprobe@.service",
+    "paths.target",
+    "poweroff.target",
+    "reboot.target",
+    "shutdown.target",
+    "slices.target",
+    "sockets.target",
+    "swap.target",
+    "sysinit.target",
+    "systemd-fsck@.service",
+    "systemd-growfs@.service",
+    "systemd-halt.service",
+    "systemd-journald-dev-log.socket",
+    "systemd-journald.service",
+    "systemd-journald.socket",
+    "systemd-modules-load.service",
+    "systemd-poweroff.service",
+    "systemd-reboot.service",
+    "systemd-udev-trigger.service",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+    "systemd-udevd.service",
+    "timers.target",
+    "umount.target",
+    "veritysetup-pre.target",
+    "veritysetup.target",
+];
+
+/// What newer or other bases have in other places, or not at all.
+pub(super) const OPTIONAL: &[&str] = &[
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/usr/lib/udev/ata_id",
+    "/usr/lib/udev/scsi_id",
+    "/usr/lib/udev/rules.d/70-memory.rules",
+    "/usr/lib/systemd/system/system-systemd\\x2dveritysetup.slice",
+];
+
+/// Where the kernel, systemd and the agent mount.
+pub(super) const MOUNT_POINTS: &[&str] = &["/dev", "/proc", "/run", "/sys", "/sysroot", "/tmp", "/var"];
+
+/// Links of kiln's own: the first program, how systemd knows that this is an initrd, and what it starts.
+pub(super) const LINKS: &[(&str, &str)] = &[
+    ("/init", "usr/lib/systemd/systemd"),
+    ("/etc/initrd-release", "../usr/lib/os-release"),
+    ("/usr/lib/systemd/system/default.target", "initrd.target"),
+    ("/usr/lib/systemd/system/ctrl-alt-del.target", "reboot.target"),
+];
+
+/// Links `NAME.wants/UNIT` and `NAME.requires/UNIT`.
+pub(super) const WANTS: &[(&str, &[&str])] = &[
+    (
+        "sockets.target.wants",
+        &["systemd-journald.socket", "systemd-journald-dev-log.socket", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket"],
+    ),
+    (
+        "sysinit.target.wants",
+        &[
+            "systemd-journald.service",
+            "systemd-modules-load.service",
+            "systemd-udevd.service",
+            "systemd-udev-trigger.service",
+            "veritysetup.target",
+        ],
+    ),
+    ("initrd-root-fs.target.requires", &["sysroot-var.mount", "kiln-agent.service"]),
+];
+
+/// Units of kiln's own.
+pub(super) const OWN: &[(&str, &str)] = &[
+    ("/usr/lib/systemd/system/systemd-repart.service", include_str!("units/systemd-repart.service")),
+    ("/usr/lib/systemd/system/sysroot-var.mount", include_str!("units/sysroot-var.mount")),
+    ("/usr/lib/systemd/system/kiln-agent.service", include_str!("units/kiln-agent.service")),
+    ("/usr/lib/systemd/system/emergency.service", include_str!("units/emergency.service")),
+];

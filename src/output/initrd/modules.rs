@@ -1,0 +1,167 @@
+//! The kernel modules of the initrd: drivers of disks and of what boots from them, with their dependencies from modules.dep.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, Kind, Result};
+use crate::output::initrd::{missing, path};
+use crate::tree::{EntryKind, ImagePath, Tree};
+
+const MODULES: &str = "/usr/lib/modules";
+
+/// Those which udev would not load by a device's alias, or only late: one name a line, for `modules-load.d`.
+pub(super) const LOADED: &str = "dm_mod\ndm_verity\nloop\noverlay\n";
+
+/// What can lie between firmware and a mounted root. A kernel that has them built in, or lacks them, is fine.
+const WANTED: &[&str] = &[
+    // Verity, file systems of root, state and seeds.
+    "dm_mod",
+    "dm_verity",
+    "loop",
+    "squashfs",
+    "erofs",
+    "overlay",
+    "ext4",
+    "vfat",
+    "nls_cp437",
+    "nls_ascii",
+    "nls_iso8859_1",
+    "isofs",
+    // Digests of verity and ext4 at the processor's best speed.
+    "sha256_ssse3",
+    "crc32c_intel",
+    "crc32c_generic",
+    "libcrc32c",
+    // What PID 1 itself asks for.
+    "autofs4",
+    "efivarfs",
+    "qemu_fw_cfg",
+    "dmi_sysfs",
+    "virtio_rng",
+    "ip_tables",
+    "x_tables",
+    // Virtual machines.
+    "virtio_pci",
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_scsi",
+    "vmw_pvscsi",
+    "hv_vmbus",
+    "hv_storvsc",
+    "xen_blkfront",
+    "pvpanic_pci",
+    // Hardware.
+    "sd_mod",
+    "sr_mod",
+    "nvme",
+    "ahci",
+    "ata_piix",
+    "ata_generic",
+    "usb_storage",
+    "uas",
+    "xhci_pci",
+    "ehci_pci",
+    "mmc_block",
+    "sdhci_pci",
+    "sdhci_acpi",
+    "mpt3sas",
+    "megaraid_sas",
+    "smartpqi",
+    "hpsa",
+    "aacraid",
+    // Network cards: a seed may match by their address.
+    "virtio_net",
+    "vmxnet3",
+    "hv_netvsc",
+    "xen_netfront",
+    "ena",
+    "gve",
+    "e1000",
+    "e1000e",
+    "igb",
+    "igc",
+    "ixgbe",
+    "i40e",
+    "ice",
+    "r8169",
+    "tg3",
+    "bnxt_en",
+    "mlx4_en",
+    "mlx5_core",
+];
+
+/// Tables that libkmod reads; the first is required.
+const TABLES: &[&str] = &[
+    "modules.dep.bin",
+    "modules.alias.bin",
+    "modules.builtin.bin",
+    "modules.builtin.alias.bin",
+    "modules.builtin.modinfo",
+    "modules.devname",
+    "modules.softdep",
+    "modules.weakdep",
+];
+
+/// `/usr/lib/modules/RELEASE` of the one kernel.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if there is none or more than one.
+pub(super) fn directory(base: &Tree) -> Result<ImagePath> {
+    let parent = path(MODULES);
+    let mut kernels =
+        base.iter().filter(|(path, entry)| path.parent().as_ref() == Some(&parent) && matches!(entry.kind, EntryKind::Directory));
+    match (kernels.next(), kernels.next()) {
+        (Some((only, _)), None) => Ok(only.clone()),
+        (None, _) => Err(Error::new(Kind::Input, format!("the base has no kernel: nothing lies in `{MODULES}`"))),
+        (Some((one, _)), Some((two, _))) => Err(Error::new(Kind::Input, format!("the base has two kernels: `{one}` and `{two}`"))),
+    }
+}
+
+/// The files to take from `directory`: tables, wanted modules, and the modules that those depend on.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if depmod(8) has not run over the base.
+pub(super) fn select(base: &Tree, directory: &ImagePath) -> Result<BTreeSet<ImagePath>> {
+    let table = directory.join("modules.dep")?;
+    let Some(EntryKind::File(content)) = base.get(&table).map(|entry| &entry.kind) else { return Err(missing(&table)) };
+    let text = content.read()?;
+    let mut files: BTreeSet<ImagePath> = BTreeSet::from([directory.join(TABLES[0])?]);
+    for name in TABLES {
+        let table = directory.join(name)?;
+        files.extend(base.get(&table).is_some().then_some(table));
+    }
+    for module in with_dependencies(&String::from_utf8_lossy(&text), WANTED) {
+        files.insert(directory.join(module)?);
+    }
+    Ok(files)
+}
+
+/// The paths of `wanted` modules and of all they depend on: modules.dep lists every dependency, also the indirect ones (modules.dep(5)).
+fn with_dependencies<'a>(modules_dep: &'a str, wanted: &[&str]) -> BTreeSet<&'a str> {
+    let lines = modules_dep.lines().filter_map(|line| line.split_once(':'));
+    let by_name: BTreeMap<String, (&str, &str)> = lines.map(|(module, needs)| (name(module), (module, needs))).collect();
+    let found = wanted.iter().filter_map(|wanted| by_name.get(*wanted));
+    found.flat_map(|(module, needs)| std::iter::once(*module).chain(needs.split_whitespace())).collect()
+}
+
+/// `kernel/drivers/md/dm-verity.ko.xz` is the module `dm_verity`.
+fn name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.split('.').next().unwrap_or(file).replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_dependencies;
+
+    #[test]
+    fn dependencies_come_along_and_other_modules_stay() {
+        let table = "kernel/md/dm-verity.ko.xz: kernel/md/dm-bufio.ko.xz kernel/md/dm-mod.ko.xz\nkernel/md/dm-mod.ko.xz:\nkernel/md/dm-bufio.ko.xz: kernel/md/dm-mod.ko.xz\nkernel/net/veth.ko.xz:\n";
+        let chosen = with_dependencies(table, &["dm_verity", "not_in_this_kernel"]);
+        assert_eq!(
+            chosen.into_iter().collect::<Vec<_>>(),
+            ["kernel/md/dm-bufio.ko.xz", "kernel/md/dm-mod.ko.xz", "kernel/md/dm-verity.ko.xz"]
+        );
+    }
+}
