@@ -1,14 +1,16 @@
 //! What a build of the profile `ha` writes, kept as golden files, and what independent programs say about it.
 
+mod golden;
+mod judges;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cluster::{Cluster, Node, Role};
 use crate::host;
-use crate::judge::{accepts, judge};
 use crate::overlay::Overlays;
 use crate::pki::{self, Options, Pki};
-use crate::tree::{Content, EntryKind, ImagePath, Tree};
+use crate::tree::{EntryKind, ImagePath, Tree};
 
 const CONTROL_PLANE: [&str; 12] = [
     "base",
@@ -43,9 +45,14 @@ fn vault(cluster: &Cluster) -> Pki {
 }
 
 /// Every node with its tree.
-fn rendered(cluster: &Cluster) -> Vec<(Node, Tree)> {
-    let (pki, overlays) = (vault(cluster), Overlays::load(&[]).unwrap());
-    cluster.nodes.iter().map(|node| (node.clone(), super::node(cluster, node, &pki, &overlays).unwrap())).collect()
+fn rendered_with(cluster: &Cluster, pki: &Pki) -> Vec<(Node, Tree)> {
+    let overlays = Overlays::load(&[]).unwrap();
+    cluster.nodes.iter().map(|node| (node.clone(), super::node(cluster, node, pki, &overlays).unwrap())).collect()
+}
+
+/// The first control-plane node's tree.
+fn first(cluster: &Cluster) -> Tree {
+    rendered_with(cluster, &vault(cluster)).swap_remove(0).1
 }
 
 fn text(tree: &Tree, path: &str) -> String {
@@ -64,19 +71,4 @@ fn unpack(tree: &Tree, root: &Path) {
             EntryKind::Symlink(to) => std::os::unix::fs::symlink(to, &target).unwrap(),
         }
     }
-}
-
-#[test]
-#[ignore = "writes trees for the smoke script"]
-fn write_trees_for_smoke() {
-    let out = PathBuf::from(std::env::var_os("KILN_SMOKE").unwrap());
-    let mut cluster = cluster();
-    cluster.endpoint.port = std::env::var("KILN_SMOKE_PORT").map_or(6443, |port| port.parse().unwrap());
-    let overlays = Overlays::load(&[]).unwrap();
-    for (node, tree) in rendered(&cluster) {
-        host::fs::write_atomic(&out.join(format!("{}.dump", node.name)), tree.dump().as_bytes(), 0o644).unwrap();
-        unpack(&tree, &out.join(&node.name));
-        unpack(&super::role(&cluster, &node.image(), &overlays).unwrap(), &out.join(&node.name));
-    }
-    host::fs::write_atomic(&out.join("admin.kubeconfig"), vault(&cluster).admin_kubeconfig().unwrap().as_bytes(), 0o600).unwrap();
 }
