@@ -13,6 +13,7 @@
 //! | `apiserver`, `apiserver-kubelet-client`, `apiserver-etcd-client`, `front-proxy-client` | `/etc/kubernetes/pki/NAME.crt`, `NAME.key` | control plane |
 //! | `controller-manager-server`, `scheduler-server` | `/etc/kubernetes/pki/NAME.crt`, `NAME.key` | control plane |
 //! | `controller-manager`, `scheduler` | kubeconfig `/etc/kubernetes/NAME.conf`, dials this node's API server | control plane |
+//! | `bootstrap` | kubeconfig `/etc/kubernetes/bootstrap.conf`, dials this node's API server as `system:masters`: applies the objects that every cluster starts with | control plane |
 //! | `etcd-server`, `etcd-peer`, `etcd-healthcheck-client` | `/etc/kubernetes/pki/etcd/{server,peer,healthcheck-client}.{crt,key}` | etcd members |
 //! | `kubelet`, `kube-proxy` | kubeconfig `/etc/kubernetes/NAME.conf`, dials the endpoint | control plane, workers |
 //! | `kubelet-server` | `/etc/kubernetes/pki/kubelet-server.{crt,key}` | control plane, workers |
@@ -39,5 +40,5 @@ pub(crate) use files::{Pki, PkiFile};
 pub(crate) use fill::{DEFAULT_CA_DAYS, DEFAULT_LEAF_DAYS, Filled, Options};
 pub(crate) use inventory::{Item, inventory};
 pub(crate) use issue::Algorithm;
-pub(crate) use plan::{PkiPlan, PlannedLeaf, plan};
+pub(crate) use plan::{LeafId, PkiPlan, PlannedLeaf, plan};
 pub(crate) use vault::Vault;

@@ -189,8 +189,8 @@ pub(super) static LEAVES: &[Leaf] = &[
     },
     Leaf {
         name: "apiserver-kubelet-client",
+        // No group: RBAC binds the user to `system:kubelet-api-admin`, which is all it needs.
         common_name: "kube-apiserver-kubelet-client",
-        group: Group::Admins,
         form: Form::Pair("/etc/kubernetes/pki/apiserver-kubelet-client"),
         ..CONTROL_PLANE
     },
@@ -270,6 +270,13 @@ pub(super) static LEAVES: &[Leaf] = &[
         common_name: "lb-healthcheck",
         holder: Holder::Balancer,
         form: Form::Bundle("/etc/kubernetes/pki/lb-healthcheck.pem"),
+        ..CONTROL_PLANE
+    },
+    Leaf {
+        name: "bootstrap",
+        common_name: "kiln-bootstrap",
+        group: Group::Masters,
+        form: Form::Local("/etc/kubernetes/bootstrap.conf"),
         ..CONTROL_PLANE
     },
     Leaf {

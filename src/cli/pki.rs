@@ -1,0 +1,183 @@
+//! `kiln pki`: the vault that holds a cluster's keys.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::cli::{Ui, input};
+use crate::error::{Error, Kind, Result};
+use crate::host;
+use crate::pki::{self, Algorithm, Filled, Item, Options, Vault};
+
+/// Create and watch the keys and certificates of a cluster
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kiln pki init                      create the vault that the cluster file names
+  kiln pki init                      again, after adding nodes: issue what is missing
+  kiln pki expiry --warn-days 90     fail when a certificate expires within 90 days
+  kiln pki renew --within-days 90    replace those certificates
+  kiln pki kubeconfig --user super-admin --output break-glass.kubeconfig";
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Create the vault, or issue what an existing one lacks; nothing is replaced
+    Init(InitArgs),
+    /// List every certificate: subject, names, authority, expiry
+    List,
+    /// List days left, soonest first; exit code 5 if one has less than --warn-days
+    Expiry(ExpiryArgs),
+    /// Replace certificates that do not fit the cluster any more or expire soon
+    Renew(RenewArgs),
+    /// Write the kubeconfig of an administrator
+    Kubeconfig(KubeconfigArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct InitArgs {
+    /// Key algorithm [default: ecdsa-p256]
+    #[arg(long, value_enum)]
+    algorithm: Option<Algorithm>,
+
+    /// Days that leaf certificates are valid [default: 1825]
+    ///
+    /// Five years: an appliance has nobody who renews yearly, and a seed may lie on a shelf before it is used. A leaf
+    /// never outlives its authority.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    leaf_days: Option<u32>,
+
+    /// Days that the authorities are valid [default: 3650]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    ca_days: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ExpiryArgs {
+    /// Fail if a certificate has fewer days left
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    warn_days: u32,
+}
+
+#[derive(Debug, clap::Args)]
+struct RenewArgs {
+    /// Certificates to replace in any case: `m1/apiserver`, or `apiserver` on every node
+    names: Vec<String>,
+
+    /// Replace what expires within this time
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    within_days: u32,
+}
+
+#[derive(Debug, clap::Args)]
+struct KubeconfigArgs {
+    /// Whose: `admin`, or `super-admin`, which RBAC does not bind
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    user: String,
+
+    /// File to write, 0600; it must not exist
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
+    match &args.action {
+        Action::Init(args) => init(args, ui),
+        Action::List => list(ui),
+        Action::Expiry(args) => expiry(args, ui),
+        Action::Renew(args) => renew(args, ui),
+        Action::Kubeconfig(args) => kubeconfig(args, ui),
+    }
+}
+
+fn init(args: &InitArgs, ui: &Ui) -> Result<()> {
+    let cluster = input::cluster(ui)?;
+    let options = Options { algorithm: args.algorithm, leaf_days: args.leaf_days, ca_days: args.ca_days };
+    let filled = Vault::init(&cluster.vault, &cluster, options, ui)?;
+    let vault = cluster.vault.display();
+    match filled.issued.len() {
+        issued if filled.created => ui.message(format!("created the vault `{vault}`: 3 authorities, {issued} certificates")),
+        0 => ui.message(format!("the vault `{vault}` lacks nothing")),
+        issued => ui.message(format!("issued {issued} certificates into the vault `{vault}`: {}", names(&filled))),
+    }
+    show(&filled, ui)?;
+    if filled.misfits.is_empty() {
+        return Ok(());
+    }
+    let misfits: Vec<String> = filled.misfits.iter().map(|(id, reason)| format!("`{id}` ({reason})")).collect();
+    Err(Error::new(Kind::Verify, format!("these certificates do not fit the cluster any more, and were kept: {}", misfits.join(", ")))
+        .hint("run `kiln pki renew` to replace them"))
+}
+
+fn renew(args: &RenewArgs, ui: &Ui) -> Result<()> {
+    let cluster = input::cluster(ui)?;
+    let filled = Vault::open(&cluster.vault)?.renew(&cluster, &args.names, args.within_days, ui)?;
+    match filled.issued.len() {
+        0 => ui.message("every certificate fits and is valid long enough"),
+        issued => ui.message(format!("issued {issued} certificates: {}", names(&filled))),
+    }
+    show(&filled, ui)
+}
+
+fn names(filled: &Filled) -> String {
+    filled.issued.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// What `init` and `renew` did, for scripts; people read the message.
+fn show(filled: &Filled, ui: &Ui) -> Result<()> {
+    #[derive(Serialize)]
+    struct Outcome<'a> {
+        created: bool,
+        issued: &'a [pki::LeafId],
+    }
+    if ui.global().json && filled.misfits.is_empty() {
+        ui.print_json(&Outcome { created: filled.created, issued: &filled.issued })?;
+    }
+    Ok(())
+}
+
+fn list(ui: &Ui) -> Result<()> {
+    let items = pki::inventory(&Vault::open(&input::cluster(ui)?.vault)?)?;
+    ui.show(&items, |items| {
+        let width = items.iter().map(|item| item.name.len()).max().unwrap_or_default();
+        let line = |item: &Item| {
+            let mut line = format!("{:width$}  {}  {}, by {}", item.name, day(item), item.subject, item.issuer);
+            if !item.alternatives.is_empty() {
+                line += &format!(", for {}", item.alternatives.join(" "));
+            }
+            line + "\n"
+        };
+        items.iter().map(line).collect()
+    })
+}
+
+fn expiry(args: &ExpiryArgs, ui: &Ui) -> Result<()> {
+    let mut items = pki::inventory(&Vault::open(&input::cluster(ui)?.vault)?)?;
+    items.sort_by_key(|item| item.days_left);
+    ui.show(&items, |items| items.iter().map(|item| format!("{:6} days  {}  {}\n", item.days_left, day(item), item.name)).collect())?;
+    let short = items.iter().filter(|item| item.days_left < i64::from(args.warn_days)).count();
+    match short {
+        0 => Ok(()),
+        short => Err(Error::new(Kind::Verify, format!("{short} of {} certificates have fewer than {} days left", items.len(), args.warn_days))
+            .hint(format!("run `kiln pki renew --within-days {}`", args.warn_days))),
+    }
+}
+
+/// The day on which it expires.
+fn day(item: &Item) -> &str {
+    item.not_after.split('T').next().unwrap_or_default()
+}
+
+fn kubeconfig(args: &KubeconfigArgs, ui: &Ui) -> Result<()> {
+    let cluster = input::cluster(ui)?;
+    let pki = Vault::open(&cluster.vault)?.pki(&cluster)?;
+    host::fs::write_new(&args.output, pki.kubeconfig_of(&args.user)?.as_bytes(), host::fs::PRIVATE)?;
+    ui.message(format!("wrote `{}`: keep it as you keep a key", args.output.display()));
+    Ok(())
+}
