@@ -3,14 +3,18 @@
 mod apply;
 mod discover;
 mod etc;
+mod failure;
 mod init;
 mod machine;
 mod places;
+mod report;
 mod select;
 mod state;
 mod status;
 
 pub(crate) use apply::{Request, apply};
+pub(crate) use failure::failure;
 pub(crate) use init::init;
 pub(crate) use places::Places;
+pub(crate) use report::report;
 pub(crate) use status::Status;

@@ -35,6 +35,10 @@ enum Action {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Tell every console when the boot has ended, and what it waits for until then
+    Report,
+    /// Tell every console why the boot failed, then restart or stop the machine
+    Failure,
     /// Show what the agent did in this boot
     Status,
 }
@@ -62,6 +66,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             let tell = |status: &Status| ui.message(status.text().trim_end());
             agent::init(arguments, tell).inspect_err(tell_consoles)
         }
+        Action::Report => agent::report(&Places::of_this_machine(Path::new("/"))?),
+        Action::Failure => agent::failure(&Places::of_this_machine(Path::new("/sysroot"))?),
         Action::Status => {
             let status = Status::read(&Places::of_this_machine(Path::new("/"))?)?;
             ui.show(&status, Status::text)

@@ -29,6 +29,8 @@ const PARAMETERS: &[&str] = &[
     "console=ttyS0,115200n8",
     "loglevel=4",
     "systemd.show_status=yes",
+    // Serial lines end in logs: no colours, no moving stars.
+    "systemd.tty.term.console=dumb",
     // Seconds to read the reason before the machine starts again.
     "panic=30",
 ];

@@ -45,6 +45,8 @@ pub(super) const REQUIRED: &[Required] = &[
     from("systemd-cryptsetup", "/usr/lib/systemd/systemd-veritysetup"),
     from("systemd-cryptsetup", "/usr/lib/systemd/system-generators/systemd-veritysetup-generator"),
     from("systemd-repart", "/usr/bin/systemd-repart"),
+    // The rules below run it; without it whoever made a device waits for ever.
+    from("dmsetup", "/usr/sbin/dmsetup"),
     from("dmsetup", "/usr/lib/udev/rules.d/55-dm.rules"),
     from("dmsetup", "/usr/lib/udev/rules.d/60-persistent-storage-dm.rules"),
     from("dmsetup", "/usr/lib/udev/rules.d/95-dm-notify.rules"),

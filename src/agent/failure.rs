@@ -1,0 +1,105 @@
+//! The end of a boot that failed in the initrd: the reason on every console, then what the owner of the machine chose.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::agent::Places;
+use crate::agent::machine::parameter;
+use crate::agent::report::failed_units;
+use crate::error::Result;
+use crate::host;
+
+/// Kernel parameter that chooses: `kiln.on-failure=reboot:60`, `poweroff:5`, `halt`.
+const ON_FAILURE: &str = "kiln.on-failure";
+/// Lines of a unit's own messages that are shown.
+const LINES: &str = "8";
+
+/// What follows the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Plan {
+    /// A verb of systemctl(1).
+    action: &'static str,
+    /// Seconds for somebody to read the reason.
+    delay: u64,
+}
+
+/// A fault may pass, such as a disk that spins up late, and nobody is there to press a key.
+const DEFAULT: Plan = Plan { action: "reboot", delay: 60 };
+
+/// Tells why the boot failed, then restarts, powers off or halts the machine.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Tool`] if systemd does not obey.
+pub(crate) fn failure(places: &Places) -> Result<()> {
+    let plan = plan(parameter(&places.command_line, ON_FAILURE).as_deref());
+    let failed = failed_units().unwrap_or_default();
+    let reasons: Vec<(String, String)> =
+        failed.into_iter().map(|unit| (said(&["--unit", &unit]), unit)).map(|(text, unit)| (unit, text)).collect();
+    host::console::announce(&message(&reasons, &said(&["--priority=err"]), plan));
+    host::clock::sleep(Duration::from_secs(plan.delay));
+    // Without --force this would wait for the very failure that runs this program.
+    host::process::run(host::process::command("systemctl").args(["--force", plan.action])).map(drop)
+}
+
+/// A value that can't be read is as good as none: the machine must not hang because of a typing mistake.
+fn plan(value: Option<&str>) -> Plan {
+    let parse = |value: &str| {
+        let (action, delay) = value.split_once(':').map_or((value, None), |(action, delay)| (action, delay.parse().ok()));
+        let action = ["reboot", "poweroff", "halt"].into_iter().find(|known| *known == action)?;
+        Some(Plan { action, delay: delay.unwrap_or(if action == "reboot" { DEFAULT.delay } else { 0 }) })
+    };
+    value.and_then(parse).unwrap_or(DEFAULT)
+}
+
+fn message(reasons: &[(String, String)], errors: &str, plan: Plan) -> String {
+    let mut text = String::from("\nkiln: BOOT FAILED\n");
+    for (unit, said) in reasons {
+        let _ = writeln!(text, "kiln: {unit} failed");
+        said.lines().for_each(|line| text += &format!("kiln:   {line}\n"));
+    }
+    // What waits for a device that never came has not failed itself: its reason is among the errors.
+    if reasons.is_empty() {
+        errors.lines().for_each(|line| text += &format!("kiln:   {line}\n"));
+    }
+    let _ = writeln!(text, "kiln: {} in {} s (kernel parameter {ON_FAILURE}=reboot|poweroff|halt[:SECONDS])", plan.action, plan.delay);
+    text
+}
+
+/// The last messages of this boot's journal; empty if it can't be asked.
+fn said(filter: &[&str]) -> String {
+    let arguments = ["--boot", "--no-pager", "--output=cat", "--lines", LINES];
+    let output = host::process::run(host::process::command("journalctl").args(arguments).args(filter));
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEFAULT, Plan, message, plan};
+
+    #[test]
+    fn a_value_that_nobody_understands_is_the_default() {
+        for (value, expected) in [
+            (None, DEFAULT),
+            (Some("poweroff"), Plan { action: "poweroff", delay: 0 }),
+            (Some("poweroff:5"), Plan { action: "poweroff", delay: 5 }),
+            (Some("reboot"), DEFAULT),
+            (Some("halt:x"), Plan { action: "halt", delay: 0 }),
+            (Some("explode"), DEFAULT),
+        ] {
+            assert_eq!(plan(value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_message_names_the_unit_its_words_and_what_follows() {
+        let reasons = [("kiln-agent.service".to_owned(), "error: no seed found\n".to_owned())];
+        insta::assert_snapshot!(message(&reasons, "", DEFAULT), @r"
+
+        kiln: BOOT FAILED
+        kiln: kiln-agent.service failed
+        kiln:   error: no seed found
+        kiln: reboot in 60 s (kernel parameter kiln.on-failure=reboot|poweroff|halt[:SECONDS])
+        ");
+    }
+}

@@ -1,0 +1,112 @@
+//! The last words of a boot, on every console: that the node is ready, or why it is not.
+
+use std::time::Duration;
+
+use crate::agent::machine::parameter;
+use crate::agent::{Places, Status};
+use crate::error::Result;
+use crate::host;
+
+/// Kernel parameter that ends a test boot: `kiln.test=poweroff`.
+const TEST: &str = "kiln.test";
+
+/// Seconds that a boot may take without a word about what it waits for, and between two questions.
+const QUIET: u64 = 20;
+const PAUSE: u64 = 3;
+/// Seconds after which an unchanged answer is told again.
+const REPEAT: u64 = 60;
+
+/// Waits for the end of the boot and says so, with the units that failed on the way; tells meanwhile what is waited for. A test boot
+/// ends here.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Tool`] if systemd can't be asked.
+pub(crate) fn report(places: &Places) -> Result<()> {
+    let node = Node::of(places);
+    let mut told = String::new();
+    let (mut elapsed, mut last) = (0, 0);
+    loop {
+        let jobs = running_jobs()?;
+        if jobs.is_empty() {
+            break;
+        }
+        let line = node.line("waiting", "for", &jobs);
+        if elapsed >= QUIET && (line != told || elapsed - last >= REPEAT) {
+            host::console::announce(&line);
+            (told, last) = (line, elapsed);
+        }
+        host::clock::sleep(Duration::from_secs(PAUSE));
+        elapsed += PAUSE;
+    }
+    let failed = failed_units()?;
+    let state = if failed.is_empty() { "ready" } else { "degraded" };
+    host::console::announce(&node.line(state, "failed", &failed));
+    if parameter(&places.command_line, TEST).as_deref() == Some("poweroff") {
+        host::process::run(host::process::command("systemctl").args(["--no-block", "poweroff"]))?;
+    }
+    Ok(())
+}
+
+/// Whose boot it is.
+#[derive(Debug)]
+struct Node {
+    name: String,
+    roles: String,
+}
+
+impl Node {
+    fn of(places: &Places) -> Self {
+        match Status::read(places).ok().and_then(|status| status.identity) {
+            Some(identity) => Self { name: identity.node, roles: identity.roles.join("+") },
+            None => Self { name: "unknown".into(), roles: "none".into() },
+        }
+    }
+
+    /// One line that people and tests search for.
+    fn line(&self, state: &str, what: &str, units: &[String]) -> String {
+        let units = if units.is_empty() { String::new() } else { format!(" {what}={}", units.join(",")) };
+        format!("kiln: {state} node={} target={}{units}\n", self.name, self.roles)
+    }
+}
+
+/// Names of the units whose jobs are being worked on; those which wait in turn are not their own reason.
+fn running_jobs() -> Result<Vec<String>> {
+    let output =
+        host::process::run(host::process::command("systemctl").args(["list-jobs", "--plain", "--no-legend", "--no-pager", "--full"]))?;
+    Ok(running(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Reads lines of `JOB UNIT TYPE STATE`.
+fn running(list: &str) -> Vec<String> {
+    let lines = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines.filter(|words| words.len() == 4 && words[3] == "running").map(|words| words[1].to_owned()).collect()
+}
+
+/// Names of the units in state `failed`.
+pub(super) fn failed_units() -> Result<Vec<String>> {
+    let arguments = ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager", "--full"];
+    let output = host::process::run(host::process::command("systemctl").args(arguments))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Node, running};
+
+    #[test]
+    fn the_line_names_node_roles_and_units() {
+        let node = Node { name: "m1".into(), roles: "control-plane".into() };
+        assert_eq!(node.line("ready", "failed", &[]), "kiln: ready node=m1 target=control-plane\n");
+        let failed = ["etcd.service".to_owned(), "kubelet.service".to_owned()];
+        let expected = "kiln: degraded node=m1 target=control-plane failed=etcd.service,kubelet.service\n";
+        assert_eq!(node.line("degraded", "failed", &failed), expected);
+    }
+
+    #[test]
+    fn only_running_jobs_are_waited_for() {
+        let list = "  1 multi-user.target start waiting\n 52 etcd.service      start running\nNo jobs running.\n";
+        assert_eq!(running(list), ["etcd.service"]);
+    }
+}
