@@ -1,3 +1,4 @@
 //! One file per artifact kind.
 
+mod cloud_init;
 pub(crate) mod initrd;

@@ -1,0 +1,59 @@
+#!/bin/sh
+# Makes a stock Debian machine a node of the cluster: programs, links, directories, kernel settings, units.
+# cloud-init runs it once, after it wrote the files and installed the packages; running it again does no harm.
+# What it works on lies beside it, one item a line, fields parted by tabs.
+set -eu
+cd "$(dirname "$0")"
+tab=$(printf '\t')
+work=$(mktemp -d /var/tmp/kiln.XXXXXXXX)
+trap 'rm -rf "$work"' EXIT
+
+# The interface gets the name that configurations use. Without a MAC address in the cluster file it is the only one with a device.
+interface=$(cat interface)
+if [ ! -e "/sys/class/net/$interface" ]; then
+    for device in /sys/class/net/*/device; do
+        [ -e "$device" ] || continue
+        found=$(basename "$(dirname "$device")")
+        ip link set dev "$found" down
+        ip link set dev "$found" name "$interface"
+        ip link set dev "$interface" up
+        networkctl reload
+        networkctl reconfigure "$interface"
+        break
+    done
+fi
+
+# Programs: whatever is missing or differs comes out of the archives, and nothing is run whose digest is not the pinned one.
+while IFS=$tab read -r digest url; do
+    sha256sum --check --status programs && break
+    curl --fail --silent --show-error --location --retry 20 --retry-delay 5 --retry-all-errors --output "$work/archive" "$url"
+    echo "$digest  $work/archive" | sha256sum --check --quiet
+    mkdir -p "$work/unpacked"
+    tar --extract --gzip --file "$work/archive" --directory "$work/unpacked" --no-same-owner
+    rm "$work/archive"
+    while read -r digest path; do
+        program=$(find "$work/unpacked" -type f -name "$(basename "$path")" -path '*/bin/*' | head -n 1)
+        [ -z "$program" ] || install --mode=0755 --owner=root --group=root "$program" "$path"
+    done <programs
+    rm -rf "$work/unpacked"
+done <archives
+if [ -s programs ] && ! sha256sum --check --quiet programs; then
+    echo "kiln: no archive holds these programs; put them into the image, or name their archive under binaries in the cluster file" >&2
+    exit 1
+fi
+
+while IFS=$tab read -r mode uid gid path; do
+    install -d -m "$mode" -o "$uid" -g "$gid" "$path"
+done <directories
+while IFS=$tab read -r path target; do
+    mkdir -p "$(dirname "$path")"
+    ln -sfn "$target" "$path"
+done <links
+
+swapoff -a
+systemctl restart systemd-modules-load.service
+sysctl --quiet --system
+# Until here no package's service was to start with its default configuration.
+rm -f /usr/sbin/policy-rc.d
+systemctl daemon-reload
+xargs -r systemctl restart --no-block <units

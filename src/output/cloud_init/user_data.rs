@@ -1,0 +1,204 @@
+//! user-data: users, files, packages and one script, as cloud-config
+//! (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html>).
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::{Compression, GzBuilder};
+use serde_json::{Value, json};
+
+use crate::cluster::BinarySource;
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::output::cloud_init::Input;
+use crate::overlay::User;
+use crate::tree::{Content, Entry, EntryKind, ImagePath};
+
+/// Where the script and what it works on lie on the node.
+const LIBRARY: &str = "/usr/local/lib/kiln";
+
+const SETUP: &str = include_str!("setup.sh");
+
+/// Keeps packages' services from starting with their default configuration (invoke-rc.d(8)); the script removes it.
+const POLICY: &str = "#!/bin/sh\nexit 101\n";
+
+/// What cloud-init or the stock image itself provides.
+const NOT_OURS: [&str; 8] = [
+    "/etc/fstab",
+    "/etc/group",
+    "/etc/gshadow",
+    "/etc/hostname",
+    "/etc/machine-id",
+    "/etc/passwd",
+    // A link to a file of systemd-resolved, through which writing would go.
+    "/etc/resolv.conf",
+    "/etc/shadow",
+];
+
+/// The programs that [`SETUP`] needs and a stock image may lack.
+const PACKAGES: [&str; 1] = ["curl"];
+
+/// Makes the document.
+pub(super) fn user_data(input: &Input<'_>) -> Result<Value> {
+    let mut packages: BTreeSet<&str> = input.packages.iter().map(String::as_str).chain(PACKAGES).collect();
+    // The stock image boots its own.
+    packages.remove(input.cluster.base.kernel.as_str());
+    let mut document = json!({
+        "bootcmd": boot_commands(input),
+        "disable_root": true,
+        "hostname": input.node.name,
+        "manage_etc_hosts": false,
+        "package_update": true,
+        "packages": packages,
+        "runcmd": [["sh", format!("{LIBRARY}/setup")]],
+        "ssh_pwauth": false,
+        // Instead of the image's default user, and nobody new: cloud-init before 23.1 refuses an empty list.
+        "users": [{ "name": "root", "lock_passwd": true }],
+        "write_files": files(input)?,
+    });
+    if let Some(mirror) = &input.cluster.base.mirror {
+        document["apt"] = json!({ "primary": [{ "arches": ["default"], "uri": mirror }] });
+    }
+    Ok(document)
+}
+
+/// Before any file is written: the users that own files, and directories that nobody else can enter while keys are written.
+fn boot_commands(input: &Input<'_>) -> Vec<Vec<String>> {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let mut commands = Vec::new();
+    if !input.users.is_empty() {
+        let mut users = words(&["systemd-sysusers", "--inline"]);
+        users.extend(input.users.iter().map(|user| format!("g {} {}", user.name, user.id)));
+        users.extend(input.users.iter().map(|user| format!("u {0} {1}:{1} - {2}", user.name, user.id, user.home)));
+        let members = input.users.iter().flat_map(|user| user.groups.iter().map(move |group| format!("m {} {group}", user.name)));
+        users.extend(members);
+        commands.push(users);
+    }
+    let secrets = input.seed.iter().filter(|(_, entry)| entry.secret).filter_map(|(path, _)| path.parent());
+    let secrets: BTreeSet<String> = secrets.map(|path| path.to_string()).collect();
+    if !secrets.is_empty() {
+        let mut directories = words(&["cloud-init-per", "instance", "kiln-secrets", "install", "-d", "-m", "0700"]);
+        directories.extend(secrets);
+        commands.push(directories);
+    }
+    commands
+}
+
+fn files(input: &Input<'_>) -> Result<Vec<Value>> {
+    let mut files = Vec::new();
+    let mut lists = Lists::default();
+    for (path, entry) in input.role.iter().chain(input.seed.iter()).filter(|(path, _)| !NOT_OURS.contains(&path.as_str())) {
+        match &entry.kind {
+            EntryKind::File(content) => files.push(file(path.as_str(), entry, content, input.users)?),
+            EntryKind::Symlink(target) => lists.link(path, target)?,
+            EntryKind::Directory => lists.directory(path, entry),
+        }
+    }
+    lists.directory_modes_of_secrets(input);
+    let mut ours = |name: &str, text: &str| files.push(plain(&format!("{LIBRARY}/{name}"), text, "0644"));
+    ours("archives", &archives(input)?);
+    ours("directories", &lists.directories.into_iter().collect::<String>());
+    ours("interface", &format!("{}\n", input.cluster.network.interface));
+    ours("links", &lists.links);
+    ours("programs", &programs(input)?);
+    ours("units", &lists.units.into_iter().map(|unit| unit + "\n").collect::<String>());
+    files.push(plain(&format!("{LIBRARY}/setup"), SETUP, "0755"));
+    files.push(plain("/usr/sbin/policy-rc.d", POLICY, "0755"));
+    Ok(files)
+}
+
+/// What `write_files` can't say.
+#[derive(Default)]
+struct Lists {
+    links: String,
+    directories: BTreeSet<String>,
+    /// Units that a target wants: to be started now, and by the links at every later boot.
+    units: BTreeSet<String>,
+}
+
+impl Lists {
+    fn link(&mut self, path: &ImagePath, target: &str) -> Result<()> {
+        if target.contains(['\t', '\n']) {
+            return Err(Error::new(Kind::Input, format!("the link `{path}` has a control character in its target")));
+        }
+        self.links += &format!("{path}\t{target}\n");
+        let wanted = path.parent().is_some_and(|parent| parent.as_str().ends_with(".wants") || parent.as_str().ends_with(".requires"));
+        if wanted && path.is_under("/etc/systemd/system") {
+            self.units.insert(path.file_name().to_owned());
+        }
+        Ok(())
+    }
+
+    /// Ordinary directories come with the files in them.
+    fn directory(&mut self, path: &ImagePath, entry: &Entry) {
+        if (entry.mode, entry.uid, entry.gid) != (0o755, 0, 0) {
+            self.directories.insert(line(path, entry));
+        }
+    }
+
+    /// Directories that the boot command closed are opened again to those who may enter them.
+    fn directory_modes_of_secrets(&mut self, input: &Input<'_>) {
+        for parent in input.seed.iter().filter(|(_, entry)| entry.secret).filter_map(|(path, _)| path.parent()) {
+            if let Some(entry) = input.seed.get(&parent) {
+                self.directories.insert(line(&parent, entry));
+            }
+        }
+    }
+}
+
+fn line(path: &ImagePath, entry: &Entry) -> String {
+    format!("{:04o}\t{}\t{}\t{path}\n", entry.mode, entry.uid, entry.gid)
+}
+
+/// A file of a tree: compressed, so that the document stays small.
+fn file(path: &str, entry: &Entry, content: &Content, users: &[User]) -> Result<Value> {
+    let step = || format!("packing `{path}`");
+    // The header has no name and no time: equal bytes give equal text.
+    let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
+    gzip.write_all(&content.read()?).doing(Kind::Internal, step)?;
+    let content = STANDARD.encode(gzip.finish().doing(Kind::Internal, step)?);
+    let owner = format!("{}:{}", name(entry.uid, users, path)?, name(entry.gid, users, path)?);
+    let permissions = format!("{:04o}", entry.mode);
+    Ok(json!({ "path": path, "content": content, "encoding": "gz+b64", "owner": owner, "permissions": permissions }))
+}
+
+fn plain(path: &str, text: &str, permissions: &str) -> Value {
+    json!({ "path": path, "content": text, "owner": "root:root", "permissions": permissions })
+}
+
+/// cloud-init looks owners up by name.
+fn name<'a>(id: u32, users: &'a [User], path: &str) -> Result<&'a str> {
+    match users.iter().find(|user| user.id == id) {
+        Some(user) => Ok(&user.name),
+        None if id == 0 => Ok("root"),
+        None => Err(Error::new(Kind::Internal, format!("`{path}` belongs to {id}, which no overlay declares"))),
+    }
+}
+
+/// Digest and address of every archive that may hold programs.
+fn archives(input: &Input<'_>) -> Result<String> {
+    let mut lines = String::new();
+    for source in &input.cluster.binaries {
+        let BinarySource::Archive { url } = source else { continue };
+        let file = url.rsplit('/').next().unwrap_or_default();
+        let pin = input.lock.archives.iter().find(|pin| pin.file == file).ok_or_else(|| not_locked(url))?;
+        lines += &format!("{}\t{url}\n", pin.sha256);
+    }
+    Ok(lines)
+}
+
+/// Digests and paths of the programs, as sha256sum(1) checks them.
+fn programs(input: &Input<'_>) -> Result<String> {
+    let mut lines = String::new();
+    for name in input.programs {
+        let sha256: Digest = input.lock.binaries.iter().find(|pin| pin.name == *name).ok_or_else(|| not_locked(name))?.sha256;
+        lines += &format!("{sha256}  /usr/bin/{name}\n");
+    }
+    Ok(lines)
+}
+
+fn not_locked(what: &str) -> Error {
+    Error::new(Kind::Input, format!("the lock does not pin `{what}`")).hint("run `kiln lock`")
+}
