@@ -1,0 +1,122 @@
+//! What can be installed: the candidate of each name, as apt's policy chooses it, and who provides what.
+
+use std::collections::BTreeMap;
+
+use super::index::{Field, Index, PackageId};
+use super::relation::{self, Relation};
+
+/// Candidates of an index.
+#[derive(Debug)]
+pub(super) struct Universe<'a> {
+    index: &'a Index,
+    /// The newest version of each name.
+    candidates: BTreeMap<&'a str, PackageId>,
+    /// Virtual names, with the candidates that provide them and in which version.
+    providers: BTreeMap<&'a str, Vec<(PackageId, Option<&'a str>)>>,
+}
+
+impl<'a> Universe<'a> {
+    pub(super) fn new(index: &'a Index) -> Self {
+        let mut candidates: BTreeMap<&str, PackageId> = BTreeMap::new();
+        for id in index.ids() {
+            let best = candidates.entry(index.name(id)).or_insert(id);
+            // Equal versions are the same package in another suite; the first suite has it.
+            if relation::compare(index.version(id), index.version(*best)).is_gt() {
+                *best = id;
+            }
+        }
+        let mut providers: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for id in candidates.values().copied() {
+            for provided in relation::list(index.field(id, Field::Provides)) {
+                let version = provided.version.map(|(_, version)| version);
+                providers.entry(provided.name).or_default().push((id, version));
+            }
+        }
+        Self { index, candidates, providers }
+    }
+
+    pub(super) fn index(&self) -> &'a Index {
+        self.index
+    }
+
+    pub(super) fn candidate(&self, name: &str) -> Option<PackageId> {
+        self.candidates.get(name).copied()
+    }
+
+    /// Every candidate, by name.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = PackageId> {
+        self.candidates.values().copied()
+    }
+
+    /// Candidates that a relation accepts: the package of that name first, then providers from the one that apt likes best on.
+    pub(super) fn matching(&self, relation: &Relation<'_>) -> Vec<PackageId> {
+        let real = self.candidate(relation.name).filter(|id| relation.accepts(Some(self.index.version(*id))));
+        let provided = self.providers.get(relation.name).into_iter().flatten();
+        let mut found: Vec<PackageId> = provided.filter(|(_, version)| relation.accepts(*version)).map(|(id, _)| *id).collect();
+        found.sort_by_key(|id| self.rank(*id));
+        found.dedup();
+        if let Some(real) = real {
+            found.retain(|id| *id != real);
+            found.insert(0, real);
+        }
+        found
+    }
+
+    /// Groups of alternatives that a package needs, in apt's order.
+    pub(super) fn needs(&self, id: PackageId) -> impl Iterator<Item = Vec<Relation<'a>>> {
+        let field = |field| relation::groups(self.index.field(id, field));
+        field(Field::PreDepends).chain(field(Field::Depends))
+    }
+
+    /// Candidates that can't be installed beside a package because it says so.
+    pub(super) fn excluded_by(&self, id: PackageId) -> Vec<PackageId> {
+        let field = |field| relation::list(self.index.field(id, field));
+        let mut excluded: Vec<PackageId> =
+            field(Field::Conflicts).chain(field(Field::Breaks)).flat_map(|relation| self.matching(&relation)).collect();
+        // A package that conflicts with what it provides itself means the others (Debian policy section 7.6.2).
+        excluded.retain(|other| *other != id);
+        excluded.sort_unstable();
+        excluded.dedup();
+        excluded
+    }
+
+    /// The order in which apt tries providers. Where apt goes by its internal numbering, the later paragraph comes first.
+    fn rank(&self, id: PackageId) -> impl Ord + use<> {
+        let package = self.index.package(id);
+        (!package.essential, !package.important, package.priority, std::cmp::Reverse(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::index::tests::index;
+    use super::super::relation::list;
+    use super::Universe;
+
+    #[test]
+    fn the_newest_version_is_the_candidate() {
+        let index = index("a 1.9\n\na 1.10\n\na 1.10~rc1");
+        let universe = Universe::new(&index);
+        assert_eq!(index.version(universe.candidate("a").unwrap()), "1.10");
+    }
+
+    #[test]
+    fn matching_is_in_the_order_in_which_apt_tries() {
+        let index =
+            index("gawk 1\nProvides: awk\n\nmawk 1\nPriority: required\nProvides: awk (= 2)\n\nawk 1\n\noriginal-awk 1\nProvides: awk");
+        let universe = Universe::new(&index);
+        let names =
+            |text: &str| -> Vec<&str> { universe.matching(&list(text).next().unwrap()).into_iter().map(|id| index.name(id)).collect() };
+        assert_eq!(names("awk"), ["awk", "mawk", "original-awk", "gawk"]);
+        assert_eq!(names("awk (>= 2)"), ["mawk"]);
+        assert_eq!(names("nothing"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_package_does_not_exclude_itself() {
+        let index = index("a 1\nProvides: mta\nConflicts: mta\nBreaks: c (<< 2)\n\nb 1\nProvides: mta\n\nc 1");
+        let universe = Universe::new(&index);
+        let excluded = universe.excluded_by(universe.candidate("a").unwrap());
+        assert_eq!(excluded.into_iter().map(|id| index.name(id)).collect::<Vec<_>>(), ["b", "c"]);
+    }
+}
