@@ -3,9 +3,11 @@
 //! A new verb is a file with `Args` and `run`, and its three lines here. stdout is data; messages and progress go to stderr.
 
 mod agent;
+mod check;
 mod completions;
 mod diagnostic;
 mod global;
+mod init;
 mod ui;
 
 use std::process::ExitCode;
@@ -42,6 +44,8 @@ struct Cli {
 /// Every verb, in the order `--help` lists them.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Init(init::Args),
+    Check(check::Args),
     Agent(agent::Args),
     Completions(completions::Args),
 }
@@ -49,6 +53,8 @@ enum Verb {
 impl Verb {
     fn run(&self, ui: &Ui) -> Result<()> {
         match self {
+            Self::Init(args) => init::run(args, ui),
+            Self::Check(args) => check::run(args, ui),
             Self::Agent(args) => agent::run(args, ui),
             Self::Completions(args) => completions::run(args, ui),
         }

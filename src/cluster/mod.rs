@@ -2,8 +2,12 @@
 //!
 //! Nothing here reads files or knows TOML beyond spans; nothing here decides what a component's files look like.
 
+mod ports;
+mod resolve;
 mod version;
 
+pub(crate) use ports::PortRange;
+pub(crate) use resolve::resolve;
 pub(crate) use version::KubernetesVersion;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,13 +61,6 @@ pub(crate) struct Network {
     pub(crate) interface: String,
 }
 
-/// An inclusive range of ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct PortRange {
-    pub(crate) first: u16,
-    pub(crate) last: u16,
-}
-
 /// What clients of the API dial.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Endpoint {
@@ -77,7 +74,7 @@ pub(crate) struct Endpoint {
 }
 
 /// What stands behind the endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Balancer {
     /// HAProxy on every control-plane node, with keepalived moving the VIP.
@@ -106,6 +103,7 @@ pub(crate) struct Node {
 /// What a node does; a node may hold several roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(extend("enum" = ["control-plane", "master", "etcd", "lb", "worker"]))]
 pub(crate) enum Role {
     #[serde(alias = "master")]
     ControlPlane,
@@ -200,6 +198,19 @@ impl Cluster {
             (None, None) => self.with_role(Role::ControlPlane).next().map(|node| node.address.to_string()).unwrap_or_default(),
         };
         format!("{host}:{}", self.endpoint.port)
+    }
+}
+
+impl Network {
+    /// Whether a machine can have `address`: in the node network, and neither the network's own nor its broadcast address.
+    pub(crate) fn has_room_for(&self, address: IpAddr) -> bool {
+        let reserved = match self.nodes {
+            // RFC 3021: a /31 has neither.
+            IpNet::V4(nodes) if nodes.prefix_len() < 31 => address == nodes.network() || address == nodes.broadcast(),
+            IpNet::V4(_) => false,
+            IpNet::V6(nodes) => nodes.prefix_len() < 127 && address == nodes.network(),
+        };
+        self.nodes.contains(&address) && !reserved
     }
 }
 

@@ -1,1 +1,94 @@
-//! Known bad practice: one table, one row a lint, explained.
+//! Known bad practice: what could be built and would hurt. One row a lint, each with its reason and its cure.
+//!
+//! Identifiers are stable and never given twice. A comment in the cluster file accepts a finding: `# kiln: allow HA011 because …`.
+
+mod allow;
+mod network;
+mod topology;
+
+use serde::Serialize;
+
+use crate::cluster::Cluster;
+use crate::error::{Problem, Report, Severity};
+use crate::overlay::Overlays;
+use crate::profile::Profile;
+
+/// One lint.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Lint {
+    pub(crate) id: &'static str,
+    pub(crate) severity: Severity,
+    /// What is wrong, in general.
+    pub(crate) title: &'static str,
+    pub(crate) why: &'static str,
+    pub(crate) fix: &'static str,
+    #[serde(skip)]
+    check: fn(&Subject<'_>, &mut Findings),
+}
+
+/// Every lint, by identifier. HA0xx looks at networks and topology, HA2xx at versions, HA3xx at balancers, HA4xx at nodes.
+pub(crate) static LINTS: &[Lint] = &[
+    network::HOST_BITS,
+    network::OVERLAP,
+    network::PODS_PER_NODE,
+    network::PODS_FOR_ALL,
+    network::NODE_PORTS,
+    network::PUBLIC_ADDRESS,
+    network::VIP_SEGMENT,
+    topology::ETCD_QUORUM,
+    topology::TWO_MASTERS,
+    topology::ETCD_WITH_WORK,
+    topology::ENDPOINT_PORT,
+    topology::ONE_BALANCER,
+    topology::UNKNOWN_OVERLAY,
+    topology::RUNTIME,
+    topology::ROUTER_ID,
+    topology::TIME,
+];
+
+/// What lints look at.
+#[derive(Debug)]
+struct Subject<'a> {
+    profile: &'a Profile,
+    cluster: &'a Cluster,
+    overlays: &'a Overlays,
+}
+
+/// What one lint found: the setting's path and the message.
+#[derive(Debug, Default)]
+struct Findings(Vec<(String, String)>);
+
+impl Findings {
+    fn at(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push((path.into(), message.into()));
+    }
+}
+
+/// Runs every lint over a resolved cluster file. Accepted findings become remarks.
+pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays) -> Report {
+    let mut report = profile.report.clone();
+    let subject = Subject { profile, cluster, overlays };
+    for lint in LINTS {
+        let mut findings = Findings::default();
+        (lint.check)(&subject, &mut findings);
+        report.problems.extend(findings.0.into_iter().map(|(field, message)| problem(lint, profile, field, message)));
+    }
+    allow::apply(&profile.source.text, &mut report);
+    report.problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
+    report
+}
+
+fn problem(lint: &Lint, profile: &Profile, field: String, message: String) -> Problem {
+    Problem {
+        severity: lint.severity,
+        code: Some(lint.id),
+        span: profile.places.span(&field),
+        field,
+        message,
+        hint: Some(lint.fix.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

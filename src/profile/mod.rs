@@ -1,1 +1,126 @@
-//! What the user wrote: the cluster file and profiles, parsed with positions.
+//! What the user wrote: a cluster file, laid over the defaults of the profile that it names.
+//!
+//! A file is never refused at its first mistake: syntax, shape and spelling problems are collected with their places,
+//! and `cluster::resolve` goes on from what could be read. The shape is declared once, by the types of [`document`]: the
+//! JSON Schema made of them is what editors get and what [`check`] holds every file against.
+
+mod catalog;
+mod check;
+mod document;
+mod format;
+mod merge;
+mod places;
+mod schema;
+mod suggest;
+mod syntax;
+
+pub(crate) use catalog::{Catalog, Definition};
+pub(crate) use document::{BinarySection, Document, MatchSection, NodeSection, Output};
+pub(crate) use places::Places;
+pub(crate) use schema::cluster_file as schema;
+pub(crate) use suggest::closest;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize as _;
+use toml::de::DeTable;
+
+use crate::error::{Doing as _, Error, Kind, Problem, Report, Result, Source};
+use crate::host;
+
+/// A cluster file as far as it could be understood, with every problem found on the way.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) source: Source,
+    /// The user's settings; what the file leaves out is the profile's.
+    pub(crate) document: Document,
+    /// The profile that the file starts from; `None` if it names none that exists.
+    pub(crate) definition: Option<Definition>,
+    /// Problems of syntax, shape and spelling.
+    pub(crate) report: Report,
+    pub(crate) places: Places,
+    /// Whether the file could be read to its end: only then is a missing setting really missing.
+    pub(crate) complete: bool,
+}
+
+/// Reads the cluster file at `path`; profiles are the built-in ones and those of `profile_directories`.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if there is no such file or a profile is malformed. Problems of the cluster file are no failure yet:
+/// they are in the profile's report.
+pub(crate) fn load(path: &Path, profile_directories: &[PathBuf]) -> Result<Profile> {
+    if !path.exists() {
+        return Err(Error::new(Kind::Input, format!("there is no cluster file `{}`", path.display()))
+            .hint("run `kiln init` to write one, or name yours with `--file`"));
+    }
+    let source = Source { path: path.to_owned(), text: host::fs::read_to_string(path)?.into() };
+    parse(source, &Catalog::load(profile_directories)?)
+}
+
+/// Reads a cluster file's text.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if the profile that it names is malformed.
+pub(crate) fn parse(source: Source, catalog: &Catalog) -> Result<Profile> {
+    let text = source.text.clone();
+    let mut report = Report::about(source.clone());
+    let (table, complete) = syntax::parse(&text, &mut report);
+    let mut places = Places::default();
+    let broken_lines: Vec<Option<usize>> = report.problems.iter().map(|problem| line(&text, problem)).collect();
+    let table = check::check(&schema::checked::<Document>(), table, &text, &mut places, &mut report);
+    // What is no TOML may look like anything: its line has been told of once.
+    let syntax_errors = broken_lines.len();
+    let mut found = report.problems.split_off(syntax_errors);
+    found.retain(|problem| !broken_lines.contains(&line(&text, problem)));
+    report.problems.append(&mut found);
+    let definition = definition(&table, catalog, &places, &mut report)?;
+    let document = match &definition {
+        Some(definition) => read(with_defaults(table, definition, &mut places)?)?,
+        None => read(table)?,
+    };
+    Ok(Profile { complete: complete && definition.is_some(), document, source, definition, report, places })
+}
+
+/// The profile that a file names.
+fn definition(table: &DeTable<'_>, catalog: &Catalog, places: &Places, report: &mut Report) -> Result<Option<Definition>> {
+    let Some(name) = table.get("profile").and_then(|value| value.get_ref().as_str()) else {
+        if !places.is_broken("profile") {
+            let names: Vec<&str> = catalog.names().collect();
+            report
+                .error("profile", None, "the file does not say which profile it starts from")
+                .hint(format!("begin it with `profile = \"ha\"`; there are: {}", names.join(", ")));
+        }
+        return Ok(None);
+    };
+    let found = catalog.get(name);
+    if found.is_none() {
+        let hint = match closest(name, catalog.names()) {
+            Some(other) => format!("did you mean `{other}`?"),
+            None => "run `kiln list profiles` to see them, or name a directory of yours with `--profile-dir`".to_owned(),
+        };
+        report.error("profile", places.span("profile"), format!("there is no profile named `{name}`")).hint(hint);
+    }
+    found.transpose()
+}
+
+/// The line that a problem begins in, counted from 0.
+fn line(text: &str, problem: &Problem) -> Option<usize> {
+    problem.span.as_ref().map(|span| text[..span.start].matches('\n').count())
+}
+
+fn with_defaults<'text>(mut table: DeTable<'text>, definition: &'text Definition, places: &mut Places) -> Result<DeTable<'text>> {
+    let origin = places.span("profile").unwrap_or_default();
+    merge::under(&mut table, definition.defaults()?, &origin, places);
+    Ok(table)
+}
+
+/// Turns a checked table into settings: everything that this could refuse has been reported and taken out.
+fn read(table: DeTable<'_>) -> Result<Document> {
+    let deserializer = toml::Deserializer::from(toml::Spanned::new(0..0, table));
+    Document::deserialize(deserializer).doing(Kind::Internal, || "reading a cluster file that passed its checks".into())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

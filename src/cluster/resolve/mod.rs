@@ -1,0 +1,111 @@
+//! From what the user wrote to what it means: every default filled in, every name and address computed, every problem told.
+//!
+//! Here is refused what no cluster could be made of. What could be made and should not be is `lint`'s.
+
+mod draft;
+mod endpoint;
+mod network;
+mod nodes;
+mod overlays;
+
+use std::path::{Path, PathBuf};
+
+use crate::cluster::{Base, BinarySource, Cluster, KubernetesVersion, RootFilesystem};
+use crate::error::{Error, Kind, Result};
+use crate::profile::Profile;
+
+use draft::Draft;
+
+/// Kubernetes 1.x minors whose flags and API versions the overlays know.
+pub(crate) const MINORS: std::ops::RangeInclusive<u32> = 20..=36;
+
+/// Resolves a cluster file.
+///
+/// # Errors
+///
+/// [`Kind::Input`] with every problem of the file, in its order.
+pub(crate) fn resolve(profile: &Profile) -> Result<Cluster> {
+    let mut draft = Draft::new(profile);
+    let cluster = if profile.complete { cluster(&mut draft) } else { None };
+    let mut report = draft.report;
+    report.problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
+    report.into_result()?;
+    cluster.ok_or_else(|| Error::new(Kind::Internal, "a cluster file without a problem could not be resolved"))
+}
+
+/// Every part is looked at before the first missing one gives up, so that each reports its problems.
+fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
+    let document = &draft.profile.document;
+    let name = draft.required("cluster.name", document.cluster.name.as_ref(), "\"ha\"").cloned();
+    let kubernetes = version(draft);
+    let network = network::resolve(draft);
+    let endpoint = endpoint::resolve(draft, network.as_ref());
+    let nodes = nodes::resolve(draft, network.as_ref(), endpoint.as_ref());
+    let overlays = overlays::resolve(draft, nodes.as_deref().unwrap_or_default(), endpoint.as_ref());
+    let base = base(draft);
+    let binaries = binaries(draft, kubernetes);
+    Some(Cluster {
+        name: name?,
+        kubernetes: kubernetes?,
+        profile: document.profile.clone()?,
+        network: network?,
+        endpoint: endpoint?,
+        nodes: nodes?,
+        overlays,
+        base: base?,
+        binaries: binaries?,
+        outputs: document.outputs.formats.iter().flatten().map(|format| format.name().to_owned()).collect(),
+        vault: beside(&draft.profile.source.path, document.vault.path.as_deref().unwrap_or(Path::new("vault"))),
+        lock: draft.profile.source.path.with_extension("lock"),
+    })
+}
+
+fn version(draft: &mut Draft<'_>) -> Option<KubernetesVersion> {
+    let version = *draft.required("cluster.kubernetes", draft.profile.document.cluster.kubernetes.as_ref(), "\"1.20.2\"")?;
+    if version.major != 1 || !MINORS.contains(&version.minor) {
+        let (first, last) = (MINORS.start(), MINORS.end());
+        let hint = format!("choose a release from 1.{first} to 1.{last}");
+        draft.wrong("cluster.kubernetes", format!("kiln does not know Kubernetes {version}"), hint);
+    }
+    Some(version)
+}
+
+fn base(draft: &mut Draft<'_>) -> Option<Base> {
+    let base = &draft.profile.document.base;
+    let suite = draft.required("base.suite", base.suite.as_ref(), "\"trixie\"").cloned();
+    let kernel = draft.required("base.kernel", base.kernel.as_ref(), "\"linux-image-cloud-amd64\"").cloned();
+    Some(Base {
+        suite: suite?,
+        mirror: base.mirror.clone(),
+        kernel: kernel?,
+        packages: base.packages.clone().unwrap_or_default(),
+        filesystem: base.filesystem.unwrap_or(RootFilesystem::Squashfs),
+    })
+}
+
+fn binaries(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<Vec<BinarySource>> {
+    let mut sources = Vec::new();
+    for (index, section) in draft.profile.document.binaries.iter().enumerate() {
+        let path = format!("binaries[{index}]");
+        match (&section.archive, &section.directory) {
+            (Some(url), None) => sources.push(BinarySource::Archive { url: url.replace("{version}", &version?.to_string()) }),
+            (None, Some(directory)) => sources.push(BinarySource::Directory { path: beside(&draft.profile.source.path, directory) }),
+            (Some(_), Some(_)) => {
+                draft.wrong(&path, "one source is both an archive and a directory".into(), "write two `[[binaries]]` tables");
+            }
+            (None, None) if draft.is_broken_below(&path) => {}
+            (None, None) => {
+                draft.wrong(&path, "this source is neither an archive nor a directory".into(), "add `directory = \"kubernetes\"`")
+            }
+        }
+    }
+    Some(sources)
+}
+
+/// A path as the cluster file means it: relative to the file.
+fn beside(file: &Path, path: &Path) -> PathBuf {
+    file.parent().map_or_else(|| path.to_owned(), |parent| parent.join(path))
+}
+
+#[cfg(test)]
+mod tests;

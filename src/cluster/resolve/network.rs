@@ -1,0 +1,80 @@
+//! The networks of a cluster: families that fit together, sizes that Kubernetes accepts.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::cluster::resolve::draft::Draft;
+use crate::cluster::{Network, PortRange};
+
+/// kube-apiserver refuses service networks with more than 20 bits of addresses (`cmd/kube-apiserver/app/options/validation.go`).
+const SERVICE_BITS: u8 = 20;
+/// The DNS service has the tenth address, and a few should be left for others.
+const LEAST_SERVICE_BITS: u8 = 4;
+/// kube-controller-manager refuses to hand out more than 2^16 pod networks (`pkg/controller/nodeipam/ipam/cidrset`).
+const POD_NETWORK_BITS: u8 = 16;
+
+pub(super) fn resolve(draft: &mut Draft<'_>) -> Option<Network> {
+    let section = &draft.profile.document.network;
+    let nodes = draft.required("network.nodes", section.nodes.as_ref(), "\"10.0.0.0/24\"").copied();
+    let pods = draft.required("network.pods", section.pods.as_ref(), "\"10.244.0.0/16\"").copied();
+    let services = draft.required("network.services", section.services.as_ref(), "\"10.96.0.0/12\"").copied();
+    let prefix = draft.required("network.pods-per-node-prefix", section.pods_per_node_prefix.as_ref(), "24").copied();
+    if let (Some(pods), Some(services)) = (pods, services) {
+        check_services(draft, &pods, &services);
+    }
+    if let (Some(pods), Some(prefix)) = (pods, prefix) {
+        check_pods(draft, &pods, prefix);
+    }
+    if let Some(nodes) = nodes {
+        check_gateway(draft, &nodes, section.gateway);
+    }
+    Some(Network {
+        nodes: nodes?,
+        pods: pods?,
+        pods_per_node_prefix: prefix?,
+        services: services?,
+        node_ports: section.node_ports.unwrap_or(PortRange { first: 30000, last: 32767 }),
+        domain: section.domain.clone().unwrap_or_else(|| "cluster.local".into()),
+        gateway: section.gateway,
+        dns: section.dns.clone().unwrap_or_default(),
+        ntp: section.ntp.clone().unwrap_or_default(),
+        interface: section.interface.clone().unwrap_or_else(|| "lan0".into()),
+    })
+}
+
+fn check_services(draft: &mut Draft<'_>, pods: &IpNet, services: &IpNet) {
+    if is_v4(pods) != is_v4(services) {
+        let message = format!("services are {} and pods are {}", family(services), family(pods));
+        draft.wrong("network.services", message, "give both networks one family");
+    }
+    let bits = services.max_prefix_len() - services.prefix_len();
+    let (least, most) = (services.max_prefix_len() - SERVICE_BITS, services.max_prefix_len() - LEAST_SERVICE_BITS);
+    if !(LEAST_SERVICE_BITS..=SERVICE_BITS).contains(&bits) {
+        let size = if bits > SERVICE_BITS { "larger than kube-apiserver accepts" } else { "too small for the cluster's own services" };
+        draft.wrong("network.services", format!("`{services}` is {size}"), format!("choose a prefix from /{least} to /{most}"));
+    }
+}
+
+fn check_pods(draft: &mut Draft<'_>, pods: &IpNet, prefix: u8) {
+    let longest = (pods.max_prefix_len() - 2).min(pods.prefix_len() + POD_NETWORK_BITS);
+    if !(pods.prefix_len()..=longest).contains(&prefix) {
+        let message = format!("networks with a /{prefix} prefix can't be cut out of `{pods}`");
+        draft.wrong("network.pods-per-node-prefix", message, format!("choose a prefix from /{} to /{longest}", pods.prefix_len()));
+    }
+}
+
+fn check_gateway(draft: &mut Draft<'_>, nodes: &IpNet, gateway: Option<IpAddr>) {
+    if let Some(gateway) = gateway.filter(|gateway| !nodes.contains(gateway)) {
+        let message = format!("the gateway `{gateway}` is outside the node network `{}`, so no node can reach it", nodes.trunc());
+        draft.wrong("network.gateway", message, "give the router's address in the node network");
+    }
+}
+
+fn is_v4(network: &IpNet) -> bool {
+    matches!(network, IpNet::V4(_))
+}
+
+fn family(network: &IpNet) -> &'static str {
+    if is_v4(network) { "IPv4" } else { "IPv6" }
+}

@@ -1,0 +1,62 @@
+use std::path::Path;
+
+use super::resolve;
+use crate::cluster::{BinarySource, Cluster, MatchRule, Role};
+use crate::profile::tests::{SAMPLE, edited, read};
+
+fn cluster(text: &str) -> Cluster {
+    resolve(&read(text)).unwrap_or_else(|err| panic!("{err}: {:#?}", err.report()))
+}
+
+#[test]
+fn the_sample_becomes_three_masters_with_descending_priorities() {
+    let cluster = cluster(SAMPLE);
+    let nodes: Vec<_> = cluster.nodes.iter().map(|node| (node.name.as_str(), node.image(), node.priority)).collect();
+    let control_plane = || "control-plane".to_owned();
+    assert_eq!(nodes, [("m1", control_plane(), 254), ("m2", control_plane(), 253), ("m3", control_plane(), 252)]);
+    assert_eq!(cluster.endpoint_authority(), "10.0.0.10:8443");
+    assert_eq!(cluster.endpoint.virtual_router_id, 10);
+    assert_eq!(cluster.nodes[0].matches, [MatchRule::Mac("52:54:00:aa:00:11".into())]);
+    assert_eq!(cluster.first_service_address().to_string(), "10.96.0.1");
+    assert_eq!(cluster.overlays[&Role::ControlPlane].first().unwrap(), "base");
+    assert_eq!(cluster.outputs, ["raw", "qcow2"]);
+}
+
+#[test]
+fn paths_are_relative_to_the_cluster_file_and_the_lock_lies_beside_it() {
+    let text = edited("[cluster]", "[vault]\npath = \"keys\"\n[[binaries]]\ndirectory = \"/srv/k8s\"\n[cluster]");
+    let mut profile = read(&text);
+    profile.source.path = "site/berlin.toml".into();
+    let cluster = resolve(&profile).unwrap();
+    assert_eq!((cluster.vault.as_path(), cluster.lock.as_path()), (Path::new("site/keys"), Path::new("site/berlin.lock")));
+    assert_eq!(cluster.binaries, [BinarySource::Directory { path: "/srv/k8s".into() }]);
+}
+
+#[test]
+fn an_archive_names_the_version() {
+    let url = "https://dl.k8s.io/v1.20.2/kubernetes-server-linux-amd64.tar.gz".to_owned();
+    assert_eq!(cluster(SAMPLE).binaries, [BinarySource::Archive { url }]);
+}
+
+#[test]
+fn a_dedicated_member_takes_etcd_from_the_control_plane() {
+    let cluster = cluster(&format!("{SAMPLE}\n[[nodes]]\nname = \"e1\"\nroles = [\"etcd\"]\naddress = \"10.0.0.21\"\n"));
+    assert!(!cluster.overlays[&Role::ControlPlane].contains(&"etcd".into()));
+    assert!(cluster.overlays[&Role::Etcd].contains(&"etcd".into()));
+    assert_eq!(cluster.nodes[3].priority, 1);
+}
+
+#[test]
+fn an_external_balancer_leaves_ours_out_and_dials_the_api_server() {
+    let cluster = cluster(&edited("vip = \"10.0.0.10\"", "balancer = \"external\"\nport = 6443"));
+    assert!(!cluster.overlays[&Role::ControlPlane].iter().any(|overlay| overlay == "haproxy" || overlay == "keepalived"));
+    assert_eq!(cluster.endpoint_authority(), "kubernetes.example.org:6443");
+}
+
+#[test]
+fn overlays_are_added_last_and_removed_by_name() {
+    let change = "[overlays.control-plane]\nadd = [\"site\"]\nremove = [\"kube-proxy\"]\n[cluster]";
+    let overlays = &cluster(&edited("[cluster]", change)).overlays[&Role::ControlPlane];
+    assert_eq!(overlays.last().unwrap(), "site");
+    assert!(!overlays.contains(&"kube-proxy".into()));
+}

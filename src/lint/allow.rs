@@ -1,0 +1,59 @@
+//! `# kiln: allow HA011 because …`: the user has read a finding and knows better. The reason is part of the file.
+
+use std::ops::Range;
+
+use crate::error::{Problem, Report, Severity};
+use crate::lint::LINTS;
+
+/// One comment.
+#[derive(Debug)]
+struct Allow<'text> {
+    id: &'text str,
+    reason: &'text str,
+    span: Range<usize>,
+}
+
+/// Turns accepted findings into remarks, and reports comments that accept nothing.
+pub(super) fn apply(text: &str, report: &mut Report) {
+    for allow in comments(text) {
+        let Some(lint) = LINTS.iter().find(|lint| lint.id == allow.id) else {
+            let hint = "write `# kiln: allow HA011 because …`; `kiln list lints` shows the identifiers";
+            report.error("", Some(allow.span), format!("no problem has the identifier `{}`", allow.id)).hint(hint);
+            continue;
+        };
+        if allow.reason.is_empty() {
+            let hint = format!("write `# kiln: allow {} because …`", lint.id);
+            report.error("", Some(allow.span), format!("`{}` is accepted without a reason", lint.id)).hint(hint);
+            continue;
+        }
+        let mut accepted = false;
+        for problem in report.problems.iter_mut().filter(|problem| problem.code == Some(lint.id)) {
+            accepted = true;
+            problem.severity = Severity::Info;
+            problem.hint = Some(format!("accepted because {}", allow.reason));
+        }
+        if !accepted {
+            report.push(Problem {
+                severity: Severity::Warning,
+                code: None,
+                field: String::new(),
+                message: format!("nothing here is `{}`: {}", lint.id, lint.title),
+                span: Some(allow.span),
+                hint: Some("remove the comment".to_owned()),
+            });
+        }
+    }
+}
+
+fn comments(text: &str) -> impl Iterator<Item = Allow<'_>> {
+    let mut offset = 0;
+    text.split_inclusive('\n').filter_map(move |line| {
+        let start = offset;
+        offset += line.len();
+        let comment = line.find('#')?;
+        let said = line[comment + 1..].trim().strip_prefix("kiln:")?.trim().strip_prefix("allow")?.trim();
+        let (id, rest) = said.split_once(char::is_whitespace).unwrap_or((said, ""));
+        let reason = rest.trim().strip_prefix("because").unwrap_or_default().trim();
+        Some(Allow { id, reason, span: start + comment..start + line.trim_end().len() })
+    })
+}

@@ -1,0 +1,156 @@
+//! Networks and addresses: what fits, what collides, what was probably a typo.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::cluster::{Balancer, Network};
+use crate::error::Severity;
+use crate::lint::{Findings, Lint, Subject};
+
+/// Pods that a kubelet accepts by default (`maxPods`).
+const PODS: u64 = 110;
+/// Ports of the node that no service may take: SSH, etcd, the API server, kubelet, kube-proxy, controllers.
+const NODE_OWN: [u16; 10] = [22, 2379, 2380, 6443, 10248, 10249, 10250, 10256, 10257, 10259];
+/// First port that Linux gives to outgoing connections (`net.ipv4.ip_local_port_range`).
+const EPHEMERAL: u16 = 32768;
+
+pub(super) const HOST_BITS: Lint = Lint {
+    id: "HA002",
+    severity: Severity::Error,
+    title: "a network is written with host bits",
+    why: "programs disagree about what such a network means; the first service address, which every API server certificate names, is computed from the masked network and is then not the one that the file seems to say",
+    fix: "write the network's own address",
+    check: |subject, findings| {
+        for (path, network) in networks(&subject.cluster.network) {
+            if network != network.trunc() {
+                findings.at(path, format!("`{network}` has host bits: the network is `{}`", network.trunc()));
+            }
+        }
+    },
+};
+
+pub(super) const OVERLAP: Lint = Lint {
+    id: "HA003",
+    severity: Severity::Error,
+    title: "two networks overlap",
+    why: "an address in both has two meanings: traffic to a node, a pod or a service goes to the wrong one, and which depends on the order of routes",
+    fix: "choose networks that share no address",
+    check: |subject, findings| {
+        let networks = networks(&subject.cluster.network);
+        for (index, (path, network)) in networks.iter().enumerate() {
+            for (other_path, other) in &networks[..index] {
+                if network.contains(&other.network()) || other.contains(&network.network()) {
+                    findings.at(*path, format!("`{path}` {network} overlaps `{other_path}` {other}"));
+                }
+            }
+        }
+    },
+};
+
+pub(super) const PODS_PER_NODE: Lint = Lint {
+    id: "HA004",
+    severity: Severity::Warning,
+    title: "a node has fewer pod addresses than pods",
+    why: "a kubelet accepts 110 pods; those beyond the last address stay in ContainerCreating",
+    fix: "use a shorter prefix: /24 has 254 addresses",
+    check: |subject, findings| {
+        let network = &subject.cluster.network;
+        let addresses = power(network.pods.max_prefix_len() - network.pods_per_node_prefix).saturating_sub(2);
+        if addresses < PODS {
+            let prefix = network.pods_per_node_prefix;
+            findings.at(
+                "network.pods-per-node-prefix",
+                format!("/{prefix} gives {addresses} pod addresses for each node, which runs up to {PODS} pods"),
+            );
+        }
+    },
+};
+
+pub(super) const PODS_FOR_ALL: Lint = Lint {
+    id: "HA005",
+    severity: Severity::Error,
+    title: "the pod network is too small for the nodes",
+    why: "the controller manager cuts one network for each node out of it; nodes beyond the last one get none and run no pods",
+    fix: "widen `network.pods`, or lengthen `network.pods-per-node-prefix`",
+    check: |subject, findings| {
+        let network = &subject.cluster.network;
+        let networks = power(network.pods_per_node_prefix.saturating_sub(network.pods.prefix_len()));
+        let nodes = subject.cluster.nodes.len() as u64;
+        if networks < nodes {
+            let prefix = network.pods_per_node_prefix;
+            findings.at("network.pods", format!("`{}` holds {networks} networks of /{prefix}, and there are {nodes} nodes", network.pods));
+        }
+    },
+};
+
+pub(super) const NODE_PORTS: Lint = Lint {
+    id: "HA006",
+    severity: Severity::Error,
+    title: "the range of node ports holds ports that nodes need themselves",
+    why: "kube-proxy takes such a port on every node as soon as some service gets it, and etcd, the API server, the kubelet or an outgoing connection loses it",
+    fix: "use the default, `30000-32767`",
+    check: |subject, findings| {
+        let range = subject.cluster.network.node_ports;
+        let endpoint = subject.cluster.endpoint.port;
+        let mut taken: Vec<String> =
+            NODE_OWN.iter().chain([&endpoint]).filter(|port| range.contains(**port)).map(ToString::to_string).collect();
+        if range.last >= EPHEMERAL {
+            taken.push(format!("those from {EPHEMERAL} on, which outgoing connections use"));
+        }
+        if !taken.is_empty() {
+            findings.at("network.node-ports", format!("`{range}` holds ports that every node needs: {}", taken.join(", ")));
+        }
+    },
+};
+
+pub(super) const PUBLIC_ADDRESS: Lint = Lint {
+    id: "HA008",
+    severity: Severity::Warning,
+    title: "an address is public",
+    why: "outside the private ranges (RFC 1918, RFC 4193, RFC 6598) an address belongs to somebody: most often it is a typo, such as 172.38 for 172.18, else the control plane faces the internet",
+    fix: "check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`",
+    check: |subject, findings| {
+        let cluster = subject.cluster;
+        let nodes = cluster.nodes.iter().enumerate().map(|(index, node)| (format!("nodes[{index}].address"), node.address));
+        let vip = cluster.endpoint.vip.map(|vip| ("endpoint.vip".to_owned(), vip));
+        for (path, address) in vip.into_iter().chain(nodes) {
+            if !is_private(address) {
+                findings.at(path, format!("`{address}` is a public address"));
+            }
+        }
+    },
+};
+
+pub(super) const VIP_SEGMENT: Lint = Lint {
+    id: "HA009",
+    severity: Severity::Error,
+    title: "the VIP is outside the node network",
+    why: "VRRP moves an address by telling the machines of one segment who has it; an address of another network is reached through a router that never hears of it",
+    fix: "choose a free address of the node network",
+    check: |subject, findings| {
+        let (network, endpoint) = (&subject.cluster.network, &subject.cluster.endpoint);
+        if let Some(vip) = endpoint.vip.filter(|vip| endpoint.balancer == Balancer::Haproxy && !network.has_room_for(*vip)) {
+            findings.at("endpoint.vip", format!("the VIP `{vip}` is no usable address of the node network `{}`", network.nodes.trunc()));
+        }
+    },
+};
+
+fn networks(network: &Network) -> [(&'static str, IpNet); 3] {
+    [("network.nodes", network.nodes), ("network.pods", network.pods), ("network.services", network.services)]
+}
+
+/// 2 to the power of `bits`, as far as it can be counted.
+fn power(bits: u8) -> u64 {
+    1u64.checked_shl(u32::from(bits)).unwrap_or(u64::MAX)
+}
+
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        // 100.64.0.0/10 is shared address space (RFC 6598); documentation ranges (RFC 5737) appear in examples.
+        IpAddr::V4(v4) => {
+            v4.is_private() || v4.is_link_local() || v4.is_documentation() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
+        }
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local() || v6.segments()[..2] == [0x2001, 0xdb8],
+    }
+}

@@ -1,0 +1,118 @@
+use super::{LINTS, check};
+use crate::cluster::{self, Cluster, Role};
+use crate::error::{Report, Severity};
+use crate::host;
+use crate::overlay::Overlays;
+use crate::profile::tests::{SAMPLE, edited, read, told};
+
+fn linted(text: &str) -> Report {
+    let profile = read(text);
+    let cluster = cluster::resolve(&profile).unwrap_or_else(|err| panic!("{err}: {:#?}", err.report()));
+    check(&profile, &cluster, &overlays(&cluster))
+}
+
+/// The built-in overlays, and an empty one for each that only the profile knows yet.
+fn overlays(cluster: &Cluster) -> Overlays {
+    let directory = tempfile::tempdir().unwrap();
+    let built_in = Overlays::load(&[]).unwrap();
+    for name in cluster.overlays[&Role::ControlPlane].iter().filter(|name| built_in.get(name).is_err()) {
+        let port = if name == "kube-apiserver" { "[[ports]]\nport = 6443\nfrom = \"nodes\"\nwhat = \"API\"\n" } else { "" };
+        let manifest = format!("summary = \"{name}\"\n{port}");
+        host::fs::write_atomic(&directory.path().join(name).join("overlay.toml"), manifest.as_bytes(), 0o644).unwrap();
+    }
+    Overlays::load(&[directory.path().to_owned()]).unwrap()
+}
+
+fn without_node(name: &str) -> String {
+    let start = SAMPLE.find(&format!("[[nodes]]\nname = \"{name}\"")).unwrap();
+    let end = SAMPLE[start + 1..].find("[[nodes]]").map_or(SAMPLE.len(), |next| start + 1 + next);
+    format!("{}{}", &SAMPLE[..start], &SAMPLE[end..])
+}
+
+/// A file for each lint that only this lint is about.
+fn example(id: &str) -> String {
+    let network = |settings: &str| edited("[network]", &format!("[network]\n{settings}"));
+    match id {
+        "HA002" => network("services = \"10.96.0.9/16\""),
+        "HA003" => network("pods = \"10.0.0.0/16\""),
+        "HA004" => network("pods-per-node-prefix = 26"),
+        "HA005" => network("pods = \"10.244.0.0/23\""),
+        "HA006" => network("node-ports = \"1024-65535\""),
+        "HA008" => SAMPLE.replace("10.0.0.", "172.38.0."),
+        "HA009" => edited("\"10.0.0.10\"", "\"10.0.1.10\""),
+        "HA010" | "HA011" => without_node("m3"),
+        "HA012" => edited("[\"master\"]", "[\"control-plane\", \"worker\"]"),
+        "HA014" => edited("[endpoint]", "[endpoint]\nport = 6443"),
+        "HA015" => without_node("m2").replace("name = \"m3\"\nroles = [\"control-plane\"]", "name = \"m3\"\nroles = [\"worker\"]"),
+        "HA018" => edited("[cluster]", "[overlays.worker]\nadd = [\"haproxi\"]\n[cluster]"),
+        "HA219" => edited("1.20.2", "1.36.0"),
+        "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
+        "HA405" => edited("ntp = [\"10.0.0.1\"]\n", ""),
+        other => panic!("no example for {other}"),
+    }
+}
+
+#[test]
+fn each_lint_finds_its_example_and_points_at_the_setting() {
+    let mut seen = String::new();
+    for lint in LINTS {
+        let text = example(lint.id);
+        let mut report = linted(&text);
+        report.problems.retain(|problem| problem.code == Some(lint.id));
+        assert!(!report.problems.is_empty(), "{} finds nothing", lint.id);
+        seen += &format!("{} {}\n", lint.id, told(&text, &report).join("\n      "));
+    }
+    insta::assert_snapshot!(seen, @r#"
+    HA002 `"10.96.0.9/16"`: `10.96.0.9/16` has host bits: the network is `10.96.0.0/16` (write the network's own address)
+    HA003 `"10.0.0.0/16"`: `network.pods` 10.0.0.0/16 overlaps `network.nodes` 10.0.0.0/24 (choose networks that share no address)
+    HA004 `26`: /26 gives 62 pod addresses for each node, which runs up to 110 pods (use a shorter prefix: /24 has 254 addresses)
+    HA005 `"10.244.0.0/23"`: `10.244.0.0/23` holds 2 networks of /24, and there are 3 nodes (widen `network.pods`, or lengthen `network.pods-per-node-prefix`)
+    HA006 `"1024-65535"`: `1024-65535` holds ports that every node needs: 2379, 2380, 6443, 10248, 10249, 10250, 10256, 10257, 10259, 8443, those from 32768 on, which outgoing connections use (use the default, `30000-32767`)
+    HA008 `"172.38.0.10"`: `172.38.0.10` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
+          `"172.38.0.11"`: `172.38.0.11` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
+          `"172.38.0.12"`: `172.38.0.12` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
+          `"172.38.0.13"`: `172.38.0.13` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
+    HA009 `"10.0.1.10"`: the VIP `10.0.1.10` is no usable address of the node network `10.0.0.0/24` (choose a free address of the node network)
+    HA010 `[[nodes]]`: 2 etcd members tolerate 0 failures (use 3 members, or 5)
+    HA011 `[[nodes]]`: two control-plane nodes leave no room for maintenance (add a third control-plane node)
+    HA012 `["control-plane", "worker"]`: on `m2` etcd shares the disk with workloads (give the node either role)
+    HA014 `6443`: `haproxy` and `kube-apiserver` both need port 6443 of the same node (use the default `port = 8443`)
+    HA015 `[[nodes]]`: one node carries the VIP alone (give a second node the role `lb`, or the cluster more control-plane nodes)
+    HA018 `"haproxi"`: there is no overlay named `haproxi`; did you mean `haproxy`? (`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours)
+    HA219 `"1.36.0"`: Kubernetes 1.36.0 is not tested with the containerd of `trixie` (use Kubernetes 1.35 or older, or a later suite)
+    HA311 `51`: VRRP router identifier 51 is probably used by somebody else too (leave `virtual-router-id` out: it is then the last byte of the VIP)
+    HA405 `"ha"`: no time server is set (name one: `ntp = ["pool.ntp.org"]`)
+    "#);
+}
+
+#[test]
+fn the_sample_is_clean() {
+    assert_eq!(told(SAMPLE, &linted(SAMPLE)), [""; 0]);
+}
+
+#[test]
+fn identifiers_are_unique_sorted_and_explained() {
+    assert!(LINTS.is_sorted_by(|first, second| first.id < second.id));
+    for lint in LINTS {
+        assert!(lint.id.len() == 5 && lint.id.starts_with("HA"), "{}", lint.id);
+        assert!(!lint.title.is_empty() && !lint.why.is_empty() && !lint.fix.is_empty(), "{} is not explained", lint.id);
+    }
+}
+
+#[test]
+fn a_comment_accepts_a_finding_and_says_why() {
+    let text = format!("# kiln: allow HA008 because this is our own range\n{}", example("HA008"));
+    let report = linted(&text);
+    assert!(report.problems.iter().all(|problem| problem.severity == Severity::Info), "{report:#?}");
+    assert_eq!(report.problems[0].hint.as_deref(), Some("accepted because this is our own range"));
+}
+
+#[test]
+fn a_comment_without_reason_object_or_effect_is_told() {
+    let text = format!("# kiln: allow HA008\n# kiln: allow HA999 because x\n{SAMPLE}# kiln: allow HA311 because x\n");
+    insta::assert_snapshot!(told(&text, &linted(&text)).join("\n"), @r"
+    `# kiln: allow HA008`: `HA008` is accepted without a reason (write `# kiln: allow HA008 because …`)
+    `# kiln: allow HA999 because x`: no problem has the identifier `HA999` (write `# kiln: allow HA011 because …`; `kiln list lints` shows the identifiers)
+    `# kiln: allow HA311 because x`: nothing here is `HA311`: the VRRP router identifier is the one of every example (remove the comment)
+    ");
+}

@@ -1,0 +1,151 @@
+//! Profiles: complete starting points, embedded in the binary or read from directories that add to them or take their place.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use include_dir::{Dir, include_dir};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::de::DeTable;
+
+use crate::cluster::Role;
+use crate::error::{Doing as _, Error, Kind, Report, Result, Source, Within as _};
+use crate::host;
+use crate::profile::document::Document;
+use crate::profile::{Places, check, schema, syntax};
+
+static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/profiles");
+
+const MANIFEST: &str = "profile.toml";
+const STARTING_FILE: &str = "cluster.toml";
+
+/// The files of every profile, by name. They are read when one is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Catalog {
+    files: BTreeMap<String, Files>,
+}
+
+#[derive(Clone, Debug)]
+struct Files {
+    manifest: Source,
+    starting_file: Source,
+}
+
+/// One profile.
+#[derive(Clone, Debug)]
+pub(crate) struct Definition {
+    pub(crate) name: String,
+    /// One line for `kiln list profiles`.
+    pub(crate) summary: String,
+    /// Overlays of each role, in order.
+    pub(crate) overlays: BTreeMap<Role, Vec<String>>,
+    /// What `kiln init` writes.
+    pub(crate) starting_file: Arc<str>,
+    manifest: Source,
+}
+
+/// The shape of a `profile.toml`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Manifest {
+    summary: String,
+    overlays: RoleOverlays,
+    /// Settings of a cluster file that leaves them out
+    defaults: Document,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct RoleOverlays {
+    control_plane: Vec<String>,
+    etcd: Vec<String>,
+    lb: Vec<String>,
+    worker: Vec<String>,
+}
+
+impl Catalog {
+    /// Finds the embedded profiles, then those of `directories` in order: one of the same name takes the place of the earlier.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`] if a directory can't be read, [`Kind::Input`] if a profile lacks one of its two files.
+    pub(crate) fn load(directories: &[PathBuf]) -> Result<Self> {
+        let mut files = BTreeMap::new();
+        for profile in EMBEDDED.dirs() {
+            let name = profile.path().to_str().expect("embedded names are UTF-8");
+            files.insert(name.to_owned(), Files { manifest: embedded(name, MANIFEST), starting_file: embedded(name, STARTING_FILE) });
+        }
+        for directory in directories {
+            for path in host::fs::list(directory)?.into_iter().filter(|path| path.is_dir()) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                files.insert(name, Files { manifest: on_disk(&path, MANIFEST)?, starting_file: on_disk(&path, STARTING_FILE)? });
+            }
+        }
+        Ok(Self { files })
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// The profile named `name`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] with every problem of its `profile.toml`.
+    pub(crate) fn get(&self, name: &str) -> Option<Result<Definition>> {
+        let files = self.files.get(name)?;
+        Some(Definition::new(name, files).within(|| format!("reading the profile `{name}`")))
+    }
+}
+
+impl Definition {
+    fn new(name: &str, files: &Files) -> Result<Self> {
+        let manifest = Manifest::deserialize(toml::Deserializer::from(toml::Spanned::new(0..0, checked(&files.manifest)?)))
+            .doing(Kind::Internal, || "reading a profile that passed its checks".into())?;
+        let RoleOverlays { control_plane, etcd, lb, worker } = manifest.overlays;
+        Ok(Self {
+            name: name.to_owned(),
+            summary: manifest.summary,
+            overlays: BTreeMap::from([(Role::ControlPlane, control_plane), (Role::Etcd, etcd), (Role::Lb, lb), (Role::Worker, worker)]),
+            starting_file: Arc::clone(&files.starting_file.text),
+            manifest: files.manifest.clone(),
+        })
+    }
+
+    /// What a cluster file that leaves it out gets.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] with every problem of its `profile.toml`.
+    pub(super) fn defaults(&self) -> Result<DeTable<'_>> {
+        let mut manifest = checked(&self.manifest)?;
+        match manifest.remove("defaults").map(toml::Spanned::into_inner) {
+            Some(toml::de::DeValue::Table(table)) => Ok(table),
+            _ => Ok(DeTable::new()),
+        }
+    }
+}
+
+fn checked(source: &Source) -> Result<DeTable<'_>> {
+    let mut report = Report::about(source.clone());
+    let (table, _) = syntax::parse(&source.text, &mut report);
+    let table = check::check(&schema::checked::<Manifest>(), table, &source.text, &mut Places::default(), &mut report);
+    report.into_result().map(|()| table)
+}
+
+fn embedded(profile: &str, name: &str) -> Source {
+    let path = Path::new(profile).join(name);
+    let text = EMBEDDED.get_file(&path).and_then(|file| file.contents_utf8()).expect("a built-in profile has both its files");
+    Source { path: Path::new("profiles").join(path), text: text.into() }
+}
+
+fn on_disk(directory: &Path, name: &str) -> Result<Source> {
+    let path = directory.join(name);
+    if !path.is_file() {
+        return Err(Error::new(Kind::Input, format!("`{}` is missing", path.display()))
+            .hint("a profile is a directory with a profile.toml and a cluster.toml"));
+    }
+    Ok(Source { text: host::fs::read_to_string(&path)?.into(), path })
+}

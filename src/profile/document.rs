@@ -1,0 +1,258 @@
+//! The shape of a cluster file. Descriptions are for editors, `format` names a row of [`super::format::FORMATS`].
+//!
+//! Everything may be left out here; what must not be, `cluster::resolve` says.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::cluster::{Balancer, KubernetesVersion, PortRange, Role, RootFilesystem};
+
+/// One cluster: its network, its nodes, and what they run
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Document {
+    /// Profile that fills in what this file leaves out; `kiln list profiles` shows them
+    pub(crate) profile: Option<String>,
+    pub(crate) cluster: ClusterSection,
+    pub(crate) network: NetworkSection,
+    pub(crate) endpoint: EndpointSection,
+    /// The machines, one table each
+    pub(crate) nodes: Vec<NodeSection>,
+    pub(crate) vault: VaultSection,
+    pub(crate) base: BaseSection,
+    /// Where Kubernetes programs come from; the first source that has a program wins
+    pub(crate) binaries: Vec<BinarySection>,
+    pub(crate) outputs: OutputSection,
+    pub(crate) overlays: OverlaySection,
+}
+
+/// What the cluster is
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ClusterSection {
+    /// Name of the cluster and of its output directory
+    #[schemars(extend("format" = "label"))]
+    pub(crate) name: Option<String>,
+    /// Kubernetes version to run, in quotes
+    #[schemars(with = "String", extend("format" = "kubernetes-version"))]
+    pub(crate) kubernetes: Option<KubernetesVersion>,
+}
+
+/// Addresses and names that all nodes share
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct NetworkSection {
+    /// Network that the nodes and the VIP are in
+    #[schemars(with = "String", extend("format" = "network"))]
+    pub(crate) nodes: Option<IpNet>,
+    /// Network that pods get their addresses from
+    #[schemars(with = "String", extend("format" = "network"))]
+    pub(crate) pods: Option<IpNet>,
+    /// Length of the prefix that each node's pods get: 24 is 254 addresses
+    #[schemars(range(min = 1, max = 128))]
+    pub(crate) pods_per_node_prefix: Option<u8>,
+    /// Network that services get their addresses from
+    #[schemars(with = "String", extend("format" = "network"))]
+    pub(crate) services: Option<IpNet>,
+    /// Ports that services may open on every node
+    #[schemars(with = "String", extend("format" = "port-range"))]
+    pub(crate) node_ports: Option<PortRange>,
+    /// DNS domain of the cluster
+    #[schemars(extend("format" = "domain"))]
+    pub(crate) domain: Option<String>,
+    /// Default route of the nodes
+    #[schemars(with = "String", extend("format" = "address"))]
+    pub(crate) gateway: Option<IpAddr>,
+    /// Name servers of the nodes
+    #[schemars(extend("items" = text("address")))]
+    pub(crate) dns: Option<Vec<IpAddr>>,
+    /// Time servers; with none, the nodes keep time among themselves
+    #[schemars(extend("items" = text("host")))]
+    pub(crate) ntp: Option<Vec<String>>,
+    /// Name that the interface to the node network gets
+    #[schemars(extend("format" = "interface"))]
+    pub(crate) interface: Option<String>,
+}
+
+/// What clients of the Kubernetes API dial
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct EndpointSection {
+    /// Virtual address that always leads to a living control-plane node
+    #[schemars(with = "String", extend("format" = "address"))]
+    pub(crate) vip: Option<IpAddr>,
+    /// DNS names that lead to the endpoint; certificates are valid for them
+    #[schemars(extend("items" = text("domain")))]
+    pub(crate) names: Option<Vec<String>>,
+    /// Port that clients dial
+    #[schemars(range(min = 1, max = 65535))]
+    pub(crate) port: Option<u16>,
+    /// What stands behind the endpoint
+    pub(crate) balancer: Option<Balancer>,
+    /// VRRP router identifier, unique in the network segment; by default the last byte of the VIP
+    #[schemars(range(min = 1, max = 255))]
+    pub(crate) virtual_router_id: Option<u8>,
+}
+
+/// One machine
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct NodeSection {
+    /// Name of the node and its host name
+    #[schemars(extend("format" = "label"))]
+    pub(crate) name: Option<String>,
+    /// What the node does; it may hold several roles
+    pub(crate) roles: Vec<Role>,
+    /// Its address in the node network
+    #[schemars(with = "String", extend("format" = "address"))]
+    pub(crate) address: Option<IpAddr>,
+    /// Further addresses that it is reached by; certificates are valid for them
+    #[schemars(extend("items" = text("address")))]
+    pub(crate) extra_addresses: Vec<IpAddr>,
+    /// How the machine recognises that it is this node; with none, any machine that carries the seed is
+    pub(crate) r#match: MatchSection,
+    /// Kubernetes labels
+    #[schemars(extend("propertyNames" = text("label-key"), "additionalProperties" = text("label-value")))]
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Kubernetes taints
+    #[schemars(extend("items" = text("taint")))]
+    pub(crate) taints: Vec<String>,
+}
+
+/// How a machine recognises that it is a node; any one rule suffices
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct MatchSection {
+    /// Serial number of the system (SMBIOS)
+    #[schemars(extend("format" = "serial"))]
+    pub(crate) serial: Option<String>,
+    /// UUID of the system (SMBIOS)
+    #[schemars(extend("format" = "machine-uuid"))]
+    pub(crate) uuid: Option<String>,
+    /// MAC address of any of its interfaces
+    #[schemars(extend("format" = "mac"))]
+    pub(crate) mac: Option<String>,
+    /// Whether `kiln.node=NAME` on the kernel command line decides
+    pub(crate) command_line: Option<bool>,
+}
+
+/// Where keys and certificates are kept
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct VaultSection {
+    /// Directory of the vault, relative to this file
+    #[schemars(extend("format" = "path"))]
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// Where the operating system comes from
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct BaseSection {
+    /// Debian suite
+    #[schemars(extend("format" = "suite"))]
+    pub(crate) suite: Option<String>,
+    /// Debian mirror; with none, $KILN_MIRROR or the APT sources of this machine
+    #[schemars(extend("format" = "url"))]
+    pub(crate) mirror: Option<String>,
+    /// Kernel package
+    #[schemars(extend("format" = "package"))]
+    pub(crate) kernel: Option<String>,
+    /// Debian packages beyond those of the overlays
+    #[schemars(extend("items" = text("package")))]
+    pub(crate) packages: Option<Vec<String>>,
+    /// Format of the read-only root
+    pub(crate) filesystem: Option<RootFilesystem>,
+}
+
+/// One source of Kubernetes programs: an archive or a directory
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub(crate) struct BinarySection {
+    /// URL of a release archive; `{version}` stands for the Kubernetes version
+    #[schemars(extend("format" = "url"))]
+    pub(crate) archive: Option<String>,
+    /// Directory that holds the programs, relative to this file
+    #[schemars(extend("format" = "path"))]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// What a build writes
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct OutputSection {
+    /// Formats of the artifacts
+    pub(crate) formats: Option<Vec<Output>>,
+}
+
+/// A word for one of `output::FORMATS`; a test keeps both in step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Output {
+    /// Disk image for each node
+    Raw,
+    /// Disk image for each node, as QEMU's overlay on one image of the role
+    Qcow2,
+    /// Root filesystem as a directory
+    Dir,
+    /// user-data and a NoCloud volume for each node, for a stock Debian image
+    CloudInit,
+}
+
+/// Overlays that each role gets beyond those of the profile
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct OverlaySection {
+    pub(crate) control_plane: OverlayChange,
+    pub(crate) etcd: OverlayChange,
+    pub(crate) lb: OverlayChange,
+    pub(crate) worker: OverlayChange,
+}
+
+/// Changes to the profile's overlays of a role
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct OverlayChange {
+    /// Overlays to add, after those of the profile
+    #[schemars(extend("items" = text("overlay")))]
+    pub(crate) add: Vec<String>,
+    /// Overlays of the profile to leave out
+    #[schemars(extend("items" = text("overlay")))]
+    pub(crate) remove: Vec<String>,
+}
+
+/// Schema of one text in a list.
+fn text(format: &str) -> Value {
+    json!({ "type": "string", "format": format })
+}
+
+impl OverlaySection {
+    /// What the user changes for `role`.
+    pub(crate) fn of(&self, role: Role) -> &OverlayChange {
+        match role {
+            Role::ControlPlane => &self.control_plane,
+            Role::Etcd => &self.etcd,
+            Role::Lb => &self.lb,
+            Role::Worker => &self.worker,
+        }
+    }
+}
+
+impl Output {
+    /// The word in cluster files and in `output::FORMATS`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+            Self::Dir => "dir",
+            Self::CloudInit => "cloud-init",
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! How texts are written: one row a kind. The schema names the row in `format`, the checker asks it, editors get its pattern.
+//!
+//! Every text of a cluster file has a row, so that none can carry a line break, a quote or a `$` into a configuration file.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::cluster::{KubernetesVersion, PortRange};
+
+/// One kind of text.
+#[derive(Debug)]
+pub(crate) struct Format {
+    pub(crate) name: &'static str,
+    /// What it is, with its article.
+    pub(crate) what: &'static str,
+    pub(crate) example: &'static str,
+    /// For editors, in the dialect of ECMA 262; may accept more than `accepts`.
+    pub(crate) pattern: &'static str,
+    pub(crate) accepts: fn(&str) -> bool,
+}
+
+/// Every kind of text, by name.
+pub(crate) const FORMATS: &[Format] = &[
+    Format {
+        name: "address",
+        what: "an IP address",
+        example: "10.0.0.10",
+        pattern: "^[0-9A-Fa-f.:]+$",
+        accepts: |text| text.parse::<IpAddr>().is_ok(),
+    },
+    Format {
+        name: "domain",
+        what: "a DNS name",
+        example: "cluster.local",
+        pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        accepts: |text| text.len() <= 253 && text.split('.').all(label),
+    },
+    Format {
+        name: "host",
+        what: "an IP address or a DNS name",
+        example: "pool.ntp.org",
+        pattern: "^[-0-9A-Za-z.:]+$",
+        accepts: |text| text.parse::<IpAddr>().is_ok() || text.len() <= 253 && text.split('.').all(label),
+    },
+    Format {
+        name: "interface",
+        what: "the name of a network interface: 15 letters, digits, `-`, `_` at most, a letter first",
+        example: "lan0",
+        pattern: "^[A-Za-z][-_0-9A-Za-z]{0,14}$",
+        accepts: |text| text.len() <= 15 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(word),
+    },
+    Format {
+        name: "kubernetes-version",
+        what: "a Kubernetes version",
+        example: "1.20.2",
+        pattern: "^v?1\\.[0-9]+\\.[0-9]+$",
+        accepts: |text| text.parse::<KubernetesVersion>().is_ok(),
+    },
+    Format {
+        name: "label",
+        what: "a name of lower-case letters, digits and `-`, 63 at most (RFC 1123)",
+        example: "m1",
+        pattern: "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        accepts: label,
+    },
+    Format {
+        name: "label-key",
+        what: "the key of a Kubernetes label",
+        example: "example.org/rack",
+        pattern: "^[-._/0-9A-Za-z]{1,317}$",
+        accepts: label_key,
+    },
+    Format {
+        name: "label-value",
+        what: "the value of a Kubernetes label: letters, digits, `-`, `_`, `.`, 63 at most",
+        example: "r12",
+        pattern: "^[-._0-9A-Za-z]{1,63}$",
+        accepts: label_value,
+    },
+    Format {
+        name: "mac",
+        what: "a MAC address",
+        example: "52:54:00:12:34:56",
+        pattern: "^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$",
+        accepts: mac,
+    },
+    Format {
+        name: "machine-uuid",
+        what: "a UUID",
+        example: "4c4c4544-0042-3510-8052-b4c04f4d3332",
+        pattern: "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
+        accepts: uuid,
+    },
+    Format {
+        name: "network",
+        what: "a network with its prefix length",
+        example: "10.0.0.0/24",
+        pattern: "^[0-9A-Fa-f.:]+/[0-9]{1,3}$",
+        accepts: |text| text.parse::<IpNet>().is_ok(),
+    },
+    Format {
+        name: "overlay",
+        what: "the name of an overlay",
+        example: "haproxy",
+        pattern: "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        accepts: label,
+    },
+    Format {
+        name: "package",
+        what: "the name of a Debian package",
+        example: "linux-image-amd64",
+        pattern: "^[a-z0-9][-+.a-z0-9]+$",
+        accepts: |text| {
+            text.len() > 1
+                && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+                && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-+.".contains(c))
+        },
+    },
+    Format {
+        name: "path",
+        what: "a path without control characters",
+        example: "vault",
+        pattern: "^[^\\u0000-\\u001f]+$",
+        accepts: |text| !text.is_empty() && !text.chars().any(char::is_control),
+    },
+    Format {
+        name: "port-range",
+        what: "a range of ports",
+        example: "30000-32767",
+        pattern: "^[0-9]{1,5}-[0-9]{1,5}$",
+        accepts: |text| text.parse::<PortRange>().is_ok(),
+    },
+    Format {
+        name: "serial",
+        what: "a serial number of printable characters",
+        example: "VMware-42 1f",
+        pattern: "^[ -~]{1,64}$",
+        accepts: |text| (1..=64).contains(&text.len()) && text.chars().all(|c| c == ' ' || c.is_ascii_graphic()),
+    },
+    Format {
+        name: "suite",
+        what: "the name of a Debian suite",
+        example: "trixie",
+        pattern: "^[a-z][-a-z0-9]*$",
+        accepts: |text| text.starts_with(|c: char| c.is_ascii_lowercase()) && label(text),
+    },
+    Format {
+        name: "taint",
+        what: "a Kubernetes taint: `key=value:Effect`",
+        example: "dedicated=db:NoSchedule",
+        pattern: "^[-._/0-9A-Za-z]+(=[-._0-9A-Za-z]*)?:(NoSchedule|PreferNoSchedule|NoExecute)$",
+        accepts: taint,
+    },
+    Format {
+        name: "url",
+        what: "a URL that begins with `https://` or `http://`",
+        example: "https://deb.debian.org/debian",
+        pattern: "^https?://[!-~]+$",
+        accepts: url,
+    },
+];
+
+/// The row named `name`.
+pub(crate) fn find(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}
+
+/// RFC 1123 section 2.1, lower case as Kubernetes wants it.
+fn label(text: &str) -> bool {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&text.len()) && text.chars().all(inside) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
+}
+
+fn hexadecimal(text: &str, length: usize) -> bool {
+    text.len() == length && text.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+fn mac(text: &str) -> bool {
+    let parts: Vec<&str> = text.split([':', '-']).collect();
+    parts.len() == 6 && parts.iter().all(|part| hexadecimal(part, 2))
+}
+
+fn uuid(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, length)| hexadecimal(part, length))
+}
+
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
+fn label_key(text: &str) -> bool {
+    let (prefix, name) = text.split_once('/').unwrap_or(("x", text));
+    prefix.len() <= 253 && prefix.split('.').all(label) && label_value(name)
+}
+
+fn label_value(text: &str) -> bool {
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    text.len() <= 63 && text.chars().all(|c| word(c) || c == '.') && ends(text.chars().next()) && ends(text.chars().last())
+}
+
+fn taint(text: &str) -> bool {
+    let Some((rest, effect)) = text.rsplit_once(':') else { return false };
+    let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+    ["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) && label_key(key) && (value.is_empty() || label_value(value))
+}
+
+fn url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic() && !"\"'\\`$<>".contains(c)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FORMATS;
+
+    #[test]
+    fn every_format_accepts_its_example_and_no_line_break_quote_or_emptiness() {
+        for format in FORMATS {
+            assert!((format.accepts)(format.example), "{} refuses its example", format.name);
+            for hostile in ["", "a\nb", "\u{0}"] {
+                assert!(!(format.accepts)(hostile), "{} accepts {hostile:?}", format.name);
+            }
+        }
+    }
+
+    #[test]
+    fn formats_are_sorted_and_unique() {
+        assert!(FORMATS.is_sorted_by(|first, second| first.name < second.name));
+    }
+
+    #[test]
+    fn formats_refuse_what_looks_right() {
+        let wrong = [
+            ("address", "10.0.0.300"),
+            ("address", "10.0.0.1/24"),
+            ("domain", "Cluster.local"),
+            ("domain", "a..b"),
+            ("host", "time server"),
+            ("interface", "averyveryverylongname"),
+            ("interface", "0lan"),
+            ("kubernetes-version", "1.20"),
+            ("label", "M1"),
+            ("label", "-m1"),
+            ("mac", "52:54:00:12:34"),
+            ("machine-uuid", "4c4c4544"),
+            ("network", "10.0.0.0"),
+            ("network", "10.0.0.0/33"),
+            ("package", "Linux"),
+            ("port-range", "32767-30000"),
+            ("port-range", "30000"),
+            ("taint", "dedicated=db"),
+            ("taint", "dedicated=db:Never"),
+            ("url", "ftp://x"),
+            ("url", "https://x/$(id)"),
+        ];
+        for (name, text) in wrong {
+            assert!(!(super::find(name).unwrap().accepts)(text), "{name} accepts {text:?}");
+        }
+    }
+}
