@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("disk", &["host", "tree"]),
     ("cluster", &["profile"]),
     ("profile", &["cluster", "host"]),
-    ("lint", &["cluster", "profile", "host"]),
+    ("lint", &["cluster", "profile", "overlay", "host"]),
     ("pki", &["cluster", "host", "tree"]),
     ("render", &["base", "cluster", "overlay", "pki", "tree", "host"]),
     ("seed", &["cluster", "disk", "host", "tree"]),
