@@ -2,12 +2,10 @@
 
 use serde_json::json;
 
-use crate::cli::{Ui, diagnostic};
-use crate::cluster::{self, Cluster};
-use crate::error::{Error, Kind, Report, Result, Severity};
-use crate::lint::{self, LINTS, Lint};
-use crate::overlay::Overlays;
-use crate::profile::{self, closest};
+use crate::cli::{Ui, diagnostic, input};
+use crate::error::{Error, Kind, Result, Severity};
+use crate::lint::{LINTS, Lint};
+use crate::profile::closest;
 
 /// Tell every problem of a cluster file: spelling, addresses, topology, known bad practice
 #[derive(Debug, clap::Args)]
@@ -32,7 +30,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     if let Some(id) = &args.explain {
         return explain(id, ui);
     }
-    let (cluster, report) = checked(ui)?;
+    let (cluster, _, report) = input::checked(ui)?;
     if ui.global().json {
         return ui.print_json(&json!({ "problems": diagnostic::problems_json(&report) }));
     }
@@ -44,20 +42,6 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         (warnings, remarks) => ui.message(format!("`{file}` can be built: {warnings} warnings, {remarks} remarks")),
     }
     Ok(())
-}
-
-/// Reads, resolves and lints the cluster file.
-///
-/// # Errors
-///
-/// [`Kind::Input`] with every problem if one of them refuses the build.
-pub(super) fn checked(ui: &Ui) -> Result<(Cluster, Report)> {
-    let global = ui.global();
-    let profile = profile::load(&global.file, &global.profile_dir)?;
-    let cluster = cluster::resolve(&profile)?;
-    let report = lint::check(&profile, &cluster, &Overlays::load(&global.overlay_dir)?);
-    report.clone().into_result()?;
-    Ok((cluster, report))
 }
 
 fn explain(id: &str, ui: &Ui) -> Result<()> {

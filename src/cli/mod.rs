@@ -8,6 +8,8 @@ mod completions;
 mod diagnostic;
 mod global;
 mod init;
+mod input;
+mod pki;
 mod ui;
 
 use std::process::ExitCode;
@@ -46,6 +48,7 @@ struct Cli {
 enum Verb {
     Init(init::Args),
     Check(check::Args),
+    Pki(pki::Args),
     Agent(agent::Args),
     Completions(completions::Args),
 }
@@ -55,6 +58,7 @@ impl Verb {
         match self {
             Self::Init(args) => init::run(args, ui),
             Self::Check(args) => check::run(args, ui),
+            Self::Pki(args) => pki::run(args, ui),
             Self::Agent(args) => agent::run(args, ui),
             Self::Completions(args) => completions::run(args, ui),
         }

@@ -164,8 +164,10 @@ fn expiry(args: &ExpiryArgs, ui: &Ui) -> Result<()> {
     let short = items.iter().filter(|item| item.days_left < i64::from(args.warn_days)).count();
     match short {
         0 => Ok(()),
-        short => Err(Error::new(Kind::Verify, format!("{short} of {} certificates have fewer than {} days left", items.len(), args.warn_days))
-            .hint(format!("run `kiln pki renew --within-days {}`", args.warn_days))),
+        short => {
+            Err(Error::new(Kind::Verify, format!("{short} of {} certificates have fewer than {} days left", items.len(), args.warn_days))
+                .hint(format!("run `kiln pki renew --within-days {}`", args.warn_days)))
+        }
     }
 }
 

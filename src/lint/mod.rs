@@ -6,11 +6,13 @@ mod allow;
 mod network;
 mod topology;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Role};
 use crate::error::{Problem, Report, Severity};
-use crate::overlay::Overlays;
+use crate::overlay::{Overlay, Overlays};
 use crate::profile::Profile;
 
 /// One lint.
@@ -53,6 +55,19 @@ struct Subject<'a> {
     profile: &'a Profile,
     cluster: &'a Cluster,
     overlays: &'a Overlays,
+}
+
+impl<'a> Subject<'a> {
+    /// The overlays of all the nodes' roles that exist.
+    fn chosen(&self) -> impl Iterator<Item = &'a Overlay> {
+        let names: BTreeSet<&String> = self.cluster.nodes.iter().flat_map(|node| self.names(&node.roles)).collect();
+        names.into_iter().filter_map(|name| self.overlays.get(name).ok())
+    }
+
+    /// The overlays of some roles.
+    fn names(&self, roles: &BTreeSet<Role>) -> BTreeSet<&'a String> {
+        roles.iter().filter_map(|role| self.cluster.overlays.get(role)).flatten().collect()
+    }
 }
 
 /// What one lint found: the setting's path and the message.

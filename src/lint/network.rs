@@ -1,5 +1,6 @@
 //! Networks and addresses: what fits, what collides, what was probably a typo.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -10,8 +11,8 @@ use crate::lint::{Findings, Lint, Subject};
 
 /// Pods that a kubelet accepts by default (`maxPods`).
 const PODS: u64 = 110;
-/// Ports of the node that no service may take: SSH, etcd, the API server, kubelet, kube-proxy, controllers.
-const NODE_OWN: [u16; 10] = [22, 2379, 2380, 6443, 10248, 10249, 10250, 10256, 10257, 10259];
+/// The port by which people reach a machine whatever else runs on it.
+const SSH: u16 = 22;
 /// First port that Linux gives to outgoing connections (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL: u16 = 32768;
 
@@ -92,9 +93,9 @@ pub(super) const NODE_PORTS: Lint = Lint {
     fix: "use the default, `30000-32767`",
     check: |subject, findings| {
         let range = subject.cluster.network.node_ports;
-        let endpoint = subject.cluster.endpoint.port;
-        let mut taken: Vec<String> =
-            NODE_OWN.iter().chain([&endpoint]).filter(|port| range.contains(**port)).map(ToString::to_string).collect();
+        let declared = subject.chosen().flat_map(|overlay| &overlay.manifest.ports).map(|port| port.port);
+        let all: BTreeSet<u16> = declared.chain([SSH, subject.cluster.endpoint.port]).collect();
+        let mut taken: Vec<String> = all.into_iter().filter(|port| range.contains(*port)).map(|port| port.to_string()).collect();
         if range.last >= EPHEMERAL {
             taken.push(format!("those from {EPHEMERAL} on, which outgoing connections use"));
         }

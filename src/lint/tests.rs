@@ -1,26 +1,13 @@
 use super::{LINTS, check};
-use crate::cluster::{self, Cluster, Role};
+use crate::cluster;
 use crate::error::{Report, Severity};
-use crate::host;
 use crate::overlay::Overlays;
 use crate::profile::tests::{SAMPLE, edited, read, told};
 
 fn linted(text: &str) -> Report {
     let profile = read(text);
     let cluster = cluster::resolve(&profile).unwrap_or_else(|err| panic!("{err}: {:#?}", err.report()));
-    check(&profile, &cluster, &overlays(&cluster))
-}
-
-/// The built-in overlays, and an empty one for each that only the profile knows yet.
-fn overlays(cluster: &Cluster) -> Overlays {
-    let directory = tempfile::tempdir().unwrap();
-    let built_in = Overlays::load(&[]).unwrap();
-    for name in cluster.overlays[&Role::ControlPlane].iter().filter(|name| built_in.get(name).is_err()) {
-        let port = if name == "kube-apiserver" { "[[ports]]\nport = 6443\nfrom = \"nodes\"\nwhat = \"API\"\n" } else { "" };
-        let manifest = format!("summary = \"{name}\"\n{port}");
-        host::fs::write_atomic(&directory.path().join(name).join("overlay.toml"), manifest.as_bytes(), 0o644).unwrap();
-    }
-    Overlays::load(&[directory.path().to_owned()]).unwrap()
+    check(&profile, &cluster, &Overlays::load(&[]).unwrap())
 }
 
 fn without_node(name: &str) -> String {
@@ -42,7 +29,7 @@ fn example(id: &str) -> String {
         "HA009" => edited("\"10.0.0.10\"", "\"10.0.1.10\""),
         "HA010" | "HA011" => without_node("m3"),
         "HA012" => edited("[\"master\"]", "[\"control-plane\", \"worker\"]"),
-        "HA014" => edited("[endpoint]", "[endpoint]\nport = 6443"),
+        "HA014" => edited("[endpoint]", "[endpoint]\nport = 10250"),
         "HA015" => without_node("m2").replace("name = \"m3\"\nroles = [\"control-plane\"]", "name = \"m3\"\nroles = [\"worker\"]"),
         "HA018" => edited("[cluster]", "[overlays.worker]\nadd = [\"haproxi\"]\n[cluster]"),
         "HA219" => edited("1.20.2", "1.36.0"),
@@ -67,7 +54,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA003 `"10.0.0.0/16"`: `network.pods` 10.0.0.0/16 overlaps `network.nodes` 10.0.0.0/24 (choose networks that share no address)
     HA004 `26`: /26 gives 62 pod addresses for each node, which runs up to 110 pods (use a shorter prefix: /24 has 254 addresses)
     HA005 `"10.244.0.0/23"`: `10.244.0.0/23` holds 2 networks of /24, and there are 3 nodes (widen `network.pods`, or lengthen `network.pods-per-node-prefix`)
-    HA006 `"1024-65535"`: `1024-65535` holds ports that every node needs: 2379, 2380, 6443, 10248, 10249, 10250, 10256, 10257, 10259, 8443, those from 32768 on, which outgoing connections use (use the default, `30000-32767`)
+    HA006 `"1024-65535"`: `1024-65535` holds ports that every node needs: 2379, 2380, 2381, 6443, 8405, 8443, 10248, 10249, 10250, 10256, 10257, 10259, those from 32768 on, which outgoing connections use (use the default, `30000-32767`)
     HA008 `"172.38.0.10"`: `172.38.0.10` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
           `"172.38.0.11"`: `172.38.0.11` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
           `"172.38.0.12"`: `172.38.0.12` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
@@ -76,7 +63,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA010 `[[nodes]]`: 2 etcd members tolerate 0 failures (use 3 members, or 5)
     HA011 `[[nodes]]`: two control-plane nodes leave no room for maintenance (add a third control-plane node)
     HA012 `["control-plane", "worker"]`: on `m2` etcd shares the disk with workloads (give the node either role)
-    HA014 `6443`: `haproxy` and `kube-apiserver` both need port 6443 of the same node (use the default `port = 8443`)
+    HA014 `10250`: `haproxy` and `kubelet` both need port 10250 of the same node (use the default `port = 8443`)
     HA015 `[[nodes]]`: one node carries the VIP alone (give a second node the role `lb`, or the cluster more control-plane nodes)
     HA018 `"haproxi"`: there is no overlay named `haproxi`; did you mean `haproxy`? (`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours)
     HA219 `"1.36.0"`: Kubernetes 1.36.0 is not tested with the containerd of `trixie` (use Kubernetes 1.35 or older, or a later suite)

@@ -9,6 +9,7 @@ use crate::profile::closest;
 
 /// The overlay that listens on the endpoint's port itself.
 const BALANCER: &str = "haproxy";
+const API_SERVER: &str = "kube-apiserver";
 /// What every keepalived example uses.
 const EXAMPLE_ROUTER_ID: u8 = 51;
 
@@ -138,14 +139,15 @@ pub(super) const RUNTIME: Lint = Lint {
     },
 };
 
-/// The balancer's port against those that the other overlays of its nodes declare.
+/// The balancer's port against those that the other overlays of its nodes declare. The API server's is no conflict: it
+/// listens on the node's own address, and the balancer then on the VIP and on loopback.
 fn endpoint_port(subject: &Subject<'_>, findings: &mut Findings) {
     let (cluster, port) = (subject.cluster, subject.cluster.endpoint.port);
     if cluster.endpoint.balancer != Balancer::Haproxy {
         return;
     }
-    let roles = cluster.nodes.iter().filter(|node| overlays_of(subject, &node.roles).contains(BALANCER)).map(|node| &node.roles);
-    let neighbours: BTreeSet<&str> = roles.flat_map(|roles| overlays_of(subject, roles)).filter(|name| *name != BALANCER).collect();
+    let beside = cluster.nodes.iter().map(|node| subject.names(&node.roles)).filter(|names| names.iter().any(|name| *name == BALANCER));
+    let neighbours: BTreeSet<&String> = beside.flatten().filter(|name| ![BALANCER, API_SERVER].contains(&name.as_str())).collect();
     for name in neighbours {
         let declared = subject.overlays.get(name).map(|overlay| overlay.manifest.ports.as_slice()).unwrap_or_default();
         if declared.iter().any(|other| other.port == port) {
@@ -170,10 +172,6 @@ fn unknown_overlay(subject: &Subject<'_>, findings: &mut Findings) {
             }
         }
     }
-}
-
-fn overlays_of<'a>(subject: &Subject<'a>, roles: &BTreeSet<Role>) -> BTreeSet<&'a str> {
-    roles.iter().filter_map(|role| subject.cluster.overlays.get(role)).flatten().map(String::as_str).collect()
 }
 
 fn count(number: usize, noun: &str) -> String {

@@ -1,30 +1,28 @@
-//! The overlays of each role: the profile's, with the cluster file's changes.
+//! The overlays of each role: the profile's, with the cluster file's changes. Those of the balancer are `render`'s to choose.
 
 use std::collections::BTreeMap;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{Balancer, Endpoint, Node, Role};
+use crate::cluster::{Node, Role};
 use crate::profile::closest;
 
-/// The component that a dedicated member takes away from the control plane.
-const ETCD: &str = "etcd";
-/// The components that an external balancer stands in for.
-const BALANCERS: [&str; 2] = ["haproxy", "keepalived"];
+/// Components that a role of their own takes away from the control plane.
+const MOVED: [(Role, &[&str]); 2] = [(Role::Etcd, &["etcd"]), (Role::Lb, &["haproxy", "keepalived"])];
 
-pub(super) fn resolve(draft: &mut Draft<'_>, nodes: &[Node], endpoint: Option<&Endpoint>) -> BTreeMap<Role, Vec<String>> {
-    let dedicated = nodes.iter().any(|node| node.roles.contains(&Role::Etcd));
-    let external = endpoint.is_some_and(|endpoint| endpoint.balancer == Balancer::External);
-    let mut of_role = |role| {
+pub(super) fn resolve(draft: &mut Draft<'_>, nodes: &[Node]) -> BTreeMap<Role, Vec<String>> {
+    let mut all = BTreeMap::new();
+    for role in Role::ALL {
         let mut overlays = profile_overlays(draft, role);
-        if dedicated && role == Role::ControlPlane {
-            overlays.retain(|overlay| overlay != ETCD);
+        if role == Role::ControlPlane {
+            overlays.retain(|overlay| !is_elsewhere(nodes, overlay));
         }
-        if external {
-            overlays.retain(|overlay| !BALANCERS.contains(&overlay.as_str()));
-        }
-        (role, changed(draft, role, overlays))
-    };
-    Role::ALL.into_iter().map(&mut of_role).collect()
+        all.insert(role, changed(draft, role, overlays));
+    }
+    all
+}
+
+fn is_elsewhere(nodes: &[Node], overlay: &str) -> bool {
+    MOVED.iter().any(|(role, moved)| moved.contains(&overlay) && nodes.iter().any(|node| node.roles.contains(role)))
 }
 
 fn profile_overlays(draft: &Draft<'_>, role: Role) -> Vec<String> {

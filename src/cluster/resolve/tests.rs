@@ -47,9 +47,9 @@ fn a_dedicated_member_takes_etcd_from_the_control_plane() {
 }
 
 #[test]
-fn an_external_balancer_leaves_ours_out_and_dials_the_api_server() {
-    let cluster = cluster(&edited("vip = \"10.0.0.10\"", "balancer = \"external\"\nport = 6443"));
-    assert!(!cluster.overlays[&Role::ControlPlane].iter().any(|overlay| overlay == "haproxy" || overlay == "keepalived"));
+fn an_external_endpoint_needs_no_vip_and_dials_the_api_server() {
+    let cluster = cluster(&edited("vip = \"10.0.0.10\"", "balancer = \"external\""));
+    assert_eq!(cluster.endpoint.vip, None);
     assert_eq!(cluster.endpoint_authority(), "kubernetes.example.org:6443");
 }
 
