@@ -1,5 +1,6 @@
 //! The local rehearsal of the exact artifacts: the cluster on the machine at hand, in namespaces that vanish with their supervisor.
 
+mod qemu;
 mod spec;
 
 pub(crate) use spec::{Guest, Lab};
@@ -54,4 +55,4 @@ pub(crate) enum Cable {
 }
 
 /// Every backend, in the order `--help` lists them. Adding one means adding a line here.
-pub(crate) static BACKENDS: &[&dyn Backend] = &[];
+pub(crate) static BACKENDS: &[&dyn Backend] = &[&qemu::Qemu];

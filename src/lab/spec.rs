@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::MatchRule;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
@@ -37,6 +38,8 @@ pub(crate) struct Guest {
     pub(crate) address: IpAddr,
     /// Name of the role image it boots.
     pub(crate) image: String,
+    /// How it recognises its seed; the lab's machine answers to it.
+    pub(crate) matches: Vec<MatchRule>,
 }
 
 impl Lab {
@@ -130,6 +133,8 @@ struct Node {
     name: String,
     roles: Vec<String>,
     address: IpAddr,
+    #[serde(default)]
+    matches: Vec<MatchRule>,
 }
 
 impl Lab {
@@ -154,7 +159,10 @@ impl Lab {
         let taken: Vec<IpAddr> = cluster.nodes.iter().map(|node| node.address).chain(cluster.endpoint.vip).collect();
         let host_address = host_address(&cluster.network, &taken)
             .ok_or_else(|| Error::new(Kind::Input, format!("no address is left for this machine in `{}`", cluster.network.nodes)))?;
-        let guest = |(index, node): (usize, Node)| Guest { index, image: node.roles.join("+"), name: node.name, address: node.address };
+        let guest = |(index, node): (usize, Node)| {
+            let image = node.roles.join("+");
+            Guest { index, image, name: node.name, address: node.address, matches: node.matches }
+        };
         Ok(Self {
             cluster: cluster.name,
             artifacts: artifacts.to_owned(),

@@ -1,0 +1,128 @@
+//! QEMU: the whole boot path, from UEFI on. The artifacts are never written to: each node writes into an overlay of its own.
+
+mod accelerator;
+mod firmware;
+mod machine;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use accelerator::Accelerator;
+use firmware::Firmware;
+use machine::{Disk, Machine};
+
+use crate::cluster::MatchRule;
+use crate::error::{Error, Kind, Result};
+use crate::host;
+use crate::lab::{Backend, Cable, Guest, Lab};
+
+const QEMU: &str = "qemu-system-x86_64";
+const QEMU_IMG: &str = "qemu-img";
+/// Size that a node's disk appears to have; what is not written costs nothing.
+const DISK: &str = "16G";
+
+/// The backend.
+#[derive(Debug)]
+pub(super) struct Qemu;
+
+impl Backend for Qemu {
+    fn name(&self) -> &'static str {
+        "qemu"
+    }
+
+    fn summary(&self) -> &'static str {
+        "virtual machines with UEFI: the whole boot path; KVM where it works, else emulation"
+    }
+
+    fn tools(&self) -> &'static [&'static str] {
+        &[QEMU, QEMU_IMG]
+    }
+
+    fn cable(&self) -> Cable {
+        Cable::Tap
+    }
+
+    fn needs_root(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, lab: &Lab) -> Result<()> {
+        Firmware::find()?;
+        lab.guests.iter().try_for_each(|guest| carrier(lab, guest).map(drop))
+    }
+
+    fn command(&self, lab: &Lab, guest: &Guest) -> Result<Command> {
+        let directory = lab.directory_of(guest);
+        host::fs::create_directories(&directory)?;
+        let carrier = carrier(lab, guest)?;
+        let firmware = Firmware::find()?;
+        let variables = directory.join("firmware-variables");
+        if !variables.exists() {
+            host::fs::write_atomic(&variables, &host::fs::read(&firmware.variables)?, host::fs::PRIVATE)?;
+        }
+        let mut machine = Machine {
+            accelerator: Accelerator::detect()?,
+            firmware: firmware.code,
+            variables,
+            disk: overlay(&carrier.disk, &directory.join("disk.qcow2"))?,
+            seed: carrier.seed,
+            tap: guest.tap(),
+            mac: guest.mac(&lab.cluster),
+            serial: guest.name.clone(),
+            uuid: None,
+            // A boot that fails ends the machine instead of starting it over for ever.
+            parameters: vec!["kiln.on-failure=poweroff:3".into()],
+        };
+        guest.matches.iter().for_each(|rule| answer(&mut machine, rule));
+        let mut command = host::process::command(QEMU);
+        command.args(machine.arguments());
+        Ok(command)
+    }
+
+    fn can_exec(&self) -> bool {
+        false
+    }
+}
+
+/// What a node boots from, and the seed if that does not hold it.
+struct Carrier {
+    disk: Disk,
+    seed: Option<PathBuf>,
+}
+
+/// The node's own image, else the image of its role with the seed as a second volume.
+fn carrier(lab: &Lab, guest: &Guest) -> Result<Carrier> {
+    let own = lab.artifacts_of(guest).join(&guest.name);
+    if let Some(disk) = Disk::beside(&own) {
+        return Ok(Carrier { disk, seed: None });
+    }
+    let seed = own.with_extension("seed");
+    match (Disk::beside(&lab.image_of(guest)), seed.exists()) {
+        (Some(disk), true) => Ok(Carrier { disk, seed: Some(seed) }),
+        (Some(_), false) => Err(Error::new(Kind::Input, format!("node `{}` has no seed: there is no `{}`", guest.name, seed.display()))
+            .hint("run `kiln build` again")),
+        (None, _) => Err(Error::new(Kind::Input, format!("there is no disk image to boot `{}` from", guest.name))
+            .hint("add \"raw\" or \"qcow2\" to the cluster file's output formats, then run `kiln build`")),
+    }
+}
+
+/// The node's own writable disk over an image; it lasts over a power cut.
+fn overlay(image: &Disk, path: &Path) -> Result<PathBuf> {
+    if !path.exists() {
+        let temporary = path.with_extension("new");
+        let create = ["create", "-q", "-f", "qcow2", "-F", image.format];
+        host::process::run(host::process::command(QEMU_IMG).args(create).arg("-b").arg(&image.path).arg(&temporary).arg(DISK))?;
+        host::fs::rename(&temporary, path)?;
+    }
+    Ok(path.to_owned())
+}
+
+/// Makes the machine the one that a rule looks for.
+fn answer(machine: &mut Machine, rule: &MatchRule) {
+    match rule {
+        MatchRule::KernelCommandLine(node) => machine.parameters.push(format!("kiln.node={node}")),
+        MatchRule::Serial(serial) => machine.serial.clone_from(serial),
+        MatchRule::Uuid(uuid) => machine.uuid = Some(uuid.clone()),
+        MatchRule::Mac(mac) => machine.mac.clone_from(mac),
+    }
+}

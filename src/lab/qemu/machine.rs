@@ -1,0 +1,120 @@
+//! One virtual machine as a value, and the command line that it is.
+
+use std::path::{Path, PathBuf};
+
+use crate::lab::qemu::accelerator::Accelerator;
+
+/// Memory in MiB and processors: etcd, an API server and its controllers fit.
+const MEMORY_MIB: &str = "2560";
+const PROCESSORS: &str = "2";
+
+/// An image to boot from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Disk {
+    pub(super) path: PathBuf,
+    /// QEMU's word for it, which is also the file name's ending.
+    pub(super) format: &'static str,
+}
+
+impl Disk {
+    /// `stem.qcow2` or `stem.raw`, whichever there is.
+    pub(super) fn beside(stem: &Path) -> Option<Self> {
+        let name = stem.file_name()?.to_string_lossy().into_owned();
+        let disks = ["qcow2", "raw"].map(|format| Self { path: stem.with_file_name(format!("{name}.{format}")), format });
+        disks.into_iter().find(|disk| disk.path.is_file())
+    }
+}
+
+/// One virtual machine.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    pub(super) accelerator: Accelerator,
+    pub(super) firmware: PathBuf,
+    pub(super) variables: PathBuf,
+    /// The writable qcow2 disk.
+    pub(super) disk: PathBuf,
+    /// A volume that holds the seed.
+    pub(super) seed: Option<PathBuf>,
+    /// An existing tap device.
+    pub(super) tap: String,
+    pub(super) mac: String,
+    /// SMBIOS system serial number and UUID (DMTF DSP0134, type 1).
+    pub(super) serial: String,
+    pub(super) uuid: Option<String>,
+    /// Kernel parameters, after those of the image.
+    pub(super) parameters: Vec<String>,
+}
+
+impl Machine {
+    /// The arguments of `qemu-system-x86_64`; the console is standard output, nothing is read from standard input.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<String> = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
+        add(&["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", MEMORY_MIB, "-smp", PROCESSORS]);
+        add(&self.accelerator.arguments());
+        add(&["-drive", &format!("if=pflash,format=raw,readonly=on,file={}", escape(&self.firmware))]);
+        add(&["-drive", &format!("if=pflash,format=raw,file={}", escape(&self.variables))]);
+        // What is lost in a power cut of this machine only is no matter: the lab's disks vanish with it.
+        add(&["-drive", &format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", escape(&self.disk))]);
+        add(&["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
+        if let Some(seed) = &self.seed {
+            add(&["-drive", &format!("if=none,id=seed,format=raw,readonly=on,file={}", escape(seed))]);
+            add(&["-device", "virtio-blk-pci,drive=seed"]);
+        }
+        add(&["-netdev", &format!("tap,id=lan,ifname={},script=no,downscript=no", self.tap)]);
+        // No option ROM: nothing boots from the network here, and the firmware would wait for it.
+        add(&["-device", &format!("virtio-net-pci,netdev=lan,mac={},romfile=", self.mac)]);
+        add(&["-device", "virtio-rng-pci", "-serial", "stdio"]);
+        add(&["-smbios", &self.system_information()]);
+        add(&["-smbios", &format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={}", self.command_line().replace(',', ",,"))]);
+        arguments
+    }
+
+    fn system_information(&self) -> String {
+        let uuid = self.uuid.as_ref().map(|uuid| format!(",uuid={uuid}")).unwrap_or_default();
+        format!("type=1,serial={}{uuid}", self.serial.replace(',', ",,"))
+    }
+
+    /// What systemd-stub adds to the image's own command line (systemd-stub(7)).
+    fn command_line(&self) -> String {
+        let own = self.parameters.iter().map(String::as_str);
+        self.accelerator.parameters().iter().copied().chain(own).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// QEMU's option lists double a comma that is part of a value.
+fn escape(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Accelerator, Machine};
+
+    #[test]
+    fn a_comma_in_a_value_does_not_end_it() {
+        let machine = Machine {
+            accelerator: Accelerator::Tcg,
+            firmware: "/ovmf/code".into(),
+            variables: "/run/lab/a,b/vars".into(),
+            disk: "/run/lab/a,b/disk.qcow2".into(),
+            seed: Some("/out/m1.seed".into()),
+            tap: "kiln-n0".into(),
+            mac: "52:54:00:00:00:01".into(),
+            serial: "S,1".into(),
+            uuid: None,
+            parameters: vec!["kiln.node=m1".into()],
+        };
+        let arguments = machine.arguments();
+        for expected in [
+            "if=none,id=disk,format=qcow2,cache=unsafe,file=/run/lab/a,,b/disk.qcow2",
+            "if=none,id=seed,format=raw,readonly=on,file=/out/m1.seed",
+            "type=1,serial=S,,1",
+        ] {
+            assert!(arguments.iter().any(|argument| argument == expected), "{expected} is not in {arguments:?}");
+        }
+        let strings = arguments.last().unwrap();
+        assert!(strings.contains("lsm=lockdown,,capability"), "{strings}");
+        assert!(strings.ends_with(" kiln.node=m1"), "{strings}");
+    }
+}
