@@ -26,5 +26,9 @@ mod yaml;
 
 /// Runs the command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
+    // A sandbox's own processes come this way too, and must stay single-threaded.
+    if let Some(code) = host::sandbox::enter_if_asked() {
+        return code.into();
+    }
     cli::main()
 }

@@ -1,20 +1,37 @@
 //! The base system: Debian packages pinned by the lock become a [`crate::tree::Tree`].
 
 mod choice;
+mod compose;
+mod configure;
+mod control;
+mod database;
+mod deb;
 mod index;
 mod lock;
 mod mirror;
+mod ownership;
+mod pack;
 mod relation;
 mod release;
 mod repository;
 mod resolve;
+mod scan;
+mod scratch;
+mod scrub;
 mod signature;
 mod solver;
+mod tools;
 mod universe;
+mod unpack;
+mod users;
 
+pub(crate) use compose::compose;
 pub(crate) use lock::{Archive, ArchivePin, BinaryPin, Lock, PackagePin, ReleasePin};
 pub(crate) use mirror::{Mirrors, mirror};
 pub(crate) use resolve::{LockRequest, Trust, fetch, packages, resolve};
+use scratch::Scratch;
+pub(crate) use tools::{TOOLS_PACKAGES, TOOLS_SET, Tools};
+pub(crate) use users::User;
 
 /// The one architecture that images are built for, in Debian's spelling.
 pub(crate) const ARCHITECTURE: &str = "amd64";

@@ -129,6 +129,18 @@ pub(crate) fn write_atomic_with(path: &Path, mode: u32, fill: impl FnOnce(&mut d
     Ok(())
 }
 
+/// Writes to something that exists and takes one whole write, such as the files of `/proc`.
+pub(crate) fn write_existing(path: &Path, bytes: &[u8]) -> Result<()> {
+    let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes));
+    written.doing(Kind::Io, || format!("writing `{}`", path.display()))
+}
+
+/// Writes a file of a directory that is still private to this process: neither synced nor renamed.
+#[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
+pub(crate) fn write_scratch(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).doing(Kind::Io, || format!("writing `{}`", path.display()))
+}
+
 /// Writes a new file and refuses to replace one.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     if path.exists() {

@@ -8,6 +8,8 @@ pub(crate) mod lock;
 pub(crate) mod mount;
 pub(crate) mod process;
 pub(crate) mod root;
+pub(crate) mod sandbox;
+pub(crate) mod scoped;
 pub(crate) mod signal;
 
 #[cfg(test)]

@@ -1,9 +1,14 @@
 //! Programs that kiln runs: argument lists only, never a shell; a failure shows what the program said.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::error::{Doing, Error, Kind, Result};
 
@@ -42,6 +47,46 @@ pub(crate) fn run_with_input(command: &mut Command, input: &[u8]) -> Result<Outp
 /// Waits for a child whose output is piped, and checks it as [`run`] does.
 pub(crate) fn wait(name: &str, child: Child) -> Result<Output> {
     check(name, child.wait_with_output().doing(Kind::Tool, || format!("waiting for `{name}`"))?)
+}
+
+/// Calls `write` with a child's standard input while its output is read, waits for its end, and checks it as [`run`] does.
+///
+/// A signal to kiln ends the child at once. Returns what `write` returned, and the child's output.
+pub(crate) fn attend<T>(name: &str, mut child: Child, write: impl FnOnce(Option<ChildStdin>) -> T) -> Result<(T, Result<Output>)> {
+    let step = || format!("waiting for `{name}`");
+    let handle = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child has a process number");
+    let handle = pidfd_open(handle, PidfdFlags::empty()).doing(Kind::Tool, step)?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stdout = scope.spawn(|| read_all(stdout));
+        let stderr = scope.spawn(|| read_all(stderr));
+        let watcher = scope.spawn(|| end_on_signal(&handle, &ended));
+        let written = write(stdin);
+        let stdout = stdout.join().expect("a reader doesn't panic").doing(Kind::Tool, step);
+        let stderr = stderr.join().expect("a reader doesn't panic").doing(Kind::Tool, step);
+        let status = child.wait().doing(Kind::Tool, step);
+        ended.store(true, Ordering::Relaxed);
+        watcher.thread().unpark();
+        Ok((written, check(name, Output { status: status?, stdout: stdout?, stderr: stderr? })))
+    })
+}
+
+fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes))?;
+    Ok(bytes)
+}
+
+fn end_on_signal(child: &OwnedFd, ended: &AtomicBool) {
+    while !ended.load(Ordering::Relaxed) {
+        if super::signal::interrupted() {
+            // It may have ended by itself just now.
+            let _ = pidfd_send_signal(child, Signal::KILL);
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
 }
 
 /// Finds a program in `PATH` or in the system directories that an ordinary user's `PATH` lacks.

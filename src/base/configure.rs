@@ -1,0 +1,101 @@
+//! Maintainer scripts are dpkg's business: it runs them in a sandbox whose root is the scratch directory.
+//!
+//! Root and users run the same commands under fakeroot, so both leave the same files.
+
+use crate::base::ownership::Ownership;
+use crate::base::unpack::Unpacked;
+use crate::base::{Scratch, Tools, User, database, users};
+use crate::error::{Result, Within};
+use crate::host;
+use crate::host::sandbox::{Access, Fakeroot, Sandbox};
+
+/// Where the sandbox has kiln's own things, on a file system that is gone afterwards.
+const INSIDE: &str = "/run/kiln";
+
+/// Nothing may start while an image is made (<https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt>).
+const POLICY: (&str, &[u8]) = ("usr/sbin/policy-rc.d", b"#!/bin/sh\nexit 101\n");
+
+/// A machine id for scripts that derive something from it; it is scrubbed with what they derive.
+const MACHINE_ID: (&str, &[u8]) = ("etc/machine-id", b"00000000000000000000000000000001\n");
+
+/// Whatever could differ between two machines or two runs is fixed here.
+const ENVIRONMENT: [(&str, &str); 8] = [
+    ("DEBIAN_FRONTEND", "noninteractive"),
+    ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+    ("DEBCONF_NOWARNINGS", "yes"),
+    // kiln composes the initial RAM disk itself: initramfs-tools and dracut both look at this.
+    ("INITRD", "No"),
+    ("PERL_HASH_SEED", "0"),
+    ("SHELL", "/bin/sh"),
+    ("SYSTEMD_OFFLINE", "1"),
+    ("UCF_FORCE_CONFFOLD", "1"),
+];
+
+/// Configures every package that was unpacked into `scratch` and returns who owns what afterwards.
+pub(super) fn configure(scratch: &mut Scratch, unpacked: &Unpacked, people: &[User], tools: &Tools, epoch: u64) -> Result<Ownership> {
+    users::write(scratch, people)?;
+    scratch.scoped.replace(MACHINE_ID.0, 0o644, MACHINE_ID.1)?;
+    scratch.scoped.replace(POLICY.0, 0o755, POLICY.1)?;
+    let mut dpkg = Dpkg { scratch, tools, epoch, state: unpacked.ownership.to_text() };
+    dpkg.run_preinst(unpacked)?;
+    database::write(dpkg.scratch, unpacked.packages.iter())?;
+    dpkg.run(&["--configure", "--pending"]).within(|| "configuring packages".into())?;
+    let state = dpkg.state;
+    scratch.scoped.remove(POLICY.0)?;
+    Ownership::parse(&state)
+}
+
+/// dpkg, confined.
+struct Dpkg<'a> {
+    scratch: &'a mut Scratch,
+    tools: &'a Tools,
+    epoch: u64,
+    /// Owners and modes, as `faked` writes them.
+    state: String,
+}
+
+impl Dpkg<'_> {
+    /// Has dpkg run each `preinst`. dpkg runs one only when it unpacks, so it gets those packages without their data,
+    /// on a database of all the others.
+    fn run_preinst(&mut self, unpacked: &Unpacked) -> Result<()> {
+        let (with, without): (Vec<_>, Vec<_>) = unpacked.packages.iter().partition(|package| package.deb.files.contains_key("preinst"));
+        if with.is_empty() {
+            return Ok(());
+        }
+        database::write(self.scratch, without.into_iter())?;
+        let mut shells = Vec::new();
+        for package in with {
+            let name = format!("{}.deb", package.deb.control.name());
+            host::fs::write_scratch(&self.scratch.beside("shells").join(&name), &package.deb.without_data()?)?;
+            shells.push(format!("{INSIDE}/shells/{name}"));
+        }
+        let arguments: Vec<&str> = ["--force-depends", "--unpack"].into_iter().chain(shells.iter().map(String::as_str)).collect();
+        self.run(&arguments).within(|| "running `preinst` scripts".into())
+    }
+
+    fn run(&mut self, arguments: &[&str]) -> Result<()> {
+        let (load, save) = (self.scratch.beside("state").join("load"), self.scratch.beside("state").join("save"));
+        host::fs::write_scratch(&load, self.state.as_bytes())?;
+        let mut sandbox = Sandbox::new(&self.scratch.root, Access::Write, "dpkg");
+        sandbox.args(["--force-unsafe-io", "--force-confold"]).args(arguments.iter().copied());
+        sandbox.env("SOURCE_DATE_EPOCH", self.epoch.to_string());
+        for (name, value) in ENVIRONMENT {
+            sandbox.env(name, value);
+        }
+        let inside = |name: &str| format!("{INSIDE}/{name}");
+        sandbox.bind(&self.scratch.beside("state"), &inside("state"), Access::Write);
+        sandbox.bind(&self.scratch.beside("shells"), &inside("shells"), Access::Read);
+        sandbox.bind(&self.tools.path("usr/bin/faked-sysv"), &inside("faked"), Access::Read);
+        let library = "usr/lib/x86_64-linux-gnu/libfakeroot/libfakeroot-sysv.so";
+        sandbox.bind(&self.tools.path(library), &inside("libfakeroot.so"), Access::Read);
+        sandbox.fakeroot(Fakeroot {
+            daemon: inside("faked"),
+            library: inside("libfakeroot.so"),
+            load: inside("state/load"),
+            save: inside("state/save"),
+        });
+        sandbox.run()?;
+        self.state = host::fs::read_to_string(&save)?;
+        Ok(())
+    }
+}

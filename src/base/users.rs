@@ -1,0 +1,106 @@
+//! System users with fixed ids, written before any maintainer script looks for them.
+
+use std::collections::BTreeMap;
+
+use crate::base::Scratch;
+use crate::error::{Doing, Error, Kind, Result, Within};
+
+/// A system user and its own group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    /// Id of its own group, which has its name.
+    pub(crate) gid: u32,
+    pub(crate) home: String,
+    /// Further groups it is in.
+    pub(crate) groups: Vec<String>,
+}
+
+/// Writes `/etc/passwd` and `/etc/group`: Debian's own users, then `users`. Nobody has a password.
+///
+/// # Errors
+///
+/// [`Kind::Input`] for a group that does not exist, or a name or id that is taken.
+pub(super) fn write(scratch: &mut Scratch, users: &[User]) -> Result<()> {
+    let mut master = |name: &str| -> Result<String> {
+        let bytes = scratch.scoped.read(&format!("usr/share/base-passwd/{name}.master")).within(|| "finding Debian's users".into())?;
+        String::from_utf8(bytes).doing(Kind::Verify, || format!("reading `{name}.master`"))
+    };
+    let (passwd, group) = merge(&master("passwd")?, &master("group")?, users)?;
+    scratch.scoped.replace("etc/passwd", 0o644, passwd.as_bytes())?;
+    scratch.scoped.replace("etc/group", 0o644, group.as_bytes())?;
+    Ok(())
+}
+
+fn merge(passwd: &str, group: &str, users: &[User]) -> Result<(String, String)> {
+    let mut members: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for user in users {
+        for group in &user.groups {
+            members.entry(group).or_default().push(&user.name);
+        }
+    }
+    let user_lines = users.iter().map(|user| format!("{}:!*:{}:{}::{}:/usr/sbin/nologin", user.name, user.uid, user.gid, user.home));
+    let passwd: Vec<String> = passwd.lines().map(str::to_owned).chain(user_lines).collect();
+    let own_groups = users.iter().map(|user| format!("{}:!*:{}:", user.name, user.gid));
+    let groups = group.lines().map(str::to_owned).chain(own_groups);
+    let groups: Vec<String> = groups.map(|line| with_members(&line, &mut members)).collect();
+    if let Some((group, users)) = members.first_key_value() {
+        return Err(Error::new(Kind::Input, format!("the user `{}` is in the group `{group}`, which does not exist", users[0])));
+    }
+    unique("user", &passwd)?;
+    unique("group", &groups)?;
+    Ok((passwd.join("\n") + "\n", groups.join("\n") + "\n"))
+}
+
+/// Adds the members of the group that `line` describes, and takes them from `members`.
+fn with_members(line: &str, members: &mut BTreeMap<&str, Vec<&str>>) -> String {
+    let (name, _) = line.split_once(':').unwrap_or((line, ""));
+    let Some(new) = members.remove(name) else { return line.to_owned() };
+    let separator = if line.ends_with(':') { "" } else { "," };
+    format!("{line}{separator}{}", new.join(","))
+}
+
+fn unique(what: &str, lines: &[String]) -> Result<()> {
+    let mut seen: BTreeMap<(usize, &str), &str> = BTreeMap::new();
+    for line in lines {
+        let fields: Vec<&str> = line.split(':').collect();
+        for (index, noun) in [(0, "name"), (2, "id")] {
+            let value = fields.get(index).copied().unwrap_or_default();
+            if let Some(other) = seen.insert((index, value), fields[0]) {
+                let message = format!("the {noun} `{value}` of the {what} `{}` is also that of the {what} `{other}`", fields[0]);
+                return Err(Error::new(Kind::Input, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{User, merge};
+
+    const PASSWD: &str = "root:*:0:0:root:/root:/bin/bash\ndaemon:*:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n";
+    const GROUP: &str = "root:*:0:\nadm:*:4:\n";
+
+    fn user(name: &str, id: u32, groups: &[&str]) -> User {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        User { name: name.into(), uid: id, gid: id, home: "/nonexistent".into(), groups }
+    }
+
+    #[test]
+    fn users_come_after_debians_own_and_join_their_groups() {
+        let (passwd, group) = merge(PASSWD, GROUP, &[user("etcd", 900, &[]), user("apiserver", 901, &["adm", "etcd"])]).unwrap();
+        assert!(
+            passwd.ends_with("etcd:!*:900:900::/nonexistent:/usr/sbin/nologin\napiserver:!*:901:901::/nonexistent:/usr/sbin/nologin\n")
+        );
+        assert_eq!(group, "root:*:0:\nadm:*:4:apiserver\netcd:!*:900:apiserver\napiserver:!*:901:\n");
+    }
+
+    #[test]
+    fn a_taken_id_and_a_missing_group_are_named() {
+        let said = |users: &[User]| merge(PASSWD, GROUP, users).unwrap_err().to_string();
+        assert_eq!(said(&[user("etcd", 1, &[])]), "the id `1` of the user `etcd` is also that of the user `daemon`");
+        assert_eq!(said(&[user("etcd", 900, &["kvm"])]), "the user `etcd` is in the group `kvm`, which does not exist");
+    }
+}
