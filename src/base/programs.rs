@@ -1,0 +1,281 @@
+//! Kubernetes programs: found in the sources of the cluster file, pinned by the lock, verified each time they are used.
+//!
+//! A directory's programs are used where they lie; an archive's are kept in the store, one blob each.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use flate2::read::GzDecoder;
+use rayon::prelude::*;
+
+use crate::base::lock::{ArchivePin, BinaryPin, Lock};
+use crate::cluster::{BinarySource, KubernetesVersion};
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::host;
+use crate::progress::Progress;
+use crate::store::{Download, Store};
+use crate::tree::Content;
+
+/// Directory of the programs in an upstream release archive.
+const MEMBERS: &str = "kubernetes/server/bin/";
+/// A digest file is one line; more is an error page.
+const DIGEST_FILE_LIMIT: u64 = 4096;
+
+/// Pins `names`: the first source that has a program wins.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if no source has a program, with what each source said.
+pub(crate) fn pin_programs(
+    lock: &mut Lock,
+    names: &BTreeSet<String>,
+    version: KubernetesVersion,
+    sources: &[BinarySource],
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut missing = names.clone();
+    let mut tried = Vec::new();
+    for source in sources.iter().filter(|_| !names.is_empty()) {
+        let found = match source {
+            BinarySource::Directory { path } => from_directory(path, &missing),
+            BinarySource::Archive { url } => pin_archive(lock, &address(url, version), &missing, store, progress),
+        };
+        match found {
+            Ok(pins) => {
+                pins.iter().for_each(|pin| drop(missing.remove(&pin.name)));
+                tried.push(format!("{} has {} of {}", describe(source, version), pins.len(), names.len()));
+                lock.binaries.extend(pins);
+            }
+            Err(err) => tried.push(format!("{}: {err}", describe(source, version))),
+        }
+        if missing.is_empty() {
+            break;
+        }
+    }
+    lock.binaries.sort_by(|a, b| a.name.cmp(&b.name));
+    if missing.is_empty() { Ok(()) } else { Err(nowhere(&missing, &tried)) }
+}
+
+/// The pinned programs of these names, each with its verified content.
+///
+/// # Errors
+///
+/// [`Kind::Verify`] if a directory's program has changed since it was pinned; [`Kind::Input`] if no source has it any more.
+pub(crate) fn programs(
+    lock: &Lock,
+    names: &[String],
+    version: KubernetesVersion,
+    sources: &[BinarySource],
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Vec<(String, Content)>> {
+    let pins: Vec<&BinaryPin> = names.iter().map(|name| lock.binary(name)).collect::<Result<_>>()?;
+    let found: Vec<Option<Content>> = pins.par_iter().map(|pin| at_hand(pin, sources, store)).collect::<Result<_>>()?;
+    if found.iter().any(Option::is_none) {
+        unpack_archives(lock, version, sources, store, progress)?;
+    }
+    let content = |(pin, found): (&BinaryPin, Option<Content>)| {
+        let found = found.map_or_else(|| at_hand(pin, &[], store), |content| Ok(Some(content)))?;
+        Ok((pin.name.clone(), found.ok_or_else(|| gone(pin, version, sources))?))
+    };
+    pins.into_iter().zip(found).map(content).collect()
+}
+
+/// The program from the store or from a directory, without the network.
+fn at_hand(pin: &BinaryPin, sources: &[BinarySource], store: &Store) -> Result<Option<Content>> {
+    let stored = |file: &Path| Content::Stored { file: Arc::from(file), offset: 0, size: pin.size, sha256: pin.sha256 };
+    let mut changed = None;
+    for source in sources {
+        let BinarySource::Directory { path } = source else { continue };
+        let file = path.join(&pin.name);
+        if !file.is_file() {
+            continue;
+        }
+        let (digest, _) = host::fs::digest(&file)?;
+        if digest == pin.sha256 {
+            return Ok(Some(stored(&file)));
+        }
+        changed =
+            Some(Error::new(Kind::Verify, format!("`{}` has the SHA-256 {digest}, and the lock pins {}", file.display(), pin.sha256)));
+    }
+    match (store.blob(&pin.sha256)?, changed) {
+        (Some(file), _) => Ok(Some(stored(&file))),
+        (None, Some(err)) => Err(err.hint("if the program was meant to change, run `kiln lock`")),
+        (None, None) => Ok(None),
+    }
+}
+
+fn from_directory(directory: &Path, names: &BTreeSet<String>) -> Result<Vec<BinaryPin>> {
+    if !directory.is_dir() {
+        return Err(Error::new(Kind::Input, "there is no such directory"));
+    }
+    let there = names.iter().filter(|name| directory.join(name).is_file());
+    there
+        .map(|name| {
+            let (sha256, size) = host::fs::digest(&directory.join(name))?;
+            Ok(BinaryPin { name: name.clone(), size, sha256 })
+        })
+        .collect()
+}
+
+/// Pins an archive by the digest that is published beside it, and what it holds by what it holds.
+fn pin_archive(lock: &mut Lock, url: &str, names: &BTreeSet<String>, store: &Store, progress: &dyn Progress) -> Result<Vec<BinaryPin>> {
+    let published = store.client().read(&format!("{url}.sha256"), DIGEST_FILE_LIMIT)?;
+    let published = published.ok_or_else(|| Error::new(Kind::Network, format!("`{url}.sha256` does not exist")))?;
+    let text = String::from_utf8_lossy(&published);
+    let sha256: Digest = text.split_whitespace().next().unwrap_or_default().parse().within(|| format!("reading `{url}.sha256`"))?;
+    let archive = fetch(url, sha256, store, progress)?;
+    let pins = keep_programs(&archive, names, store, progress)?;
+    let size = host::fs::open(&archive)?.metadata().doing(Kind::Io, || format!("reading `{}`", archive.display()))?.len();
+    lock.archives.push(ArchivePin { file: file_name(url).to_owned(), size, sha256 });
+    Ok(pins)
+}
+
+/// Fetches the pinned archives and keeps the pinned programs that they hold.
+fn unpack_archives(
+    lock: &Lock,
+    version: KubernetesVersion,
+    sources: &[BinarySource],
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let names: BTreeSet<String> = lock.binaries.iter().map(|pin| pin.name.clone()).collect();
+    for source in sources {
+        let BinarySource::Archive { url } = source else { continue };
+        let url = address(url, version);
+        if let Some(pin) = lock.archives.iter().find(|pin| pin.file == file_name(&url)) {
+            keep_programs(&fetch(&url, pin.sha256, store, progress)?, &names, store, progress)?;
+        }
+    }
+    Ok(())
+}
+
+fn fetch(url: &str, sha256: Digest, store: &Store, progress: &dyn Progress) -> Result<std::path::PathBuf> {
+    let download = Download { name: file_name(url).to_owned(), urls: vec![url.to_owned()], sha256, size: None };
+    Ok(store.fetch(&[download], progress)?.remove(0))
+}
+
+/// Puts the wanted members of an archive into the store. The archive is read as a stream and never unpacked.
+fn keep_programs(archive: &Path, names: &BTreeSet<String>, store: &Store, progress: &dyn Progress) -> Result<Vec<BinaryPin>> {
+    let _step = progress.begin("reading the Kubernetes release archive", None);
+    let step = || format!("reading `{}`", archive.display());
+    let mut reader = tar::Archive::new(GzDecoder::new(host::fs::open(archive)?));
+    let mut pins = Vec::new();
+    for member in reader.entries().doing(Kind::Verify, step)? {
+        let member = member.doing(Kind::Verify, step)?;
+        let path = member.path().doing(Kind::Verify, step)?.to_string_lossy().into_owned();
+        let Some(name) = path.trim_start_matches("./").strip_prefix(MEMBERS).filter(|name| names.contains(*name)) else { continue };
+        let size = member.size();
+        let (sha256, _) = store.put(member.take(size))?;
+        pins.push(BinaryPin { name: name.to_owned(), size, sha256 });
+    }
+    Ok(pins)
+}
+
+fn address(url: &str, version: KubernetesVersion) -> String {
+    url.replace("{version}", &version.to_string())
+}
+
+fn file_name(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or(url)
+}
+
+fn describe(source: &BinarySource, version: KubernetesVersion) -> String {
+    match source {
+        BinarySource::Directory { path } => format!("the directory `{}`", path.display()),
+        BinarySource::Archive { url } => format!("the archive `{}`", address(url, version)),
+    }
+}
+
+fn nowhere(missing: &BTreeSet<String>, tried: &[String]) -> Error {
+    let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+    let tried = if tried.is_empty() { "there is no source".to_owned() } else { tried.join("; ") };
+    Error::new(Kind::Input, format!("no source has {}: {tried}", names.join(", ")))
+        .hint("name a directory that holds the programs: `[[binaries]]` with `directory = \"…\"` in the cluster file")
+}
+
+fn gone(pin: &BinaryPin, version: KubernetesVersion, sources: &[BinarySource]) -> Error {
+    let places: Vec<String> = sources.iter().map(|source| describe(source, version)).collect();
+    Error::new(Kind::Input, format!("`{}` with the SHA-256 {} is not in {}", pin.name, pin.sha256, places.join(" or ")))
+        .hint("run `kiln lock` to pin what the sources have now")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::{keep_programs, pin_programs, programs};
+    use crate::base::Lock;
+    use crate::cluster::{BinarySource, KubernetesVersion};
+    use crate::error::Kind;
+    use crate::progress::Silent;
+    use crate::store::Store;
+
+    const VERSION: KubernetesVersion = KubernetesVersion { major: 1, minor: 20, patch: 2 };
+
+    fn wanted() -> BTreeSet<String> {
+        BTreeSet::from(["kubelet".to_owned()])
+    }
+
+    fn directory(path: &Path) -> BinarySource {
+        BinarySource::Directory { path: path.to_owned() }
+    }
+
+    #[test]
+    fn the_first_directory_that_has_a_program_is_pinned_and_used_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(&dir.path().join("store"))).unwrap();
+        fs::create_dir(dir.path().join("bin")).unwrap();
+        fs::write(dir.path().join("bin/kubelet"), "program").unwrap();
+        let sources = [directory(&dir.path().join("nowhere")), directory(&dir.path().join("bin"))];
+        let mut lock = Lock::new("trixie", "amd64");
+        pin_programs(&mut lock, &wanted(), VERSION, &sources, &store, &Silent).unwrap();
+        let names = ["kubelet".to_owned()];
+        let found = programs(&lock, &names, VERSION, &sources, &store, &Silent).unwrap();
+        assert_eq!(found[0].1.read().unwrap(), b"program");
+        fs::write(dir.path().join("bin/kubelet"), "another").unwrap();
+        let err = programs(&lock, &names, VERSION, &sources, &store, &Silent).unwrap_err();
+        assert_eq!(err.kind(), Kind::Verify);
+        assert_eq!(err.hints(), ["if the program was meant to change, run `kiln lock`"]);
+    }
+
+    #[test]
+    fn a_program_that_no_source_has_names_every_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(&dir.path().join("store"))).unwrap();
+        let sources = [directory(&dir.path().join("nowhere")), directory(dir.path())];
+        let err = pin_programs(&mut Lock::new("trixie", "amd64"), &wanted(), VERSION, &sources, &store, &Silent).unwrap_err();
+        let shown = err.to_string().replace(dir.path().to_str().unwrap(), "DIR");
+        assert_eq!(
+            shown,
+            "no source has `kubelet`: the directory `DIR/nowhere`: there is no such directory; the directory `DIR` has 0 of 1"
+        );
+    }
+
+    #[test]
+    fn programs_of_a_release_archive_go_to_the_store_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(&dir.path().join("store"))).unwrap();
+        let archive = dir.path().join("server.tar.gz");
+        let mut tar = tar::Builder::new(GzEncoder::new(fs::File::create(&archive).unwrap(), Compression::fast()));
+        for name in ["kubernetes/server/bin/kubelet", "kubernetes/server/bin/mounter", "kubernetes/LICENSES"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(4);
+            header.set_mode(0o755);
+            tar.append_data(&mut header, name, &b"body"[..]).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap();
+        let pins = keep_programs(&archive, &wanted(), &store, &Silent).unwrap();
+        assert_eq!(pins.len(), 1);
+        assert_eq!(fs::read(store.blob(&pins[0].sha256).unwrap().unwrap()).unwrap(), b"body");
+    }
+}
