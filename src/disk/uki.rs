@@ -78,7 +78,7 @@ fn merged_sbat(sections: &[Option<&[u8]>]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{Parts, assemble, kernel_release};
     use crate::disk::pe::{Image, tests::sample};
     use crate::host;

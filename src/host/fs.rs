@@ -190,6 +190,17 @@ pub(crate) fn read_at(path: &Path, offset: u64, size: usize) -> Result<Vec<u8>> 
     Ok(bytes)
 }
 
+/// Size of a file in bytes.
+pub(crate) fn size(path: &Path) -> Result<u64> {
+    path.metadata().map(|metadata| metadata.len()).doing(Kind::Io, || format!("reading the size of `{}`", path.display()))
+}
+
+/// Bytes that an ordinary user can still write to the filesystem of `path`.
+pub(crate) fn free_space(path: &Path) -> Result<u64> {
+    let numbers = rustix::fs::statvfs(path).doing(Kind::Io, || format!("reading the free space of `{}`", path.display()))?;
+    Ok(numbers.f_bavail.saturating_mul(numbers.f_frsize))
+}
+
 /// Copies `reader` into `writer` through one large buffer.
 pub(crate) fn copy(mut reader: impl Read, writer: &mut impl Write, step: impl Fn() -> String) -> Result<u64> {
     let mut buffer = vec![0; 1 << 20];

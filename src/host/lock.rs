@@ -30,6 +30,13 @@ impl FileLock {
         Ok(lock.try_upgrade(path)?.then_some(lock))
     }
 
+    /// Waits for the lock of a directory that exists; leaves no lock file.
+    pub(crate) fn directory(path: &Path) -> Result<Self> {
+        let directory = fs::open(path)?;
+        directory.lock().doing(Kind::Io, || format!("locking `{}`", path.display()))?;
+        Ok(Self(directory))
+    }
+
     /// Waits until nobody holds the lock exclusively.
     pub(crate) fn shared(path: &Path) -> Result<Self> {
         let file = open(path)?;

@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod lock;
 pub(crate) mod mount;
 pub(crate) mod process;
+pub(crate) mod publish;
 pub(crate) mod root;
 pub(crate) mod sandbox;
 pub(crate) mod scoped;

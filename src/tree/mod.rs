@@ -2,6 +2,7 @@
 //!
 //! A tree never touches the host's filesystem; file contents are inline or a range of a file in the store.
 
+pub(crate) mod audit;
 mod compose;
 mod dump;
 mod entry;

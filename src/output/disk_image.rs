@@ -1,0 +1,98 @@
+//! A role image as a disk: the discoverable partitions (UAPI.2) of what boots, the root, its hashes, a seed and the state.
+
+use crate::disk::gpt::{self, Partition, Table};
+use crate::disk::guid::Guid;
+use crate::disk::segments::Disk;
+use crate::error::{Error, Kind, Result};
+use crate::output::role::RoleImage;
+use crate::output::state;
+
+/// Where partitions begin, and what their sizes are multiples of, in bytes.
+const ALIGNMENT: u64 = 1 << 20;
+/// Size of the config partition in bytes.
+pub(crate) const CONFIG_SIZE: u64 = 4 << 20;
+
+pub(crate) const ESP: &str = "kiln-esp";
+pub(crate) const ROOT: &str = "kiln-root";
+pub(crate) const ROOT_VERITY: &str = "kiln-root-verity";
+pub(crate) const CONFIG: &str = "kiln-config";
+pub(crate) const STATE: &str = "kiln-state";
+
+/// Types of UAPI.2 and, for the config partition, "Linux generic data".
+const ESP_TYPE: Guid = Guid::from_u128(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
+const ROOT_TYPE: Guid = Guid::from_u128(0x4f68bce3_e8cd_4db1_96e7_fbcaf984b709);
+const ROOT_VERITY_TYPE: Guid = Guid::from_u128(0x2c7357ed_ebd2_46d9_aec1_23d437ec2bf5);
+const CONFIG_TYPE: Guid = Guid::from_u128(0x0fc63daf_8483_4772_8e79_3d69d8477de4);
+const STATE_TYPE: Guid = Guid::from_u128(0x4d21b016_b534_45c2_a9fb_5c16e091fd2d);
+
+/// A disk and what is where on it.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskImage {
+    pub(crate) disk: Disk,
+    pub(crate) table: Table,
+}
+
+/// Lays out the disk of `image`, with an empty config partition.
+///
+/// # Errors
+///
+/// [`Kind::Io`] if a part can't be read.
+pub(crate) fn compose(image: &RoleImage) -> Result<DiskImage> {
+    let esp = image.boot.esp(&image.root.root_hash, image.epoch)?;
+    let size_of = |path: &std::path::Path| crate::host::fs::size(path);
+    let sizes = [esp.len() as u64, size_of(&image.root.data)?, size_of(&image.root.hashes)?, CONFIG_SIZE, state::SIZE];
+    let table = table(image, sizes);
+    let mut disk = Disk::new(table.size);
+    let [esp_at, root_at, hashes_at, _, state_at] = table.partitions.iter().map(|partition| partition.start).collect::<Vec<_>>()[..] else {
+        return Err(Error::new(Kind::Internal, "the disk has another number of partitions"));
+    };
+    disk.put_bytes(0, table.head()?)?;
+    disk.put_bytes(esp_at, esp)?;
+    disk.put_file(root_at, &image.root.data)?;
+    disk.put_file(hashes_at, &image.root.hashes)?;
+    disk.put_file(state_at, &image.state.path)?;
+    disk.put_bytes(table.size - gpt::TAIL, table.tail()?)?;
+    Ok(DiskImage { disk, table })
+}
+
+/// The partitions one after another. The state is last, so that it can grow.
+fn table(image: &RoleImage, sizes: [u64; 5]) -> Table {
+    let hash = &image.root.root_hash;
+    let kinds = [
+        (ESP, ESP_TYPE, Guid::derived(hash, ESP), 0),
+        (ROOT, ROOT_TYPE, Guid::of_root(hash), gpt::READ_ONLY),
+        (ROOT_VERITY, ROOT_VERITY_TYPE, Guid::of_root_verity(hash), gpt::READ_ONLY),
+        (CONFIG, CONFIG_TYPE, Guid::derived(hash, CONFIG), gpt::NO_AUTO),
+        (STATE, STATE_TYPE, Guid::derived(hash, STATE), gpt::GROW),
+    ];
+    let mut end = ALIGNMENT;
+    let mut partitions = Vec::new();
+    for ((label, kind, id, attributes), size) in kinds.into_iter().zip(sizes) {
+        let (start, size) = (end, size.next_multiple_of(ALIGNMENT));
+        end = start + size;
+        partitions.push(Partition { label: label.to_owned(), kind, id, start, size, attributes });
+    }
+    Table { id: Guid::derived(hash, "disk"), size: end + ALIGNMENT, partitions }
+}
+
+impl DiskImage {
+    /// Where the seed goes, in bytes.
+    pub(crate) fn config_offset(&self) -> u64 {
+        self.table.find(CONFIG).expect("every image has a config partition").start
+    }
+}
+
+/// Refuses a seed that does not fit.
+///
+/// # Errors
+///
+/// [`Kind::Input`] naming the node.
+pub(crate) fn check_seed(node: &str, seed: &[u8]) -> Result<()> {
+    let size = seed.len() as u64;
+    if size <= CONFIG_SIZE {
+        return Ok(());
+    }
+    let (size, most) = (size >> 10, CONFIG_SIZE >> 10);
+    Err(Error::new(Kind::Input, format!("the seed of `{node}` has {size} KiB, and the config partition holds {most}"))
+        .hint("move large files of overlays out of `/etc`: they then belong to the role image"))
+}

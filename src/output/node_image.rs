@@ -1,0 +1,76 @@
+//! A node's disk: its role's image and its seed. Where the filesystem shares bytes it is a whole raw image, else a qcow2 overlay that
+//! holds the seed and nothing more. Neither copies the role's image.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use crate::digest::{Digest, Hasher};
+use crate::disk::qcow2;
+use crate::disk::segments::Disk;
+use crate::disk::sparse;
+use crate::error::{Doing, Kind, Result};
+use crate::host;
+use crate::output::artifacts::{Artifacts, Readers};
+use crate::output::disk_image::check_seed;
+use crate::output::{Packed, raw};
+use crate::progress::Silent;
+
+/// Changes when the same inputs make other bytes.
+const VERSION: &str = "node 1";
+
+/// One node's part in an output directory.
+#[derive(Debug)]
+pub(crate) struct Node<'a> {
+    pub(crate) name: &'a str,
+    /// The packed seed. Secret.
+    pub(crate) seed: &'a [u8],
+    /// The role image that it boots.
+    pub(crate) image: &'a Packed<'a>,
+}
+
+/// Puts the node's disk over the role image that was put before: raw if there is one, else qcow2.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if the seed is too large, [`Kind::Io`].
+pub(crate) fn put(node: &Node<'_>, out: &mut Artifacts) -> Result<()> {
+    check_seed(node.name, node.seed)?;
+    let [raw_disk, overlay] = ["raw", "qcow2"].map(|suffix| format!("nodes/{0}/{0}.{suffix}", node.name));
+    if out.has(&raw_disk) || out.has(&overlay) {
+        return Ok(());
+    }
+    let backing = raw::path(node.image.role);
+    if out.has(&backing) && out.shares_bytes(&backing)? {
+        let role = host::fs::open(&out.staged(&backing))?;
+        return out.put(&raw_disk, Readers::Owner, key(node, "raw"), |file| write_raw(node, &role, file));
+    }
+    let backing = if out.has(&backing) { backing } else { super::qcow2::path(node.image.role) };
+    out.put(&overlay, Readers::Owner, key(node, &backing), |file| {
+        qcow2::file(&seed_alone(node)?, Some(&format!("../../{backing}")))?.write(file, &Silent)
+    })
+}
+
+fn key(node: &Node<'_>, form: &str) -> Digest {
+    let mut hasher = Hasher::default();
+    hasher.field("version", VERSION.as_bytes()).field("image", node.image.key(form).as_bytes());
+    hasher.field("seed", Digest::of(node.seed).as_bytes());
+    hasher.finish()
+}
+
+/// A disk of the image's size that holds the seed at its place.
+fn seed_alone(node: &Node<'_>) -> Result<Disk> {
+    let image = node.image.disk()?;
+    let mut disk = Disk::new(image.disk.size());
+    disk.put_bytes(image.config_offset(), node.seed)?;
+    Ok(disk)
+}
+
+fn write_raw(node: &Node<'_>, role: &File, file: &File) -> Result<Digest> {
+    let step = || "writing the seed into the image".into();
+    let image = node.image.disk()?;
+    sparse::share(role, file).doing(Kind::Io, step)?;
+    file.write_all_at(node.seed, image.config_offset()).doing(Kind::Io, step)?;
+    let mut disk = image.disk.clone();
+    disk.put_bytes(image.config_offset(), node.seed)?;
+    disk.digest()
+}

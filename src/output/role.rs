@@ -1,0 +1,70 @@
+//! A role image: everything that the machines of one role share, made of stages in the store.
+
+use crate::cluster::RootFilesystem;
+use crate::digest::{Digest, Hasher};
+use crate::error::Result;
+use crate::output::boot::Boot;
+use crate::output::root_image::{self, RootImage};
+use crate::output::state::{self, State};
+use crate::output::toolbox::Toolbox;
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::tree::Tree;
+
+/// Changes when the same parts make another disk.
+const VERSION: &str = "disk 1";
+
+/// What a role image is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RoleInputs<'a> {
+    /// Name of the image: its roles joined with `+`.
+    pub(crate) name: &'a str,
+    /// The whole read-only root.
+    pub(crate) tree: &'a Tree,
+    /// The installed packages: kernel, os-release and systemd's UEFI programs come from it.
+    pub(crate) base: &'a Tree,
+    /// What [`super::initrd::compose`] makes of the base.
+    pub(crate) initrd: &'a Tree,
+    /// Seconds since 1970; nothing in the image is later.
+    pub(crate) epoch: u64,
+    pub(crate) filesystem: RootFilesystem,
+}
+
+/// A role image, with its parts in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct RoleImage {
+    pub(crate) name: String,
+    pub(crate) epoch: u64,
+    pub(crate) tree: Tree,
+    pub(crate) root: RootImage,
+    pub(crate) boot: Boot,
+    pub(crate) state: State,
+}
+
+/// Makes what is missing of a role image.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Input`] if the tree holds what no role image may hold, or a part is missing; [`crate::error::Kind::Tool`] if
+/// a program fails.
+pub(crate) fn role(inputs: &RoleInputs<'_>, tools: &dyn Toolbox, store: &Store, progress: &dyn Progress) -> Result<RoleImage> {
+    let RoleInputs { name, tree, base, initrd, epoch, filesystem } = *inputs;
+    Ok(RoleImage {
+        root: root_image::make(tree, epoch, filesystem, tools, store, progress)?,
+        boot: Boot::prepare(name, base, initrd, epoch, store, progress)?,
+        state: state::make(epoch, tools, store, progress)?,
+        name: name.to_owned(),
+        tree: tree.clone(),
+        epoch,
+    })
+}
+
+impl RoleImage {
+    /// Digest over everything that reaches a disk.
+    pub(crate) fn key(&self) -> Digest {
+        let mut hasher = Hasher::default();
+        hasher.field("version", VERSION.as_bytes()).field("boot", self.boot.key(&self.root.root_hash).as_bytes());
+        hasher.field("state", self.state.key.as_bytes()).field("epoch", &self.epoch.to_le_bytes());
+        hasher.finish()
+    }
+}

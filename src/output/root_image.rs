@@ -1,0 +1,171 @@
+//! The read-only root of a role: its tree as squashfs or erofs, and the dm-verity hash tree over it.
+
+use std::path::{Path, PathBuf};
+
+use crate::cluster::RootFilesystem;
+use crate::digest::{Digest, Hasher};
+use crate::disk::guid::Guid;
+use crate::disk::{tar, verity};
+use crate::error::{Error, Kind, Result, Within};
+use crate::host;
+use crate::output::toolbox::Toolbox;
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::tree::{Tree, audit};
+
+/// Changes when the same inputs make other bytes, so that stages of older versions are not used.
+const VERSION: &str = "root 1";
+
+/// A root with its hash tree, in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct RootImage {
+    pub(crate) data: PathBuf,
+    pub(crate) hashes: PathBuf,
+    pub(crate) root_hash: Digest,
+    pub(crate) filesystem: RootFilesystem,
+}
+
+/// Makes the root of `tree`, or finds it in the store.
+///
+/// # Errors
+///
+/// [`Kind::Input`] naming every entry that must not be in a role image; [`Kind::Tool`] if a program fails.
+pub(crate) fn make(
+    tree: &Tree,
+    epoch: u64,
+    filesystem: RootFilesystem,
+    tools: &dyn Toolbox,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<RootImage> {
+    let maker = Maker { tree, epoch, filesystem };
+    let directory = store.stage("root", &maker.key(tools), |directory| maker.fill(directory, tools, progress))?;
+    maker.open(&directory)
+}
+
+impl RootImage {
+    /// The word in cluster files.
+    pub(crate) fn filesystem_name(&self) -> &'static str {
+        match self.filesystem {
+            RootFilesystem::Squashfs => "squashfs",
+            RootFilesystem::Erofs => "erofs",
+        }
+    }
+}
+
+struct Maker<'a> {
+    tree: &'a Tree,
+    epoch: u64,
+    filesystem: RootFilesystem,
+}
+
+impl Maker<'_> {
+    fn key(&self, tools: &dyn Toolbox) -> Digest {
+        let mut hasher = Hasher::default();
+        hasher.field("version", VERSION.as_bytes()).field("audit", audit::VERSION.as_bytes());
+        hasher.field("tree", self.tree.digest().as_bytes()).field("tools", tools.digest().as_bytes());
+        hasher.field("command", self.command("").join("\n").as_bytes());
+        hasher.finish()
+    }
+
+    fn fill(&self, directory: &Path, tools: &dyn Toolbox, progress: &dyn Progress) -> Result<()> {
+        audit::role(self.tree)?;
+        self.make_data(directory, tools, progress)?;
+        let data = directory.join(self.name());
+        host::fs::set_mode(&data, host::fs::PUBLIC)?;
+        let _step = progress.begin("hashing the root image", None);
+        let root_hash = write_hashes(&data, &directory.join("root.verity"), &self.tree.digest())?;
+        host::fs::write_atomic(&directory.join("root.roothash"), root_hash.to_string().as_bytes(), host::fs::PUBLIC)
+    }
+
+    fn make_data(&self, directory: &Path, tools: &dyn Toolbox, progress: &dyn Progress) -> Result<()> {
+        self.check_space(directory)?;
+        let step = progress.begin(&format!("compressing the root image with {}", self.program()), Some(self.tree.size()));
+        let run = tools.run(self.program(), directory, &|inside| self.command(inside), &|out| {
+            tar::write(self.tree, self.epoch, &mut Counted { out, step: &*step })
+        });
+        run.within(|| "making the root image".into())
+    }
+
+    /// mkfs.erofs waits for ever on a full disk, so it is not started when the disk may become full.
+    fn check_space(&self, directory: &Path) -> Result<()> {
+        let (free, wanted) = (host::fs::free_space(directory)?, self.tree.size() + (64 << 20));
+        if self.filesystem == RootFilesystem::Squashfs || free > wanted {
+            return Ok(());
+        }
+        let (free, wanted) = (free >> 20, wanted >> 20);
+        Err(Error::new(Kind::Io, format!("making the root image needs {wanted} MiB in `{}`, and {free} MiB are free", directory.display()))
+            .hint("free space there, or put the store elsewhere with KILN_STORE"))
+    }
+
+    fn open(&self, directory: &Path) -> Result<RootImage> {
+        let root_hash = host::fs::read_to_string(&directory.join("root.roothash"))?.trim().parse()?;
+        let (data, hashes) = (directory.join(self.name()), directory.join("root.verity"));
+        Ok(RootImage { data, hashes, root_hash, filesystem: self.filesystem })
+    }
+
+    fn name(&self) -> &'static str {
+        match self.filesystem {
+            RootFilesystem::Squashfs => "root.squashfs",
+            RootFilesystem::Erofs => "root.erofs",
+        }
+    }
+
+    fn program(&self) -> &'static str {
+        match self.filesystem {
+            RootFilesystem::Squashfs => "mksquashfs",
+            RootFilesystem::Erofs => "mkfs.erofs",
+        }
+    }
+
+    fn command(&self, directory: &str) -> Vec<String> {
+        let (epoch, out) = (self.epoch.to_string(), format!("{directory}/{}", self.name()));
+        let arguments: Vec<&str> = match self.filesystem {
+            // The root directory comes from the caller and not from the tar, whatever that says.
+            RootFilesystem::Squashfs => {
+                let fixed = "-tar -noappend -no-progress -quiet -no-exports -comp zstd -Xcompression-level 3 -b 128K \
+                             -mem 1G -root-mode 0755 -root-uid 0 -root-gid 0";
+                let times = ["-root-time", &epoch, "-mkfs-time", &epoch];
+                ["-", &out].into_iter().chain(fixed.split_ascii_whitespace()).chain(times).collect()
+            }
+            RootFilesystem::Erofs => {
+                let fixed = "--tar=f --quiet -zzstd,3 -C1048576 -Eall-fragments";
+                let stamped = ["-T", &epoch, "-U", "6b696c6e-0000-4000-8000-000000000000", &out];
+                fixed.split_ascii_whitespace().chain(stamped).collect()
+            }
+        };
+        arguments.into_iter().map(str::to_owned).collect()
+    }
+}
+
+/// Writes the hash tree. Salt and identifier come from the tree, so that they differ between images and not between builds.
+fn write_hashes(data: &Path, hashes: &Path, tree: &Digest) -> Result<Digest> {
+    let mut salt = Hasher::default();
+    salt.field("verity salt", tree.as_bytes());
+    let salt = salt.finish().as_bytes().to_vec();
+    let parameters = verity::Parameters { salt, uuid: *Guid::derived(tree, "verity").as_bytes() };
+    let mut root_hash = Ok(None);
+    host::fs::write_atomic_with(hashes, host::fs::PUBLIC, |out| {
+        root_hash = host::fs::open(data).and_then(|mut data| verity::format(&mut data, &parameters, out)).map(Some);
+        Ok(())
+    })?;
+    root_hash.map(|hash| hash.expect("the closure ran"))
+}
+
+/// Reports what passes through.
+struct Counted<'a> {
+    out: &'a mut dyn std::io::Write,
+    step: &'a dyn crate::progress::Step,
+}
+
+impl std::io::Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.step.advance(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}

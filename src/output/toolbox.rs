@@ -1,0 +1,66 @@
+//! The seam to programs that make filesystems: what they are told, not where they come from.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::digest::Digest;
+use crate::error::Result;
+
+/// Runs the programs of the locked tools tree. Tests run the host's.
+pub(crate) trait Toolbox: Sync {
+    /// Identifies the programs: other versions may make other bytes.
+    fn digest(&self) -> Digest;
+
+    /// Runs `program`. It sees `directory` at the path that `arguments` is given, may write there, and reads what `fill` writes.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::error::Kind::Tool`] with what the program said; else what `fill` returns.
+    fn run(&self, program: &str, directory: &Path, arguments: Arguments<'_>, fill: Fill<'_>) -> Result<()>;
+}
+
+/// Makes the arguments from the directory's path as the program sees it.
+pub(crate) type Arguments<'a> = &'a dyn Fn(&str) -> Vec<String>;
+
+/// Writes a program's standard input.
+pub(crate) type Fill<'a> = &'a dyn Fn(&mut dyn Write) -> Result<()>;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::Path;
+    use std::process::Stdio;
+
+    use super::{Arguments, Fill, Toolbox};
+    use crate::digest::Digest;
+    use crate::error::Result;
+    use crate::host;
+
+    /// The host's own programs.
+    #[derive(Debug)]
+    pub(crate) struct HostTools;
+
+    impl Toolbox for HostTools {
+        fn digest(&self) -> Digest {
+            Digest::of(b"host")
+        }
+
+        fn run(&self, program: &str, directory: &Path, arguments: Arguments<'_>, fill: Fill<'_>) -> Result<()> {
+            let path = host::process::find(program).unwrap_or_else(|| program.into());
+            let mut command = host::process::command(path);
+            let mut arguments = arguments(directory.to_str().unwrap());
+            // squashfs-tools before 4.6 take the time of the root from this variable alone, and refuse it beside `-mkfs-time`.
+            if let Some(at) = arguments.iter().position(|argument| argument == "-mkfs-time") {
+                let time: Vec<String> = arguments.drain(at..at + 2).collect();
+                command.env("SOURCE_DATE_EPOCH", &time[1]);
+            }
+            command.args(arguments);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            let filled = fill(&mut stdin);
+            drop(stdin);
+            host::process::wait(program, child)?;
+            filled
+        }
+    }
+}
