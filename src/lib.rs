@@ -16,6 +16,7 @@ mod output;
 mod overlay;
 mod pipeline;
 mod pki;
+mod plan;
 mod profile;
 mod progress;
 mod render;

@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cluster", &["profile"]),
     ("profile", &["cluster", "host"]),
     ("lint", &["cluster", "profile", "overlay", "host"]),
+    ("plan", &["cluster", "overlay", "pki", "render"]),
     ("pki", &["cluster", "host", "tree"]),
     ("render", &["base", "cluster", "overlay", "pki", "tree", "host"]),
     ("seed", &["cluster", "disk", "host", "tree"]),

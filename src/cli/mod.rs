@@ -9,7 +9,11 @@ mod diagnostic;
 mod global;
 mod init;
 mod input;
+mod list;
 mod pki;
+mod plan;
+mod schema;
+mod table;
 mod ui;
 
 use std::process::ExitCode;
@@ -48,8 +52,11 @@ struct Cli {
 enum Verb {
     Init(init::Args),
     Check(check::Args),
+    Plan(plan::Args),
+    List(list::Args),
     Pki(pki::Args),
     Agent(agent::Args),
+    Schema(schema::Args),
     Completions(completions::Args),
 }
 
@@ -58,8 +65,11 @@ impl Verb {
         match self {
             Self::Init(args) => init::run(args, ui),
             Self::Check(args) => check::run(args, ui),
+            Self::Plan(args) => plan::run(args, ui),
+            Self::List(args) => list::run(args, ui),
             Self::Pki(args) => pki::run(args, ui),
             Self::Agent(args) => agent::run(args, ui),
+            Self::Schema(args) => schema::run(args, ui),
             Self::Completions(args) => completions::run(args, ui),
         }
     }

@@ -246,6 +246,8 @@ impl OverlaySection {
 }
 
 impl Output {
+    pub(crate) const ALL: [Self; 4] = [Self::Raw, Self::Qcow2, Self::Dir, Self::CloudInit];
+
     /// The word in cluster files and in `output::FORMATS`.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -253,6 +255,16 @@ impl Output {
             Self::Qcow2 => "qcow2",
             Self::Dir => "dir",
             Self::CloudInit => "cloud-init",
+        }
+    }
+
+    /// One line for `kiln list outputs`.
+    pub(crate) fn summary(self) -> &'static str {
+        match self {
+            Self::Raw => "a disk image for each node, and the role's image without a seed",
+            Self::Qcow2 => "the same in QEMU's format; a node's disk is an overlay on the role's",
+            Self::Dir => "the root file system as a directory",
+            Self::CloudInit => "user-data and a NoCloud volume for each node, for a stock Debian image",
         }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn requirements(cluster: &Cluster, image: &str, overlays: &Overlays) 
 }
 
 /// The overlays of a node, in the order in which they are laid.
-pub(super) fn chosen<'a>(cluster: &Cluster, node: &Node, overlays: &'a Overlays) -> Result<Vec<&'a Overlay>> {
+pub(crate) fn chosen<'a>(cluster: &Cluster, node: &Node, overlays: &'a Overlays) -> Result<Vec<&'a Overlay>> {
     let of_roles = node.roles.iter().filter_map(|role| cluster.overlays.get(role)).flatten().cloned().collect();
     let balances = balancer::nodes(cluster).iter().any(|other| other.name == node.name);
     overlays.select(&balancer::overlays(cluster, balances, of_roles)).within(|| format!("choosing the overlays of `{}`", node.name))

@@ -1,0 +1,81 @@
+//! `kiln list`: the words that cluster files may use.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::cli::Ui;
+use crate::cli::table::columns;
+use crate::error::Result;
+use crate::lint::LINTS;
+use crate::overlay::Overlays;
+use crate::profile::{Catalog, Output};
+use crate::render::BALANCERS;
+
+/// List the words that cluster files may use
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// What to list
+    what: What,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kiln list profiles
+  kiln list overlays --overlay-dir site/overlays
+  kiln list lints --json | jq -r '.[] | select(.severity == \"error\").id'";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    /// Starting points: `profile = …`
+    Profiles,
+    /// Components of a node: `overlays.ROLE.add = […]`
+    Overlays,
+    /// What a build writes: `outputs.formats = […]`
+    Outputs,
+    /// What stands behind the endpoint: `endpoint.balancer = …`
+    Balancers,
+    /// What `kiln check` looks for: `# kiln: allow ID because …`
+    Lints,
+}
+
+/// One word and what it means.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Row {
+    name: String,
+    summary: String,
+}
+
+pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
+    if let What::Lints = args.what {
+        return ui.show(&LINTS, |_| lints());
+    }
+    let rows = match args.what {
+        What::Profiles => profiles(ui)?,
+        What::Overlays => overlays(ui)?,
+        What::Outputs => Output::ALL.iter().map(|output| row(output.name(), output.summary())).collect(),
+        What::Balancers | What::Lints => BALANCERS.iter().map(|kind| row(kind.name, kind.summary)).collect(),
+    };
+    ui.show(&rows, |rows| columns(&rows.iter().map(|row| [row.name.clone(), row.summary.clone()]).collect::<Vec<_>>()))
+}
+
+fn profiles(ui: &Ui) -> Result<Vec<Row>> {
+    let catalog = Catalog::load(&ui.global().profile_dir)?;
+    let one = |name| catalog.get(name).expect("the catalog has what it names").map(|profile| row(name, &profile.summary));
+    catalog.names().map(one).collect()
+}
+
+fn overlays(ui: &Ui) -> Result<Vec<Row>> {
+    let overlays = Overlays::load(&ui.global().overlay_dir)?;
+    Ok(overlays.iter().map(|overlay| row(&overlay.name, &overlay.manifest.summary)).collect())
+}
+
+fn lints() -> String {
+    let one = |lint: &crate::lint::Lint| [lint.id.to_owned(), format!("{:?}", lint.severity).to_lowercase(), lint.title.to_owned()];
+    columns(&LINTS.iter().map(one).collect::<Vec<_>>())
+}
+
+fn row(name: &str, summary: &str) -> Row {
+    Row { name: name.to_owned(), summary: summary.to_owned() }
+}

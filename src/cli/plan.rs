@@ -1,0 +1,109 @@
+//! `kiln plan`: what would be built, and what each machine gets.
+
+use crate::cli::table::{columns, paragraph};
+use crate::cli::{Ui, input};
+use crate::cluster::{Balancer, MatchRule};
+use crate::error::Result;
+use crate::overlay::Protocol;
+use crate::plan::{self, EndpointPlan, ImagePlan, NodePlan, Plan, PortUse};
+
+/// Show what would be built and what each machine gets: addresses, overlays, certificates, ports, quorum
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {}
+
+const EXAMPLES: &str = "\
+Examples:
+  kiln plan
+  kiln plan --json | jq '.ports[] | select(.from != \"loopback\")'";
+
+pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
+    let (cluster, overlays, report) = input::checked(ui)?;
+    ui.report(&report);
+    ui.show(&plan::plan(&cluster, &overlays)?, text)
+}
+
+fn text(plan: &Plan) -> String {
+    let images: String = plan.images.iter().map(image).collect();
+    format!("{}\n{images}\nNODES\n{}\nPORTS\n{}", summary(plan), nodes(&plan.nodes), ports(&plan.ports))
+}
+
+fn summary(plan: &Plan) -> String {
+    let quorum = &plan.quorum;
+    let capacity = &plan.capacity;
+    columns(&[
+        row("cluster", format!("{}, Kubernetes {}, profile {}", plan.cluster, plan.kubernetes, plan.profile)),
+        row("endpoint", endpoint(&plan.endpoint)),
+        row("failover", failover(&plan.endpoint)),
+        row("quorum", format!("{} etcd members, {} must live, {} may fail", quorum.members.len(), quorum.needed, quorum.tolerated)),
+        row("capacity", format!("{} nodes, {} pod addresses on each, {} services", capacity.nodes, capacity.pods_per_node, capacity.services)),
+        row("outputs", plan.outputs.join(", ")),
+    ])
+}
+
+fn row(name: &str, value: String) -> [String; 2] {
+    [name.to_owned(), value]
+}
+
+fn endpoint(endpoint: &EndpointPlan) -> String {
+    let names = if endpoint.names.is_empty() { String::new() } else { format!(", also {}", endpoint.names.join(", ")) };
+    let behind = match (endpoint.balancer, endpoint.virtual_router_id) {
+        (Balancer::Haproxy, Some(id)) => format!(" (haproxy, VRRP router {id})"),
+        (Balancer::Haproxy, None) => " (haproxy)".to_owned(),
+        (Balancer::External, _) => " (a balancer of yours)".to_owned(),
+    };
+    format!("https://{}{behind}{names}", endpoint.authority)
+}
+
+fn failover(endpoint: &EndpointPlan) -> String {
+    match (endpoint.balancer, endpoint.failover_seconds) {
+        (_, Some(seconds)) => format!("about {seconds} s after the machine that holds the VIP dies"),
+        (Balancer::Haproxy, None) => "none: one machine holds the VIP alone".to_owned(),
+        (Balancer::External, None) => "as your balancer does it".to_owned(),
+    }
+}
+
+fn image(image: &ImagePlan) -> String {
+    let list = |name: &str, values: &[String]| format!("  {name}\n{}", paragraph(4, values));
+    let lists = [("overlays", &image.overlays), ("programs", &image.binaries), ("packages", &image.packages), ("units", &image.units)];
+    let lists: String = lists.into_iter().filter(|(_, values)| !values.is_empty()).map(|(name, values)| list(name, values)).collect();
+    format!("IMAGE {} for {}\n{lists}", image.name, image.nodes.join(", "))
+}
+
+fn nodes(nodes: &[NodePlan]) -> String {
+    let header = ["NAME", "ADDRESS", "IMAGE", "PRIORITY", "RECOGNISED BY", "CERTIFICATES"].map(str::to_owned);
+    let rows = nodes.iter().map(|node| {
+        [
+            node.name.clone(),
+            node.address.to_string(),
+            node.image.clone(),
+            node.priority.map_or("-".to_owned(), |priority| priority.to_string()),
+            matches(&node.matches),
+            format!("{}", node.certificates.len()),
+        ]
+    });
+    columns(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
+}
+
+fn matches(rules: &[MatchRule]) -> String {
+    let one = |rule: &MatchRule| match rule {
+        MatchRule::KernelCommandLine(name) => format!("kiln.node={name}"),
+        MatchRule::Serial(serial) => format!("serial {serial}"),
+        MatchRule::Uuid(uuid) => format!("UUID {uuid}"),
+        MatchRule::Mac(mac) => format!("MAC {mac}"),
+    };
+    if rules.is_empty() { "its seed".to_owned() } else { rules.iter().map(one).collect::<Vec<_>>().join(" or ") }
+}
+
+fn ports(ports: &[PortUse]) -> String {
+    let header = ["PORT", "FROM", "WHAT", "ON"].map(str::to_owned);
+    let rows = ports.iter().map(|port| {
+        let number = match port.protocol {
+            Protocol::Tcp => format!("{}/tcp", port.port),
+            Protocol::Udp => format!("{}/udp", port.port),
+            Protocol::Vrrp => "VRRP".to_owned(),
+        };
+        [number, port.from.clone(), port.what.clone(), port.nodes.join(", ")]
+    });
+    columns(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
+}

@@ -1,0 +1,203 @@
+//! What would be built and what each node gets: a pure function of the cluster and its overlays, for people to read before they build.
+//!
+//! Nothing here is an input of the build; the rooms that build compute the same things themselves.
+
+mod ports;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::cluster::{Balancer, Cluster, MatchRule, Node, Role};
+use crate::error::Result;
+use crate::overlay::Overlays;
+use crate::{pki, render};
+
+pub(crate) use ports::PortUse;
+
+/// Seconds between two VRRP advertisements; `advert_int` in the keepalived overlay.
+const ADVERTISEMENT: f64 = 1.0;
+
+/// The whole plan.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Plan {
+    pub(crate) cluster: String,
+    pub(crate) kubernetes: String,
+    pub(crate) profile: String,
+    pub(crate) endpoint: EndpointPlan,
+    pub(crate) quorum: Quorum,
+    pub(crate) capacity: Capacity,
+    pub(crate) images: Vec<ImagePlan>,
+    pub(crate) nodes: Vec<NodePlan>,
+    pub(crate) ports: Vec<PortUse>,
+    /// Names in `output::FORMATS`.
+    pub(crate) outputs: Vec<String>,
+}
+
+/// What clients dial, and what happens when the machine behind it dies.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct EndpointPlan {
+    /// `host:port`.
+    pub(crate) authority: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) balancer: Balancer,
+    pub(crate) virtual_router_id: Option<u8>,
+    /// Seconds until another node holds the VIP; `None` where kiln moves none, or nobody is left to take it.
+    pub(crate) failover_seconds: Option<f64>,
+}
+
+/// How many etcd members may fail.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Quorum {
+    pub(crate) members: Vec<String>,
+    pub(crate) needed: usize,
+    pub(crate) tolerated: usize,
+}
+
+/// How far the networks reach.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Capacity {
+    pub(crate) nodes: u64,
+    pub(crate) pods_per_node: u64,
+    pub(crate) services: u64,
+}
+
+/// One role image.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ImagePlan {
+    pub(crate) name: String,
+    pub(crate) nodes: Vec<String>,
+    /// In the order in which they are laid, with those that others require.
+    pub(crate) overlays: Vec<String>,
+    pub(crate) packages: Vec<String>,
+    pub(crate) binaries: Vec<String>,
+    pub(crate) units: Vec<String>,
+}
+
+/// One machine.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct NodePlan {
+    pub(crate) name: String,
+    pub(crate) image: String,
+    pub(crate) roles: BTreeSet<Role>,
+    pub(crate) address: IpAddr,
+    pub(crate) extra_addresses: Vec<IpAddr>,
+    /// VRRP priority, where the node may hold the VIP.
+    pub(crate) priority: Option<u8>,
+    pub(crate) matches: Vec<MatchRule>,
+    /// Names in the vault.
+    pub(crate) certificates: Vec<String>,
+}
+
+/// Plans `cluster`.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Input`] if an overlay is missing or two of them contradict each other.
+pub(crate) fn plan(cluster: &Cluster, overlays: &Overlays) -> Result<Plan> {
+    let images = cluster.images().into_iter().map(|(name, nodes)| image(cluster, &name, &nodes, overlays));
+    let certificates = pki::plan(cluster);
+    let of_node = |node: &Node| {
+        let own = certificates.leaves.iter().filter(|leaf| leaf.id.node.as_deref() == Some(&node.name));
+        own.map(|leaf| leaf.id.name.to_owned()).collect()
+    };
+    Ok(Plan {
+        cluster: cluster.name.clone(),
+        kubernetes: cluster.kubernetes.to_string(),
+        profile: cluster.profile.clone(),
+        endpoint: endpoint(cluster),
+        quorum: quorum(cluster),
+        capacity: capacity(cluster),
+        images: images.collect::<Result<_>>()?,
+        nodes: cluster.nodes.iter().map(|node| node_plan(cluster, node, of_node(node))).collect(),
+        ports: ports::used(cluster, overlays)?,
+        outputs: cluster.outputs.clone(),
+    })
+}
+
+fn image(cluster: &Cluster, name: &str, nodes: &[&Node], overlays: &Overlays) -> Result<ImagePlan> {
+    let chosen = render::overlays_of(cluster, nodes[0], overlays)?;
+    let requirements = render::requirements(cluster, name, overlays)?;
+    Ok(ImagePlan {
+        name: name.to_owned(),
+        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+        units: chosen.iter().flat_map(|overlay| overlay.manifest.units.enable.iter().cloned()).collect(),
+        overlays: chosen.iter().map(|overlay| overlay.name.clone()).collect(),
+        packages: requirements.packages,
+        binaries: requirements.binaries,
+    })
+}
+
+fn node_plan(cluster: &Cluster, node: &Node, certificates: Vec<String>) -> NodePlan {
+    NodePlan {
+        name: node.name.clone(),
+        image: node.image(),
+        roles: node.roles.clone(),
+        address: node.address,
+        extra_addresses: node.extra_addresses.clone(),
+        priority: carriers(cluster).iter().any(|carrier| carrier.name == node.name).then_some(node.priority),
+        matches: node.matches.clone(),
+        certificates,
+    }
+}
+
+fn endpoint(cluster: &Cluster) -> EndpointPlan {
+    let carriers = carriers(cluster);
+    let mut priorities: Vec<u8> = carriers.iter().map(|node| node.priority).collect();
+    priorities.sort_unstable();
+    // RFC 5798 section 6.1: a backup waits three advertisements and the less, the higher its priority is.
+    let next = priorities.iter().rev().nth(1);
+    let failover = next.map(|priority| ADVERTISEMENT * (3.0 + (256.0 - f64::from(*priority)) / 256.0));
+    EndpointPlan {
+        authority: cluster.endpoint_authority(),
+        names: cluster.endpoint.names.clone(),
+        balancer: cluster.endpoint.balancer,
+        virtual_router_id: (!carriers.is_empty()).then_some(cluster.endpoint.virtual_router_id),
+        failover_seconds: failover.map(|seconds| (seconds * 10.0).ceil() / 10.0),
+    }
+}
+
+/// The nodes that may hold the VIP.
+fn carriers(cluster: &Cluster) -> Vec<&Node> {
+    if cluster.endpoint.balancer == Balancer::External {
+        return Vec::new();
+    }
+    let dedicated: Vec<&Node> = cluster.with_role(Role::Lb).collect();
+    if dedicated.is_empty() { cluster.with_role(Role::ControlPlane).collect() } else { dedicated }
+}
+
+fn quorum(cluster: &Cluster) -> Quorum {
+    let members: Vec<String> = cluster.etcd_members().into_iter().map(|node| node.name.clone()).collect();
+    let needed = members.len() / 2 + 1;
+    Quorum { tolerated: members.len().saturating_sub(needed), needed, members }
+}
+
+fn capacity(cluster: &Cluster) -> Capacity {
+    let network = &cluster.network;
+    Capacity {
+        nodes: power(network.pods_per_node_prefix - network.pods.prefix_len()),
+        pods_per_node: power(network.pods.max_prefix_len() - network.pods_per_node_prefix).saturating_sub(2),
+        services: addresses(&network.services),
+    }
+}
+
+/// Addresses that services can have: all but the network's own and its last.
+fn addresses(network: &IpNet) -> u64 {
+    power(network.max_prefix_len() - network.prefix_len()).saturating_sub(2)
+}
+
+/// 2 to the power of `bits`, as far as it can be counted.
+fn power(bits: u8) -> u64 {
+    1u64.checked_shl(u32::from(bits)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
