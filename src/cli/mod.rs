@@ -6,12 +6,14 @@ mod agent;
 mod check;
 mod completions;
 mod diagnostic;
+mod doctor;
 mod global;
 mod init;
 mod input;
 mod list;
 mod pki;
 mod plan;
+mod render;
 mod schema;
 mod table;
 mod ui;
@@ -53,7 +55,9 @@ enum Verb {
     Init(init::Args),
     Check(check::Args),
     Plan(plan::Args),
+    Render(render::Args),
     List(list::Args),
+    Doctor(doctor::Args),
     Pki(pki::Args),
     Agent(agent::Args),
     Schema(schema::Args),
@@ -66,6 +70,8 @@ impl Verb {
             Self::Init(args) => init::run(args, ui),
             Self::Check(args) => check::run(args, ui),
             Self::Plan(args) => plan::run(args, ui),
+            Self::Render(args) => render::run(args, ui),
+            Self::Doctor(args) => doctor::run(args, ui),
             Self::List(args) => list::run(args, ui),
             Self::Pki(args) => pki::run(args, ui),
             Self::Agent(args) => agent::run(args, ui),

@@ -36,7 +36,10 @@ fn summary(plan: &Plan) -> String {
         row("endpoint", endpoint(&plan.endpoint)),
         row("failover", failover(&plan.endpoint)),
         row("quorum", format!("{} etcd members, {} must live, {} may fail", quorum.members.len(), quorum.needed, quorum.tolerated)),
-        row("capacity", format!("{} nodes, {} pod addresses on each, {} services", capacity.nodes, capacity.pods_per_node, capacity.services)),
+        row(
+            "capacity",
+            format!("{} nodes, {} pod addresses on each, {} services", capacity.nodes, capacity.pods_per_node, capacity.services),
+        ),
         row("outputs", plan.outputs.join(", ")),
     ])
 }

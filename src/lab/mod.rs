@@ -3,6 +3,7 @@
 mod qemu;
 mod spec;
 
+pub(crate) use qemu::is_native;
 pub(crate) use spec::{Guest, Lab};
 
 use std::process::Command;

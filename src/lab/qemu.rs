@@ -7,6 +7,8 @@ mod machine;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub(crate) use accelerator::is_native;
+
 use accelerator::Accelerator;
 use firmware::Firmware;
 use machine::{Disk, Machine};

@@ -59,6 +59,11 @@ impl Accelerator {
     }
 }
 
+/// Whether virtual machines run at the processor's own speed here.
+pub(crate) fn is_native() -> Result<bool> {
+    Accelerator::detect().map(|accelerator| accelerator == Accelerator::Kvm)
+}
+
 /// A paravirtual `/dev/kvm` of a host without these flags opens and makes processors, on which stock kernels then hang.
 fn has_virtualisation(cpuinfo: &str) -> bool {
     let flags = cpuinfo.lines().find_map(|line| line.strip_prefix("flags")).unwrap_or_default();

@@ -1,0 +1,156 @@
+//! `kiln doctor`: whether this machine can do what kiln does.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::base;
+use crate::cli::{Ui, input};
+use crate::error::{Doing as _, Error, Kind, Result};
+use crate::host;
+use crate::host::sandbox::{Access, Sandbox};
+use crate::lab::{self, BACKENDS};
+use crate::store::Store;
+
+/// Tell whether this machine can build, and rehearse, and what to do if not
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {}
+
+const EXAMPLES: &str = "\
+Examples:
+  kiln doctor
+  kiln doctor --json | jq '.[] | select(.state != \"good\")'
+
+The exit code is 3 if this machine cannot build; what only the lab needs does not count.";
+
+/// A build of one role's images writes about this much.
+const ROOM: u64 = 8 << 30;
+/// 2025-01-01: certificates made by a clock before it would have expired before they are used.
+const PLAUSIBLE: u64 = 1_735_689_600;
+
+/// Debian packages of programs that do not have their name.
+const DEBIAN: &[(&str, &str)] = &[
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("qemu-img", "qemu-utils"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("systemd-nspawn", "systemd-container"),
+];
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Finding {
+    name: String,
+    state: State,
+    found: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    Good,
+    /// Work is possible, with less comfort.
+    Doubtful,
+    /// Builds need it.
+    Bad,
+}
+
+pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
+    let mut findings = vec![
+        finding("sandbox", State::Bad, sandbox()),
+        finding("store", State::Bad, store(ui)),
+        finding("mirror", State::Bad, mirror(ui)),
+        finding("clock", State::Bad, clock()),
+        finding("kvm", State::Doubtful, kvm()),
+    ];
+    for backend in BACKENDS {
+        findings.push(finding(&format!("lab {}", backend.name()), State::Doubtful, programs(backend.tools())));
+    }
+    ui.show(&findings, |findings| findings.iter().map(line).collect())?;
+    let bad = findings.iter().filter(|finding| finding.state == State::Bad).count();
+    if bad == 0 {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Io, format!("this machine cannot build: {bad} of {} checks failed", findings.len())))
+    }
+}
+
+/// `worst` is what a failure means.
+fn finding(name: &str, worst: State, found: Result<String>) -> Finding {
+    let name = name.to_owned();
+    match found {
+        Ok(found) => Finding { name, state: State::Good, found, hints: Vec::new() },
+        Err(err) => Finding { name, state: worst, found: err.to_string(), hints: err.hints().to_vec() },
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    let state = match finding.state {
+        State::Good => "good",
+        State::Doubtful => "lacking",
+        State::Bad => "BAD",
+    };
+    let hints: String = finding.hints.iter().map(|hint| format!("{:24}hint: {hint}\n", "")).collect();
+    format!("{state:<8}  {:<12}  {}\n{hints}", finding.name, finding.found)
+}
+
+/// Runs kiln itself in a sandbox: what works there works for the locked tools.
+fn sandbox() -> Result<String> {
+    let root = tempfile::tempdir().doing(Kind::Io, || "making a temporary directory".into())?;
+    host::fs::create_directories(&root.path().join("run"))?;
+    let program = std::env::current_exe().doing(Kind::Io, || "finding the running program".into())?;
+    Sandbox::new(root.path(), Access::Read, "/kiln").bind(&program, "/kiln", Access::Read).arg("--version").run()?;
+    let (user, _) = host::process::owner();
+    Ok(if user == 0 { "programs run confined; this is root" } else { "programs run confined in a user namespace" }.to_owned())
+}
+
+fn store(ui: &Ui) -> Result<String> {
+    let store = Store::open(ui.global().store.as_deref())?;
+    let free = host::fs::free_space(store.root())?;
+    let text = format!("`{}` has {} GiB free", store.root().display(), free >> 30);
+    if free >= ROOM {
+        return Ok(text);
+    }
+    Err(Error::new(Kind::Io, text)
+        .hint(format!("a build wants {} GiB: run `kiln store gc`, or set KILN_STORE to a larger disk", ROOM >> 30)))
+}
+
+/// The mirror that a lock or a build would use; a cluster file that can't be read says nothing about it.
+fn mirror(ui: &Ui) -> Result<String> {
+    let configured = input::cluster(ui).ok().and_then(|cluster| cluster.base.mirror);
+    let mirrors = base::mirror(configured.as_deref())?;
+    let urls = mirrors.of(base::Archive::Debian);
+    urls.first().map(|url| format!("packages come from {url}")).ok_or_else(|| Error::new(Kind::Input, "no Debian mirror is known"))
+}
+
+fn clock() -> Result<String> {
+    let now = host::clock::now();
+    if now >= PLAUSIBLE {
+        return Ok(host::clock::rfc3339(now));
+    }
+    Err(Error::new(Kind::Io, format!("it is {} on this machine", host::clock::rfc3339(now))).hint("set the clock: certificates begin now"))
+}
+
+fn kvm() -> Result<String> {
+    if lab::is_native()? {
+        return Ok("virtual machines run at the processor's own speed".to_owned());
+    }
+    Err(Error::new(Kind::Io, "virtual machines are emulated, tens of times slower")
+        .hint("it takes a processor with VT-x or AMD-V, switched on, and access to `/dev/kvm`: `usermod -aG kvm $USER`"))
+}
+
+fn programs(names: &[&str]) -> Result<String> {
+    let missing: Vec<&str> = names.iter().copied().filter(|name| host::process::find(name).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(format!("has {}", names.join(", ")));
+    }
+    let package =
+        |name: &str| DEBIAN.iter().find(|(program, _)| *program == name).map_or(name.to_owned(), |(_, package)| (*package).to_owned());
+    let packages: BTreeSet<String> = missing.iter().map(|name| package(name)).collect();
+    let packages = packages.into_iter().collect::<Vec<_>>().join(" ");
+    Err(Error::new(Kind::Tool, format!("lacks {}", missing.join(", "))).hint(format!("on Debian: `apt-get install {packages}`")))
+}
