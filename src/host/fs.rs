@@ -180,12 +180,6 @@ pub(crate) fn touch(path: &Path) -> Result<()> {
     touched.doing(Kind::Io, || format!("noting the use of `{}`", path.display()))
 }
 
-/// Bytes that the caller may still write on the filesystem that holds `path`.
-pub(crate) fn free_space(path: &Path) -> Result<u64> {
-    let status = rustix::fs::statvfs(path).doing(Kind::Io, || format!("asking for the free space of `{}`", path.display()))?;
-    Ok(status.f_bavail.saturating_mul(status.f_frsize))
-}
-
 /// Reads exactly `size` bytes at `offset`.
 pub(crate) fn read_at(path: &Path, offset: u64, size: usize) -> Result<Vec<u8>> {
     use std::os::unix::fs::FileExt;

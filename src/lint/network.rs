@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::cluster::{Balancer, Network};
 use crate::error::Severity;
-use crate::lint::{Findings, Lint, Subject};
+use crate::lint::Lint;
 
 /// Pods that a kubelet accepts by default (`maxPods`).
 const PODS: u64 = 110;

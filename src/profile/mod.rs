@@ -15,7 +15,7 @@ mod suggest;
 mod syntax;
 
 pub(crate) use catalog::{Catalog, Definition};
-pub(crate) use document::{BinarySection, Document, MatchSection, NodeSection, Output};
+pub(crate) use document::{Document, MatchSection, NodeSection, Output};
 pub(crate) use places::Places;
 pub(crate) use schema::cluster_file as schema;
 pub(crate) use suggest::closest;
