@@ -1,0 +1,153 @@
+//! The whole boot path in QEMU: firmware, unified kernel image, verity, initrd, agent, control plane. Judged by what the machine says
+//! on its serial line and by how it ends.
+
+mod common;
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{Site, approve, cache, ha, judge};
+
+/// Emulation on a busy machine is slow; a boot that hangs must still end.
+const PATIENCE: Duration = Duration::from_secs(1500);
+/// What an emulated machine may take its time for, and what spares it work; the same that `kiln lab` passes.
+const EMULATED: &str = "mitigations=off lsm=lockdown,,capability,,landlock,,yama,,apparmor systemd.watchdog_sec=0 \
+    systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=600";
+
+/// Two emulated machines at once would only take turns.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A virtual machine that dies with the test.
+struct Machine {
+    qemu: Child,
+    serial: PathBuf,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Machine {
+    /// Boots `image` (a raw disk, never written to), with `parameters` added to the kernel's command line.
+    fn boot(dir: &Path, image: &Path, parameters: &str) -> Option<Self> {
+        let (mut qemu, mut create) = (judge("qemu-system-x86_64")?, judge("qemu-img")?);
+        let firmware = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
+        fs::copy(firmware[1], dir.join("variables")).expect("the package ovmf is installed");
+        approve(create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(dir.join("disk")).arg("16G"));
+        let serial = dir.join("serial");
+        qemu.args("-nodefaults -no-user-config -display none -machine q35 -m 3072 -smp 2 -no-reboot -device virtio-rng-pci".split(' '));
+        qemu.args("-accel tcg,thread=multi -cpu max,-cx16".split(' '));
+        qemu.args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={}", firmware[0])]);
+        qemu.args(["-drive", &format!("if=pflash,format=raw,file={}", dir.join("variables").display())]);
+        qemu.args(["-drive", &format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", dir.join("disk").display())]);
+        qemu.args(["-device", "virtio-blk-pci,drive=disk", "-serial", &format!("file:{}", serial.display())]);
+        qemu.args("-netdev user,id=lan,restrict=on,net=10.0.0.0/24,host=10.0.0.1 -device virtio-net-pci,netdev=lan,romfile=".split(' '));
+        qemu.args(["-smbios", &format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={EMULATED} {parameters}")]);
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Self { qemu: qemu.spawn().unwrap(), serial, _turn: turn })
+    }
+
+    /// How the machine ended by itself, and what it said.
+    fn end(mut self) -> (ExitStatus, String) {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.qemu.try_wait().unwrap() {
+                return (status, self.said());
+            }
+            assert!(begin.elapsed() < PATIENCE, "the machine does not end; it said:\n{}", self.said());
+            sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.serial).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+/// A scratch directory on the filesystem of the artifacts, which may be large.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in(cache()).unwrap()
+}
+
+/// The only raw disk image in a directory of a site's outputs.
+fn raw_image(directory: &Path) -> PathBuf {
+    let mut images = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "raw"));
+    images.next().unwrap_or_else(|| panic!("no raw image in {}", directory.display()))
+}
+
+/// The `ha` site with its first node alone: one machine is then a whole control plane, of the very same role image.
+fn alone(dir: &Path) -> Option<Site> {
+    let site = Site::new(dir)?;
+    let text = fs::read_to_string(dir.join("cluster.toml")).unwrap();
+    let (head, rest) = text.split_once("[[nodes]]\nname = \"m2\"").expect("the profile has a second node");
+    let tail = &rest[rest.find("# Keys and certificates").expect("the profile explains its vault")..];
+    fs::write(dir.join("cluster.toml"), format!("{head}{tail}")).unwrap();
+    site.ok(&["build"]);
+    Some(site)
+}
+
+#[test]
+fn the_image_boots_through_firmware_verity_and_agent_to_a_ready_control_plane() {
+    let dir = scratch();
+    let Some(site) = alone(&dir.path().join("site")) else { return };
+    let image = raw_image(&site.out().join("nodes/m1"));
+    let Some(machine) = Machine::boot(dir.path(), &image, "kiln.test=poweroff kiln.on-failure=poweroff") else { return };
+    let (status, said) = machine.end();
+    assert!(said.contains("kiln: ready node=m1 target=control-plane"), "{said}");
+    assert!(said.contains("systemd-veritysetup@root.service"), "the root was not opened through verity:\n{said}");
+    assert!(status.success(), "{status}\n{said}");
+}
+
+#[test]
+fn one_flipped_byte_in_the_root_partition_makes_the_boot_fail() {
+    let Some(site) = ha() else { return };
+    let dir = scratch();
+    let image = dir.path().join("corrupt.raw");
+    approve(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(raw_image(&site.out().join("images"))).arg(&image));
+    flip_byte(&image, partition(&image, "kiln-root").expect("a root partition") + CREATED);
+    let Some(machine) = Machine::boot(dir.path(), &image, "panic=1") else { return };
+    let (_, said) = machine.end();
+    assert!(said.contains("Kernel panic - not syncing: dm-verity device corrupted"), "{said}");
+    assert!(!said.contains("kiln-agent.service"), "the agent ran on a corrupt root:\n{said}");
+}
+
+#[test]
+fn a_machine_without_a_seed_says_so_and_stops() {
+    let Some(site) = ha() else { return };
+    let dir = scratch();
+    let Some(machine) = Machine::boot(dir.path(), &raw_image(&site.out().join("images")), "kiln.on-failure=poweroff") else { return };
+    let (_, said) = machine.end();
+    assert!(said.contains("kiln: BOOT FAILED") && said.contains("no seed found"), "{said}");
+    assert!(said.contains("reboot: Power down"), "{said}");
+    assert!(!said.contains("login:"), "{said}");
+}
+
+/// Offset of the creation time in a squashfs superblock: a byte that no driver minds, so that only verity can.
+const CREATED: u64 = 8;
+
+/// Offset in bytes of the partition of that name, by sfdisk.
+fn partition(image: &Path, name: &str) -> Option<u64> {
+    let table = approve(judge("sfdisk")?.arg("--json").arg(image));
+    let table: serde_json::Value = serde_json::from_str(&table).unwrap();
+    let partitions = table["partitiontable"]["partitions"].as_array().unwrap();
+    partitions.iter().find(|partition| partition["name"] == name).map(|partition| partition["start"].as_u64().unwrap() * 512)
+}
+
+fn flip_byte(image: &Path, offset: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(image).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
+}
