@@ -1,6 +1,6 @@
 //! `kiln init`: a cluster file to edit.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::Ui;
@@ -20,6 +20,10 @@ pub(super) struct Args {
     #[arg(long)]
     name: Option<String>,
 
+    /// Directory that holds the Kubernetes programs, instead of the upstream release archive
+    #[arg(long, value_name = "DIR")]
+    binaries: Option<PathBuf>,
+
     /// File to write; `-` is stdout [default: what --file says]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -33,6 +37,7 @@ const EXAMPLES: &str = "\
 Examples:
   kiln init
   kiln init --name berlin --output berlin.toml
+  kiln init --binaries /srv/kubernetes/v1.20.2
   kiln init --profile ha --output - | less";
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
@@ -41,6 +46,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let text = match &args.name {
         Some(name) => named(&text, name, &catalog)?,
         None => text.to_string(),
+    };
+    let text = match &args.binaries {
+        Some(directory) => with_binaries(text, directory),
+        None => text,
     };
     let path = args.output.as_ref().unwrap_or(&ui.global().file);
     if path.as_os_str() == "-" {
@@ -67,6 +76,11 @@ fn starting_file(catalog: &Catalog, name: &str) -> Result<Arc<str>> {
             Err(Error::new(Kind::Input, format!("no profile named `{name}`")).hint(hint))
         }
     }
+}
+
+/// The file with a directory as the one source of Kubernetes programs.
+fn with_binaries(text: String, directory: &Path) -> String {
+    text + &format!("\n[[binaries]]\ndirectory = \"{}\"\n", directory.display().to_string().escape_default())
 }
 
 /// The file with the cluster's name in place of the profile's.

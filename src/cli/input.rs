@@ -5,6 +5,7 @@ use crate::cluster::{self, Cluster};
 use crate::error::{Report, Result};
 use crate::lint;
 use crate::overlay::Overlays;
+use crate::pipeline::{Site, Sources};
 use crate::profile;
 
 /// Reads and resolves the cluster file.
@@ -30,4 +31,17 @@ pub(super) fn checked(ui: &Ui) -> Result<(Cluster, Overlays, Report)> {
     let report = lint::check(&profile, &cluster, &overlays);
     report.clone().into_result()?;
     Ok((cluster, overlays, report))
+}
+
+/// Reads, resolves and lints the cluster file for verbs that build, and shows what does not refuse the build.
+///
+/// # Errors
+///
+/// As [`checked`].
+pub(super) fn site(ui: &Ui) -> Result<Site> {
+    let global = ui.global();
+    let sources = Sources { file: &global.file, profile_directories: &global.profile_dir, overlay_directories: &global.overlay_dir };
+    let site = Site::load(&sources)?;
+    ui.report(&site.report);
+    Ok(site)
 }

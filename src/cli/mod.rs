@@ -7,10 +7,12 @@ mod check;
 mod completions;
 mod diagnostic;
 mod doctor;
+mod fetch;
 mod global;
 mod init;
 mod input;
 mod list;
+mod lock;
 mod pki;
 mod plan;
 mod render;
@@ -59,6 +61,8 @@ enum Verb {
     List(list::Args),
     Doctor(doctor::Args),
     Pki(pki::Args),
+    Lock(lock::Args),
+    Fetch(fetch::Args),
     Agent(agent::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -74,6 +78,8 @@ impl Verb {
             Self::Doctor(args) => doctor::run(args, ui),
             Self::List(args) => list::run(args, ui),
             Self::Pki(args) => pki::run(args, ui),
+            Self::Lock(args) => lock::run(args, ui),
+            Self::Fetch(args) => fetch::run(args, ui),
             Self::Agent(args) => agent::run(args, ui),
             Self::Schema(args) => schema::run(args, ui),
             Self::Completions(args) => completions::run(args, ui),

@@ -1,1 +1,8 @@
 //! The build as a story: each step decides for itself whether there is work.
+
+mod lock;
+mod role;
+mod site;
+
+pub(crate) use lock::{fetch, lock};
+pub(crate) use site::{Site, Sources};

@@ -1,0 +1,26 @@
+//! `kiln fetch`: have every locked input in the store.
+
+use crate::base::Lock;
+use crate::cli::{Ui, input};
+use crate::error::Result;
+use crate::pipeline;
+use crate::store::Store;
+
+/// Download every package and program of the lock into the store, so that `kiln build --offline` needs no network
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {}
+
+const EXAMPLES: &str = "\
+Examples:
+  kiln fetch
+  kiln fetch --store /media/stick/kiln";
+
+pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
+    let site = input::site(ui)?;
+    let lock = Lock::load(&site.cluster.lock).map_err(|err| err.hint("run `kiln lock` to write it"))?;
+    let store = Store::open(ui.global().store.as_deref())?;
+    pipeline::fetch(&site, &lock, false, &store, ui)?;
+    ui.message(format!("`{}` has all {} packages", store.root().display(), lock.packages.len()));
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The tree of a role image: the base, the programs, the overlays' files and kiln itself, arranged for a read-only root.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::error::{Error, Kind, Result};
+use crate::tree::{Content, Entry, EntryKind, ImagePath, Tree};
+
+/// Where the image keeps what fills an empty `/var` at first boot.
+const FACTORY_VAR: &str = "/usr/share/factory/var";
+
+/// What a role image is made of.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    /// The installed packages.
+    pub(crate) base: Tree,
+    /// The overlays' files outside `/etc`.
+    pub(crate) overlays: Tree,
+    /// Paths of the base that overlays take over.
+    pub(crate) replaces: BTreeSet<ImagePath>,
+    /// Kubernetes programs by name.
+    pub(crate) programs: Vec<(String, Content)>,
+    /// kiln, the node's agent.
+    pub(crate) agent: Content,
+}
+
+impl Layers {
+    /// Lays the layers over each other.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] if two layers claim one path.
+    pub(crate) fn compose(self) -> Result<Tree> {
+        let mut tree = self.base;
+        undo_enablement(&mut tree);
+        tree.overlay(self.overlays, &self.replaces)?;
+        tree.overlay(programs(self.programs, self.agent)?, &BTreeSet::new())?;
+        move_var_to_factory(&mut tree)?;
+        tree.retain(|path, _| !(path.is_under("/boot") && path.as_str() != "/boot"));
+        Ok(tree)
+    }
+}
+
+/// Takes the newest kernel out of a base.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if no package brought one.
+pub(crate) fn kernel(base: &Tree) -> Result<Content> {
+    let kernels = base.iter().filter(|(path, _)| path.as_str().starts_with("/boot/vmlinuz-"));
+    let newest =
+        kernels.filter_map(|(_, entry)| if let EntryKind::File(content) = &entry.kind { Some(content.clone()) } else { None }).last();
+    newest.ok_or_else(|| {
+        Error::new(Kind::Input, "no package of the base brings a kernel")
+            .hint("set `base.kernel` to a package such as `linux-image-cloud-amd64`")
+    })
+}
+
+/// Packages enable their services when they are installed; here overlays declare what starts.
+fn undo_enablement(tree: &mut Tree) {
+    let enabled = |path: &ImagePath| {
+        path.is_under("/etc/systemd/system")
+            && path.parent().is_some_and(|dir| dir.as_str().ends_with(".wants") || dir.as_str().ends_with(".requires"))
+    };
+    tree.retain(|path, entry| !(enabled(path) && matches!(entry.kind, EntryKind::Symlink(_))));
+}
+
+fn programs(programs: Vec<(String, Content)>, agent: Content) -> Result<Tree> {
+    let origin: Arc<str> = Arc::from("programs");
+    let mut tree = Tree::new();
+    for (name, content) in programs.into_iter().chain([("kiln".to_owned(), agent)]) {
+        tree.insert(ImagePath::new(&format!("/usr/bin/{name}"))?, Entry::new(EntryKind::File(content), 0o755, &origin));
+    }
+    Ok(tree)
+}
+
+/// The state partition is mounted over `/var`, so what packages put there is kept where the agent finds it.
+fn move_var_to_factory(tree: &mut Tree) -> Result<()> {
+    let paths: Vec<ImagePath> =
+        tree.iter().map(|(path, _)| path).filter(|path| path.is_under("/var") && path.as_str() != "/var").cloned().collect();
+    for path in paths {
+        let entry = tree.remove(&path).expect("the path was just listed");
+        let below = path.as_str().strip_prefix("/var/").expect("the path lies under /var");
+        tree.insert(ImagePath::new(FACTORY_VAR)?.join(below)?, entry);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::{Layers, kernel};
+    use crate::tree::{Content, Entry, ImagePath, Tree};
+
+    fn base() -> Tree {
+        let origin: Arc<str> = Arc::from("base");
+        let mut tree = Tree::new();
+        let mut put = |path: &str, entry: Entry| tree.insert(ImagePath::new(path).unwrap(), entry);
+        put("/boot/vmlinuz-6.12.9", Entry::file(*b"old", 0o644, &origin));
+        put("/boot/vmlinuz-7.0.1", Entry::file(*b"new", 0o644, &origin));
+        put(
+            "/etc/systemd/system/multi-user.target.wants/haproxy.service",
+            Entry::symlink("/usr/lib/systemd/system/haproxy.service", &origin),
+        );
+        put("/etc/systemd/system/haproxy.service.d/x.conf", Entry::file(*b"x", 0o644, &origin));
+        put("/var/lib/dpkg/status", Entry::file(*b"s", 0o644, &origin));
+        tree
+    }
+
+    #[test]
+    fn a_role_tree_starts_nothing_by_itself_and_keeps_var_as_a_factory_copy() {
+        let agent = Content::Inline(Arc::from(*b"kiln"));
+        let layers = Layers { base: base(), overlays: Tree::new(), replaces: BTreeSet::new(), programs: Vec::new(), agent };
+        let paths: Vec<String> = layers
+            .compose()
+            .unwrap()
+            .iter()
+            .map(|(path, _)| path.to_string())
+            .filter(|path| path.contains('.') || path.ends_with("status") || path.ends_with("kiln"))
+            .collect();
+        assert_eq!(
+            paths,
+            [
+                "/etc/systemd/system/haproxy.service.d",
+                "/etc/systemd/system/haproxy.service.d/x.conf",
+                "/etc/systemd/system/multi-user.target.wants",
+                "/usr/bin/kiln",
+                "/usr/share/factory/var/lib/dpkg/status",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_newest_kernel_is_taken() {
+        assert_eq!(kernel(&base()).unwrap().read().unwrap(), b"new");
+        let err = kernel(&Tree::new()).unwrap_err();
+        assert_eq!(err.hints(), ["set `base.kernel` to a package such as `linux-image-cloud-amd64`"]);
+    }
+}

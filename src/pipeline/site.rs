@@ -1,0 +1,59 @@
+//! What every verb that builds starts from: the cluster file resolved, and the overlays it names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::base::{TOOLS_PACKAGES, TOOLS_SET};
+use crate::cluster::{self, Cluster};
+use crate::error::{Report, Result};
+use crate::lint;
+use crate::overlay::Overlays;
+use crate::profile;
+use crate::render::{self, Requirements};
+
+/// Where the user keeps things.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sources<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) profile_directories: &'a [PathBuf],
+    pub(crate) overlay_directories: &'a [PathBuf],
+}
+
+/// A cluster and the overlays it is made of.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) cluster: Cluster,
+    pub(crate) overlays: Overlays,
+    /// Warnings and remarks; errors have stopped already.
+    pub(crate) report: Report,
+}
+
+impl Site {
+    /// Reads, resolves and lints.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::error::Kind::Input`] with every problem of the cluster file.
+    pub(crate) fn load(sources: &Sources<'_>) -> Result<Self> {
+        let profile = profile::load(sources.file, sources.profile_directories)?;
+        let cluster = cluster::resolve(&profile)?;
+        let overlays = Overlays::load(sources.overlay_directories)?;
+        let report = lint::check(&profile, &cluster, &overlays);
+        report.clone().into_result()?;
+        Ok(Self { cluster, overlays, report })
+    }
+
+    /// What each role image needs, by the image's name.
+    pub(crate) fn requirements(&self) -> Result<BTreeMap<String, Requirements>> {
+        let images = self.cluster.images().into_keys();
+        images.map(|image| Ok((image.clone(), render::requirements(&self.cluster, &image, &self.overlays)?))).collect()
+    }
+
+    /// Packages that the lock must resolve: one set for each role image, and the tools.
+    pub(crate) fn package_sets(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut sets: BTreeMap<String, Vec<String>> =
+            self.requirements()?.into_iter().map(|(image, needs)| (image, needs.packages)).collect();
+        sets.insert(TOOLS_SET.to_owned(), TOOLS_PACKAGES.iter().map(ToString::to_string).collect());
+        Ok(sets)
+    }
+}
