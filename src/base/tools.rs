@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::deb::Deb;
 use crate::base::{Lock, compose, unpack};
-use crate::digest::Hasher;
+use crate::digest::{Digest, Hasher};
 use crate::error::Result;
 use crate::host::sandbox::{Access, Sandbox};
 use crate::progress::Progress;
@@ -24,6 +24,7 @@ const RECIPE: &[u8] = b"1";
 #[derive(Debug)]
 pub(crate) struct Tools {
     root: PathBuf,
+    key: Digest,
 }
 
 impl Tools {
@@ -36,14 +37,20 @@ impl Tools {
         let mut key = Hasher::default();
         key.field("recipe", RECIPE);
         compose::add_packages(&mut key, lock, TOOLS_SET)?;
-        let root = store.stage(TOOLS_SET, &key.finish(), |out| {
+        let key = key.finish();
+        let root = store.stage(TOOLS_SET, &key, |out| {
             let debs = compose::open_packages(lock, TOOLS_SET, store, progress)?;
             let step = progress.begin("unpacking tools", Some(debs.iter().map(Deb::size).sum()));
             unpack::unpack(debs, out, keep, &*step)?;
             // The sandbox assembles the root that a tool sees here.
             crate::host::fs::create_directories(&out.join("run"))
         })?;
-        Ok(Self { root })
+        Ok(Self { root, key })
+    }
+
+    /// Identifies the programs: other versions may write other bytes.
+    pub(crate) fn key(&self) -> Digest {
+        self.key
     }
 
     /// Prepares to run a tool. It sees the tools tree read-only, and what is bound.

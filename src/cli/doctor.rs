@@ -102,7 +102,7 @@ fn line(finding: &Finding) -> String {
 fn sandbox() -> Result<String> {
     let root = tempfile::tempdir().doing(Kind::Io, || "making a temporary directory".into())?;
     host::fs::create_directories(&root.path().join("run"))?;
-    let program = std::env::current_exe().doing(Kind::Io, || "finding the running program".into())?;
+    let program = host::process::own_program()?;
     Sandbox::new(root.path(), Access::Read, "/kiln").bind(&program, "/kiln", Access::Read).arg("--version").run()?;
     let (user, _) = host::process::owner();
     Ok(if user == 0 { "programs run confined; this is root" } else { "programs run confined in a user namespace" }.to_owned())

@@ -3,6 +3,7 @@
 //! A new verb is a file with `Args` and `run`, and its three lines here. stdout is data; messages and progress go to stderr.
 
 mod agent;
+mod build;
 mod check;
 mod completions;
 mod diagnostic;
@@ -63,6 +64,7 @@ enum Verb {
     Pki(pki::Args),
     Lock(lock::Args),
     Fetch(fetch::Args),
+    Build(build::Args),
     Agent(agent::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -80,6 +82,7 @@ impl Verb {
             Self::Pki(args) => pki::run(args, ui),
             Self::Lock(args) => lock::run(args, ui),
             Self::Fetch(args) => fetch::run(args, ui),
+            Self::Build(args) => build::run(args, ui),
             Self::Agent(args) => agent::run(args, ui),
             Self::Schema(args) => schema::run(args, ui),
             Self::Completions(args) => completions::run(args, ui),

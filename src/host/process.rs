@@ -89,6 +89,11 @@ fn end_on_signal(child: &OwnedFd, ended: &AtomicBool) {
     }
 }
 
+/// Path of the running program.
+pub(crate) fn own_program() -> Result<std::path::PathBuf> {
+    std::env::current_exe().doing(Kind::Io, || "finding the running program".into())
+}
+
 /// Finds a program in `PATH` or in the system directories that an ordinary user's `PATH` lacks.
 pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -3,8 +3,13 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::base::Tools;
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::host::sandbox::Access;
+
+/// Where a program of the tools tree sees the directory that it works in.
+const INSIDE: &str = "/run/work";
 
 /// Runs the programs of the locked tools tree. Tests run the host's.
 pub(crate) trait Toolbox: Sync {
@@ -24,6 +29,18 @@ pub(crate) type Arguments<'a> = &'a dyn Fn(&str) -> Vec<String>;
 
 /// Writes a program's standard input.
 pub(crate) type Fill<'a> = &'a dyn Fn(&mut dyn Write) -> Result<()>;
+
+impl Toolbox for Tools {
+    fn digest(&self) -> Digest {
+        self.key()
+    }
+
+    fn run(&self, program: &str, directory: &Path, arguments: Arguments<'_>, fill: Fill<'_>) -> Result<()> {
+        let mut command = self.command(program);
+        command.bind(directory, INSIDE, Access::Write).args(arguments(INSIDE));
+        command.run_with_stdin(fill).map(drop)
+    }
+}
 
 #[cfg(test)]
 pub(crate) mod tests {

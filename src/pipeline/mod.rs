@@ -1,8 +1,10 @@
 //! The build as a story: each step decides for itself whether there is work.
 
+mod build;
 mod lock;
 mod role;
 mod site;
 
+pub(crate) use build::{Built, Request, build};
 pub(crate) use lock::{fetch, lock};
 pub(crate) use site::{Site, Sources};

@@ -19,4 +19,4 @@ mod tests;
 
 pub(crate) use balancer::BALANCERS;
 pub(crate) use node::node;
-pub(crate) use role::{Requirements, chosen as overlays_of, requirements, role};
+pub(crate) use role::{Requirements, chosen as overlays_of, replaces, requirements, role};

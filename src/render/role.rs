@@ -9,7 +9,7 @@ use crate::overlay::{Overlay, Overlays, User};
 use crate::render::balancer;
 use crate::render::layer::{self, Part};
 use crate::render::owners::Owners;
-use crate::tree::Tree;
+use crate::tree::{ImagePath, Tree};
 
 /// What a role image needs from outside, sorted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,16 @@ pub(crate) fn requirements(cluster: &Cluster, image: &str, overlays: &Overlays) 
         binaries: sorted(chosen.iter().flat_map(|overlay| &overlay.manifest.binaries).collect()),
         users,
     })
+}
+
+/// Paths that the overlays of an image take over from packages.
+///
+/// # Errors
+///
+/// [`Kind::Input`] if an overlay is missing.
+pub(crate) fn replaces(cluster: &Cluster, image: &str, overlays: &Overlays) -> Result<BTreeSet<ImagePath>> {
+    let chosen = chosen(cluster, member(cluster, image)?, overlays)?;
+    Ok(chosen.iter().flat_map(|overlay| overlay.manifest.replaces.iter().cloned()).collect())
 }
 
 /// The overlays of a node, in the order in which they are laid.

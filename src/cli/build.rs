@@ -1,0 +1,58 @@
+//! `kiln build`: from a cluster file to published artifacts.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::Ui;
+use crate::error::Result;
+use crate::output::Published;
+use crate::pipeline::{self, Built, Request, Sources};
+
+/// Build the role images and node seeds of a cluster file
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Directory to publish in; the artifacts go to DIR/<cluster>
+    #[arg(short, long, value_name = "DIR", default_value = "out")]
+    out: PathBuf,
+
+    /// Format to write instead of the cluster file's; repeatable, see `kiln list formats`
+    #[arg(long = "format", value_name = "FORMAT")]
+    formats: Vec<String>,
+
+    /// Use the store only; fail when something is missing there
+    #[arg(long)]
+    offline: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kiln build
+  kiln build --file berlin.toml --out /srv/images
+  kiln build --format qcow2 --offline
+  kiln build --json | jq -r .directory";
+
+pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
+    let global = ui.global();
+    let sources = Sources { file: &global.file, profile_directories: &global.profile_dir, overlay_directories: &global.overlay_dir };
+    let request = Request { sources, store: global.store.as_deref(), out: &args.out, formats: &args.formats, offline: args.offline };
+    let built = pipeline::build(&request, ui)?;
+    if global.json {
+        let times: serde_json::Map<String, serde_json::Value> =
+            built.times.iter().map(|(stage, seconds)| ((*stage).to_owned(), json!(seconds))).collect();
+        return ui.print_json(&json!({ "directory": built.directory, "written": written(&built), "times": times }));
+    }
+    match built.published {
+        Published::Unchanged => ui.message(format!("`{}` is up to date", built.directory.display())),
+        Published::New(count) => ui.message(format!("published `{}` ({count} files are new)", built.directory.display())),
+    }
+    Ok(())
+}
+
+fn written(built: &Built) -> usize {
+    match built.published {
+        Published::New(count) => count,
+        Published::Unchanged => 0,
+    }
+}

@@ -1,0 +1,210 @@
+//! From a cluster file to published artifacts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::base::{self, Lock, Tools};
+use crate::cluster::Cluster;
+use crate::digest::Digest;
+use crate::error::{Doing, Kind, Result, Within};
+use crate::host;
+use crate::host::clock::Stopwatch;
+use crate::output::{self, Artifacts, Manifest, Node, Packed, Published, Readers, RoleImage, RoleInputs};
+use crate::pipeline::lock::fetch;
+use crate::pipeline::role::{self, Layers};
+use crate::pipeline::site::{Site, Sources};
+use crate::pki::{Pki, Vault};
+use crate::progress::Progress;
+use crate::render::{self, Requirements};
+use crate::seed::{Identity, Seed};
+use crate::store::Store;
+use crate::tree::{Content, Entry, EntryKind, Tree};
+
+/// What to build, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) sources: Sources<'a>,
+    pub(crate) store: Option<&'a Path>,
+    /// Directory that the cluster's output directory is put in.
+    pub(crate) out: &'a Path,
+    /// Formats instead of the cluster file's.
+    pub(crate) formats: &'a [String],
+    /// Use the store only.
+    pub(crate) offline: bool,
+}
+
+/// What a build left.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) directory: PathBuf,
+    pub(crate) published: Published,
+    /// Seconds by stage, in the order they ran.
+    pub(crate) times: Vec<(&'static str, f64)>,
+}
+
+/// Builds every artifact of a cluster and publishes them at once.
+///
+/// # Errors
+///
+/// Those of the steps; nothing is published then.
+pub(crate) fn build(request: &Request<'_>, progress: &dyn Progress) -> Result<Built> {
+    let mut times = Times::default();
+    let site = times.measure("check", || Site::load(&request.sources))?;
+    let lock = Lock::load(&site.cluster.lock).map_err(|err| err.hint("run `kiln lock` to write it"))?;
+    let epoch = host::clock::source_date_epoch()?.unwrap_or(lock.epoch);
+    let pki = Vault::open(&site.cluster.vault)?.pki(&site.cluster)?;
+    let store = Store::open(request.store)?;
+    times.measure("fetch", || fetch(&site, &lock, request.offline, &store, progress))?;
+    let tools = times.measure("tools", || Tools::open(&lock, &store, progress))?;
+    let parts = Parts { site: &site, lock: &lock, tools: &tools, store: &store, epoch, progress };
+    let roles = parts.roles(&mut times)?;
+    let seeds = times.measure("seeds", || seeds(&site, &pki, epoch))?;
+    let directory = request.out.join(&site.cluster.name);
+    let manifest = manifest(&site, &pki, request.sources.file, epoch)?;
+    let published = pack(request, &parts, &roles, &seeds, &pki, &directory, manifest, &mut times)?;
+    store.take_warnings().iter().for_each(|warning| progress.warn(warning));
+    Ok(Built { directory, published, times: times.0 })
+}
+
+/// What all roles are made from.
+struct Parts<'a> {
+    site: &'a Site,
+    lock: &'a Lock,
+    tools: &'a Tools,
+    store: &'a Store,
+    epoch: u64,
+    progress: &'a dyn Progress,
+}
+
+impl Parts<'_> {
+    fn roles(&self, times: &mut Times) -> Result<BTreeMap<String, RoleImage>> {
+        let requirements = self.site.requirements()?;
+        requirements.iter().map(|(image, needs)| Ok((image.clone(), self.role(image, needs, times)?))).collect()
+    }
+
+    fn role(&self, image: &str, needs: &Requirements, times: &mut Times) -> Result<RoleImage> {
+        let base = times.measure("base", || base::compose(self.lock, image, &users(needs), self.tools, self.store, self.progress))?;
+        let agent = agent()?;
+        let tree = times.measure("compose", || self.compose(image, needs, &base, &agent))?;
+        let initrd =
+            times.measure("initrd", || output::initrd::compose(&base, &agent)).within(|| format!("composing the initrd of `{image}`"))?;
+        let inputs = RoleInputs {
+            name: image,
+            tree: &tree,
+            base: &base,
+            initrd: &initrd,
+            epoch: self.epoch,
+            filesystem: self.site.cluster.base.filesystem,
+        };
+        times.measure("root", || output::role(&inputs, self.tools, self.store, self.progress))
+    }
+
+    fn compose(&self, image: &str, needs: &Requirements, base: &Tree, agent: &Entry) -> Result<Tree> {
+        let cluster = &self.site.cluster;
+        let programs = base::programs(self.lock, &needs.binaries, cluster.kubernetes, &cluster.binaries, self.store, self.progress)?;
+        let EntryKind::File(agent) = agent.kind.clone() else { unreachable!("the agent is a file") };
+        let layers = Layers {
+            base: base.clone(),
+            overlays: render::role(cluster, image, &self.site.overlays)?,
+            replaces: render::replaces(cluster, image, &self.site.overlays)?,
+            programs,
+            agent,
+        };
+        layers.compose().within(|| format!("composing the image `{image}`"))
+    }
+}
+
+/// Packs every node's identity and `/etc`.
+fn seeds(site: &Site, pki: &Pki, epoch: u64) -> Result<BTreeMap<String, Vec<u8>>> {
+    let cluster = &site.cluster;
+    let seed = |node: &crate::cluster::Node| {
+        let tree = render::node(cluster, node, pki, &site.overlays)?;
+        let seed = Seed { identity: Identity::of(cluster, node, pki.cluster_id()), tree };
+        Ok((node.name.clone(), seed.pack(epoch).within(|| format!("packing the seed of `{}`", node.name))?))
+    };
+    cluster.nodes.iter().map(seed).collect()
+}
+
+#[expect(clippy::too_many_arguments, reason = "the last step joins everything that the earlier ones made")]
+fn pack(
+    request: &Request<'_>,
+    parts: &Parts<'_>,
+    roles: &BTreeMap<String, RoleImage>,
+    seeds: &BTreeMap<String, Vec<u8>>,
+    pki: &Pki,
+    directory: &Path,
+    mut manifest: Manifest,
+    times: &mut Times,
+) -> Result<Published> {
+    let cluster = &parts.site.cluster;
+    let names = if request.formats.is_empty() { &cluster.outputs } else { request.formats };
+    let formats = output::formats(names)?;
+    let images: Vec<Packed<'_>> = roles.values().map(Packed::new).collect();
+    let image_of =
+        |node: &crate::cluster::Node| images.iter().find(|image| image.role.name == node.image()).expect("every node's image was made");
+    let nodes: Vec<Node<'_>> =
+        cluster.nodes.iter().map(|node| Node { name: &node.name, seed: &seeds[&node.name], image: image_of(node) }).collect();
+    let mut artifacts = Artifacts::begin(directory, parts.epoch)?;
+    times.measure("pack", || output::pack(&formats, &images, &nodes, &mut artifacts, parts.progress))?;
+    artifacts.put_bytes("admin.kubeconfig", Readers::Owner, pki.admin_kubeconfig()?.as_bytes())?;
+    for image in &images {
+        manifest.images.insert(image.role.name.clone(), image.record()?);
+    }
+    manifest.times = times.0.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect();
+    artifacts.publish(manifest)
+}
+
+/// Describes the build's inputs. Paths of this machine are left out: they differ where the artifacts don't.
+fn manifest(site: &Site, pki: &Pki, file: &Path, epoch: u64) -> Result<Manifest> {
+    let mut manifest = Manifest::new(epoch, described(&site.cluster)?);
+    let mut input = |name: &str, digest: Digest| manifest.inputs.insert(name.to_owned(), digest.to_string());
+    input("cluster-file", host::fs::digest(file)?.0);
+    input("lock", host::fs::digest(&site.cluster.lock)?.0);
+    input("vault", pki.digest());
+    Ok(manifest)
+}
+
+fn described(cluster: &Cluster) -> Result<Value> {
+    let mut value = serde_json::to_value(cluster).doing(Kind::Internal, || "describing the cluster".into())?;
+    if let Value::Object(fields) = &mut value {
+        for of_this_machine in ["vault", "lock", "binaries", "base"] {
+            fields.remove(of_this_machine);
+        }
+    }
+    Ok(value)
+}
+
+/// The running program: what builds here is what runs on the node.
+fn agent() -> Result<Entry> {
+    let path = std::env::var_os("KILN_AGENT_BINARY").map_or_else(host::process::own_program, |path| Ok(path.into()))?;
+    let (sha256, size) = host::fs::digest(&path)?;
+    let content = Content::Stored { file: Arc::from(path), offset: 0, size, sha256 };
+    Ok(Entry::new(EntryKind::File(content), 0o755, &Arc::from("kiln")))
+}
+
+fn users(needs: &Requirements) -> Vec<base::User> {
+    let user = |user: &crate::overlay::User| base::User {
+        name: user.name.clone(),
+        uid: user.id,
+        gid: user.id,
+        home: user.home.to_string(),
+        groups: user.groups.clone(),
+    };
+    needs.users.iter().map(user).collect()
+}
+
+/// Seconds by stage.
+#[derive(Default)]
+struct Times(Vec<(&'static str, f64)>);
+
+impl Times {
+    fn measure<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
+        let watch = Stopwatch::start();
+        let result = work();
+        self.0.push((stage, watch.elapsed().as_secs_f64()));
+        result
+    }
+}
