@@ -160,15 +160,20 @@ fn list(ui: &Ui) -> Result<()> {
 fn expiry(args: &ExpiryArgs, ui: &Ui) -> Result<()> {
     let mut items = pki::inventory(&Vault::open(&input::cluster(ui)?.vault)?)?;
     items.sort_by_key(|item| item.days_left);
-    ui.show(&items, |items| items.iter().map(|item| format!("{:6} days  {}  {}\n", item.days_left, day(item), item.name)).collect())?;
     let short = items.iter().filter(|item| item.days_left < i64::from(args.warn_days)).count();
-    match short {
-        0 => Ok(()),
-        short => {
-            Err(Error::new(Kind::Verify, format!("{short} of {} certificates have fewer than {} days left", items.len(), args.warn_days))
-                .hint(format!("run `kiln pki renew --within-days {}`", args.warn_days)))
-        }
+    // A script gets one document: the list, or why the exit code is not 0.
+    if short == 0 || !ui.global().json {
+        ui.show(&items, |items| items.iter().map(|item| format!("{:6} days  {}  {}\n", item.days_left, day(item), item.name)).collect())?;
     }
+    if short == 0 {
+        return Ok(());
+    }
+    let message = format!("{short} of {} certificates have fewer than {} days left", items.len(), args.warn_days);
+    let hint = match items.iter().find(|item| item.is_authority() && item.days_left < i64::from(args.warn_days)) {
+        Some(authority) => format!("an {} can't be renewed: create a new vault, and build the cluster anew", authority.name),
+        None => format!("run `kiln pki renew --within-days {}`", args.warn_days),
+    };
+    Err(Error::new(Kind::Verify, message).hint(hint))
 }
 
 /// The day on which it expires.

@@ -112,6 +112,9 @@ impl Vault {
 
     /// Issues `planned` and writes each as soon as it is made.
     fn issue(&self, planned: &[PlannedLeaf], leaf_days: u32, now: u64, progress: &dyn Progress) -> Result<Vec<LeafId>> {
+        if planned.is_empty() {
+            return Ok(Vec::new());
+        }
         let signers = self.signers(planned.iter().map(PlannedLeaf::authority))?;
         let mut latest = u64::MAX;
         for authority in signers.keys().copied().collect::<BTreeSet<Authority>>() {

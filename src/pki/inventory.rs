@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::host;
 use crate::pki::inspect::Certificate;
-use crate::pki::vault::Vault;
+use crate::pki::vault::{AUTHORITY, Vault};
 
 /// One certificate of a vault.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,13 @@ pub(crate) struct Item {
     pub(crate) not_after: String,
     /// Whole days until it expires; negative afterwards.
     pub(crate) days_left: i64,
+}
+
+impl Item {
+    /// Whether it signs others.
+    pub(crate) fn is_authority(&self) -> bool {
+        self.name.starts_with(AUTHORITY)
+    }
 }
 
 /// Lists every certificate in `vault`: authorities, then leaves by name, also those of nodes that have left.

@@ -27,6 +27,9 @@ use crate::pki::issue::{Algorithm, Signer};
 use crate::pki::plan::LeafId;
 use crate::pki::table::Authority;
 
+/// What an authority is listed under; no leaf has a space in its name.
+pub(super) const AUTHORITY: &str = "authority ";
+
 /// The version of the vault's layout.
 const FORMAT: u32 = 1;
 
@@ -189,8 +192,9 @@ impl Vault {
     pub(super) fn certificates(&self) -> Result<Vec<(String, Certificate)>> {
         let mut found = Vec::new();
         for authority in Authority::ALL {
-            let certificate = Certificate::parse(&self.authority(authority)?).within(|| format!("authority {}", authority.name()))?;
-            found.push((format!("authority {}", authority.name()), certificate));
+            let name = format!("{AUTHORITY}{}", authority.name());
+            let certificate = Certificate::parse(&self.authority(authority)?).within(|| format!("reading `{name}`"))?;
+            found.push((name, certificate));
         }
         let leaves = self.directory.join("leaves");
         for path in leaf_files(&leaves)? {
