@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tree", &["host"]),
     ("store", &["host"]),
     ("overlay", &["host", "tree", "base"]),
-    ("base", &["host", "tree", "store"]),
+    ("base", &["cluster", "host", "tree", "store"]),
     ("disk", &["host", "tree"]),
     ("cluster", &["profile"]),
     ("profile", &["cluster", "host"]),
@@ -87,7 +87,9 @@ fn is_test(file: &Path) -> bool {
 
 /// A file without its tests, which stand at its end.
 fn production(text: &str) -> String {
-    text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned()
+    let tests =
+        text.match_indices("#[cfg(test)]\n").find(|(at, _)| text[*at..].lines().nth(1).is_some_and(|line| line.ends_with("mod tests {")));
+    text[..tests.map_or(text.len(), |(at, _)| at)].to_owned()
 }
 
 fn uses(text: &str) -> BTreeSet<String> {
