@@ -91,9 +91,9 @@ fn named(text: &Arc<str>, name: &str, catalog: &Catalog) -> Result<String> {
     let mut text = text.to_string();
     text.replace_range(place, &format!("\"{}\"", name.escape_default()));
     // The name is judged where every other setting is.
-    let source = Source { path: "--name".into(), text: text.as_str().into() };
-    let mut report = profile::parse(source, catalog)?.report;
-    report.problems.retain(|problem| problem.field == "cluster.name");
-    report.into_result()?;
+    let source = Source { path: "cluster.toml".into(), text: text.as_str().into() };
+    if let Some(problem) = profile::parse(source, catalog)?.report.problems.into_iter().find(|problem| problem.field == "cluster.name") {
+        return Err(Error::new(Kind::Input, problem.message).hint("choose another `--name`"));
+    }
     Ok(text)
 }

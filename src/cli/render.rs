@@ -51,14 +51,16 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let (cluster, overlays, _) = input::checked(ui)?;
     let node = find(&cluster, &args.node)?;
     let mut tree = rendered(&cluster, node, &overlays, args.secrets, ui)?;
+    if let Some(path) = &args.path {
+        return ui.print(file(&tree, path, args.secrets)?);
+    }
     if !args.secrets {
         tree.retain(|_, entry| !entry.secret);
     }
-    match (&args.path, &args.out, &args.tar) {
-        (Some(path), ..) => ui.print(file(&tree, path)?),
-        (None, Some(directory), _) => write_directory(&tree, directory, ui),
-        (None, None, Some(archive)) => write_tar(&tree, archive, ui),
-        (None, None, None) => ui.print(tree.dump()),
+    match (&args.out, &args.tar) {
+        (Some(directory), _) => write_directory(&tree, directory, ui),
+        (None, Some(archive)) => write_tar(&tree, archive, ui),
+        (None, None) => ui.print(tree.dump()),
     }
 }
 
@@ -99,7 +101,7 @@ fn from_vault(cluster: &Cluster, node: &Node, overlays: &Overlays, secrets: bool
     Ok(tree)
 }
 
-fn file(tree: &Tree, path: &str) -> Result<Vec<u8>> {
+fn file(tree: &Tree, path: &str, secrets: bool) -> Result<Vec<u8>> {
     let names = || tree.iter().map(|(path, _)| path.as_str());
     let entry = tree.get(&ImagePath::new(path)?).ok_or_else(|| {
         let hint = match closest(path, names()) {
@@ -109,6 +111,9 @@ fn file(tree: &Tree, path: &str) -> Result<Vec<u8>> {
         Error::new(Kind::Input, format!("the node has no file `{path}`")).hint(hint)
     })?;
     match &entry.kind {
+        EntryKind::File(_) if entry.secret && !secrets => {
+            Err(Error::new(Kind::Input, format!("`{path}` holds a secret")).hint("add `--secrets` to see it"))
+        }
         EntryKind::File(content) => content.read(),
         EntryKind::Symlink(target) => Ok(format!("{target}\n").into_bytes()),
         EntryKind::Directory => Ok(names()

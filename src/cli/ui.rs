@@ -101,7 +101,7 @@ impl Ui {
     /// Writes a message to stderr; there is nobody left to tell when that fails.
     fn tell(&self, text: &str) {
         self.aside(|| {
-            let _ = writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n'));
+            let _ = writeln!(io::stderr().lock(), "{}", text.strip_suffix('\n').unwrap_or(text));
         });
     }
 

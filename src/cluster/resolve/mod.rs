@@ -56,7 +56,7 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
         binaries: binaries?,
         outputs: document.outputs.formats.iter().flatten().map(|format| format.name().to_owned()).collect(),
         vault: beside(&draft.profile.source.path, document.vault.path.as_deref().unwrap_or(Path::new("vault"))),
-        lock: draft.profile.source.path.with_extension("lock"),
+        lock: draft.profile.source.path.with_file_name("kiln.lock"),
     })
 }
 
