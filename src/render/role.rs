@@ -67,9 +67,9 @@ pub(crate) fn replaces(cluster: &Cluster, image: &str, overlays: &Overlays) -> R
 
 /// The overlays of a node, in the order in which they are laid.
 pub(crate) fn chosen<'a>(cluster: &Cluster, node: &Node, overlays: &'a Overlays) -> Result<Vec<&'a Overlay>> {
-    let of_roles = node.roles.iter().filter_map(|role| cluster.overlays.get(role)).flatten().cloned().collect();
-    let balances = balancer::nodes(cluster).iter().any(|other| other.name == node.name);
-    overlays.select(&balancer::overlays(cluster, balances, of_roles)).within(|| format!("choosing the overlays of `{}`", node.name))
+    let of_roles = node.roles.iter().filter_map(|role| cluster.overlays.get(role)).flatten();
+    let wanted = of_roles.filter(|name| !balancer::is_foreign(cluster, name));
+    overlays.select(wanted).within(|| format!("choosing the overlays of `{}`", node.name))
 }
 
 /// Any node of an image; all of them have the same roles.

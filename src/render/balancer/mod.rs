@@ -15,7 +15,7 @@ pub(crate) struct Kind {
     /// The word in cluster files.
     pub(crate) name: &'static str,
     pub(crate) summary: &'static str,
-    /// Overlays of the nodes that balance; no other kind's are laid.
+    /// Overlays of the nodes that balance.
     pub(crate) overlays: &'static [&'static str],
     /// Refuses a cluster that this kind cannot serve.
     check: fn(&Cluster) -> Result<()>,
@@ -47,18 +47,9 @@ pub(super) fn nodes(cluster: &Cluster) -> Vec<&Node> {
     if dedicated.is_empty() { cluster.with_role(Role::ControlPlane).collect() } else { dedicated }
 }
 
-/// The names of a role's overlays without those of other kinds, and with the chosen kind's where `balances` says so.
-pub(super) fn overlays(cluster: &Cluster, balances: bool, mut names: Vec<String>) -> Vec<String> {
-    let chosen = kind(cluster);
-    names.retain(|name| {
-        let foreign = |kind: &&Kind| kind.balancer != chosen.balancer && kind.overlays.contains(&name.as_str());
-        !BALANCERS.iter().any(|kind| foreign(&kind))
-    });
-    if balances {
-        let missing: Vec<&str> = chosen.overlays.iter().copied().filter(|overlay| !names.iter().any(|name| name == overlay)).collect();
-        names.extend(missing.into_iter().map(str::to_owned));
-    }
-    names
+/// Whether an overlay belongs to a kind of balancer that the cluster did not choose.
+pub(super) fn is_foreign(cluster: &Cluster, overlay: &str) -> bool {
+    BALANCERS.iter().any(|kind| kind.balancer != cluster.endpoint.balancer && kind.overlays.contains(&overlay))
 }
 
 impl std::fmt::Debug for Kind {

@@ -99,3 +99,13 @@ fn no_node_holds_the_key_of_an_authority() {
         }
     }
 }
+
+#[test]
+fn an_external_balancer_leaves_ours_out_and_frees_the_port_of_the_api_server() {
+    let text = include_str!("../../../profiles/ha/cluster.toml");
+    let cluster =
+        super::resolved(&text.replace("vip = \"10.0.0.10\"", "names = [\"api.example.org\"]\nbalancer = \"external\"\nport = 6443"));
+    let tree = super::first(&cluster);
+    assert!(!tree.dump().contains("haproxy") && !tree.dump().contains("keepalived"), "{}", tree.dump());
+    assert!(super::text(&tree, "/etc/systemd/system/kube-apiserver.service").contains("--bind-address=0.0.0.0"));
+}

@@ -3,39 +3,25 @@
 mod golden;
 mod judges;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::cluster::{Cluster, Node, Role};
+use crate::cluster::{self, Cluster, Node};
 use crate::host;
 use crate::overlay::Overlays;
 use crate::pki::{self, Options, Pki};
+use crate::profile;
 use crate::tree::{EntryKind, ImagePath, Tree};
 
-const CONTROL_PLANE: [&str; 12] = [
-    "base",
-    "node-prep",
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "containerd",
-    "kubelet",
-    "kube-proxy",
-    "haproxy",
-    "keepalived",
-    "rbac",
-];
-const WORKER: [&str; 5] = ["base", "node-prep", "containerd", "kubelet", "kube-proxy"];
-
-/// Three control-plane nodes behind a VIP, and a worker.
+/// The cluster file that `kiln init` writes, and a worker. What makes an image bootable has its own tests.
 fn cluster() -> Cluster {
-    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let mut cluster = pki::tests::sample();
-    cluster.overlays = BTreeMap::from([(Role::ControlPlane, owned(&CONTROL_PLANE)), (Role::Worker, owned(&WORKER))]);
-    for (node, priority) in cluster.nodes.iter_mut().zip((1..=254).rev()) {
-        node.priority = priority;
-    }
+    let worker = "[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n";
+    let text = format!("{}\n{worker}", include_str!("../../../profiles/ha/cluster.toml"));
+    resolved(&text)
+}
+
+fn resolved(text: &str) -> Cluster {
+    let mut cluster = cluster::resolve(&profile::tests::read(text)).unwrap();
+    cluster.overlays.values_mut().for_each(|names| names.retain(|name| name != "image"));
     cluster
 }
 
