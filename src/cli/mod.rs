@@ -12,6 +12,7 @@ mod fetch;
 mod global;
 mod init;
 mod input;
+mod lab;
 mod list;
 mod lock;
 mod pki;
@@ -65,6 +66,7 @@ enum Verb {
     Lock(lock::Args),
     Fetch(fetch::Args),
     Build(build::Args),
+    Lab(lab::Args),
     Agent(agent::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -83,6 +85,7 @@ impl Verb {
             Self::Lock(args) => lock::run(args, ui),
             Self::Fetch(args) => fetch::run(args, ui),
             Self::Build(args) => build::run(args, ui),
+            Self::Lab(args) => lab::run(args, ui),
             Self::Agent(args) => agent::run(args, ui),
             Self::Schema(args) => schema::run(args, ui),
             Self::Completions(args) => completions::run(args, ui),

@@ -141,6 +141,16 @@ pub(crate) fn write_scratch(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).doing(Kind::Io, || format!("writing `{}`", path.display()))
 }
 
+/// Removes everything in a directory that is a mount point or is to stay.
+pub(crate) fn empty(path: &Path) -> Result<()> {
+    list(path)?.iter().try_for_each(|path| remove(path))
+}
+
+/// Removes a directory that has nothing in it.
+pub(crate) fn remove_empty_directory(path: &Path) -> Result<()> {
+    fs::remove_dir(path).doing(Kind::Io, || format!("removing `{}`", path.display()))
+}
+
 /// Writes a new file and refuses to replace one.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     if path.exists() {

@@ -1,11 +1,14 @@
 //! The outside world: files, processes, clock, network, signals. Nothing else in the crate opens, runs or asks the time.
 
+pub(crate) mod cgroup;
+pub(crate) mod channel;
 pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod fs;
 pub(crate) mod http;
 pub(crate) mod lock;
 pub(crate) mod mount;
+pub(crate) mod namespace;
 pub(crate) mod process;
 pub(crate) mod publish;
 pub(crate) mod root;

@@ -36,6 +36,17 @@ pub(crate) fn bind(source: &Path, target: &Path) -> Result<()> {
         .doing(Kind::Io, || format!("binding `{}` to `{}`", source.display(), target.display()))
 }
 
+/// Hides a directory behind an empty filesystem in memory, and keeps `visible`, which lies below it, where it was.
+pub(crate) fn hide_but(directory: &Path, visible: &Path) -> Result<()> {
+    use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+    let step = || format!("keeping `{}`", visible.display());
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let kept = rustix::mount::open_tree(CWD, visible, flags).doing(Kind::Io, step)?;
+    filesystem("tmpfs", "kiln", directory, MountFlags::NOSUID | MountFlags::NODEV, "mode=0755")?;
+    super::fs::create_directories(visible)?;
+    rustix::mount::move_mount(&kept, "", CWD, visible, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).doing(Kind::Io, step)
+}
+
 /// Makes a bind mount read-only.
 pub(crate) fn make_read_only(target: &Path) -> Result<()> {
     let flags = MountFlags::BIND | MountFlags::RDONLY;

@@ -108,6 +108,47 @@ pub(crate) fn replace(command: &mut Command) -> Result<()> {
     Err(command.stdin(Stdio::inherit()).exec()).doing(Kind::Tool, || format!("starting `{name}`"))
 }
 
+/// Runs to the end, however that is, or kills the program when `limit` is over. For programs that print little.
+///
+/// # Errors
+///
+/// [`Kind::Tool`] if the program is missing or the time was not enough.
+pub(crate) fn output_within(command: &mut Command, limit: std::time::Duration) -> Result<Output> {
+    let name = name(command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().doing(Kind::Tool, || format!("starting `{name}`"))?;
+    let watch = super::clock::Stopwatch::start();
+    while child.try_wait().doing(Kind::Tool, || format!("waiting for `{name}`"))?.is_none() {
+        if watch.elapsed() > limit {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Error::new(Kind::Tool, format!("`{name}` did not end within {} s", limit.as_secs())));
+        }
+        super::clock::sleep(std::time::Duration::from_millis(20));
+    }
+    child.wait_with_output().doing(Kind::Tool, || format!("waiting for `{name}`"))
+}
+
+/// Processes that the process `id` started and that still run, oldest first.
+pub(crate) fn children(id: u32) -> Result<Vec<u32>> {
+    let path = format!("/proc/{id}/task/{id}/children");
+    let children = super::fs::read_to_string(Path::new(&path))?;
+    Ok(children.split_whitespace().filter_map(|child| child.parse().ok()).collect())
+}
+
+/// Ends this process at once, under threads that still wait.
+#[expect(clippy::exit, reason = "a supervisor's threads wait for clients that may never come")]
+pub(crate) fn end(code: i32) -> ! {
+    std::process::exit(code)
+}
+
+/// Ends this process as a program that it ran ended: same code, or 128 and the signal's number, as shells do.
+#[expect(clippy::exit, reason = "a verb that stands in for another program ends as that one did")]
+pub(crate) fn end_as(status: std::process::ExitStatus) -> ! {
+    use std::os::unix::process::ExitStatusExt as _;
+    std::process::exit(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1))
+}
+
 /// User and group that this process acts as; what it creates belongs to them.
 pub(crate) fn owner() -> (u32, u32) {
     (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())

@@ -109,6 +109,12 @@ impl Root {
         status(&parent, name).map(|there| there.is_some()).doing(Kind::Io, || format!("looking for `{}`", self.shown(path)))
     }
 
+    /// Removes an empty directory.
+    pub(crate) fn remove_directory(&self, path: &str) -> Result<()> {
+        let (parent, name) = self.parent(path)?;
+        rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR).doing(Kind::Io, || format!("removing `{}`", self.shown(path)))
+    }
+
     /// Waits until everything written to the filesystem is on the device.
     pub(crate) fn sync(&self) -> Result<()> {
         let step = || format!("flushing `{}`", self.path.display());

@@ -1,59 +1,20 @@
 //! The local rehearsal of the exact artifacts: the cluster on the machine at hand, in namespaces that vanish with their supervisor.
 
+mod backend;
+mod client;
+mod control;
+mod image;
+mod network;
+mod nspawn;
 mod qemu;
 mod spec;
+mod supervisor;
 
+pub(crate) use backend::{Backend, Cable};
+pub(crate) use client::{Labs, NodeStatus};
 pub(crate) use qemu::is_native;
 pub(crate) use spec::{Guest, Lab};
+pub(crate) use supervisor::{Part, supervise};
 
-use std::process::Command;
-
-use crate::error::Result;
-
-/// One way to run nodes. All calls happen inside the lab's namespaces, by its supervisor.
-pub(crate) trait Backend: Sync {
-    /// The word after `--backend`; kebab-case, never renamed.
-    fn name(&self) -> &'static str;
-
-    /// One line for `--help` and the README table.
-    fn summary(&self) -> &'static str;
-
-    /// Host programs that the backend runs; `kiln doctor` checks them.
-    fn tools(&self) -> &'static [&'static str];
-
-    /// How a node is plugged into the lab's bridge.
-    fn cable(&self) -> Cable;
-
-    /// Whether only root can run it; otherwise the supervisor makes a user namespace.
-    fn needs_root(&self) -> bool;
-
-    /// Checks and prepares what the nodes share, before the first one starts.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::error::Kind::Verify`] if an artifact is not what the manifest says; [`crate::error::Kind::Tool`] if a program is missing.
-    fn prepare(&self, lab: &Lab) -> Result<()>;
-
-    /// The process that is the running node: it stays in the foreground, writes the node's console to standard output, and killing
-    /// it is a power cut. Called again after a power cut; what lies in [`Lab::directory_of`] lasts.
-    ///
-    /// # Errors
-    ///
-    /// As [`Backend::prepare`].
-    fn command(&self, lab: &Lab, guest: &Guest) -> Result<Command>;
-
-    /// Whether a program can be run inside a node from outside (`kiln lab exec NODE`).
-    fn can_exec(&self) -> bool;
-}
-
-/// The node's end of its network cable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cable {
-    /// A network namespace, bound to [`Guest::namespace`], that holds the interface under its final name.
-    Namespace,
-    /// A tap device named [`Guest::tap`] in the supervisor's namespace, already a port of the bridge.
-    Tap,
-}
-
-/// Every backend, in the order `--help` lists them. Adding one means adding a line here.
-pub(crate) static BACKENDS: &[&dyn Backend] = &[&qemu::Qemu];
+/// Every backend, in the order `--help` lists them; the first is the default. Adding one means adding a line here.
+pub(crate) static BACKENDS: &[&dyn Backend] = &[&nspawn::Nspawn, &qemu::Qemu];

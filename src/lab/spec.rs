@@ -138,15 +138,16 @@ struct Node {
 }
 
 impl Lab {
-    /// Reads the lab of the published directory `artifacts`, restricted to the nodes named in `only` unless that is empty.
+    /// Reads the lab of the published directory `artifacts`, restricted to the nodes named in `only` unless that is empty. Its state
+    /// directory is one of `labs`.
     ///
     /// # Errors
     ///
     /// [`Kind::Io`] if there is no manifest; [`Kind::Input`] if it describes no cluster or lacks a wanted node.
-    pub(crate) fn load(artifacts: &Path, state: &Path, only: &[String]) -> Result<Self> {
+    pub(crate) fn load(artifacts: &Path, labs: &Path, only: &[String]) -> Result<Self> {
         let path = artifacts.join("manifest.json");
         let text = host::fs::read_to_string(&path).map_err(|err| err.hint("run `kiln build` first, or name its output directory"))?;
-        let mut lab = Self::parse(&text, artifacts, state).within(|| format!("reading `{}`", path.display()))?;
+        let mut lab = Self::parse(&text, artifacts, labs).within(|| format!("reading `{}`", path.display()))?;
         for name in only {
             lab.guest(name)?;
         }
@@ -154,7 +155,7 @@ impl Lab {
         Ok(lab)
     }
 
-    fn parse(manifest: &str, artifacts: &Path, state: &Path) -> Result<Self> {
+    fn parse(manifest: &str, artifacts: &Path, labs: &Path) -> Result<Self> {
         let Manifest { cluster } = serde_json::from_str(manifest).doing(Kind::Input, || "parsing the manifest".into())?;
         let taken: Vec<IpAddr> = cluster.nodes.iter().map(|node| node.address).chain(cluster.endpoint.vip).collect();
         let host_address = host_address(&cluster.network, &taken)
@@ -164,9 +165,9 @@ impl Lab {
             Guest { index, image, name: node.name, address: node.address, matches: node.matches }
         };
         Ok(Self {
+            state: labs.join(&cluster.name),
             cluster: cluster.name,
             artifacts: artifacts.to_owned(),
-            state: state.to_owned(),
             network: cluster.network.nodes,
             host_address,
             interface: cluster.network.interface,
@@ -196,10 +197,15 @@ fn last_hosts(network: &IpNet, count: usize) -> Vec<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use super::Lab;
+
+    /// A lab of two nodes.
+    pub(in crate::lab) fn sample() -> Lab {
+        parse(&manifest("10.0.0.0/24", "null"))
+    }
 
     fn manifest(network: &str, gateway: &str) -> String {
         format!(

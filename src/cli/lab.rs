@@ -1,0 +1,157 @@
+//! `kiln lab`: the cluster on the machine at hand.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::cli::Ui;
+use crate::error::Result;
+use crate::host;
+use crate::lab::{self, BACKENDS, Lab, Labs, NodeStatus, Part};
+
+/// Run the built cluster on this machine, break it, watch it
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kiln lab up out/ha
+  kiln lab status
+  kiln lab exec -- kubectl --kubeconfig out/ha/admin.kubeconfig get nodes
+  kiln lab exec m1 -- journalctl --unit etcd
+  kiln lab kill m1
+  kiln lab start m1
+  kiln lab down";
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Switch on the nodes of an output directory
+    Up(Up),
+    /// Show every node: running, configured, failed units, holder of the VIP
+    Status {
+        #[command(flatten)]
+        lab: Which,
+    },
+    /// Run a program inside a node, or on this machine in the lab's network
+    Exec(Exec),
+    /// Cut a node's power
+    Kill {
+        #[command(flatten)]
+        lab: Which,
+        node: String,
+    },
+    /// Switch a node on again
+    Start {
+        #[command(flatten)]
+        lab: Which,
+        node: String,
+    },
+    /// Print what a node wrote to its console
+    Console {
+        #[command(flatten)]
+        lab: Which,
+        node: String,
+    },
+    /// End everything; nothing is left on this machine
+    Down {
+        #[command(flatten)]
+        lab: Which,
+    },
+    #[command(hide = true)]
+    Supervise { part: Part, state: PathBuf },
+}
+
+#[derive(Debug, clap::Args)]
+struct Up {
+    /// Published output directory
+    #[arg(value_name = "OUT_DIR")]
+    artifacts: PathBuf,
+    /// How to run nodes
+    #[arg(long, default_value = BACKENDS[0].name(), value_parser = names())]
+    backend: String,
+    /// Only these nodes
+    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    nodes: Vec<String>,
+    /// Stay until Ctrl-C, which ends the lab
+    #[arg(long)]
+    foreground: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Exec {
+    #[command(flatten)]
+    lab: Which,
+    /// Node to run in; without it the program runs on this machine
+    node: Option<String>,
+    /// Program and arguments
+    #[arg(last = true, required = true)]
+    program: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The lab's cluster, if several labs are up
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+}
+
+impl Which {
+    fn find(&self) -> Result<Lab> {
+        Labs::of_this_user().find(self.cluster.as_deref())
+    }
+}
+
+fn names() -> Vec<&'static str> {
+    BACKENDS.iter().map(|backend| backend.name()).collect()
+}
+
+pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
+    match &args.action {
+        Action::Up(up) => run_up(up, ui),
+        Action::Status { lab } => ui.show(&lab.find()?.status()?, |nodes| table(nodes)),
+        Action::Exec(exec) => {
+            let status = exec.lab.find()?.exec(exec.node.as_deref(), &exec.program)?;
+            if status.success() { Ok(()) } else { host::process::end_as(status) }
+        }
+        Action::Kill { lab, node } => lab.find()?.kill(node),
+        Action::Start { lab, node } => lab.find()?.start(node),
+        Action::Console { lab, node } => {
+            let lab = lab.find()?;
+            ui.print(host::fs::read(&lab.console_of(lab.guest(node)?))?)
+        }
+        Action::Down { lab } => lab.find()?.down(),
+        Action::Supervise { part, state } => lab::supervise(state, *part),
+    }
+}
+
+fn run_up(args: &Up, ui: &Ui) -> Result<()> {
+    let started = Labs::of_this_user().up(&args.artifacts, &args.backend, &args.nodes, &|step| ui.message(step))?;
+    if args.foreground {
+        ui.message("the lab is up; Ctrl-C ends it");
+        return started.stay();
+    }
+    ui.message("the lab is up: `kiln lab status` shows it, `kiln lab down` ends it");
+    started.detach()
+}
+
+fn table(nodes: &[NodeStatus]) -> String {
+    let width = nodes.iter().map(|node| node.state.name.len()).max().unwrap_or(0).max(4);
+    let mut text = format!("{:<width$}  {:<15}  {:<9}  {:<10}  {:<3}  AGENT\n", "NODE", "ADDRESS", "POWER", "SYSTEM", "VIP");
+    for NodeStatus { state, agent, system, failed_units, holds_vip } in nodes {
+        let power = if state.running { format!("on {} s", state.uptime) } else { "off".to_owned() };
+        let vip = if *holds_vip { "vip" } else { "-" };
+        let [system, agent] = [system, agent].map(|text| text.as_deref().unwrap_or("-"));
+        let agent = state.ended.as_deref().unwrap_or(agent);
+        let _ = writeln!(text, "{:<width$}  {:<15}  {power:<9}  {system:<10}  {vip:<3}  {agent}", state.name, state.address.to_string());
+        for unit in failed_units {
+            let _ = writeln!(text, "{:<width$}  failed: {unit}", "");
+        }
+    }
+    text
+}

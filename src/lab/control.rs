@@ -1,0 +1,70 @@
+//! What a lab's supervisor and the command line say to each other.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// A client's wish.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Request {
+    /// Tell about the nodes.
+    List,
+    /// Cut a node's power.
+    Kill(String),
+    /// Switch a node on.
+    Start(String),
+    /// A handle to a node's first process, or to the supervisor itself.
+    Enter(Option<String>),
+    /// End everything.
+    Down,
+    /// The one who started the lab leaves it running.
+    Detach,
+}
+
+/// The supervisor's answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Reply {
+    /// Told to the one who starts the lab, before it is [`Reply::Done`].
+    Step(String),
+    Nodes(Vec<NodeState>),
+    Done,
+    Failed(Failure),
+}
+
+/// A node as the supervisor sees it from outside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct NodeState {
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
+    pub(crate) running: bool,
+    /// Seconds since it was switched on.
+    pub(crate) uptime: u64,
+    /// How it ended, if it ended by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<String>,
+}
+
+/// An error on its way to another process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Failure {
+    message: String,
+    hints: Vec<String>,
+}
+
+impl From<&Error> for Failure {
+    fn from(err: &Error) -> Self {
+        Self { message: err.to_string(), hints: err.hints().to_vec() }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let err = Self::new(crate::error::Kind::Tool, failure.message);
+        failure.hints.into_iter().fold(err, Self::hint)
+    }
+}

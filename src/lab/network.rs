@@ -1,0 +1,103 @@
+//! The lab's network: one bridge with this machine's address on it, one cable for each node. Lines for ip-batch(8), so that what is
+//! done can be read and tested; all of it is inside the supervisor's namespaces.
+
+use crate::error::{Result, Within};
+use crate::host;
+use crate::lab::{Cable, Guest, Lab};
+
+/// Name of the bridge.
+const BRIDGE: &str = "kiln0";
+
+/// Makes the bridge.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Tool`] with what ip(8) said.
+pub(super) fn set_up(lab: &Lab) -> Result<()> {
+    ip(&bridge(lab)).within(|| "making the lab's network".into())
+}
+
+/// Connects a node to the bridge.
+///
+/// # Errors
+///
+/// As [`set_up`].
+pub(super) fn plug(lab: &Lab, guest: &Guest, cable: Cable) -> Result<()> {
+    ip(&connection(lab, guest, cable)).within(|| format!("connecting `{}`", guest.name))
+}
+
+/// Pulls a node's cable out: from this moment nobody hears it, whatever of it still runs.
+///
+/// # Errors
+///
+/// As [`set_up`].
+pub(super) fn pull(guest: &Guest) -> Result<()> {
+    ip(&format!("link delete {}\n", guest.tap())).within(|| format!("disconnecting `{}`", guest.name))
+}
+
+/// Removes what is left of a node's network once its processes are gone: their addresses would answer on.
+///
+/// # Errors
+///
+/// As [`set_up`].
+pub(super) fn forget(guest: &Guest, cable: Cable) -> Result<()> {
+    match cable {
+        Cable::Namespace => ip(&format!("netns delete {}\n", guest.namespace())).within(|| format!("disconnecting `{}`", guest.name)),
+        Cable::Tap => Ok(()),
+    }
+}
+
+fn bridge(lab: &Lab) -> String {
+    let address = format!("{}/{}", lab.host_address, lab.network.prefix_len());
+    format!(
+        "link set dev lo up\n\
+         link add name {BRIDGE} type bridge forward_delay 0 mcast_snooping 0\n\
+         address add {address} dev {BRIDGE}\n\
+         link set dev {BRIDGE} up\n"
+    )
+}
+
+fn connection(lab: &Lab, guest: &Guest, cable: Cable) -> String {
+    let (port, namespace, interface, mac) = (guest.tap(), guest.namespace(), &lab.interface, guest.mac(&lab.cluster));
+    let make = match cable {
+        Cable::Namespace => {
+            format!("netns add {namespace}\nlink add name {port} type veth peer name {interface} address {mac} netns {namespace}\n")
+        }
+        Cable::Tap => format!("tuntap add dev {port} mode tap\n"),
+    };
+    format!("{make}link set dev {port} master {BRIDGE}\nlink set dev {port} up\n")
+}
+
+fn ip(batch: &str) -> Result<()> {
+    let mut command = host::process::command("ip");
+    host::process::run_with_input(command.args(["-batch", "-"]), batch.as_bytes()).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bridge, connection};
+    use crate::lab::Cable;
+    use crate::lab::spec::tests::sample;
+
+    #[test]
+    fn each_node_gets_a_cable_that_ends_under_the_name_its_configuration_expects() {
+        let lab = sample();
+        let guest = &lab.guests[1];
+        let lines = [bridge(&lab), connection(&lab, guest, Cable::Namespace), connection(&lab, guest, Cable::Tap)].join("--\n");
+        insta::assert_snapshot!(lines, @r"
+        link set dev lo up
+        link add name kiln0 type bridge forward_delay 0 mcast_snooping 0
+        address add 10.0.0.254/24 dev kiln0
+        link set dev kiln0 up
+        --
+        netns add m2
+        link add name kiln-n1 type veth peer name lan0 address 52:54:fa:b2:d5:a3 netns m2
+        link set dev kiln-n1 master kiln0
+        link set dev kiln-n1 up
+        --
+        tuntap add dev kiln-n1 mode tap
+        link set dev kiln-n1 master kiln0
+        link set dev kiln-n1 up
+        ");
+    }
+}

@@ -1,0 +1,138 @@
+//! Containers by systemd-nspawn(1): the same trees and seeds at native speed, real VRRP between network namespaces. No boot loader, no
+//! kernel of their own, no initrd: `kiln agent init` does the initrd's part.
+//!
+//! Nothing is registered with machined, and this machine need not run systemd.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::{Error, Kind, Result};
+use crate::host;
+use crate::lab::{Backend, Cable, Guest, Lab, image};
+
+/// The seed inside the container.
+const SEED: &str = "/run/host/kiln.seed";
+/// Beyond those that nspawn gives to every container: interfaces and packet filters, locked memory, programs in the kernel for
+/// control groups, the kernel's log that kubelet watches.
+const CAPABILITIES: &str = "CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_BPF,CAP_PERFMON,CAP_SYSLOG";
+/// Calls that container runtimes make and nspawn's list leaves out.
+const SYSTEM_CALLS: &str = "@keyring bpf perf_event_open";
+
+/// The backend.
+#[derive(Debug)]
+pub(super) struct Nspawn;
+
+impl Backend for Nspawn {
+    fn name(&self) -> &'static str {
+        "nspawn"
+    }
+
+    fn summary(&self) -> &'static str {
+        "systemd-nspawn containers: native speed, without boot loader and kernel; needs root"
+    }
+
+    fn tools(&self) -> &'static [&'static str] {
+        &["systemd-nspawn", "ip", "mount"]
+    }
+
+    fn cable(&self) -> Cable {
+        Cable::Namespace
+    }
+
+    fn needs_root(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, lab: &Lab) -> Result<()> {
+        // nspawn refuses to start where it finds no sign of systemd.
+        host::fs::create_directories(Path::new("/run/systemd"))?;
+        for guest in &lab.guests {
+            let target = root_of(lab, guest);
+            if host::mount::is_mount_point(&target) {
+                continue;
+            }
+            let (disk, directory) = (lab.image_of(guest).with_extension("raw"), lab.image_of(guest));
+            if disk.exists() {
+                image::mount(&disk, &target)?;
+            } else if directory.is_dir() {
+                host::fs::create_directories(&target)?;
+                host::mount::bind(&directory, &target)?;
+                host::mount::make_read_only(&target)?;
+            } else {
+                return Err(Error::new(Kind::Input, format!("there is neither `{}` nor `{}`", disk.display(), directory.display()))
+                    .hint("add `raw` to `outputs` in the cluster file and run `kiln build`"));
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&self, lab: &Lab, guest: &Guest) -> Result<Command> {
+        let var = lab.directory_of(guest).join("var");
+        host::fs::create_directories(&var)?;
+        host::fs::set_mode(&var, 0o755)?;
+        let seed = lab.artifacts_of(guest).join(format!("{}.seed", guest.name));
+        let mut command = host::process::command("systemd-nspawn");
+        command.args(arguments(&root_of(lab, guest), &var, &seed, guest));
+        // Interfaces' settings belong to the node, all others to this machine.
+        command.env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network");
+        Ok(command)
+    }
+
+    fn can_exec(&self) -> bool {
+        true
+    }
+}
+
+fn root_of(lab: &Lab, guest: &Guest) -> PathBuf {
+    lab.private().join("images").join(&guest.image)
+}
+
+fn arguments(root: &Path, var: &Path, seed: &Path, guest: &Guest) -> Vec<String> {
+    let with = |option: &str, value: &dyn std::fmt::Display| format!("--{option}={value}");
+    let name = &guest.name;
+    let mut arguments: Vec<String> = vec![
+        with("directory", &root.display()),
+        with("network-namespace-path", &format!("/run/netns/{}", guest.namespace())),
+        with("bind", &format!("{}:/var", escaped(var))),
+        with("bind-ro", &format!("{}:{SEED}", escaped(seed))),
+        with("bind-ro", &"/dev/kmsg"),
+        with("setenv", &format!("KILN_SEED={SEED}")),
+        with("setenv", &format!("SYSTEMD_PROC_CMDLINE=kiln.node={name} systemd.show_status=yes")),
+        with("machine", name),
+        with("capability", &CAPABILITIES),
+        with("system-call-filter", &SYSTEM_CALLS),
+    ];
+    let fixed = [
+        "--quiet",
+        "--read-only",
+        "--register=no",
+        "--keep-unit",
+        "--console=read-only",
+        "--kill-signal=SIGRTMIN+3",
+        "--link-journal=no",
+        "--resolv-conf=off",
+        "--timezone=off",
+        "/usr/bin/kiln",
+        "agent",
+        "init",
+    ];
+    arguments.extend(fixed.map(str::to_owned));
+    arguments
+}
+
+/// nspawn separates the parts of a bind mount with colons.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace('\\', "\\\\").replace(':', "\\:")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::escaped;
+
+    #[test]
+    fn a_colon_in_a_path_does_not_end_it() {
+        assert_eq!(escaped(Path::new("/a:b\\c")), "/a\\:b\\\\c");
+    }
+}

@@ -1,0 +1,342 @@
+//! The process that a lab lives in. It owns mount, network, PID, IPC and host name namespaces; when it ends, however it ends, the kernel
+//! ends everything in them.
+//!
+//! Two processes, each of which cleans up after the other: the outer one waits, the inner one is the first process of the PID namespace
+//! and runs the nodes. What outlives both, control groups without processes, a third one sweeps away.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use rustix::mount::MountFlags;
+
+use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::host;
+use crate::host::cgroup::Branch;
+use crate::host::channel::{Channel, Listener, Received};
+use crate::host::clock::Stopwatch;
+use crate::host::root::Root;
+use crate::lab::backend::{self, Backend};
+use crate::lab::control::{NodeState, Reply, Request};
+use crate::lab::{Guest, Lab, network};
+
+/// Name of the socket in the state directory.
+pub(super) const SOCKET: &str = "control";
+/// What the supervisor reads: [`Lab`] and the backend's name.
+pub(super) const PLAN: &str = "lab.json";
+/// How often the supervisor looks at its nodes.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Which of a lab's processes this one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Makes the PID namespace, waits, cleans up.
+    Outer,
+    /// Runs the nodes.
+    Inner,
+    /// Ends and removes control groups, wherever this machine has mounted them.
+    Sweep,
+}
+
+/// Does one part of running the lab that is described in the state directory.
+///
+/// # Errors
+///
+/// What keeps the lab from starting; the one who started it is told the same.
+pub(crate) fn supervise(state: &Path, part: Part) -> Result<()> {
+    let (lab, name): (Lab, String) = read_plan(state)?;
+    match part {
+        Part::Outer => run_outside(&lab, backend::find(&name)?),
+        Part::Inner => run_inside(&lab, backend::find(&name)?),
+        Part::Sweep => sweep(&lab),
+    }
+}
+
+/// The program that does `part`.
+pub(super) fn program(lab: &Lab, part: Part) -> Command {
+    let name = part.to_possible_value().expect("no part is hidden");
+    let mut command = host::process::command("/proc/self/exe");
+    command.args(["--quiet", "lab", "supervise", name.get_name()]).arg(&lab.state);
+    command
+}
+
+pub(super) fn read_plan(state: &Path) -> Result<(Lab, String)> {
+    let path = state.join(PLAN);
+    serde_json::from_slice(&host::fs::read(&path)?).doing(Kind::Internal, || format!("reading `{}`", path.display()))
+}
+
+fn run_outside(lab: &Lab, backend: &dyn Backend) -> Result<()> {
+    let _alive = host::lock::FileLock::try_directory(&lab.state)?;
+    host::namespace::leave_terminal()?;
+    let before = host::namespace::begin_processes()?;
+    let mut inner = program(lab, Part::Inner).stdin(Stdio::inherit()).spawn().doing(Kind::Tool, || "starting the lab".into())?;
+    while inner.try_wait().doing(Kind::Tool, || "waiting for the lab".into())?.is_none() {
+        if host::signal::interrupted() {
+            let _ = inner.kill();
+        }
+        host::clock::sleep(PAUSE);
+    }
+    if backend.needs_root() {
+        before.restore()?;
+    }
+    clean_up(lab, backend)
+}
+
+/// Removes what is not bound to the namespaces, once the lab's processes are gone.
+pub(super) fn clean_up(lab: &Lab, backend: &dyn Backend) -> Result<()> {
+    if backend.needs_root() && lab.state.join(PLAN).exists() {
+        host::process::run(&mut program(lab, Part::Sweep))?;
+    }
+    remove_contents(lab)?;
+    host::fs::remove(&lab.state)?;
+    // Another lab may live beside this one.
+    let _ = host::fs::remove_empty_directory(labs(lab));
+    Ok(())
+}
+
+/// Removes what is in the state directory, and never what is mounted there: that is an image of the user's.
+fn remove_contents(lab: &Lab) -> Result<()> {
+    if host::mount::is_mount_point(&lab.private()) {
+        return Err(Error::new(Kind::Io, format!("`{}` is still mounted", lab.private().display())));
+    }
+    if lab.state.exists() { host::fs::empty(&lab.state) } else { Ok(()) }
+}
+
+/// The directory of all labs.
+fn labs(lab: &Lab) -> &Path {
+    lab.state.parent().expect("the state directory is in the directory of all labs")
+}
+
+fn sweep(lab: &Lab) -> Result<()> {
+    host::namespace::isolate_mounts()?;
+    host::cgroup::mount()?;
+    branch(lab).kill()?;
+    branch(lab).remove()
+}
+
+fn branch(lab: &Lab) -> Branch {
+    Branch::top(&format!("kiln-lab-{}", lab.cluster))
+}
+
+fn run_inside(lab: &Lab, backend: &'static dyn Backend) -> Result<()> {
+    host::namespace::end_with_parent()?;
+    let starter = Channel::from_stdin()?;
+    // Its own mount of /run will hide the directory that all labs are in.
+    let above = Root::open(labs(lab).parent().expect("the directory of all labs is not the root"))?;
+    let supervisor = Supervisor { lab, backend, nodes: Mutex::default(), down: AtomicBool::new(false) };
+    if let Err(err) = supervisor.set_up(&starter) {
+        // Who started the lab may be gone, and then nobody is left to tell.
+        let _ = starter.send(&Reply::Failed((&err).into()), None);
+        return Err(err);
+    }
+    let listener = Listener::bind(&lab.state.join(SOCKET))?;
+    let _ = starter.send(&Reply::Done, None);
+    std::thread::scope(|scope| {
+        scope.spawn(|| supervisor.follow(&starter));
+        scope.spawn(|| supervisor.serve(&listener, scope));
+        while !supervisor.down.load(Ordering::Relaxed) && !host::signal::interrupted() {
+            supervisor.look_after();
+            host::clock::sleep(PAUSE);
+        }
+        // The outer process cleans up, unless its end is why this one ends.
+        let cleaned = if host::signal::interrupted() { supervisor.clean_up(&above) } else { Ok(()) };
+        // Threads still wait for clients; the process ends under them.
+        host::process::end(if cleaned.is_ok() { 0 } else { 1 })
+    })
+}
+
+struct Supervisor<'a> {
+    lab: &'a Lab,
+    backend: &'static dyn Backend,
+    nodes: Mutex<BTreeMap<String, Running>>,
+    down: AtomicBool,
+}
+
+/// A node that was switched on.
+struct Running {
+    process: Child,
+    since: Stopwatch,
+    ended: Option<String>,
+}
+
+impl<'a> Supervisor<'a> {
+    fn set_up(&self, starter: &Channel) -> Result<()> {
+        let step = |text: &str| starter.send(&Reply::Step(text.to_owned()), None);
+        step("preparing the lab")?;
+        prepare_namespaces(self.lab, self.backend)?;
+        network::set_up(self.lab)?;
+        self.backend.prepare(self.lab)?;
+        for guest in &self.lab.guests {
+            step(&format!("starting {}", guest.name))?;
+            self.start(guest)?;
+        }
+        Ok(())
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the lab with the one who started it, unless he said that it shall go on.
+    fn follow(&self, starter: &Channel) {
+        match starter.receive::<Request>(None) {
+            Ok(Received::Message(Request::Detach, _)) => {}
+            _ => self.down.store(true, Ordering::Relaxed),
+        }
+    }
+
+    fn serve<'scope>(&'scope self, listener: &Listener, scope: &'scope std::thread::Scope<'scope, '_>) {
+        while let Ok(client) = listener.accept() {
+            scope.spawn(move || self.converse(&client));
+        }
+    }
+
+    fn converse(&self, client: &Channel) {
+        while let Ok(Received::Message(request, _)) = client.receive::<Request>(None) {
+            let answer = self.answer(&request);
+            let sent = match &answer {
+                Ok((reply, handle)) => client.send(reply, handle.as_ref().map(std::os::fd::AsFd::as_fd)),
+                Err(err) => client.send(&Reply::Failed(err.into()), None),
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Result<(Reply, Option<std::os::fd::OwnedFd>)> {
+        match request {
+            Request::List => return Ok((Reply::Nodes(self.list()), None)),
+            Request::Kill(node) => self.kill(self.lab.guest(node)?)?,
+            Request::Start(node) => self.start(self.lab.guest(node)?)?,
+            Request::Enter(node) => return Ok((Reply::Done, Some(self.handle(node.as_deref())?))),
+            Request::Down => self.down.store(true, Ordering::Relaxed),
+            Request::Detach => {}
+        }
+        Ok((Reply::Done, None))
+    }
+
+    fn start(&self, guest: &Guest) -> Result<()> {
+        let mut nodes = self.nodes();
+        if nodes.get(&guest.name).is_some_and(|node| node.ended.is_none()) {
+            return Err(Error::new(Kind::Input, format!("`{}` is running", guest.name)).hint(format!("kiln lab kill {}", guest.name)));
+        }
+        host::fs::create_private_directory(&self.lab.directory_of(guest))?;
+        network::plug(self.lab, guest, self.backend.cable())?;
+        let mut command = self.backend.command(self.lab, guest)?;
+        let console = || host::fs::open_to_append(&self.lab.console_of(guest), host::fs::PRIVATE);
+        command.stdout(console()?).stderr(console()?);
+        // What is started begins in the control group that its parent is in; the lock keeps others from starting at the same time.
+        if self.backend.needs_root() {
+            branch(self.lab).below(&guest.name).join()?;
+        }
+        let process = command.spawn().doing(Kind::Tool, || format!("starting `{}`", guest.name));
+        if self.backend.needs_root() {
+            branch(self.lab).below("supervisor").join()?;
+        }
+        nodes.insert(guest.name.clone(), Running { process: process?, since: Stopwatch::start(), ended: None });
+        Ok(())
+    }
+
+    fn kill(&self, guest: &Guest) -> Result<()> {
+        let mut nodes = self.nodes();
+        let Some(node) = nodes.get_mut(&guest.name).filter(|node| node.ended.is_none()) else {
+            return Err(Error::new(Kind::Input, format!("`{}` is not running", guest.name)));
+        };
+        network::pull(guest)?;
+        if self.backend.needs_root() {
+            branch(self.lab).below(&guest.name).kill()?;
+        }
+        node.process.kill().doing(Kind::Tool, || format!("killing `{}`", guest.name))?;
+        node.process.wait().doing(Kind::Tool, || format!("waiting for `{}`", guest.name))?;
+        node.ended = Some("its power was cut".into());
+        self.forget(guest)
+    }
+
+    /// Removes what a node that is off has left.
+    fn forget(&self, guest: &Guest) -> Result<()> {
+        if self.backend.needs_root() {
+            branch(self.lab).below(&guest.name).remove()?;
+        }
+        network::forget(guest, self.backend.cable())
+    }
+
+    /// Does the outer process's part.
+    fn clean_up(&self, above: &Root) -> Result<()> {
+        if self.backend.needs_root() {
+            for guest in &self.lab.guests {
+                branch(self.lab).below(&guest.name).kill()?;
+            }
+            Branch::leave()?;
+            branch(self.lab).remove()?;
+        }
+        host::mount::detach(&self.lab.private())?;
+        remove_contents(self.lab)?;
+        let labs = labs(self.lab).file_name().unwrap_or_default().to_string_lossy();
+        above.remove_directory(&format!("{labs}/{}", self.lab.cluster))?;
+        // Another lab may live beside this one.
+        let _ = above.remove_directory(&labs);
+        Ok(())
+    }
+
+    /// Notices nodes that ended by themselves and takes their addresses off the network.
+    fn look_after(&self) {
+        let mut nodes = self.nodes();
+        for guest in &self.lab.guests {
+            let Some(node) = nodes.get_mut(&guest.name).filter(|node| node.ended.is_none()) else { continue };
+            if let Ok(Some(status)) = node.process.try_wait() {
+                node.ended = Some(status.to_string());
+                let _ = network::pull(guest).and_then(|()| self.forget(guest));
+            }
+        }
+    }
+
+    fn list(&self) -> Vec<NodeState> {
+        let nodes = self.nodes();
+        let state = |guest: &Guest| {
+            let node = nodes.get(&guest.name);
+            NodeState {
+                name: guest.name.clone(),
+                address: guest.address,
+                running: node.is_some_and(|node| node.ended.is_none()),
+                uptime: node.map_or(0, |node| node.since.elapsed().as_secs()),
+                ended: node.and_then(|node| node.ended.clone()),
+            }
+        };
+        self.lab.guests.iter().map(state).collect()
+    }
+
+    /// A handle to the process whose namespaces are to be entered.
+    fn handle(&self, node: Option<&str>) -> Result<std::os::fd::OwnedFd> {
+        let Some(node) = node else { return host::namespace::handle(std::process::id()) };
+        let guest = self.lab.guest(node)?;
+        if !self.backend.can_exec() {
+            return Err(Error::new(Kind::Input, format!("the {} backend can't run programs inside a node", self.backend.name()))
+                .hint(format!("its console is in `{}`", self.lab.console_of(guest).display())));
+        }
+        let nodes = self.nodes();
+        let process = nodes.get(node).filter(|node| node.ended.is_none()).map(|node| node.process.id());
+        let process = process.ok_or_else(|| Error::new(Kind::Input, format!("`{node}` is not running")))?;
+        let first = host::process::children(process)?.first().copied();
+        host::namespace::handle(first.ok_or_else(|| Error::new(Kind::Input, format!("`{node}` has not begun to boot")))?)
+    }
+}
+
+/// Gives the namespaces what they need, so that nothing of this machine but its programs is used, and nothing is left on it.
+fn prepare_namespaces(lab: &Lab, backend: &dyn Backend) -> Result<()> {
+    host::namespace::isolate()?;
+    host::namespace::isolate_mounts()?;
+    host::mount::filesystem("proc", "proc", Path::new("/proc"), MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")?;
+    host::mount::hide_but(Path::new("/run"), &lab.state)?;
+    host::fs::create_private_directory(&lab.private())?;
+    host::mount::filesystem("tmpfs", "kiln", &lab.private(), MountFlags::NODEV, "mode=0700,size=75%")?;
+    if backend.needs_root() {
+        host::cgroup::mount()?;
+        branch(lab).below("supervisor").join().within(|| "making control groups for the lab".into())?;
+    }
+    Ok(())
+}
