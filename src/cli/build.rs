@@ -17,7 +17,7 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
 
-    /// Format to write instead of the cluster file's; repeatable, see `kiln list formats`
+    /// Format to write instead of the cluster file's; repeatable, see `kiln list outputs`
     #[arg(long = "format", value_name = "FORMAT")]
     formats: Vec<String>,
 

@@ -9,10 +9,12 @@
 
 mod artifacts;
 mod boot;
-mod cloud_init;
+pub(crate) mod cloud_init;
+mod dir;
 mod disk_image;
 pub(crate) mod initrd;
 mod manifest;
+mod no_cloud;
 mod node_image;
 mod qcow2;
 mod raw;
@@ -42,9 +44,6 @@ pub(crate) trait Format: Sync + std::fmt::Debug {
     /// The word in cluster files; kebab-case, never renamed.
     fn name(&self) -> &'static str;
 
-    /// One line for `kiln list formats` and the README table.
-    fn summary(&self) -> &'static str;
-
     /// Puts what the machines of a role share.
     ///
     /// # Errors
@@ -61,7 +60,7 @@ pub(crate) trait Format: Sync + std::fmt::Debug {
 }
 
 /// Every format, in the order in which they are packed and listed. Adding one means adding a line here.
-pub(crate) static FORMATS: &[&dyn Format] = &[&raw::Raw, &qcow2::Qcow2];
+pub(crate) static FORMATS: &[&dyn Format] = &[&raw::Raw, &qcow2::Qcow2, &dir::Dir, &no_cloud::NoCloud];
 
 /// A role image while it is packed: its disk is laid out once, and only if somebody asks.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use crate::disk::sparse;
 use crate::error::{Doing, Kind, Result};
 use crate::host;
 use crate::output::artifacts::{Artifacts, Readers};
+use crate::output::cloud_init::Documents;
 use crate::output::disk_image::check_seed;
 use crate::output::{Packed, raw};
 use crate::progress::Silent;
@@ -26,6 +27,8 @@ pub(crate) struct Node<'a> {
     pub(crate) seed: &'a [u8],
     /// The role image that it boots.
     pub(crate) image: &'a Packed<'a>,
+    /// What cloud-init reads, when that format is wanted. Secret.
+    pub(crate) documents: Option<&'a Documents>,
 }
 
 /// Puts the node's disk over the role image that was put before: raw if there is one, else qcow2.

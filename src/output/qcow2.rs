@@ -16,10 +16,6 @@ impl Format for Qcow2 {
         "qcow2"
     }
 
-    fn summary(&self) -> &'static str {
-        "QEMU disk image for each role, and an overlay on it for each node"
-    }
-
     fn pack_role(&self, image: &Packed<'_>, out: &mut Artifacts, progress: &dyn Progress) -> Result<()> {
         out.put(&path(image.role), Readers::All, image.key("qcow2"), |file| {
             let disk = qcow2::file(&image.disk()?.disk, None)?;

@@ -15,10 +15,6 @@ impl Format for Raw {
         "raw"
     }
 
-    fn summary(&self) -> &'static str {
-        "disk image for each role and, sharing its bytes, for each node"
-    }
-
     fn pack_role(&self, image: &Packed<'_>, out: &mut Artifacts, progress: &dyn Progress) -> Result<()> {
         out.put(&path(image.role), Readers::All, image.key("raw"), |file| {
             let disk = &image.disk()?.disk;

@@ -261,9 +261,9 @@ impl Output {
     /// One line for `kiln list outputs`.
     pub(crate) fn summary(self) -> &'static str {
         match self {
-            Self::Raw => "a disk image for each node, and the role's image without a seed",
+            Self::Raw => "a disk image for each role; a node's disk shares its bytes or is an overlay on it",
             Self::Qcow2 => "the same in QEMU's format; a node's disk is an overlay on the role's",
-            Self::Dir => "the root file system as a directory",
+            Self::Dir => "the parts of each role image as files: root file system, hash tree, root hash, UKI",
             Self::CloudInit => "user-data and a NoCloud volume for each node, for a stock Debian image",
         }
     }
