@@ -30,12 +30,13 @@ struct Machine {
 }
 
 impl Machine {
-    /// Boots `image` (a raw disk, never written to), with `parameters` added to the kernel's command line.
+    /// Boots the disk `image`, which is never written to, with `parameters` added to the kernel's command line.
     fn boot(dir: &Path, image: &Path, parameters: &str) -> Option<Self> {
         let (mut qemu, mut create) = (judge("qemu-system-x86_64")?, judge("qemu-img")?);
         let firmware = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
         fs::copy(firmware[1], dir.join("variables")).expect("the package ovmf is installed");
-        approve(create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(dir.join("disk")).arg("16G"));
+        let format = image.extension().unwrap();
+        approve(create.args(["create", "-q", "-f", "qcow2", "-F"]).arg(format).arg("-b").arg(image).arg(dir.join("disk")).arg("16G"));
         let serial = dir.join("serial");
         qemu.args("-nodefaults -no-user-config -display none -machine q35 -m 3072 -smp 2 -no-reboot -device virtio-rng-pci".split(' '));
         qemu.args("-accel tcg,thread=multi -cpu max,-cx16".split(' '));
@@ -78,13 +79,11 @@ fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(cache()).unwrap()
 }
 
-/// The only raw disk image in a directory of a site's outputs.
-fn raw_image(directory: &Path) -> PathBuf {
-    let mut images = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|kind| kind == "raw"));
-    images.next().unwrap_or_else(|| panic!("no raw image in {}", directory.display()))
+/// The disk image in a directory of a site's outputs: the raw one if there is one.
+fn disk_image(directory: &Path) -> PathBuf {
+    let paths: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let with = |suffix: &str| paths.iter().find(|path| path.extension().is_some_and(|found| found == suffix)).cloned();
+    with("raw").or_else(|| with("qcow2")).unwrap_or_else(|| panic!("no disk image in {}", directory.display()))
 }
 
 /// The `ha` site with its first node alone: one machine is then a whole control plane, of the very same role image.
@@ -102,7 +101,7 @@ fn alone(dir: &Path) -> Option<Site> {
 fn the_image_boots_through_firmware_verity_and_agent_to_a_ready_control_plane() {
     let dir = scratch();
     let Some(site) = alone(&dir.path().join("site")) else { return };
-    let image = raw_image(&site.out().join("nodes/m1"));
+    let image = disk_image(&site.out().join("nodes/m1"));
     let Some(machine) = Machine::boot(dir.path(), &image, "kiln.test=poweroff kiln.on-failure=poweroff") else { return };
     let (status, said) = machine.end();
     assert!(said.contains("kiln: ready node=m1 target=control-plane"), "{said}");
@@ -115,7 +114,7 @@ fn one_flipped_byte_in_the_root_partition_makes_the_boot_fail() {
     let Some(site) = ha() else { return };
     let dir = scratch();
     let image = dir.path().join("corrupt.raw");
-    approve(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(raw_image(&site.out().join("images"))).arg(&image));
+    approve(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(disk_image(&site.out().join("images"))).arg(&image));
     flip_byte(&image, partition(&image, "kiln-root").expect("a root partition") + CREATED);
     let Some(machine) = Machine::boot(dir.path(), &image, "panic=1") else { return };
     let (_, said) = machine.end();
@@ -127,7 +126,7 @@ fn one_flipped_byte_in_the_root_partition_makes_the_boot_fail() {
 fn a_machine_without_a_seed_says_so_and_stops() {
     let Some(site) = ha() else { return };
     let dir = scratch();
-    let Some(machine) = Machine::boot(dir.path(), &raw_image(&site.out().join("images")), "kiln.on-failure=poweroff") else { return };
+    let Some(machine) = Machine::boot(dir.path(), &disk_image(&site.out().join("images")), "kiln.on-failure=poweroff") else { return };
     let (_, said) = machine.end();
     assert!(said.contains("kiln: BOOT FAILED") && said.contains("no seed found"), "{said}");
     assert!(said.contains("reboot: Power down"), "{said}");

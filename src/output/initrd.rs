@@ -56,7 +56,6 @@ pub(crate) fn compose(base: &Tree, agent: &Entry) -> Result<Tree> {
     for file in files::OPTIONAL {
         closure.add_if_present(&path(file))?;
     }
-    closure.add_directory("/usr/lib/repart.d")?;
     let module_directory = modules::directory(base)?;
     for file in modules::select(base, &module_directory)? {
         closure.add(&file)?;

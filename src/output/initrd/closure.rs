@@ -42,12 +42,6 @@ impl<'a> Closure<'a> {
         if self.resolve(path)?.is_some() { self.add(path) } else { Ok(()) }
     }
 
-    /// Adds everything below a directory.
-    pub(super) fn add_directory(&mut self, directory: &str) -> Result<()> {
-        let below: Vec<&ImagePath> = self.base.iter().map(|(path, _)| path).filter(|path| path.is_under(directory)).collect();
-        below.into_iter().try_for_each(|path| self.add(path))
-    }
-
     /// Adds the loader and the libraries of a program that may lie outside the base.
     pub(super) fn needs_of(&mut self, entry: &Entry) -> Result<()> {
         let EntryKind::File(content) = &entry.kind else { return Ok(()) };
