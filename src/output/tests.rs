@@ -226,3 +226,48 @@ fn an_unknown_format_names_the_known_ones() {
     assert_eq!(err.to_string(), "no output format is named `iso`");
     assert!(err.hints()[0].starts_with("the formats are raw, qcow2"));
 }
+
+/// From the package mirror to disks, with the locked tools. Needs a network, and `KILN_SANDBOX_EXE` to name the program kiln.
+#[test]
+#[ignore = "downloads 300 MB; KILN_TEST_OUT names the output directory, KILN_TEST_PACKAGES the packages"]
+fn real_packages_become_real_disks() {
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is set"));
+    let store = Store::open(None).unwrap();
+    let packages: Vec<String> = variable("KILN_TEST_PACKAGES").split_whitespace().map(str::to_owned).collect();
+    let tools = crate::base::TOOLS_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
+    let sets = [("control-plane".to_owned(), packages), (crate::base::TOOLS_SET.to_owned(), tools)].into();
+    let request =
+        crate::base::LockRequest { suite: "trixie".into(), mirror: None, sets, trust: crate::base::Trust::default() };
+    let mut clock = Clock(std::time::Instant::now());
+    let lock = crate::base::resolve(&request, &store, &Silent).unwrap();
+    clock.lap("resolve");
+    let mirrors = crate::base::mirror(None).unwrap();
+    crate::base::fetch(&lock, &["control-plane", "tools"], Some(&mirrors), &store, &Silent).unwrap();
+    clock.lap("fetch");
+    let tools = crate::base::Tools::open(&lock, &store, &Silent).unwrap();
+    clock.lap("tools");
+    let base = crate::base::compose(&lock, "control-plane", &[], &tools, &store, &Silent).unwrap();
+    clock.lap(&format!("compose {} MB", base.size() >> 20));
+    let agent = Entry::file(host::fs::read(variable("KILN_SANDBOX_EXE").as_ref()).unwrap(), 0o755, &Arc::from("kiln"));
+    let initrd = super::initrd::compose(&base, &agent).unwrap();
+    clock.lap("initrd tree");
+    let mut tree = base.clone();
+    tree.retain(|path, _| !path.is_under("/boot"));
+    let filesystem = if std::env::var_os("KILN_TEST_EROFS").is_some() { RootFilesystem::Erofs } else { RootFilesystem::Squashfs };
+    let inputs = RoleInputs { name: "control-plane", tree: &tree, base: &base, initrd: &initrd, epoch: lock.epoch, filesystem };
+    let image = role(&inputs, &tools, &store, &Silent).unwrap();
+    clock.lap("role");
+    let out = std::path::PathBuf::from(variable("KILN_TEST_OUT"));
+    let published = build(&image, [b"seed of m1", b"seed of m2"], &out);
+    clock.lap(&format!("pack {published:?}"));
+}
+
+struct Clock(std::time::Instant);
+
+impl Clock {
+    #[expect(clippy::print_stdout, reason = "a measurement is printed")]
+    fn lap(&mut self, what: &str) {
+        println!("{:8.2} s  {what}", self.0.elapsed().as_secs_f64());
+        self.0 = std::time::Instant::now();
+    }
+}

@@ -37,7 +37,8 @@ impl Toolbox for Tools {
 
     fn run(&self, program: &str, directory: &Path, arguments: Arguments<'_>, fill: Fill<'_>) -> Result<()> {
         let mut command = self.command(program);
-        command.bind(directory, INSIDE, Access::Write).args(arguments(INSIDE));
+        // Temporary files belong on the disk of the result: they can be as large.
+        command.args(arguments(INSIDE)).env("TMPDIR", INSIDE).bind(directory, INSIDE, Access::Write);
         command.run_with_stdin(fill).map(drop)
     }
 }
