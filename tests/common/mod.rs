@@ -33,7 +33,7 @@ impl Site {
         let shared = ha()?;
         let site = Self { dir: dir.to_owned() };
         fs::create_dir_all(dir).unwrap();
-        for name in ["cluster.toml", "cluster.lock"] {
+        for name in ["cluster.toml", "kiln.lock"] {
             fs::copy(shared.dir.join(name), dir.join(name)).unwrap();
         }
         copy_directory(&shared.dir.join("vault"), &dir.join("vault"));
@@ -43,10 +43,10 @@ impl Site {
     fn prepare(&self, programs: &Path) {
         let recipe = format!("{}\n{}", include_str!("../../profiles/ha/cluster.toml"), include_str!("../../profiles/ha/profile.toml"));
         let stamp = self.dir.join(".recipe");
-        if fs::read_to_string(&stamp).ok().as_deref() == Some(&recipe) && self.dir.join("cluster.lock").exists() {
+        if fs::read_to_string(&stamp).ok().as_deref() == Some(&recipe) && self.dir.join("kiln.lock").exists() {
             return;
         }
-        for old in ["cluster.toml", "cluster.lock", "vault", "out"] {
+        for old in ["cluster.toml", "kiln.lock", "vault", "out"] {
             let path = self.dir.join(old);
             let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         }
