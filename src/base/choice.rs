@@ -19,7 +19,7 @@ pub(super) fn choose(universe: &Universe<'_>, wanted: &[PackageId]) -> Vec<Packa
     }
     for id in wanted {
         // What was asked for stays marked whatever happens; the solver will say what is wrong.
-        walk.groups(*id).iter().for_each(|group| drop(walk.satisfy(group)));
+        universe.needs(*id).for_each(|group| _ = walk.satisfy(&group));
     }
     let mut order: Vec<(usize, PackageId)> = walk.marked.into_iter().map(|(id, order)| (order, id)).collect();
     order.sort_unstable();
@@ -52,7 +52,7 @@ impl Walk<'_, '_> {
         let before = self.marked.len();
         self.mark(id);
         self.depth += 1;
-        let works = self.groups(id).iter().all(|group| self.satisfy(group));
+        let works = self.universe.needs(id).all(|group| self.satisfy(&group));
         self.depth -= 1;
         if !works {
             self.unmark_from(before);
@@ -61,14 +61,11 @@ impl Walk<'_, '_> {
         works
     }
 
-    /// The candidates for each need of a package, in apt's order.
-    fn groups(&self, id: PackageId) -> Vec<Vec<PackageId>> {
-        let candidates = |group: Vec<Relation<'_>>| group.iter().flat_map(|relation| self.universe.matching(relation)).collect();
-        self.universe.needs(id).map(candidates).collect()
-    }
-
-    fn satisfy(&mut self, group: &[PackageId]) -> bool {
-        group.iter().any(|id| self.marked.contains_key(id)) || group.iter().any(|id| self.install(*id))
+    /// Satisfies one need: by what is marked already, else by the first choice that works.
+    fn satisfy(&mut self, group: &[Relation<'_>]) -> bool {
+        let universe = self.universe;
+        let is_marked = |relation: &Relation<'_>| universe.matching(relation).iter().any(|id| self.marked.contains_key(id));
+        group.iter().any(is_marked) || group.iter().any(|relation| universe.choices(relation).into_iter().any(|id| self.install(id)))
     }
 
     /// Whether a marked package excludes this one, or this one a marked package.
@@ -91,7 +88,7 @@ impl Walk<'_, '_> {
             for other in self.universe.excluded_by(id) {
                 match self.excluded.get_mut(&other) {
                     Some(count) if *count > 1 => *count -= 1,
-                    _ => drop(self.excluded.remove(&other)),
+                    _ => _ = self.excluded.remove(&other),
                 }
             }
         }

@@ -13,6 +13,9 @@ pub(super) struct Index {
     packages: Vec<Package>,
 }
 
+/// Where a name occurs first: paragraph, field, offset.
+pub(super) type Mention = (usize, usize, usize);
+
 /// Number of a package in its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PackageId(pub(super) u32);
@@ -34,22 +37,26 @@ pub(super) struct Package {
     pub(super) priority: u8,
 }
 
-/// Fields whose text is kept.
+/// Fields whose text is kept; those that name other packages in the order in which apt reads them (apt-pkg/deb/deblistparser.cc).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Name,
-    Version,
-    Architecture,
     PreDepends,
     Depends,
     Conflicts,
     Breaks,
+    Recommends,
+    Suggests,
+    Replaces,
+    Enhances,
     Provides,
+    Version,
+    Architecture,
     File,
 }
 
 impl Field {
-    const COUNT: usize = 9;
+    const COUNT: usize = 13;
 
     fn from_key(key: &[u8]) -> Option<Self> {
         Some(match key {
@@ -60,6 +67,10 @@ impl Field {
             b"Depends" => Self::Depends,
             b"Conflicts" => Self::Conflicts,
             b"Breaks" => Self::Breaks,
+            b"Recommends" => Self::Recommends,
+            b"Suggests" => Self::Suggests,
+            b"Replaces" => Self::Replaces,
+            b"Enhances" => Self::Enhances,
             b"Provides" => Self::Provides,
             b"Filename" => Self::File,
             _ => return None,
@@ -100,10 +111,6 @@ impl Index {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.packages.len()
-    }
-
     pub(super) fn ids(&self) -> impl Iterator<Item = PackageId> + use<> {
         (0..u32::try_from(self.packages.len()).expect("an index has fewer packages")).map(PackageId)
     }
@@ -126,11 +133,36 @@ impl Index {
         self.field(id, Field::Version)
     }
 
+    /// Finds where a name is first mentioned, as a package or in another's field: apt numbers packages in this order.
+    pub(super) fn first_mention(&self, name: &str) -> Option<Mention> {
+        let is_outside = |byte: Option<&u8>| byte.is_none_or(|byte| b"\n ,|:(".contains(byte));
+        let bytes = self.text.as_bytes();
+        let whole = |start: usize| {
+            let before = start.checked_sub(1).map(|index| &bytes[index]);
+            is_outside(before) && is_outside(bytes.get(start + name.len()))
+        };
+        let mentions = self.text.match_indices(name).map(|(start, _)| start).filter(|start| whole(*start));
+        let mut located = mentions.filter_map(|start| self.locate(start)).peekable();
+        let first = located.peek()?.0;
+        // Fields stand in any order in a paragraph, so the first field is not the first offset.
+        located.take_while(|mention| mention.0 == first).min()
+    }
+
+    /// Paragraph and field of an offset into the text.
+    fn locate(&self, offset: usize) -> Option<Mention> {
+        let is_before =
+            |package: &Package| package.fields.iter().filter(|span| !span.is_empty()).any(|span| (span.start as usize) <= offset);
+        let paragraph = self.packages.partition_point(is_before).checked_sub(1)?;
+        let field = self.packages[paragraph].fields.iter().position(|span| (span.start as usize..span.end as usize).contains(&offset))?;
+        (field <= Field::Provides as usize).then_some((paragraph, field, offset))
+    }
+
     fn line(&mut self, draft: &mut Draft, line: &[u8]) {
         if line[0] == b' ' || line[0] == b'\t' {
             if let Some(field) = draft.last {
+                // The last value ended with a separator, which becomes the space before this line's value.
                 let start = draft.fields[field as usize].start;
-                draft.fields[field as usize] = start..self.keep(line).end;
+                draft.fields[field as usize] = start..self.keep(line.trim_ascii_start()).end;
             }
             return;
         }
@@ -156,7 +188,9 @@ impl Index {
         let end = |text: &String| u32::try_from(text.len()).expect("the fields of all indexes are far below 4 GiB");
         let start = end(&self.text);
         self.text.push_str(&String::from_utf8_lossy(value));
-        start..end(&self.text)
+        let span = start..end(&self.text);
+        self.text.push('\n');
+        span
     }
 }
 
@@ -217,10 +251,19 @@ pub(super) mod tests {
                     Size: 7\nSHA256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n\n\nPackage: incomplete\nVersion: 1\n";
         let mut index = Index::default();
         index.read(text.as_bytes(), Archive::Debian).unwrap();
-        assert_eq!(index.len(), 1);
+        assert_eq!(index.ids().count(), 1);
         let id = index.ids().next().unwrap();
         assert_eq!((index.name(id), index.version(id), index.package(id).size), ("a", "1", 7));
-        assert_eq!(index.field(id, Field::Depends), "b, c (>= 1)");
+        assert_eq!(index.field(id, Field::Depends), "b,\nc (>= 1)");
         assert!(index.package(id).essential);
+    }
+
+    #[test]
+    fn mentions_are_ordered_as_apt_numbers_packages() {
+        let index = index("a 1\nProvides: v\nDepends: late-x, late\n\nlate 1\n\nb 1\nRecommends: c (>= 1), v:any\n\nc 1");
+        let mut names = ["c", "b", "v", "late", "late-x", "a"];
+        names.sort_by_key(|name| index.first_mention(name));
+        assert_eq!(names, ["a", "late-x", "late", "v", "b", "c"]);
+        assert_eq!(index.first_mention("pool"), None);
     }
 }

@@ -7,6 +7,8 @@ mod control;
 mod database;
 mod deb;
 mod index;
+#[cfg(test)]
+mod judged_by_apt;
 mod lock;
 mod mirror;
 mod ownership;
@@ -27,7 +29,7 @@ mod unpack;
 mod users;
 
 pub(crate) use compose::compose;
-pub(crate) use lock::{Archive, ArchivePin, BinaryPin, Lock, PackagePin, ReleasePin};
+pub(crate) use lock::{Archive, ArchivePin, BinaryPin, Lock, PackagePin};
 pub(crate) use mirror::{Mirrors, mirror};
 pub(crate) use programs::{pin_programs, programs};
 pub(crate) use resolve::{LockRequest, Trust, fetch, packages, resolve};

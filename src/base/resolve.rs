@@ -124,3 +124,122 @@ fn download(pin: &PackagePin, mirrors: Option<&Mirrors>) -> Download {
     let urls = mirrors.map(|mirrors| mirrors.urls(pin.archive, &pin.file)).unwrap_or_default();
     Download { name: pin.title(), urls, sha256: pin.sha256, size: Some(pin.size) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{LockRequest, Mirrors, Trust, fetch, packages, resolve_from};
+    use crate::base::lock::{Archive, Lock};
+    use crate::error::{Error, Kind, Result};
+    use crate::host;
+    use crate::host::test_server::{Manner, Server};
+    use crate::progress::Silent;
+    use crate::store::tests::store;
+
+    /// The repository beside the script that made it.
+    const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/base/testdata/repository");
+    const KEYRING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/base/testdata/keyring.asc");
+
+    fn file(path: &str) -> Vec<u8> {
+        host::fs::read(&Path::new(REPOSITORY).join(path)).unwrap()
+    }
+
+    /// Serves the suite `from` under the name `to`.
+    fn serve(server: &Server, from: &str, to: &str) {
+        for path in ["InRelease", "main/binary-amd64/Packages.xz"] {
+            server.file(&format!("/debian/dists/{to}/{path}"), &file(&format!("dists/{from}/{path}")), Manner::Good);
+        }
+    }
+
+    fn request(suite: &str, wanted: &[&str]) -> LockRequest {
+        let sets = [("lb".to_owned(), wanted.iter().map(|name| (*name).to_owned()).collect()), ("tools".to_owned(), Vec::new())];
+        let trust = Trust { keyring: Some(KEYRING.into()), allow_expired: false };
+        LockRequest { suite: suite.to_owned(), mirror: None, sets: sets.into(), trust }
+    }
+
+    fn lock(server: &Server, dir: &Path, request: &LockRequest) -> Result<Lock> {
+        resolve_from(&Mirrors::named(&server.url("/debian")), request, &store(dir), &Silent)
+    }
+
+    fn refused(server: &Server, request: &LockRequest) -> Error {
+        lock(server, tempfile::tempdir().unwrap().path(), request).unwrap_err()
+    }
+
+    #[test]
+    fn a_lock_pins_what_a_signed_repository_serves() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start();
+        serve(&server, "trixie", "trixie");
+        let lock = lock(&server, dir.path(), &request("trixie", &["tool"])).unwrap();
+        assert_eq!(lock.epoch, 1_789_199_741);
+        assert_eq!(lock.sets["lb"], ["base", "libc", "tool"]);
+        assert_eq!(lock.sets["tools"], ["base", "libc"]);
+        let tool = lock.package("tool").unwrap();
+        assert_eq!((tool.title().as_str(), tool.architecture.as_str(), tool.archive), ("tool 1:3-1", "all", Archive::Debian));
+        assert!(!lock.to_text().contains("127.0.0.1"), "a lock names no host");
+        assert_eq!(Lock::parse(&lock.to_text()).unwrap(), lock);
+    }
+
+    #[test]
+    fn packages_are_fetched_once_and_then_needed_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start();
+        serve(&server, "trixie", "trixie");
+        let lock = lock(&server, dir.path(), &request("trixie", &["tool"])).unwrap();
+        let store = store(dir.path());
+        let err = packages(&lock, "lb", &store, &Silent).unwrap_err();
+        assert!(err.to_string().contains("it is not in the store") && err.hints()[0].contains("kiln fetch"), "{err}");
+        for name in ["base", "libc", "tool"] {
+            server.file(&format!("/debian/pool/{name}.deb"), name.as_bytes(), Manner::Good);
+        }
+        fetch(&lock, &["lb", "tools"], Some(&Mirrors::named(&server.url("/debian"))), &store, &Silent).unwrap();
+        let found = packages(&lock, "lb", &store, &Silent).unwrap();
+        let contents: Vec<(&str, Vec<u8>)> = found.iter().map(|(pin, path)| (pin.name.as_str(), host::fs::read(path).unwrap())).collect();
+        assert_eq!(contents, [("base", b"base".to_vec()), ("libc", b"libc".to_vec()), ("tool", b"tool".to_vec())]);
+    }
+
+    #[test]
+    fn a_repository_that_was_tampered_with_is_refused() {
+        let request = request("trixie", &["tool"]);
+        let server = Server::start();
+        serve(&server, "trixie", "trixie");
+        let release = String::from_utf8(file("dists/trixie/InRelease")).unwrap();
+        let path = "/debian/dists/trixie/InRelease";
+        server.file(path, release.replace("Components: main", "Components: evil").as_bytes(), Manner::Good);
+        let err = refused(&server, &request);
+        assert!(err.kind() == Kind::Verify && err.to_string().contains("does not match the text"), "{err}");
+        server.file(path, release.as_bytes(), Manner::Good);
+        server.file(
+            "/debian/dists/trixie/main/binary-amd64/Packages.xz",
+            &file("dists/forky/main/binary-amd64/Packages.xz")[1..],
+            Manner::Good,
+        );
+        assert!(matches!(refused(&server, &request).kind(), Kind::Verify | Kind::Network));
+        let stranger = LockRequest { trust: Trust::default(), ..request };
+        let err = refused(&server, &stranger);
+        assert!(err.to_string().contains("no trusted signature (Debian's archive keys)"), "{err}");
+    }
+
+    #[test]
+    fn another_suite_under_the_name_that_was_asked_for_is_refused() {
+        let server = Server::start();
+        serve(&server, "trixie", "sid");
+        assert!(refused(&server, &request("sid", &[])).to_string().contains("the mirror serves `trixie` under the name `sid`"));
+        assert!(refused(&server, &request("bookworm", &[])).to_string().contains("no mirror serves the suite `bookworm`"));
+    }
+
+    #[test]
+    fn an_expired_release_needs_a_permission() {
+        let server = Server::start();
+        serve(&server, "forky", "forky");
+        let mut request = request("forky", &[]);
+        let err = refused(&server, &request);
+        assert!(
+            err.to_string().contains("the release `forky` expired") && err.hints().iter().any(|hint| hint.contains("--allow-expired")),
+            "{err}"
+        );
+        request.trust.allow_expired = true;
+        lock(&server, tempfile::tempdir().unwrap().path(), &request).unwrap();
+    }
+}

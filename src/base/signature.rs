@@ -9,8 +9,7 @@ use std::path::Path;
 use pgp::composed::{CleartextSignedMessage, Deserializable, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
-use pgp::ser::Serialize as _;
-use pgp::types::{KeyDetails, Tag, VerifyingKey};
+use pgp::types::{KeyDetails, Tag};
 
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
@@ -138,16 +137,21 @@ fn primary_fault(key: &SignedPublicKey, now: u64) -> Option<String> {
     if key.details.revocation_signatures.iter().any(|revocation| revocation.verify_key(primary).is_ok()) {
         return Some("is revoked".into());
     }
-    let direct = key.details.direct_signatures.iter().filter(|signature| signature.verify_key(primary).is_ok());
+    let mut direct: Vec<&Signature> =
+        key.details.direct_signatures.iter().filter(|signature| signature.verify_key(primary).is_ok()).collect();
     let certified = key.details.users.iter().flat_map(|user| {
         user.signatures.iter().filter(|signature| {
             signature.typ() != Some(SignatureType::CertRevocation) && signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
         })
     });
-    let Some(binding) = direct.chain(certified).max_by_key(|signature| signature.created()) else {
+    let certified = certified.max_by_key(|signature| signature.created());
+    if direct.is_empty() && certified.is_none() {
         return Some("has no valid signature of itself".into());
-    };
-    expiry_fault(primary.created_at().as_secs(), binding, now)
+    }
+    // Direct signatures also name revokers; such a one says nothing of the key's lifetime.
+    direct.retain(|signature| signature.key_expiration_time().is_some());
+    let direct = direct.into_iter().max_by_key(|signature| signature.created());
+    direct.into_iter().chain(certified).find_map(|binding| expiry_fault(primary.created_at().as_secs(), binding, now))
 }
 
 /// Why a subkey may not sign, if so.
@@ -178,4 +182,72 @@ fn age_fault(signature: &Signature, now: u64) -> Option<String> {
     let Some(created) = signature.created() else { return Some("did not date its signature".into()) };
     let lifetime = signature.signature_expiration_time().map(|lifetime| u64::from(lifetime.as_secs())).filter(|lifetime| *lifetime > 0)?;
     (u64::from(created.as_secs()) + lifetime <= now).then(|| "let its signature expire".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Keyring;
+    use crate::host;
+
+    /// 2026-11-21.
+    const NOW: u64 = 1_795_219_200;
+    const YEAR: u64 = 366 * 86_400;
+
+    fn testdata(name: &str) -> String {
+        host::fs::read_to_string(&Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/base/testdata")).join(name)).unwrap()
+    }
+
+    fn verify(message: &str, now: u64) -> Result<String, String> {
+        let keyring = Keyring::parse(testdata("keyring.asc").as_bytes(), "test keys".into()).unwrap();
+        keyring.verify(message, now).map_err(|err| err.to_string())
+    }
+
+    #[test]
+    fn what_a_trusted_key_signed_comes_out() {
+        for name in ["good.asc", "both.asc"] {
+            let text = verify(&testdata(name), NOW).unwrap();
+            assert_eq!(text.trim_end(), "Codename: trixie\n- a dash, and a space at the end", "{name}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_trusted_signed_is_refused_with_the_reason() {
+        let good = testdata("good.asc");
+        let cases = [
+            ("a changed text", good.replace("trixie", "sid"), "does not match the text"),
+            ("an added line", good.replace("Codename", "Evil: yes\nCodename"), "does not match the text"),
+            ("a stranger", testdata("stranger.asc"), "is unknown"),
+            ("an expired key", testdata("expired.asc"), "has expired"),
+            ("a revoked key", testdata("revoked.asc"), "is revoked"),
+            ("a weak digest", testdata("weak.asc"), "weak digest"),
+            ("no signature", "Codename: trixie\n".to_owned(), "parsing the clear-signed message"),
+            ("a text before the signed one", format!("Evil: yes\n{good}"), "parsing the clear-signed message"),
+            ("a text after the signed one", format!("{good}\nEvil: yes\n"), "parsing the clear-signed message"),
+            ("nothing", String::new(), "parsing the clear-signed message"),
+        ];
+        for (what, message, said) in cases {
+            let told = verify(&message, NOW).unwrap_err();
+            assert!(told.contains(said), "{what}: {told}");
+        }
+    }
+
+    #[test]
+    fn debians_own_keys_are_there_and_do_not_last_for_ever() {
+        let keyring = Keyring::open(None).unwrap();
+        let faults = |now| keyring.keys.iter().filter_map(|key| super::primary_fault(key, now)).collect::<Vec<_>>();
+        assert_eq!(keyring.keys.len(), 3);
+        assert_eq!(faults(NOW), [] as [String; 0]);
+        assert_eq!(faults(NOW + 10 * YEAR), ["has expired"; 3]);
+        let subkeys: Vec<_> = keyring.keys.iter().flat_map(|key| key.public_subkeys.iter().map(move |subkey| (key, subkey))).collect();
+        assert_eq!(subkeys.len(), 2);
+        assert!(subkeys.iter().all(|(key, subkey)| super::subkey_fault(key, subkey, NOW).is_none()));
+    }
+
+    #[test]
+    fn a_file_without_keys_is_no_keyring() {
+        assert!(Keyring::parse(b"", "test".into()).is_err());
+        assert!(Keyring::parse(b"-----BEGIN nothing", "test".into()).is_err());
+    }
 }

@@ -1,7 +1,8 @@
 //! Which packages make a working system: closed under dependencies, free of conflicts, and the ones that apt would choose.
 //!
-//! A SAT solver (resolvo) decides what can be; apt's own walk ([`super::choice`]) says what is preferred, as soft requirements. When the walk
-//! works, its set is the answer, proven; when it does not, the solver deviates as little as it must, or explains why nothing works.
+//! A SAT solver (resolvo) decides what can be; apt's own walk ([`super::choice`]) says what is preferred: its members come first among
+//! alternatives, and are soft requirements. When the walk works, its set is the answer, proven; when it does not, the solver deviates as
+//! little as it must, or explains why nothing works.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -63,7 +64,8 @@ fn near(universe: &Universe<'_>, name: &str) -> String {
 }
 
 fn prove(universe: &Universe<'_>, wanted: &[PackageId], preferred: &[PackageId]) -> Result<Vec<PackageId>> {
-    let provider = Provider { universe, unions: RefCell::default(), complaints: RefCell::default() };
+    let set = preferred.iter().copied().collect();
+    let provider = Provider { universe, preferred: set, unions: RefCell::default(), complaints: RefCell::default() };
     let requirements = wanted.iter().map(|id| ConditionalRequirement::from(provider.is_installed(*id))).collect();
     let problem = Problem::new().requirements(requirements).soft_requirements(preferred.iter().map(|id| SolvableId::from_raw(id.0)));
     let mut solver = Solver::new(provider);
@@ -81,6 +83,7 @@ fn prove(universe: &Universe<'_>, wanted: &[PackageId], preferred: &[PackageId])
 /// installed; a version set says of one package that it is installed (even numbers) or absent (odd numbers).
 struct Provider<'u, 'a> {
     universe: &'u Universe<'a>,
+    preferred: BTreeSet<PackageId>,
     unions: RefCell<Vec<Vec<VersionSetId>>>,
     /// Needs that nothing meets.
     complaints: RefCell<Vec<String>>,
@@ -101,13 +104,11 @@ impl Provider<'_, '_> {
 
     /// The alternatives of one need; the text of the need when there are none.
     fn requirement(&self, group: &[Relation<'_>]) -> Result<Requirement, String> {
-        let mut sets: Vec<VersionSetId> = Vec::new();
-        for id in group.iter().flat_map(|relation| self.universe.matching(relation)) {
-            let set = self.is_installed(id);
-            if !sets.contains(&set) {
-                sets.push(set);
-            }
-        }
+        let mut ids: Vec<PackageId> = group.iter().flat_map(|relation| self.universe.matching(relation)).collect();
+        ids.sort_by_key(|id| !self.preferred.contains(id));
+        let mut sets: Vec<VersionSetId> = ids.into_iter().map(|id| self.is_installed(id)).collect();
+        let mut seen = BTreeSet::new();
+        sets.retain(|set| seen.insert(*set));
         match sets[..] {
             [] => Err(group.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")),
             [only] => Ok(Requirement::Single(only)),
@@ -223,6 +224,7 @@ mod tests {
             ("the alternative that can be installed", "a 1\nDepends: b | c\n\nb 1\nDepends: missing\n\nc 1", "a", "a c"),
             ("the alternative without conflict", "a 1\nDepends: b | c\n\nb 1\nConflicts: a\n\nc 1", "a", "a c"),
             ("nothing of an alternative that failed", "a 1\nDepends: b | c\n\nb 1\nDepends: d, missing\n\nc 1\n\nd 1", "a", "a c"),
+            ("nothing beside the alternative that is there", "a 1\nDepends: c\n\nb 1\nEssential: yes\nDepends: d | c\n\nc 1\n\nd 1", "a", "a b c"),
             ("a real package before a provider", "a 1\nDepends: v\n\np 1\nProvides: v\n\nv 1", "a", "a v"),
             ("the provider with the higher priority", "a 1\nDepends: v\n\np 1\nProvides: v\n\nq 1\nPriority: required\nProvides: v", "a", "a q"),
             ("a provider in the right version", "a 1\nDepends: v (>= 2)\n\np 1\nProvides: v (= 1)\n\nq 1\nProvides: v (= 2)\n\nr 1\nProvides: v", "a", "a q"),
@@ -249,7 +251,7 @@ mod tests {
             ("a 1\nDepends: b (>= 2)\n\nb 1", "a", "`a` needs `b (>= 2)`, which nothing provides"),
             ("a 1\nConflicts: b\n\nb 1", "a b", "b"),
             ("a 1", "ab", "there is no package `ab` in this suite"),
-            ("a 1\nProvides: v\n\nb 1\nProvides: v", "v", "`v` is provided by several packages: b, a"),
+            ("a 1\nProvides: v\n\nb 1\nProvides: v", "v", "`v` is provided by several packages: a, b"),
         ];
         for (paragraphs, wanted, said) in cases {
             let message = solved(paragraphs, wanted).unwrap_err();

@@ -1,8 +1,9 @@
 //! What can be installed: the candidate of each name, as apt's policy chooses it, and who provides what.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::index::{Field, Index, PackageId};
+use super::index::{Field, Index, Mention, PackageId};
 use super::relation::{self, Relation};
 
 /// Candidates of an index.
@@ -13,6 +14,8 @@ pub(super) struct Universe<'a> {
     candidates: BTreeMap<&'a str, PackageId>,
     /// Virtual names, with the candidates that provide them and in which version.
     providers: BTreeMap<&'a str, Vec<(PackageId, Option<&'a str>)>>,
+    /// What was looked up so far; few packages are ever compared by it.
+    mentions: RefCell<BTreeMap<PackageId, Option<Mention>>>,
 }
 
 impl<'a> Universe<'a> {
@@ -32,7 +35,7 @@ impl<'a> Universe<'a> {
                 providers.entry(provided.name).or_default().push((id, version));
             }
         }
-        Self { index, candidates, providers }
+        Self { index, candidates, providers, mentions: RefCell::default() }
     }
 
     pub(super) fn index(&self) -> &'a Index {
@@ -48,17 +51,27 @@ impl<'a> Universe<'a> {
         self.candidates.values().copied()
     }
 
-    /// Candidates that a relation accepts: the package of that name first, then providers from the one that apt likes best on.
+    /// Candidates that a relation accepts: the package of that name first, then providers.
     pub(super) fn matching(&self, relation: &Relation<'_>) -> Vec<PackageId> {
         let real = self.candidate(relation.name).filter(|id| relation.accepts(Some(self.index.version(*id))));
         let provided = self.providers.get(relation.name).into_iter().flatten();
-        let mut found: Vec<PackageId> = provided.filter(|(_, version)| relation.accepts(*version)).map(|(id, _)| *id).collect();
-        found.sort_by_key(|id| self.rank(*id));
-        found.dedup();
-        if let Some(real) = real {
-            found.retain(|id| *id != real);
-            found.insert(0, real);
+        let mut found: Vec<PackageId> = real.into_iter().collect();
+        for (id, version) in provided {
+            if relation.accepts(*version) && !found.contains(id) {
+                found.push(*id);
+            }
         }
+        found
+    }
+
+    /// As [`Self::matching`], in the order in which apt tries them (`CompareProviders` in apt-pkg/depcache.cc).
+    pub(super) fn choices(&self, relation: &Relation<'_>) -> Vec<PackageId> {
+        let mut found = self.matching(relation);
+        found.sort_by(|a, b| {
+            let by_rank = self.rank(*a, relation).cmp(&self.rank(*b, relation));
+            // Where nothing else decides, apt prefers the higher number: the name that was mentioned later.
+            by_rank.then_with(|| self.first_mention(*b).cmp(&self.first_mention(*a)))
+        });
         found
     }
 
@@ -80,10 +93,13 @@ impl<'a> Universe<'a> {
         excluded
     }
 
-    /// The order in which apt tries providers. Where apt goes by its internal numbering, the later paragraph comes first.
-    fn rank(&self, id: PackageId) -> impl Ord + use<> {
+    fn rank(&self, id: PackageId, relation: &Relation<'_>) -> impl Ord + use<> {
         let package = self.index.package(id);
-        (!package.essential, !package.important, package.priority, std::cmp::Reverse(id))
+        (self.index.name(id) != relation.name, !package.essential, !package.important, package.priority)
+    }
+
+    fn first_mention(&self, id: PackageId) -> Option<Mention> {
+        *self.mentions.borrow_mut().entry(id).or_insert_with(|| self.index.first_mention(self.index.name(id)))
     }
 }
 
@@ -101,12 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn matching_is_in_the_order_in_which_apt_tries() {
+    fn choices_are_in_the_order_in_which_apt_tries() {
         let index =
             index("gawk 1\nProvides: awk\n\nmawk 1\nPriority: required\nProvides: awk (= 2)\n\nawk 1\n\noriginal-awk 1\nProvides: awk");
         let universe = Universe::new(&index);
         let names =
-            |text: &str| -> Vec<&str> { universe.matching(&list(text).next().unwrap()).into_iter().map(|id| index.name(id)).collect() };
+            |text: &str| -> Vec<&str> { universe.choices(&list(text).next().unwrap()).into_iter().map(|id| index.name(id)).collect() };
         assert_eq!(names("awk"), ["awk", "mawk", "original-awk", "gawk"]);
         assert_eq!(names("awk (>= 2)"), ["mawk"]);
         assert_eq!(names("nothing"), [] as [&str; 0]);

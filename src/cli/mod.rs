@@ -19,6 +19,7 @@ mod pki;
 mod plan;
 mod render;
 mod schema;
+mod store;
 mod table;
 mod ui;
 
@@ -67,6 +68,7 @@ enum Verb {
     Fetch(fetch::Args),
     Build(build::Args),
     Lab(lab::Args),
+    Store(store::Args),
     Agent(agent::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -86,6 +88,7 @@ impl Verb {
             Self::Fetch(args) => fetch::run(args, ui),
             Self::Build(args) => build::run(args, ui),
             Self::Lab(args) => lab::run(args, ui),
+            Self::Store(args) => store::run(args, ui),
             Self::Agent(args) => agent::run(args, ui),
             Self::Schema(args) => schema::run(args, ui),
             Self::Completions(args) => completions::run(args, ui),

@@ -115,6 +115,10 @@ impl Ui {
 }
 
 impl Progress for Ui {
+    fn warn(&self, message: &str) {
+        self.message(format!("warning: {message}"));
+    }
+
     fn begin(&self, step: &str, total: Option<u64>) -> Box<dyn Step> {
         match &self.bars {
             Some(bars) => Box::new(Bar(bars.add(bar(step, total)))),

@@ -236,8 +236,7 @@ fn real_packages_become_real_disks() {
     let packages: Vec<String> = variable("KILN_TEST_PACKAGES").split_whitespace().map(str::to_owned).collect();
     let tools = crate::base::TOOLS_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
     let sets = [("control-plane".to_owned(), packages), (crate::base::TOOLS_SET.to_owned(), tools)].into();
-    let request =
-        crate::base::LockRequest { suite: "trixie".into(), mirror: None, sets, trust: crate::base::Trust::default() };
+    let request = crate::base::LockRequest { suite: "trixie".into(), mirror: None, sets, trust: crate::base::Trust::default() };
     let mut clock = Clock(std::time::Instant::now());
     let lock = crate::base::resolve(&request, &store, &Silent).unwrap();
     clock.lap("resolve");

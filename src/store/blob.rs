@@ -35,6 +35,18 @@ impl Store {
         }
     }
 
+    /// Whether a blob is there and intact; a corrupt one is removed, and a warning names it.
+    pub(crate) fn holds(&self, digest: &Digest) -> Result<bool> {
+        Ok(match self.find(digest)? {
+            Found::Good(_) => true,
+            Found::Nothing => false,
+            Found::Corrupt(message) => {
+                self.warn(message);
+                false
+            }
+        })
+    }
+
     /// Keeps everything that `reader` yields.
     ///
     /// # Errors
@@ -78,7 +90,8 @@ impl Store {
         Ok(Found::Corrupt(format!("the store's entry `{shown}` was corrupt and is removed: its {size} bytes have sha256 {actual}")))
     }
 
-    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+    /// Where a blob lies, if it does.
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
         let name = digest.to_string();
         self.root.join("blobs/sha256").join(&name[..2]).join(name)
     }

@@ -11,7 +11,6 @@ use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::progress::{Progress, Step};
 
-use super::blob::Found;
 use super::{Store, explain_full_disk};
 
 /// Enough to hide a server's latency; more would be unfriendly to mirrors.
@@ -36,11 +35,9 @@ impl Store {
     ///
     /// [`Kind::Network`] or [`Kind::Verify`] of the first download that failed, with its name, URL and digests. What did arrive stays.
     pub(crate) fn fetch(&self, downloads: &[Download], progress: &dyn Progress) -> Result<Vec<PathBuf>> {
-        let found: Vec<Option<PathBuf>> =
-            downloads.par_iter().map(|download| self.find_or_warn(&download.sha256)).collect::<Result<_>>()?;
+        let held: Vec<bool> = downloads.par_iter().map(|download| self.holds(&download.sha256)).collect::<Result<_>>()?;
         self.take_warnings().iter().for_each(|warning| progress.warn(warning));
-        let missing: Vec<&Download> =
-            downloads.iter().zip(&found).filter_map(|(download, path)| path.is_none().then_some(download)).collect();
+        let missing: Vec<&Download> = downloads.iter().zip(&held).filter_map(|(download, held)| (!held).then_some(download)).collect();
         if !missing.is_empty() {
             let title = format!("fetching {}", title(&missing));
             let total = missing.iter().map(|download| download.size).sum();
@@ -49,17 +46,6 @@ impl Store {
             fetched.map_err(|err| explain_full_disk(err, &self.root))?;
         }
         Ok(downloads.iter().map(|download| self.blob_path(&download.sha256)).collect())
-    }
-
-    fn find_or_warn(&self, digest: &Digest) -> Result<Option<PathBuf>> {
-        match self.find(digest)? {
-            Found::Good(path) => Ok(Some(path)),
-            Found::Nothing => Ok(None),
-            Found::Corrupt(message) => {
-                self.warn(message);
-                Ok(None)
-            }
-        }
     }
 
     fn fetch_missing(&self, missing: &[&Download], step: &dyn Step) -> Result<()> {
