@@ -75,8 +75,7 @@ fn ours(err: &tera::Error, overlay: &Overlay, file: &OverlayFile, text: &str) ->
 
 fn placed(error: &ReportError, file: &OverlayFile, text: &str) -> Report {
     let mut report = Report::about(Source { path: file.source.clone(), text: text.into() });
-    let line = error.span().start_line;
-    report.error(format!("line {line}"), Some(error.span().range.clone()), error.message());
+    report.error("", Some(error.span().range.clone()), error.message());
     report
 }
 

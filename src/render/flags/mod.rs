@@ -99,3 +99,46 @@ const fn computed(name: &'static str, value: fn(&Facts<'_>) -> String) -> Flag {
 fn kubernetes(facts: &Facts<'_>) -> u32 {
     facts.cluster.kubernetes.minor
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Write as _;
+
+    use super::{Flag, PROGRAMS, Program};
+    /// Those that cluster files may name.
+    const MINORS: std::ops::RangeInclusive<u32> = 20..=36;
+
+    fn names(program: &Program, minor: u32) -> Vec<&'static str> {
+        let wanted = |flag: &&Flag| (flag.since..=flag.until).contains(&minor);
+        program.flags.iter().filter(wanted).map(|flag| flag.name).collect()
+    }
+
+    #[test]
+    fn no_version_of_a_program_gets_a_flag_twice() {
+        for program in PROGRAMS {
+            for minor in 0..=*MINORS.end() {
+                let names = names(program, minor);
+                let distinct: BTreeSet<_> = names.iter().collect();
+                assert_eq!(names.len(), distinct.len(), "{} 1.{minor}: {names:?}", program.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_changes_from_version_to_version_is_on_record() {
+        let mut changes = String::new();
+        for minor in MINORS.skip(1) {
+            for program in PROGRAMS.iter().filter(|program| program.name != "etcd") {
+                let (before, after) = (names(program, minor - 1), names(program, minor));
+                for gone in before.iter().filter(|name| !after.contains(name)) {
+                    let _ = writeln!(changes, "1.{minor} {} - {gone}", program.name);
+                }
+                for new in after.iter().filter(|name| !before.contains(name)) {
+                    let _ = writeln!(changes, "1.{minor} {} + {new}", program.name);
+                }
+            }
+        }
+        insta::assert_snapshot!(changes);
+    }
+}

@@ -2,6 +2,7 @@
 
 mod golden;
 mod judges;
+mod mistakes;
 
 use std::path::Path;
 
