@@ -12,11 +12,11 @@ use crate::digest::Digest;
 use crate::error::{Doing, Kind, Result, Within};
 use crate::host;
 use crate::host::clock::Stopwatch;
-use crate::output::cloud_init::{self, Documents};
 use crate::output::{self, Artifacts, Manifest, Node, Packed, Published, Readers, RoleImage, RoleInputs};
 use crate::pipeline::lock::fetch;
 use crate::pipeline::role::{self, Layers};
 use crate::pipeline::site::{Site, Sources};
+use crate::pipeline::stock;
 use crate::pki::{Pki, Vault};
 use crate::progress::Progress;
 use crate::render::{self, Requirements};
@@ -129,27 +129,6 @@ fn seeds(site: &Site, pki: &Pki, epoch: u64) -> Result<BTreeMap<String, Vec<u8>>
     cluster.nodes.iter().map(seed).collect()
 }
 
-/// What cloud-init gets on stock images, by node.
-fn documents(parts: &Parts<'_>, pki: &Pki) -> Result<BTreeMap<String, Documents>> {
-    let site = parts.site;
-    let requirements = site.requirements()?;
-    let of_node = |node: &crate::cluster::Node| {
-        let needs = &requirements[&node.image()];
-        let input = cloud_init::Input {
-            cluster: &site.cluster,
-            node,
-            seed: &render::node(&site.cluster, node, pki, &site.overlays)?,
-            role: &render::role(&site.cluster, &node.image(), &site.overlays)?,
-            packages: &needs.packages,
-            programs: &needs.binaries,
-            users: &needs.users,
-            lock: parts.lock,
-        };
-        Ok((node.name.clone(), cloud_init::documents(&input).within(|| format!("writing the cloud-init documents of `{}`", node.name))?))
-    };
-    site.cluster.nodes.iter().map(of_node).collect()
-}
-
 #[expect(clippy::too_many_arguments, reason = "the last step joins everything that the earlier ones made")]
 fn pack(
     request: &Request<'_>,
@@ -167,7 +146,8 @@ fn pack(
     let images: Vec<Packed<'_>> = roles.values().map(Packed::new).collect();
     let image_of =
         |node: &crate::cluster::Node| images.iter().find(|image| image.role.name == node.image()).expect("every node's image was made");
-    let documents = if names.iter().any(|name| name == "cloud-init") { documents(parts, pki)? } else { BTreeMap::new() };
+    let documents =
+        if names.iter().any(|name| name == "cloud-init") { stock::documents(parts.site, parts.lock, pki)? } else { BTreeMap::new() };
     let mut nodes: Vec<Node<'_>> = Vec::new();
     for node in &cluster.nodes {
         nodes.push(Node { name: &node.name, seed: &seeds[&node.name], image: image_of(node), documents: documents.get(&node.name) });

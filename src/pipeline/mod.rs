@@ -4,6 +4,7 @@ mod build;
 mod lock;
 mod role;
 mod site;
+mod stock;
 
 pub(crate) use build::{Built, Request, build};
 pub(crate) use lock::{fetch, lock};

@@ -10,7 +10,6 @@ use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
 
 use crate::cluster::BinarySource;
-use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::output::cloud_init::Input;
 use crate::overlay::User;
@@ -98,7 +97,7 @@ fn files(input: &Input<'_>) -> Result<Vec<Value>> {
     }
     lists.directory_modes_of_secrets(input);
     let mut ours = |name: &str, text: &str| files.push(plain(&format!("{LIBRARY}/{name}"), text, "0644"));
-    ours("archives", &archives(input)?);
+    ours("archives", &archives(input));
     ours("directories", &lists.directories.into_iter().collect::<String>());
     ours("interface", &format!("{}\n", input.cluster.network.interface));
     ours("links", &lists.links);
@@ -177,28 +176,21 @@ fn name<'a>(id: u32, users: &'a [User], path: &str) -> Result<&'a str> {
     }
 }
 
-/// Digest and address of every archive that may hold programs.
-fn archives(input: &Input<'_>) -> Result<String> {
+/// Digest and address of every archive that programs were pinned from; others hold other programs.
+fn archives(input: &Input<'_>) -> String {
     let mut lines = String::new();
     for source in &input.cluster.binaries {
         let BinarySource::Archive { url } = source else { continue };
         let file = url.rsplit('/').next().unwrap_or_default();
-        let pin = input.lock.archives.iter().find(|pin| pin.file == file).ok_or_else(|| not_locked(url))?;
-        lines += &format!("{}\t{url}\n", pin.sha256);
+        if let Some(pin) = input.lock.archives.iter().find(|pin| pin.file == file) {
+            lines += &format!("{}\t{url}\n", pin.sha256);
+        }
     }
-    Ok(lines)
+    lines
 }
 
 /// Digests and paths of the programs, as sha256sum(1) checks them.
 fn programs(input: &Input<'_>) -> Result<String> {
-    let mut lines = String::new();
-    for name in input.programs {
-        let sha256: Digest = input.lock.binaries.iter().find(|pin| pin.name == *name).ok_or_else(|| not_locked(name))?.sha256;
-        lines += &format!("{sha256}  /usr/bin/{name}\n");
-    }
-    Ok(lines)
-}
-
-fn not_locked(what: &str) -> Error {
-    Error::new(Kind::Input, format!("the lock does not pin `{what}`")).hint("run `kiln lock`")
+    let line = |name: &String| Ok(format!("{}  /usr/bin/{name}\n", input.lock.binary(name)?.sha256));
+    input.programs.iter().map(line).collect()
 }

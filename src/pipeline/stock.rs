@@ -1,0 +1,46 @@
+//! The same nodes on stock Debian images: what cloud-init is told instead of an image and a seed.
+
+use std::collections::BTreeMap;
+
+use crate::base::Lock;
+use crate::cluster::Cluster;
+use crate::error::{Result, Within};
+use crate::output::cloud_init::{self, Documents};
+use crate::pipeline::site::Site;
+use crate::pki::Pki;
+use crate::render;
+
+/// The overlay that makes an image kiln's own; a stock image boots without it.
+const IMAGE: &str = "image";
+
+/// Every node's documents, by its name.
+///
+/// # Errors
+///
+/// Those of rendering; [`crate::error::Kind::Input`] if the lock does not pin a program.
+pub(super) fn documents(site: &Site, lock: &Lock, pki: &Pki) -> Result<BTreeMap<String, Documents>> {
+    let cluster = &without_image(&site.cluster);
+    let of_node = |node: &crate::cluster::Node| {
+        let image = node.image();
+        let needs = render::requirements(cluster, &image, &site.overlays)?;
+        let input = cloud_init::Input {
+            cluster,
+            node,
+            seed: &render::node(cluster, node, pki, &site.overlays)?,
+            role: &render::role(cluster, &image, &site.overlays)?,
+            packages: &needs.packages,
+            programs: &needs.binaries,
+            users: &needs.users,
+            lock,
+        };
+        let documents = cloud_init::documents(&input).within(|| format!("writing the cloud-init documents of `{}`", node.name))?;
+        Ok((node.name.clone(), documents))
+    };
+    cluster.nodes.iter().map(of_node).collect()
+}
+
+fn without_image(cluster: &Cluster) -> Cluster {
+    let mut cluster = cluster.clone();
+    cluster.overlays.values_mut().for_each(|overlays| overlays.retain(|name| name != IMAGE));
+    cluster
+}
