@@ -41,12 +41,13 @@ fn install(lock: &Lock, set: &str, users: &[User], tools: &Tools, store: &Store,
     let debs = open_packages(lock, set, store, progress)?;
     let step = progress.begin("unpacking packages", Some(debs.iter().map(Deb::size).sum()));
     let unpacked = unpack::unpack(debs, &scratch.root, keep, &*step)?;
+    scratch.ownership = unpacked.ownership.clone();
     drop(step);
     let step = progress.begin("configuring packages", None);
-    let ownership = configure::configure(&mut scratch, &unpacked, users, tools, lock.epoch)?;
+    configure::configure(&mut scratch, &unpacked.packages, users, tools, lock.epoch)?;
     drop(step);
     let _step = progress.begin("packing the base system", None);
-    let mut nodes = scan::scan(&scratch.root, &ownership, &unpacked)?;
+    let mut nodes = scan::scan(&scratch, &unpacked)?;
     scrub::scrub(&mut nodes, lock.epoch)?;
     pack::pack(&nodes, out)
 }
@@ -93,7 +94,7 @@ mod tests {
     use crate::base::deb::Deb;
     use crate::base::{Archive, Lock, PackagePin, TOOLS_SET, Tools, User};
     use crate::host;
-    use crate::progress::Silent;
+    use crate::progress::{Progress, Step};
     use crate::store::Store;
     use std::path::Path;
 
@@ -125,18 +126,47 @@ mod tests {
         control.name().to_owned()
     }
 
+    /// Prints what each step took: wall seconds, and processor seconds of this process and its children.
+    struct Clock;
+
+    struct Lap(String, std::time::Instant, f64);
+
+    impl Progress for Clock {
+        fn begin(&self, step: &str, _: Option<u64>) -> Box<dyn Step> {
+            Box::new(Lap(step.to_owned(), std::time::Instant::now(), processor()))
+        }
+    }
+
+    impl Step for Lap {
+        fn advance(&self, _: u64) {}
+    }
+
+    impl Drop for Lap {
+        fn drop(&mut self) {
+            println!("{}: {:.2} s, processor {:.2} s", self.0, self.1.elapsed().as_secs_f64(), processor() - self.2);
+        }
+    }
+
+    fn processor() -> f64 {
+        let stat = host::fs::read_to_string(Path::new("/proc/self/stat")).unwrap();
+        let fields = stat.rsplit_once(") ").unwrap().1.split(' ').skip(11).take(4);
+        fields.map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+    }
+
     #[test]
     #[ignore = "needs KILN_TEST_POOL, a directory of Debian packages"]
     fn a_pool_becomes_a_tree() {
         let pool = std::env::var_os("KILN_TEST_POOL").expect("KILN_TEST_POOL is set");
         let store = Store::open(None).unwrap();
         let lock = lock(Path::new(&pool), &store);
-        let tools = Tools::open(&lock, &store, &Silent).unwrap();
+        let tools = Tools::open(&lock, &store, &Clock).unwrap();
         let users = [User { name: "etcd".into(), uid: 900, gid: 900, home: "/var/lib/etcd".into(), groups: Vec::new() }];
         for set in lock.sets.keys().filter(|set| *set != TOOLS_SET) {
             let start = std::time::Instant::now();
-            let tree = compose(&lock, set, &users, &tools, &store, &Silent).unwrap();
+            let tree = compose(&lock, set, &users, &tools, &store, &Clock).unwrap();
             println!("{set}: {} {} entries, {} bytes, {:?}", tree.digest(), tree.len(), tree.size(), start.elapsed());
+            let _lap = Clock.begin("again", None);
+            assert_eq!(compose(&lock, set, &users, &tools, &Store::open(None).unwrap(), &Clock).unwrap().digest(), tree.digest());
             if let Some(path) = std::env::var_os("KILN_TEST_DUMP") {
                 host::fs::write_atomic(Path::new(&path), tree.dump().as_bytes(), host::fs::PUBLIC).unwrap();
             }

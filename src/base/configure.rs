@@ -3,7 +3,7 @@
 //! Root and users run the same commands under fakeroot, so both leave the same files.
 
 use crate::base::ownership::Ownership;
-use crate::base::unpack::Unpacked;
+use crate::base::unpack::Package;
 use crate::base::{Scratch, Tools, User, database, users};
 use crate::error::{Result, Within};
 use crate::host;
@@ -31,18 +31,16 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ("UCF_FORCE_CONFFOLD", "1"),
 ];
 
-/// Configures every package that was unpacked into `scratch` and returns who owns what afterwards.
-pub(super) fn configure(scratch: &mut Scratch, unpacked: &Unpacked, people: &[User], tools: &Tools, epoch: u64) -> Result<Ownership> {
+/// Configures every package that was unpacked into `scratch`.
+pub(super) fn configure(scratch: &mut Scratch, packages: &[Package], people: &[User], tools: &Tools, epoch: u64) -> Result<()> {
     users::write(scratch, people)?;
-    scratch.scoped.replace(MACHINE_ID.0, 0o644, MACHINE_ID.1)?;
-    scratch.scoped.replace(POLICY.0, 0o755, POLICY.1)?;
-    let mut dpkg = Dpkg { scratch, tools, epoch, state: unpacked.ownership.to_text() };
-    dpkg.run_preinst(unpacked)?;
-    database::write(dpkg.scratch, unpacked.packages.iter())?;
+    scratch.replace(MACHINE_ID.0, 0o644, MACHINE_ID.1)?;
+    scratch.replace(POLICY.0, 0o755, POLICY.1)?;
+    let mut dpkg = Dpkg { scratch, tools, epoch };
+    dpkg.run_preinst(packages)?;
+    database::write(dpkg.scratch, packages.iter())?;
     dpkg.run(&["--configure", "--pending"]).within(|| "configuring packages".into())?;
-    let state = dpkg.state;
-    scratch.scoped.remove(POLICY.0)?;
-    Ownership::parse(&state)
+    scratch.remove(POLICY.0)
 }
 
 /// dpkg, confined.
@@ -50,15 +48,13 @@ struct Dpkg<'a> {
     scratch: &'a mut Scratch,
     tools: &'a Tools,
     epoch: u64,
-    /// Owners and modes, as `faked` writes them.
-    state: String,
 }
 
 impl Dpkg<'_> {
     /// Has dpkg run each `preinst`. dpkg runs one only when it unpacks, so it gets those packages without their data,
     /// on a database of all the others.
-    fn run_preinst(&mut self, unpacked: &Unpacked) -> Result<()> {
-        let (with, without): (Vec<_>, Vec<_>) = unpacked.packages.iter().partition(|package| package.deb.files.contains_key("preinst"));
+    fn run_preinst(&mut self, packages: &[Package]) -> Result<()> {
+        let (with, without): (Vec<_>, Vec<_>) = packages.iter().partition(|package| package.deb.files.contains_key("preinst"));
         if with.is_empty() {
             return Ok(());
         }
@@ -75,7 +71,7 @@ impl Dpkg<'_> {
 
     fn run(&mut self, arguments: &[&str]) -> Result<()> {
         let (load, save) = (self.scratch.beside("state").join("load"), self.scratch.beside("state").join("save"));
-        host::fs::write_scratch(&load, self.state.as_bytes())?;
+        host::fs::write_scratch(&load, self.scratch.ownership.to_text().as_bytes())?;
         let mut sandbox = Sandbox::new(&self.scratch.root, Access::Write, "dpkg");
         sandbox.args(["--force-unsafe-io", "--force-confold"]).args(arguments.iter().copied());
         sandbox.env("SOURCE_DATE_EPOCH", self.epoch.to_string());
@@ -95,7 +91,8 @@ impl Dpkg<'_> {
             save: inside("state/save"),
         });
         sandbox.run()?;
-        self.state = host::fs::read_to_string(&save)?;
+        self.scratch.ownership = Ownership::parse(&host::fs::read_to_string(&save)?)?;
+        self.scratch.ownership.retain_device(self.scratch.scoped.device()?);
         Ok(())
     }
 }

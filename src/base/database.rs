@@ -18,8 +18,8 @@ pub(super) fn write<'a>(scratch: &mut Scratch, packages: impl Iterator<Item = &'
         status.push('\n');
         write_info(scratch, package)?;
     }
-    scratch.scoped.replace("var/lib/dpkg/info/format", 0o644, b"1\n")?;
-    scratch.scoped.replace("var/lib/dpkg/status", 0o644, status.as_bytes())?;
+    scratch.replace("var/lib/dpkg/info/format", 0o644, b"1\n")?;
+    scratch.replace("var/lib/dpkg/status", 0o644, status.as_bytes())?;
     Ok(())
 }
 
@@ -30,11 +30,11 @@ fn write_info(scratch: &mut Scratch, package: &Package) -> Result<()> {
         list.push_str(path.as_str());
         list.push('\n');
     }
-    scratch.scoped.replace(&format!("{base}.list"), 0o644, list.as_bytes())?;
+    scratch.replace(&format!("{base}.list"), 0o644, list.as_bytes())?;
     for name in SCRIPTS {
         if let Some(bytes) = package.deb.files.get(name) {
             let mode = if matches!(name, "config" | "postinst") { 0o755 } else { 0o644 };
-            scratch.scoped.replace(&format!("{base}.{name}"), mode, bytes)?;
+            scratch.replace(&format!("{base}.{name}"), mode, bytes)?;
         }
     }
     Ok(())

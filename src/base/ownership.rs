@@ -59,6 +59,16 @@ impl Ownership {
         self.known.get(identity)
     }
 
+    /// Forgets a file that is gone or new: identities are used again.
+    pub(super) fn forget(&mut self, identity: &Identity) {
+        self.known.remove(identity);
+    }
+
+    /// Keeps what is on one device, so that nothing stays known of file systems that are gone.
+    pub(super) fn retain_device(&mut self, device: u64) {
+        self.known.retain(|identity, _| identity.device == device);
+    }
+
     /// One line per file, as `faked --load` reads it.
     pub(super) fn to_text(&self) -> String {
         let mut text = String::new();

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::base::ownership::{DIRECTORY, Ownership, REGULAR, SYMLINK, TYPE};
+use crate::base::Scratch;
+use crate::base::ownership::{DIRECTORY, Owned, Ownership, REGULAR, SYMLINK, TYPE};
 use crate::base::unpack::Unpacked;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
@@ -43,12 +44,13 @@ pub(super) enum NodeKind {
     Symlink(String),
 }
 
-/// Lists the installed system below `root`.
+/// Lists the installed system.
 ///
 /// # Errors
 ///
 /// [`Kind::Tool`] for a device, pipe or socket outside of the volatile directories, or a name that no image can have.
-pub(super) fn scan(root: &Path, ownership: &Ownership, unpacked: &Unpacked) -> Result<Nodes> {
+pub(super) fn scan(scratch: &Scratch, unpacked: &Unpacked) -> Result<Nodes> {
+    let root = &scratch.root;
     let mut nodes = Nodes::new();
     for found in host::scoped::scan(root)? {
         let path = image_path(root, &found.path)?;
@@ -56,14 +58,17 @@ pub(super) fn scan(root: &Path, ownership: &Ownership, unpacked: &Unpacked) -> R
             continue;
         }
         let origin = unpacked.origins.get(&path).map(|index| unpacked.packages[*index].deb.control.name().to_owned());
-        let node = node(&path, &found, ownership, origin)?;
+        let node = node(&path, &found, &scratch.ownership, origin)?;
         nodes.insert(path, node);
     }
     Ok(nodes)
 }
 
 fn node(path: &ImagePath, found: &Found, ownership: &Ownership, origin: Option<String>) -> Result<Node> {
-    let known = ownership.get(&found.identity);
+    let kind = found.mode & TYPE;
+    // `faked` makes an empty file where a script asks for a device; any other difference is about a file that is gone.
+    let stale = |known: &&Owned| kind != known.mode & TYPE && (kind != REGULAR || matches!(known.mode & TYPE, DIRECTORY | SYMLINK));
+    let known = ownership.get(&found.identity).filter(|known| !stale(known));
     let (mode, uid, gid) = known.map_or((found.mode, 0, 0), |known| (known.mode, known.uid, known.gid));
     let kind = match mode & TYPE {
         DIRECTORY => NodeKind::Directory,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use crate::base::ownership::Ownership;
 use crate::error::Result;
 use crate::host;
 use crate::host::scoped::Scoped;
@@ -17,6 +18,8 @@ pub(super) struct Scratch {
     pub(super) root: PathBuf,
     /// The root directory to write into.
     pub(super) scoped: Scoped,
+    /// What the files below the root don't show.
+    pub(super) ownership: Ownership,
 }
 
 impl Scratch {
@@ -27,7 +30,23 @@ impl Scratch {
         }
         let root = directory.path().join("root");
         host::fs::set_mode(&root, 0o755)?;
-        Ok(Self { scoped: Scoped::open(&root)?, root, directory })
+        Ok(Self { scoped: Scoped::open(&root)?, root, ownership: Ownership::default(), directory })
+    }
+
+    /// Writes a file of root's with permission bits `mode` in the place of whatever was there.
+    pub(super) fn replace(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+        self.remove(path)?;
+        let identity = self.scoped.file(path, mode, &mut &*bytes)?;
+        self.ownership.forget(&identity);
+        Ok(())
+    }
+
+    /// Removes a file or link. The next file may get its identity, but not its owner.
+    pub(super) fn remove(&mut self, path: &str) -> Result<()> {
+        if let Some(gone) = self.scoped.remove(path)? {
+            self.ownership.forget(&gone);
+        }
+        Ok(())
     }
 
     /// A directory that isn't in the root: `shells` or `state`.

@@ -3,7 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::base::Scratch;
+use crate::base::ownership::Owned;
 use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::tree::ImagePath;
+
+/// The home of who has none, by Debian's convention.
+const NO_HOME: &str = "/nonexistent";
+/// As `adduser --system` gives it.
+const HOME_MODE: u32 = 0o755;
 
 /// A system user and its own group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +26,8 @@ pub(crate) struct User {
 
 /// Writes `/etc/passwd` and `/etc/group`: Debian's own users, then `users`. Nobody has a password.
 ///
+/// Homes are made where they are missing and belong to their users: `adduser` makes one only together with its user.
+///
 /// # Errors
 ///
 /// [`Kind::Input`] for a group that does not exist, or a name or id that is taken.
@@ -28,8 +37,15 @@ pub(super) fn write(scratch: &mut Scratch, users: &[User]) -> Result<()> {
         String::from_utf8(bytes).doing(Kind::Verify, || format!("reading `{name}.master`"))
     };
     let (passwd, group) = merge(&master("passwd")?, &master("group")?, users)?;
-    scratch.scoped.replace("etc/passwd", 0o644, passwd.as_bytes())?;
-    scratch.scoped.replace("etc/group", 0o644, group.as_bytes())?;
+    scratch.replace("etc/passwd", 0o644, passwd.as_bytes())?;
+    scratch.replace("etc/group", 0o644, group.as_bytes())?;
+    for user in users {
+        let home = ImagePath::new(&user.home).within(|| format!("making the home of the user `{}`", user.name))?;
+        if user.home != NO_HOME && !scratch.scoped.exists(home.relative())? {
+            let identity = scratch.scoped.directory(home.relative(), HOME_MODE)?;
+            scratch.ownership.insert(Owned::directory(identity, HOME_MODE, user.uid, user.gid));
+        }
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fchmod, fstat, linkat, mkdirat, openat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fchmod, fstat, linkat, mkdirat, openat, statat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Doing, Kind, Result};
@@ -33,6 +33,11 @@ impl Scoped {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let root = rustix::fs::open(path, DIRECTORY, Mode::empty()).doing(Kind::Io, || format!("opening `{}`", path.display()))?;
         Ok(Self { path: path.to_owned(), root, last: None })
+    }
+
+    /// The device that it is on, as in [`Identity`].
+    pub(crate) fn device(&self) -> Result<u64> {
+        Ok(fstat(&self.root).doing(Kind::Io, || format!("looking at `{}`", self.path.display()))?.st_dev)
     }
 
     /// Makes a directory with permission bits `mode`, and its parents. It is no error if there is one.
@@ -68,6 +73,14 @@ impl Scoped {
         self.at("linking", path, |parent, name| Ok(linkat(directory, old, parent, name, AtFlags::empty())?))
     }
 
+    /// Whether there is something at a path, if only a link to nothing.
+    pub(crate) fn exists(&mut self, path: &str) -> Result<bool> {
+        self.at("looking at", path, |parent, name| match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(false),
+            other => Ok(other.map(|_| true)?),
+        })
+    }
+
     /// Reads a whole file.
     pub(crate) fn read(&mut self, path: &str) -> Result<Vec<u8>> {
         self.at("reading", path, |parent, name| {
@@ -78,17 +91,15 @@ impl Scoped {
         })
     }
 
-    /// Writes a file with permission bits `mode` in the place of whatever was there.
-    pub(crate) fn replace(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<Identity> {
-        self.remove(path)?;
-        self.file(path, mode, &mut &*bytes)
-    }
-
-    /// Removes a file or link; it is no error when there is none.
-    pub(crate) fn remove(&mut self, path: &str) -> Result<()> {
-        self.at("removing", path, |parent, name| match unlinkat(parent, name, AtFlags::empty()) {
-            Err(Errno::NOENT) => Ok(()),
-            other => Ok(other?),
+    /// Removes a file or link, and returns what it was; it is no error when there is none.
+    pub(crate) fn remove(&mut self, path: &str) -> Result<Option<Identity>> {
+        self.at("removing", path, |parent, name| match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(None),
+            found => {
+                let gone = identity(&found?);
+                unlinkat(parent, name, AtFlags::empty())?;
+                Ok(Some(gone))
+            }
         })
     }
 
