@@ -12,6 +12,7 @@ mod fetch;
 mod global;
 mod init;
 mod input;
+mod inspect;
 mod lab;
 mod list;
 mod lock;
@@ -22,6 +23,7 @@ mod schema;
 mod store;
 mod table;
 mod ui;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -67,6 +69,8 @@ enum Verb {
     Lock(lock::Args),
     Fetch(fetch::Args),
     Build(build::Args),
+    Inspect(inspect::Args),
+    Verify(verify::Args),
     Lab(lab::Args),
     Store(store::Args),
     Agent(agent::Args),
@@ -87,6 +91,8 @@ impl Verb {
             Self::Lock(args) => lock::run(args, ui),
             Self::Fetch(args) => fetch::run(args, ui),
             Self::Build(args) => build::run(args, ui),
+            Self::Inspect(args) => inspect::run(args, ui),
+            Self::Verify(args) => verify::run(args, ui),
             Self::Lab(args) => lab::run(args, ui),
             Self::Store(args) => store::run(args, ui),
             Self::Agent(args) => agent::run(args, ui),

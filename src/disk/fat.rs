@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use hadris_fat::sync::FatFs;
 use hadris_fat::{FatKind, FatOptions, VolumeLabel};
-use hadris_fs::{Content, DateTime, Node, Tree};
+use hadris_fs::sync::Volume;
+use hadris_fs::{Content, DateTime, FileType, MountOptions, Node, OpenOptions, Tree};
 
 use crate::error::{Doing, Error, Kind, Result};
 
@@ -59,6 +61,36 @@ pub(crate) fn write(files: &BTreeMap<String, Vec<u8>>, options: &Options<'_>) ->
     Ok(volume)
 }
 
+/// Reads every file of a volume.
+///
+/// # Errors
+///
+/// [`Kind::Verify`] if it is no FAT volume, or damaged.
+pub(crate) fn read(volume: Vec<u8>) -> Result<BTreeMap<String, Vec<u8>>> {
+    let step = || "reading a FAT volume".into();
+    let mounted = FatFs::mount(volume, MountOptions::new().read_only())
+        .map_err(|err| Error::new(Kind::Verify, format!("this is no FAT volume: {err}")))?;
+    let volume = Volume::new(mounted);
+    let mut files = BTreeMap::new();
+    let mut directories = vec![String::new()];
+    while let Some(directory) = directories.pop() {
+        for entry in volume.read_dir(format!("/{directory}")).doing(Kind::Verify, step)? {
+            let entry = entry.doing(Kind::Verify, step)?;
+            let name = String::from_utf8_lossy(entry.name().as_bytes()).into_owned();
+            let path = if directory.is_empty() { name } else { format!("{directory}/{name}") };
+            if entry.file_type() == FileType::Dir {
+                directories.push(path);
+                continue;
+            }
+            let mut bytes = Vec::new();
+            let mut file = volume.open(format!("/{path}"), OpenOptions::new().read()).doing(Kind::Verify, step)?;
+            std::io::Read::read_to_end(&mut file, &mut bytes).doing(Kind::Verify, step)?;
+            files.insert(path, bytes);
+        }
+    }
+    Ok(files)
+}
+
 /// Bytes that hold the files whatever the cluster size is: each is rounded up, and 1 % and 1 MiB are for tables and directories.
 fn needed(files: &BTreeMap<String, Vec<u8>>) -> u64 {
     let content: u64 = files.values().map(|bytes| (bytes.len() as u64).next_multiple_of(32 << 10) + (32 << 10)).sum();
@@ -69,7 +101,7 @@ fn needed(files: &BTreeMap<String, Vec<u8>>) -> u64 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Options, Variant, write};
+    use super::{Options, Variant, read, write};
     use crate::host;
     use crate::judge::{accepts, judge};
 
@@ -97,8 +129,9 @@ mod tests {
             assert_eq!(verdict.contains("32 bit entries"), variant == Variant::Fat32, "{verdict}");
             let listing = accepts(mdir.arg("-i").arg(&path).args(["-/", "::"]));
             assert!(listing.contains("CIDATA") && listing.contains("1234-5678") && listing.contains("2023-11-14"), "{listing}");
-            let read = mtype.arg("-i").arg(&path).arg("::EFI/BOOT/BOOTX64.EFI").output().unwrap();
-            assert!(read.stdout == files["EFI/BOOT/BOOTX64.EFI"], "{size} bytes read back differ");
+            let typed = mtype.arg("-i").arg(&path).arg("::EFI/BOOT/BOOTX64.EFI").output().unwrap();
+            assert!(typed.stdout == files["EFI/BOOT/BOOTX64.EFI"], "{size} bytes read back differ");
+            assert!(read(volume.clone()).unwrap() == files, "{size} bytes: we read other files");
             assert!(write(&files, &options(variant)).unwrap() == volume, "{size} bytes: two runs differ");
         }
     }

@@ -3,6 +3,7 @@
 use std::io::{self, Cursor, Seek, SeekFrom, Write};
 
 use gptman::{GPT, GPTHeader, GPTPartitionEntry};
+use serde::{Deserialize, Serialize};
 
 use crate::disk::guid::Guid;
 use crate::error::{Doing, Kind, Result};
@@ -25,7 +26,7 @@ pub(crate) const NO_AUTO: u64 = 1 << 63;
 pub(crate) const GROW: u64 = 1 << 59;
 
 /// One partition; start and size in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Partition {
     pub(crate) label: String,
     pub(crate) kind: Guid,
@@ -36,7 +37,7 @@ pub(crate) struct Partition {
 }
 
 /// One disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Table {
     pub(crate) id: Guid,
     /// Of the whole disk, in bytes: whole sectors.

@@ -12,3 +12,4 @@ pub(crate) mod sparse;
 pub(crate) mod tar;
 pub(crate) mod uki;
 pub(crate) mod verity;
+pub(crate) mod virtual_disk;

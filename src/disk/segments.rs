@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -43,6 +44,16 @@ impl Source {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File { size, .. } => *size,
+        }
+    }
+
+    fn part(&self, from: u64, length: u64) -> Self {
+        match self {
+            Self::Bytes(bytes) => {
+                let from = usize::try_from(from).expect("it lies in memory");
+                Self::Bytes(bytes[from..from + usize::try_from(length).expect("it lies in memory")].into())
+            }
+            Self::File { path, offset, .. } => Self::File { path: Arc::clone(path), offset: offset + from, size: length },
         }
     }
 }
@@ -90,6 +101,45 @@ impl Disk {
 
     pub(crate) fn put_bytes(&mut self, at: u64, bytes: impl Into<Arc<[u8]>>) -> Result<()> {
         self.put(at, Source::Bytes(bytes.into()))
+    }
+
+    /// Puts a segment over whatever is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Internal`] if it reaches beyond the end.
+    pub(crate) fn cover(&mut self, at: u64, source: Source) -> Result<()> {
+        let end = at + source.size();
+        let under: Vec<u64> =
+            self.segments.range(..end).filter(|(start, under)| **start + under.size() > at).map(|(start, _)| *start).collect();
+        for start in under {
+            let under = self.segments.remove(&start).expect("it was just found");
+            let under_end = start + under.size();
+            if start < at {
+                self.segments.insert(start, under.part(0, at - start));
+            }
+            if under_end > end {
+                self.segments.insert(end, under.part(end - start, under_end - end));
+            }
+        }
+        self.put(at, source)
+    }
+
+    /// Reads the disk as if it were a file.
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader { disk: self, at: 0, open: Opened::default() }
+    }
+
+    /// Reads `size` bytes at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`] if the disk ends before.
+    pub(crate) fn read_at(&self, offset: u64, size: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut reader = Reader { at: offset, ..self.reader() }.take(size);
+        let read = reader.read_to_end(&mut bytes).doing(Kind::Io, || format!("reading {size} bytes at {offset} of a disk"))?;
+        if read as u64 == size { Ok(bytes) } else { Err(Error::new(Kind::Io, format!("the disk ends before byte {}", offset + size))) }
     }
 
     /// Puts a whole file, without its holes. Returns its size.
@@ -162,6 +212,62 @@ impl Disk {
     }
 }
 
+/// A disk that is read from where it stands.
+pub(crate) struct Reader<'a> {
+    disk: &'a Disk,
+    at: u64,
+    open: Opened,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.disk.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let most = buffer.len().min(left);
+        let under = self.disk.segments.range(..=self.at).next_back().filter(|(start, source)| *start + source.size() > self.at);
+        let read = match under {
+            Some((start, source)) => {
+                let most = most.min(usize::try_from(start + source.size() - self.at).unwrap_or(usize::MAX));
+                read_source(source, self.at - start, &mut buffer[..most], &mut self.open)?
+            }
+            None => {
+                let next = self.disk.segments.range(self.at..).next().map_or(self.disk.size, |(start, _)| *start);
+                let most = most.min(usize::try_from(next - self.at.min(next)).unwrap_or(usize::MAX));
+                buffer[..most].fill(0);
+                most
+            }
+        };
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Reader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.disk.size.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+fn read_source(source: &Source, skip: u64, buffer: &mut [u8], open: &mut Opened) -> io::Result<usize> {
+    match source {
+        Source::Bytes(bytes) => {
+            let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+            buffer.copy_from_slice(&bytes[skip..skip + buffer.len()]);
+            Ok(buffer.len())
+        }
+        Source::File { path, offset, .. } => {
+            let file = open.at(path).map_err(|err| io::Error::other(err.to_string()))?;
+            file.read_exact_at(buffer, offset + skip)?;
+            Ok(buffer.len())
+        }
+    }
+}
+
 /// Files opened once.
 #[derive(Default)]
 struct Opened(BTreeMap<Arc<Path>, File>);
@@ -230,6 +336,22 @@ mod tests {
         assert_eq!((&bytes[..4], &bytes[bytes.len() - 4..]), (&b"head"[..], &b"tail"[..]));
         assert_eq!(bytes[(1 << 20)..(1 << 20) + 100_000], [3; 100_000]);
         assert!(file.metadata().unwrap().blocks() * 512 < 1 << 20, "the image is not sparse");
+    }
+
+    #[test]
+    fn what_covers_a_disk_is_read_and_the_rest_is_what_was_there() {
+        let mut disk = Disk::new(1000);
+        let mut expected = vec![0; 1000];
+        for (at, size, byte) in
+            [(100, 300, 1), (500, 100, 2), (350, 200, 3), (120, 10, 4), (0, 100, 5), (90, 20, 6), (999, 1, 7), (500, 100, 8)]
+        {
+            disk.cover(at as u64, super::Source::Bytes(vec![byte; size].into())).unwrap();
+            expected[at..at + size].fill(byte);
+        }
+        assert_eq!(disk.read_at(0, 1000).unwrap(), expected);
+        assert_eq!(disk.read_at(345, 10).unwrap(), expected[345..355]);
+        assert!(disk.read_at(995, 6).is_err());
+        assert_eq!(disk.digest().unwrap(), crate::digest::Digest::of(&expected));
     }
 
     #[test]

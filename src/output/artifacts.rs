@@ -211,7 +211,7 @@ fn reclaim(parent: &Path) -> Result<()> {
 }
 
 /// Every file below a directory.
-fn files(directory: &Path) -> Result<BTreeSet<PathBuf>> {
+pub(super) fn files(directory: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     for path in host::fs::list(directory)? {
         if path.is_dir() {

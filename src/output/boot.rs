@@ -5,11 +5,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};
-use crate::disk::contents::Contents;
 use crate::disk::fat::{self, Variant};
 use crate::disk::guid::Guid;
 use crate::disk::{cpio, uki};
-use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::error::{Error, Kind, Result, Within};
 use crate::host;
 use crate::output::initrd;
 use crate::progress::Progress;

@@ -75,11 +75,9 @@ fn table(image: &RoleImage, sizes: [u64; 5]) -> Table {
     Table { id: Guid::derived(hash, "disk"), size: end + ALIGNMENT, partitions }
 }
 
-impl DiskImage {
-    /// Where the seed goes, in bytes.
-    pub(crate) fn config_offset(&self) -> u64 {
-        self.table.find(CONFIG).expect("every image has a config partition").start
-    }
+/// Where a disk's seed goes, in bytes.
+pub(crate) fn config_offset(table: &Table) -> u64 {
+    table.find(CONFIG).expect("every image has a config partition").start
 }
 
 /// Refuses a seed that does not fit.

@@ -13,6 +13,7 @@ pub(crate) mod cloud_init;
 mod dir;
 mod disk_image;
 pub(crate) mod initrd;
+pub(crate) mod inspect;
 mod manifest;
 mod no_cloud;
 mod node_image;
@@ -24,12 +25,12 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod toolbox;
+pub(crate) mod verify;
 
 pub(crate) use artifacts::{Artifacts, Published, Readers};
-pub(crate) use manifest::Manifest;
+pub(crate) use manifest::{ArtifactRecord, ImageRecord, Manifest};
 pub(crate) use node_image::Node;
 pub(crate) use role::{RoleImage, RoleInputs, role};
-pub(crate) use toolbox::Toolbox;
 
 use std::cell::OnceCell;
 
@@ -37,7 +38,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::Result;
 use crate::progress::Progress;
 use disk_image::DiskImage;
-use manifest::{ImageRecord, PartitionRecord};
+use manifest::PartitionRecord;
 
 /// One output format. What it packs depends on the values it is given and on nothing else: equal ones give equal bytes.
 pub(crate) trait Format: Sync + std::fmt::Debug {
@@ -100,7 +101,7 @@ impl<'a> Packed<'a> {
     ///
     /// As [`Packed::disk`].
     pub(crate) fn record(&self) -> Result<ImageRecord> {
-        let partitions = self.disk()?.table.partitions.iter();
+        let partitions = self.role.table.partitions.iter();
         let record = |partition: &crate::disk::gpt::Partition| PartitionRecord {
             label: partition.label.clone(),
             start: partition.start,

@@ -12,7 +12,7 @@ use crate::error::{Doing, Kind, Result};
 use crate::host;
 use crate::output::artifacts::{Artifacts, Readers};
 use crate::output::cloud_init::Documents;
-use crate::output::disk_image::check_seed;
+use crate::output::disk_image::{check_seed, config_offset};
 use crate::output::{Packed, raw};
 use crate::progress::Silent;
 
@@ -62,18 +62,18 @@ fn key(node: &Node<'_>, form: &str) -> Digest {
 
 /// A disk of the image's size that holds the seed at its place.
 fn seed_alone(node: &Node<'_>) -> Result<Disk> {
-    let image = node.image.disk()?;
-    let mut disk = Disk::new(image.disk.size());
-    disk.put_bytes(image.config_offset(), node.seed)?;
+    let table = &node.image.role.table;
+    let mut disk = Disk::new(table.size);
+    disk.put_bytes(config_offset(table), node.seed)?;
     Ok(disk)
 }
 
 fn write_raw(node: &Node<'_>, role: &File, file: &File) -> Result<Digest> {
     let step = || "writing the seed into the image".into();
-    let image = node.image.disk()?;
+    let at = config_offset(&node.image.role.table);
     sparse::share(role, file).doing(Kind::Io, step)?;
-    file.write_all_at(node.seed, image.config_offset()).doing(Kind::Io, step)?;
-    let mut disk = image.disk.clone();
-    disk.put_bytes(image.config_offset(), node.seed)?;
+    file.write_all_at(node.seed, at).doing(Kind::Io, step)?;
+    let mut disk = node.image.disk()?.disk.clone();
+    disk.put_bytes(at, node.seed)?;
     disk.digest()
 }

@@ -2,8 +2,11 @@
 
 use crate::cluster::RootFilesystem;
 use crate::digest::{Digest, Hasher};
-use crate::error::Result;
+use crate::disk::gpt::Table;
+use crate::error::{Doing, Kind, Result};
+use crate::host;
 use crate::output::boot::Boot;
+use crate::output::disk_image;
 use crate::output::root_image::{self, RootImage};
 use crate::output::state::{self, State};
 use crate::output::toolbox::Toolbox;
@@ -35,10 +38,11 @@ pub(crate) struct RoleInputs<'a> {
 pub(crate) struct RoleImage {
     pub(crate) name: String,
     pub(crate) epoch: u64,
-    pub(crate) tree: Tree,
     pub(crate) root: RootImage,
     pub(crate) boot: Boot,
     pub(crate) state: State,
+    /// Where each part is on a disk.
+    pub(crate) table: Table,
 }
 
 /// Makes what is missing of a role image.
@@ -49,14 +53,26 @@ pub(crate) struct RoleImage {
 /// a program fails.
 pub(crate) fn role(inputs: &RoleInputs<'_>, tools: &dyn Toolbox, store: &Store, progress: &dyn Progress) -> Result<RoleImage> {
     let RoleInputs { name, tree, base, initrd, epoch, filesystem } = *inputs;
-    Ok(RoleImage {
+    let mut image = RoleImage {
         root: root_image::make(tree, epoch, filesystem, tools, store, progress)?,
         boot: Boot::prepare(name, base, initrd, epoch, store, progress)?,
         state: state::make(epoch, tools, store, progress)?,
         name: name.to_owned(),
-        tree: tree.clone(),
+        table: Table::default(),
         epoch,
-    })
+    };
+    image.table = table(&image, store)?;
+    Ok(image)
+}
+
+/// Lays out the disk, or finds the layout in the store: most builds need to know it without making the disk.
+fn table(image: &RoleImage, store: &Store) -> Result<Table> {
+    let directory = store.stage("layout", &image.key(), |directory| {
+        let table = disk_image::compose(image)?.table;
+        let json = serde_json::to_vec_pretty(&table).doing(Kind::Internal, || "writing a disk's layout".into())?;
+        host::fs::write_atomic(&directory.join("table.json"), &json, host::fs::PUBLIC)
+    })?;
+    serde_json::from_slice(&host::fs::read(&directory.join("table.json"))?).doing(Kind::Verify, || "reading a disk's layout".into())
 }
 
 impl RoleImage {
