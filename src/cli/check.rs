@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::cli::{Ui, diagnostic, input};
 use crate::error::{Error, Kind, Result, Severity};
 use crate::lint::{LINTS, Lint};
+use crate::pipeline::Site;
 use crate::profile::closest;
 
 /// Tell every problem of a cluster file: spelling, addresses, topology, known bad practice
@@ -30,7 +31,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     if let Some(id) = &args.explain {
         return explain(id, ui);
     }
-    let (cluster, _, report) = input::checked(ui)?;
+    let Site { cluster, report, .. } = input::checked(ui)?;
     if ui.global().json {
         return ui.print_json(&json!({ "problems": diagnostic::problems_json(&report) }));
     }

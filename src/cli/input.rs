@@ -2,9 +2,7 @@
 
 use crate::cli::Ui;
 use crate::cluster::{self, Cluster};
-use crate::error::{Report, Result};
-use crate::lint;
-use crate::overlay::Overlays;
+use crate::error::{Result, Severity};
 use crate::pipeline::{Site, Sources};
 use crate::profile;
 
@@ -18,30 +16,25 @@ pub(super) fn cluster(ui: &Ui) -> Result<Cluster> {
     cluster::resolve(&profile::load(&global.file, &global.profile_dir)?)
 }
 
-/// As [`cluster`], and holds it against every lint; what does not refuse the build is in the report.
+/// Reads and resolves the cluster file and holds it against every lint; what does not refuse the build is in its report.
 ///
 /// # Errors
 ///
 /// [`crate::error::Kind::Input`] with every problem if one of them refuses the build.
-pub(super) fn checked(ui: &Ui) -> Result<(Cluster, Overlays, Report)> {
+pub(super) fn checked(ui: &Ui) -> Result<Site> {
     let global = ui.global();
-    let profile = profile::load(&global.file, &global.profile_dir)?;
-    let cluster = cluster::resolve(&profile)?;
-    let overlays = Overlays::load(&global.overlay_dir)?;
-    let report = lint::check(&profile, &cluster, &overlays);
-    report.clone().into_result()?;
-    Ok((cluster, overlays, report))
+    Site::load(&Sources { file: &global.file, profile_directories: &global.profile_dir, overlay_directories: &global.overlay_dir })
 }
 
-/// Reads, resolves and lints the cluster file for verbs that build, and shows what does not refuse the build.
+/// As [`checked`], and shows the warnings; remarks are for `kiln check`.
 ///
 /// # Errors
 ///
 /// As [`checked`].
 pub(super) fn site(ui: &Ui) -> Result<Site> {
-    let global = ui.global();
-    let sources = Sources { file: &global.file, profile_directories: &global.profile_dir, overlay_directories: &global.overlay_dir };
-    let site = Site::load(&sources)?;
-    ui.report(&site.report);
+    let site = checked(ui)?;
+    let mut report = site.report.clone();
+    report.problems.retain(|problem| problem.severity >= Severity::Warning);
+    ui.report(&report);
     Ok(site)
 }

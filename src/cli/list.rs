@@ -7,8 +7,9 @@ use crate::cli::Ui;
 use crate::cli::table::columns;
 use crate::error::Result;
 use crate::lint::LINTS;
+use crate::output::FORMATS;
 use crate::overlay::Overlays;
-use crate::profile::{Catalog, Output};
+use crate::profile::Catalog;
 use crate::render::BALANCERS;
 
 /// List the words that cluster files may use
@@ -32,6 +33,7 @@ enum What {
     /// Components of a node: `overlays.ROLE.add = […]`
     Overlays,
     /// What a build writes: `outputs.formats = […]`
+    #[value(alias = "formats")]
     Outputs,
     /// What stands behind the endpoint: `endpoint.balancer = …`
     Balancers,
@@ -54,7 +56,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let rows = match args.what {
         What::Profiles => profiles(ui)?,
         What::Overlays => overlays(ui)?,
-        What::Outputs => Output::ALL.iter().map(|output| row(output.name(), output.summary())).collect(),
+        What::Outputs => FORMATS.iter().map(|format| row(format.name(), format.summary())).collect(),
         What::Balancers | What::Lints => BALANCERS.iter().map(|kind| row(kind.name, kind.summary)).collect(),
     };
     ui.show(&rows, |rows| columns(&rows.iter().map(|row| [row.name.clone(), row.summary.clone()]).collect::<Vec<_>>()))
@@ -78,4 +80,16 @@ fn lints() -> String {
 
 fn row(name: &str, summary: &str) -> Row {
     Row { name: name.to_owned(), summary: summary.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::output::FORMATS;
+    use crate::profile::Output;
+
+    #[test]
+    fn the_words_for_formats_in_cluster_files_are_the_formats() {
+        let words: Vec<&str> = Output::ALL.iter().map(|word| word.name()).collect();
+        assert_eq!(words, FORMATS.iter().map(|format| format.name()).collect::<Vec<_>>());
+    }
 }

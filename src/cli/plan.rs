@@ -18,9 +18,8 @@ Examples:
   kiln plan --json | jq '.ports[] | select(.from != \"loopback\")'";
 
 pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
-    let (cluster, overlays, report) = input::checked(ui)?;
-    ui.report(&report);
-    ui.show(&plan::plan(&cluster, &overlays)?, text)
+    let site = input::site(ui)?;
+    ui.show(&plan::plan(&site.cluster, &site.overlays)?, text)
 }
 
 fn text(plan: &Plan) -> String {

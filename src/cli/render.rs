@@ -9,6 +9,7 @@ use crate::error::{Doing as _, Error, Kind, Result};
 use crate::host;
 use crate::host::scoped::Scoped;
 use crate::overlay::Overlays;
+use crate::pipeline::Site;
 use crate::pki::{self, Vault};
 use crate::profile::closest;
 use crate::progress::Silent;
@@ -48,7 +49,7 @@ Examples:
   diff <(kiln render m1) <(kiln render m2)";
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
-    let (cluster, overlays, _) = input::checked(ui)?;
+    let Site { cluster, overlays, .. } = input::checked(ui)?;
     let node = find(&cluster, &args.node)?;
     let mut tree = rendered(&cluster, node, &overlays, args.secrets, ui)?;
     if let Some(path) = &args.path {

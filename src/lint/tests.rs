@@ -47,7 +47,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
         let mut report = linted(&text);
         report.problems.retain(|problem| problem.code == Some(lint.id));
         assert!(!report.problems.is_empty(), "{} finds nothing", lint.id);
-        seen += &format!("{} {}\n", lint.id, told(&text, &report).join("\n      "));
+        seen.extend([lint.id, " ", &told(&text, &report).join("\n      "), "\n"]);
     }
     insta::assert_snapshot!(seen, @r#"
     HA002 `"10.96.0.9/16"`: `10.96.0.9/16` has host bits: the network is `10.96.0.0/16` (write the network's own address)

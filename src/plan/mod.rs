@@ -33,7 +33,7 @@ pub(crate) struct Plan {
     pub(crate) images: Vec<ImagePlan>,
     pub(crate) nodes: Vec<NodePlan>,
     pub(crate) ports: Vec<PortUse>,
-    /// Names in `output::FORMATS`.
+    /// Names of formats.
     pub(crate) outputs: Vec<String>,
 }
 

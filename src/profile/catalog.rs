@@ -35,7 +35,6 @@ struct Files {
 /// One profile.
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
-    pub(crate) name: String,
     /// One line for `kiln list profiles`.
     pub(crate) summary: String,
     /// Overlays of each role, in order.
@@ -96,17 +95,16 @@ impl Catalog {
     /// [`Kind::Input`] with every problem of its `profile.toml`.
     pub(crate) fn get(&self, name: &str) -> Option<Result<Definition>> {
         let files = self.files.get(name)?;
-        Some(Definition::new(name, files).within(|| format!("reading the profile `{name}`")))
+        Some(Definition::new(files).within(|| format!("reading the profile `{name}`")))
     }
 }
 
 impl Definition {
-    fn new(name: &str, files: &Files) -> Result<Self> {
+    fn new(files: &Files) -> Result<Self> {
         let manifest = Manifest::deserialize(toml::Deserializer::from(toml::Spanned::new(0..0, checked(&files.manifest)?)))
             .doing(Kind::Internal, || "reading a profile that passed its checks".into())?;
         let RoleOverlays { control_plane, etcd, lb, worker } = manifest.overlays;
         Ok(Self {
-            name: name.to_owned(),
             summary: manifest.summary,
             overlays: BTreeMap::from([(Role::ControlPlane, control_plane), (Role::Etcd, etcd), (Role::Lb, lb), (Role::Worker, worker)]),
             starting_file: Arc::clone(&files.starting_file.text),

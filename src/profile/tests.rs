@@ -122,7 +122,7 @@ fn each_mistake_is_told_with_its_place_and_what_to_type_instead() {
     let mut seen = String::new();
     for (from, to) in cases {
         let told = problems(&edited(from, to)).join("\n    ");
-        seen += &format!("{}\n    {told}\n", to.replace('\n', " ⏎ "));
+        seen.extend([to.replace('\n', " ⏎ ").as_str(), "\n    ", &told, "\n"]);
     }
     insta::assert_snapshot!(seen, @r#"
     nmae = "m2"

@@ -95,7 +95,8 @@ fn binaries(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option
             }
             (None, None) if draft.is_broken_below(&path) => {}
             (None, None) => {
-                draft.wrong(&path, "this source is neither an archive nor a directory".into(), "add `directory = \"kubernetes\"`")
+                let message = "this source is neither an archive nor a directory".to_owned();
+                draft.wrong(&path, message, "add `directory = \"kubernetes\"`");
             }
         }
     }
