@@ -7,9 +7,8 @@ use crate::cli::Ui;
 use crate::cli::table::columns;
 use crate::error::Result;
 use crate::lint::LINTS;
-use crate::output::FORMATS;
 use crate::overlay::Overlays;
-use crate::profile::Catalog;
+use crate::profile::{Catalog, Output};
 use crate::render::BALANCERS;
 
 /// List the words that cluster files may use
@@ -56,7 +55,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let rows = match args.what {
         What::Profiles => profiles(ui)?,
         What::Overlays => overlays(ui)?,
-        What::Outputs => FORMATS.iter().map(|format| row(format.name(), format.summary())).collect(),
+        What::Outputs => Output::ALL.iter().map(|output| row(output.name(), output.summary())).collect(),
         What::Balancers | What::Lints => BALANCERS.iter().map(|kind| row(kind.name, kind.summary)).collect(),
     };
     ui.show(&rows, |rows| columns(&rows.iter().map(|row| [row.name.clone(), row.summary.clone()]).collect::<Vec<_>>()))

@@ -246,7 +246,6 @@ impl OverlaySection {
 }
 
 impl Output {
-    #[cfg(test)]
     pub(crate) const ALL: [Self; 4] = [Self::Raw, Self::Qcow2, Self::Dir, Self::CloudInit];
 
     /// The word in cluster files and in `output::FORMATS`.
@@ -256,6 +255,16 @@ impl Output {
             Self::Qcow2 => "qcow2",
             Self::Dir => "dir",
             Self::CloudInit => "cloud-init",
+        }
+    }
+
+    /// One line for `kiln list outputs`.
+    pub(crate) fn summary(self) -> &'static str {
+        match self {
+            Self::Raw => "a disk image for each role; a node's disk shares its bytes or is an overlay on it",
+            Self::Qcow2 => "the same in QEMU's format; a node's disk is an overlay on the role's",
+            Self::Dir => "the parts of each role image as files: root file system, hash tree, root hash, UKI",
+            Self::CloudInit => "user-data and a NoCloud volume for each node, for a stock Debian image",
         }
     }
 }

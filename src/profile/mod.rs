@@ -15,9 +15,7 @@ mod suggest;
 mod syntax;
 
 pub(crate) use catalog::{Catalog, Definition};
-#[cfg(test)]
-pub(crate) use document::Output;
-pub(crate) use document::{Document, MatchSection, NodeSection};
+pub(crate) use document::{Document, MatchSection, NodeSection, Output};
 pub(crate) use places::Places;
 pub(crate) use schema::cluster_file as schema;
 pub(crate) use suggest::closest;
