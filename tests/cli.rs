@@ -78,6 +78,20 @@ fn a_file_that_is_not_there_says_how_to_get_one() {
 }
 
 #[test]
+fn a_file_that_is_no_text_is_the_users_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("cluster.toml"), b"profile = \"ha\"\n# \xff\n").unwrap();
+    insta::assert_snapshot!(kiln_in(directory.path(), &["check"]), @r"
+    exit code: 2
+    --- stdout
+    --- stderr
+    error: line 2 of `cluster.toml` is not UTF-8
+
+    hint: save the file as UTF-8
+    ");
+}
+
+#[test]
 fn an_unknown_profile_says_where_to_look() {
     insta::assert_snapshot!(kiln(&["init", "--profile", "nope"]), @r"
     exit code: 2
@@ -133,6 +147,73 @@ fn the_starting_file_of_every_profile_can_be_built() {
         let name = profile["name"].as_str().unwrap();
         assert_eq!(exit_code(directory.path(), &["init", "--profile", name]), 0);
         assert_eq!(exit_code(directory.path(), &["check"]), 0, "{name}");
+    }
+}
+
+#[test]
+fn the_reference_of_settings_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cluster-file.md");
+    let written = std::fs::read_to_string(&path).unwrap();
+    let (by_hand, made) = written.split_at(written.find("-->\n").unwrap() + 4);
+    let profile = include_str!("../profiles/ha/profile.toml").parse::<toml::Table>().unwrap();
+    let current = reference(&json(&["schema"]), &profile["defaults"]);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, format!("{by_hand}{current}")).unwrap();
+    } else {
+        assert_eq!(made, current, "run `UPDATE_DOCS=1 cargo test --test cli reference`");
+    }
+}
+
+#[test]
+fn the_example_of_the_reference_can_be_built() {
+    let text = include_str!("../docs/cluster-file.md");
+    let example = text.split("```").nth(1).unwrap().strip_prefix("toml\n").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("cluster.toml"), example).unwrap();
+    assert_eq!(exit_code(directory.path(), &["check"]), 0);
+}
+
+/// Every table of a cluster file with its settings, as the schema describes them.
+fn reference(schema: &serde_json::Value, defaults: &toml::Value) -> String {
+    const ORDER: [&str; 8] = ["cluster", "network", "endpoint", "nodes", "vault", "base", "binaries", "outputs"];
+    let mut text = String::new();
+    for name in ORDER {
+        let section = &schema["properties"][name];
+        let (title, section) = match section.get("items") {
+            Some(items) => (format!("[[{name}]]"), items),
+            None => (format!("[{name}]"), section),
+        };
+        let about = section["description"].as_str().unwrap();
+        write!(text, "\n### `{title}`\n\n{about}.\n\n| setting | written as | in `ha` | meaning |\n| --- | --- | --- | --- |\n").unwrap();
+        settings(section, "", defaults.get(name), &mut text);
+    }
+    text
+}
+
+fn settings(section: &serde_json::Value, prefix: &str, defaults: Option<&toml::Value>, text: &mut String) {
+    for (key, setting) in section["properties"].as_object().unwrap() {
+        let table = defaults.map(|defaults| defaults.get(0).unwrap_or(defaults));
+        let default = table.and_then(|table| table.get(key));
+        let default = default.map_or(String::new(), |default| format!("`{default}`"));
+        let about = setting["description"].as_str().unwrap();
+        writeln!(text, "| `{prefix}{key}` | {} | {default} | {about} |", written_as(setting)).unwrap();
+        if setting["properties"].is_object() {
+            settings(setting, &format!("{prefix}{key}."), None, text);
+        }
+    }
+}
+
+fn written_as(setting: &serde_json::Value) -> String {
+    let listed = setting["enum"].as_array().into_iter().flatten();
+    let described = setting["oneOf"].as_array().into_iter().flatten().map(|one| &one["const"]);
+    let words: Vec<String> = listed.chain(described).map(|word| format!("`{word}`")).collect();
+    match setting["type"].as_str() {
+        _ if !words.is_empty() => words.join(" "),
+        Some("array") => format!("list: {}", written_as(&setting["items"])),
+        Some("object") => "table".to_owned(),
+        Some("integer") => format!("{} to {}", setting["minimum"], setting["maximum"]),
+        Some("boolean") => "`true` or `false`".to_owned(),
+        _ => setting["examples"].get(0).map_or("text".to_owned(), |example| format!("`{example}`")),
     }
 }
 

@@ -121,7 +121,7 @@ impl Progress for Ui {
 
     fn begin(&self, step: &str, total: Option<u64>) -> Box<dyn Step> {
         match &self.bars {
-            Some(bars) => Box::new(Bar(bars.add(bar(step, total)))),
+            Some(bars) => Box::new(Bar(bars.add(bar(step, total, self.colored)))),
             None => {
                 self.message(step);
                 let told = (!self.global.quiet).then(|| step.to_owned());
@@ -167,7 +167,7 @@ impl Drop for Line {
 }
 
 /// A bar with what it knows: items count up to a thousand or so, anything larger is bytes.
-fn bar(step: &str, total: Option<u64>) -> ProgressBar {
+fn bar(step: &str, total: Option<u64>, colored: bool) -> ProgressBar {
     const SPINNER: &str = "{spinner:.cyan} {msg} {elapsed:.dim}";
     const ITEMS: &str = "{spinner:.cyan} {msg:40!} {bar:24.cyan/dim} {pos}/{len}";
     const BYTES: &str = "{spinner:.cyan} {msg:40!} {bar:24.cyan/dim} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec:.dim}";
@@ -176,7 +176,8 @@ fn bar(step: &str, total: Option<u64>) -> ProgressBar {
         Some(total) if total < 10_000 => (ProgressBar::new(total), ITEMS),
         Some(total) => (ProgressBar::new(total), BYTES),
     };
-    bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant").progress_chars("━╸─"));
+    let template = if colored { template.to_owned() } else { template.replace(".cyan/dim", "").replace(".cyan", "").replace(".dim", "") };
+    bar.set_style(ProgressStyle::with_template(&template).expect("the template is a constant").progress_chars("━╸─"));
     bar.set_message(step.to_owned());
     bar.enable_steady_tick(Duration::from_millis(120));
     bar

@@ -37,7 +37,7 @@ pub(crate) struct Document {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ClusterSection {
     /// Name of the cluster and of its output directory
-    #[schemars(extend("format" = "label"))]
+    #[schemars(extend("format" = "label", "examples" = ["berlin"]))]
     pub(crate) name: Option<String>,
     /// Kubernetes version to run, in quotes
     #[schemars(with = "String", extend("format" = "kubernetes-version"))]
@@ -52,13 +52,13 @@ pub(crate) struct NetworkSection {
     #[schemars(with = "String", extend("format" = "network"))]
     pub(crate) nodes: Option<IpNet>,
     /// Network that pods get their addresses from
-    #[schemars(with = "String", extend("format" = "network"))]
+    #[schemars(with = "String", extend("format" = "network", "examples" = ["10.244.0.0/16"]))]
     pub(crate) pods: Option<IpNet>,
     /// Length of the prefix that each node's pods get: 24 is 254 addresses
     #[schemars(range(min = 1, max = 128))]
     pub(crate) pods_per_node_prefix: Option<u8>,
     /// Network that services get their addresses from
-    #[schemars(with = "String", extend("format" = "network"))]
+    #[schemars(with = "String", extend("format" = "network", "examples" = ["10.96.0.0/12"]))]
     pub(crate) services: Option<IpNet>,
     /// Ports that services may open on every node
     #[schemars(with = "String", extend("format" = "port-range"))]
@@ -67,7 +67,7 @@ pub(crate) struct NetworkSection {
     #[schemars(extend("format" = "domain"))]
     pub(crate) domain: Option<String>,
     /// Default route of the nodes
-    #[schemars(with = "String", extend("format" = "address"))]
+    #[schemars(with = "String", extend("format" = "address", "examples" = ["10.0.0.1"]))]
     pub(crate) gateway: Option<IpAddr>,
     /// Name servers of the nodes
     #[schemars(extend("items" = text("address")))]
@@ -90,7 +90,7 @@ pub(crate) struct EndpointSection {
     /// DNS names that lead to the endpoint; certificates are valid for them
     #[schemars(extend("items" = text("domain")))]
     pub(crate) names: Option<Vec<String>>,
-    /// Port that clients dial
+    /// Port that clients dial; by default 8443 with HAProxy, which shares machines with API servers, else 6443
     #[schemars(range(min = 1, max = 65535))]
     pub(crate) port: Option<u16>,
     /// What stands behind the endpoint
@@ -110,7 +110,7 @@ pub(crate) struct NodeSection {
     /// What the node does; it may hold several roles
     pub(crate) roles: Vec<Role>,
     /// Its address in the node network
-    #[schemars(with = "String", extend("format" = "address"))]
+    #[schemars(with = "String", extend("format" = "address", "examples" = ["10.0.0.11"]))]
     pub(crate) address: Option<IpAddr>,
     /// Further addresses that it is reached by; certificates are valid for them
     #[schemars(extend("items" = text("address")))]
@@ -177,10 +177,10 @@ pub(crate) struct BaseSection {
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub(crate) struct BinarySection {
     /// URL of a release archive; `{version}` stands for the Kubernetes version
-    #[schemars(extend("format" = "url"))]
+    #[schemars(extend("format" = "url", "examples" = ["https://dl.k8s.io/v{version}/kubernetes-server-linux-amd64.tar.gz"]))]
     pub(crate) archive: Option<String>,
     /// Directory that holds the programs, relative to this file
-    #[schemars(extend("format" = "path"))]
+    #[schemars(extend("format" = "path", "examples" = ["kubernetes"]))]
     pub(crate) directory: Option<PathBuf>,
 }
 

@@ -54,7 +54,11 @@ pub(crate) fn load(path: &Path, profile_directories: &[PathBuf]) -> Result<Profi
         return Err(Error::new(Kind::Input, format!("there is no cluster file `{}`", path.display()))
             .hint("run `kiln init` to write one, or name yours with `--file`"));
     }
-    let source = Source { path: path.to_owned(), text: host::fs::read_to_string(path)?.into() };
+    let text = String::from_utf8(host::fs::read(path)?).map_err(|err| {
+        let line = err.as_bytes()[..err.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
+        Error::new(Kind::Input, format!("line {line} of `{}` is not UTF-8", path.display())).hint("save the file as UTF-8")
+    })?;
+    let source = Source { path: path.to_owned(), text: text.into() };
     parse(source, &Catalog::load(profile_directories)?)
 }
 

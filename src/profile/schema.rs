@@ -66,7 +66,7 @@ fn add_patterns(schema: &mut Value) {
             if let Some(format) = object.get("format").and_then(Value::as_str).and_then(format::find) {
                 object.remove("format");
                 object.insert("pattern".into(), format.pattern.into());
-                object.insert("examples".into(), vec![format.example].into());
+                object.entry("examples").or_insert_with(|| vec![format.example].into());
             }
             object.values_mut().for_each(add_patterns);
         }
