@@ -81,7 +81,8 @@ fn room(file: &Path) -> String {
 
 /// Whether a file is a room's tests and nothing else.
 fn is_test(file: &Path) -> bool {
-    file.iter().any(|part| part == "tests") || file.file_name().is_some_and(|name| name == "tests.rs")
+    file.iter().any(|part| part == "tests")
+        || file.file_name().is_some_and(|name| name == "tests.rs" || name.to_string_lossy().starts_with("judged_by_"))
 }
 
 /// A file without its tests, which stand at its end.

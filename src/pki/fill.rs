@@ -26,9 +26,9 @@ const DAY: u64 = 86_400;
 const BACKDATED: u64 = DAY;
 
 /// An appliance has nobody who renews yearly, and its certificates are as old as its seed; `kiln pki expiry` watches them.
-pub(crate) const DEFAULT_LEAF_DAYS: u32 = 5 * 365;
+const DEFAULT_LEAF_DAYS: u32 = 5 * 365;
 
-pub(crate) const DEFAULT_CA_DAYS: u32 = 10 * 365;
+const DEFAULT_CA_DAYS: u32 = 10 * 365;
 
 /// What a new vault is like; an existing one keeps its own settings.
 #[derive(Clone, Copy, Debug, Default)]

@@ -36,9 +36,9 @@ mod table;
 pub(crate) mod tests;
 mod vault;
 
-pub(crate) use files::{Pki, PkiFile};
-pub(crate) use fill::{DEFAULT_CA_DAYS, DEFAULT_LEAF_DAYS, Filled, Options};
+pub(crate) use files::Pki;
+pub(crate) use fill::{Filled, Options};
 pub(crate) use inventory::{Item, inventory};
 pub(crate) use issue::Algorithm;
-pub(crate) use plan::{LeafId, PkiPlan, PlannedLeaf, plan};
+pub(crate) use plan::{LeafId, plan};
 pub(crate) use vault::Vault;

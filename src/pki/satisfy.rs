@@ -11,7 +11,7 @@ use crate::host;
 use crate::pki::files::{Credential, Pki, ServiceAccount};
 use crate::pki::inspect::Certificate;
 use crate::pki::pem;
-use crate::pki::plan::{LeafId, PlannedLeaf, plan};
+use crate::pki::plan::{PlannedLeaf, plan};
 use crate::pki::table::Authority;
 use crate::pki::vault::Vault;
 
