@@ -30,7 +30,7 @@ mod users;
 
 pub(crate) use compose::compose;
 pub(crate) use lock::{Archive, ArchivePin, BinaryPin, Lock, PackagePin};
-pub(crate) use mirror::{Mirrors, mirror};
+pub(crate) use mirror::mirror;
 pub(crate) use programs::{pin_programs, programs};
 pub(crate) use resolve::{LockRequest, Trust, fetch, packages, resolve};
 use scratch::Scratch;

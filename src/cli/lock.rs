@@ -23,7 +23,7 @@ The Debian mirror comes from the cluster file, from $KILN_MIRROR, or from this m
 Examples:
   kiln lock
   kiln lock --file berlin.toml
-  KILN_MIRROR=https://deb.debian.org/debian kiln lock";
+  KILN_MIRROR=https://HOST/debian kiln lock";
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let site = input::site(ui)?;

@@ -126,8 +126,14 @@ fn mark_as_cache(root: &Path) -> Result<()> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::Store;
+    use super::{Bounds, Download, Store};
+    use crate::digest::Digest;
+    use crate::error::Kind;
+    use crate::host;
     use crate::host::http::Patience;
+    use crate::host::test_server::{Manner, Server};
+    use crate::judge::{accepts, judge};
+    use crate::progress::Silent;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
     use std::time::Duration;
@@ -146,9 +152,38 @@ pub(crate) mod tests {
         assert_eq!(store.root().metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }
 
+    /// Set in the process that sees the small filesystem.
+    const SMALL: &str = "KILN_TEST_SMALL_DISK";
+
     #[test]
-    fn a_full_disk_is_explained() {
-        let full = crate::error::Error::new(crate::error::Kind::Io, "writing `/x/y`: No space left on device (os error 28)");
-        assert!(super::explain_full_disk(full, Path::new("/x")).hints()[0].contains("kiln store gc"));
+    fn a_full_disk_is_named_and_nothing_is_lost() {
+        if let Some(small) = std::env::var_os(SMALL) {
+            return fill(Path::new(&small));
+        }
+        let Some(mut unshare) = judge("unshare") else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let script = "mount -t tmpfs -o size=4m tmpfs \"$0\" && exec \"$@\"";
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(dir.path());
+        let itself = host::process::own_program().unwrap();
+        let said =
+            accepts(unshare.arg(itself).args(["--exact", "store::tests::a_full_disk_is_named_and_nothing_is_lost"]).env(SMALL, dir.path()));
+        assert!(said.contains("1 passed"), "{said}");
+    }
+
+    fn fill(disk: &Path) {
+        let store = store(&disk.join("store"));
+        let (kept, _) = store.put(&[1; 1 << 20][..]).unwrap();
+        let large = vec![2; 6 << 20];
+        let url = Server::start().file("/large", &large, Manner::Good);
+        let download = Download { name: "large".into(), urls: vec![url], sha256: Digest::of(&large), size: None };
+        let errors = [store.put(&large[..]).unwrap_err(), store.fetch(&[download], &Silent).unwrap_err()];
+        for err in errors {
+            assert!(err.kind() == Kind::Io && err.to_string().contains("No space left"), "{err}");
+            assert!(err.to_string().contains(disk.to_str().unwrap()), "{err} names no path");
+            assert!(err.hints()[0].contains("kiln store gc"), "{err:?}");
+        }
+        assert!(store.blob(&kept).unwrap().is_some());
+        store.collect(Bounds::default(), 0, false).unwrap();
+        store.put(&[3; 1 << 20][..]).unwrap();
     }
 }
