@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use crate::cli::Ui;
+use crate::cli::{Ui, input};
 use crate::error::Result;
 use crate::host;
 use crate::lab::{self, BACKENDS, Lab, Labs, NodeStatus, Part};
@@ -21,7 +21,8 @@ pub(super) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  kiln lab up out/ha
+  kiln lab up
+  kiln lab up --backend qemu out/ha
   kiln lab status
   kiln lab exec -- kubectl --kubeconfig out/ha/admin.kubeconfig get nodes
   kiln lab exec m1 -- journalctl --unit etcd
@@ -69,9 +70,9 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Up {
-    /// Published output directory
+    /// Published output directory [default: out/CLUSTER beside the cluster file]
     #[arg(value_name = "OUT_DIR")]
-    artifacts: PathBuf,
+    artifacts: Option<PathBuf>,
     /// How to run nodes
     #[arg(long, default_value = BACKENDS[0].name(), value_parser = names())]
     backend: String,
@@ -131,13 +132,20 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
 }
 
 fn run_up(args: &Up, ui: &Ui) -> Result<()> {
-    let started = Labs::of_this_user().up(&args.artifacts, &args.backend, &args.nodes, &|step| ui.message(step))?;
+    let artifacts = args.artifacts.clone().map_or_else(|| published(ui), Ok)?;
+    let started = Labs::of_this_user().up(&artifacts, &args.backend, &args.nodes, &|step| ui.message(step))?;
     if args.foreground {
         ui.message("the lab is up; Ctrl-C ends it");
         return started.stay();
     }
     ui.message("the lab is up: `kiln lab status` shows it, `kiln lab down` ends it");
     started.detach()
+}
+
+/// Where `kiln build` publishes what the cluster file describes.
+fn published(ui: &Ui) -> Result<PathBuf> {
+    let name = input::cluster(ui)?.name;
+    Ok(ui.global().file.with_file_name("out").join(name))
 }
 
 fn table(nodes: &[NodeStatus]) -> String {

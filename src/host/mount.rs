@@ -36,9 +36,12 @@ pub(crate) fn bind(source: &Path, target: &Path) -> Result<()> {
         .doing(Kind::Io, || format!("binding `{}` to `{}`", source.display(), target.display()))
 }
 
-/// Hides a directory behind an empty filesystem in memory, and keeps `visible`, which lies below it, where it was.
+/// Hides a directory behind an empty filesystem in memory, and keeps `visible`, if it lies below it, where it was.
 pub(crate) fn hide_but(directory: &Path, visible: &Path) -> Result<()> {
     use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+    if !visible.starts_with(directory) {
+        return filesystem("tmpfs", "kiln", directory, MountFlags::NOSUID | MountFlags::NODEV, "mode=0755");
+    }
     let step = || format!("keeping `{}`", visible.display());
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let kept = rustix::mount::open_tree(CWD, visible, flags).doing(Kind::Io, step)?;

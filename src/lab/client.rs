@@ -48,12 +48,11 @@ pub(crate) struct NodeStatus {
 }
 
 impl Labs {
-    /// Labs of root lie in `/run/kiln-lab`, those of others in their runtime directory.
+    /// Where `KILN_LAB` says; else labs of root lie in `/run/kiln-lab`, those of others in their runtime directory.
     pub(crate) fn of_this_user() -> Self {
-        match std::env::var_os("XDG_RUNTIME_DIR") {
-            Some(directory) if !host::namespace::is_root() => Self(Path::new(&directory).join("kiln-lab")),
-            _ => Self("/run/kiln-lab".into()),
-        }
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let own = variable("XDG_RUNTIME_DIR").filter(|_| !host::namespace::is_root());
+        Self(variable("KILN_LAB").or_else(|| own.map(|directory| directory.join("kiln-lab"))).unwrap_or_else(|| "/run/kiln-lab".into()))
     }
 
     /// Starts the nodes of the published directory `artifacts`, all or those in `only`, and returns when all are switched on.

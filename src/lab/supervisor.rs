@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use rustix::mount::MountFlags;
 
+use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::host::cgroup::Branch;
@@ -119,7 +120,8 @@ fn sweep(lab: &Lab) -> Result<()> {
 }
 
 fn branch(lab: &Lab) -> Branch {
-    Branch::top(&format!("kiln-lab-{}", lab.cluster))
+    let place = Digest::of(lab.state.as_os_str().as_encoded_bytes());
+    Branch::top(&format!("kiln-lab-{}-{}", lab.cluster, place.short()))
 }
 
 fn run_inside(lab: &Lab, backend: &'static dyn Backend) -> Result<()> {

@@ -36,6 +36,6 @@ impl Identity {
 }
 
 /// A node's machine-id: the same at every boot and after a reinstallation, and of no other node.
-pub(crate) fn machine_id(cluster_id: &str, node: &str) -> String {
+pub(super) fn machine_id(cluster_id: &str, node: &str) -> String {
     Digest::of(format!("kiln machine-id{cluster_id}{node}").as_bytes()).to_string()[..32].to_owned()
 }

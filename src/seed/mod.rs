@@ -7,7 +7,7 @@ mod header;
 mod identity;
 
 pub(crate) use header::read_carrier;
-pub(crate) use identity::{Identity, machine_id};
+pub(crate) use identity::Identity;
 
 use zeroize::Zeroizing;
 
@@ -80,7 +80,7 @@ pub(crate) mod tests {
             cluster_id: "c1".into(),
             node: node.into(),
             roles: vec!["control-plane".into()],
-            machine_id: super::machine_id("c1", node),
+            machine_id: super::identity::machine_id("c1", node),
             matches,
         };
         Seed { identity, tree }

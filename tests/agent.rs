@@ -1,0 +1,67 @@
+//! The agent on a root filesystem as the initrd sees it: the image's own files below, the node's on top, in memory.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::{approve, ha, judge, root};
+
+/// Runs a script in a mount namespace with a `/run` of its own, so that nothing of this machine is touched.
+fn in_private(script: &str, root: &Path, seed: &Path) -> Option<String> {
+    let mut unshare = judge("unshare")?;
+    unshare.args(["--mount", "sh", "-euc", &format!("mount -t tmpfs none /run\n{script}")]);
+    unshare.env("KILN", env!("CARGO_BIN_EXE_kiln")).env("ROOT", root).env("SEED", seed).env_remove("KILN_SEED");
+    Some(approve(&mut unshare))
+}
+
+fn image(dir: &Path) {
+    for directory in ["etc", "var", "usr/share/factory/var/lib/dpkg"] {
+        fs::create_dir_all(dir.join(directory)).unwrap();
+    }
+    fs::write(dir.join("etc/os-release"), "ID=debian\n").unwrap();
+    fs::write(dir.join("etc/hostname"), "unconfigured\n").unwrap();
+    fs::write(dir.join("usr/share/factory/var/lib/dpkg/status"), "").unwrap();
+}
+
+#[test]
+fn the_nodes_files_lie_over_the_images_and_a_second_run_changes_nothing() {
+    let (Some(()), Some(site)) = (root(), ha()) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    image(dir.path());
+    let script = r#"
+        "$KILN" agent apply --root "$ROOT" --seed "$SEED"
+        cat "$ROOT/etc/hostname" "$ROOT/etc/os-release"
+        stat --format='%a %u %n' "$ROOT/etc" "$ROOT/etc/kubernetes/pki/apiserver.key" "$ROOT/var/lib/kiln/seed"
+        find "$ROOT/etc" "$ROOT/var" /run/kiln -printf '%p %i %m %U %T@ %C@\n' | sort > /run/before
+        "$KILN" agent apply --root "$ROOT" --seed "$SEED"
+        find "$ROOT/etc" "$ROOT/var" /run/kiln -printf '%p %i %m %U %T@ %C@\n' | sort > /run/after
+        cmp /run/before /run/after && echo identical
+        "$KILN" agent status --json
+    "#;
+    let Some(said) = in_private(script, dir.path(), &site.out().join("nodes/m2/m2.seed")) else { return };
+    let shown = dir.path().display();
+    for expected in ["m2\nID=debian\n", &format!("755 0 {shown}/etc\n"), &format!("600 0 {shown}/var/lib/kiln/seed\n")] {
+        assert!(said.contains(expected), "{expected:?} is not in\n{said}");
+    }
+    assert!(said.contains("nothing had to change") && said.contains("\nidentical\n"), "{said}");
+    assert!(said.contains(r#""outcome": "applied""#) && said.contains(r#""node": "m2""#), "{said}");
+    assert!(!said.contains("PRIVATE KEY"), "a secret was shown");
+    assert_eq!(fs::read_to_string(dir.path().join("etc/hostname")).unwrap(), "unconfigured\n");
+}
+
+#[test]
+fn a_seed_that_is_not_this_machines_writes_nothing() {
+    let (Some(()), Some(site)) = (root(), ha()) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    image(dir.path());
+    let script = r#"
+        export SYSTEMD_PROC_CMDLINE=kiln.node=m3
+        ! "$KILN" agent apply --root "$ROOT" --seed "$SEED"
+        find "$ROOT/var"
+    "#;
+    let Some(said) = in_private(script, dir.path(), &site.out().join("nodes/m2/m2.seed")) else { return };
+    assert!(said.contains("kiln.node=`m3` on the kernel command line is not `m2`"), "{said}");
+    assert!(!said.contains("lib/kiln"), "{said}");
+}
