@@ -7,7 +7,7 @@ use crate::cli::Ui;
 use crate::cli::table::columns;
 use crate::error::Result;
 use crate::lint::LINTS;
-use crate::overlay::Overlays;
+use crate::overlay::{Origin, Overlay, Overlays};
 use crate::profile::{Catalog, Output};
 use crate::render::BALANCERS;
 
@@ -69,7 +69,11 @@ fn profiles(ui: &Ui) -> Result<Vec<Row>> {
 
 fn overlays(ui: &Ui) -> Result<Vec<Row>> {
     let overlays = Overlays::load(&ui.global().overlay_dir)?;
-    Ok(overlays.iter().map(|overlay| row(&overlay.name, &overlay.manifest.summary)).collect())
+    let one = |overlay: &Overlay| match &overlay.origin {
+        Origin::Embedded => row(&overlay.name, &overlay.manifest.summary),
+        Origin::Directory(path) => row(&overlay.name, &format!("{} (from {})", overlay.manifest.summary, path.display())),
+    };
+    Ok(overlays.iter().map(one).collect())
 }
 
 fn lints() -> String {

@@ -68,7 +68,7 @@ fn keepalived_accepts_its_configuration_without_a_warning() {
 fn systemd_finds_nothing_wrong_with_the_units() {
     let Some(mut analyze) = judge("systemd-analyze") else { return };
     let root = Root::of(&first(&cluster()));
-    accepts(Command::new("cp").args(["-rT", "/usr/lib/systemd/system"]).arg(prepared(&root, "/usr/lib/systemd/system")));
+    accepts(host::process::command("cp").args(["-rT", "/usr/lib/systemd/system"]).arg(prepared(&root, "/usr/lib/systemd/system")));
     let ours: Vec<PathBuf> = host::fs::list(&root.path("/etc/systemd/system")).unwrap();
     let ours: Vec<&PathBuf> =
         ours.iter().filter(|path| path.extension().is_some_and(|end| end == "service") && !path.is_symlink()).collect();
