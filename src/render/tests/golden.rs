@@ -109,3 +109,28 @@ fn an_external_balancer_leaves_ours_out_and_frees_the_port_of_the_api_server() {
     assert!(!tree.dump().contains("haproxy") && !tree.dump().contains("keepalived"), "{}", tree.dump());
     assert!(super::text(&tree, "/etc/systemd/system/kube-apiserver.service").contains("--bind-address=0.0.0.0"));
 }
+
+#[test]
+fn dedicated_members_and_balancers_take_their_components_from_the_control_plane() {
+    let node =
+        |name: &str, role: &str, last: u8| format!("[[nodes]]\nname = \"{name}\"\nroles = [\"{role}\"]\naddress = \"10.0.0.{last}\"\n");
+    let others = [("e1", "etcd", 31), ("e2", "etcd", 32), ("e3", "etcd", 33), ("l1", "lb", 41), ("l2", "lb", 42)];
+    let others: String = others.into_iter().map(|(name, role, last)| node(name, role, last)).collect();
+    let cluster = super::resolved(&format!("{}\n{others}", include_str!("../../../profiles/ha/cluster.toml")));
+    let units = |tree: &Tree| {
+        let units = ["etcd", "kube-apiserver", "haproxy", "keepalived"].into_iter();
+        units.filter(|unit| tree.dump().contains(&format!("/etc/systemd/system/{unit}.service ["))).collect::<Vec<_>>()
+    };
+    for (node, tree) in rendered_with(&cluster, &vault(&cluster)) {
+        let expected: &[&str] = match node.name.as_bytes()[0] {
+            b'e' => &["etcd"],
+            b'l' => &["haproxy", "keepalived"],
+            _ => &["kube-apiserver"],
+        };
+        assert_eq!(units(&tree), expected, "{}", node.name);
+        if node.name == "l1" {
+            let keepalived = super::text(&tree, "/etc/keepalived/keepalived.conf");
+            assert!(keepalived.contains("unicast_peer {\n        10.0.0.42\n    }"), "{keepalived}");
+        }
+    }
+}
