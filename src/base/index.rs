@@ -231,18 +231,18 @@ pub(super) mod tests {
     /// Makes an index of paragraphs that say only what matters; the first line is `name version`.
     pub(in crate::base) fn index(paragraphs: &str) -> Index {
         let mut index = Index::default();
-        let mut text = String::new();
-        for paragraph in paragraphs.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty()) {
-            let (first, rest) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
-            let (name, version) = first.trim().split_once(' ').expect("a paragraph begins with name and version");
-            let digest = crate::digest::Digest::of(first.as_bytes());
-            let rest: String = rest.lines().map(|line| format!("{}\n", line.trim())).collect();
-            text += &format!(
-                "Package: {name}\nVersion: {version}\nArchitecture: all\nPriority: optional\n{rest}Filename: pool/{name}.deb\nSize: 1\nSHA256: {digest}\n\n"
-            );
-        }
+        let text: String = paragraphs.split("\n\n").map(str::trim).filter(|text| !text.is_empty()).map(paragraph).collect();
         index.read(text.as_bytes(), Archive::Debian).unwrap();
         index
+    }
+
+    fn paragraph(text: &str) -> String {
+        let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+        let (name, version) = first.trim().split_once(' ').expect("a paragraph begins with name and version");
+        let digest = crate::digest::Digest::of(first.as_bytes());
+        let rest: String = rest.lines().map(|line| format!("{}\n", line.trim())).collect();
+        let head = format!("Package: {name}\nVersion: {version}\nArchitecture: all\nPriority: optional\n");
+        format!("{head}{rest}Filename: pool/{name}.deb\nSize: 1\nSHA256: {digest}\n\n")
     }
 
     #[test]

@@ -178,6 +178,12 @@ impl Lock {
         Ok(&self.packages[index])
     }
 
+    /// Suites of which this lock pins an older release than `other` does, as an attacker would serve it, or a mirror that is behind.
+    pub(crate) fn behind<'l>(&'l self, other: &'l Self) -> impl Iterator<Item = &'l str> {
+        let is_older = |release: &&ReleasePin| other.releases.iter().any(|old| old.suite == release.suite && old.date > release.date);
+        self.releases.iter().filter(is_older).map(|release| release.suite.as_str())
+    }
+
     /// The pin of one Kubernetes program.
     ///
     /// # Errors
@@ -263,6 +269,15 @@ mod tests {
         let err = Lock::parse(&lock.to_text()).unwrap_err();
         assert_eq!(err.to_string(), "reading the package set `worker`: the lock does not pin the package `containerd`");
         assert_eq!(err.hints(), ["run `kiln lock` to write it again"]);
+    }
+
+    #[test]
+    fn a_lock_of_an_older_release_is_noticed() {
+        let (old, mut new) = (sample(), sample());
+        assert_eq!(new.behind(&old).count(), 0);
+        new.releases[0].date -= 1;
+        assert_eq!(new.behind(&old).collect::<Vec<_>>(), ["trixie"]);
+        assert_eq!(old.behind(&new).count(), 0);
     }
 
     #[test]

@@ -29,7 +29,9 @@ mod unpack;
 mod users;
 
 pub(crate) use compose::compose;
-pub(crate) use lock::{Archive, ArchivePin, BinaryPin, Lock, PackagePin};
+pub(crate) use lock::{Archive, Lock, PackagePin};
+#[cfg(test)]
+pub(crate) use lock::{ArchivePin, BinaryPin};
 pub(crate) use mirror::mirror;
 pub(crate) use programs::{pin_programs, programs};
 pub(crate) use resolve::{LockRequest, Trust, fetch, packages, resolve};

@@ -1,11 +1,14 @@
 //! `kiln lock`: pin every package and program.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use crate::base::{Lock, Trust};
 use crate::cli::{Ui, input};
 use crate::error::Result;
 use crate::pipeline;
+use crate::progress::Progress as _;
 use crate::store::Store;
 
 /// Pin every package and program of a cluster by version and SHA-256
@@ -15,6 +18,10 @@ pub(super) struct Args {
     /// Accept a release file whose Valid-Until has passed, as of an archive snapshot
     #[arg(long)]
     allow_expired: bool,
+
+    /// Trust the OpenPGP keys of FILE instead of Debian's [default: $KILN_KEYRING]
+    #[arg(long, value_name = "FILE")]
+    keyring: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -30,9 +37,14 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let store = Store::open(ui.global().store.as_deref())?;
     let mut trust = Trust::from_environment();
     trust.allow_expired |= args.allow_expired;
+    trust.keyring = args.keyring.clone().or(trust.keyring);
     let lock = pipeline::lock(&site, trust, &store, ui)?;
     let path = &site.cluster.lock;
-    let unchanged = path.exists() && Lock::load(path).is_ok_and(|old| old == lock);
+    let old = if path.exists() { Lock::load(path).ok() } else { None };
+    for suite in old.iter().flat_map(|old| lock.behind(old)) {
+        ui.warn(&format!("the mirror serves an older release of `{suite}` than the one that was pinned before"));
+    }
+    let unchanged = old.is_some_and(|old| old == lock);
     if !unchanged {
         lock.save(path)?;
     }

@@ -30,7 +30,7 @@ pub(crate) enum Manner {
 #[derive(Debug)]
 pub(crate) struct Server {
     address: String,
-    files: Arc<Mutex<BTreeMap<String, (Vec<u8>, Manner)>>>,
+    files: Arc<Files>,
     /// Requests so far: path and the offset that was asked for.
     requests: Arc<Mutex<Vec<(String, u64)>>>,
 }

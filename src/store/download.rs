@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::digest::{Digest, Hasher};
@@ -44,15 +44,14 @@ impl Store {
         let mut watch = Watch { step, stop, reported: 0 };
         // Another process may have fetched it while this one waited for the lock.
         if !matches!(self.find(&download.sha256)?, Found::Good(_)) {
-            self.from_any_url(download, &path, &mut watch)
-                .within(|| format!("fetching `{}` (sha256 {})", download.name, download.sha256))?;
+            self.try_urls(download, &path, &mut watch).within(|| format!("fetching `{}` (sha256 {})", download.name, download.sha256))?;
             self.adopt(&path, &download.sha256)?;
         }
         // Removed only now: after a failure, those who wait for the lock and those who come later must meet at the same file.
         host::fs::remove(&lock_path)
     }
 
-    fn from_any_url(&self, download: &Download, path: &std::path::Path, watch: &mut Watch<'_>) -> Result<()> {
+    fn try_urls(&self, download: &Download, path: &Path, watch: &mut Watch<'_>) -> Result<()> {
         let mut failures = Vec::new();
         for url in &download.urls {
             match self.client.persist(|| self.attempt(download, url, Partial::open(path.to_owned())?, watch)) {
@@ -178,7 +177,8 @@ fn check_size(url: &str, announced: Option<u64>, download: &Download) -> Result<
 fn all_failed(mut failures: Vec<Error>, digest: &Digest) -> Error {
     match failures.len() {
         0 => Error::new(Kind::Network, format!("it is not in the store (sha256 {digest}), and nothing says where to fetch it"))
-            .hint("run `kiln fetch` where there is a network"),
+            .hint("run `kiln fetch` where there is a network")
+            .hint("if no mirror is known, set KILN_MIRROR, or `mirror` in the section `[base]` of the cluster file"),
         1 => failures.remove(0),
         _ => {
             let kind = if failures.iter().any(|err| err.kind() == Kind::Verify) { Kind::Verify } else { Kind::Network };
