@@ -126,7 +126,7 @@ mod tests {
 
     fn candidate(place: &str, node: &str, matches: &[MatchRule]) -> Candidate {
         let identity = seed::tests::sample(node, matches.to_vec()).identity;
-        let digest = Digest::of(format!("{identity:?}").as_bytes());
+        let digest = Digest::of(format!("{node} {matches:?}").as_bytes());
         Candidate { place: place.into(), digest, identity }
     }
 
@@ -172,15 +172,15 @@ mod tests {
             .join("\n");
         insta::assert_snapshot!(shown, @r"
         the seed found is another machine's:
-          /dev/vda4: node `m1` of cluster `ha`, seed 50311b9461c8: serial number: seed `S-9`, machine `S-1`; MAC address: seed `52:54:00:00:00:09`, machine `52:54:00:00:00:01`
+          /dev/vda4: node `m1` of cluster `ha`, seed fb909ae9d6d4: serial number: seed `S-9`, machine `S-1`; MAC address: seed `52:54:00:00:00:09`, machine `52:54:00:00:00:01`
         the seed found is another machine's:
-          /dev/vda4: node `m1` of cluster `ha`, seed 50311b9461c8: kiln.node=`m2` on the kernel command line is not `m1`
+          /dev/vda4: node `m1` of cluster `ha`, seed fb909ae9d6d4: kiln.node=`m2` on the kernel command line is not `m1`
         none of the seeds found is surely this machine's:
-          /dev/vda4: node `m1` of cluster `ha`, seed d6e50a4fa3d0: has no match rules
-          /dev/vdb: node `m2` of cluster `ha`, seed ed85b9f3ef46: has no match rules
+          /dev/vda4: node `m1` of cluster `ha`, seed 176cb3c6cb6d: has no match rules
+          /dev/vdb: node `m2` of cluster `ha`, seed 7f824aa39d32: has no match rules
         more than one seed found is this machine's:
-          /dev/vda4: node `m1` of cluster `ha`, seed 85117fe761be: is this machine's
-          /dev/vdb: node `m2` of cluster `ha`, seed 73714ea9a1c4: is this machine's
+          /dev/vda4: node `m1` of cluster `ha`, seed 799f75a9a7e1: is this machine's
+          /dev/vdb: node `m2` of cluster `ha`, seed 79b49a13ed13: is this machine's
         ");
     }
 

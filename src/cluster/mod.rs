@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+
 /// One cluster, resolved.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cluster {
@@ -215,6 +217,11 @@ impl Network {
 }
 
 impl Node {
+    /// What `/etc/machine-id` holds, machine-id(5): the same at every boot and after a reinstallation, and of no other node.
+    pub(crate) fn machine_id(&self, cluster_id: &str) -> String {
+        Digest::of(format!("kiln machine-id{cluster_id}{}", self.name).as_bytes()).to_string()[..32].to_owned()
+    }
+
     /// Name of the role image that this node boots: its roles joined with `+`.
     pub(crate) fn image(&self) -> String {
         self.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join("+")

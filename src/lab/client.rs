@@ -122,8 +122,21 @@ impl Started {
         let outer = command.spawn().doing(Kind::Tool, || "starting the lab's supervisor".into())?;
         drop(command);
         let started = Self { lab, channel: ours, outer };
-        started.follow(tell)?;
-        Ok(started)
+        match started.follow(tell) {
+            Ok(()) => Ok(started),
+            // What went wrong is told when nothing is left of it.
+            Err(err) => started.end().and(Err(err)),
+        }
+    }
+
+    /// Ends the lab, which no longer has anybody who wants it, and waits for that.
+    fn end(mut self) -> Result<()> {
+        drop(self.channel);
+        let watch = host::clock::Stopwatch::start();
+        while self.outer.try_wait().doing(Kind::Tool, || "waiting for the lab".into())?.is_none() && watch.elapsed() < END {
+            host::clock::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     fn follow(&self, tell: &dyn Fn(&str)) -> Result<()> {
@@ -153,9 +166,7 @@ impl Started {
         while self.outer.try_wait().doing(Kind::Tool, || "waiting for the lab".into())?.is_none() && !host::signal::interrupted() {
             host::clock::sleep(Duration::from_millis(200));
         }
-        drop(self.channel);
-        self.lab.wait_for_end()?;
-        self.outer.wait().map(|_| ()).doing(Kind::Tool, || "waiting for the lab".into())
+        self.end()
     }
 }
 

@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Node, Role};
-use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::render::{balancer, fields, flags};
 
@@ -80,7 +79,7 @@ impl<'a> Facts<'a> {
     fn computed(&self) -> Computed<'a> {
         let network = &self.cluster.network;
         Computed {
-            machine_id: self.machine_id(),
+            machine_id: self.node.machine_id(self.cluster_id),
             interface_address: format!("{}/{}", self.node.address, network.nodes.prefix_len()),
             mac: self.node.matches.iter().find_map(|rule| match rule {
                 crate::cluster::MatchRule::Mac(address) => Some(address.as_str()),
@@ -99,12 +98,6 @@ impl<'a> Facts<'a> {
             configuration: fields::all(self),
             balancer: balancer::data(self),
         }
-    }
-
-    /// The first 128 bits of a digest of the cluster's identifier and the node's name: the same at every build, different on every node.
-    fn machine_id(&self) -> String {
-        let text = format!("kiln machine-id{}{}", self.cluster_id, self.node.name);
-        Digest::of(text.as_bytes()).to_string()[..32].to_owned()
     }
 
     pub(super) fn control_plane(&self) -> Vec<&'a Node> {

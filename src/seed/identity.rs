@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, MatchRule, Node};
-use crate::digest::Digest;
 
 /// A node's identity. Holds no secret: it is shown in status, in logs and on the console.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,13 +28,8 @@ impl Identity {
             cluster_id: cluster_id.to_owned(),
             node: node.name.clone(),
             roles: node.roles.iter().map(|role| role.name().to_owned()).collect(),
-            machine_id: machine_id(cluster_id, &node.name),
+            machine_id: node.machine_id(cluster_id),
             matches: node.matches.clone(),
         }
     }
-}
-
-/// A node's machine-id: the same at every boot and after a reinstallation, and of no other node.
-pub(super) fn machine_id(cluster_id: &str, node: &str) -> String {
-    Digest::of(format!("kiln machine-id{cluster_id}{node}").as_bytes()).to_string()[..32].to_owned()
 }

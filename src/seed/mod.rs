@@ -80,7 +80,7 @@ pub(crate) mod tests {
             cluster_id: "c1".into(),
             node: node.into(),
             roles: vec!["control-plane".into()],
-            machine_id: super::identity::machine_id("c1", node),
+            machine_id: format!("{node:0>32}"),
             matches,
         };
         Seed { identity, tree }
