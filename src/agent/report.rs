@@ -13,7 +13,8 @@ const TEST: &str = "kiln.test";
 /// Seconds that a boot may take without a word about what it waits for, and between two questions.
 const QUIET: u64 = 20;
 const PAUSE: u64 = 3;
-/// Seconds after which an unchanged answer is told again.
+/// Seconds after which another answer may be told, and an unchanged one is told again: a service that starts over must not flood a console.
+const CHANGE: u64 = 15;
 const REPEAT: u64 = 60;
 
 /// Waits for the end of the boot and says so, with the units that failed on the way; tells meanwhile what is waited for. A test boot
@@ -32,7 +33,8 @@ pub(crate) fn report(places: &Places) -> Result<()> {
             break;
         }
         let line = node.line("waiting", "for", &jobs);
-        if elapsed >= QUIET && (line != told || elapsed - last >= REPEAT) {
+        let silence = if line == told { REPEAT } else { CHANGE };
+        if elapsed >= QUIET && (told.is_empty() || elapsed - last >= silence) {
             host::console::announce(&line);
             (told, last) = (line, elapsed);
         }

@@ -28,7 +28,8 @@ const PARAMETERS: &[&str] = &[
     "console=tty0",
     "console=ttyS0,115200n8",
     "loglevel=4",
-    "systemd.show_status=yes",
+    // What goes well is in the journal; the agent tells what a boot waits for and how it ended.
+    "systemd.show_status=error",
     // Serial lines end in logs: no colours, no moving stars.
     "systemd.tty.term.console=dumb",
     // Seconds to read the reason before the machine starts again.
@@ -83,7 +84,9 @@ fn add_own_files(tree: &mut Tree) {
     for (file, text) in files::OWN {
         tree.insert(path(file), Entry::file(text.as_bytes(), 0o644, &origin));
     }
-    tree.insert(path("/usr/lib/modules-load.d/kiln.conf"), Entry::file(modules::LOADED.as_bytes(), 0o644, &origin));
+    for (file, text) in [("/usr/lib/modules-load.d/kiln.conf", modules::LOADED), ("/usr/lib/udev/rules.d/70-kiln.rules", modules::RULES)] {
+        tree.insert(path(file), Entry::file(text.as_bytes(), 0o644, &origin));
+    }
 }
 
 fn path(literal: &str) -> ImagePath {

@@ -38,8 +38,7 @@ impl Accelerator {
     pub(super) fn arguments(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            // Without cx16: QEMU 7.2 sometimes returns wrong flags from cmpxchg16b, and the kernel's allocator then faults.
-            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max,-cx16"],
+            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
         }
     }
 
@@ -48,6 +47,11 @@ impl Accelerator {
         match self {
             Self::Kvm => &[],
             Self::Tcg => &[
+                // QEMU 7.2 sometimes takes an interrupt with wrong flags after cmpxchg16b, and the kernel's allocator, its most
+                // frequent user, then faults. Programs such as HAProxy can't do without the instruction.
+                "clearcpuid=cx16",
+                // Emulated timers look broken when the host is busy.
+                "no_timer_check",
                 "mitigations=off",
                 // systemd's BPF programs for this module take seconds to verify.
                 "lsm=lockdown,capability,landlock,yama,apparmor",

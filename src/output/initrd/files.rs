@@ -115,6 +115,7 @@ pub(super) const OPTIONAL: &[&str] = &[
     "/lib64",
     "/etc/nsswitch.conf",
     "/etc/os-release",
+    "/usr/lib/systemd/systemd-sysctl",
     "/usr/lib/udev/ata_id",
     "/usr/lib/udev/scsi_id",
     "/usr/lib/udev/rules.d/70-memory.rules",

@@ -8,8 +8,11 @@ use crate::tree::{EntryKind, ImagePath, Tree};
 
 const MODULES: &str = "/usr/lib/modules";
 
-/// Those which udev would not load by a device's alias, or only late: one name a line, for `modules-load.d`.
-pub(super) const LOADED: &str = "dm_mod\ndm_verity\nloop\noverlay\n";
+/// Those which no device asks for, in `modules-load.d`. Digests come first: verity takes the fastest there is when it starts.
+pub(super) const LOADED: &str = "sha256_ssse3\ncrc32c_intel\ndm_mod\ndm_verity\nloop\noverlay\n";
+
+/// Processors ask for modules too, of cryptography and virtualisation; they can wait for the root, which has them.
+pub(super) const RULES: &str = "SUBSYSTEM==\"cpu\", ENV{MODALIAS}=\"\"\n";
 
 /// What can lie between firmware and a mounted root. A kernel that has them built in, or lacks them, is fine.
 const WANTED: &[&str] = &[
