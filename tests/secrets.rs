@@ -1,0 +1,129 @@
+//! Every key of a vault is a canary: none may sing in an artifact that others can read, in what kiln says, or in the store.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Site, approve, cache, files, judge};
+
+/// A line of each private key's base64, and the encryption key. Keys of equal kind share their first line, so it is the second.
+fn canaries(vault: &Path) -> Vec<(PathBuf, String)> {
+    let secret = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "key" || extension == "pem");
+    let canary = |path: PathBuf| {
+        let text = fs::read_to_string(vault.join(&path)).unwrap();
+        let key = text.split("PRIVATE KEY-----\n").nth(1).map_or(text.as_str(), |key| key.split_once('\n').unwrap().1);
+        let line = key.lines().next().unwrap().to_owned();
+        (path, line)
+    };
+    files(vault).into_iter().filter(secret).map(canary).collect()
+}
+
+/// The canaries as they stand in PEM files, and as base64 of those in kubeconfigs, where any of three alignments may occur.
+fn patterns(canaries: &[(PathBuf, String)]) -> String {
+    let mut patterns = String::new();
+    for (_, canary) in canaries {
+        patterns += &format!("{canary}\n");
+        for skip in 0..3 {
+            let bytes = &canary.as_bytes()[skip..];
+            patterns += &format!("{}\n", base64(&bytes[..bytes.len() / 3 * 3]));
+        }
+    }
+    patterns
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let mut command = Command::new("base64");
+    command.arg("--wrap=0").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), bytes).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+/// Files at or below `paths` that hold a canary.
+fn singing(patterns: &Path, paths: &[&Path]) -> Vec<String> {
+    let mut grep = Command::new("grep");
+    grep.args(["--recursive", "--fixed-strings", "--text", "--files-with-matches", "--file"]).arg(patterns).args(paths);
+    let output = grep.env("LC_ALL", "C").output().unwrap();
+    assert!(output.status.code().is_some_and(|code| code < 2), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Everything that kiln says on the way to all artifacts and after.
+fn said(site: &Site) -> Vec<u8> {
+    let formats = ["--format", "raw", "--format", "qcow2", "--format", "dir", "--format", "cloud-init"];
+    let verbs: [&[&str]; 13] = [
+        &["check"],
+        &["plan"],
+        &["plan", "--json"],
+        &["pki", "init"],
+        &["pki", "list", "--json"],
+        &["pki", "expiry", "--json"],
+        &[&["build"], &formats[..]].concat(),
+        &[&["build", "--json"], &formats[..]].concat(),
+        &["render", "m1"],
+        &["render", "m1", "/etc/kubernetes/pki/ca.crt"],
+        &["inspect", "out/ha"],
+        &["inspect", "out/ha/nodes/m1/m1.seed", "--json"],
+        &["verify", "out/ha"],
+    ];
+    let outputs = verbs.map(|arguments| site.ok(arguments));
+    outputs.iter().flat_map(|output| [&output.stdout[..], &output.stderr]).collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn no_key_is_in_an_image_the_store_a_message_or_a_file_that_others_can_read() {
+    let dir = tempfile::tempdir_in(cache()).unwrap();
+    let Some(site) = Site::new(&dir.path().join("site")) else { return };
+    let patterns = dir.path().join("patterns");
+    fs::write(&patterns, self::patterns(&canaries(&site.dir.join("vault")))).unwrap();
+    // The canaries sing where they should, plain and inside kubeconfigs: the search finds them.
+    assert!(singing(&patterns, &[&site.dir.join("vault/leaves")]).len() >= 50);
+    site.ok(&["render", "m1", "--secrets", "--out", "m1"]);
+    let on_node = singing(&patterns, &[&site.dir.join("m1")]);
+    for expected in ["etc/kubernetes/pki/sa.key", "etc/kubernetes/scheduler.conf", "etc/kubernetes/encryption.yaml"] {
+        assert!(on_node.iter().any(|path| path.ends_with(expected)), "{expected} is not among {on_node:?}");
+    }
+
+    let log = dir.path().join("log");
+    fs::write(&log, said(&site)).unwrap();
+    assert_eq!(singing(&patterns, &[&log, &cache().join("store")]), Vec::<String>::new());
+    for path in files(&site.out()).into_iter().map(|path| site.out().join(path)) {
+        let others_read = path.metadata().unwrap().permissions().mode() & 0o077 != 0;
+        let sings = !singing(&patterns, &[&path]).is_empty();
+        assert!(!(others_read && sings), "{} holds a key and others can read it", path.display());
+    }
+    let Some(unpacked) = unpack(&site.out().join("images/control-plane"), dir.path()) else { return };
+    assert_eq!(singing(&patterns, &[&unpacked]), Vec::<String>::new());
+}
+
+/// The root and the initrd of a role image, uncompressed by other programs than kiln.
+fn unpack(image: &Path, dir: &Path) -> Option<PathBuf> {
+    let (mut unsquashfs, mut objcopy, mut zstd) = (judge("unsquashfs")?, judge("objcopy")?, judge("zstd")?);
+    let into = dir.join("unpacked");
+    fs::create_dir(&into).unwrap();
+    let (root, packed, initrd) = (into.join("root"), dir.join("initrd.zst"), into.join("initrd"));
+    approve(
+        unsquashfs.args(["-quiet", "-no-progress", "-no-xattrs", "-ignore-errors", "-dest"]).arg(&root).arg(image.join("root.squashfs")),
+    );
+    approve(objcopy.args(["--output-target=binary", "--only-section=.initrd"]).arg(image.join("kiln.efi")).arg(&packed));
+    approve(zstd.args(["--quiet", "--decompress"]).arg(&packed).arg("-o").arg(&initrd));
+    assert!(root.join("usr/bin/kubelet").exists() && fs::metadata(&initrd).unwrap().len() > 1 << 20);
+    Some(into)
+}
+
+#[test]
+fn a_node_holds_no_authority_s_key_and_no_other_node_s() {
+    let dir = tempfile::tempdir_in(cache()).unwrap();
+    let Some(site) = Site::new(&dir.path().join("site")) else { return };
+    let vault = site.dir.join("vault");
+    let foreign = |path: &Path| path.starts_with("authorities") || path.starts_with("leaves/m2") || path.ends_with("super-admin.pem");
+    let kept: Vec<(PathBuf, String)> = canaries(&vault).into_iter().filter(|(path, _)| foreign(path)).collect();
+    assert!(kept.len() > 15, "{} keys", kept.len());
+    let path = dir.path().join("patterns");
+    fs::write(&path, patterns(&kept)).unwrap();
+    site.ok(&["render", "m1", "--secrets", "--out", "m1"]);
+    assert_eq!(singing(&path, &[&site.dir.join("m1")]), Vec::<String>::new());
+}
