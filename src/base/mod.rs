@@ -9,6 +9,8 @@ mod deb;
 mod index;
 #[cfg(test)]
 mod judged_by_apt;
+#[cfg(test)]
+mod judged_by_mmdebstrap;
 mod lock;
 mod mirror;
 mod ownership;

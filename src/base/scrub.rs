@@ -1,7 +1,7 @@
 //! What must not be in an image that many machines share: identities, secrets, seeds, times, caches and logs.
 
 use crate::base::scan::{Node, NodeKind, Nodes};
-use crate::error::{Doing, Kind, Result};
+use crate::error::Result;
 use crate::host;
 use crate::tree::ImagePath;
 
