@@ -65,3 +65,32 @@ fn a_seed_that_is_not_this_machines_writes_nothing() {
     assert!(said.contains("kiln.node=`m3` on the kernel command line is not `m2`"), "{said}");
     assert!(!said.contains("lib/kiln"), "{said}");
 }
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next_one() {
+    let (Some(()), Some(site)) = (root(), ha()) else { return };
+    let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    image(whole.path());
+    image(cut.path());
+    for number in 0..40 {
+        for dir in [&whole, &cut] {
+            fs::write(dir.path().join(format!("usr/share/factory/var/lib/dpkg/{number}")), number.to_string()).unwrap();
+        }
+    }
+    let seed = site.out().join("nodes/m1/m1.seed");
+    let finish = r#"
+        "$KILN" --quiet agent apply --root "$ROOT" --seed "$SEED" > /run/said
+        cd "$ROOT" && find etc var -printf '%p %m %U %G %s %l\n' | sort
+    "#;
+    let kill = r#"
+        for moment in 001 002 004 006 008 010 012 014 017 020 024 028 032 038 044 050 060 070 080 100 150 200 300; do
+            timeout --signal=KILL "0.$moment" "$KILN" --quiet agent apply --root "$ROOT" --seed "$SEED" > /run/said && echo finished || true
+        done 2> /run/killed > /run/finished
+        echo "$(wc -l < /run/finished) of 23 runs ended before they were killed"
+    "#;
+    let Some(expected) = in_private(finish, whole.path(), &seed) else { return };
+    let said = in_private(&[kill, finish].concat(), cut.path(), &seed).unwrap();
+    let (killed, listing) = said.split_once('\n').unwrap();
+    assert_eq!(listing, expected);
+    eprintln!("{killed}");
+}

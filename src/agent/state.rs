@@ -48,7 +48,7 @@ pub(crate) fn fill(places: &Places) -> Result<Change> {
     }
     sync(places)?;
     own_directory(&root)?;
-    root.file(MARKER, stamp.as_bytes(), root_owned(0o644))?;
+    root.durable_file(MARKER, stamp.as_bytes(), root_owned(0o644))?;
     sync(places)?;
     Ok(Change::Written)
 }
@@ -61,7 +61,7 @@ pub(crate) fn fill(places: &Places) -> Result<Change> {
 pub(crate) fn store(places: &Places, packed: &[u8]) -> Result<Change> {
     let root = Root::open(&places.root)?;
     own_directory(&root)?;
-    let change = root.file("var/lib/kiln/seed", packed, root_owned(host::fs::PRIVATE)).within(|| "keeping the seed".into())?;
+    let change = root.durable_file("var/lib/kiln/seed", packed, root_owned(host::fs::PRIVATE)).within(|| "keeping the seed".into())?;
     if change == Change::Written {
         sync(places)?;
     }
@@ -112,7 +112,8 @@ fn copy(root: &Root, original: &Original) -> Result<()> {
     let change = match kind {
         FileType::Directory => root.directory(target, *attributes, true),
         _ if root.has(target)? => Ok(Change::None),
-        FileType::RegularFile => root.file(target, &host::fs::read(source)?, *attributes),
+        // What is there is left alone, so it must be whole.
+        FileType::RegularFile => root.durable_file(target, &host::fs::read(source)?, *attributes),
         FileType::Symlink => root.symlink(target, &host::fs::read_link(source)?, *attributes),
         _ => Ok(Change::None),
     };

@@ -62,8 +62,18 @@ impl Root {
         Ok(Change::Written)
     }
 
-    /// Makes `path` a file with this content, by a rename, so that nobody ever sees half of it.
+    /// Makes `path` a file with this content, by a rename, so that nobody ever sees half of it. A power cut may undo it, or leave it
+    /// empty; [`Root::sync`] ends that time for all files at once.
     pub(crate) fn file(&self, path: &str, content: &[u8], attributes: Attributes) -> Result<Change> {
+        self.write(path, content, attributes, |_| Ok(()))
+    }
+
+    /// As [`Root::file`], and a power cut leaves either the old content or the new one.
+    pub(crate) fn durable_file(&self, path: &str, content: &[u8], attributes: Attributes) -> Result<Change> {
+        self.write(path, content, attributes, File::sync_all)
+    }
+
+    fn write(&self, path: &str, content: &[u8], attributes: Attributes, flush: impl Fn(&File) -> std::io::Result<()>) -> Result<Change> {
         let (parent, name) = self.parent(path)?;
         let step = || self.writing(path);
         if let Some(stat) = status(&parent, name).doing(Kind::Io, step)?
@@ -81,7 +91,7 @@ impl Root {
         let mut file = File::from(file);
         file.write_all(content).doing(Kind::Io, step)?;
         dress(&file, attributes).doing(Kind::Io, step)?;
-        file.sync_all().doing(Kind::Io, step)?;
+        flush(&file).doing(Kind::Io, step)?;
         rustix::fs::renameat(&parent, &temporary, &parent, name).doing(Kind::Io, step)?;
         Ok(Change::Written)
     }

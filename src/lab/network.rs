@@ -23,7 +23,11 @@ pub(super) fn set_up(lab: &Lab) -> Result<()> {
 ///
 /// As [`set_up`].
 pub(super) fn plug(lab: &Lab, guest: &Guest, cable: Cable) -> Result<()> {
-    ip(&connection(lab, guest, cable)).within(|| format!("connecting `{}`", guest.name))
+    let connected = ip(&connection(lab, guest, cable)).within(|| format!("connecting `{}`", guest.name));
+    match cable {
+        Cable::Namespace => connected,
+        Cable::Tap => connected.map_err(|err| err.hint("make sure that you may open /dev/net/tun: `sudo chmod 666 /dev/net/tun`")),
+    }
 }
 
 /// Pulls a node's cable out: from this moment nobody hears it, whatever of it still runs.
