@@ -53,12 +53,20 @@ impl Root {
         if is_directory && (keep || same(there.as_ref().expect("it is there"), attributes)) {
             return Ok(Change::None);
         }
+        // A new directory gets its name when it has its attributes: who finds it later may leave it as it is.
+        let made = if is_directory { name.to_owned() } else { temporary(name) };
         if !is_directory {
-            rustix::fs::mkdirat(&parent, name, Mode::from(0o700)).doing(Kind::Io, step)?;
+            match rustix::fs::mkdirat(&parent, &made, Mode::from(0o700)) {
+                Err(Errno::EXIST) => {}
+                other => other.doing(Kind::Io, step)?,
+            }
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(&parent, name, flags, Mode::empty()).doing(Kind::Io, step)?;
+        let directory = rustix::fs::openat(&parent, &made, flags, Mode::empty()).doing(Kind::Io, step)?;
         dress(&directory, attributes).doing(Kind::Io, step)?;
+        if !is_directory {
+            rustix::fs::renameat(&parent, &made, &parent, name).doing(Kind::Io, step)?;
+        }
         Ok(Change::Written)
     }
 
