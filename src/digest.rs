@@ -1,6 +1,6 @@
 //! SHA-256 digests (FIPS 180-4): the name of every input and output.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, Read};
 use std::str::FromStr;
 

@@ -90,5 +90,5 @@ fn row(name: &str, value: String) -> [String; 2] {
 
 /// Mebibytes with one digit after the point.
 fn mib(bytes: u64) -> String {
-    format!("{}.{} MiB", bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20)
+    format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
 }

@@ -138,7 +138,7 @@ fn extension(kind: u32, data: &[u8]) -> Vec<u8> {
 fn l1(tables: &BTreeMap<u64, u64>, layout: &Layout) -> Vec<u8> {
     let mut l1 = vec![0; (layout.l1_clusters * CLUSTER) as usize];
     for (index, number) in tables {
-        put_entry(&mut l1, *index, (layout.l2 + number) * CLUSTER | COPIED);
+        put_entry(&mut l1, *index, ((layout.l2 + number) * CLUSTER) | COPIED);
     }
     l1
 }
@@ -147,7 +147,7 @@ fn l2(runs: &[Range<u64>], tables: &BTreeMap<u64, u64>, layout: &Layout) -> Vec<
     let mut l2 = vec![0; tables.len() * CLUSTER as usize];
     for (host, guest) in (layout.data..).zip(runs.iter().cloned().flatten()) {
         let number = tables[&(guest / TABLE)];
-        put_entry(&mut l2, number * TABLE + guest % TABLE, host * CLUSTER | COPIED);
+        put_entry(&mut l2, number * TABLE + guest % TABLE, (host * CLUSTER) | COPIED);
     }
     l2
 }

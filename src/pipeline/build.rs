@@ -14,7 +14,7 @@ use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::output::{self, Artifacts, Manifest, Node, Packed, Published, Readers, RoleImage, RoleInputs};
 use crate::pipeline::lock::fetch;
-use crate::pipeline::role::{self, Layers};
+use crate::pipeline::role::Layers;
 use crate::pipeline::site::{Site, Sources};
 use crate::pipeline::stock;
 use crate::pki::{Pki, Vault};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::tree::{Content, Entry, EntryKind, ImagePath, Tree};
 
 /// Where the image keeps what fills an empty `/var` at first boot.
@@ -41,21 +41,6 @@ impl Layers {
     }
 }
 
-/// Takes the newest kernel out of a base.
-///
-/// # Errors
-///
-/// [`Kind::Input`] if no package brought one.
-pub(crate) fn kernel(base: &Tree) -> Result<Content> {
-    let kernels = base.iter().filter(|(path, _)| path.as_str().starts_with("/boot/vmlinuz-"));
-    let newest =
-        kernels.filter_map(|(_, entry)| if let EntryKind::File(content) = &entry.kind { Some(content.clone()) } else { None }).last();
-    newest.ok_or_else(|| {
-        Error::new(Kind::Input, "no package of the base brings a kernel")
-            .hint("set `base.kernel` to a package such as `linux-image-cloud-amd64`")
-    })
-}
-
 /// Packages enable their services when they are installed; here overlays declare what starts.
 fn undo_enablement(tree: &mut Tree) {
     let enabled = |path: &ImagePath| {
@@ -91,7 +76,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
-    use super::{Layers, kernel};
+    use super::Layers;
     use crate::tree::{Content, Entry, ImagePath, Tree};
 
     fn base() -> Tree {
@@ -130,12 +115,5 @@ mod tests {
                 "/usr/share/factory/var/lib/dpkg/status",
             ]
         );
-    }
-
-    #[test]
-    fn the_newest_kernel_is_taken() {
-        assert_eq!(kernel(&base()).unwrap().read().unwrap(), b"new");
-        let err = kernel(&Tree::new()).unwrap_err();
-        assert_eq!(err.hints(), ["set `base.kernel` to a package such as `linux-image-cloud-amd64`"]);
     }
 }
