@@ -1,6 +1,8 @@
 //! The whole boot path in QEMU: firmware, unified kernel image, verity, initrd, agent, control plane. Judged by what the machine says
 //! on its serial line and by how it ends.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
+
 mod common;
 
 use std::fs::{self, OpenOptions};

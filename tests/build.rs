@@ -1,5 +1,7 @@
 //! `kiln build` as its users run it: the same bytes everywhere, nothing half-done, nothing done twice.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! What a person sees: exit code, stdout and stderr of the program itself.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,5 +1,7 @@
 //! The built cluster on this machine: it comes up by itself, survives the loss of a machine, and leaves nothing behind.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
+
 mod common;
 
 use std::collections::BTreeSet;

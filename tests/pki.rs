@@ -1,5 +1,7 @@
 //! `kiln pki` as its users run it: modes whatever the umask is, and nothing half-made whenever it is killed.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Every key of a vault is a canary: none may sing in an artifact that others can read, in what kiln says, or in the store.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
+
 mod common;
 
 use std::fs;
