@@ -205,6 +205,7 @@ fn gone(pin: &BinaryPin, version: KubernetesVersion, sources: &[BinarySource]) -
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests look at the files themselves")]
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
