@@ -39,7 +39,7 @@ fn apt_and_dpkg_leave_the_same_files_for_a_whole_node() {
 
 fn compare(packages: &str) {
     let Some(mut mmdebstrap) = judge("mmdebstrap") else { return };
-    let Ok(mirrors) = mirror(None) else { return };
+    let mirrors = mirror(None).unwrap();
     if !rustix::process::geteuid().is_root() {
         return;
     }

@@ -35,7 +35,10 @@ fn unshare(root: bool) -> Result<bool> {
     made.map_err(|err| {
         Error::new(Kind::Tool, format!("making namespaces: {err}"))
             .hint("the kernel or a container refuses user namespaces: run as root")
-            .hint("or allow them: `sysctl kernel.unprivileged_userns_clone=1`, `sysctl kernel.apparmor_restrict_unprivileged_userns=0`")
+            .hint(
+                "or allow them: `sysctl user.max_user_namespaces=15000`, on some distributions also \
+                 `sysctl kernel.unprivileged_userns_clone=1` or `sysctl kernel.apparmor_restrict_unprivileged_userns=0`",
+            )
     })
 }
 
