@@ -147,11 +147,9 @@ fn list(ui: &Ui) -> Result<()> {
     ui.show(&items, |items| {
         let width = items.iter().map(|item| item.name.len()).max().unwrap_or_default();
         let line = |item: &Item| {
-            let mut line = format!("{:width$}  {}  {}, by {}", item.name, day(item), item.subject, item.issuer);
-            if !item.alternatives.is_empty() {
-                line += &format!(", for {}", item.alternatives.join(" "));
-            }
-            line + "\n"
+            let names = item.alternatives.join(" ");
+            let names = if names.is_empty() { names } else { format!(", for {names}") };
+            format!("{:width$}  {}  {}, by {}{names}\n", item.name, day(item), item.subject, item.issuer)
         };
         items.iter().map(line).collect()
     })

@@ -182,17 +182,17 @@ mod tests {
         let cluster = sample();
         let (_dir, vault) = vault(&cluster, Options::default());
         let pki = vault.pki(&cluster).unwrap();
-        let mut shown = String::new();
+        let mut shown = Vec::new();
         for node in [&cluster.nodes[0], &cluster.nodes[3]] {
             for name in SHARED.into_iter().chain(LEAVES.iter().map(|row| row.name)) {
                 let files = match pki.files(name, node) {
                     Ok(files) => files.iter().map(|file| format!("{}{}", file.path, if file.secret { " (secret)" } else { "" })).collect(),
                     Err(err) => vec![err.to_string()],
                 };
-                shown += &format!("{} {name}: {}\n", node.name, files.join(", "));
+                shown.push(format!("{} {name}: {}", node.name, files.join(", ")));
             }
         }
-        insta::assert_snapshot!(shown, @"
+        insta::assert_snapshot!(shown.join("\n"), @"
         m1 ca: /etc/kubernetes/pki/ca.crt
         m1 etcd-ca: /etc/kubernetes/pki/etcd/ca.crt
         m1 front-proxy-ca: /etc/kubernetes/pki/front-proxy-ca.crt

@@ -12,7 +12,7 @@
 //!
 //! Directories are 0700, files with a key 0600, whatever the umask. Writers hold a lock on the directory that holds the vault.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -148,13 +148,8 @@ impl Vault {
     ///
     /// [`Kind::Input`] if a private key was taken away.
     pub(super) fn signers(&self, needed: impl Iterator<Item = Authority>) -> Result<BTreeMap<Authority, Signer>> {
-        let mut signers = BTreeMap::new();
-        for authority in needed {
-            if !signers.contains_key(&authority) {
-                signers.insert(authority, self.signer(authority)?);
-            }
-        }
-        Ok(signers)
+        let needed: BTreeSet<Authority> = needed.collect();
+        needed.into_iter().map(|authority| Ok((authority, self.signer(authority)?))).collect()
     }
 
     fn signer(&self, authority: Authority) -> Result<Signer> {

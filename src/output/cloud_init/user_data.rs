@@ -122,7 +122,7 @@ impl Lists {
         if target.contains(['\t', '\n']) {
             return Err(Error::new(Kind::Input, format!("the link `{path}` has a control character in its target")));
         }
-        self.links += &format!("{path}\t{target}\n");
+        self.links.extend([path.as_str(), "\t", target, "\n"]);
         let wanted = path.parent().is_some_and(|parent| parent.as_str().ends_with(".wants") || parent.as_str().ends_with(".requires"));
         if wanted && path.is_under("/etc/systemd/system") {
             self.units.insert(path.file_name().to_owned());
@@ -178,15 +178,13 @@ fn name<'a>(id: u32, users: &'a [User], path: &str) -> Result<&'a str> {
 
 /// Digest and address of every archive that programs were pinned from; others hold other programs.
 fn archives(input: &Input<'_>) -> String {
-    let mut lines = String::new();
-    for source in &input.cluster.binaries {
-        let BinarySource::Archive { url } = source else { continue };
-        let file = url.rsplit('/').next().unwrap_or_default();
-        if let Some(pin) = input.lock.archives.iter().find(|pin| pin.file == file) {
-            lines += &format!("{}\t{url}\n", pin.sha256);
-        }
-    }
-    lines
+    let line = |source: &BinarySource| {
+        let BinarySource::Archive { url } = source else { return None };
+        let file = url.rsplit('/').next()?;
+        let pin = input.lock.archives.iter().find(|pin| pin.file == file)?;
+        Some(format!("{}\t{url}\n", pin.sha256))
+    };
+    input.cluster.binaries.iter().filter_map(line).collect()
 }
 
 /// Digests and paths of the programs, as sha256sum(1) checks them.
