@@ -25,15 +25,11 @@ fn canaries(vault: &Path) -> Vec<(PathBuf, String)> {
 
 /// The canaries as they stand in PEM files, and as base64 of those in kubeconfigs, where any of three alignments may occur.
 fn patterns(canaries: &[(PathBuf, String)]) -> String {
-    let mut patterns = String::new();
-    for (_, canary) in canaries {
-        patterns += &format!("{canary}\n");
-        for skip in 0..3 {
-            let bytes = &canary.as_bytes()[skip..];
-            patterns += &format!("{}\n", base64(&bytes[..bytes.len() / 3 * 3]));
-        }
-    }
-    patterns
+    let of_one = |canary: &String| {
+        let encoded = |skip: usize| base64(&canary.as_bytes()[skip..][..(canary.len() - skip) / 3 * 3]);
+        [canary.clone(), encoded(0), encoded(1), encoded(2)].join("\n") + "\n"
+    };
+    canaries.iter().map(|(_, canary)| of_one(canary)).collect()
 }
 
 fn base64(bytes: &[u8]) -> String {
