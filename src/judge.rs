@@ -9,7 +9,6 @@ use crate::host;
 /// # Panics
 ///
 /// When the program is missing and `CI` is `true` in the environment.
-#[expect(clippy::print_stderr, reason = "a test that judged nothing must say so")]
 pub(crate) fn judge(program: &str) -> Option<Command> {
     if let Some(path) = host::process::find(program) {
         let mut command = host::process::command(path);

@@ -1,5 +1,6 @@
 //! The cpio archive that the kernel unpacks as initramfs: `newc` (Linux `Documentation/driver-api/early-userspace/buffer-format.rst`).
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use crate::disk::contents::Contents;
@@ -46,7 +47,7 @@ fn write_header(fields: &[u32; 7], name: &str, out: &mut dyn Write) -> Result<()
     let [inode, mode, uid, gid, links, mtime, size] = fields;
     let mut header = String::from("070701");
     for field in [*inode, *mode, *uid, *gid, *links, *mtime, *size, 0, 0, 0, 0, name_size, 0] {
-        header += &format!("{field:08X}");
+        let _ = write!(header, "{field:08X}");
     }
     header += name;
     header.push('\0');

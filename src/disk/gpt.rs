@@ -48,7 +48,7 @@ pub(crate) struct Table {
 impl Table {
     /// The first [`HEAD`] bytes of the disk.
     pub(crate) fn head(&self) -> Result<Vec<u8>> {
-        let mut bytes = Cursor::new(vec![0; HEAD as usize]);
+        let mut bytes = Cursor::new(zeros(HEAD));
         let step = || "writing the partition table".into();
         // A table larger than 2 TiB is covered as far as an MBR can (UEFI 2.10 table 5.4).
         let sectors = u32::try_from(self.size / SECTOR - 1).unwrap_or(u32::MAX);
@@ -60,7 +60,7 @@ impl Table {
 
     /// The last [`TAIL`] bytes of the disk.
     pub(crate) fn tail(&self) -> Result<Vec<u8>> {
-        let mut bytes = Behind { start: self.size - TAIL, bytes: Cursor::new(vec![0; TAIL as usize]) };
+        let mut bytes = Behind { start: self.size - TAIL, bytes: Cursor::new(zeros(TAIL)) };
         let last = self.size / SECTOR - 1;
         self.write(last, last - ARRAY, &mut bytes).doing(Kind::Internal, || "writing the partition table's copy".into())?;
         Ok(bytes.bytes.into_inner())
@@ -108,6 +108,10 @@ impl Table {
     pub(crate) fn find(&self, label: &str) -> Option<&Partition> {
         self.partitions.iter().find(|partition| partition.label == label)
     }
+}
+
+fn zeros(size: u64) -> Vec<u8> {
+    vec![0; usize::try_from(size).expect("a partition table fits in memory")]
 }
 
 /// The MBR's one entry: the whole disk, type 0xee.
@@ -170,7 +174,7 @@ mod tests {
     use std::io::Cursor;
     use std::os::unix::fs::FileExt;
 
-    use super::{NO_AUTO, Partition, READ_ONLY, TAIL, Table};
+    use super::{HEAD, NO_AUTO, Partition, READ_ONLY, TAIL, Table};
     use crate::digest::Digest;
     use crate::disk::guid::Guid;
     use crate::host;
@@ -193,7 +197,7 @@ mod tests {
 
     fn disk(table: &Table) -> Vec<u8> {
         let mut disk = table.head().unwrap();
-        disk.resize((table.size - TAIL) as usize, 0);
+        disk.extend(super::zeros(table.size - TAIL - HEAD));
         disk.extend(table.tail().unwrap());
         disk
     }

@@ -14,10 +14,6 @@ use crate::error::{Error, Kind, Result};
 pub(crate) struct Guid([u8; 16]);
 
 impl Guid {
-    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
     pub(crate) const fn from_u128(number: u128) -> Self {
         Self(number.to_be_bytes())
     }

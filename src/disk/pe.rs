@@ -241,7 +241,7 @@ fn wrong(why: &str) -> Error {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::{CODE, DATA, Image};
+    use super::{CODE, DATA, Image, small};
 
     /// A PE32+ image with one section `.text`, one `.sbat`, and space for `free` more.
     pub(crate) fn sample(free: usize) -> Vec<u8> {
@@ -255,12 +255,12 @@ pub(crate) mod tests {
         put(88, &0x20b_u16.to_le_bytes());
         put(88 + 32, &4096_u32.to_le_bytes());
         put(88 + 36, &512_u32.to_le_bytes());
-        put(88 + 60, &((328 + (2 + free) * 40) as u32).to_le_bytes());
+        put(88 + 60, &small(328 + (2 + free) * 40).unwrap().to_le_bytes());
         put(88 + 70, &super::NX_COMPAT.to_le_bytes());
         put(64 + 4 + 2, &2_u16.to_le_bytes());
         let mut section = |index: usize, name: &[u8], address: u32, at: usize| {
             put(328 + index * 40, name);
-            for (field, value) in [(8, 100), (12, address), (16, 512), (20, at as u32)] {
+            for (field, value) in [(8, 100), (12, address), (16, 512), (20, small(at).unwrap())] {
                 put(328 + index * 40 + field, &value.to_le_bytes());
             }
         };

@@ -23,6 +23,15 @@ const BACKING_FORMAT: u32 = 0xe279_2aca;
 /// Longest name of a backing file in bytes.
 const LONGEST_NAME: usize = 1023;
 
+/// The file that an overlay is laid over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backing<'a> {
+    /// Relative to the overlay's own directory.
+    pub(crate) path: &'a str,
+    /// `raw` or `qcow2`. Without it, QEMU would guess from what a guest can write.
+    pub(crate) format: &'static str,
+}
+
 /// Where each part of the file begins, counted in clusters.
 struct Layout {
     l1: u64,
@@ -36,13 +45,12 @@ struct Layout {
     end: u64,
 }
 
-/// Makes the file for `disk`. With `backing`, the path of a raw image relative to the file's own directory, it holds the disk's segments
-/// only, and all else is read from there.
+/// Makes the file for `disk`. With `backing` it holds the disk's segments only, and all else is read from there.
 ///
 /// # Errors
 ///
 /// [`Kind::Internal`] if the path is too long.
-pub(crate) fn file(disk: &Disk, backing: Option<&str>) -> Result<Disk> {
+pub(crate) fn file(disk: &Disk, backing: Option<Backing<'_>>) -> Result<Disk> {
     let runs = runs(disk);
     let tables = tables(&runs);
     let layout = Layout::new(disk.size(), tables.len() as u64, runs.iter().map(|run| run.end - run.start).sum());
@@ -97,26 +105,26 @@ impl Layout {
     }
 }
 
-fn header(size: u64, layout: &Layout, backing: Option<&str>) -> Result<Vec<u8>> {
-    let name = backing.unwrap_or_default();
+fn header(size: u64, layout: &Layout, backing: Option<Backing<'_>>) -> Result<Vec<u8>> {
+    let name = backing.map_or("", |backing| backing.path);
     if name.len() > LONGEST_NAME {
         return Err(Error::new(Kind::Internal, format!("the path `{name}` is too long for a qcow2 file")));
     }
-    let extensions: Vec<u8> = if backing.is_some() { extension(BACKING_FORMAT, b"raw") } else { Vec::new() };
+    let extensions = backing.map(|backing| extension(BACKING_FORMAT, backing.format.as_bytes())).unwrap_or_default();
     let name_offset = if backing.is_some() { u64::from(HEADER) + extensions.len() as u64 + 8 } else { 0 };
     let l1_size = u32::try_from(size.div_ceil(CLUSTER * TABLE)).map_err(|_| Error::new(Kind::Internal, "the disk is too large"))?;
     let mut header = b"QFI\xfb".to_vec();
     let mut put = |bytes: &[u8]| header.extend_from_slice(bytes);
     put(&3_u32.to_be_bytes()); // version
     put(&name_offset.to_be_bytes());
-    put(&(name.len() as u32).to_be_bytes());
+    put(&small(name.len() as u64).to_be_bytes());
     put(&CLUSTER_BITS.to_be_bytes());
     put(&size.to_be_bytes());
     put(&0_u32.to_be_bytes()); // not encrypted
     put(&l1_size.to_be_bytes());
     put(&(layout.l1 * CLUSTER).to_be_bytes());
     put(&(layout.refcounts * CLUSTER).to_be_bytes());
-    put(&(layout.refcount_clusters as u32).to_be_bytes());
+    put(&small(layout.refcount_clusters).to_be_bytes());
     put(&[0; 12]); // no snapshots
     put(&[0; 24]); // no feature bits
     put(&4_u32.to_be_bytes()); // refcounts of 1 << 4 bits
@@ -129,14 +137,14 @@ fn header(size: u64, layout: &Layout, backing: Option<&str>) -> Result<Vec<u8>> 
 
 fn extension(kind: u32, data: &[u8]) -> Vec<u8> {
     let mut bytes = kind.to_be_bytes().to_vec();
-    bytes.extend_from_slice(&(data.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(&small(data.len() as u64).to_be_bytes());
     bytes.extend_from_slice(data);
     bytes.resize(bytes.len().next_multiple_of(8), 0);
     bytes
 }
 
 fn l1(tables: &BTreeMap<u64, u64>, layout: &Layout) -> Vec<u8> {
-    let mut l1 = vec![0; (layout.l1_clusters * CLUSTER) as usize];
+    let mut l1 = clusters(layout.l1_clusters);
     for (index, number) in tables {
         put_entry(&mut l1, *index, ((layout.l2 + number) * CLUSTER) | COPIED);
     }
@@ -144,7 +152,7 @@ fn l1(tables: &BTreeMap<u64, u64>, layout: &Layout) -> Vec<u8> {
 }
 
 fn l2(runs: &[Range<u64>], tables: &BTreeMap<u64, u64>, layout: &Layout) -> Vec<u8> {
-    let mut l2 = vec![0; tables.len() * CLUSTER as usize];
+    let mut l2 = clusters(tables.len() as u64);
     for (host, guest) in (layout.data..).zip(runs.iter().cloned().flatten()) {
         let number = tables[&(guest / TABLE)];
         put_entry(&mut l2, number * TABLE + guest % TABLE, (host * CLUSTER) | COPIED);
@@ -153,7 +161,7 @@ fn l2(runs: &[Range<u64>], tables: &BTreeMap<u64, u64>, layout: &Layout) -> Vec<
 }
 
 fn refcount_table(layout: &Layout) -> Vec<u8> {
-    let mut table = vec![0; (layout.refcount_clusters * CLUSTER) as usize];
+    let mut table = clusters(layout.refcount_clusters);
     for block in 0..layout.block_clusters {
         put_entry(&mut table, block, (layout.blocks + block) * CLUSTER);
     }
@@ -162,15 +170,27 @@ fn refcount_table(layout: &Layout) -> Vec<u8> {
 
 /// Every cluster up to the end is used once.
 fn refcount_blocks(layout: &Layout) -> Vec<u8> {
-    let mut blocks = vec![0; (layout.block_clusters * CLUSTER) as usize];
-    for counter in blocks.chunks_exact_mut(2).take(layout.end as usize) {
+    let mut blocks = clusters(layout.block_clusters);
+    for counter in blocks.chunks_exact_mut(2).take(in_memory(layout.end)) {
         counter.copy_from_slice(&1_u16.to_be_bytes());
     }
     blocks
 }
 
 fn put_entry(table: &mut [u8], index: u64, entry: u64) {
-    table[index as usize * 8..][..8].copy_from_slice(&entry.to_be_bytes());
+    table[in_memory(index) * 8..][..8].copy_from_slice(&entry.to_be_bytes());
+}
+
+fn clusters(count: u64) -> Vec<u8> {
+    vec![0; in_memory(count * CLUSTER)]
+}
+
+fn in_memory(number: u64) -> usize {
+    usize::try_from(number).expect("tables fit in memory")
+}
+
+fn small(number: u64) -> u32 {
+    u32::try_from(number).expect("names and tables are small")
 }
 
 /// Puts the disk's segments where their clusters lie in the file.
@@ -192,7 +212,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::path::Path;
 
-    use super::file;
+    use super::{Backing, file};
     use crate::disk::segments::Disk;
     use crate::host;
     use crate::judge::{accepts, judge};
@@ -203,10 +223,14 @@ mod tests {
         assert_eq!(host::fs::digest(path).unwrap().0, digest);
     }
 
+    fn pattern(length: usize) -> Vec<u8> {
+        (1..=253).cycle().take(length).collect()
+    }
+
     fn disk(size: u64, segments: &[(u64, usize)]) -> Disk {
         let mut disk = Disk::new(size);
         for (at, length) in segments {
-            disk.put_bytes(*at, (0..*length).map(|i| (i % 253 + 1) as u8).collect::<Vec<u8>>()).unwrap();
+            disk.put_bytes(*at, pattern(*length)).unwrap();
         }
         disk
     }
@@ -243,12 +267,12 @@ mod tests {
         let role = disk(80 << 20, &[(0, 17_408), (1 << 20, 9 << 20)]);
         write(&role, &images.join("role.raw"));
         let seed = disk(80 << 20, &[(4 << 20, 300_000)]);
-        write(&file(&seed, Some("../../images/role.raw")).unwrap(), &nodes.join("m1.qcow2"));
+        write(&file(&seed, Some(Backing { path: "../../images/role.raw", format: "raw" })).unwrap(), &nodes.join("m1.qcow2"));
         write(&role, &dir.path().join("expected"));
         let expected = host::fs::open_writable(&dir.path().join("expected")).unwrap();
         // Whole clusters of an overlay hide the backing file: a config partition is empty in a role image.
         expected.write_all_at(&vec![0; 5 * 65_536], 4 << 20).unwrap();
-        expected.write_all_at(&(0..300_000).map(|i| (i % 253 + 1) as u8).collect::<Vec<u8>>(), 4 << 20).unwrap();
+        expected.write_all_at(&pattern(300_000), 4 << 20).unwrap();
         let verdict = accepts(check.args(["check", "-f", "qcow2"]).arg(nodes.join("m1.qcow2")));
         assert!(verdict.contains("No errors were found"), "{verdict}");
         accepts(compare.args(["compare", "-f", "raw", "-F", "qcow2"]).arg(dir.path().join("expected")).arg(nodes.join("m1.qcow2")));

@@ -192,23 +192,27 @@ impl Disk {
     /// [`Kind::Io`] if a file can't be read.
     pub(crate) fn digest(&self) -> Result<Digest> {
         let mut hasher = Hasher::default();
-        let mut buffer = vec![0; PIECE];
-        let mut open = Opened::default();
-        let mut at = 0;
-        for (start, source) in &self.segments {
-            digest_zeros(&mut hasher, start - at);
-            at = start + source.size();
-            match source {
-                Source::Bytes(bytes) => drop(hasher.update(bytes)),
-                Source::File { path, offset, size } => {
-                    let file = open.at(path)?;
-                    let step = || format!("reading `{}`", path.display());
-                    digest_file(&mut hasher, file, *offset, *size, &mut buffer).doing(Kind::Io, step)?;
-                }
-            }
-        }
-        digest_zeros(&mut hasher, self.size - at);
+        self.hash(0..self.size, &mut hasher)?;
         Ok(hasher.finish())
+    }
+
+    /// Adds a range of the disk to a digest: disks that begin alike need to read their beginning once.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`] if a file can't be read.
+    pub(crate) fn hash(&self, range: Range<u64>, hasher: &mut Hasher) -> Result<()> {
+        let mut reader = Reader { at: range.start, ..self.reader() };
+        let mut buffer = vec![0; PIECE];
+        while reader.at < range.end {
+            let most = buffer.len().min(usize::try_from(range.end - reader.at).unwrap_or(usize::MAX));
+            let read = reader.read(&mut buffer[..most]).doing(Kind::Io, || "reading a disk image".into())?;
+            if read == 0 {
+                return Err(Error::new(Kind::Internal, format!("a disk of {} bytes has none at {}", self.size, reader.at)));
+            }
+            hasher.update(&buffer[..read]);
+        }
+        Ok(())
     }
 }
 
@@ -288,26 +292,6 @@ fn copy_in_parts(from: &File, offset: u64, out: &File, at: u64, size: u64, step:
         sparse::copy(from, offset + done, out, at + done, part).doing(Kind::Io, || "writing a disk image".into())?;
         step.advance(part);
         done += part;
-    }
-    Ok(())
-}
-
-fn digest_zeros(hasher: &mut Hasher, mut size: u64) {
-    static ZEROS: [u8; PIECE] = [0; PIECE];
-    while size > 0 {
-        let length = usize::try_from(size).unwrap_or(PIECE).min(PIECE);
-        hasher.update(&ZEROS[..length]);
-        size -= length as u64;
-    }
-}
-
-fn digest_file(hasher: &mut Hasher, file: &File, offset: u64, size: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-    let mut done = 0;
-    while done < size {
-        let length = usize::try_from(size - done).unwrap_or(PIECE).min(buffer.len());
-        file.read_exact_at(&mut buffer[..length], offset + done)?;
-        hasher.update(&buffer[..length]);
-        done += length as u64;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::error::{Doing, Kind, Result, Within};
 use crate::tree::{Entry, EntryKind, Tree};
 
 /// Unit of everything in an archive, in bytes.
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
 /// Longest name or link target that the header itself holds, in bytes.
 const NAME: usize = 100;
 /// Largest owner that seven octal digits hold.
@@ -34,7 +34,7 @@ pub(crate) fn write(tree: &Tree, epoch: u64, out: &mut dyn Write) -> Result<()> 
         let slash = if matches!(entry.kind, EntryKind::Directory) { "/" } else { "" };
         write_entry(&format!("./{}{slash}", path.relative()), entry, epoch, &mut contents, out).within(|| format!("packing `{path}`"))?;
     }
-    write_all(out, &[0; 2 * BLOCK as usize])
+    write_all(out, &[0; 2 * BLOCK])
 }
 
 fn write_entry(name: &str, entry: &Entry, epoch: u64, contents: &mut Contents, out: &mut dyn Write) -> Result<()> {
@@ -129,8 +129,8 @@ fn record(records: &mut Vec<u8>, key: &str, value: &[u8]) {
 }
 
 fn pad(out: &mut dyn Write, size: u64) -> Result<()> {
-    let rest = usize::try_from(size.next_multiple_of(BLOCK) - size).expect("padding is shorter than a block");
-    write_all(out, &[0; BLOCK as usize][..rest])
+    let rest = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).expect("padding is shorter than a block");
+    write_all(out, &[0; BLOCK][..rest])
 }
 
 fn write_all(out: &mut dyn Write, bytes: &[u8]) -> Result<()> {
@@ -168,7 +168,9 @@ mod tests {
         let Some(mut tar) = judge("tar") else { return };
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.tar");
-        host::fs::write_atomic_with(&path, host::fs::PUBLIC, |out| Ok(write(&hard(), 1_700_000_000, out).unwrap())).unwrap();
+        let mut archive = Vec::new();
+        write(&hard(), 1_700_000_000, &mut archive).unwrap();
+        host::fs::write_atomic(&path, &archive, host::fs::PUBLIC).unwrap();
         let listing = accepts(tar.args(["--numeric-owner", "--full-time", "-tvf"]).arg(&path));
         let long = format!("./usr/{}ü", "long/".repeat(50));
         let target = format!("./etc/link -> ../{}", "t".repeat(300));

@@ -103,7 +103,7 @@ fn table(path: &Path, at: u64, entries: usize) -> Result<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::open;
-    use crate::disk::qcow2;
+    use crate::disk::qcow2::{self, Backing};
     use crate::disk::segments::Disk;
     use crate::host;
     use crate::progress::Silent;
@@ -128,7 +128,8 @@ mod tests {
         assert_eq!(open(&raw).unwrap().digest().unwrap(), below.digest().unwrap());
         assert_eq!(open(&whole).unwrap().digest().unwrap(), below.digest().unwrap());
         let seed = disk(&[(8 << 20, 1000, 3)]);
-        let overlay = open(&write(&qcow2::file(&seed, Some("below.raw")).unwrap(), "overlay.qcow2")).unwrap();
+        let overlay =
+            open(&write(&qcow2::file(&seed, Some(Backing { path: "below.raw", format: "raw" })).unwrap(), "overlay.qcow2")).unwrap();
         let both = disk(&[(0, 100_000, 1), (5 << 20, 1 << 20, 2), (8 << 20, 1000, 3)]);
         assert_eq!(overlay.digest().unwrap(), both.digest().unwrap());
     }
@@ -137,7 +138,7 @@ mod tests {
     fn a_file_that_is_laid_over_itself_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("loop.qcow2");
-        let file = qcow2::file(&disk(&[]), Some("loop.qcow2")).unwrap();
+        let file = qcow2::file(&disk(&[]), Some(Backing { path: "loop.qcow2", format: "qcow2" })).unwrap();
         file.write(&host::fs::create(&path, host::fs::PUBLIC).unwrap(), &Silent).unwrap();
         assert!(open(&path).unwrap_err().to_string().ends_with("its backing files have no end"));
     }

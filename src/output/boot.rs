@@ -1,7 +1,6 @@
 //! How a role image boots: kernel, initrd and command line in one unified kernel image, on an EFI system partition.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};

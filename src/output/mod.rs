@@ -68,11 +68,32 @@ pub(crate) static FORMATS: &[&dyn Format] = &[&raw::Raw, &qcow2::Qcow2, &dir::Di
 pub(crate) struct Packed<'a> {
     pub(crate) role: &'a RoleImage,
     disk: OnceCell<DiskImage>,
+    /// Digest of the disk up to the config partition, where nodes begin to differ.
+    beginning: OnceCell<Hasher>,
 }
 
 impl<'a> Packed<'a> {
     pub(crate) fn new(role: &'a RoleImage) -> Self {
-        Self { role, disk: OnceCell::new() }
+        Self { role, disk: OnceCell::new(), beginning: OnceCell::new() }
+    }
+
+    /// Digest of the image's disk with this seed, of which only what lies behind the seed is read again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Packed::disk`].
+    pub(crate) fn digest_with(&self, seed: &[u8]) -> Result<Digest> {
+        let at = disk_image::config_offset(&self.role.table);
+        let mut disk = self.disk()?.disk.clone();
+        if self.beginning.get().is_none() {
+            let mut hasher = Hasher::default();
+            disk.hash(0..at, &mut hasher)?;
+            self.beginning.get_or_init(|| hasher);
+        }
+        let mut hasher = self.beginning.get().expect("it was just set").clone();
+        disk.put_bytes(at, seed)?;
+        disk.hash(at..disk.size(), &mut hasher)?;
+        Ok(hasher.finish())
     }
 
     /// The image's disk with an empty config partition.

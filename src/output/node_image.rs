@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use crate::digest::{Digest, Hasher};
-use crate::disk::qcow2;
+use crate::disk::qcow2::{self, Backing};
 use crate::disk::segments::Disk;
 use crate::disk::sparse;
 use crate::error::{Doing, Kind, Result};
@@ -47,9 +47,10 @@ pub(crate) fn put(node: &Node<'_>, out: &mut Artifacts) -> Result<()> {
         let role = host::fs::open(&out.staged(&backing))?;
         return out.put(&raw_disk, Readers::Owner, key(node, "raw"), |file| write_raw(node, &role, file));
     }
-    let backing = if out.has(&backing) { backing } else { super::qcow2::path(node.image.role) };
+    let (backing, format) = if out.has(&backing) { (backing, "raw") } else { (super::qcow2::path(node.image.role), "qcow2") };
     out.put(&overlay, Readers::Owner, key(node, &backing), |file| {
-        qcow2::file(&seed_alone(node)?, Some(&format!("../../{backing}")))?.write(file, &Silent)
+        let path = format!("../../{backing}");
+        qcow2::file(&seed_alone(node)?, Some(Backing { path: &path, format }))?.write(file, &Silent)
     })
 }
 
@@ -70,10 +71,7 @@ fn seed_alone(node: &Node<'_>) -> Result<Disk> {
 
 fn write_raw(node: &Node<'_>, role: &File, file: &File) -> Result<Digest> {
     let step = || "writing the seed into the image".into();
-    let at = config_offset(&node.image.role.table);
     sparse::share(role, file).doing(Kind::Io, step)?;
-    file.write_all_at(node.seed, at).doing(Kind::Io, step)?;
-    let mut disk = node.image.disk()?.disk.clone();
-    disk.put_bytes(at, node.seed)?;
-    disk.digest()
+    file.write_all_at(node.seed, config_offset(&node.image.role.table)).doing(Kind::Io, step)?;
+    node.image.digest_with(node.seed)
 }

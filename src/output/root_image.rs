@@ -129,7 +129,7 @@ impl Maker<'_> {
                 ["-", &out].into_iter().chain(fixed.split_ascii_whitespace()).chain(times).collect()
             }
             RootFilesystem::Erofs => {
-                let fixed = "--tar=f --quiet -zzstd,3 -C1048576 -Eall-fragments";
+                let fixed = "--tar=f --quiet -zzstd,3 -C131072 -Efragments";
                 let stamped = ["-T", &epoch, "-U", "6b696c6e-0000-4000-8000-000000000000", &out];
                 fixed.split_ascii_whitespace().chain(stamped).collect()
             }

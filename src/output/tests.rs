@@ -54,11 +54,15 @@ fn image(root: &Tree, store: &Store) -> crate::error::Result<RoleImage> {
 
 /// Builds an output directory with the nodes `m1` and `m2`.
 fn build(image: &RoleImage, seeds: [&[u8]; 2], out: &Path) -> Published {
+    build_formats(&["raw", "qcow2"], image, seeds, out)
+}
+
+fn build_formats(names: &[&str], image: &RoleImage, seeds: [&[u8]; 2], out: &Path) -> Published {
     let mut artifacts = Artifacts::begin(out, EPOCH).unwrap();
     let images = [Packed::new(image)];
     let nodes =
         ["m1", "m2"].into_iter().zip(seeds).map(|(name, seed)| Node { name, seed, image: &images[0], documents: None }).collect::<Vec<_>>();
-    let formats = formats(&["raw".to_owned(), "qcow2".to_owned()]).unwrap();
+    let formats = formats(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
     pack(&formats, &images, &nodes, &mut artifacts, &Silent).unwrap();
     let mut manifest = Manifest::new(EPOCH, serde_json::json!({ "name": "test" }));
     manifest.images.insert("control-plane".into(), images[0].record().unwrap());
@@ -88,7 +92,7 @@ fn judges_accept_the_disk_of_a_role_and_of_its_nodes() {
     let part = |label: &str| {
         let partition = table.find(label).unwrap();
         let path = dir.path().join(label);
-        let bytes = host::fs::read_at(&raw, partition.start, partition.size as usize).unwrap();
+        let bytes = host::fs::read_at(&raw, partition.start, usize::try_from(partition.size).unwrap()).unwrap();
         host::fs::write_atomic(&path, &bytes, host::fs::PUBLIC).unwrap();
         path
     };
@@ -116,6 +120,22 @@ fn check_qcow2(out: &Path, raw: &Path, config: u64) {
         host::fs::open_writable(&expected).unwrap().write_all_at(b"seed of m2", config).unwrap();
         compare(&expected, &overlay);
     }
+}
+
+#[test]
+fn a_node_over_a_qcow2_image_is_read_as_one_disk_by_qemu() {
+    if !has_tools() {
+        return;
+    }
+    let Some(mut compare) = judge("qemu-img") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let image = image(&root(), &store(&dir.path().join("store"))).unwrap();
+    let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+    assert_eq!(build_formats(&["qcow2"], &image, [b"seed of m1", b"seed of m2"], &one), Published::New(5));
+    assert_eq!(build_formats(&["raw"], &image, [b"seed of m1", b"seed of m2"], &other), Published::New(5));
+    let disk =
+        |out: &Path| ["qcow2", "raw"].map(|suffix| out.join("nodes/m1/m1").with_extension(suffix)).into_iter().find(|path| path.exists());
+    accepts(compare.arg("compare").arg(disk(&one).unwrap()).arg(disk(&other).unwrap()));
 }
 
 #[test]
@@ -330,7 +350,6 @@ fn real_packages_become_real_disks() {
 struct Clock(std::time::Instant);
 
 impl Clock {
-    #[expect(clippy::print_stdout, reason = "a measurement is printed")]
     fn lap(&mut self, what: &str) {
         println!("{:8.2} s  {what}", self.0.elapsed().as_secs_f64());
         self.0 = std::time::Instant::now();

@@ -65,7 +65,7 @@ pub(crate) fn disk(path: &Path) -> Result<Verified> {
     let (actual, tree_holds) = parts.actual_root_hash()?;
     let mut faults = Vec::new();
     if actual.to_string() != named {
-        faults.push(format!("its root partition is changed: the root hash is {}, and the partitions are named after {named}", actual));
+        faults.push(format!("its root partition is changed: the root hash is {actual}, and the partitions are named after {named}"));
     }
     if !tree_holds {
         faults.push("its hash partition is changed".to_owned());
