@@ -17,6 +17,8 @@ use crate::lab::{Backend, Lab, backend};
 
 /// Longest time that ending a lab may take.
 const END: Duration = Duration::from_secs(30);
+/// How long a lab without a supervisor may go on ending.
+const GRACE: Duration = Duration::from_secs(5);
 /// Longest time for one question to a node.
 const QUESTION: Duration = Duration::from_secs(10);
 
@@ -102,14 +104,20 @@ fn require(backend: &dyn Backend) -> Result<()> {
     }
 }
 
-/// Removes what a lab left whose processes were all killed.
+/// Removes what a lab left whose processes were all killed; a lab that is just ending gets a little time for it.
 fn clear(lab: &Lab, backend: &dyn Backend) -> Result<()> {
-    if !lab.state.exists() {
-        return Ok(());
+    let watch = host::clock::Stopwatch::start();
+    while lab.state.exists() {
+        let is_up = Channel::connect(&lab.state.join(SOCKET)).is_ok();
+        if is_up || watch.elapsed() > GRACE {
+            return Err(Error::new(Kind::Input, format!("the lab of `{}` is up", lab.cluster)).hint("kiln lab down"));
+        }
+        match FileLock::try_directory(&lab.state) {
+            Ok(Some(_dead)) => return supervisor::clean_up(lab, backend),
+            _ => host::clock::sleep(Duration::from_millis(50)),
+        }
     }
-    let up = || Error::new(Kind::Input, format!("the lab of `{}` is up", lab.cluster)).hint("kiln lab down");
-    let _dead = FileLock::try_directory(&lab.state)?.ok_or_else(up)?;
-    supervisor::clean_up(lab, backend)
+    Ok(())
 }
 
 impl Started {
