@@ -198,7 +198,7 @@ fn etcd_is_healthy(lab: &Lab, node: &str) -> Result<(), String> {
 }
 
 #[test]
-fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_one_that_holds_its_address() {
+fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_address_holder_and_of_a_disk() {
     let (Some(lab), Some(site)) = (Lab::new(), ha()) else { return };
     let scratch = tempfile::tempdir().unwrap();
     let Some(client) = Client::new(site, scratch.path()) else { return };
@@ -231,6 +231,15 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_one_that_holds_its
     let curl = ["curl", "--silent", "--fail", "--max-time", "5", "--cacert", ca, &local];
     eventually("its API server is ready", PATIENCE, || succeeded(&lab.run(&curl), "ok"));
     succeeded(&client.kubectl(&lab, &read), "after").unwrap();
+
+    // Another one loses its disk: it must join the living cluster as a new member and not found its own.
+    let replaced = NODES.into_iter().find(|node| node != lost).unwrap();
+    approve(&mut lab.kiln(&["kill", "--lose-disk", replaced]));
+    approve(&mut lab.kiln(&["start", replaced]));
+    let joined = eventually("etcd has three healthy members after one was replaced", PATIENCE, || etcd_is_healthy(&lab, replaced));
+    eventually("the replaced node's object is that of the cluster", PATIENCE, || succeeded(&client.kubectl(&lab, &read), "after"));
+    let says = lab.inside(replaced, &["journalctl", "--no-pager", "--unit=etcd"]);
+    succeeded(&says, "whose data is lost: replacing that member").unwrap();
     eventually("every node runs without a failed unit", PATIENCE, || {
         let bad: Vec<Value> = lab.status().into_iter().filter(|node| node["system"] != "running").collect();
         if bad.is_empty() { Ok(()) } else { Err(serde_json::to_string_pretty(&bad).unwrap()) }
@@ -238,7 +247,7 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_one_that_holds_its
 
     approve(&mut lab.kiln(&["down"]));
     lab.assert_gone();
-    eprintln!("etcd {etcd:.1?}, API at the VIP {ready:.1?} later, failover {moved:.1?}, rejoined in {back:.1?}");
+    eprintln!("etcd {etcd:.1?}, API at the VIP {ready:.1?} later, failover {moved:.1?}, rejoined in {back:.1?}, replaced in {joined:.1?}");
 }
 
 fn address(lab: &Lab, node: &str) -> String {

@@ -56,14 +56,18 @@ fn message(reasons: &[(String, String)], errors: &str, plan: Plan) -> String {
     let mut text = String::from("\nkiln: BOOT FAILED\n");
     for (unit, said) in reasons {
         let _ = writeln!(text, "kiln: {unit} failed");
-        said.lines().for_each(|line| text += &format!("kiln:   {line}\n"));
+        text += &indented(said);
     }
     // What waits for a device that never came has not failed itself: its reason is among the errors.
     if reasons.is_empty() {
-        errors.lines().for_each(|line| text += &format!("kiln:   {line}\n"));
+        text += &indented(errors);
     }
     let _ = writeln!(text, "kiln: {} in {} s (kernel parameter {ON_FAILURE}=reboot|poweroff|halt[:SECONDS])", plan.action, plan.delay);
     text
+}
+
+fn indented(text: &str) -> String {
+    text.lines().flat_map(|line| ["kiln:   ", line, "\n"]).collect()
 }
 
 /// The last messages of this boot's journal; empty if it can't be asked.

@@ -46,7 +46,7 @@ pub(crate) fn pin_programs(
         };
         match found {
             Ok(pins) => {
-                pins.iter().for_each(|pin| drop(missing.remove(&pin.name)));
+                missing.retain(|name| pins.iter().all(|pin| pin.name != *name));
                 tried.push(format!("{} has {} of {}", describe(source, version), pins.len(), names.len()));
                 lock.binaries.extend(pins);
             }

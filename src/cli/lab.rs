@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 
 use crate::cli::{Ui, input};
 use crate::error::Result;
 use crate::host;
-use crate::lab::{self, BACKENDS, Lab, Labs, NodeStatus, Part};
+use crate::lab::{self, BACKENDS, Disk, Lab, Labs, NodeStatus, Part};
 
 /// Run the built cluster on this machine, break it, watch it
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,7 @@ Examples:
   kiln lab exec -- kubectl --kubeconfig out/ha/admin.kubeconfig get nodes
   kiln lab exec m1 -- journalctl --unit etcd
   kiln lab kill m1
+  kiln lab kill m1 --lose-disk
   kiln lab start m1
   kiln lab down";
 
@@ -46,6 +48,9 @@ enum Action {
         #[command(flatten)]
         lab: Which,
         node: String,
+        /// Lose its disk too: what starts next is a new machine with the same seed
+        #[arg(long)]
+        lose_disk: bool,
     },
     /// Switch a node on again
     Start {
@@ -74,7 +79,7 @@ struct Up {
     #[arg(value_name = "OUT_DIR")]
     artifacts: Option<PathBuf>,
     /// How to run nodes
-    #[arg(long, default_value = BACKENDS[0].name(), value_parser = names())]
+    #[arg(long, default_value = BACKENDS[0].name(), value_parser = backends())]
     backend: String,
     /// Only these nodes
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
@@ -108,8 +113,8 @@ impl Which {
     }
 }
 
-fn names() -> Vec<&'static str> {
-    BACKENDS.iter().map(|backend| backend.name()).collect()
+fn backends() -> PossibleValuesParser {
+    BACKENDS.iter().map(|backend| PossibleValue::new(backend.name()).help(backend.summary())).collect::<Vec<_>>().into()
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
@@ -120,7 +125,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             let status = exec.lab.find()?.exec(exec.node.as_deref(), &exec.program)?;
             if status.success() { Ok(()) } else { host::process::end_as(status) }
         }
-        Action::Kill { lab, node } => lab.find()?.kill(node),
+        Action::Kill { lab, node, lose_disk } => lab.find()?.kill(node, if *lose_disk { Disk::Lost } else { Disk::Kept }),
         Action::Start { lab, node } => lab.find()?.start(node),
         Action::Console { lab, node } => {
             let lab = lab.find()?;

@@ -30,12 +30,6 @@ pub(crate) fn overlay(lower: &Path, upper: &Path, work: &Path, target: &Path) ->
     filesystem("overlay", "kiln", target, MountFlags::empty(), &options)
 }
 
-/// Shows `source` at `target` too.
-pub(crate) fn bind(source: &Path, target: &Path) -> Result<()> {
-    rustix::mount::mount_bind_recursive(source, target)
-        .doing(Kind::Io, || format!("binding `{}` to `{}`", source.display(), target.display()))
-}
-
 /// Hides a directory behind an empty filesystem in memory, and keeps `visible`, if it lies below it, where it was.
 pub(crate) fn hide_but(directory: &Path, visible: &Path) -> Result<()> {
     use rustix::mount::{MoveMountFlags, OpenTreeFlags};
@@ -48,12 +42,6 @@ pub(crate) fn hide_but(directory: &Path, visible: &Path) -> Result<()> {
     filesystem("tmpfs", "kiln", directory, MountFlags::NOSUID | MountFlags::NODEV, "mode=0755")?;
     super::fs::create_directories(visible)?;
     rustix::mount::move_mount(&kept, "", CWD, visible, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).doing(Kind::Io, step)
-}
-
-/// Makes a bind mount read-only.
-pub(crate) fn make_read_only(target: &Path) -> Result<()> {
-    let flags = MountFlags::BIND | MountFlags::RDONLY;
-    rustix::mount::mount_remount(target, flags, "").doing(Kind::Io, || format!("making `{}` read-only", target.display()))
 }
 
 /// Cuts every mount of this mount namespace off from the namespace it was copied from.

@@ -11,7 +11,7 @@ use crate::host;
 use crate::host::channel::{Channel, Received};
 use crate::host::lock::FileLock;
 use crate::host::namespace::Scope;
-use crate::lab::control::{NodeState, Reply, Request};
+use crate::lab::control::{Disk, NodeState, Reply, Request};
 use crate::lab::supervisor::{self, PLAN, Part, SOCKET, read_plan};
 use crate::lab::{Backend, Lab, backend};
 
@@ -198,9 +198,9 @@ impl Lab {
         Ok(())
     }
 
-    /// Cuts a node's power.
-    pub(crate) fn kill(&self, node: &str) -> Result<()> {
-        self.ask(&Request::Kill(node.to_owned())).map(|_| ())
+    /// Cuts a node's power, and may lose its disk with it.
+    pub(crate) fn kill(&self, node: &str, disk: Disk) -> Result<()> {
+        self.ask(&Request::Kill { node: node.to_owned(), disk }).map(|_| ())
     }
 
     /// Switches a node on.

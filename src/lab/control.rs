@@ -13,7 +13,7 @@ pub(super) enum Request {
     /// Tell about the nodes.
     List,
     /// Cut a node's power.
-    Kill(String),
+    Kill { node: String, disk: Disk },
     /// Switch a node on.
     Start(String),
     /// A handle to a node's first process, or to the supervisor itself.
@@ -22,6 +22,15 @@ pub(super) enum Request {
     Down,
     /// The one who started the lab leaves it running.
     Detach,
+}
+
+/// What becomes of a node's disk when its power is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Disk {
+    Kept,
+    /// The node begins anew, as a machine that was replaced.
+    Lost,
 }
 
 /// The supervisor's answer.

@@ -12,6 +12,7 @@ mod supervisor;
 
 pub(crate) use backend::{Backend, Cable};
 pub(crate) use client::{Labs, NodeStatus};
+pub(crate) use control::Disk;
 pub(crate) use qemu::is_native;
 pub(crate) use spec::{Guest, Lab};
 pub(crate) use supervisor::{Part, supervise};

@@ -55,9 +55,7 @@ impl Backend for Nspawn {
             if disk.exists() {
                 image::mount(&disk, &target)?;
             } else if directory.is_dir() {
-                host::fs::create_directories(&target)?;
-                host::mount::bind(&directory, &target)?;
-                host::mount::make_read_only(&target)?;
+                image::mount_parts(&directory, &target)?;
             } else {
                 return Err(Error::new(Kind::Input, format!("there is neither `{}` nor `{}`", disk.display(), directory.display()))
                     .hint("add `raw` to `outputs` in the cluster file and run `kiln build`"));

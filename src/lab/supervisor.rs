@@ -22,7 +22,7 @@ use crate::host::channel::{Channel, Listener, Received};
 use crate::host::clock::Stopwatch;
 use crate::host::root::Root;
 use crate::lab::backend::{self, Backend};
-use crate::lab::control::{NodeState, Reply, Request};
+use crate::lab::control::{Disk, NodeState, Reply, Request};
 use crate::lab::{Guest, Lab, network};
 
 /// Name of the socket in the state directory.
@@ -213,7 +213,7 @@ impl<'a> Supervisor<'a> {
     fn answer(&self, request: &Request) -> Result<(Reply, Option<std::os::fd::OwnedFd>)> {
         match request {
             Request::List => return Ok((Reply::Nodes(self.list()), None)),
-            Request::Kill(node) => self.kill(self.lab.guest(node)?)?,
+            Request::Kill { node, disk } => self.kill(self.lab.guest(node)?, *disk)?,
             Request::Start(node) => self.start(self.lab.guest(node)?)?,
             Request::Enter(node) => return Ok((Reply::Done, Some(self.handle(node.as_deref())?))),
             Request::Down => self.down.store(true, Ordering::Relaxed),
@@ -244,7 +244,7 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    fn kill(&self, guest: &Guest) -> Result<()> {
+    fn kill(&self, guest: &Guest, disk: Disk) -> Result<()> {
         let mut nodes = self.nodes();
         let Some(node) = nodes.get_mut(&guest.name).filter(|node| node.ended.is_none()) else {
             return Err(Error::new(Kind::Input, format!("`{}` is not running", guest.name)));
@@ -255,8 +255,10 @@ impl<'a> Supervisor<'a> {
         }
         node.process.kill().doing(Kind::Tool, || format!("killing `{}`", guest.name))?;
         node.process.wait().doing(Kind::Tool, || format!("waiting for `{}`", guest.name))?;
-        node.ended = Some("its power was cut".into());
-        self.forget(guest)
+        let lost = disk == Disk::Lost;
+        node.ended = Some(if lost { "its disk was lost" } else { "its power was cut" }.into());
+        self.forget(guest)?;
+        if lost { host::fs::empty(&self.lab.directory_of(guest)) } else { Ok(()) }
     }
 
     /// Removes what a node that is off has left.

@@ -72,6 +72,11 @@ impl Artifacts {
         Ok(Self { target, staging, _alive: alive, epoch, previous, made, written: 0 })
     }
 
+    /// Seconds since 1970; no time in an artifact is later.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Whether an artifact of this path was put.
     pub(crate) fn has(&self, path: &str) -> bool {
         self.made.contains_key(path)

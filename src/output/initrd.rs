@@ -97,27 +97,3 @@ fn path(literal: &str) -> ImagePath {
 fn missing(path: &ImagePath) -> Error {
     Error::new(Kind::Input, format!("the base has no `{path}`, which the initrd needs"))
 }
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-    use std::sync::Arc;
-
-    use super::compose;
-    use crate::host;
-    use crate::tree::{Entry, Tree};
-
-    #[test]
-    fn develop() {
-        let Ok(base) = std::env::var("KILN_DEV_BASE") else { return };
-        let base = Tree::from_tar(Path::new(&base), "base").unwrap();
-        let origin: Arc<str> = Arc::from("agent");
-        let agent = Entry::file(host::fs::read(Path::new(&std::env::var("KILN_AGENT_BINARY").unwrap())).unwrap(), 0o755, &origin);
-        let tree = compose(&base, &agent).unwrap();
-        let out = std::env::var("KILN_DEV_OUT").unwrap();
-        let mut cpio = Vec::new();
-        crate::disk::cpio::write(&tree, 1_700_000_000, &mut cpio).unwrap();
-        host::fs::write_atomic(Path::new(&format!("{out}/initrd.cpio")), &cpio, 0o644).unwrap();
-        host::fs::write_atomic(Path::new(&format!("{out}/initrd.txt")), tree.dump().as_bytes(), 0o644).unwrap();
-    }
-}

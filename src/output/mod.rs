@@ -45,6 +45,11 @@ pub(crate) trait Format: Sync + std::fmt::Debug {
     /// The word in cluster files; kebab-case, never renamed.
     fn name(&self) -> &'static str;
 
+    /// Whether it packs anything of role images; if no wanted format does, none is made.
+    fn needs_images(&self) -> bool {
+        true
+    }
+
     /// Puts what the machines of a role share.
     ///
     /// # Errors

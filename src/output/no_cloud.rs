@@ -14,6 +14,10 @@ impl Format for NoCloud {
         "cloud-init"
     }
 
+    fn needs_images(&self) -> bool {
+        false
+    }
+
     fn pack_role(&self, _: &Packed<'_>, _: &mut Artifacts, _: &dyn Progress) -> Result<()> {
         Ok(())
     }
@@ -24,7 +28,7 @@ impl Format for NoCloud {
         out.put_bytes(&at("user-data"), Readers::Owner, documents.user_data.as_bytes())?;
         out.put_bytes(&at("meta-data"), Readers::Owner, documents.meta_data.as_bytes())?;
         out.put_bytes(&at("network-config"), Readers::Owner, documents.network_config.as_bytes())?;
-        let volume = documents.volume(node.image.role.epoch)?;
+        let volume = documents.volume(out.epoch())?;
         out.put_bytes(&at("cidata.img"), Readers::Owner, &volume)
     }
 }

@@ -8,7 +8,7 @@ use crate::digest::{Digest, Hasher};
 use crate::disk::qcow2::{self, Backing};
 use crate::disk::segments::Disk;
 use crate::disk::sparse;
-use crate::error::{Doing, Kind, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
 use crate::output::artifacts::{Artifacts, Readers};
 use crate::output::cloud_init::Documents;
@@ -25,8 +25,8 @@ pub(crate) struct Node<'a> {
     pub(crate) name: &'a str,
     /// The packed seed. Secret.
     pub(crate) seed: &'a [u8],
-    /// The role image that it boots.
-    pub(crate) image: &'a Packed<'a>,
+    /// The role image that it boots, unless every wanted format does without.
+    pub(crate) image: Option<&'a Packed<'a>>,
     /// What cloud-init reads, when that format is wanted. Secret.
     pub(crate) documents: Option<&'a Documents>,
 }
@@ -42,36 +42,46 @@ pub(crate) fn put(node: &Node<'_>, out: &mut Artifacts) -> Result<()> {
     if out.has(&raw_disk) || out.has(&overlay) {
         return Ok(());
     }
-    let backing = raw::path(node.image.role);
+    let image = node.image.ok_or_else(|| Error::new(Kind::Internal, format!("`{}` has no role image", node.name)))?;
+    let disk = NodeDisk { seed: node.seed, image };
+    let backing = raw::path(image.role);
     if out.has(&backing) && out.shares_bytes(&backing)? {
         let role = host::fs::open(&out.staged(&backing))?;
-        return out.put(&raw_disk, Readers::Owner, key(node, "raw"), |file| write_raw(node, &role, file));
+        return out.put(&raw_disk, Readers::Owner, disk.key("raw"), |file| disk.write_raw(&role, file));
     }
-    let (backing, format) = if out.has(&backing) { (backing, "raw") } else { (super::qcow2::path(node.image.role), "qcow2") };
-    out.put(&overlay, Readers::Owner, key(node, &backing), |file| {
+    let (backing, format) = if out.has(&backing) { (backing, "raw") } else { (super::qcow2::path(image.role), "qcow2") };
+    out.put(&overlay, Readers::Owner, disk.key(&backing), |file| {
         let path = format!("../../{backing}");
-        qcow2::file(&seed_alone(node)?, Some(Backing { path: &path, format }))?.write(file, &Silent)
+        qcow2::file(&disk.seed_alone()?, Some(Backing { path: &path, format }))?.write(file, &Silent)
     })
 }
 
-fn key(node: &Node<'_>, form: &str) -> Digest {
-    let mut hasher = Hasher::default();
-    hasher.field("version", VERSION.as_bytes()).field("image", node.image.key(form).as_bytes());
-    hasher.field("seed", Digest::of(node.seed).as_bytes());
-    hasher.finish()
+/// A role image's disk with a seed in its config partition.
+struct NodeDisk<'a> {
+    seed: &'a [u8],
+    image: &'a Packed<'a>,
 }
 
-/// A disk of the image's size that holds the seed at its place.
-fn seed_alone(node: &Node<'_>) -> Result<Disk> {
-    let table = &node.image.role.table;
-    let mut disk = Disk::new(table.size);
-    disk.put_bytes(config_offset(table), node.seed)?;
-    Ok(disk)
-}
+impl NodeDisk<'_> {
+    fn key(&self, form: &str) -> Digest {
+        let mut hasher = Hasher::default();
+        hasher.field("version", VERSION.as_bytes()).field("image", self.image.key(form).as_bytes());
+        hasher.field("seed", Digest::of(self.seed).as_bytes());
+        hasher.finish()
+    }
 
-fn write_raw(node: &Node<'_>, role: &File, file: &File) -> Result<Digest> {
-    let step = || "writing the seed into the image".into();
-    sparse::share(role, file).doing(Kind::Io, step)?;
-    file.write_all_at(node.seed, config_offset(&node.image.role.table)).doing(Kind::Io, step)?;
-    node.image.digest_with(node.seed)
+    /// A disk of the image's size that holds the seed at its place.
+    fn seed_alone(&self) -> Result<Disk> {
+        let table = &self.image.role.table;
+        let mut disk = Disk::new(table.size);
+        disk.put_bytes(config_offset(table), self.seed)?;
+        Ok(disk)
+    }
+
+    fn write_raw(&self, role: &File, file: &File) -> Result<Digest> {
+        let step = || "writing the seed into the image".into();
+        sparse::share(role, file).doing(Kind::Io, step)?;
+        file.write_all_at(self.seed, config_offset(&self.image.role.table)).doing(Kind::Io, step)?;
+        self.image.digest_with(self.seed)
+    }
 }

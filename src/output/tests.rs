@@ -60,8 +60,11 @@ fn build(image: &RoleImage, seeds: [&[u8]; 2], out: &Path) -> Published {
 fn build_formats(names: &[&str], image: &RoleImage, seeds: [&[u8]; 2], out: &Path) -> Published {
     let mut artifacts = Artifacts::begin(out, EPOCH).unwrap();
     let images = [Packed::new(image)];
-    let nodes =
-        ["m1", "m2"].into_iter().zip(seeds).map(|(name, seed)| Node { name, seed, image: &images[0], documents: None }).collect::<Vec<_>>();
+    let nodes = ["m1", "m2"]
+        .into_iter()
+        .zip(seeds)
+        .map(|(name, seed)| Node { name, seed, image: Some(&images[0]), documents: None })
+        .collect::<Vec<_>>();
     let formats = formats(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
     pack(&formats, &images, &nodes, &mut artifacts, &Silent).unwrap();
     let mut manifest = Manifest::new(EPOCH, serde_json::json!({ "name": "test" }));
@@ -215,7 +218,7 @@ fn a_seed_that_does_not_fit_is_refused_and_nothing_is_published() {
     let images = [Packed::new(&image)];
     let (seed, out) = (vec![1; (4 << 20) + 1], dir.path().join("out"));
     let mut artifacts = Artifacts::begin(&out, EPOCH).unwrap();
-    let node = Node { name: "m1", seed: &seed, image: &images[0], documents: None };
+    let node = Node { name: "m1", seed: &seed, image: Some(&images[0]), documents: None };
     let err = pack(&formats(&["raw".to_owned()]).unwrap(), &images, &[node], &mut artifacts, &Silent).unwrap_err();
     assert_eq!(err.to_string(), "the seed of `m1` has 4096 KiB, and the config partition holds 4096");
     drop(artifacts);

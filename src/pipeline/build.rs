@@ -7,12 +7,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::base::{self, Lock, Tools};
-use crate::cluster::Cluster;
+use crate::cluster::{BinarySource, Cluster};
 use crate::digest::Digest;
 use crate::error::{Doing, Kind, Result, Within};
 use crate::host;
 use crate::host::clock::Stopwatch;
-use crate::output::{self, Artifacts, Manifest, Node, Packed, Published, Readers, RoleImage, RoleInputs};
+use crate::output::cloud_init::Documents;
+use crate::output::{self, Artifacts, Format, ImageRecord, Manifest, Node, Packed, Published, Readers, RoleImage, RoleInputs};
 use crate::pipeline::lock::fetch;
 use crate::pipeline::role::Layers;
 use crate::pipeline::site::{Site, Sources};
@@ -54,18 +55,28 @@ pub(crate) struct Built {
 pub(crate) fn build(request: &Request<'_>, progress: &dyn Progress) -> Result<Built> {
     let mut times = Times::default();
     let site = times.measure("check", || Site::load(&request.sources))?;
+    let formats = output::formats(if request.formats.is_empty() { &site.cluster.outputs } else { request.formats })?;
     let lock = Lock::load(&site.cluster.lock).map_err(|err| err.hint("run `kiln lock` to write it"))?;
     let epoch = host::clock::source_date_epoch()?.unwrap_or(lock.epoch);
     let pki = Vault::open(&site.cluster.vault)?.pki(&site.cluster)?;
     let store = Store::open(request.store)?;
-    times.measure("fetch", || fetch(&site, &lock, request.offline, &store, progress))?;
-    let tools = times.measure("tools", || Tools::open(&lock, &store, progress))?;
-    let parts = Parts { site: &site, lock: &lock, tools: &tools, store: &store, epoch, progress };
-    let roles = parts.roles(&mut times)?;
+    let roles = if formats.iter().any(|format| format.needs_images()) {
+        times.measure("fetch", || fetch(&site, &lock, request.offline, &store, progress))?;
+        let tools = times.measure("tools", || Tools::open(&lock, &store, progress))?;
+        Parts { site: &site, lock: &lock, tools: &tools, store: &store, epoch, progress }.roles(&mut times)?
+    } else {
+        BTreeMap::new()
+    };
     let seeds = times.measure("seeds", || seeds(&site, &pki, epoch))?;
     let directory = request.out.join(&site.cluster.name);
-    let manifest = manifest(&site, &pki, request.sources.file, epoch)?;
-    let published = pack(request, &parts, &roles, &seeds, &pki, &directory, manifest, &mut times)?;
+    let mut artifacts = Artifacts::begin(&directory, epoch)?;
+    let made =
+        Made { site: &site, pki: &pki, roles: &roles, seeds: &seeds, documents: &documents(&formats, &site, &lock, &pki, progress)? };
+    let images = times.measure("pack", || made.pack(&formats, &mut artifacts, progress))?;
+    let mut manifest = manifest(&site, &pki, request.sources.file, epoch)?;
+    manifest.images = images;
+    manifest.times = times.0.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect();
+    let published = artifacts.publish(manifest)?;
     store.take_warnings().iter().for_each(|warning| progress.warn(warning));
     Ok(Built { directory, published, times: times.0 })
 }
@@ -129,37 +140,44 @@ fn seeds(site: &Site, pki: &Pki, epoch: u64) -> Result<BTreeMap<String, Vec<u8>>
     cluster.nodes.iter().map(seed).collect()
 }
 
-#[expect(clippy::too_many_arguments, reason = "the last step joins everything that the earlier ones made")]
-fn pack(
-    request: &Request<'_>,
-    parts: &Parts<'_>,
-    roles: &BTreeMap<String, RoleImage>,
-    seeds: &BTreeMap<String, Vec<u8>>,
-    pki: &Pki,
-    directory: &Path,
-    mut manifest: Manifest,
-    times: &mut Times,
-) -> Result<Published> {
-    let cluster = &parts.site.cluster;
-    let names = if request.formats.is_empty() { &cluster.outputs } else { request.formats };
-    let formats = output::formats(names)?;
-    let images: Vec<Packed<'_>> = roles.values().map(Packed::new).collect();
-    let image_of =
-        |node: &crate::cluster::Node| images.iter().find(|image| image.role.name == node.image()).expect("every node's image was made");
-    let documents =
-        if names.iter().any(|name| name == "cloud-init") { stock::documents(parts.site, parts.lock, pki)? } else { BTreeMap::new() };
-    let mut nodes: Vec<Node<'_>> = Vec::new();
-    for node in &cluster.nodes {
-        nodes.push(Node { name: &node.name, seed: &seeds[&node.name], image: image_of(node), documents: documents.get(&node.name) });
+/// What cloud-init is told, if that format is wanted.
+fn documents(formats: &[&dyn Format], site: &Site, lock: &Lock, pki: &Pki, progress: &dyn Progress) -> Result<BTreeMap<String, Documents>> {
+    if !formats.iter().any(|format| format.name() == "cloud-init") {
+        return Ok(BTreeMap::new());
     }
-    let mut artifacts = Artifacts::begin(directory, parts.epoch)?;
-    times.measure("pack", || output::pack(&formats, &images, &nodes, &mut artifacts, parts.progress))?;
-    artifacts.put_bytes("admin.kubeconfig", Readers::Owner, pki.admin_kubeconfig()?.as_bytes())?;
-    for image in &images {
-        manifest.images.insert(image.role.name.clone(), image.record()?);
+    if !site.cluster.binaries.iter().any(|source| matches!(source, BinarySource::Archive { .. })) {
+        progress.warn(
+            "cloud-init: no source of the Kubernetes programs is an archive that nodes could fetch, so the stock image must hold them \
+             in /usr/bin; their digests are checked at first boot",
+        );
     }
-    manifest.times = times.0.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect();
-    artifacts.publish(manifest)
+    stock::documents(site, lock, pki)
+}
+
+/// Everything that artifacts are packed from.
+struct Made<'a> {
+    site: &'a Site,
+    pki: &'a Pki,
+    roles: &'a BTreeMap<String, RoleImage>,
+    seeds: &'a BTreeMap<String, Vec<u8>>,
+    documents: &'a BTreeMap<String, Documents>,
+}
+
+impl Made<'_> {
+    /// Puts every artifact and returns what the manifest tells of the role images.
+    fn pack(&self, formats: &[&dyn Format], artifacts: &mut Artifacts, progress: &dyn Progress) -> Result<BTreeMap<String, ImageRecord>> {
+        let images: Vec<Packed<'_>> = self.roles.values().map(Packed::new).collect();
+        let nodes = self.site.cluster.nodes.iter().map(|node| Node {
+            name: &node.name,
+            seed: &self.seeds[&node.name],
+            image: images.iter().find(|image| image.role.name == node.image()),
+            documents: self.documents.get(&node.name),
+        });
+        let nodes: Vec<Node<'_>> = nodes.collect();
+        output::pack(formats, &images, &nodes, artifacts, progress)?;
+        artifacts.put_bytes("admin.kubeconfig", Readers::Owner, self.pki.admin_kubeconfig()?.as_bytes())?;
+        images.iter().map(|image| Ok((image.role.name.clone(), image.record()?))).collect()
+    }
 }
 
 /// Describes the build's inputs. Paths of this machine are left out: they differ where the artifacts don't.

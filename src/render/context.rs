@@ -47,6 +47,8 @@ struct Computed<'a> {
     /// All nodes but this one.
     others: Vec<&'a Node>,
     etcd_endpoints: Vec<String>,
+    /// Where other members find the one on this node.
+    etcd_member_url: String,
     /// `https://host:port` that clients dial.
     endpoint_url: String,
     /// `https://host:port` of the API server on this node.
@@ -88,6 +90,7 @@ impl<'a> Facts<'a> {
             control_plane: self.control_plane(),
             others: self.cluster.nodes.iter().filter(|node| node.name != self.node.name).collect(),
             etcd_endpoints: self.etcd_endpoints(),
+            etcd_member_url: self.url(self.node, 2380),
             endpoint_url: format!("https://{}", self.cluster.endpoint_authority()),
             local_url: self.url(self.node, API_SERVER_PORT),
             service_address: self.cluster.first_service_address().to_string(),

@@ -6,7 +6,6 @@ pub(crate) mod audit;
 mod compose;
 mod dump;
 mod entry;
-mod from_tar;
 mod path;
 
 pub(crate) use entry::{Content, Entry, EntryKind};
@@ -35,10 +34,6 @@ impl Tree {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// Puts an entry, replacing what was at the path. Missing parents become directories 0755 root:root of the same origin.

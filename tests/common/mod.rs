@@ -1,5 +1,5 @@
 //! What the slow tests share: one `ha` site, initialised, locked and built once per machine, and the judges.
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
