@@ -50,6 +50,33 @@ fn a_second_build_with_nothing_changed_rewrites_nothing() {
 }
 
 #[test]
+fn a_lock_that_was_made_for_another_cluster_file_is_refused() {
+    let Some(_) = ha() else { return };
+    let dir = tempfile::tempdir_in(cache()).unwrap();
+    let other = Site::new(&dir.path().join("site")).unwrap();
+    let file = other.dir.join("cluster.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n[base]\npackages = [\"tcpdump\"]\n")).unwrap();
+    let output = other.command(&["build"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("the packages of `control-plane` lack `tcpdump`") && said.contains("hint: run `kiln lock`"), "{said}");
+    assert!(!other.dir.join("out").exists());
+}
+
+#[test]
+fn a_build_of_cloud_init_alone_makes_no_image() {
+    let Some(_) = ha() else { return };
+    let dir = tempfile::tempdir_in(cache()).unwrap();
+    let other = Site::new(&dir.path().join("site")).unwrap();
+    // A store that holds nothing and a mirror that is not there: neither is needed.
+    let mut build = other.command(&["build", "--format", "cloud-init"]);
+    approve(build.env("KILN_STORE", dir.path().join("store")).env("KILN_MIRROR", "http://127.0.0.1:9/debian"));
+    let made: Vec<String> = files(&other.out()).iter().map(|path| path.display().to_string()).collect();
+    assert!(made.contains(&"nodes/m1/user-data".to_owned()) && !made.iter().any(|path| path.starts_with("images/")), "{made:?}");
+}
+
+#[test]
 fn another_directory_umask_zone_and_locale_give_the_same_bytes() {
     let Some(site) = ha() else { return };
     let dir = tempfile::tempdir_in(cache()).unwrap();

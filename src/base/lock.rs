@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::Wanted;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
@@ -28,6 +29,9 @@ pub(crate) struct Lock {
     pub(crate) suite: String,
     /// Debian's name of the architecture: `amd64`.
     pub(crate) architecture: String,
+    /// What the cluster file asked for when the lock was written.
+    #[serde(default)]
+    pub(crate) wanted: Wanted,
     /// Package names of each set, sorted and closed under dependencies: `tools` and one set for each role image.
     pub(crate) sets: BTreeMap<String, Vec<String>>,
     /// The signed releases that packages were chosen from.
@@ -114,6 +118,7 @@ impl Lock {
             epoch: 0,
             suite: suite.to_owned(),
             architecture: architecture.to_owned(),
+            wanted: Wanted::default(),
             sets: BTreeMap::new(),
             releases: Vec::new(),
             archives: Vec::new(),
@@ -143,6 +148,19 @@ impl Lock {
     /// Reads and parses the lock at `path`.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         Self::parse(&host::fs::read_to_string(path)?).within(|| format!("reading the lock `{}`", path.display()))
+    }
+
+    /// Insists that the lock was made for this suite and these wishes.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] telling every difference.
+    pub(crate) fn serves(&self, suite: &str, wanted: &Wanted) -> Result<()> {
+        if self.suite != suite {
+            let message = format!("the lock pins packages of `{}`, and `{suite}` is wanted", self.suite);
+            return Err(Error::new(Kind::Input, message).hint("run `kiln lock` to write it again"));
+        }
+        self.wanted.check(wanted)
     }
 
     /// Writes the lock to `path`.
@@ -242,6 +260,12 @@ mod tests {
         epoch = 1789199741
         suite = "trixie"
         architecture = "amd64"
+
+        [wanted]
+        kubernetes = ""
+        programs = []
+
+        [wanted.packages]
 
         [sets]
         lb = ["haproxy"]

@@ -29,6 +29,7 @@ mod tools;
 mod universe;
 mod unpack;
 mod users;
+mod wanted;
 
 pub(crate) use compose::compose;
 pub(crate) use lock::{Archive, Lock, PackagePin};
@@ -40,6 +41,7 @@ pub(crate) use resolve::{LockRequest, Trust, fetch, packages, resolve};
 use scratch::Scratch;
 pub(crate) use tools::{TOOLS_PACKAGES, TOOLS_SET, Tools};
 pub(crate) use users::User;
+pub(crate) use wanted::Wanted;
 
 /// The one architecture that images are built for, in Debian's spelling.
 pub(crate) const ARCHITECTURE: &str = "amd64";

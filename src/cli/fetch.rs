@@ -1,6 +1,5 @@
 //! `kiln fetch`: have every locked input in the store.
 
-use crate::base::Lock;
 use crate::cli::{Ui, input};
 use crate::error::Result;
 use crate::pipeline;
@@ -18,7 +17,7 @@ Examples:
 
 pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
     let site = input::site(ui)?;
-    let lock = Lock::load(&site.cluster.lock).map_err(|err| err.hint("run `kiln lock` to write it"))?;
+    let lock = pipeline::load_lock(&site)?;
     let store = Store::open(ui.global().store.as_deref())?;
     pipeline::fetch(&site, &lock, false, &store, ui)?;
     ui.message(format!("`{}` has all {} packages", store.root().display(), lock.packages.len()));

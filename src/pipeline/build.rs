@@ -14,7 +14,7 @@ use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::output::cloud_init::Documents;
 use crate::output::{self, Artifacts, Format, ImageRecord, Manifest, Node, Packed, Published, Readers, RoleImage, RoleInputs};
-use crate::pipeline::lock::fetch;
+use crate::pipeline::lock::{fetch, load_lock};
 use crate::pipeline::role::Layers;
 use crate::pipeline::site::{Site, Sources};
 use crate::pipeline::stock;
@@ -56,7 +56,7 @@ pub(crate) fn build(request: &Request<'_>, progress: &dyn Progress) -> Result<Bu
     let mut times = Times::default();
     let site = times.measure("check", || Site::load(&request.sources))?;
     let formats = output::formats(if request.formats.is_empty() { &site.cluster.outputs } else { request.formats })?;
-    let lock = Lock::load(&site.cluster.lock).map_err(|err| err.hint("run `kiln lock` to write it"))?;
+    let lock = load_lock(&site)?;
     let epoch = host::clock::source_date_epoch()?.unwrap_or(lock.epoch);
     let pki = Vault::open(&site.cluster.vault)?.pki(&site.cluster)?;
     let store = Store::open(request.store)?;

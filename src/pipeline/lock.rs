@@ -1,8 +1,6 @@
 //! Pinning the inputs of a cluster, and having them in the store.
 
-use std::collections::BTreeSet;
-
-use crate::base::{self, Lock, LockRequest, Trust};
+use crate::base::{self, Lock, LockRequest, Trust, Wanted};
 use crate::error::{Result, Within};
 use crate::pipeline::site::Site;
 use crate::progress::Progress;
@@ -15,10 +13,24 @@ use crate::store::Store;
 /// As [`base::resolve`]; [`crate::error::Kind::Input`] if no source has a program.
 pub(crate) fn lock(site: &Site, trust: Trust, store: &Store, progress: &dyn Progress) -> Result<Lock> {
     let cluster = &site.cluster;
+    let wanted = wanted(site)?;
     let request = LockRequest { suite: cluster.base.suite.clone(), mirror: cluster.base.mirror.clone(), sets: site.package_sets()?, trust };
     let mut lock = base::resolve(&request, store, progress)?;
-    base::pin_programs(&mut lock, &programs(site)?, cluster.kubernetes, &cluster.binaries, store, progress)
+    base::pin_programs(&mut lock, &wanted.programs, cluster.kubernetes, &cluster.binaries, store, progress)
         .within(|| "pinning the Kubernetes programs".into())?;
+    lock.wanted = wanted;
+    Ok(lock)
+}
+
+/// Reads the cluster's lock, which must have been made for what the cluster file says now.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Input`] if it was not, [`crate::error::Kind::Io`] if there is none.
+pub(crate) fn load_lock(site: &Site) -> Result<Lock> {
+    let path = &site.cluster.lock;
+    let lock = Lock::load(path).map_err(|err| err.hint("run `kiln lock` to write it"))?;
+    lock.serves(&site.cluster.base.suite, &wanted(site)?).within(|| format!("reading the lock `{}`", path.display()))?;
     Ok(lock)
 }
 
@@ -33,7 +45,11 @@ pub(crate) fn fetch(site: &Site, lock: &Lock, offline: bool, store: &Store, prog
     base::fetch(lock, &sets, mirrors.as_ref(), store, progress)
 }
 
-/// Names of the programs that any role image needs.
-fn programs(site: &Site) -> Result<BTreeSet<String>> {
-    Ok(site.requirements()?.into_values().flat_map(|needs| needs.binaries).collect())
+/// What a lock of this cluster is made for.
+fn wanted(site: &Site) -> Result<Wanted> {
+    Ok(Wanted {
+        kubernetes: site.cluster.kubernetes.to_string(),
+        programs: site.requirements()?.into_values().flat_map(|needs| needs.binaries).collect(),
+        packages: site.package_sets()?.into_iter().map(|(set, names)| (set, names.into_iter().collect())).collect(),
+    })
 }

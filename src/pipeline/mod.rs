@@ -7,5 +7,5 @@ mod site;
 mod stock;
 
 pub(crate) use build::{Built, Request, build};
-pub(crate) use lock::{fetch, lock};
+pub(crate) use lock::{fetch, load_lock, lock};
 pub(crate) use site::{Site, Sources};

@@ -28,6 +28,16 @@ pub fn ha() -> Option<&'static Site> {
     .as_ref()
 }
 
+/// Everything that decides what the shared site locks: the profile, and what overlays ask for.
+fn recipe() -> String {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut parts: Vec<PathBuf> =
+        fs::read_dir(project.join("overlays")).unwrap().map(|entry| entry.unwrap().path().join("overlay.toml")).collect();
+    parts.extend(["cluster.toml", "profile.toml"].map(|name| project.join("profiles/ha").join(name)));
+    parts.sort();
+    parts.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
 impl Site {
     /// A new site of the `ha` profile under `dir`, initialised and locked, not built.
     pub fn new(dir: &Path) -> Option<Self> {
@@ -42,7 +52,7 @@ impl Site {
     }
 
     fn prepare(&self, programs: &Path) {
-        let recipe = format!("{}\n{}", include_str!("../../profiles/ha/cluster.toml"), include_str!("../../profiles/ha/profile.toml"));
+        let recipe = recipe();
         let stamp = self.dir.join(".recipe");
         if fs::read_to_string(&stamp).ok().as_deref() == Some(&recipe) && self.dir.join("kiln.lock").exists() {
             return;

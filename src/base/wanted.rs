@@ -1,0 +1,86 @@
+//! What a lock was made for, so that a build never uses the lock of another cluster file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+
+/// What a cluster asks for, as the lock keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wanted {
+    /// Version of Kubernetes: `1.36.0`.
+    pub(crate) kubernetes: String,
+    /// Names of Kubernetes programs.
+    pub(crate) programs: BTreeSet<String>,
+    /// Names of packages by set, without their dependencies.
+    pub(crate) packages: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Wanted {
+    /// Insists that a lock made for `self` serves what is wanted now.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] telling every difference.
+    pub(super) fn check(&self, now: &Self) -> Result<()> {
+        let mut differences = Vec::new();
+        if self.kubernetes != now.kubernetes {
+            differences.push(format!("it pins Kubernetes {}, and {} is wanted", or_none(&self.kubernetes), now.kubernetes));
+        }
+        differences.extend(difference("the programs", &self.programs, &now.programs));
+        let sets: BTreeSet<&String> = self.packages.keys().chain(now.packages.keys()).collect();
+        let none = BTreeSet::new();
+        for set in sets {
+            let [then, now] = [self, now].map(|wanted| wanted.packages.get(set).unwrap_or(&none));
+            differences.extend(difference(&format!("the packages of `{set}`"), then, now));
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let message = format!("the lock was made for something else: {}", differences.join("; "));
+        Err(Error::new(Kind::Input, message).hint("run `kiln lock` to write it again"))
+    }
+}
+
+fn or_none(version: &str) -> &str {
+    if version.is_empty() { "of no version" } else { version }
+}
+
+fn difference(what: &str, then: &BTreeSet<String>, now: &BTreeSet<String>) -> Option<String> {
+    let list = |names: Vec<&String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let (added, removed) = (list(now.difference(then).collect()), list(then.difference(now).collect()));
+    match (added.is_empty(), removed.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some(format!("{what} lack {added}")),
+        (true, false) => Some(format!("{what} have {removed} too")),
+        (false, false) => Some(format!("{what} lack {added} and have {removed}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wanted;
+
+    fn wanted(kubernetes: &str, programs: &[&str], packages: &[&str]) -> Wanted {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Wanted { kubernetes: kubernetes.into(), programs: names(programs), packages: [("lb".to_owned(), names(packages))].into() }
+    }
+
+    #[test]
+    fn a_lock_serves_what_it_was_made_for_and_nothing_else() {
+        let lock = wanted("1.20.2", &["kubelet"], &["haproxy"]);
+        lock.check(&wanted("1.20.2", &["kubelet"], &["haproxy"])).unwrap();
+        for (now, expected) in [
+            (wanted("1.21.0", &["kubelet"], &["haproxy"]), "it pins Kubernetes 1.20.2, and 1.21.0 is wanted"),
+            (wanted("1.20.2", &["kubelet", "kubectl"], &["haproxy"]), "the programs lack `kubectl`"),
+            (wanted("1.20.2", &["kubelet"], &[]), "the packages of `lb` have `haproxy` too"),
+            (wanted("1.20.2", &["kubelet"], &["nginx", "tcpdump"]), "the packages of `lb` lack `nginx`, `tcpdump` and have `haproxy`"),
+        ] {
+            let err = lock.check(&now).unwrap_err();
+            assert_eq!(err.to_string(), format!("the lock was made for something else: {expected}"));
+            assert_eq!(err.hints(), ["run `kiln lock` to write it again"]);
+        }
+    }
+}
