@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::tree::ImagePath;
 
 /// Packages of the lock's set `tools`; their dependencies come with them.
-pub(crate) const TOOLS_PACKAGES: &[&str] = &["coreutils", "e2fsprogs", "erofs-utils", "fakeroot", "squashfs-tools", "tar"];
+pub(crate) const TOOLS_PACKAGES: &[&str] = &["coreutils", "e2fsprogs", "erofs-utils", "fakeroot", "tar"];
 
 /// Name of the lock's set.
 pub(crate) const TOOLS_SET: &str = "tools";

@@ -9,6 +9,7 @@ pub(crate) mod pe;
 pub(crate) mod qcow2;
 pub(crate) mod segments;
 pub(crate) mod sparse;
+pub(crate) mod squashfs;
 pub(crate) mod tar;
 pub(crate) mod uki;
 pub(crate) mod verity;

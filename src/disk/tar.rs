@@ -1,4 +1,4 @@
-//! Canonical tar: one tree, one byte string. It is the way into mksquashfs and mkfs.erofs, which then need neither root nor a directory.
+//! Canonical tar: one tree, one byte string. It is the way into mkfs.erofs, which then needs neither root nor a directory.
 //!
 //! POSIX.1-2017 pax format: `./` first, sorted, times clamped, numeric owners, extended attributes as `SCHILY.xattr.*`, never sparse
 //! (mkfs.erofs unpacks sparse entries under a wrong name).

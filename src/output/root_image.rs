@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cluster::RootFilesystem;
 use crate::digest::{Digest, Hasher};
 use crate::disk::guid::Guid;
+use crate::disk::squashfs::{self, Chunks};
 use crate::disk::{tar, verity};
 use crate::error::{Error, Kind, Result, Within};
 use crate::host;
@@ -14,7 +15,12 @@ use crate::store::Store;
 use crate::tree::{Tree, audit};
 
 /// Changes when the same inputs make other bytes, so that stages of older versions are not used.
-const VERSION: &str = "root 1";
+const VERSION: &str = "root 2";
+
+/// Name of the stage.
+const STAGE: &str = "root";
+/// Where a stage keeps what [`squashfs::Chunks`] knows.
+const CHUNKS: &str = "root.chunks";
 
 /// A root with its hash tree, in the store.
 #[derive(Clone, Debug)]
@@ -39,7 +45,7 @@ pub(crate) fn make(
     progress: &dyn Progress,
 ) -> Result<RootImage> {
     let maker = Maker { tree, epoch, filesystem };
-    let directory = store.stage("root", &maker.key(tools), |directory| maker.fill(directory, tools, progress))?;
+    let directory = store.stage(STAGE, &maker.key(tools), |directory| maker.fill(directory, tools, store, progress))?;
     maker.open(&directory)
 }
 
@@ -63,14 +69,23 @@ impl Maker<'_> {
     fn key(&self, tools: &dyn Toolbox) -> Digest {
         let mut hasher = Hasher::default();
         hasher.field("version", VERSION.as_bytes()).field("audit", audit::VERSION.as_bytes());
-        hasher.field("tree", self.tree.digest().as_bytes()).field("tools", tools.digest().as_bytes());
-        hasher.field("command", self.command("").join("\n").as_bytes());
+        hasher.field("tree", self.tree.digest().as_bytes()).field("epoch", &self.epoch.to_le_bytes());
+        match self.filesystem {
+            RootFilesystem::Squashfs => hasher.field("squashfs", squashfs::compressor().as_bytes()),
+            RootFilesystem::Erofs => {
+                hasher.field("tools", tools.digest().as_bytes()).field("command", self.mkfs_erofs("").join("\n").as_bytes())
+            }
+        };
         hasher.finish()
     }
 
-    fn fill(&self, directory: &Path, tools: &dyn Toolbox, progress: &dyn Progress) -> Result<()> {
+    fn fill(&self, directory: &Path, tools: &dyn Toolbox, store: &Store, progress: &dyn Progress) -> Result<()> {
         audit::role(self.tree)?;
-        self.make_data(directory, tools, progress)?;
+        match self.filesystem {
+            RootFilesystem::Squashfs => self.make_squashfs(directory, store, progress),
+            RootFilesystem::Erofs => self.make_erofs(directory, tools, progress),
+        }
+        .within(|| "making the root image".into())?;
         let data = directory.join(self.name());
         host::fs::set_mode(&data, host::fs::PUBLIC)?;
         let _step = progress.begin("hashing the root image", None);
@@ -78,19 +93,28 @@ impl Maker<'_> {
         host::fs::write_atomic(&directory.join("root.roothash"), root_hash.to_string().as_bytes(), host::fs::PUBLIC)
     }
 
-    fn make_data(&self, directory: &Path, tools: &dyn Toolbox, progress: &dyn Progress) -> Result<()> {
+    /// What is in the last image already is not compressed again.
+    fn make_squashfs(&self, directory: &Path, store: &Store, progress: &dyn Progress) -> Result<()> {
+        let step = progress.begin("compressing the root image", Some(self.tree.size()));
+        let last = store.newest_unchecked(STAGE);
+        let known = last.map_or_else(Chunks::default, |last| Chunks::load(&last.join(CHUNKS), &last.join(self.name())));
+        let file = host::fs::create(&directory.join(self.name()), host::fs::PUBLIC)?;
+        let chunks = squashfs::write(self.tree, self.epoch, &file, &known, &*step)?;
+        host::fs::write_atomic(&directory.join(CHUNKS), &chunks.to_bytes()?, host::fs::PUBLIC)
+    }
+
+    fn make_erofs(&self, directory: &Path, tools: &dyn Toolbox, progress: &dyn Progress) -> Result<()> {
         self.check_space(directory)?;
-        let step = progress.begin(&format!("compressing the root image with {}", self.program()), Some(self.tree.size()));
-        let run = tools.run(self.program(), directory, &|inside| self.command(inside), &|out| {
+        let step = progress.begin("compressing the root image with mkfs.erofs", Some(self.tree.size()));
+        tools.run("mkfs.erofs", directory, &|inside| self.mkfs_erofs(inside), &|out| {
             tar::write(self.tree, self.epoch, &mut Counted { out, step: &*step })
-        });
-        run.within(|| "making the root image".into())
+        })
     }
 
     /// mkfs.erofs waits for ever on a full disk, so it is not started when the disk may become full.
     fn check_space(&self, directory: &Path) -> Result<()> {
         let (free, wanted) = (host::fs::free_space(directory)?, self.tree.size() + (64 << 20));
-        if self.filesystem == RootFilesystem::Squashfs || free > wanted {
+        if free > wanted {
             return Ok(());
         }
         let (free, wanted) = (free >> 20, wanted >> 20);
@@ -111,30 +135,11 @@ impl Maker<'_> {
         }
     }
 
-    fn program(&self) -> &'static str {
-        match self.filesystem {
-            RootFilesystem::Squashfs => "mksquashfs",
-            RootFilesystem::Erofs => "mkfs.erofs",
-        }
-    }
-
-    fn command(&self, directory: &str) -> Vec<String> {
+    fn mkfs_erofs(&self, directory: &str) -> Vec<String> {
         let (epoch, out) = (self.epoch.to_string(), format!("{directory}/{}", self.name()));
-        let arguments: Vec<&str> = match self.filesystem {
-            // The root directory comes from the caller and not from the tar, whatever that says.
-            RootFilesystem::Squashfs => {
-                let fixed = "-tar -noappend -no-progress -quiet -no-exports -comp zstd -Xcompression-level 3 -b 128K \
-                             -mem 1G -root-mode 0755 -root-uid 0 -root-gid 0";
-                let times = ["-root-time", &epoch, "-mkfs-time", &epoch];
-                ["-", &out].into_iter().chain(fixed.split_ascii_whitespace()).chain(times).collect()
-            }
-            RootFilesystem::Erofs => {
-                let fixed = "--tar=f --quiet -zzstd,3 -C131072 -Efragments";
-                let stamped = ["-T", &epoch, "-U", "6b696c6e-0000-4000-8000-000000000000", &out];
-                fixed.split_ascii_whitespace().chain(stamped).collect()
-            }
-        };
-        arguments.into_iter().map(str::to_owned).collect()
+        let fixed = "--tar=f --quiet -zzstd,3 -C131072 -Efragments";
+        let stamped = ["-T", &epoch, "-U", "6b696c6e-0000-4000-8000-000000000000", &out];
+        fixed.split_ascii_whitespace().chain(stamped).map(str::to_owned).collect()
     }
 }
 

@@ -73,7 +73,7 @@ fn build_formats(names: &[&str], image: &RoleImage, seeds: [&[u8]; 2], out: &Pat
 }
 
 fn has_tools() -> bool {
-    ["mksquashfs", "mke2fs"].into_iter().all(|program| judge(program).is_some())
+    judge("mke2fs").is_some()
 }
 
 #[test]

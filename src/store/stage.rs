@@ -43,6 +43,13 @@ impl Store {
         made.map_err(|err| explain_full_disk(err, &self.root))
     }
 
+    /// The newest stage of this name, if there is one. Nothing in it was checked: who reads it must do that.
+    pub(crate) fn newest_unchecked(&self, name: &str) -> Option<PathBuf> {
+        let stages = host::fs::list(&self.root.join("stages").join(name)).ok()?;
+        let used = |stage: &PathBuf| stage.metadata().and_then(|metadata| metadata.modified()).ok();
+        stages.into_iter().max_by_key(used).map(|stage| stage.join("out"))
+    }
+
     /// Whether a stage is there; a damaged one is named and removed.
     fn is_intact(&self, directory: &Path) -> Result<bool> {
         if !directory.exists() || self.is_checked(directory) {

@@ -34,6 +34,7 @@ fn recipe() -> String {
     let mut parts: Vec<PathBuf> =
         fs::read_dir(project.join("overlays")).unwrap().map(|entry| entry.unwrap().path().join("overlay.toml")).collect();
     parts.extend(["cluster.toml", "profile.toml"].map(|name| project.join("profiles/ha").join(name)));
+    parts.push(project.join("src/base/tools.rs"));
     parts.sort();
     parts.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
 }
