@@ -51,9 +51,15 @@ while IFS=$tab read -r path target; do
 done <links
 
 swapoff -a
-systemctl restart systemd-modules-load.service
-sysctl --quiet --system
+# A setting that this kernel refuses is told, and is no reason to leave the rest of the machine undone.
+systemctl restart systemd-modules-load.service || echo "kiln: a kernel module was refused: systemctl status systemd-modules-load" >&2
+sysctl --quiet --system || echo "kiln: this kernel refuses a setting of /etc/sysctl.d" >&2
 # Until here no package's service was to start with its default configuration.
 rm -f /usr/sbin/policy-rc.d
 systemctl daemon-reload
+# What is masked now may have been running.
+while IFS=$tab read -r path target; do
+    [ "$target" != /dev/null ] || systemctl stop "$(basename "$path")" 2>/dev/null || true
+    [ "$target" != /dev/null ] || systemctl reset-failed "$(basename "$path")" 2>/dev/null || true
+done <links
 xargs -r systemctl restart --no-block <units
