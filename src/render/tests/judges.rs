@@ -1,10 +1,11 @@
-//! Independent programs read what is rendered: HAProxy, keepalived, systemd, and the Kubernetes programs themselves.
+//! Independent programs read what is rendered: HAProxy, keepalived, systemd.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use super::{cluster, first, text, unpack};
+use super::versions::of_version;
+use super::{cluster, first, unpack};
+use crate::cluster::KubernetesVersion;
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::overlay::Overlays;
@@ -12,24 +13,24 @@ use crate::render;
 use crate::tree::Tree;
 
 /// A node's files in a directory, with paths in `file` rewritten so that a judge on this machine finds them there.
-struct Root {
+pub(super) struct Root {
     directory: tempfile::TempDir,
 }
 
 impl Root {
-    fn of(tree: &Tree) -> Self {
+    pub(super) fn of(tree: &Tree) -> Self {
         let directory = tempfile::tempdir().unwrap();
         unpack(tree, directory.path());
         unpack(&render::role(&cluster(), "control-plane", &Overlays::load(&[]).unwrap()).unwrap(), directory.path());
         Self { directory }
     }
 
-    fn path(&self, inside: &str) -> PathBuf {
+    pub(super) fn path(&self, inside: &str) -> PathBuf {
         self.directory.path().join(inside.trim_start_matches('/'))
     }
 
     /// Writes a copy of `file` in which each of `prefixes` leads into this directory.
-    fn rewritten(&self, file: &str, prefixes: &[&str]) -> PathBuf {
+    pub(super) fn rewritten(&self, file: &str, prefixes: &[&str]) -> PathBuf {
         let mut text = host::fs::read_to_string(&self.path(file)).unwrap();
         for prefix in prefixes {
             text = text.replace(prefix, self.path(prefix).to_str().unwrap());
@@ -65,16 +66,21 @@ fn keepalived_accepts_its_configuration_without_a_warning() {
 
 /// What systemd says about units of our own making that it need not say about those of the distribution.
 #[test]
-fn systemd_finds_nothing_wrong_with_the_units() {
-    let Some(mut analyze) = judge("systemd-analyze") else { return };
-    let root = Root::of(&first(&cluster()));
-    accepts(host::process::command("cp").args(["-rT", "/usr/lib/systemd/system"]).arg(prepared(&root, "/usr/lib/systemd/system")));
+fn systemd_finds_nothing_wrong_with_the_units_of_the_oldest_the_newest_and_the_usual_version() {
+    for minor in [*KubernetesVersion::MINORS.start(), cluster().kubernetes.minor, *KubernetesVersion::MINORS.end()] {
+        let Some(analyze) = judge("systemd-analyze") else { return };
+        verify_units(&Root::of(&first(&of_version(minor))), analyze);
+    }
+}
+
+fn verify_units(root: &Root, mut analyze: Command) {
+    accepts(host::process::command("cp").args(["-rT", "/usr/lib/systemd/system"]).arg(prepared(root, "/usr/lib/systemd/system")));
     let ours: Vec<PathBuf> = host::fs::list(&root.path("/etc/systemd/system")).unwrap();
     let ours: Vec<&PathBuf> =
         ours.iter().filter(|path| path.extension().is_some_and(|end| end == "service") && !path.is_symlink()).collect();
     assert!(ours.len() >= 11, "{ours:?}");
     for unit in &ours {
-        provide_programs(&root, &host::fs::read_to_string(unit).unwrap());
+        provide_programs(root, &host::fs::read_to_string(unit).unwrap());
     }
     let names = ours.iter().map(|path| path.file_name().unwrap());
     let root_option = format!("--root={}", root.directory.path().display());
@@ -94,58 +100,4 @@ fn provide_programs(root: &Root, unit: &str) {
         let program = line.split_once('=').unwrap().1.split_whitespace().next().unwrap().trim_start_matches(['-', '!', '+']);
         host::fs::write_atomic(&root.path(program), b"#!/bin/sh\n", 0o755).unwrap();
     }
-}
-
-/// Where `ci/kubernetes` puts the programs of v1.20.2.
-fn kubernetes(program: &str) -> Option<Command> {
-    let cache = std::env::var_os("KILN_TEST_CACHE").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/kiln-tests")))?;
-    judge(cache.join("kubernetes-v1.20.2").join(program).to_str()?)
-}
-
-/// The flags of `ExecStart=` in a rendered unit.
-fn flags(unit: &str) -> BTreeSet<String> {
-    let words = unit.split_whitespace().filter_map(|word| word.strip_prefix("--"));
-    words.map(|word| word.split('=').next().unwrap().to_owned()).collect()
-}
-
-#[test]
-fn every_flag_exists_in_the_real_program() {
-    let tree = first(&cluster());
-    for program in ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"] {
-        let Some(mut real) = kubernetes(program) else { continue };
-        let help = accepts(real.arg("--help"));
-        let known: BTreeSet<String> = flags(&help);
-        let rendered = flags(&text(&tree, &format!("/etc/systemd/system/{program}.service")));
-        let unknown: Vec<&String> = rendered.difference(&known).collect();
-        assert!(rendered.len() > 1 && unknown.is_empty(), "{program} does not know {unknown:?}");
-    }
-}
-
-#[test]
-fn kube_proxy_accepts_its_configuration() {
-    let Some(mut kube_proxy) = kubernetes("kube-proxy") else { return };
-    let root = Root::of(&first(&cluster()));
-    let written = root.path("written.yaml");
-    accepts(kube_proxy.arg("--config").arg(root.path("/etc/kubernetes/kube-proxy.yaml")).arg("--write-config-to").arg(&written));
-    let written = host::fs::read_to_string(&written).unwrap();
-    assert!(written.contains("hostnameOverride: m1") && written.contains("clusterCIDR: 10.244.0.0/16"), "{written}");
-}
-
-#[test]
-fn the_kubelet_accepts_its_configuration_and_would_refuse_an_unknown_field() {
-    let Some(mut kubelet) = kubernetes("kubelet") else { return };
-    let root = Root::of(&first(&cluster()));
-    let file = root.rewritten("/etc/kubernetes/kubelet.yaml", &["/etc/kubernetes"]);
-    let complaint = |kubelet: &mut Command, file: &Path| {
-        // No such kubeconfig: it stops right after it has read its configuration.
-        let output = kubelet.arg("--config").arg(file).args(["--kubeconfig", "/nonexistent", "--container-runtime=remote"]);
-        String::from_utf8_lossy(&output.output().unwrap().stderr).into_owned()
-    };
-    let said = complaint(&mut kubelet, &file);
-    assert!(!said.contains("failed to load Kubelet config"), "{said}");
-    let text = format!("{}notAField: 1\n", host::fs::read_to_string(&file).unwrap());
-    host::fs::write_atomic(&file, text.as_bytes(), 0o644).unwrap();
-    let said = complaint(&mut kubernetes("kubelet").unwrap(), &file);
-    assert!(said.contains("notAField"), "{said}");
 }

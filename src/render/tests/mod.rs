@@ -3,6 +3,8 @@
 mod golden;
 mod judges;
 mod mistakes;
+mod programs;
+mod versions;
 
 use std::path::Path;
 

@@ -1,0 +1,179 @@
+//! What does not go together: Kubernetes, and what a suite brings of its companions. The table is `cluster::COMPANIONS`.
+
+use crate::cluster::{Companion, Part, SUITES, Suite};
+use crate::error::Severity;
+use crate::lint::{Findings, Lint, Subject};
+
+/// Each companion that a suite brings: the overlay that has it, and its name for people.
+const COMPANIONS: &[(Part, &str, &str)] =
+    &[(Part::Cgroups, "kubelet", "control groups"), (Part::Containerd, "containerd", "containerd"), (Part::Etcd, "etcd", "etcd")];
+
+/// What kiln promises and only later versions of Kubernetes can do: the first minor that does, and the promise.
+const PROMISES: &[(u32, &str)] = &[
+    (7, "secrets are encrypted in etcd"),
+    (7, "a kubelet changes no node but its own"),
+    (8, "the audit log follows a policy"),
+    (9, "a dead API server leaves the `kubernetes` service"),
+    (10, "old TLS is refused"),
+    (12, "the controller manager's metrics ask who reads them"),
+    (13, "the scheduler's metrics ask who reads them"),
+    (16, "balancers are told before an API server stops"),
+];
+
+/// The setting that the findings are about.
+const VERSION: &str = "cluster.kubernetes";
+const SEE: &str = "`kiln list versions` shows what goes together";
+
+pub(super) const RUNTIME: Lint = Lint {
+    id: "HA219",
+    severity: Severity::Error,
+    title: "the kubelet and the suite's containerd speak no common CRI",
+    why: "kubelets up to 1.9 speak v1alpha1, up to 1.22 v1alpha2, since 1.26 v1; containerd 1.x speaks the last two, 2.x only v1; the kubelet of another version starts no pod",
+    fix: SEE,
+    check: |subject, findings| unsupported(Part::Containerd, subject, findings),
+};
+
+pub(super) const PROMISED: Lint = Lint {
+    id: "HA226",
+    severity: Severity::Warning,
+    title: "this Kubernetes can't do all that kiln promises",
+    why: "kiln writes for each version what that version understands; what came later it can't give to an earlier one",
+    fix: "use Kubernetes 1.16 or later",
+    check: |subject, findings| {
+        let version = subject.cluster.kubernetes;
+        let missing: Vec<String> = PROMISES
+            .iter()
+            .filter(|(since, _)| !version.at_least(*since))
+            .map(|(since, what)| format!("{what} (since 1.{since})"))
+            .collect();
+        if !missing.is_empty() {
+            findings.at(VERSION, format!("Kubernetes {version} is too old for this: {}", missing.join("; ")));
+        }
+    },
+};
+
+pub(super) const UNTESTED: Lint = Lint {
+    id: "HA227",
+    severity: Severity::Warning,
+    title: "the suite's containerd is older than this Kubernetes is made for",
+    why: "it may work, but Kubernetes and containerd test this version with newer ones only, and the next version may refuse it",
+    fix: SEE,
+    check: |subject, findings| outdated(Part::Containerd, subject, findings),
+};
+
+pub(super) const CGROUPS: Lint = Lint {
+    id: "HA228",
+    severity: Severity::Error,
+    title: "the kubelet can't use the control groups of the suite",
+    why: "a machine mounts either hierarchy of control groups; kubelets before 1.19 know only v1 and stop on v2, those since 1.35 the other way round",
+    fix: SEE,
+    check: |subject, findings| unsupported(Part::Cgroups, subject, findings),
+};
+
+pub(super) const STORE: Lint = Lint {
+    id: "HA229",
+    severity: Severity::Error,
+    title: "the suite's etcd is too old for this Kubernetes",
+    why: "API servers count on what etcd could do when they were released; kubeadm refuses the same combination",
+    fix: SEE,
+    check: |subject, findings| unsupported(Part::Etcd, subject, findings),
+};
+
+/// What the suite brings of `part`, if the cluster's overlays use it: the suite, the row, and its name for people.
+fn brought(part: Part, subject: &Subject<'_>) -> Option<(&'static Suite, &'static Companion, &'static str)> {
+    let (_, overlay, name) = COMPANIONS.iter().find(|(other, ..)| *other == part)?;
+    let suite = Suite::named(&subject.cluster.base.suite);
+    let companion = subject.chosen().any(|chosen| chosen.name == *overlay).then(|| suite.companion(part))??;
+    Some((suite, companion, name))
+}
+
+/// Finds a companion that does not go with the cluster's Kubernetes, and says which version would.
+fn unsupported(part: Part, subject: &Subject<'_>, findings: &mut Findings) {
+    let version = subject.cluster.kubernetes;
+    let Some((suite, companion, name)) = brought(part, subject) else { return };
+    let span = companion.span;
+    if span.covers(version.minor) {
+        return;
+    }
+    let other = match span.removed {
+        Some(removed) if version.minor >= removed => format!("Kubernetes 1.{} or older", removed - 1),
+        _ => format!("Kubernetes 1.{} or later", span.introduced),
+    };
+    let message = format!("Kubernetes {version} does not go with {name} {} of `{}`", companion.version, suite.name);
+    findings.with_fix(VERSION, message, advice(&other, part, name, |other| other.span.covers(version.minor)));
+}
+
+/// Finds a companion that goes with the cluster's Kubernetes, which is made for a newer one.
+fn outdated(part: Part, subject: &Subject<'_>, findings: &mut Findings) {
+    let version = subject.cluster.kubernetes;
+    let Some((suite, companion, name)) = brought(part, subject) else { return };
+    let span = companion.span;
+    let Some(deprecated) = span.deprecated.filter(|deprecated| version.minor >= *deprecated && span.covers(version.minor)) else { return };
+    let other = format!("Kubernetes 1.{} or older", deprecated - 1);
+    let message = format!("Kubernetes {version} is made for something newer than {name} {} of `{}`", companion.version, suite.name);
+    findings.with_fix(VERSION, message, advice(&other, part, name, |other| other.span.is_current(version.minor)));
+}
+
+/// What to use instead: another Kubernetes, or the newest suite with a version of `part` that will do.
+fn advice(kubernetes: &str, part: Part, name: &str, will_do: impl Fn(&Companion) -> bool) -> String {
+    let mut brought = SUITES.iter().rev().filter_map(|suite| Some((suite.name, suite.companion(part)?)));
+    match brought.find(|(_, row)| will_do(row)) {
+        Some((suite, row)) => format!("use {kubernetes}, or `suite = \"{suite}\"`, which has {name} {}", row.version),
+        None => format!("use {kubernetes}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CGROUPS, RUNTIME, STORE, UNTESTED};
+    use crate::cluster::{self, KubernetesVersion, SUITES};
+    use crate::lint::{Findings, Lint, Subject};
+    use crate::overlay::Overlays;
+    use crate::profile::tests::{edited, read};
+
+    const LINTS: [&Lint; 4] = [&CGROUPS, &RUNTIME, &STORE, &UNTESTED];
+
+    /// What a lint says of a Kubernetes minor on a suite: the companion, as `containerd 1.7`, and the fix.
+    fn told(lint: &Lint, minor: u32, suite: &str) -> Vec<(String, String)> {
+        let text = edited("1.20.2", &format!("1.{minor}.0")).replacen("[cluster]", &format!("[base]\nsuite = \"{suite}\"\n[cluster]"), 1);
+        let profile = read(&text);
+        let (cluster, overlays) = (cluster::resolve(&profile).unwrap(), Overlays::load(&[]).unwrap());
+        let mut findings = Findings::default();
+        (lint.check)(&Subject { profile: &profile, cluster: &cluster, overlays: &overlays }, &mut findings);
+        let one = |(_, message, fix): (String, String, Option<String>)| {
+            let (before, _) = message.split_once(" of `").unwrap();
+            let companion = before.rsplit_once(" with ").or_else(|| before.rsplit_once(" than ")).unwrap().1;
+            (companion.to_owned(), fix.unwrap())
+        };
+        findings.0.into_iter().map(one).collect()
+    }
+
+    /// The first Kubernetes minor and the suite that a fix names.
+    fn advised(fix: &str) -> (u32, Option<&str>) {
+        let (_, minor) = fix.split_once("Kubernetes 1.").unwrap();
+        (minor.split([' ', ',']).next().unwrap().parse().unwrap(), fix.split('"').nth(1))
+    }
+
+    #[test]
+    fn what_a_lint_advises_it_accepts() {
+        let mut seen = [0; LINTS.len()];
+        for (lint, seen) in LINTS.iter().zip(&mut seen) {
+            for (minor, suite) in KubernetesVersion::MINORS.flat_map(|minor| SUITES.iter().map(move |suite| (minor, suite.name))) {
+                for (companion, fix) in told(lint, minor, suite) {
+                    *seen += 1;
+                    let (other, better) = advised(&fix);
+                    let again = told(lint, other, suite);
+                    assert!(
+                        again.iter().all(|(same, _)| *same != companion),
+                        "{}: 1.{minor} on {suite}, then 1.{other}: {again:?}",
+                        lint.id
+                    );
+                    let name = companion.rsplit_once(' ').unwrap().0;
+                    let again = better.map_or_else(Vec::new, |better| told(lint, minor, better));
+                    assert!(again.iter().all(|(same, _)| !same.starts_with(name)), "{}: 1.{minor} on {suite}: {fix}: {again:?}", lint.id);
+                }
+            }
+        }
+        assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
+    }
+}
