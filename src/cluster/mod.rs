@@ -2,10 +2,12 @@
 //!
 //! Nothing here reads files or knows TOML beyond spans; nothing here decides what a component's files look like.
 
+mod companions;
 mod ports;
 mod resolve;
 mod version;
 
+pub(crate) use companions::{COMPANIONS, Companion, Part, SUITES, Span, Suite};
 pub(crate) use ports::PortRange;
 pub(crate) use resolve::resolve;
 pub(crate) use version::KubernetesVersion;

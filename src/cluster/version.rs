@@ -1,6 +1,7 @@
 //! Kubernetes versions as people write them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -16,6 +17,9 @@ pub(crate) struct KubernetesVersion {
 }
 
 impl KubernetesVersion {
+    /// The `1.x` whose flags, API versions and companions the tables know.
+    pub(crate) const MINORS: RangeInclusive<u32> = 6..=36;
+
     /// Whether it is `1.minor` or later.
     pub(crate) fn at_least(self, minor: u32) -> bool {
         (self.major, self.minor) >= (1, minor)

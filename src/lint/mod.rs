@@ -5,6 +5,7 @@
 mod allow;
 mod network;
 mod topology;
+mod versions;
 
 use std::collections::BTreeSet;
 
@@ -44,7 +45,11 @@ pub(crate) static LINTS: &[Lint] = &[
     topology::ENDPOINT_PORT,
     topology::ONE_BALANCER,
     topology::UNKNOWN_OVERLAY,
-    topology::RUNTIME,
+    versions::CGROUPS,
+    versions::RUNTIME,
+    versions::STORE,
+    versions::PROMISED,
+    versions::UNTESTED,
     topology::ROUTER_ID,
     topology::TIME,
 ];
@@ -70,13 +75,17 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// What one lint found: the setting's path and the message.
+/// What one lint found: the setting's path, the message, and what to do if it is not what the lint always says.
 #[derive(Debug, Default)]
-struct Findings(Vec<(String, String)>);
+struct Findings(Vec<(String, String, Option<String>)>);
 
 impl Findings {
     fn at(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push((path.into(), message.into()));
+        self.0.push((path.into(), message.into(), None));
+    }
+
+    fn with_fix(&mut self, path: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) {
+        self.0.push((path.into(), message.into(), Some(fix.into())));
     }
 }
 
@@ -87,21 +96,21 @@ pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays) -
     for lint in LINTS {
         let mut findings = Findings::default();
         (lint.check)(&subject, &mut findings);
-        report.problems.extend(findings.0.into_iter().map(|(field, message)| problem(lint, profile, field, message)));
+        report.problems.extend(findings.0.into_iter().map(|(field, message, fix)| problem(lint, profile, field, message, fix)));
     }
     allow::apply(&profile.source.text, &mut report);
     report.problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
     report
 }
 
-fn problem(lint: &Lint, profile: &Profile, field: String, message: String) -> Problem {
+fn problem(lint: &Lint, profile: &Profile, field: String, message: String, fix: Option<String>) -> Problem {
     Problem {
         severity: lint.severity,
         code: Some(lint.id),
         span: profile.places.span(&field),
         field,
         message,
-        hint: Some(lint.fix.to_owned()),
+        hint: Some(fix.unwrap_or_else(|| lint.fix.to_owned())),
     }
 }
 

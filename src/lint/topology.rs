@@ -122,23 +122,6 @@ pub(super) const TIME: Lint = Lint {
     },
 };
 
-pub(super) const RUNTIME: Lint = Lint {
-    id: "HA219",
-    severity: Severity::Warning,
-    title: "the suite's containerd is older than this Kubernetes wants",
-    why: "Debian trixie has containerd 1.7; Kubernetes 1.36 is tested with 2.1 and newer only",
-    fix: "use Kubernetes 1.35 or older, or a later suite",
-    check: |subject, findings| {
-        let cluster = subject.cluster;
-        if cluster.kubernetes.at_least(36) && ["bookworm", "trixie"].contains(&cluster.base.suite.as_str()) {
-            findings.at(
-                "cluster.kubernetes",
-                format!("Kubernetes {} is not tested with the containerd of `{}`", cluster.kubernetes, cluster.base.suite),
-            );
-        }
-    },
-};
-
 /// The balancer's port against those that the other overlays of its nodes declare. The API server's is no conflict: it
 /// listens on the node's own address, and the balancer then on the VIP and on loopback.
 fn endpoint_port(subject: &Subject<'_>, findings: &mut Findings) {

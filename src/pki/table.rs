@@ -1,7 +1,7 @@
 //! LEAVES: every certificate of a cluster, one row each. Paths are kubeadm's
 //! (<https://kubernetes.io/docs/setup/best-practices/certificates/>).
 
-use crate::cluster::{Balancer, Cluster, Node, Role};
+use crate::cluster::{Balancer, Cluster, Node, Part, Role};
 
 /// Names in `certificates` that are not leaves: the authorities' certificates and the service-account key pair.
 pub(crate) const SHARED: [&str; 4] = ["ca", "etcd-ca", "front-proxy-ca", "service-account"];
@@ -155,8 +155,8 @@ impl Group {
         match self {
             Self::None => None,
             Self::Nodes => Some("system:nodes"),
-            Self::Admins if cluster.kubernetes.at_least(29) => Some("kubeadm:cluster-admins"),
-            Self::Masters | Self::Admins => Some("system:masters"),
+            Self::Admins => Some(cluster.kubernetes.companion(Part::AdminGroup)),
+            Self::Masters => Some("system:masters"),
         }
     }
 }

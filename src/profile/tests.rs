@@ -80,7 +80,7 @@ fn each_mistake_is_told_with_its_place_and_what_to_type_instead() {
         ("roles = [\"master\"]", "roles = []"),
         ("kubernetes = \"1.20.2\"", "kubernetes = 1.20"),
         ("kubernetes = \"1.20.2\"", "kubernetes = \"1.20\""),
-        ("kubernetes = \"1.20.2\"", "kubernetes = \"1.12.0\""),
+        ("kubernetes = \"1.20.2\"", "kubernetes = \"1.5.0\""),
         ("vip = \"10.0.0.10\"", "vip = \"10.0.0.300\""),
         ("vip = \"10.0.0.10\"", "vip = 10.0.0.10"),
         ("vip = \"10.0.0.10\"", "vip = \"10.0.0.10"),
@@ -137,8 +137,8 @@ fn each_mistake_is_told_with_its_place_and_what_to_type_instead() {
         `1.20`: `kubernetes` is a number, and should be text in quotes (write `kubernetes = "1.20"`)
     kubernetes = "1.20"
         `"1.20"`: `1.20` is not a Kubernetes version (write it like `"1.20.2"`)
-    kubernetes = "1.12.0"
-        `"1.12.0"`: kiln does not know Kubernetes 1.12.0 (choose a release from 1.20 to 1.36)
+    kubernetes = "1.5.0"
+        `"1.5.0"`: kiln does not know Kubernetes 1.5.0 (choose a release from 1.6 to 1.36)
     vip = "10.0.0.300"
         `"10.0.0.300"`: `10.0.0.300` is not an IP address (write it like `"10.0.0.10"`)
     vip = 10.0.0.10

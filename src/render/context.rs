@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Node, Role};
+use crate::cluster::{Cluster, Companion, Node, Part, Role, Suite};
 use crate::error::{Error, Kind, Result};
-use crate::render::{balancer, fields, flags};
+use crate::render::{balancer, fields, flags, kinds};
 
 /// Port of every API server on its own node; the endpoint's may differ.
 pub(crate) const API_SERVER_PORT: u16 = 6443;
@@ -56,6 +56,10 @@ struct Computed<'a> {
     service_address: String,
     dns_address: String,
     sandbox_image: String,
+    /// Where an API server answers about itself.
+    health: Health,
+    /// API versions by kind, such as `rbac`.
+    api_versions: BTreeMap<&'static str, &'static str>,
     /// Labels that only an administrator may set, as `key=value`.
     reserved_labels: Vec<String>,
     /// Command-line flags by program, such as `kube_apiserver`.
@@ -64,6 +68,15 @@ struct Computed<'a> {
     configuration: BTreeMap<&'static str, Value>,
     /// What the kind of balancer computes.
     balancer: Value,
+}
+
+/// Paths of an API server's health, both answered with 200 or not.
+#[derive(Serialize)]
+struct Health {
+    /// It runs and need not be started again.
+    live: &'static str,
+    /// It takes requests.
+    ready: &'static str,
 }
 
 impl<'a> Facts<'a> {
@@ -79,7 +92,7 @@ impl<'a> Facts<'a> {
     }
 
     fn computed(&self) -> Computed<'a> {
-        let network = &self.cluster.network;
+        let (network, kubernetes) = (&self.cluster.network, self.cluster.kubernetes);
         Computed {
             machine_id: self.node.machine_id(self.cluster_id),
             interface_address: format!("{}/{}", self.node.address, network.nodes.prefix_len()),
@@ -96,6 +109,8 @@ impl<'a> Facts<'a> {
             service_address: self.cluster.first_service_address().to_string(),
             dns_address: self.cluster.dns_service_address().to_string(),
             sandbox_image: self.sandbox_image(),
+            health: Health { live: kubernetes.companion(Part::Liveness), ready: kubernetes.companion(Part::Readiness) },
+            api_versions: kinds::api_versions(kubernetes.minor),
             reserved_labels: self.reserved_labels(),
             flags: flags::all(self),
             configuration: fields::all(self),
@@ -126,26 +141,13 @@ impl<'a> Facts<'a> {
 
     /// The `3.x` of the suite's etcd.
     pub(super) fn etcd_minor(&self) -> u32 {
-        if self.cluster.base.suite == "bookworm" { 4 } else { 5 }
+        Suite::named(&self.cluster.base.suite).etcd_minor()
     }
 
     /// The pause image that kubeadm of the same version uses.
     pub(super) fn sandbox_image(&self) -> String {
-        let minor = self.cluster.kubernetes.minor;
-        let registry = if minor >= 25 { "registry.k8s.io" } else { "k8s.gcr.io" };
-        let tag = match minor {
-            0..=17 => "3.1",
-            18..=20 => "3.2",
-            21 => "3.4.1",
-            22 => "3.5",
-            23 => "3.6",
-            24..=25 => "3.8",
-            26..=30 => "3.9",
-            31..=33 => "3.10",
-            34..=35 => "3.10.1",
-            _ => "3.10.2",
-        };
-        format!("{registry}/pause:{tag}")
+        let kubernetes = self.cluster.kubernetes;
+        format!("{}/pause:{}", kubernetes.companion(Part::Registry), kubernetes.companion(Part::Pause))
     }
 
     /// Labels that the kubelet may give its own node, as `key=value`.
@@ -157,10 +159,7 @@ impl<'a> Facts<'a> {
     fn reserved_labels(&self) -> Vec<String> {
         let mut labels: BTreeMap<&str, &str> = BTreeMap::new();
         if self.node.roles.contains(&Role::ControlPlane) {
-            labels.insert("node-role.kubernetes.io/control-plane", "");
-            if !self.cluster.kubernetes.at_least(25) {
-                labels.insert("node-role.kubernetes.io/master", "");
-            }
+            labels.extend(Companion::all(Part::RoleLabel, self.cluster.kubernetes.minor).map(|row| (row.version, "")));
         }
         labels.extend(self.node.labels.iter().filter(|(key, _)| !is_own(key)).map(|(key, value)| (key.as_str(), value.as_str())));
         labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect()

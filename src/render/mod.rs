@@ -1,12 +1,13 @@
 //! Cluster, node, PKI and overlays become a tree: what a role's image holds, what a node's `/etc` holds.
 //!
 //! Pure: the same input gives the same bytes. What differs between Kubernetes versions stands in the tables of
-//! `flags` and `fields`, not in templates.
+//! `flags`, `fields` and `kinds` and of `cluster::COMPANIONS`, not in templates.
 
 mod balancer;
 mod context;
 mod fields;
 mod flags;
+mod kinds;
 mod layer;
 mod node;
 mod owners;
@@ -18,5 +19,7 @@ mod units;
 mod tests;
 
 pub(crate) use balancer::BALANCERS;
+pub(crate) use flags::{Row as FlagRow, table as flag_table};
+pub(crate) use kinds::{KINDS, Kind};
 pub(crate) use node::node;
 pub(crate) use role::{Requirements, chosen as overlays_of, replaces, requirements, role};

@@ -16,9 +16,6 @@ use crate::profile::Profile;
 
 use draft::Draft;
 
-/// Kubernetes 1.x minors whose flags and API versions the overlays know.
-pub(crate) const MINORS: std::ops::RangeInclusive<u32> = 20..=36;
-
 /// Resolves a cluster file.
 ///
 /// # Errors
@@ -62,8 +59,8 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
 
 fn version(draft: &mut Draft<'_>) -> Option<KubernetesVersion> {
     let version = *draft.required("cluster.kubernetes", draft.profile.document.cluster.kubernetes.as_ref(), "\"1.20.2\"")?;
-    if version.major != 1 || !MINORS.contains(&version.minor) {
-        let (first, last) = (MINORS.start(), MINORS.end());
+    if version.major != 1 || !KubernetesVersion::MINORS.contains(&version.minor) {
+        let (first, last) = (KubernetesVersion::MINORS.start(), KubernetesVersion::MINORS.end());
         let hint = format!("choose a release from 1.{first} to 1.{last}");
         draft.wrong("cluster.kubernetes", format!("kiln does not know Kubernetes {version}"), hint);
     }

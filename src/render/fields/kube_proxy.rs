@@ -5,8 +5,6 @@ use serde_json::json;
 use super::{Field, field};
 
 pub(super) static FIELDS: &[Field] = &[
-    field("apiVersion", |_| json!("kubeproxy.config.k8s.io/v1alpha1")),
-    field("kind", |_| json!("KubeProxyConfiguration")),
     field("clientConnection", |_| json!({ "kubeconfig": "/etc/kubernetes/kube-proxy.conf" })),
     field("hostnameOverride", |facts| json!(facts.node.name)),
     field("bindAddress", |facts| json!(if facts.node.address.is_ipv6() { "::" } else { "0.0.0.0" })),

@@ -5,8 +5,6 @@ use serde_json::json;
 use super::{CONTAINERD, Field, field};
 
 pub(super) static FIELDS: &[Field] = &[
-    field("apiVersion", |_| json!("kubelet.config.k8s.io/v1beta1")),
-    field("kind", |_| json!("KubeletConfiguration")),
     field("address", |facts| json!(facts.node.address)),
     field("port", |_| json!(10250)),
     field("readOnlyPort", |_| json!(0)),
@@ -38,7 +36,8 @@ pub(super) static FIELDS: &[Field] = &[
     field("failSwapOn", |_| json!(true)),
     field("protectKernelDefaults", |_| json!(true)),
     field("seccompDefault", |_| json!(true)).since(25),
-    field("podPidsLimit", |_| json!(4096)),
+    // Needs a feature gate before.
+    field("podPidsLimit", |_| json!(4096)).since(14),
     field("maxPods", |_| json!(110)),
     field("clusterDNS", |facts| json!([facts.cluster.dns_service_address()])),
     field("clusterDomain", |facts| json!(facts.cluster.network.domain)),
@@ -49,8 +48,8 @@ pub(super) static FIELDS: &[Field] = &[
     field("maxParallelImagePulls", |_| json!(5)).since(27),
     field("imageGCHighThresholdPercent", |_| json!(85)),
     field("imageGCLowThresholdPercent", |_| json!(80)),
-    field("containerLogMaxSize", |_| json!("50Mi")),
-    field("containerLogMaxFiles", |_| json!(5)),
+    field("containerLogMaxSize", |_| json!("50Mi")).since(11),
+    field("containerLogMaxFiles", |_| json!(5)).since(11),
     field("eventRecordQPS", |_| json!(50)),
     field("streamingConnectionIdleTimeout", |_| json!("4h0m0s")),
     // Needs a feature gate in 1.20, so only from 1.21.

@@ -5,12 +5,14 @@
 mod apiserver;
 mod kube_proxy;
 mod kubelet;
+mod rbac;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use crate::render::context::Facts;
+use crate::render::kinds;
 
 /// containerd's socket as the kubelet names it.
 pub(super) const CONTAINERD: &str = "unix:///run/containerd/containerd.sock";
@@ -25,7 +27,7 @@ struct Field {
     value: fn(&Facts<'_>) -> Value,
 }
 
-/// One file's name in templates and its table.
+/// One file's name in templates, which is also that of its kind, and its table.
 struct File {
     name: &'static str,
     fields: &'static [Field],
@@ -35,11 +37,13 @@ struct File {
 static FILES: &[File] = &[
     File { name: "kubelet", fields: kubelet::FIELDS },
     File { name: "kube_proxy", fields: kube_proxy::FIELDS },
+    File { name: "audit", fields: apiserver::AUDIT },
     File { name: "authentication", fields: apiserver::AUTHENTICATION },
     File { name: "encryption", fields: apiserver::ENCRYPTION },
+    File { name: "kubelet_api_role", fields: rbac::KUBELET_API_ROLE },
 ];
 
-/// Each file's fields for the cluster's version, by the file's name in templates; a file without fields is `null`.
+/// Each file's fields for the cluster's version, by the file's name in templates; one that the version does not read is `null`.
 pub(super) fn all(facts: &Facts<'_>) -> BTreeMap<&'static str, Value> {
     FILES.iter().map(|file| (file.name, file.on(facts))).collect()
 }
@@ -47,9 +51,11 @@ pub(super) fn all(facts: &Facts<'_>) -> BTreeMap<&'static str, Value> {
 impl File {
     fn on(&self, facts: &Facts<'_>) -> Value {
         let minor = facts.cluster.kubernetes.minor;
-        let wanted = self.fields.iter().filter(|field| (field.since..=field.until).contains(&minor));
-        let fields: Map<String, Value> = wanted.map(|field| (field.name.to_owned(), (field.value)(facts))).collect();
-        if fields.is_empty() { Value::Null } else { Value::Object(fields) }
+        let Some(kind) = kinds::of(self.name, minor) else { return Value::Null };
+        let head = [("apiVersion", Value::from(kind.api_version)), ("kind", Value::from(kind.kind))];
+        let fields = self.fields.iter().filter(|field| (field.since..=field.until).contains(&minor));
+        let fields = fields.map(|field| (field.name, (field.value)(facts)));
+        head.into_iter().chain(fields).map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
     }
 }
 
@@ -67,4 +73,32 @@ impl Field {
 
 const fn field(name: &'static str, value: fn(&Facts<'_>) -> Value) -> Field {
     Field { name, since: 0, until: u32::MAX, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::FILES;
+    use crate::cluster::KubernetesVersion;
+    use crate::render::kinds;
+
+    #[test]
+    fn no_version_gets_a_field_twice_and_no_row_ends_before_it_begins() {
+        for file in FILES {
+            assert!(file.fields.iter().all(|field| field.since <= field.until), "{}", file.name);
+            for minor in KubernetesVersion::MINORS {
+                let fields = file.fields.iter().filter(|field| (field.since..=field.until).contains(&minor));
+                let names: Vec<&str> = fields.map(|field| field.name).collect();
+                assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len(), "{} in 1.{minor}: {names:?}", file.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_is_of_a_kind() {
+        for file in FILES {
+            assert!(KubernetesVersion::MINORS.into_iter().any(|minor| kinds::of(file.name, minor).is_some()), "{}", file.name);
+        }
+    }
 }

@@ -13,23 +13,26 @@ pub(super) static FLAGS: &[Flag] = &[
     computed("secure-port", |_| API_SERVER_PORT.to_string()),
     computed("advertise-address", |facts| facts.node.address.to_string()),
     // Inert in 1.20 and gone in 1.24; before, it has to be closed.
-    text("insecure-port", "0").until(19),
+    text("insecure-port", "0").until(19).deprecated(10).removed(24),
     computed("etcd-servers", |facts| facts.etcd_endpoints().join(",")),
     text("etcd-cafile", "/etc/kubernetes/pki/etcd/ca.crt"),
     text("etcd-certfile", "/etc/kubernetes/pki/apiserver-etcd-client.crt"),
     text("etcd-keyfile", "/etc/kubernetes/pki/apiserver-etcd-client.key"),
-    text("etcd-quorum-read", "true").until(8),
+    // Without it a read may come from a member that is behind; since 1.9 the only behaviour.
+    text("etcd-quorum-read", "true").until(8).deprecated(9).removed(13),
     text("tls-cert-file", "/etc/kubernetes/pki/apiserver.crt"),
     text("tls-private-key-file", "/etc/kubernetes/pki/apiserver.key"),
     text("tls-min-version", "VersionTLS12").since(10),
     text("tls-cipher-suites", CIPHER_SUITES).since(10),
     text("client-ca-file", "/etc/kubernetes/pki/ca.crt"),
-    // Health probes come without a certificate. Since 1.34 a file confines anonymous requests to them.
-    text("anonymous-auth", "true").until(33),
-    text("authentication-config", "/etc/kubernetes/authentication.yaml").since(34),
+    // Health probes come without a certificate. Since 1.32 a file confines anonymous requests to them.
+    text("anonymous-auth", "true").until(31),
+    text("authentication-config", "/etc/kubernetes/authentication.yaml").since(32),
     text("authorization-mode", "RBAC").until(6),
     text("authorization-mode", "Node,RBAC").since(7),
-    text("admission-control", ADMISSION_BEFORE_1_10).until(9),
+    text("admission-control", ADMISSION_1_6).until(6).deprecated(10),
+    text("admission-control", ADMISSION_1_7).since(7).until(8).deprecated(10),
+    text("admission-control", ADMISSION_1_9).since(9).until(9).deprecated(10),
     text("enable-admission-plugins", "NodeRestriction").since(10).until(20),
     text("enable-admission-plugins", "NodeRestriction,DenyServiceExternalIPs").since(21),
     text("kubelet-client-certificate", "/etc/kubernetes/pki/apiserver-kubelet-client.crt"),
@@ -55,9 +58,9 @@ pub(super) static FLAGS: &[Flag] = &[
         format!("{}-{}", ports.first, ports.last)
     }),
     text("allow-privileged", "true"),
-    computed("apiserver-count", |facts| facts.control_plane().len().to_string()).until(8),
+    computed("apiserver-count", |facts| facts.control_plane().len().to_string()).until(8).deprecated(24),
     text("endpoint-reconciler-type", "lease").since(9),
-    text("experimental-encryption-provider-config", "/etc/kubernetes/encryption.yaml").since(7).until(12),
+    text("experimental-encryption-provider-config", "/etc/kubernetes/encryption.yaml").since(7).until(12).deprecated(13).removed(24),
     text("encryption-provider-config", "/etc/kubernetes/encryption.yaml").since(13),
     text("encryption-provider-config-automatic-reload", "true").since(26),
     // Without a policy nothing is written, whatever the path.
@@ -78,6 +81,10 @@ pub(super) static FLAGS: &[Flag] = &[
     text("v", "2"),
 ];
 
-/// Replaced by the additive flag in 1.10; the order matters.
-const ADMISSION_BEFORE_1_10: &str = "NamespaceLifecycle,LimitRanger,ServiceAccount,DefaultStorageClass,DefaultTolerationSeconds,\
-    NodeRestriction,ResourceQuota";
+/// Replaced by an additive flag in 1.10. The list is the whole list, and plug-ins run in its order.
+const ADMISSION_1_6: &str = "NamespaceLifecycle,LimitRanger,ServiceAccount,DefaultStorageClass,DefaultTolerationSeconds,ResourceQuota";
+const ADMISSION_1_7: &str =
+    "NamespaceLifecycle,LimitRanger,ServiceAccount,NodeRestriction,DefaultStorageClass,DefaultTolerationSeconds,ResourceQuota";
+/// Webhooks are beta and on; what they change must come before what they check, and quota last.
+const ADMISSION_1_9: &str = "NamespaceLifecycle,LimitRanger,ServiceAccount,NodeRestriction,DefaultStorageClass,DefaultTolerationSeconds,\
+    MutatingAdmissionWebhook,ValidatingAdmissionWebhook,ResourceQuota";

@@ -5,8 +5,9 @@ use super::{Flag, computed, text};
 pub(super) static FLAGS: &[Flag] = &[
     text("bind-address", "127.0.0.1").since(12),
     text("secure-port", "10257").since(12),
-    text("address", "127.0.0.1").until(11),
-    text("port", "0").since(12).until(21),
+    // Before 1.12 there is no port with TLS: metrics and health without it, on loopback.
+    text("address", "127.0.0.1").until(11).deprecated(12).removed(24),
+    text("port", "0").since(12).until(21).deprecated(12).removed(24),
     text("tls-cert-file", "/etc/kubernetes/pki/controller-manager-server.crt").since(12),
     text("tls-private-key-file", "/etc/kubernetes/pki/controller-manager-server.key").since(12),
     text("tls-min-version", "VersionTLS12").since(12),
@@ -21,7 +22,8 @@ pub(super) static FLAGS: &[Flag] = &[
     computed("service-cluster-ip-range", |facts| facts.cluster.network.services.to_string()),
     computed("cluster-name", |facts| facts.cluster.name.clone()),
     // Kubelets' certificates come with the seeds; the authority's key is on no node.
-    text("controllers", "*,-csrsigning").until(27),
+    text("controllers", "*,-certificatesigningrequests").until(6),
+    text("controllers", "*,-csrsigning").since(7).until(27),
     text("controllers", "*,-certificatesigningrequest-signing-controller").since(28),
     text("root-ca-file", "/etc/kubernetes/pki/ca.crt"),
     text("service-account-private-key-file", "/etc/kubernetes/pki/sa.key"),
@@ -36,7 +38,7 @@ pub(super) static FLAGS: &[Flag] = &[
     text("node-monitor-grace-period", "50s").since(32),
     text("terminated-pod-gc-threshold", "1000"),
     // The image's /usr is read-only.
-    text("flex-volume-plugin-dir", "/var/lib/kubelet/volumeplugins").since(8),
+    text("flex-volume-plugin-dir", "/var/lib/kubelet/volumeplugins"),
     text("profiling", "false"),
     text("v", "2"),
 ];

@@ -1,4 +1,4 @@
-//! etcd, by its own minor version: 3.4 in Debian bookworm, 3.5 in trixie.
+//! etcd, by its own minor version, 3.1 to 3.6. Which one runs depends on the suite.
 
 use super::{CIPHER_SUITES, Flag, computed, text};
 
@@ -22,12 +22,13 @@ pub(super) static FLAGS: &[Flag] = &[
     text("peer-trusted-ca-file", "/etc/kubernetes/pki/etcd/ca.crt"),
     text("peer-cert-file", "/etc/kubernetes/pki/etcd/peer.crt"),
     text("peer-key-file", "/etc/kubernetes/pki/etcd/peer.key"),
-    // 3.4 spells the ChaCha20 suites without their suffix; the others suffice there.
+    // Before 3.5 the ChaCha20 suites have no suffix; the others suffice there. Before 3.2 there is no such flag.
     text(
         "cipher-suites",
         "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,\
          TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
     )
+    .since(2)
     .until(4),
     text("tls-min-version", "TLS1.2").since(5),
     text("cipher-suites", CIPHER_SUITES).since(5),
@@ -38,12 +39,13 @@ pub(super) static FLAGS: &[Flag] = &[
     text("quota-backend-bytes", "4294967296"),
     // The API server compacts every five minutes; this is for what it forgets.
     text("auto-compaction-mode", "periodic").since(3),
-    text("auto-compaction-retention", "8h"),
+    text("auto-compaction-retention", "8").until(2),
+    text("auto-compaction-retention", "8h").since(3),
     text("strict-reconfig-check", "true"),
-    text("experimental-initial-corrupt-check", "true").since(3).until(5),
-    text("experimental-watch-progress-notify-interval", "5s").since(5).until(5),
+    text("experimental-initial-corrupt-check", "true").since(3).until(5).deprecated(6).removed(7),
+    text("experimental-watch-progress-notify-interval", "5s").since(5).until(5).deprecated(6).removed(7),
     text("feature-gates", "InitialCorruptCheck=true").since(6),
     text("watch-progress-notify-interval", "5s").since(6),
     text("logger", "zap").since(4).until(5),
-    text("log-level", "info"),
+    text("log-level", "info").since(4),
 ];

@@ -1,4 +1,4 @@
-//! kubelet: what its configuration file can't say.
+//! kubelet: what its configuration file can't say, and before 1.10, which reads no such file, everything.
 
 use super::{Flag, computed, text};
 use crate::render::fields::CONTAINERD;
@@ -6,13 +6,51 @@ use crate::render::fields::CONTAINERD;
 pub(super) static FLAGS: &[Flag] = &[
     text("config", "/etc/kubernetes/kubelet.yaml").since(10),
     text("kubeconfig", "/etc/kubernetes/kubelet.conf"),
-    text("container-runtime", "remote").until(26),
+    // Without it the API server of the kubeconfig is not used.
+    text("require-kubeconfig", "true").until(7).deprecated(8).removed(10),
+    text("container-runtime", "remote").until(26).deprecated(24).removed(27),
     text("container-runtime-endpoint", CONTAINERD).until(26),
     // Tells the garbage collector which image to keep; a fatal error since 1.35.
-    computed("pod-infra-container-image", |facts| facts.sandbox_image()).until(34),
+    computed("pod-infra-container-image", |facts| facts.sandbox_image()).until(34).deprecated(24).removed(35),
     computed("hostname-override", |facts| facts.node.name.clone()),
     computed("node-ip", |facts| facts.node.address.to_string()),
     computed("node-labels", |facts| facts.own_labels().join(",")),
     computed("register-with-taints", |facts| facts.node.taints.join(",")),
+    // Network add-ons are privileged; API servers decide who may be.
+    text("allow-privileged", "true").until(14).removed(15),
+    // A field of the file only since 1.19.
+    text("volume-plugin-dir", "/var/lib/kubelet/volumeplugins").until(18),
+    computed("address", |facts| facts.node.address.to_string()).until(9).deprecated(10),
+    text("port", "10250").until(9).deprecated(10),
+    text("read-only-port", "0").until(9).deprecated(10),
+    // Else cAdvisor answers anybody, without asking who.
+    text("cadvisor-port", "0").until(11).deprecated(10).removed(12),
+    text("healthz-bind-address", "127.0.0.1").until(9).deprecated(10),
+    text("healthz-port", "10248").until(9).deprecated(10),
+    text("anonymous-auth", "false").until(9).deprecated(10),
+    text("authentication-token-webhook", "true").until(9).deprecated(10),
+    text("authentication-token-webhook-cache-ttl", "2m0s").until(9).deprecated(10),
+    text("client-ca-file", "/etc/kubernetes/pki/ca.crt").until(9).deprecated(10),
+    text("authorization-mode", "Webhook").until(9).deprecated(10),
+    text("tls-cert-file", "/etc/kubernetes/pki/kubelet-server.crt").until(9).deprecated(10),
+    text("tls-private-key-file", "/etc/kubernetes/pki/kubelet-server.key").until(9).deprecated(10),
+    text("cgroup-driver", "systemd").until(9).deprecated(10),
+    text("experimental-fail-swap-on", "true").until(7).deprecated(8).removed(14),
+    text("fail-swap-on", "true").since(8).until(9).deprecated(10),
+    text("protect-kernel-defaults", "true").until(9).deprecated(10),
+    text("max-pods", "110").until(9).deprecated(10),
+    computed("cluster-dns", |facts| facts.cluster.dns_service_address().to_string()).until(9).deprecated(10),
+    computed("cluster-domain", |facts| facts.cluster.network.domain.clone()).until(9).deprecated(10),
+    text("resolv-conf", "/etc/resolv.conf").until(9).deprecated(10),
+    text("pod-manifest-path", "/etc/kubernetes/manifests").until(9).deprecated(10),
+    text("serialize-image-pulls", "false").until(9).deprecated(10),
+    text("image-gc-high-threshold", "85").until(9).deprecated(10),
+    text("image-gc-low-threshold", "80").until(9).deprecated(10),
+    text("event-qps", "50").until(9).deprecated(10),
+    text("streaming-connection-idle-timeout", "4h0m0s").until(9).deprecated(10),
+    // Disk space can be reserved since 1.10.
+    text("system-reserved", "cpu=200m,memory=500Mi").until(9).deprecated(10),
+    text("kube-reserved", "cpu=200m,memory=500Mi").until(9).deprecated(10),
+    text("eviction-hard", "memory.available<200Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%").until(9).deprecated(10),
     text("v", "2"),
 ];

@@ -11,6 +11,8 @@ mod scheduler;
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::render::context::Facts;
 
 /// AEAD suites with forward secrecy for TLS 1.2, as Go names them.
@@ -26,6 +28,9 @@ struct Flag {
     since: u32,
     /// Last minor version that needs it, or takes it.
     until: u32,
+    /// First minor version that discourages it, and first that refuses it, where that is known.
+    deprecated: Option<u32>,
+    removed: Option<u32>,
     value: Value,
 }
 
@@ -41,6 +46,20 @@ struct Program {
     minor: fn(&Facts<'_>) -> u32,
 }
 
+/// One row of the tables, for people and scripts. Numbers are minor versions: of etcd 3.x for etcd, else of Kubernetes 1.x.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Row {
+    pub(crate) program: &'static str,
+    pub(crate) flag: &'static str,
+    /// First version that kiln gives it to.
+    pub(crate) since: Option<u32>,
+    /// Last version that kiln gives it to.
+    pub(crate) until: Option<u32>,
+    pub(crate) deprecated: Option<u32>,
+    pub(crate) removed: Option<u32>,
+}
+
 /// Every program that is started with flags.
 static PROGRAMS: &[Program] = &[
     Program { name: "etcd", flags: etcd::FLAGS, minor: |facts| facts.etcd_minor() },
@@ -54,6 +73,19 @@ static PROGRAMS: &[Program] = &[
 /// The flags of every program on one node, each as `--name=value`, by the program's name in templates.
 pub(super) fn all(facts: &Facts<'_>) -> BTreeMap<&'static str, Vec<String>> {
     PROGRAMS.iter().map(|program| (program.name, program.on(facts))).collect()
+}
+
+/// Every row of every program's table.
+pub(crate) fn table() -> Vec<Row> {
+    let row = |program: &Program, flag: &Flag| Row {
+        program: program.name,
+        flag: flag.name,
+        since: Some(flag.since).filter(|since| *since > 0),
+        until: Some(flag.until).filter(|until| *until < u32::MAX),
+        deprecated: flag.deprecated,
+        removed: flag.removed,
+    };
+    PROGRAMS.iter().flat_map(|program| program.flags.iter().map(move |flag| row(program, flag))).collect()
 }
 
 impl Program {
@@ -75,6 +107,16 @@ impl Flag {
         self.until = minor;
         self
     }
+
+    const fn deprecated(mut self, minor: u32) -> Self {
+        self.deprecated = Some(minor);
+        self
+    }
+
+    const fn removed(mut self, minor: u32) -> Self {
+        self.removed = Some(minor);
+        self
+    }
 }
 
 impl Value {
@@ -88,12 +130,16 @@ impl Value {
 
 /// A flag with the same value everywhere.
 const fn text(name: &'static str, value: &'static str) -> Flag {
-    Flag { name, since: 0, until: u32::MAX, value: Value::Text(value) }
+    flag(name, Value::Text(value))
 }
 
 /// A flag whose value depends on the cluster or the node; an empty one is left out.
 const fn computed(name: &'static str, value: fn(&Facts<'_>) -> String) -> Flag {
-    Flag { name, since: 0, until: u32::MAX, value: Value::Computed(value) }
+    flag(name, Value::Computed(value))
+}
+
+const fn flag(name: &'static str, value: Value) -> Flag {
+    Flag { name, since: 0, until: u32::MAX, deprecated: None, removed: None, value }
 }
 
 fn kubernetes(facts: &Facts<'_>) -> u32 {
@@ -103,42 +149,74 @@ fn kubernetes(facts: &Facts<'_>) -> u32 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::fmt::Write as _;
+    use std::ops::RangeInclusive;
 
-    use super::{Flag, PROGRAMS, Program};
-    /// Those that cluster files may name.
-    const MINORS: std::ops::RangeInclusive<u32> = 20..=36;
+    use super::{PROGRAMS, Program};
+    use crate::cluster::KubernetesVersion;
 
-    fn names(program: &Program, minor: u32) -> Vec<&'static str> {
-        let wanted = |flag: &&Flag| (flag.since..=flag.until).contains(&minor);
-        program.flags.iter().filter(wanted).map(|flag| flag.name).collect()
+    /// The versions that a program's rows speak of.
+    fn minors(program: &Program) -> RangeInclusive<u32> {
+        if program.name == "etcd" { 1..=6 } else { KubernetesVersion::MINORS }
     }
 
     #[test]
     fn no_version_of_a_program_gets_a_flag_twice() {
         for program in PROGRAMS {
-            for minor in 0..=*MINORS.end() {
-                let names = names(program, minor);
+            for minor in minors(program) {
+                let flags = program.flags.iter().filter(|flag| (flag.since..=flag.until).contains(&minor));
+                let names: Vec<&str> = flags.map(|flag| flag.name).collect();
                 let distinct: BTreeSet<_> = names.iter().collect();
-                assert_eq!(names.len(), distinct.len(), "{} 1.{minor}: {names:?}", program.name);
+                assert_eq!(names.len(), distinct.len(), "{} of minor {minor}: {names:?}", program.name);
             }
         }
     }
 
     #[test]
-    fn what_changes_from_version_to_version_is_on_record() {
-        let mut changes = String::new();
-        for minor in MINORS.skip(1) {
-            for program in PROGRAMS.iter().filter(|program| program.name != "etcd") {
-                let (before, after) = (names(program, minor - 1), names(program, minor));
-                for gone in before.iter().filter(|name| !after.contains(name)) {
-                    let _ = writeln!(changes, "1.{minor} {} - {gone}", program.name);
-                }
-                for new in after.iter().filter(|name| !before.contains(name)) {
-                    let _ = writeln!(changes, "1.{minor} {} + {new}", program.name);
-                }
+    fn no_row_ends_before_it_begins_and_none_is_for_no_version() {
+        for program in PROGRAMS {
+            for flag in program.flags {
+                assert!(flag.since <= flag.until, "{} --{}", program.name, flag.name);
+                let minors = minors(program);
+                let rendered = flag.since <= *minors.end() && flag.until >= *minors.start();
+                assert!(rendered, "{} --{} is never rendered", program.name, flag.name);
             }
         }
+    }
+
+    #[test]
+    fn no_flag_is_given_to_a_version_that_refuses_it() {
+        for program in PROGRAMS {
+            for flag in program.flags {
+                assert!(flag.removed.is_none_or(|removed| flag.until < removed), "{} --{}", program.name, flag.name);
+                assert!(flag.deprecated.unwrap_or(0) <= flag.removed.unwrap_or(u32::MAX), "{} --{}", program.name, flag.name);
+            }
+        }
+    }
+
+    /// Kubernetes versions have golden trees; etcd's are recorded here, because no profile has them all.
+    #[test]
+    fn what_changes_from_etcd_to_etcd_is_on_record() {
+        let etcd = PROGRAMS.iter().find(|program| program.name == "etcd").unwrap();
+        let given = |minor: u32| -> BTreeSet<String> {
+            let flags = etcd.flags.iter().filter(|flag| (flag.since..=flag.until).contains(&minor));
+            flags.map(|flag| format!("--{}{}", flag.name, flag.value.shown())).collect()
+        };
+        let mut changes = given(1).iter().map(|flag| format!("3.1   {flag}\n")).collect::<String>();
+        for minor in minors(etcd).skip(1) {
+            let (before, after) = (given(minor - 1), given(minor));
+            changes.extend(before.difference(&after).map(|flag| format!("3.{minor} - {flag}\n")));
+            changes.extend(after.difference(&before).map(|flag| format!("3.{minor} + {flag}\n")));
+        }
         insta::assert_snapshot!(changes);
+    }
+
+    impl super::Value {
+        /// `=value` for a value that is the same everywhere.
+        fn shown(&self) -> String {
+            match self {
+                Self::Text(text) => format!("={text}"),
+                Self::Computed(_) => String::new(),
+            }
+        }
     }
 }

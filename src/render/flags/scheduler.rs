@@ -5,8 +5,9 @@ use super::{Flag, text};
 pub(super) static FLAGS: &[Flag] = &[
     text("bind-address", "127.0.0.1").since(13),
     text("secure-port", "10259").since(13),
-    text("address", "127.0.0.1").until(12),
-    text("port", "0").since(13).until(22),
+    // Before 1.13 there is no port with TLS: metrics and health without it, on loopback.
+    text("address", "127.0.0.1").until(12).deprecated(13).removed(24),
+    text("port", "0").since(13).until(22).deprecated(13).removed(24),
     text("tls-cert-file", "/etc/kubernetes/pki/scheduler-server.crt").since(13),
     text("tls-private-key-file", "/etc/kubernetes/pki/scheduler-server.key").since(13),
     text("tls-min-version", "VersionTLS12").since(13),

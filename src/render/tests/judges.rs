@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::versions::of_version;
 use super::{cluster, first, text, unpack};
+use crate::cluster::KubernetesVersion;
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::overlay::Overlays;
@@ -65,16 +67,21 @@ fn keepalived_accepts_its_configuration_without_a_warning() {
 
 /// What systemd says about units of our own making that it need not say about those of the distribution.
 #[test]
-fn systemd_finds_nothing_wrong_with_the_units() {
-    let Some(mut analyze) = judge("systemd-analyze") else { return };
-    let root = Root::of(&first(&cluster()));
-    accepts(host::process::command("cp").args(["-rT", "/usr/lib/systemd/system"]).arg(prepared(&root, "/usr/lib/systemd/system")));
+fn systemd_finds_nothing_wrong_with_the_units_of_the_oldest_the_newest_and_the_usual_version() {
+    for minor in [*KubernetesVersion::MINORS.start(), cluster().kubernetes.minor, *KubernetesVersion::MINORS.end()] {
+        let Some(analyze) = judge("systemd-analyze") else { return };
+        verify_units(&Root::of(&first(&of_version(minor))), analyze);
+    }
+}
+
+fn verify_units(root: &Root, mut analyze: Command) {
+    accepts(host::process::command("cp").args(["-rT", "/usr/lib/systemd/system"]).arg(prepared(root, "/usr/lib/systemd/system")));
     let ours: Vec<PathBuf> = host::fs::list(&root.path("/etc/systemd/system")).unwrap();
     let ours: Vec<&PathBuf> =
         ours.iter().filter(|path| path.extension().is_some_and(|end| end == "service") && !path.is_symlink()).collect();
     assert!(ours.len() >= 11, "{ours:?}");
     for unit in &ours {
-        provide_programs(&root, &host::fs::read_to_string(unit).unwrap());
+        provide_programs(root, &host::fs::read_to_string(unit).unwrap());
     }
     let names = ours.iter().map(|path| path.file_name().unwrap());
     let root_option = format!("--root={}", root.directory.path().display());

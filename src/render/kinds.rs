@@ -1,0 +1,76 @@
+//! KINDS: API versions and kinds of the files that kiln writes for Kubernetes programs. One row a version of a kind.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::cluster::Span;
+
+/// One kind in one API version, and the Kubernetes minors that read it.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Kind {
+    /// Name in templates, in `computed.api_versions`.
+    pub(crate) name: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) api_version: &'static str,
+    #[serde(flatten)]
+    pub(crate) span: Span,
+}
+
+const fn row(name: &'static str, kind: &'static str, api_version: &'static str, span: Span) -> Kind {
+    Kind { name, kind, api_version, span }
+}
+
+/// Every kind, by name; the versions of one from the oldest to the newest.
+pub(crate) static KINDS: &[Kind] = &[
+    row("audit", "Policy", "audit.k8s.io/v1beta1", Span::since(8).deprecated(12).removed(24)),
+    row("audit", "Policy", "audit.k8s.io/v1", Span::since(12)),
+    // Earlier versions can't confine anonymous requests to paths, unless by an alpha feature.
+    row("authentication", "AuthenticationConfiguration", "apiserver.config.k8s.io/v1beta1", Span::since(32).deprecated(34)),
+    row("authentication", "AuthenticationConfiguration", "apiserver.config.k8s.io/v1", Span::since(34)),
+    row("encryption", "EncryptionConfig", "v1", Span::since(7).deprecated(13)),
+    row("encryption", "EncryptionConfiguration", "apiserver.config.k8s.io/v1", Span::since(13)),
+    row("kube_proxy", "KubeProxyConfiguration", "kubeproxy.config.k8s.io/v1alpha1", Span::since(9)),
+    row("kubelet", "KubeletConfiguration", "kubelet.config.k8s.io/v1beta1", Span::since(10)),
+    // Every cluster has the role since 1.10.
+    row("kubelet_api_role", "ClusterRole", "rbac.authorization.k8s.io/v1beta1", Span::since(6).deprecated(8)),
+    row("kubelet_api_role", "ClusterRole", "rbac.authorization.k8s.io/v1", Span::since(8).removed(10)),
+    row("rbac", "ClusterRoleBinding", "rbac.authorization.k8s.io/v1beta1", Span::since(6).deprecated(8).removed(22)),
+    row("rbac", "ClusterRoleBinding", "rbac.authorization.k8s.io/v1", Span::since(8)),
+];
+
+/// The row of `name` that `1.minor` is made for; none when that version reads no such file.
+pub(super) fn of(name: &str, minor: u32) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name && kind.span.is_current(minor))
+}
+
+/// The API version of each kind that `1.minor` reads, by the kind's name.
+pub(super) fn api_versions(minor: u32) -> BTreeMap<&'static str, &'static str> {
+    KINDS.iter().filter(|kind| kind.span.is_current(minor)).map(|kind| (kind.name, kind.api_version)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KINDS;
+    use crate::cluster::KubernetesVersion;
+
+    #[test]
+    fn no_version_reads_one_file_in_two_kinds() {
+        for minor in KubernetesVersion::MINORS {
+            for kind in KINDS.iter().filter(|kind| kind.span.is_current(minor)) {
+                let same = KINDS.iter().filter(|other| other.name == kind.name && other.span.is_current(minor));
+                assert_eq!(same.count(), 1, "`{}` in 1.{minor}", kind.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_kind_that_is_deprecated_has_a_successor_from_then_on() {
+        for kind in KINDS {
+            if let Some(deprecated) = kind.span.deprecated {
+                assert!(super::of(kind.name, deprecated).is_some(), "{kind:?}");
+            }
+        }
+    }
+}
