@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::cli::Ui;
 use crate::cli::table::columns;
+use crate::cli::{Ui, versions};
 use crate::error::Result;
 use crate::lint::LINTS;
 use crate::overlay::{Origin, Overlay, Overlays};
@@ -23,7 +23,8 @@ const EXAMPLES: &str = "\
 Examples:
   kiln list profiles
   kiln list overlays --overlay-dir site/overlays
-  kiln list lints --json | jq -r '.[] | select(.severity == \"error\").id'";
+  kiln list lints --json | jq -r '.[] | select(.severity == \"error\").id'
+  kiln list versions --json | jq '.flags[] | select(.program == \"kubelet\")'";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum What {
@@ -38,6 +39,8 @@ enum What {
     Balancers,
     /// What `kiln check` looks for: `# kiln: allow ID because …`
     Lints,
+    /// What goes with which Kubernetes: `cluster.kubernetes = …`
+    Versions,
 }
 
 /// One word and what it means.
@@ -49,14 +52,13 @@ struct Row {
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
-    if let What::Lints = args.what {
-        return ui.show(&LINTS, |_| lints());
-    }
     let rows = match args.what {
+        What::Lints => return ui.show(&LINTS, |_| lints()),
+        What::Versions => return ui.show(&versions::tables(), versions::text),
         What::Profiles => profiles(ui)?,
         What::Overlays => overlays(ui)?,
         What::Outputs => Output::ALL.iter().map(|output| row(output.name(), output.summary())).collect(),
-        What::Balancers | What::Lints => BALANCERS.iter().map(|kind| row(kind.name, kind.summary)).collect(),
+        What::Balancers => BALANCERS.iter().map(|kind| row(kind.name, kind.summary)).collect(),
     };
     ui.show(&rows, |rows| columns(&rows.iter().map(|row| [row.name.clone(), row.summary.clone()]).collect::<Vec<_>>()))
 }

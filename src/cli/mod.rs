@@ -24,6 +24,7 @@ mod store;
 mod table;
 mod ui;
 mod verify;
+mod versions;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,100 @@
+//! `kiln list versions`: what goes with which Kubernetes; for scripts, every table that drives what is rendered.
+
+use serde::Serialize;
+
+use crate::cli::table::columns;
+use crate::cluster::{COMPANIONS, Companion, KubernetesVersion, Part, SUITES};
+use crate::render::{FlagRow, KINDS, Kind, flag_table};
+
+/// Every table.
+#[derive(Serialize)]
+pub(super) struct Tables {
+    kubernetes: Vec<Release>,
+    suites: Vec<Suite>,
+    companions: &'static [Companion],
+    kinds: &'static [Kind],
+    flags: Vec<FlagRow>,
+}
+
+/// One Kubernetes minor and all that goes with it.
+#[derive(Serialize)]
+struct Release {
+    version: String,
+    /// The one it is made for.
+    etcd: Option<&'static str>,
+    containerd: Vec<&'static str>,
+    cri: Vec<&'static str>,
+    cgroups: Vec<&'static str>,
+    pause: Option<&'static str>,
+    dns: Option<&'static str>,
+    crictl: Option<&'static str>,
+}
+
+/// What a Debian suite brings.
+#[derive(Serialize)]
+struct Suite {
+    name: &'static str,
+    etcd: &'static str,
+    containerd: &'static str,
+    cgroups: &'static str,
+}
+
+pub(super) fn tables() -> Tables {
+    let suite =
+        |suite: &crate::cluster::Suite| Suite { name: suite.name, etcd: suite.etcd, containerd: suite.containerd, cgroups: suite.cgroups };
+    Tables {
+        kubernetes: KubernetesVersion::MINORS.map(release).collect(),
+        suites: SUITES.iter().map(suite).collect(),
+        companions: COMPANIONS,
+        kinds: KINDS,
+        flags: flag_table(),
+    }
+}
+
+fn release(minor: u32) -> Release {
+    let all = |part| Companion::all(part, minor).map(|row| row.version).collect();
+    Release {
+        version: format!("1.{minor}"),
+        etcd: Companion::of(Part::Etcd, minor),
+        containerd: all(Part::Containerd),
+        cri: all(Part::Cri),
+        cgroups: all(Part::Cgroups),
+        pause: Companion::of(Part::Pause, minor),
+        dns: Companion::of(Part::Dns, minor),
+        crictl: Companion::of(Part::Crictl, minor),
+    }
+}
+
+/// One line a Kubernetes minor, and one a suite.
+pub(super) fn text(tables: &Tables) -> String {
+    let head = ["KUBERNETES", "ETCD", "CONTAINERD", "CRI", "CGROUPS", "PAUSE", "DNS"].map(str::to_owned);
+    let releases = tables.kubernetes.iter().map(|release| {
+        [
+            release.version.clone(),
+            one(release.etcd),
+            range(&release.containerd),
+            range(&release.cri),
+            range(&release.cgroups),
+            one(release.pause),
+            one(release.dns),
+        ]
+    });
+    let suites = ["SUITE", "ETCD", "CONTAINERD", "CGROUPS"].map(str::to_owned);
+    let suites: Vec<[String; 4]> = std::iter::once(suites)
+        .chain(tables.suites.iter().map(|suite| [suite.name, suite.etcd, suite.containerd, suite.cgroups].map(str::to_owned)))
+        .collect();
+    format!("{}\n{}", columns(&std::iter::once(head).chain(releases).collect::<Vec<_>>()), columns(&suites))
+}
+
+fn one(version: Option<&str>) -> String {
+    version.unwrap_or("-").to_owned()
+}
+
+/// The oldest and the newest of some versions.
+fn range(versions: &[&str]) -> String {
+    match versions {
+        [] => "-".to_owned(),
+        [only] => (*only).to_owned(),
+        [first, .., last] => format!("{first} to {last}"),
+    }
+}
