@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::versions::of_version;
 use super::{cluster, first, text, unpack};
-use crate::cluster::KubernetesVersion;
+use crate::cluster::{KubernetesVersion, SUITES};
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::overlay::Overlays;
@@ -116,10 +116,13 @@ fn flags(unit: &str) -> BTreeSet<String> {
     words.map(|word| word.split('=').next().unwrap().to_owned()).collect()
 }
 
+/// The programs of `ci/kubernetes` that are started with flags.
+const PROGRAMS: [&str; 5] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
+
 #[test]
 fn every_flag_exists_in_the_real_program() {
     let tree = first(&cluster());
-    for program in ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"] {
+    for program in PROGRAMS {
         let Some(mut real) = kubernetes(program) else { continue };
         let help = accepts(real.arg("--help"));
         let known: BTreeSet<String> = flags(&help);
@@ -127,6 +130,42 @@ fn every_flag_exists_in_the_real_program() {
         let unknown: Vec<&String> = rendered.difference(&known).collect();
         assert!(rendered.len() > 1 && unknown.is_empty(), "{program} does not know {unknown:?}");
     }
+}
+
+/// `--version` comes last: a program that can't read one of the values before it says so instead.
+#[test]
+fn every_value_is_read_by_the_real_program() {
+    let tree = first(&cluster());
+    for program in PROGRAMS {
+        let Some(mut real) = kubernetes(program) else { continue };
+        let unit = text(&tree, &format!("/etc/systemd/system/{program}.service"));
+        let arguments = arguments(&unit);
+        assert!(arguments.len() > 1, "{unit}");
+        let said = accepts(real.args(arguments).arg("--version"));
+        assert!(said.lines().any(|line| line == "Kubernetes v1.20.2"), "{program}: {said}");
+    }
+}
+
+/// The arguments of a unit's `ExecStart=` as the program gets them.
+fn arguments(unit: &str) -> Vec<String> {
+    let start = unit.lines().skip_while(|line| !line.starts_with("ExecStart="));
+    let rest = start.skip(1).take_while(|line| line.starts_with("  --"));
+    rest.map(|line| line.trim().trim_end_matches('\\').trim_end().replace("%%", "%").replace("$$", "$")).collect()
+}
+
+#[test]
+fn every_flag_exists_in_the_real_etcd() {
+    let Some(mut etcd) = judge("etcd") else { return };
+    let version = accepts(etcd.arg("--version"));
+    let version = version.split_whitespace().nth(2).unwrap();
+    let suite = SUITES.iter().find(|suite| version.starts_with(&format!("{}.", suite.etcd)));
+    let suite = suite.unwrap_or_else(|| panic!("no suite has etcd {version}"));
+    let mut cluster = cluster();
+    cluster.base.suite = suite.name.to_owned();
+    let rendered = flags(&text(&first(&cluster), "/etc/systemd/system/etcd.service"));
+    let known = flags(&accepts(judge("etcd").unwrap().arg("--help")));
+    let unknown: Vec<&String> = rendered.difference(&known).collect();
+    assert!(rendered.len() > 10 && unknown.is_empty(), "etcd {version} does not know {unknown:?}");
 }
 
 #[test]
