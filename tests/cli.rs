@@ -153,6 +153,32 @@ fn the_starting_file_of_every_profile_can_be_built() {
 }
 
 #[test]
+fn the_versions_say_what_goes_with_which_kubernetes() {
+    let seen = kiln(&["list", "versions"]);
+    let lines =
+        seen.lines().filter(|line| ["KUBERNETES", "1.6 ", "1.20", "1.36", "SUITE", "trixie"].iter().any(|word| line.starts_with(word)));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
+    KUBERNETES  ETCD  CONTAINERD  CRI       CGROUPS  PAUSE   DNS
+    1.6         3.1   -           v1alpha1  v1       3.1     kube-dns
+    1.20        3.4   1.4 to 1.7  v1alpha2  v1, v2   3.2     CoreDNS 1.7.0
+    1.36        3.6   2.2         v1        v2       3.10.2  CoreDNS 1.13.1
+    SUITE     ETCD  CONTAINERD  CGROUPS
+    trixie    3.5   1.7         v2
+    ");
+    let tables = json(&["list", "versions"]);
+    let count = |table: &str| tables[table].as_array().unwrap().len();
+    assert_eq!(count("kubernetes"), 31);
+    let flag = |program: &str, name: &str| {
+        let rows = tables["flags"].as_array().unwrap().iter();
+        rows.filter(|row| row["program"] == program && row["flag"] == name).cloned().collect::<Vec<_>>()
+    };
+    let row = serde_json::json!({
+        "program": "kubelet", "flag": "pod-infra-container-image", "since": null, "until": 34, "deprecated": 24, "removed": 35,
+    });
+    assert_eq!(flag("kubelet", "pod-infra-container-image"), [row]);
+}
+
+#[test]
 fn the_reference_of_settings_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cluster-file.md");
     let written = std::fs::read_to_string(&path).unwrap();

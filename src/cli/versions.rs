@@ -16,11 +16,10 @@ pub(super) struct Tables {
     flags: Vec<FlagRow>,
 }
 
-/// One Kubernetes minor and all that goes with it.
+/// One Kubernetes minor and what it is made for.
 #[derive(Serialize)]
 struct Release {
     version: String,
-    /// The one it is made for.
     etcd: Option<&'static str>,
     containerd: Vec<&'static str>,
     cri: Vec<&'static str>,
@@ -52,7 +51,7 @@ pub(super) fn tables() -> Tables {
 }
 
 fn release(minor: u32) -> Release {
-    let all = |part| Companion::all(part, minor).map(|row| row.version).collect();
+    let all = |part| Companion::all(part, minor).filter(|row| row.span.is_current(minor)).map(|row| row.version).collect();
     Release {
         version: format!("1.{minor}"),
         etcd: Companion::of(Part::Etcd, minor),
@@ -90,11 +89,12 @@ fn one(version: Option<&str>) -> String {
     version.unwrap_or("-").to_owned()
 }
 
-/// The oldest and the newest of some versions.
+/// Two versions, or the oldest and the newest of more.
 fn range(versions: &[&str]) -> String {
     match versions {
         [] => "-".to_owned(),
         [only] => (*only).to_owned(),
+        [first, second] => format!("{first}, {second}"),
         [first, .., last] => format!("{first} to {last}"),
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct Suite {
     pub(crate) cgroups: &'static str,
 }
 
-/// Every suite that can be a base, the oldest first.
+/// Every suite that can be a base, the oldest first. Their systemd mounts v2, and trixie's kernel has no memory or CPU sets in v1.
 pub(crate) static SUITES: &[Suite] = &[
     Suite { name: "bookworm", etcd: "3.4", containerd: "1.6", cgroups: "v2" },
     Suite { name: "trixie", etcd: "3.5", containerd: "1.7", cgroups: "v2" },

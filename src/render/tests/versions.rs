@@ -1,4 +1,4 @@
-//! Golden files of every Kubernetes version: what the profile `ha` gives a control-plane node.
+//! Golden files of every Kubernetes version, for every built-in profile: what one node of each role image gets.
 //!
 //! The oldest version's file holds all that depends on the version; each later one what changed since the version before.
 
@@ -6,32 +6,53 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use similar::{ChangeTag, TextDiff};
 
-use super::{cluster, rendered_with, vault};
+use super::{cluster, resolved, vault};
 use crate::cluster::{Cluster, KubernetesVersion};
+use crate::overlay::Overlays;
 use crate::pki::Pki;
+use crate::profile::Catalog;
+use crate::render;
 use crate::tree::EntryKind;
 
-/// Texts by path.
+/// Texts by node and path.
 type Files = BTreeMap<String, String>;
+
+/// The cluster with another Kubernetes.
+fn with_version(cluster: &Cluster, minor: u32) -> Cluster {
+    Cluster { kubernetes: KubernetesVersion { major: 1, minor, patch: 0 }, ..cluster.clone() }
+}
 
 /// The cluster of the other tests, with another Kubernetes.
 pub(super) fn of_version(minor: u32) -> Cluster {
-    Cluster { kubernetes: KubernetesVersion { major: 1, minor, patch: 0 }, ..cluster() }
+    with_version(&cluster(), minor)
 }
 
-/// The texts of the first control-plane node, without certificates, identities and keys.
-fn files(minor: u32, pki: &Pki) -> Files {
-    let cluster = Cluster { nodes: cluster().nodes.into_iter().take(3).collect(), ..of_version(minor) };
-    let tree = rendered_with(&cluster, pki).swap_remove(0).1;
-    let machine_id = cluster.nodes[0].machine_id(pki.cluster_id());
-    let ours = tree.iter().filter(|(_, entry)| &*entry.origin != "pki");
-    ours.filter_map(|(path, entry)| {
-        let EntryKind::File(content) = &entry.kind else { return None };
-        let text = String::from_utf8(content.read().unwrap()).unwrap();
-        let text = text.replace(pki.cluster_id(), "CLUSTER-ID").replace(&machine_id, "MACHINE-ID");
-        Some((path.to_string(), text.replace(pki.encryption_key(), "ENCRYPTION-KEY")))
-    })
-    .collect()
+/// The texts of the first node of each role image, without certificates, identities and keys.
+fn files(cluster: &Cluster, pki: &Pki) -> Files {
+    let overlays = Overlays::load(&[]).unwrap();
+    let mut files = Files::new();
+    for node in cluster.images().values().map(|nodes| nodes[0]) {
+        let machine_id = node.machine_id(pki.cluster_id());
+        for (path, entry) in render::node(cluster, node, pki, &overlays).unwrap().iter().filter(|(_, entry)| &*entry.origin != "pki") {
+            let EntryKind::File(content) = &entry.kind else { continue };
+            let text = String::from_utf8(content.read().unwrap()).unwrap();
+            let text = text.replace(pki.cluster_id(), "CLUSTER-ID").replace(&machine_id, "MACHINE-ID");
+            files.insert(format!("{}:{path}", node.name), text.replace(pki.encryption_key(), "ENCRYPTION-KEY"));
+        }
+    }
+    files
+}
+
+/// A profile's files for every Kubernetes version, the oldest first.
+fn versions(cluster: &Cluster) -> Vec<(u32, Files)> {
+    let pki = vault(cluster);
+    KubernetesVersion::MINORS.map(|minor| (minor, files(&with_version(cluster, minor), &pki))).collect()
+}
+
+/// The built-in profiles and the clusters of their starting files.
+fn profiles() -> Vec<(String, Cluster)> {
+    let catalog = Catalog::load(&[]).unwrap();
+    catalog.names().map(|name| (name.to_owned(), resolved(&catalog.get(name).unwrap().unwrap().starting_file))).collect()
 }
 
 /// The paths whose text is not the same in all versions.
@@ -56,9 +77,9 @@ fn changes(before: &Files, after: &Files, paths: &BTreeSet<&String>) -> String {
     if out.is_empty() { "nothing changed\n".to_owned() } else { out }
 }
 
-fn golden(minor: u32, text: &str) {
+fn golden(profile: &str, minor: u32, text: &str) {
     insta::with_settings!({
-        snapshot_path => "../../../tests/golden/ha/versions",
+        snapshot_path => format!("../../../tests/golden/{profile}/versions"),
         prepend_module_to_snapshot => false,
         omit_expression => true,
     }, {
@@ -68,35 +89,35 @@ fn golden(minor: u32, text: &str) {
 
 #[test]
 fn every_version_gets_exactly_its_golden_files() {
-    let pki = vault(&cluster());
-    let versions: Vec<(u32, Files)> = KubernetesVersion::MINORS.map(|minor| (minor, files(minor, &pki))).collect();
-    let paths = dependent(&versions);
-    let (oldest, first) = &versions[0];
-    golden(*oldest, &paths.iter().filter_map(|path| Some(format!("=== {path}\n{}", first.get(*path)?))).collect::<String>());
-    for pair in versions.windows(2) {
-        golden(pair[1].0, &changes(&pair[0].1, &pair[1].1, &paths));
+    for (profile, cluster) in profiles() {
+        let versions = versions(&cluster);
+        let paths = dependent(&versions);
+        let (oldest, first) = &versions[0];
+        let whole = paths.iter().filter_map(|path| Some(format!("=== {path}\n{}", first.get(*path)?)));
+        golden(&profile, *oldest, &whole.collect::<String>());
+        for pair in versions.windows(2) {
+            golden(&profile, pair[1].0, &changes(&pair[0].1, &pair[1].1, &paths));
+        }
     }
 }
 
 #[test]
 fn no_file_of_any_version_names_what_that_version_lacks() {
-    let pki = vault(&cluster());
-    for (minor, files) in KubernetesVersion::MINORS.map(|minor| (minor, files(minor, &pki))) {
+    let cluster = cluster();
+    for (minor, files) in versions(&cluster) {
         for (path, text) in &files {
             assert!(!text.lines().any(|line| line == "null" || line.ends_with(": null")), "1.{minor}: {path} holds a null:\n{text}");
         }
-        let named: BTreeSet<&str> = ["config", "audit-policy-file", "encryption-provider-config", "authentication-config"]
-            .into_iter()
-            .flat_map(|flag| files.values().flat_map(move |text| value_of(text, flag)))
-            .collect();
-        for path in named {
-            assert!(files.contains_key(path), "1.{minor}: a flag names `{path}`, which no node has");
+        for (path, text) in files.iter().filter(|(path, _)| path.starts_with("m1:") && path.ends_with(".service")) {
+            for file in text.split_whitespace().filter_map(configuration) {
+                assert!(files.contains_key(&format!("m1:{file}")), "1.{minor}: {path} names `{file}`, which the node lacks");
+            }
         }
     }
 }
 
-/// Each value of `--flag=` or `--experimental-flag=` in a unit.
-fn value_of<'text>(text: &'text str, flag: &'static str) -> impl Iterator<Item = &'text str> {
-    let arguments = text.split_whitespace().filter_map(|word| word.strip_prefix("--"));
-    arguments.filter_map(move |argument| argument.strip_prefix("experimental-").unwrap_or(argument).strip_prefix(flag)?.strip_prefix('='))
+/// The configuration file that an argument names, if it names one.
+fn configuration(argument: &str) -> Option<&str> {
+    let (_, file) = argument.strip_prefix("--")?.split_once('=')?;
+    Some(file).filter(|file| file.starts_with("/etc/kubernetes/") && file.ends_with(".yaml"))
 }
