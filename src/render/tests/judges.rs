@@ -153,6 +153,25 @@ fn arguments(unit: &str) -> Vec<String> {
     rest.map(|line| line.trim().trim_end_matches('\\').trim_end().replace("%%", "%").replace("$$", "$")).collect()
 }
 
+/// With nobody where etcd should be, it stops right after it has read and judged all that it was given.
+#[test]
+fn the_api_server_starts_and_misses_nothing_but_etcd() {
+    let Some(mut api_server) = kubernetes("kube-apiserver") else { return };
+    let root = Root::of(&first(&cluster()));
+    let unit = root.rewritten("/etc/systemd/system/kube-apiserver.service", &["/etc/kubernetes", "/var/log"]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let elsewhere = |argument: String| match argument.split_once('=').unwrap().0 {
+        "--bind-address" => "--bind-address=127.0.0.1".to_owned(),
+        "--secure-port" => format!("--secure-port={port}"),
+        "--etcd-servers" => "--etcd-servers=https://127.0.0.1:1".to_owned(),
+        _ => argument,
+    };
+    let output = api_server.args(arguments(&host::fs::read_to_string(&unit).unwrap()).into_iter().map(elsewhere)).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Version: v1.20.2") && said.contains("127.0.0.1:1: connect: connection refused"), "{said}");
+    assert_eq!(said.lines().rfind(|line| line.starts_with("Error: ")), Some("Error: context deadline exceeded"), "{said}");
+}
+
 #[test]
 fn every_flag_exists_in_the_real_etcd() {
     let Some(mut etcd) = judge("etcd") else { return };
