@@ -119,3 +119,58 @@ fn advice(kubernetes: &str, part: Part, name: &str, will_do: impl Fn(&Companion)
         None => format!("use {kubernetes}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CGROUPS, RUNTIME, STORE, UNTESTED};
+    use crate::cluster::{self, KubernetesVersion, SUITES};
+    use crate::lint::{Findings, Lint, Subject};
+    use crate::overlay::Overlays;
+    use crate::profile::tests::{edited, read};
+
+    const LINTS: [&Lint; 4] = [&CGROUPS, &RUNTIME, &STORE, &UNTESTED];
+
+    /// What a lint says of a Kubernetes minor on a suite: the companion, as `containerd 1.7`, and the fix.
+    fn told(lint: &Lint, minor: u32, suite: &str) -> Vec<(String, String)> {
+        let text = edited("1.20.2", &format!("1.{minor}.0")).replacen("[cluster]", &format!("[base]\nsuite = \"{suite}\"\n[cluster]"), 1);
+        let profile = read(&text);
+        let (cluster, overlays) = (cluster::resolve(&profile).unwrap(), Overlays::load(&[]).unwrap());
+        let mut findings = Findings::default();
+        (lint.check)(&Subject { profile: &profile, cluster: &cluster, overlays: &overlays }, &mut findings);
+        let one = |(_, message, fix): (String, String, Option<String>)| {
+            let (before, _) = message.split_once(" of `").unwrap();
+            let companion = before.rsplit_once(" with ").or_else(|| before.rsplit_once(" than ")).unwrap().1;
+            (companion.to_owned(), fix.unwrap())
+        };
+        findings.0.into_iter().map(one).collect()
+    }
+
+    /// The first Kubernetes minor and the suite that a fix names.
+    fn advised(fix: &str) -> (u32, Option<&str>) {
+        let (_, minor) = fix.split_once("Kubernetes 1.").unwrap();
+        (minor.split([' ', ',']).next().unwrap().parse().unwrap(), fix.split('"').nth(1))
+    }
+
+    #[test]
+    fn what_a_lint_advises_it_accepts() {
+        let mut seen = [0; LINTS.len()];
+        for (lint, seen) in LINTS.iter().zip(&mut seen) {
+            for (minor, suite) in KubernetesVersion::MINORS.flat_map(|minor| SUITES.iter().map(move |suite| (minor, suite.name))) {
+                for (companion, fix) in told(lint, minor, suite) {
+                    *seen += 1;
+                    let (other, better) = advised(&fix);
+                    let again = told(lint, other, suite);
+                    assert!(
+                        again.iter().all(|(same, _)| *same != companion),
+                        "{}: 1.{minor} on {suite}, then 1.{other}: {again:?}",
+                        lint.id
+                    );
+                    let name = companion.rsplit_once(' ').unwrap().0;
+                    let again = better.map_or_else(Vec::new, |better| told(lint, minor, better));
+                    assert!(again.iter().all(|(same, _)| !same.starts_with(name)), "{}: 1.{minor} on {suite}: {fix}: {again:?}", lint.id);
+                }
+            }
+        }
+        assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
+    }
+}

@@ -6,6 +6,8 @@ use super::{Companion, Part};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suite {
     pub(crate) name: &'static str,
+    /// What else the archive calls it.
+    pub(crate) aliases: &'static [&'static str],
     /// Of the package `etcd-server`; always `3.x`.
     pub(crate) etcd: &'static str,
     pub(crate) containerd: &'static str,
@@ -15,15 +17,17 @@ pub(crate) struct Suite {
 
 /// Every suite that can be a base, the oldest first. Their systemd mounts v2, and trixie's kernel has no memory or CPU sets in v1.
 pub(crate) static SUITES: &[Suite] = &[
-    Suite { name: "bookworm", etcd: "3.4", containerd: "1.6", cgroups: "v2" },
-    Suite { name: "trixie", etcd: "3.5", containerd: "1.7", cgroups: "v2" },
-    Suite { name: "sid", etcd: "3.5", containerd: "2.1", cgroups: "v2" },
+    Suite { name: "bullseye", aliases: &["oldoldstable"], etcd: "3.3", containerd: "1.4", cgroups: "v2" },
+    Suite { name: "bookworm", aliases: &["oldstable"], etcd: "3.4", containerd: "1.6", cgroups: "v2" },
+    Suite { name: "trixie", aliases: &["stable"], etcd: "3.5", containerd: "1.7", cgroups: "v2" },
+    Suite { name: "sid", aliases: &["forky", "testing", "unstable"], etcd: "3.5", containerd: "2.1", cgroups: "v2" },
 ];
 
 impl Suite {
     /// The suite of this name. One that the table does not know is taken for the newest.
     pub(crate) fn named(name: &str) -> &'static Self {
-        SUITES.iter().find(|suite| suite.name == name).or(SUITES.last()).expect("there are suites")
+        let known = SUITES.iter().find(|suite| suite.name == name || suite.aliases.contains(&name));
+        known.or(SUITES.last()).expect("there are suites")
     }
 
     /// What it has of each part.
@@ -40,5 +44,18 @@ impl Suite {
     /// The `x` of its etcd 3.x.
     pub(crate) fn etcd_minor(&self) -> u32 {
         self.etcd.strip_prefix("3.").and_then(|minor| minor.parse().ok()).expect("suites have etcd 3.x")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Suite;
+
+    #[test]
+    fn a_suite_is_known_by_every_name_and_a_new_one_is_taken_for_the_newest() {
+        for (name, etcd, containerd) in [("trixie", 5, "1.7"), ("stable", 5, "1.7"), ("bookworm", 4, "1.6"), ("duke", 5, "2.1")] {
+            let suite = Suite::named(name);
+            assert_eq!((suite.etcd_minor(), suite.containerd), (etcd, containerd), "{name}");
+        }
     }
 }
