@@ -75,7 +75,6 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA224 `"1.36.0"`: Kubernetes 1.36.0 does not go with etcd 3.4 of `bookworm` (use Kubernetes 1.35 or older, or `suite = "sid"`, which has etcd 3.5)
     HA226 `"1.15.12"`: Kubernetes 1.15.12 is too old for this: balancers are told before an API server stops (since 1.16) (use Kubernetes 1.16 or later)
     HA227 `"1.36.0"`: Kubernetes 1.36.0 is made for something newer than containerd 1.7 of `trixie` (use Kubernetes 1.35 or older)
-          `"1.36.0"`: Kubernetes 1.36.0 is made for something newer than etcd 3.5 of `trixie` (use Kubernetes 1.33 or older)
     HA311 `51`: VRRP router identifier 51 is probably used by somebody else too (leave `virtual-router-id` out: it is then the last byte of the VIP)
     HA405 `"ha"`: no time server is set (name one: `ntp = ["pool.ntp.org"]`)
     "#);

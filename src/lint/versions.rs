@@ -20,6 +20,8 @@ const PROMISES: &[(u32, &str)] = &[
     (16, "balancers are told before an API server stops"),
 ];
 
+/// The setting that the findings are about.
+const VERSION: &str = "cluster.kubernetes";
 const SEE: &str = "`kiln list versions` shows what goes together";
 
 pub(super) const CGROUPS: Lint = Lint {
@@ -63,7 +65,7 @@ pub(super) const PROMISED: Lint = Lint {
             .map(|(since, what)| format!("{what} (since 1.{since})"))
             .collect();
         if !missing.is_empty() {
-            findings.at("cluster.kubernetes", format!("Kubernetes {version} is too old for this: {}", missing.join("; ")));
+            findings.at(VERSION, format!("Kubernetes {version} is too old for this: {}", missing.join("; ")));
         }
     },
 };
@@ -71,50 +73,51 @@ pub(super) const PROMISED: Lint = Lint {
 pub(super) const UNTESTED: Lint = Lint {
     id: "HA227",
     severity: Severity::Warning,
-    title: "the suite brings something older than this Kubernetes is made for",
-    why: "it may work, but the Kubernetes project tests this version with newer ones only, and the next version may refuse it",
+    title: "the suite's containerd is older than this Kubernetes is made for",
+    why: "it may work, but Kubernetes and containerd test this version with newer ones only, and the next version may refuse it",
     fix: SEE,
-    check: |subject, findings| {
-        let minor = subject.cluster.kubernetes.minor;
-        for (part, suite, companion, name) in brought(subject).filter(|(_, _, companion, _)| companion.span.covers(minor)) {
-            if let Some(deprecated) = companion.span.deprecated.filter(|deprecated| minor >= *deprecated) {
-                let message = format!(
-                    "Kubernetes {} is made for something newer than {name} {} of `{}`",
-                    subject.cluster.kubernetes, companion.version, suite.name
-                );
-                let older = format!("Kubernetes 1.{} or older", deprecated - 1);
-                findings.with_fix("cluster.kubernetes", message, advice(&older, part, name, |other| other.span.is_current(minor)));
-            }
-        }
-    },
+    check: |subject, findings| outdated(Part::Containerd, subject, findings),
 };
 
-/// What the suite brings that the cluster's overlays use: part, suite, row, and name for people.
-fn brought<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = (Part, &'static Suite, &'static Companion, &'static str)> + 'a {
+/// What the suite brings of `part`, if the cluster's overlays use it: the suite, the row, and its name for people.
+fn brought(part: Part, subject: &Subject<'_>) -> Option<(&'static Suite, &'static Companion, &'static str)> {
+    let (_, overlay, name) = COMPANIONS.iter().find(|(other, ..)| *other == part)?;
     let suite = Suite::named(&subject.cluster.base.suite);
-    let used = COMPANIONS.iter().filter(|(_, overlay, _)| subject.chosen().any(|chosen| chosen.name == *overlay));
-    used.filter_map(move |(part, _, name)| Some((*part, suite, suite.companion(*part)?, *name)))
+    let companion = subject.chosen().any(|chosen| chosen.name == *overlay).then(|| suite.companion(part))??;
+    Some((suite, companion, name))
 }
 
 /// Finds a companion that does not go with the cluster's Kubernetes, and says which version would.
 fn unsupported(part: Part, subject: &Subject<'_>, findings: &mut Findings) {
     let version = subject.cluster.kubernetes;
-    let of_part = brought(subject).filter(|(other, ..)| *other == part);
-    for (_, suite, companion, name) in of_part.filter(|(_, _, companion, _)| !companion.span.covers(version.minor)) {
-        let message = format!("Kubernetes {version} does not go with {name} {} of `{}`", companion.version, suite.name);
-        let span = companion.span;
-        let other = match span.removed {
-            Some(removed) if version.minor >= removed => format!("Kubernetes 1.{} or older", removed - 1),
-            _ => format!("Kubernetes 1.{} or later", span.introduced),
-        };
-        findings.with_fix("cluster.kubernetes", message, advice(&other, part, name, |other| other.span.covers(version.minor)));
+    let Some((suite, companion, name)) = brought(part, subject) else { return };
+    let span = companion.span;
+    if span.covers(version.minor) {
+        return;
     }
+    let other = match span.removed {
+        Some(removed) if version.minor >= removed => format!("Kubernetes 1.{} or older", removed - 1),
+        _ => format!("Kubernetes 1.{} or later", span.introduced),
+    };
+    let message = format!("Kubernetes {version} does not go with {name} {} of `{}`", companion.version, suite.name);
+    findings.with_fix(VERSION, message, advice(&other, part, name, |other| other.span.covers(version.minor)));
+}
+
+/// Finds a companion that goes with the cluster's Kubernetes, which is made for a newer one.
+fn outdated(part: Part, subject: &Subject<'_>, findings: &mut Findings) {
+    let version = subject.cluster.kubernetes;
+    let Some((suite, companion, name)) = brought(part, subject) else { return };
+    let span = companion.span;
+    let Some(deprecated) = span.deprecated.filter(|deprecated| version.minor >= *deprecated && span.covers(version.minor)) else { return };
+    let other = format!("Kubernetes 1.{} or older", deprecated - 1);
+    let message = format!("Kubernetes {version} is made for something newer than {name} {} of `{}`", companion.version, suite.name);
+    findings.with_fix(VERSION, message, advice(&other, part, name, |other| other.span.is_current(version.minor)));
 }
 
 /// What to use instead: another Kubernetes, or the newest suite with a version of `part` that will do.
 fn advice(kubernetes: &str, part: Part, name: &str, will_do: impl Fn(&Companion) -> bool) -> String {
-    let brought = SUITES.iter().rev().filter_map(|suite| Some((suite.name, suite.companion(part)?)));
-    match brought.into_iter().find(|(_, row)| will_do(row)) {
+    let mut brought = SUITES.iter().rev().filter_map(|suite| Some((suite.name, suite.companion(part)?)));
+    match brought.find(|(_, row)| will_do(row)) {
         Some((suite, row)) => format!("use {kubernetes}, or `suite = \"{suite}\"`, which has {name} {}", row.version),
         None => format!("use {kubernetes}"),
     }

@@ -8,7 +8,8 @@ pub(super) static FLAGS: &[Flag] = &[
     text("kubeconfig", "/etc/kubernetes/kubelet.conf"),
     // Without it the API server of the kubeconfig is not used.
     text("require-kubeconfig", "true").until(7).deprecated(8).removed(10),
-    text("container-runtime", "remote").until(26).deprecated(24).removed(27),
+    // The default since 1.24.
+    text("container-runtime", "remote").until(23).deprecated(24).removed(27),
     text("container-runtime-endpoint", CONTAINERD).until(26),
     // Tells the garbage collector which image to keep; a fatal error since 1.35.
     computed("pod-infra-container-image", |facts| facts.sandbox_image()).until(34).deprecated(24).removed(35),
