@@ -45,11 +45,11 @@ pub(crate) static LINTS: &[Lint] = &[
     topology::ENDPOINT_PORT,
     topology::ONE_BALANCER,
     topology::UNKNOWN_OVERLAY,
-    versions::CGROUPS,
     versions::RUNTIME,
-    versions::STORE,
     versions::PROMISED,
     versions::UNTESTED,
+    versions::CGROUPS,
+    versions::STORE,
     topology::ROUTER_ID,
     topology::TIME,
 ];

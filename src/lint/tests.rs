@@ -32,11 +32,11 @@ fn example(id: &str) -> String {
         "HA014" => edited("[endpoint]", "[endpoint]\nport = 10250"),
         "HA015" => without_node("m2").replace("name = \"m3\"\nroles = [\"control-plane\"]", "name = \"m3\"\nroles = [\"worker\"]"),
         "HA018" => edited("[cluster]", "[overlays.worker]\nadd = [\"haproxi\"]\n[cluster]"),
-        "HA218" => edited("1.20.2", "1.18.20"),
         "HA219" => edited("[cluster]", "[base]\nsuite = \"sid\"\n[cluster]"),
-        "HA224" => edited("1.20.2", "1.36.0").replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[cluster]"),
         "HA226" => edited("1.20.2", "1.15.12"),
         "HA227" => edited("1.20.2", "1.36.0"),
+        "HA228" => edited("1.20.2", "1.18.20"),
+        "HA229" => edited("1.20.2", "1.36.0").replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[cluster]"),
         "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
         "HA405" => edited("ntp = [\"10.0.0.1\"]\n", ""),
         other => panic!("no example for {other}"),
@@ -70,11 +70,11 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA014 `10250`: `haproxy` and `kubelet` both need port 10250 of the same node (use the default `port = 8443`)
     HA015 `[[nodes]]`: one node carries the VIP alone (give a second node the role `lb`, or the cluster more control-plane nodes)
     HA018 `"haproxi"`: there is no overlay named `haproxi`; did you mean `haproxy`? (`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours)
-    HA218 `"1.18.20"`: Kubernetes 1.18.20 does not go with control groups v2 of `trixie` (use Kubernetes 1.19 or later)
     HA219 `"1.20.2"`: Kubernetes 1.20.2 does not go with containerd 2.1 of `sid` (use Kubernetes 1.23 or later, or `suite = "trixie"`, which has containerd 1.7)
-    HA224 `"1.36.0"`: Kubernetes 1.36.0 does not go with etcd 3.4 of `bookworm` (use Kubernetes 1.35 or older, or `suite = "sid"`, which has etcd 3.5)
     HA226 `"1.15.12"`: Kubernetes 1.15.12 is too old for this: balancers are told before an API server stops (since 1.16) (use Kubernetes 1.16 or later)
     HA227 `"1.36.0"`: Kubernetes 1.36.0 is made for something newer than containerd 1.7 of `trixie` (use Kubernetes 1.35 or older)
+    HA228 `"1.18.20"`: Kubernetes 1.18.20 does not go with control groups v2 of `trixie` (use Kubernetes 1.19 or later)
+    HA229 `"1.36.0"`: Kubernetes 1.36.0 does not go with etcd 3.4 of `bookworm` (use Kubernetes 1.35 or older, or `suite = "sid"`, which has etcd 3.5)
     HA311 `51`: VRRP router identifier 51 is probably used by somebody else too (leave `virtual-router-id` out: it is then the last byte of the VIP)
     HA405 `"ha"`: no time server is set (name one: `ntp = ["pool.ntp.org"]`)
     "#);

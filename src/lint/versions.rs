@@ -24,15 +24,6 @@ const PROMISES: &[(u32, &str)] = &[
 const VERSION: &str = "cluster.kubernetes";
 const SEE: &str = "`kiln list versions` shows what goes together";
 
-pub(super) const CGROUPS: Lint = Lint {
-    id: "HA218",
-    severity: Severity::Error,
-    title: "the kubelet can't use the control groups of the suite",
-    why: "a machine mounts either hierarchy of control groups; kubelets before 1.19 know only v1 and stop on v2, those since 1.35 the other way round",
-    fix: SEE,
-    check: |subject, findings| unsupported(Part::Cgroups, subject, findings),
-};
-
 pub(super) const RUNTIME: Lint = Lint {
     id: "HA219",
     severity: Severity::Error,
@@ -40,15 +31,6 @@ pub(super) const RUNTIME: Lint = Lint {
     why: "kubelets up to 1.9 speak v1alpha1, up to 1.22 v1alpha2, since 1.26 v1; containerd 1.x speaks the last two, 2.x only v1; the kubelet of another version starts no pod",
     fix: SEE,
     check: |subject, findings| unsupported(Part::Containerd, subject, findings),
-};
-
-pub(super) const STORE: Lint = Lint {
-    id: "HA224",
-    severity: Severity::Error,
-    title: "the suite's etcd is too old for this Kubernetes",
-    why: "API servers count on what etcd could do when they were released; kubeadm refuses the same combination",
-    fix: SEE,
-    check: |subject, findings| unsupported(Part::Etcd, subject, findings),
 };
 
 pub(super) const PROMISED: Lint = Lint {
@@ -77,6 +59,24 @@ pub(super) const UNTESTED: Lint = Lint {
     why: "it may work, but Kubernetes and containerd test this version with newer ones only, and the next version may refuse it",
     fix: SEE,
     check: |subject, findings| outdated(Part::Containerd, subject, findings),
+};
+
+pub(super) const CGROUPS: Lint = Lint {
+    id: "HA228",
+    severity: Severity::Error,
+    title: "the kubelet can't use the control groups of the suite",
+    why: "a machine mounts either hierarchy of control groups; kubelets before 1.19 know only v1 and stop on v2, those since 1.35 the other way round",
+    fix: SEE,
+    check: |subject, findings| unsupported(Part::Cgroups, subject, findings),
+};
+
+pub(super) const STORE: Lint = Lint {
+    id: "HA229",
+    severity: Severity::Error,
+    title: "the suite's etcd is too old for this Kubernetes",
+    why: "API servers count on what etcd could do when they were released; kubeadm refuses the same combination",
+    fix: SEE,
+    check: |subject, findings| unsupported(Part::Etcd, subject, findings),
 };
 
 /// What the suite brings of `part`, if the cluster's overlays use it: the suite, the row, and its name for people.
