@@ -17,8 +17,8 @@ pub(super) static FLAGS: &[Flag] = &[
     computed("node-ip", |facts| facts.node.address.to_string()),
     computed("node-labels", |facts| facts.own_labels().join(",")),
     computed("register-with-taints", |facts| facts.node.taints.join(",")),
-    // Network add-ons are privileged; API servers decide who may be.
-    text("allow-privileged", "true").until(14).removed(15),
+    // Network add-ons are privileged; API servers decide who may be. The default since 1.11.
+    text("allow-privileged", "true").until(10).deprecated(11).removed(15),
     // A field of the file only since 1.19.
     text("volume-plugin-dir", "/var/lib/kubelet/volumeplugins").until(18),
     computed("address", |facts| facts.node.address.to_string()).until(9).deprecated(10),
