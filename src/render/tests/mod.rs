@@ -3,6 +3,7 @@
 mod golden;
 mod judges;
 mod mistakes;
+mod programs;
 mod versions;
 
 use std::path::Path;
