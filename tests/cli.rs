@@ -176,6 +176,7 @@ fn the_versions_say_what_goes_with_which_kubernetes() {
         "program": "kubelet", "flag": "pod-infra-container-image", "since": null, "until": 34, "deprecated": 24, "removed": 35,
     });
     assert_eq!(flag("kubelet", "pod-infra-container-image"), [row]);
+    assert_eq!(flag("kube-apiserver", "admission-control").len(), 3);
 }
 
 #[test]

@@ -50,7 +50,7 @@ struct Program {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Row {
-    pub(crate) program: &'static str,
+    pub(crate) program: String,
     pub(crate) flag: &'static str,
     /// First version that kiln gives it to.
     pub(crate) since: Option<u32>,
@@ -78,7 +78,7 @@ pub(super) fn all(facts: &Facts<'_>) -> BTreeMap<&'static str, Vec<String>> {
 /// Every row of every program's table.
 pub(crate) fn table() -> Vec<Row> {
     let row = |program: &Program, flag: &Flag| Row {
-        program: program.name,
+        program: program.name.replace('_', "-"),
         flag: flag.name,
         since: Some(flag.since).filter(|since| *since > 0),
         until: Some(flag.until).filter(|until| *until < u32::MAX),
