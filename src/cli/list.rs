@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::cli::Ui;
+use crate::cli::check::described;
 use crate::cli::table::columns;
 use crate::error::Result;
 use crate::lint::LINTS;
@@ -50,7 +51,7 @@ struct Row {
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     if let What::Lints = args.what {
-        return ui.show(&LINTS, |_| lints());
+        return ui.show(&LINTS.iter().map(|lint| described(lint)).collect::<Vec<_>>(), |_| lints());
     }
     let rows = match args.what {
         What::Profiles => profiles(ui)?,
@@ -77,7 +78,7 @@ fn overlays(ui: &Ui) -> Result<Vec<Row>> {
 }
 
 fn lints() -> String {
-    let one = |lint: &crate::lint::Lint| [lint.id.to_owned(), format!("{:?}", lint.severity).to_lowercase(), lint.title.to_owned()];
+    let one = |lint: &&crate::lint::Lint| [lint.id.to_owned(), format!("{:?}", lint.severity).to_lowercase(), lint.title.to_owned()];
     columns(&LINTS.iter().map(one).collect::<Vec<_>>())
 }
 
