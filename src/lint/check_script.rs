@@ -187,10 +187,9 @@ fn expanded<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn beginning_of_an_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     each_command(fleet, |check, command| {
         let address = |word: &&Word<'_>| word.text.contains("VIP") || word.text.parse::<std::net::Ipv4Addr>().is_ok();
-        if command.runs(&["grep"]) && !command.has('w', "--word-regexp") {
-            if let Some(word) = command.words.iter().find(address) {
-                found.at(check.document, *word, format!("`{}` is looked for by its beginning", word.text));
-            }
+        let word = command.words.iter().find(address).filter(|_| command.runs(&["grep"]) && !command.has('w', "--word-regexp"));
+        if let Some(word) = word {
+            found.at(check.document, *word, format!("`{}` is looked for by its beginning", word.text));
         }
     });
 }

@@ -5,8 +5,10 @@
 //! the families of rows know lints and no format.
 
 mod allow;
+mod balancer;
 mod check_script;
 mod files;
+mod flags;
 mod keepalived;
 mod network;
 mod row;
@@ -26,11 +28,11 @@ use subject::{Findings, Subject};
 
 /// The families: HA0xx are networks and topology, HA1xx keys and certificates, HA2xx components and versions, HA3xx balancers,
 /// HA4xx the machine below.
-static FAMILIES: &[&[Lint]] = &[network::ROWS, topology::ROWS, check_script::ROWS, keepalived::ROWS];
+static FAMILIES: &[&[Lint]] = &[network::ROWS, topology::ROWS, check_script::ROWS, keepalived::ROWS, balancer::ROWS];
 
 /// Every lint, by identifier.
 pub(crate) static LINTS: LazyLock<Vec<&'static Lint>> = LazyLock::new(|| {
-    let mut lints: Vec<&Lint> = FAMILIES.iter().flat_map(|family| family.iter()).collect();
+    let mut lints: Vec<&Lint> = FAMILIES.iter().chain(flags::FAMILIES).flat_map(|family| family.iter()).collect();
     lints.sort_by_key(|lint| lint.id);
     lints
 });

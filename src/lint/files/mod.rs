@@ -223,10 +223,10 @@ pub(crate) fn check<'a>(machines: &'a [Machine], target: Target, lints: &[&'stat
 }
 
 impl Finding<'_> {
-    /// Whether a person would mend both by one edit.
+    /// Whether both are one mistake: said twice, or in a file that machines share, where it may be said with other numbers.
     fn is_like(&self, other: &Self) -> bool {
-        let place = |finding: &Self| (finding.lint.id, finding.file.source.path.clone(), finding.origin().1);
-        place(self) == place(other)
+        let same = self.lint.id == other.lint.id && self.file.source.path == other.file.source.path;
+        same && self.origin().1 == other.origin().1 && (self.machine != other.machine || self.message == other.message)
     }
 
     /// The text that a person edits, and the place in it.

@@ -110,10 +110,9 @@ impl<'t> Reader<'t> {
     /// A prompt printed before a command.
     fn prompt(&mut self) {
         let line = self.rest.text.lines().next().unwrap_or_default();
-        if line.starts_with('[') && line.contains('@') {
-            if let Some(at) = line.find("]# ").or_else(|| line.find("]$ ")) {
-                self.take(at + 3);
-            }
+        let end = line.find("]# ").or_else(|| line.find("]$ "));
+        if let Some(at) = end.filter(|_| line.starts_with('[') && line.contains('@')) {
+            self.take(at + 3);
         }
     }
 

@@ -72,7 +72,7 @@ impl<'t> Word<'t> {
 #[derive(Clone, Debug)]
 pub(crate) struct Statement<'t> {
     pub(crate) words: Vec<Word<'t>>,
-    pub(crate) body: Vec<Statement<'t>>,
+    pub(crate) body: Vec<Self>,
 }
 
 impl<'t> Statement<'t> {

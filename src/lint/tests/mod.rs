@@ -81,6 +81,14 @@ fn the_sample_is_clean() {
 }
 
 #[test]
+fn the_built_in_overlays_are_clean_in_every_version() {
+    for minor in 20..=35 {
+        let text = SAMPLE.replace("1.20.2", &format!("1.{minor}.2"));
+        assert_eq!(told(&text, &linted(&text)), [""; 0], "1.{minor}");
+    }
+}
+
+#[test]
 fn identifiers_are_unique_sorted_and_explained() {
     assert!(LINTS.is_sorted_by(|first, second| first.id < second.id));
     for lint in LINTS.iter() {
