@@ -4,6 +4,7 @@
 //! Some lints look at the resolved cluster, some at the files that nodes get, some at both. `files` knows formats and no lint;
 //! the families of rows know lints and no format.
 
+mod addons;
 mod allow;
 mod balancer;
 mod check_script;
@@ -11,9 +12,13 @@ mod files;
 mod flags;
 mod keepalived;
 mod network;
+mod node;
+mod pods;
 mod row;
+mod secrets;
 mod subject;
 mod topology;
+mod units;
 
 use std::sync::LazyLock;
 
@@ -28,7 +33,18 @@ use subject::{Findings, Subject};
 
 /// The families: HA0xx are networks and topology, HA1xx keys and certificates, HA2xx components and versions, HA3xx balancers,
 /// HA4xx the machine below.
-static FAMILIES: &[&[Lint]] = &[network::ROWS, topology::ROWS, check_script::ROWS, keepalived::ROWS, balancer::ROWS];
+static FAMILIES: &[&[Lint]] = &[
+    network::ROWS,
+    topology::ROWS,
+    check_script::ROWS,
+    keepalived::ROWS,
+    balancer::ROWS,
+    pods::ROWS,
+    secrets::ROWS,
+    units::ROWS,
+    node::ROWS,
+    addons::ROWS,
+];
 
 /// Every lint, by identifier.
 pub(crate) static LINTS: LazyLock<Vec<&'static Lint>> = LazyLock::new(|| {

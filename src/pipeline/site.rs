@@ -75,7 +75,7 @@ pub(crate) fn linted(profile: &Profile, cluster: &Cluster, overlays: &Overlays) 
 }
 
 fn machine(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Machine> {
-    let file = |TextFile { path, text, mode, source }| lint::File { path, text, mode, source };
+    let file = |TextFile { path, text, mode, source }| lint::File { path, text, mode: Some(mode), source };
     let files = render::texts(cluster, node, overlays)?.into_iter().map(file).collect();
     Ok(Machine { name: node.name.clone(), files })
 }

@@ -6,6 +6,7 @@ use crate::cluster::{Cluster, Node};
 use crate::error::{Result, Source, Within};
 use crate::overlay::{Attributes, Overlay, OverlayFile, Overlays};
 use crate::render::context::Facts;
+use crate::render::layer::FILE_MODE;
 use crate::render::role;
 use crate::render::template::Templates;
 
@@ -15,8 +16,8 @@ pub(crate) struct TextFile {
     /// Where it lies on the machine.
     pub(crate) path: String,
     pub(crate) text: Arc<str>,
-    /// Permission bits, where the overlay declares them.
-    pub(crate) mode: Option<u32>,
+    /// Permission bits.
+    pub(crate) mode: u32,
     pub(crate) source: Source,
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn texts(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Resu
             found.extend(text.map(|(text, source)| TextFile {
                 path: path.to_string(),
                 text,
-                mode: attributes.mode.map(|mode| mode.0),
+                mode: attributes.mode.map_or(FILE_MODE, |mode| mode.0),
                 source,
             }));
         }
@@ -65,5 +66,5 @@ fn modules(overlay: &Overlay) -> Option<TextFile> {
     let list: String = overlay.manifest.modules.iter().map(|module| format!("{module}\n")).collect();
     let path = format!("/etc/modules-load.d/{}.conf", overlay.name);
     let source = Source { path: path.clone().into(), text: list.as_str().into() };
-    (!list.is_empty()).then(|| TextFile { path, text: list.into(), mode: None, source })
+    (!list.is_empty()).then(|| TextFile { path, text: list.into(), mode: FILE_MODE, source })
 }

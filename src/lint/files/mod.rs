@@ -74,7 +74,6 @@ pub(crate) struct Fleet<'a> {
     pub(crate) documents: Vec<Document<'a>>,
     pub(crate) invocations: Vec<Invocation<'a>>,
     pub(crate) target: Target,
-    pub(crate) machines: usize,
 }
 
 /// What one lint found in files.
@@ -105,7 +104,7 @@ impl<'a> Fleet<'a> {
             }
         }
         let invocations = commands::all(&documents);
-        Self { documents, invocations, target, machines: machines.len() }
+        Self { documents, invocations, target }
     }
 
     /// Documents of one machine.
@@ -172,6 +171,11 @@ impl<'a> Fleet<'a> {
 /// The commands of a piece of shell, such as a setting that holds one.
 pub(crate) fn commands_of(text: Word<'_>) -> Vec<Command<'_>> {
     shell::read(text).commands
+}
+
+/// The documents in a piece of YAML or JSON, such as a value of a `ConfigMap`.
+pub(crate) fn yaml_of(text: Word<'_>) -> Vec<Node<'_>> {
+    yaml::read(text)
 }
 
 /// A statement and the document that it stands in.

@@ -56,6 +56,7 @@ impl<'t> Command<'t> {
 pub(super) fn read(text: Word<'_>) -> Script<'_> {
     let mut script = Script::default();
     let mut reader = Reader { rest: text, pending: Vec::new(), command: Command::default() };
+    reader.prompt();
     while !reader.rest.text.is_empty() {
         reader.step(&mut script);
     }

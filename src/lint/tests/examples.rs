@@ -4,6 +4,7 @@
 //! which Kubernetes and etcd; 1.20 and 3.5 by default. `== m1:/path 0644` gives a mode.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use crate::error::{Problem, Source};
 use crate::lint::{File, LINTS, Machine, Target, check_files};
@@ -23,7 +24,7 @@ fn examples() -> Vec<Example> {
     let mut examples = Vec::new();
     for section in TABLES.iter().flat_map(|table| table.split("\n# HA").skip(1)) {
         let (number, sets) = section.split_once('\n').unwrap();
-        for set in sets.split("--- ").skip(1) {
+        for set in format!("\n{sets}").split("\n--- ").skip(1) {
             let (head, files) = set.split_once('\n').unwrap();
             let mut words = head.split_whitespace();
             let bad = match words.next() {
@@ -46,7 +47,7 @@ pub(super) fn machines(text: &str) -> Vec<Machine> {
         let mut words = head.split_whitespace();
         let (name, path) = words.next().unwrap().split_once(':').unwrap();
         let mode = words.next().map(|mode| u32::from_str_radix(mode, 8).unwrap());
-        let text: std::sync::Arc<str> = format!("{text}\n").into();
+        let text: Arc<str> = format!("{}\n", text.trim_end()).into();
         let source = Source { path: format!("{name}{path}").into(), text: text.clone() };
         let file = File { path: path.to_owned(), text, mode, source };
         match machines.iter_mut().find(|machine| machine.name == name) {
