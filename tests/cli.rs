@@ -416,7 +416,7 @@ fn check_explains_a_problem() {
 
     Why:   etcd needs more than half of its members: two tolerate no failure, four no more than three; an even number only adds a machine that can fail
     Fix:   use 3 members, or 5
-    Looks: at the cluster file
+    Looks: at the cluster file and the nodes' files
     See:   docs/lints.md#ha010
 
     Accept it with a comment in the cluster file:

@@ -35,6 +35,10 @@ pub(super) static ROWS: &[Lint] = &[
         .why("without quotes around the delimiter `$*` and `${VIP}` are replaced when the file is written, mostly by nothing: the script that checks is another than the one that was read")
         .fix("write `<<'EOF'`")
         .files(expanded),
+    Lint::warning("HA341", "another file is made executable than the one that was written")
+        .why("the script is written to an absolute path and `chmod` names a relative one: run from another directory it fails, and keepalived does not run the check")
+        .fix("give `chmod` the same path")
+        .files(chmod_elsewhere),
     Lint::warning("HA319", "an address is looked for by its beginning")
         .why("`grep 10.0.0.1` also finds 10.0.0.10, and a dot is any letter: the script takes another machine's address for its own VIP")
         .fix("use `grep -Fw`, or `ip -j addr show to ADDRESS`")
@@ -192,4 +196,17 @@ fn beginning_of_an_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(check.document, *word, format!("`{}` is looked for by its beginning", word.text));
         }
     });
+}
+
+fn chmod_elsewhere<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, script) in fleet.scripts() {
+        for command in script.commands.iter().filter(|command| command.runs(&["chmod"])) {
+            let Some(word) = command.words.last().filter(|word| !word.text.contains('/')) else { continue };
+            let writes = |target: &Word<'_>| target.text.starts_with('/') && target.text.rsplit('/').next() == Some(word.text);
+            let target = script.documents.iter().filter_map(|here| here.target).find(writes);
+            if let Some(target) = target {
+                found.at(document, *word, format!("the script is `{}`", target.text));
+            }
+        }
+    }
 }

@@ -37,6 +37,10 @@ pub(super) static ROWS: &[Lint] = &[
         .why("clouds, many virtual switches and default firewalls drop 224.0.0.18 without a word: every machine then holds the VIP at once")
         .fix("name the other machines in `unicast_peer`, and this one in `unicast_src_ip`")
         .files(multicast),
+    Lint::warning("HA340", "keepalived sends mail to a server that is not there")
+        .why("examples name an SMTP server on 127.0.0.1; without one every change of state waits for it, and nobody is told")
+        .fix("remove `notification_email` and `smtp_server`; watch keepalived's log or its metrics")
+        .files(mail_to_nobody),
     Lint::error("HA314", "machines disagree about who takes part")
         .why("a machine that is missing among the peers never hears of the VIP's holder and takes it too; different intervals or versions make each side drop what the other says")
         .fix("make the lists from one inventory: every other machine, the same `advert_int`, the same `vrrp_version`")
@@ -171,6 +175,36 @@ fn peers<'a>(block: Block<'_, 'a>, router: &[Block<'_, 'a>], found: &mut Found<'
         let source = other.statement.setting("unicast_src_ip").map_or("", |word| word.text);
         if !source.is_empty() && !named.iter().any(|word| word.text == source) {
             found.at(block.document, list.name(), format!("`{source}` is missing among the peers"));
+        }
+    }
+}
+
+/// Identifiers that are none, that every example has, or that two instances of a machine share, for HA311.
+pub(super) fn router_id<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for block in instances(fleet) {
+        let Some((id, word)) = block.statement.number("virtual_router_id") else { continue };
+        let twin = |other: &Block<'_, 'a>| {
+            other.document.machine == block.document.machine
+                && !std::ptr::eq(other.statement, block.statement)
+                && other.statement.setting("virtual_router_id").map(|word| word.text) == Some(word.text)
+        };
+        if !(1.0..=255.0).contains(&id) {
+            found.at(block.document, word, format!("{id} is no VRRP router identifier: they go from 1 to 255"));
+        } else if word.text == "51" {
+            found.at(block.document, word, "VRRP router identifier 51 is probably used by somebody else too");
+        } else if instances(fleet).any(|other| twin(&other)) {
+            found.at(block.document, word, format!("two instances of this machine have the identifier {id}"));
+        }
+    }
+}
+
+fn mail_to_nobody<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for block in fleet.keepalived("global_defs") {
+        let mta = fleet
+            .on(block.document.machine)
+            .any(|document| ["postfix", "exim", "sendmail"].iter().any(|name| document.path.contains(name)));
+        if let Some(word) = block.statement.setting("smtp_server").filter(|word| word.text.starts_with("127.") && !mta) {
+            found.at(block.document, word, "no mail server on this machine is among its files");
         }
     }
 }

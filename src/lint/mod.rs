@@ -8,6 +8,7 @@ mod addons;
 mod allow;
 mod balancer;
 mod check_script;
+mod endpoint;
 mod files;
 mod flags;
 mod keepalived;
@@ -20,6 +21,7 @@ mod subject;
 mod topology;
 mod units;
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use crate::cluster::Cluster;
@@ -44,6 +46,7 @@ static FAMILIES: &[&[Lint]] = &[
     units::ROWS,
     node::ROWS,
     addons::ROWS,
+    endpoint::ROWS,
 ];
 
 /// Every lint, by identifier.
@@ -64,7 +67,10 @@ pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays, m
         }
         report.problems.extend(findings.0.into_iter().map(|(field, message)| problem(lint, profile, field, message)));
     }
-    report.problems.extend(check_files(machines, target));
+    // What the cluster file shows is not told again for the files that follow from it.
+    let told: BTreeSet<_> = report.problems.iter().filter_map(|problem| problem.code).collect();
+    let of_files = check_files(machines, target).into_iter();
+    report.problems.extend(of_files.filter(|problem| !problem.code.is_some_and(|code| told.contains(code))));
     allow::apply(&profile.source.text, &mut report);
     report.problems.sort_by_key(|problem| {
         let file = problem.source.as_ref().map(|source| source.path.clone());

@@ -278,3 +278,13 @@ fn superstition<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         }
     }
 }
+
+/// Clocks that are set once, for HA405.
+pub(super) fn clock<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, command) in fleet.commands().filter(|(_, command)| command.runs(&["ntpdate"])) {
+        let kept = fleet.on(document.machine).any(|other| ["chrony", "timesyncd", "ntp.conf"].iter().any(|name| other.path.contains(name)));
+        if !kept {
+            found.at(document, command.name(), "the clock is set once, and drifts from then on");
+        }
+    }
+}

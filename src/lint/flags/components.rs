@@ -208,3 +208,24 @@ fn old_flannel<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         }
     }
 }
+
+/// Runtimes that a version cannot speak to, for HA219.
+pub(in crate::lint) fn runtime<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let minor = fleet.target.kubernetes;
+    for (document, setting) in fleet.settings("containerd/config.toml").filter(|(_, setting)| setting.key.text == "version") {
+        if setting.value.text == "3" && minor <= 22 {
+            found.at(document, setting.key, format!("containerd 2 does not speak CRI v1alpha2, and kubelet 1.{minor} nothing else"));
+        }
+    }
+    for block in fleet.units("Unit").filter(|block| block.document.path.ends_with("/kubelet.service") && minor >= 24) {
+        let names = block
+            .statement
+            .body
+            .iter()
+            .find(|statement| ["After", "Wants", "Requires"].contains(&statement.name().text) && statement.has("docker.service"));
+        let shim = fleet.on(block.document.machine).any(|document| document.path.contains("cri-docker"));
+        if let Some(statement) = names.filter(|_| !shim) {
+            found.at(block.document, statement.name(), "since 1.24 the kubelet needs cri-dockerd to use Docker");
+        }
+    }
+}

@@ -8,5 +8,7 @@ mod secure;
 
 use crate::lint::Lint;
 
+pub(super) use components::runtime;
+
 /// The families of this subject.
 pub(super) static FAMILIES: &[&[Lint]] = &[gone::ROWS, apiserver::ROWS, secure::ROWS, components::ROWS];

@@ -35,6 +35,7 @@ fn example(id: &str) -> String {
         "HA014" => edited("[endpoint]", "[endpoint]\nport = 10250"),
         "HA015" => without_node("m2").replace("name = \"m3\"\nroles = [\"control-plane\"]", "name = \"m3\"\nroles = [\"worker\"]"),
         "HA018" => edited("[cluster]", "[overlays.worker]\nadd = [\"haproxi\"]\n[cluster]"),
+        "HA019" => network("pods = \"192.168.0.0/16\""),
         "HA219" => edited("1.20.2", "1.36.0"),
         "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
         "HA405" => edited("ntp = [\"10.0.0.1\"]\n", ""),
@@ -69,6 +70,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA014 `10250`: `haproxy` and `kubelet` both need port 10250 of the same node (use the default `port = 8443`)
     HA015 `[[nodes]]`: one node carries the VIP alone (give a second node the role `lb`, or the cluster more control-plane nodes)
     HA018 `"haproxi"`: there is no overlay named `haproxi`; did you mean `haproxy`? (`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours)
+    HA019 `"192.168.0.0/16"`: pods get addresses of 192.168.0.0/16 (use a network such as 10.244.0.0/16)
     HA219 `"1.36.0"`: Kubernetes 1.36.0 is not tested with the containerd of `trixie` (use Kubernetes 1.35 or older, or a later suite)
     HA311 `51`: VRRP router identifier 51 is probably used by somebody else too (leave `virtual-router-id` out: it is then the last byte of the VIP)
     HA405 `"ha"`: no time server is set (name one: `ntp = ["pool.ntp.org"]`)

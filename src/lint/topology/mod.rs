@@ -1,9 +1,15 @@
 //! Who runs what: quorum, single points of failure, components that fight for a port.
 
+pub(in crate::lint) mod files;
+
 use std::collections::BTreeSet;
 
 use crate::cluster::{Balancer, Role};
 use crate::lint::Lint;
+use crate::lint::endpoint::port_clash;
+use crate::lint::flags::runtime;
+use crate::lint::keepalived::router_id;
+use crate::lint::node::clock;
 use crate::lint::subject::{Findings, Subject};
 use crate::profile::closest;
 
@@ -17,6 +23,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA010", "the number of etcd members gives no fault tolerance")
         .why("etcd needs more than half of its members: two tolerate no failure, four no more than three; an even number only adds a machine that can fail")
         .fix("use 3 members, or 5")
+        .files(files::quorum)
         .cluster(|subject, findings| {
         let members = subject.cluster.etcd_members().len();
         let masters = subject.cluster.with_role(Role::ControlPlane).count();
@@ -28,6 +35,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA011", "there are two control-plane nodes")
         .why("while one of two is being serviced, the other is a single point of failure; a third costs one machine and holds the third etcd member too")
         .fix("add a third control-plane node")
+        .files(files::two_masters)
         .cluster(|subject, findings| {
         if subject.cluster.with_role(Role::ControlPlane).count() == 2 {
             findings.at("nodes", "two control-plane nodes leave no room for maintenance");
@@ -36,6 +44,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA012", "etcd shares a machine with workloads")
         .why("etcd acknowledges a write when the disk has it; workloads that keep the disk busy make it miss heartbeats, and the cluster loses its leader under load")
         .fix("give the node either role")
+        .files(files::etcd_beside)
         .cluster(|subject, findings| {
         let members: BTreeSet<&str> = subject.cluster.etcd_members().iter().map(|node| node.name.as_str()).collect();
         for (index, node) in subject.cluster.nodes.iter().enumerate() {
@@ -44,9 +53,14 @@ pub(super) static ROWS: &[Lint] = &[
             }
         }
     }),
+    Lint::error("HA013", "a VIP stands before etcd")
+        .why("etcd's clients balance and fail over by themselves among all members; behind a VIP they see one, and lose their watches each time it moves")
+        .fix("list every member")
+        .files(files::vip_before_etcd),
     Lint::error("HA014", "the balancer's port belongs to another component of the same node")
         .why("two programs can't listen on one port: whichever starts second fails, again and again")
         .fix("use the default `port = 8443`")
+        .files(port_clash)
         .cluster(endpoint_port),
     Lint::warning("HA015", "one machine carries the VIP alone")
         .why("when it dies, the API is gone, however many API servers live")
@@ -66,6 +80,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA311", "the VRRP router identifier is the one of every example")
         .why("two clusters with one identifier in one segment fight for mastership, and both lose their VIP now and then; 51 stands in most published configurations")
         .fix("leave `virtual-router-id` out: it is then the last byte of the VIP")
+        .files(router_id)
         .cluster(|subject, findings| {
         let endpoint = &subject.cluster.endpoint;
         if endpoint.balancer == Balancer::Haproxy && endpoint.virtual_router_id == EXAMPLE_ROUTER_ID {
@@ -78,6 +93,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::info("HA405", "there is no time server")
         .why("the nodes keep time among themselves: they agree with each other, but drift from the clocks that certificates and logs are compared with")
         .fix("name one: `ntp = [\"pool.ntp.org\"]`")
+        .files(clock)
         .cluster(|subject, findings| {
         if subject.cluster.network.ntp.is_empty() {
             findings.at("network.ntp", "no time server is set");
@@ -86,6 +102,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA219", "the suite's containerd is older than this Kubernetes wants")
         .why("Debian trixie has containerd 1.7; Kubernetes 1.36 is tested with 2.1 and newer only")
         .fix("use Kubernetes 1.35 or older, or a later suite")
+        .files(runtime)
         .cluster(|subject, findings| {
         let cluster = subject.cluster;
         if cluster.kubernetes.at_least(36) && ["bookworm", "trixie"].contains(&cluster.base.suite.as_str()) {
