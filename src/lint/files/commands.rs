@@ -8,6 +8,9 @@ use super::{Content, Document};
 pub(crate) const PROGRAMS: [&str; 9] =
     ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "etcd", "flanneld", "dockerd", "kubeadm"];
 
+/// Programs that become the one that their first argument names.
+const WRAPPERS: [&str; 3] = ["hyperkube", "exec", "sudo"];
+
 /// Keys of kubeadm's configuration and the programs whose `extraArgs` stand below them.
 const KUBEADM: [(&str, &str); 5] = [
     ("apiServer.extraArgs", "kube-apiserver"),
@@ -94,8 +97,8 @@ fn known(word: &str) -> Option<&'static str> {
 
 /// A program's name and its arguments; `hyperkube kubelet` is a kubelet.
 fn of_words<'a>(words: &[Word<'a>]) -> Option<Invocation<'a>> {
-    let at = words.iter().take(2).position(|word| known(word.text).is_some())?;
-    let program = known(words[at].text)?;
+    let at = usize::from(words.first().is_some_and(|word| WRAPPERS.iter().any(|name| word.text.rsplit('/').next() == Some(name))));
+    let program = known(words.get(at)?.text)?;
     let whole = !words[at + 1..].iter().any(|word| word.text.starts_with('$'));
     Some(invocation(program, words[at], flags(&words[at + 1..]), whole))
 }

@@ -1,11 +1,11 @@
 //! Values in brackets: YAML's flow style, which JSON is.
 
-use super::word::Word;
+use super::word::{DEEPEST, Word};
 use super::yaml::{Node, Value};
 
 /// Reads the value at the start of `text`, and says how long it is.
 pub(super) fn read(text: Word<'_>) -> (Node<'_>, usize) {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader { text, at: 0, depth: 0 };
     let node = reader.value();
     (node, reader.at)
 }
@@ -13,6 +13,7 @@ pub(super) fn read(text: Word<'_>) -> (Node<'_>, usize) {
 struct Reader<'t> {
     text: Word<'t>,
     at: usize,
+    depth: usize,
 }
 
 impl<'t> Reader<'t> {
@@ -50,13 +51,15 @@ impl<'t> Reader<'t> {
     fn until<T>(&mut self, close: char, one: impl Fn(&mut Self) -> Option<T>) -> Vec<T> {
         let mut found = Vec::new();
         self.at += 1;
+        self.depth += 1;
         loop {
             self.skip_blank();
             match self.letter() {
-                None => return found,
+                None => break,
+                Some(_) if self.depth > DEEPEST => self.at = self.text.text.len(),
                 Some(letter) if letter == close => {
                     self.at += 1;
-                    return found;
+                    break;
                 }
                 Some(',') => self.at += 1,
                 Some(_) => {
@@ -67,6 +70,8 @@ impl<'t> Reader<'t> {
                 }
             }
         }
+        self.depth -= 1;
+        found
     }
 
     fn entry(&mut self) -> Option<(Word<'t>, Node<'t>)> {

@@ -126,6 +126,9 @@ impl<'t> Statement<'t> {
     }
 }
 
+/// How deep values may lie in each other: what lies deeper is no configuration.
+pub(super) const DEEPEST: usize = 64;
+
 /// What a block format is made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Token<'t> {
@@ -143,6 +146,7 @@ pub(super) fn statements<'t>(tokens: impl IntoIterator<Item = Token<'t>>) -> Vec
     for token in tokens {
         match token {
             Token::Word(word) => words.push(word),
+            Token::Open if open.len() == DEEPEST => {}
             Token::Open if words.is_empty() => {
                 // The brace on a line of its own opens the statement before it.
                 let before = body.pop().unwrap_or_else(|| Statement::new(Vec::new()));

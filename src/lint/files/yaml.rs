@@ -2,7 +2,7 @@
 //!
 //! Not a YAML processor: no anchors, no tags, no types. kiln itself writes YAML elsewhere and never reads it back.
 
-use super::word::Word;
+use super::word::{DEEPEST, Word};
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl<'t> Node<'t> {
 
 /// Every document of a file that holds a map or a list.
 pub(super) fn read(text: Word<'_>) -> Vec<Node<'_>> {
-    let mut reader = Reader { text, lines: text.lines().map(Line::new).collect(), at: 0 };
+    let mut reader = Reader { text, lines: text.lines().map(Line::new).collect(), at: 0, depth: 0 };
     let mut documents = Vec::new();
     while reader.at < reader.lines.len() {
         let before = reader.at;
@@ -109,6 +109,7 @@ struct Reader<'t> {
     text: Word<'t>,
     lines: Vec<Line<'t>>,
     at: usize,
+    depth: usize,
 }
 
 impl<'t> Reader<'t> {
@@ -124,17 +125,28 @@ impl<'t> Reader<'t> {
     /// The value that begins on the next line, if it is indented by `least`.
     fn block(&mut self, least: usize) -> Option<Node<'t>> {
         let line = self.peek().filter(|line| line.indent >= least)?;
+        if self.depth == DEEPEST {
+            self.at = self.lines.len();
+            return None;
+        }
+        self.depth += 1;
+        let node = self.value_of_lines(line);
+        self.depth -= 1;
+        Some(node)
+    }
+
+    fn value_of_lines(&mut self, line: Line<'t>) -> Node<'t> {
         if line.is_item() {
-            return Some(self.list(line));
+            return self.list(line);
         }
         if line.content.text.starts_with(['{', '[']) {
-            return Some(self.flow(line.content));
+            return self.flow(line.content);
         }
         if key(line.content).is_some() {
-            return Some(self.map(line));
+            return self.map(line);
         }
         self.at += 1;
-        Some(Node { word: line.content.unquoted(), value: Value::Scalar })
+        Node { word: line.content.unquoted(), value: Value::Scalar }
     }
 
     fn list(&mut self, first: Line<'t>) -> Node<'t> {
@@ -156,7 +168,13 @@ impl<'t> Reader<'t> {
 
     fn map(&mut self, first: Line<'t>) -> Node<'t> {
         let mut entries = Vec::new();
-        while let Some(line) = self.peek().filter(|line| line.indent == first.indent && !line.is_item()) {
+        while let Some(line) = self.peek().filter(|line| line.indent == first.indent) {
+            // A list beside the keys of a map is a mistake, or the text lost its indentation: what it says still counts.
+            if line.is_item() {
+                let list = self.list(line);
+                entries.push((line.content.part(0..0), list));
+                continue;
+            }
             let Some((name, rest)) = key(line.content) else {
                 self.at += 1;
                 continue;
@@ -246,7 +264,7 @@ fn comment(line: &str) -> usize {
 /// A value without its anchor or tag.
 fn without_tag(word: Word<'_>) -> Word<'_> {
     match word.text.chars().next() {
-        Some('&' | '!') => word.text.find(' ').map_or(word.from(word.text.len()), |at| word.from(at).trim()),
+        Some('&' | '!') => word.text.find(' ').map_or(word.from(word.text.len()), |at| without_tag(word.from(at).trim())),
         _ => word,
     }
 }

@@ -1,4 +1,5 @@
 mod examples;
+mod published;
 
 use super::LINTS;
 use crate::cluster;
