@@ -194,6 +194,40 @@ fn the_reference_of_settings_is_current() {
 }
 
 #[test]
+fn the_catalogue_of_lints_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/lints.md");
+    let written = std::fs::read_to_string(&path).unwrap();
+    let (by_hand, made) = written.split_at(written.find("-->\n").unwrap() + 4);
+    let current = catalogue(json(&["list", "lints"]).as_array().unwrap());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, format!("{by_hand}{current}")).unwrap();
+    } else {
+        assert_eq!(made, current, "run `UPDATE_DOCS=1 cargo test --test cli catalogue`");
+    }
+}
+
+/// A section for each lint, below a heading for each family.
+fn catalogue(lints: &[serde_json::Value]) -> String {
+    const FAMILIES: [(&str, &str); 5] = [
+        ("HA0", "Topology and networks"),
+        ("HA1", "Keys and certificates"),
+        ("HA2", "Components and versions"),
+        ("HA3", "Balancers and VIPs"),
+        ("HA4", "The machine below"),
+    ];
+    let mut text = String::new();
+    for (prefix, family) in FAMILIES {
+        write!(text, "\n## {family}\n").unwrap();
+        for lint in lints.iter().filter(|lint| lint["id"].as_str().unwrap().starts_with(prefix)) {
+            let [id, severity, title, why, fix, looks_at] =
+                ["id", "severity", "title", "why", "fix", "looks-at"].map(|key| lint[key].as_str().unwrap());
+            write!(text, "\n### {id}\n\n**{title}** ({severity}; looks at {looks_at})\n\nWhy: {why}.\n\nFix: {fix}.\n").unwrap();
+        }
+    }
+    text
+}
+
+#[test]
 fn the_example_of_the_reference_can_be_built() {
     let text = include_str!("../docs/cluster-file.md");
     let example = text.split("```").nth(1).unwrap().strip_prefix("toml\n").unwrap();
@@ -339,6 +373,67 @@ fn check_tells_bad_practice_that_can_be_built() {
     "#);
 }
 
+/// A cluster file and an overlay of the user's own that brings a known mistake, in a template.
+fn site_with_a_mistake() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    exit_code(directory.path(), &["init"]);
+    let overlay = directory.path().join("site/mail");
+    std::fs::create_dir_all(overlay.join("rootfs/etc/keepalived")).unwrap();
+    std::fs::write(overlay.join("overlay.toml"), "summary = \"ours\"\n").unwrap();
+    let script = "#!/bin/sh\n# {{ node.name }}\ncurl -s --max-time 1 https://{{ node.address }}:8443/ || exit 1\n";
+    std::fs::write(overlay.join("rootfs/etc/keepalived/mail.sh.tera"), script).unwrap();
+    edit(directory.path(), &[("[cluster]", "[overlays.control-plane]\nadd = [\"mail\"]\n\n[cluster]")]);
+    directory
+}
+
+#[test]
+fn check_finds_mistakes_in_the_files_of_overlays() {
+    insta::assert_snapshot!(kiln_in(site_with_a_mistake().path(), &["check", "--overlay-dir", "site"]), @r#"
+    exit code: 2
+    --- stdout
+    --- stderr
+    info[HA405]: no time server is set
+     --> cluster.toml:8:11
+      |
+    8 | profile = "ha"
+      |           ^^^^
+      |
+      = hint: name one: `ntp = ["pool.ntp.org"]`
+
+    error[HA302]: curl without `-f` succeeds whatever the server answers
+     --> site/mail/rootfs/etc/keepalived/mail.sh.tera:3:1
+      |
+    3 | curl -s --max-time 1 https://{{ node.address }}:8443/ || exit 1
+      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: use `curl -fsS --max-time 1`
+
+    error: 1 problem found
+    "#);
+}
+
+#[test]
+fn a_comment_in_the_cluster_file_accepts_mistakes_of_overlays() {
+    let directory = site_with_a_mistake();
+    edit(directory.path(), &[("[cluster]", "# kiln: allow HA302 because it is a page of ours\n[cluster]")]);
+    let seen = kiln_in(directory.path(), &["check", "--overlay-dir", "site"]);
+    assert!(seen.starts_with("exit code: 0") && seen.contains("accepted because it is a page of ours"), "{seen}");
+}
+
+#[test]
+fn code_hosts_get_sarif_whatever_the_outcome() {
+    let directory = site_with_a_mistake();
+    let mut check = command(directory.path(), &["check", "--overlay-dir", "site", "--format", "sarif"]);
+    let output = check.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let log: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = &log["runs"][0]["results"][1];
+    assert_eq!(result["ruleId"], "HA302");
+    let location = &result["locations"][0]["physicalLocation"];
+    assert_eq!(location["artifactLocation"]["uri"], "site/mail/rootfs/etc/keepalived/mail.sh.tera");
+    assert_eq!(location["region"]["startLine"], 3);
+}
+
 #[test]
 fn check_explains_a_problem() {
     insta::assert_snapshot!(kiln(&["check", "--explain", "ha010"]), @r"
@@ -346,8 +441,10 @@ fn check_explains_a_problem() {
     --- stdout
     HA010 (refuses to build): the number of etcd members gives no fault tolerance
 
-    Why:  etcd needs more than half of its members: two tolerate no failure, four no more than three; an even number only adds a machine that can fail
-    Fix:  use 3 members, or 5
+    Why:   etcd needs more than half of its members: two tolerate no failure, four no more than three; an even number only adds a machine that can fail
+    Fix:   use 3 members, or 5
+    Looks: at the cluster file and the nodes' files
+    See:   docs/lints.md#ha010
 
     Accept it with a comment in the cluster file:
       # kiln: allow HA010 because …

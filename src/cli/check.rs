@@ -1,9 +1,10 @@
-//! `kiln check`: every problem of a cluster file at once.
+//! `kiln check`: every problem of a cluster file at once, and of the files that its nodes would get.
 
-use serde_json::json;
+use clap::ValueEnum;
+use serde_json::{Value, json};
 
-use crate::cli::{Ui, diagnostic, input};
-use crate::error::{Error, Kind, Result, Severity};
+use crate::cli::{Ui, diagnostic, input, sarif};
+use crate::error::{Error, Kind, Report, Result, Severity};
 use crate::lint::{LINTS, Lint};
 use crate::pipeline::Site;
 use crate::profile::closest;
@@ -15,14 +16,30 @@ pub(super) struct Args {
     /// Explain a problem by its identifier instead
     #[arg(long, value_name = "ID")]
     explain: Option<String>,
+
+    /// How to tell the problems; `json` is what `--json` prints
+    #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with = "explain")]
+    format: Format,
+}
+
+/// How to tell problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Lines with carets, on stderr
+    Text,
+    /// One document on stdout
+    Json,
+    /// SARIF 2.1.0 on stdout, which code hosts show beside the lines
+    Sarif,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   kiln check
-  kiln check --file berlin.toml
+  kiln check --file berlin.toml --overlay-dir site/overlays
   kiln check --explain HA010
   kiln check --json | jq -r '.problems[].message'
+  kiln check --format sarif > kiln.sarif
 
 A comment in the cluster file accepts a problem that has an identifier:
   # kiln: allow HA011 because the third machine comes in spring";
@@ -31,18 +48,27 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     if let Some(id) = &args.explain {
         return explain(id, ui);
     }
-    let Site { cluster, report, .. } = input::checked(ui)?;
-    if ui.global().json {
+    let checked = input::checked(ui);
+    if args.format == Format::Sarif && !ui.global().json {
+        let report = checked.as_ref().map_or_else(Error::report, |site| Some(&site.report));
+        report.map_or(Ok(()), |report| ui.print_json(&sarif::log(report)))?;
+        return checked.map(drop);
+    }
+    let Site { cluster, report, .. } = checked?;
+    if ui.global().json || args.format == Format::Json {
         return ui.print_json(&json!({ "problems": diagnostic::problems_json(&report) }));
     }
     ui.report(&report);
-    let count = |severity| report.problems.iter().filter(|problem| problem.severity == severity).count();
     let file = ui.global().file.display();
-    match (count(Severity::Warning), count(Severity::Info)) {
+    match (count(&report, Severity::Warning), count(&report, Severity::Info)) {
         (0, 0) => ui.message(format!("`{file}` has no problem: {} nodes, Kubernetes {}", cluster.nodes.len(), cluster.kubernetes)),
         (warnings, remarks) => ui.message(format!("`{file}` can be built: {warnings} warnings, {remarks} remarks")),
     }
     Ok(())
+}
+
+fn count(report: &Report, severity: Severity) -> usize {
+    report.problems.iter().filter(|problem| problem.severity == severity).count()
 }
 
 fn explain(id: &str, ui: &Ui) -> Result<()> {
@@ -53,7 +79,20 @@ fn explain(id: &str, ui: &Ui) -> Result<()> {
         };
         Error::new(Kind::Input, format!("no problem has the identifier `{id}`")).hint(hint)
     })?;
-    ui.show(lint, explanation)
+    ui.show(&described(lint), |_| explanation(lint))
+}
+
+/// One lint for scripts.
+pub(super) fn described(lint: &Lint) -> Value {
+    json!({
+        "id": lint.id,
+        "severity": lint.severity,
+        "title": lint.title,
+        "why": lint.why,
+        "fix": lint.fix,
+        "looks-at": lint.looks_at(),
+        "documentation": lint.documentation(),
+    })
 }
 
 fn explanation(lint: &Lint) -> String {
@@ -63,7 +102,12 @@ fn explanation(lint: &Lint) -> String {
         Severity::Info => "remark",
     };
     format!(
-        "{} ({severity}): {}\n\nWhy:  {}\nFix:  {}\n\nAccept it with a comment in the cluster file:\n  # kiln: allow {0} because …\n",
-        lint.id, lint.title, lint.why, lint.fix
+        "{} ({severity}): {}\n\nWhy:   {}\nFix:   {}\nLooks: at {}\nSee:   {}\n\nAccept it with a comment in the cluster file:\n  # kiln: allow {0} because …\n",
+        lint.id,
+        lint.title,
+        lint.why,
+        lint.fix,
+        lint.looks_at(),
+        lint.documentation()
     )
 }

@@ -29,7 +29,7 @@ pub(super) fn error(err: &Error, colored: bool) -> String {
 /// Every problem with its line, a caret and a hint; an empty line after each.
 pub(super) fn report(report: &Report, colored: bool) -> String {
     let renderer = if colored { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
-    let render = |problem| renderer.render(&[group(problem, report.source.as_ref())]) + "\n\n";
+    let render = |problem: &Problem| renderer.render(&[group(problem, source_of(problem, report))]) + "\n\n";
     report.problems.iter().map(render).collect()
 }
 
@@ -44,22 +44,27 @@ pub(super) fn error_json(err: &Error) -> Value {
 
 /// Every problem of a report; lines and columns count from 1, columns in characters.
 pub(super) fn problems_json(report: &Report) -> Vec<Value> {
-    let file = report.source.as_ref().map(|source| source.path.display().to_string());
     let one = |problem: &Problem| {
-        let place = problem.span.as_ref().zip(report.source.as_ref()).map(|(span, source)| position(&source.text, span.start));
+        let source = source_of(problem, report);
+        let place = problem.span.as_ref().zip(source).map(|(span, source)| position(&source.text, span.start));
         json!({
             "severity": problem.severity,
             "code": problem.code,
             "field": problem.field,
             "message": problem.message,
             "hint": problem.hint,
-            "file": file,
+            "file": source.map(|source| source.path.display().to_string()),
             "line": place.map(|(line, _)| line),
             "column": place.map(|(_, column)| column),
             "span": problem.span.as_ref().map(|span| [span.start, span.end]),
         })
     };
     report.problems.iter().map(one).collect()
+}
+
+/// The file that a problem is in.
+pub(super) fn source_of<'a>(problem: &'a Problem, report: &'a Report) -> Option<&'a Source> {
+    problem.source.as_ref().or(report.source.as_ref())
 }
 
 /// Line and column of a byte offset, both from 1; the column counts characters.

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::cli::check::described;
 use crate::cli::table::columns;
 use crate::cli::{Ui, versions};
 use crate::error::Result;
@@ -53,7 +54,7 @@ struct Row {
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let rows = match args.what {
-        What::Lints => return ui.show(&LINTS, |_| lints()),
+        What::Lints => return ui.show(&LINTS.iter().map(|lint| described(lint)).collect::<Vec<_>>(), |_| lints()),
         What::Versions => return ui.show(&versions::tables(), versions::text),
         What::Profiles => profiles(ui)?,
         What::Overlays => overlays(ui)?,
@@ -79,7 +80,7 @@ fn overlays(ui: &Ui) -> Result<Vec<Row>> {
 }
 
 fn lints() -> String {
-    let one = |lint: &crate::lint::Lint| [lint.id.to_owned(), format!("{:?}", lint.severity).to_lowercase(), lint.title.to_owned()];
+    let one = |lint: &&crate::lint::Lint| [lint.id.to_owned(), format!("{:?}", lint.severity).to_lowercase(), lint.title.to_owned()];
     columns(&LINTS.iter().map(one).collect::<Vec<_>>())
 }
 

@@ -19,6 +19,7 @@ mod lock;
 mod pki;
 mod plan;
 mod render;
+mod sarif;
 mod schema;
 mod store;
 mod table;

@@ -38,6 +38,8 @@ pub(crate) struct Problem {
     pub(crate) message: String,
     /// Byte range in the source text.
     pub(crate) span: Option<Range<usize>>,
+    /// The file that it is in, when it is not the report's.
+    pub(crate) source: Option<Source>,
     pub(crate) hint: Option<String>,
 }
 
@@ -66,6 +68,7 @@ impl Report {
             field: field.into(),
             message: message.into(),
             span,
+            source: None,
             hint: None,
         });
         self.problems.last_mut().expect("a problem was just pushed")

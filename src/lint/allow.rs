@@ -34,11 +34,12 @@ pub(super) fn apply(text: &str, report: &mut Report) {
         }
         if !accepted {
             report.push(Problem {
-                severity: Severity::Warning,
+                severity: Severity::Info,
                 code: None,
                 field: String::new(),
                 message: format!("nothing here is `{}`: {}", lint.id, lint.title),
                 span: Some(allow.span),
+                source: None,
                 hint: Some("remove the comment".to_owned()),
             });
         }

@@ -1,106 +1,102 @@
 //! Known bad practice: what could be built and would hurt. One row a lint, each with its reason and its cure.
 //!
 //! Identifiers are stable and never given twice. A comment in the cluster file accepts a finding: `# kiln: allow HA011 because …`.
+//! Some lints look at the resolved cluster, some at the files that nodes get, some at both. `files` knows formats and no lint;
+//! the families of rows know lints and no format.
 
+mod addons;
 mod allow;
+mod balancer;
+mod check_script;
+mod endpoint;
+mod files;
+mod flags;
+mod keepalived;
 mod network;
+mod node;
+mod pods;
+mod row;
+mod secrets;
+mod subject;
 mod topology;
+mod units;
 mod versions;
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
-use serde::Serialize;
-
-use crate::cluster::{Cluster, Role};
-use crate::error::{Problem, Report, Severity};
-use crate::overlay::{Overlay, Overlays};
+use crate::cluster::Cluster;
+use crate::error::{Problem, Report};
+use crate::overlay::Overlays;
 use crate::profile::Profile;
 
-/// One lint.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct Lint {
-    pub(crate) id: &'static str,
-    pub(crate) severity: Severity,
-    /// What is wrong, in general.
-    pub(crate) title: &'static str,
-    pub(crate) why: &'static str,
-    pub(crate) fix: &'static str,
-    #[serde(skip)]
-    check: fn(&Subject<'_>, &mut Findings),
-}
+pub(crate) use files::{File, Machine, Target};
+pub(crate) use row::Lint;
+use subject::{Findings, Subject};
 
-/// Every lint, by identifier. HA0xx looks at networks and topology, HA2xx at versions, HA3xx at balancers, HA4xx at nodes.
-pub(crate) static LINTS: &[Lint] = &[
-    network::HOST_BITS,
-    network::OVERLAP,
-    network::PODS_PER_NODE,
-    network::PODS_FOR_ALL,
-    network::NODE_PORTS,
-    network::PUBLIC_ADDRESS,
-    network::VIP_SEGMENT,
-    topology::ETCD_QUORUM,
-    topology::TWO_MASTERS,
-    topology::ETCD_WITH_WORK,
-    topology::ENDPOINT_PORT,
-    topology::ONE_BALANCER,
-    topology::UNKNOWN_OVERLAY,
-    versions::RUNTIME,
-    versions::PROMISED,
-    versions::UNTESTED,
-    versions::CGROUPS,
-    versions::STORE,
-    topology::ROUTER_ID,
-    topology::TIME,
+/// The families: HA0xx are networks and topology, HA1xx keys and certificates, HA2xx components and versions, HA3xx balancers,
+/// HA4xx the machine below.
+static FAMILIES: &[&[Lint]] = &[
+    network::ROWS,
+    topology::ROWS,
+    versions::ROWS,
+    check_script::ROWS,
+    keepalived::ROWS,
+    balancer::ROWS,
+    pods::ROWS,
+    secrets::ROWS,
+    units::ROWS,
+    node::ROWS,
+    addons::ROWS,
+    endpoint::ROWS,
 ];
 
-/// What lints look at.
-#[derive(Debug)]
-struct Subject<'a> {
-    profile: &'a Profile,
-    cluster: &'a Cluster,
-    overlays: &'a Overlays,
-}
+/// Every lint, by identifier.
+pub(crate) static LINTS: LazyLock<Vec<&'static Lint>> = LazyLock::new(|| {
+    let mut lints: Vec<&Lint> = FAMILIES.iter().chain(flags::FAMILIES).flat_map(|family| family.iter()).collect();
+    lints.sort_by_key(|lint| lint.id);
+    lints
+});
 
-impl<'a> Subject<'a> {
-    /// The overlays of all the nodes' roles that exist.
-    fn chosen(&self) -> impl Iterator<Item = &'a Overlay> {
-        let names: BTreeSet<&String> = self.cluster.nodes.iter().flat_map(|node| self.names(&node.roles)).collect();
-        names.into_iter().filter_map(|name| self.overlays.get(name).ok())
-    }
-
-    /// The overlays of some roles.
-    fn names(&self, roles: &BTreeSet<Role>) -> BTreeSet<&'a String> {
-        roles.iter().filter_map(|role| self.cluster.overlays.get(role)).flatten().collect()
-    }
-}
-
-/// What one lint found: the setting's path, the message, and what to do if it is not what the lint always says.
-#[derive(Debug, Default)]
-struct Findings(Vec<(String, String, Option<String>)>);
-
-impl Findings {
-    fn at(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push((path.into(), message.into(), None));
-    }
-
-    fn with_fix(&mut self, path: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) {
-        self.0.push((path.into(), message.into(), Some(fix.into())));
-    }
-}
-
-/// Runs every lint over a resolved cluster file. Accepted findings become remarks.
-pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays) -> Report {
+/// Runs every lint over a resolved cluster file and the files that its nodes get. Accepted findings become remarks.
+pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays, machines: &[Machine], target: Target) -> Report {
     let mut report = profile.report.clone();
     let subject = Subject { profile, cluster, overlays };
-    for lint in LINTS {
+    for lint in LINTS.iter() {
         let mut findings = Findings::default();
-        (lint.check)(&subject, &mut findings);
+        if let Some(look) = lint.on_cluster {
+            look(&subject, &mut findings);
+        }
         report.problems.extend(findings.0.into_iter().map(|(field, message, fix)| problem(lint, profile, field, message, fix)));
     }
+    // What the cluster file shows is not told again for the files that follow from it.
+    let told: BTreeSet<_> = report.problems.iter().filter_map(|problem| problem.code).collect();
+    let of_files = check_files(machines, target).into_iter();
+    report.problems.extend(of_files.filter(|problem| !problem.code.is_some_and(|code| told.contains(code))));
     allow::apply(&profile.source.text, &mut report);
-    report.problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
+    report.problems.sort_by_key(|problem| {
+        let file = problem.source.as_ref().map(|source| source.path.clone());
+        (file, problem.span.as_ref().map_or(0, |span| span.start))
+    });
     report
+}
+
+/// Runs every lint over files, wherever they come from: each problem with the file and the line that a person would edit.
+pub(crate) fn check_files(machines: &[Machine], target: Target) -> Vec<Problem> {
+    let findings = files::check(machines, target, &LINTS);
+    let one = |finding: files::Finding<'_>| {
+        let (source, span) = finding.origin();
+        Problem {
+            severity: finding.lint.severity,
+            code: Some(finding.lint.id),
+            field: format!("{}:{}", finding.machine, finding.path),
+            span: Some(span),
+            source: Some(source.clone()),
+            message: finding.message,
+            hint: Some(finding.lint.fix.to_owned()),
+        }
+    };
+    findings.into_iter().map(one).collect()
 }
 
 fn problem(lint: &Lint, profile: &Profile, field: String, message: String, fix: Option<String>) -> Problem {
@@ -108,6 +104,7 @@ fn problem(lint: &Lint, profile: &Profile, field: String, message: String, fix: 
         severity: lint.severity,
         code: Some(lint.id),
         span: profile.places.span(&field),
+        source: None,
         field,
         message,
         hint: Some(fix.unwrap_or_else(|| lint.fix.to_owned())),

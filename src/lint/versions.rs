@@ -1,8 +1,9 @@
 //! What does not go together: Kubernetes, and what a suite brings of its companions. The table is `cluster::COMPANIONS`.
 
 use crate::cluster::{Companion, Part, SUITES, Suite};
-use crate::error::Severity;
-use crate::lint::{Findings, Lint, Subject};
+use crate::lint::Lint;
+use crate::lint::flags::runtime;
+use crate::lint::subject::{Findings, Subject};
 
 /// Each companion that a suite brings: the overlay that has it, and its name for people.
 const COMPANIONS: &[(Part, &str, &str)] =
@@ -24,22 +25,16 @@ const PROMISES: &[(u32, &str)] = &[
 const VERSION: &str = "cluster.kubernetes";
 const SEE: &str = "`kiln list versions` shows what goes together";
 
-pub(super) const RUNTIME: Lint = Lint {
-    id: "HA219",
-    severity: Severity::Error,
-    title: "the kubelet and the suite's containerd speak no common CRI",
-    why: "kubelets up to 1.9 speak v1alpha1, up to 1.22 v1alpha2, since 1.26 v1; containerd 1.x speaks the last two, 2.x only v1; the kubelet of another version starts no pod",
-    fix: SEE,
-    check: |subject, findings| unsupported(Part::Containerd, subject, findings),
-};
-
-pub(super) const PROMISED: Lint = Lint {
-    id: "HA226",
-    severity: Severity::Warning,
-    title: "this Kubernetes can't do all that kiln promises",
-    why: "kiln writes for each version what that version understands; what came later it can't give to an earlier one",
-    fix: "use Kubernetes 1.16 or later",
-    check: |subject, findings| {
+pub(super) static ROWS: &[Lint] = &[
+    Lint::error("HA219", "the kubelet and the suite's containerd speak no common CRI")
+        .why("kubelets up to 1.9 speak v1alpha1, up to 1.22 v1alpha2, since 1.26 v1; containerd 1.x speaks the last two, 2.x only v1; the kubelet of another version starts no pod")
+        .fix(SEE)
+        .files(runtime)
+        .cluster(|subject, findings| unsupported(Part::Containerd, subject, findings)),
+    Lint::warning("HA226", "this Kubernetes can't do all that kiln promises")
+        .why("kiln writes for each version what that version understands; what came later it can't give to an earlier one")
+        .fix("use Kubernetes 1.16 or later")
+        .cluster(|subject, findings| {
         let version = subject.cluster.kubernetes;
         let missing: Vec<String> = PROMISES
             .iter()
@@ -49,35 +44,20 @@ pub(super) const PROMISED: Lint = Lint {
         if !missing.is_empty() {
             findings.at(VERSION, format!("Kubernetes {version} is too old for this: {}", missing.join("; ")));
         }
-    },
-};
-
-pub(super) const UNTESTED: Lint = Lint {
-    id: "HA227",
-    severity: Severity::Warning,
-    title: "the suite's containerd is older than this Kubernetes is made for",
-    why: "it may work, but Kubernetes and containerd test this version with newer ones only, and the next version may refuse it",
-    fix: SEE,
-    check: |subject, findings| outdated(Part::Containerd, subject, findings),
-};
-
-pub(super) const CGROUPS: Lint = Lint {
-    id: "HA228",
-    severity: Severity::Error,
-    title: "the kubelet can't use the control groups of the suite",
-    why: "a machine mounts either hierarchy of control groups; kubelets before 1.19 know only v1 and stop on v2, those since 1.35 the other way round",
-    fix: SEE,
-    check: |subject, findings| unsupported(Part::Cgroups, subject, findings),
-};
-
-pub(super) const STORE: Lint = Lint {
-    id: "HA229",
-    severity: Severity::Error,
-    title: "the suite's etcd is too old for this Kubernetes",
-    why: "API servers count on what etcd could do when they were released; kubeadm refuses the same combination",
-    fix: SEE,
-    check: |subject, findings| unsupported(Part::Etcd, subject, findings),
-};
+    }),
+    Lint::warning("HA227", "the suite's containerd is older than this Kubernetes is made for")
+        .why("it may work, but Kubernetes and containerd test this version with newer ones only, and the next version may refuse it")
+        .fix(SEE)
+        .cluster(|subject, findings| outdated(Part::Containerd, subject, findings)),
+    Lint::error("HA228", "the kubelet can't use the control groups of the suite")
+        .why("a machine mounts either hierarchy of control groups; kubelets before 1.19 know only v1 and stop on v2, those since 1.35 the other way round")
+        .fix(SEE)
+        .cluster(|subject, findings| unsupported(Part::Cgroups, subject, findings)),
+    Lint::error("HA229", "the suite's etcd is too old for this Kubernetes")
+        .why("API servers count on what etcd could do when they were released; kubeadm refuses the same combination")
+        .fix(SEE)
+        .cluster(|subject, findings| unsupported(Part::Etcd, subject, findings)),
+];
 
 /// What the suite brings of `part`, if the cluster's overlays use it: the suite, the row, and its name for people.
 fn brought(part: Part, subject: &Subject<'_>) -> Option<(&'static Suite, &'static Companion, &'static str)> {
@@ -125,13 +105,17 @@ fn advice(kubernetes: &str, part: Part, name: &str, will_do: impl Fn(&Companion)
 
 #[cfg(test)]
 mod tests {
-    use super::{CGROUPS, RUNTIME, STORE, UNTESTED};
+    use super::ROWS;
     use crate::cluster::{self, KubernetesVersion, SUITES};
-    use crate::lint::{Findings, Lint, Subject};
+    use crate::lint::Lint;
+    use crate::lint::subject::{Findings, Subject};
     use crate::overlay::Overlays;
     use crate::profile::tests::{edited, read};
 
-    const LINTS: [&Lint; 4] = [&CGROUPS, &RUNTIME, &STORE, &UNTESTED];
+    /// Those that say which version would work.
+    fn lints() -> impl Iterator<Item = &'static Lint> {
+        ROWS.iter().filter(|lint| lint.id != "HA226")
+    }
 
     /// What a lint says of a Kubernetes minor on a suite: the companion, as `containerd 1.7`, and the fix.
     fn told(lint: &Lint, minor: u32, suite: &str) -> Vec<(String, String)> {
@@ -139,7 +123,7 @@ mod tests {
         let profile = read(&text);
         let (cluster, overlays) = (cluster::resolve(&profile).unwrap(), Overlays::load(&[]).unwrap());
         let mut findings = Findings::default();
-        (lint.check)(&Subject { profile: &profile, cluster: &cluster, overlays: &overlays }, &mut findings);
+        (lint.on_cluster.unwrap())(&Subject { profile: &profile, cluster: &cluster, overlays: &overlays }, &mut findings);
         let one = |(_, message, fix): (String, String, Option<String>)| {
             let (before, _) = message.split_once(" of `").unwrap();
             let companion = before.rsplit_once(" with ").or_else(|| before.rsplit_once(" than ")).unwrap().1;
@@ -156,8 +140,8 @@ mod tests {
 
     #[test]
     fn what_a_lint_advises_it_accepts() {
-        let mut seen = [0; LINTS.len()];
-        for (lint, seen) in LINTS.iter().zip(&mut seen) {
+        let mut seen = vec![0; lints().count()];
+        for (lint, seen) in lints().zip(&mut seen) {
             for (minor, suite) in KubernetesVersion::MINORS.flat_map(|minor| SUITES.iter().map(move |suite| (minor, suite.name))) {
                 for (companion, fix) in told(lint, minor, suite) {
                     *seen += 1;

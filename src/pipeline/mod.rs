@@ -8,4 +8,6 @@ mod stock;
 
 pub(crate) use build::{Built, Request, build};
 pub(crate) use lock::{fetch, load_lock, lock};
+#[cfg(test)]
+pub(crate) use site::linted;
 pub(crate) use site::{Site, Sources};

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::base::{TOOLS_PACKAGES, TOOLS_SET};
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Node};
 use crate::error::{Report, Result};
-use crate::lint;
+use crate::lint::{self, Machine, Target};
 use crate::overlay::Overlays;
-use crate::profile;
-use crate::render::{self, Requirements};
+use crate::profile::{self, Profile};
+use crate::render::{self, Requirements, TextFile};
 
 /// Where the user keeps things.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ impl Site {
         let profile = profile::load(sources.file, sources.profile_directories)?;
         let cluster = cluster::resolve(&profile)?;
         let overlays = Overlays::load(sources.overlay_directories)?;
-        let report = lint::check(&profile, &cluster, &overlays);
+        let report = linted(&profile, &cluster, &overlays)?;
         report.clone().into_result()?;
         Ok(Self { cluster, overlays, report })
     }
@@ -56,4 +56,26 @@ impl Site {
         sets.insert(TOOLS_SET.to_owned(), TOOLS_PACKAGES.iter().map(ToString::to_string).collect());
         Ok(sets)
     }
+}
+
+/// Holds the cluster and the files that its nodes would get against every lint. What cannot be rendered matters only when nothing
+/// else is wrong: it mostly follows from it.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Input`] with overlay, file and line of what does not render.
+pub(crate) fn linted(profile: &Profile, cluster: &Cluster, overlays: &Overlays) -> Result<Report> {
+    let target = Target { kubernetes: cluster.kubernetes.minor, etcd: render::etcd_minor(cluster) };
+    let machines: Result<Vec<Machine>> = cluster.nodes.iter().map(|node| machine(cluster, node, overlays)).collect();
+    let report = lint::check(profile, cluster, overlays, machines.as_deref().unwrap_or_default(), target);
+    match machines {
+        Err(err) if report.errors() == 0 => Err(err),
+        _ => Ok(report),
+    }
+}
+
+fn machine(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Machine> {
+    let file = |TextFile { path, text, mode, source }| lint::File { path, text, mode: Some(mode), source };
+    let files = render::texts(cluster, node, overlays)?.into_iter().map(file).collect();
+    Ok(Machine { name: node.name.clone(), files })
 }

@@ -141,7 +141,7 @@ impl<'a> Facts<'a> {
 
     /// The `3.x` of the suite's etcd.
     pub(super) fn etcd_minor(&self) -> u32 {
-        Suite::named(&self.cluster.base.suite).etcd_minor()
+        etcd_minor(self.cluster)
     }
 
     /// The pause image that kubeadm of the same version uses.
@@ -164,6 +164,11 @@ impl<'a> Facts<'a> {
         labels.extend(self.node.labels.iter().filter(|(key, _)| !is_own(key)).map(|(key, value)| (key.as_str(), value.as_str())));
         labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
     }
+}
+
+/// The `3.x` of the etcd in a cluster's suite.
+pub(crate) fn etcd_minor(cluster: &Cluster) -> u32 {
+    Suite::named(&cluster.base.suite).etcd_minor()
 }
 
 fn is_own(key: &str) -> bool {

@@ -8,7 +8,7 @@ use crate::render::owners::Owners;
 use crate::tree::{Entry, ImagePath, Tree};
 
 /// Mode of files that are not declared otherwise.
-const FILE_MODE: u32 = 0o644;
+pub(super) const FILE_MODE: u32 = 0o644;
 const SECRET_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o755;
 

@@ -13,13 +13,16 @@ mod node;
 mod owners;
 mod role;
 mod template;
+mod text;
 mod units;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use balancer::BALANCERS;
+pub(crate) use context::etcd_minor;
 pub(crate) use flags::{Row as FlagRow, table as flag_table};
 pub(crate) use kinds::{KINDS, Kind};
 pub(crate) use node::node;
 pub(crate) use role::{Requirements, chosen as overlays_of, replaces, requirements, role};
+pub(crate) use text::{TextFile, texts};

@@ -1,13 +1,15 @@
 //! Networks and addresses: what fits, what collides, what was probably a typo.
 
+pub(in crate::lint) mod files;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::cluster::{Balancer, Network};
-use crate::error::Severity;
 use crate::lint::Lint;
+use crate::lint::endpoint::public_vips;
 
 /// Pods that a kubelet accepts by default (`maxPods`).
 const PODS: u64 = 110;
@@ -16,28 +18,23 @@ const SSH: u16 = 22;
 /// First port that Linux gives to outgoing connections (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL: u16 = 32768;
 
-pub(super) const HOST_BITS: Lint = Lint {
-    id: "HA002",
-    severity: Severity::Error,
-    title: "a network is written with host bits",
-    why: "programs disagree about what such a network means; the first service address, which every API server certificate names, is computed from the masked network and is then not the one that the file seems to say",
-    fix: "write the network's own address",
-    check: |subject, findings| {
+pub(super) static ROWS: &[Lint] = &[
+    Lint::error("HA002", "a network is written with host bits")
+        .why("programs disagree about what such a network means; the first service address, which every API server certificate names, is computed from the masked network and is then not the one that the file seems to say")
+        .fix("write the network's own address")
+        .files(files::host_bits)
+        .cluster(|subject, findings| {
         for (path, network) in networks(&subject.cluster.network) {
             if network != network.trunc() {
                 findings.at(path, format!("`{network}` has host bits: the network is `{}`", network.trunc()));
             }
         }
-    },
-};
-
-pub(super) const OVERLAP: Lint = Lint {
-    id: "HA003",
-    severity: Severity::Error,
-    title: "two networks overlap",
-    why: "an address in both has two meanings: traffic to a node, a pod or a service goes to the wrong one, and which depends on the order of routes",
-    fix: "choose networks that share no address",
-    check: |subject, findings| {
+    }),
+    Lint::error("HA003", "two networks overlap")
+        .why("an address in both has two meanings: traffic to a node, a pod or a service goes to the wrong one, and which depends on the order of routes")
+        .fix("choose networks that share no address")
+        .files(files::overlap)
+        .cluster(|subject, findings| {
         let networks = networks(&subject.cluster.network);
         for (index, (path, network)) in networks.iter().enumerate() {
             for (other_path, other) in &networks[..index] {
@@ -46,16 +43,12 @@ pub(super) const OVERLAP: Lint = Lint {
                 }
             }
         }
-    },
-};
-
-pub(super) const PODS_PER_NODE: Lint = Lint {
-    id: "HA004",
-    severity: Severity::Warning,
-    title: "a node has fewer pod addresses than pods",
-    why: "a kubelet accepts 110 pods; those beyond the last address stay in ContainerCreating",
-    fix: "use a shorter prefix: /24 has 254 addresses",
-    check: |subject, findings| {
+    }),
+    Lint::warning("HA004", "a node has fewer pod addresses than pods")
+        .why("a kubelet accepts 110 pods; those beyond the last address stay in ContainerCreating")
+        .fix("use a shorter prefix: /24 has 254 addresses")
+        .files(files::pods_per_node)
+        .cluster(|subject, findings| {
         let network = &subject.cluster.network;
         let addresses = power(network.pods.max_prefix_len() - network.pods_per_node_prefix).saturating_sub(2);
         if addresses < PODS {
@@ -65,16 +58,11 @@ pub(super) const PODS_PER_NODE: Lint = Lint {
                 format!("/{prefix} gives {addresses} pod addresses for each node, which runs up to {PODS} pods"),
             );
         }
-    },
-};
-
-pub(super) const PODS_FOR_ALL: Lint = Lint {
-    id: "HA005",
-    severity: Severity::Error,
-    title: "the pod network is too small for the nodes",
-    why: "the controller manager cuts one network for each node out of it; nodes beyond the last one get none and run no pods",
-    fix: "widen `network.pods`, or lengthen `network.pods-per-node-prefix`",
-    check: |subject, findings| {
+    }),
+    Lint::error("HA005", "the pod network is too small for the nodes")
+        .why("the controller manager cuts one network for each node out of it; nodes beyond the last one get none and run no pods")
+        .fix("widen `network.pods`, or lengthen `network.pods-per-node-prefix`")
+        .cluster(|subject, findings| {
         let network = &subject.cluster.network;
         let networks = power(network.pods_per_node_prefix.saturating_sub(network.pods.prefix_len()));
         let nodes = subject.cluster.nodes.len() as u64;
@@ -82,16 +70,12 @@ pub(super) const PODS_FOR_ALL: Lint = Lint {
             let prefix = network.pods_per_node_prefix;
             findings.at("network.pods", format!("`{}` holds {networks} networks of /{prefix}, and there are {nodes} nodes", network.pods));
         }
-    },
-};
-
-pub(super) const NODE_PORTS: Lint = Lint {
-    id: "HA006",
-    severity: Severity::Error,
-    title: "the range of node ports holds ports that nodes need themselves",
-    why: "kube-proxy takes such a port on every node as soon as some service gets it, and etcd, the API server, the kubelet or an outgoing connection loses it",
-    fix: "use the default, `30000-32767`",
-    check: |subject, findings| {
+    }),
+    Lint::error("HA006", "the range of node ports holds ports that nodes need themselves")
+        .why("kube-proxy takes such a port on every node as soon as some service gets it, and etcd, the API server, the kubelet or an outgoing connection loses it")
+        .fix("use the default, `30000-32767`")
+        .files(files::node_ports)
+        .cluster(|subject, findings| {
         let range = subject.cluster.network.node_ports;
         let declared = subject.chosen().flat_map(|overlay| &overlay.manifest.ports).map(|port| port.port);
         let all: BTreeSet<u16> = declared.chain([SSH, subject.cluster.endpoint.port]).collect();
@@ -102,16 +86,12 @@ pub(super) const NODE_PORTS: Lint = Lint {
         if !taken.is_empty() {
             findings.at("network.node-ports", format!("`{range}` holds ports that every node needs: {}", taken.join(", ")));
         }
-    },
-};
-
-pub(super) const PUBLIC_ADDRESS: Lint = Lint {
-    id: "HA008",
-    severity: Severity::Warning,
-    title: "an address is public",
-    why: "outside the private ranges (RFC 1918, RFC 4193, RFC 6598) an address belongs to somebody: most often it is a typo, such as 172.38 for 172.18, else the control plane faces the internet",
-    fix: "check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`",
-    check: |subject, findings| {
+    }),
+    Lint::warning("HA008", "an address is public")
+        .why("outside the private ranges (RFC 1918, RFC 4193, RFC 6598) an address belongs to somebody: most often it is a typo, such as 172.38 for 172.18, else the control plane faces the internet")
+        .fix("check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`")
+        .files(public_vips)
+        .cluster(|subject, findings| {
         let cluster = subject.cluster;
         let nodes = cluster.nodes.iter().enumerate().map(|(index, node)| (format!("nodes[{index}].address"), node.address));
         let vip = cluster.endpoint.vip.map(|vip| ("endpoint.vip".to_owned(), vip));
@@ -120,22 +100,27 @@ pub(super) const PUBLIC_ADDRESS: Lint = Lint {
                 findings.at(path, format!("`{address}` is a public address"));
             }
         }
-    },
-};
-
-pub(super) const VIP_SEGMENT: Lint = Lint {
-    id: "HA009",
-    severity: Severity::Error,
-    title: "the VIP is outside the node network",
-    why: "VRRP moves an address by telling the machines of one segment who has it; an address of another network is reached through a router that never hears of it",
-    fix: "choose a free address of the node network",
-    check: |subject, findings| {
+    }),
+    Lint::info("HA019", "pods get addresses that homes and offices use")
+        .why("most local networks number their machines from 192.168.0.0/16: whoever works from one, or links one to the cluster later, reaches pods instead of machines")
+        .fix("use a network such as 10.244.0.0/16")
+        .files(files::lan)
+        .cluster(|subject, findings| {
+            let pods = subject.cluster.network.pods;
+            if pods.trunc().to_string() == files::LAN {
+                findings.at("network.pods", format!("pods get addresses of {}", files::LAN));
+            }
+        }),
+    Lint::error("HA009", "the VIP is outside the node network")
+        .why("VRRP moves an address by telling the machines of one segment who has it; an address of another network is reached through a router that never hears of it")
+        .fix("choose a free address of the node network")
+        .cluster(|subject, findings| {
         let (network, endpoint) = (&subject.cluster.network, &subject.cluster.endpoint);
         if let Some(vip) = endpoint.vip.filter(|vip| endpoint.balancer == Balancer::Haproxy && !network.has_room_for(*vip)) {
             findings.at("endpoint.vip", format!("the VIP `{vip}` is no usable address of the node network `{}`", network.nodes.trunc()));
         }
-    },
-};
+    }),
+];
 
 fn networks(network: &Network) -> [(&'static str, IpNet); 3] {
     [("network.nodes", network.nodes), ("network.pods", network.pods), ("network.services", network.services)]
@@ -146,7 +131,7 @@ fn power(bits: u8) -> u64 {
     1u64.checked_shl(u32::from(bits)).unwrap_or(u64::MAX)
 }
 
-fn is_private(address: IpAddr) -> bool {
+pub(in crate::lint) fn is_private(address: IpAddr) -> bool {
     match address {
         // 100.64.0.0/10 is shared address space (RFC 6598); documentation ranges (RFC 5737) appear in examples.
         IpAddr::V4(v4) => {

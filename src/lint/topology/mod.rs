@@ -1,10 +1,15 @@
 //! Who runs what: quorum, single points of failure, components that fight for a port.
 
+pub(in crate::lint) mod files;
+
 use std::collections::BTreeSet;
 
 use crate::cluster::{Balancer, Role};
-use crate::error::Severity;
-use crate::lint::{Findings, Lint, Subject};
+use crate::lint::Lint;
+use crate::lint::endpoint::port_clash;
+use crate::lint::keepalived::router_id;
+use crate::lint::node::clock;
+use crate::lint::subject::{Findings, Subject};
 use crate::profile::closest;
 
 /// The overlay that listens on the endpoint's port itself.
@@ -13,92 +18,69 @@ const API_SERVER: &str = "kube-apiserver";
 /// What every keepalived example uses.
 const EXAMPLE_ROUTER_ID: u8 = 51;
 
-pub(super) const ETCD_QUORUM: Lint = Lint {
-    id: "HA010",
-    severity: Severity::Error,
-    title: "the number of etcd members gives no fault tolerance",
-    why: "etcd needs more than half of its members: two tolerate no failure, four no more than three; an even number only adds a machine that can fail",
-    fix: "use 3 members, or 5",
-    check: |subject, findings| {
+pub(super) static ROWS: &[Lint] = &[
+    Lint::error("HA010", "the number of etcd members gives no fault tolerance")
+        .why("etcd needs more than half of its members: two tolerate no failure, four no more than three; an even number only adds a machine that can fail")
+        .fix("use 3 members, or 5")
+        .files(files::quorum)
+        .cluster(|subject, findings| {
         let members = subject.cluster.etcd_members().len();
         let masters = subject.cluster.with_role(Role::ControlPlane).count();
         if masters >= 2 && (members < 3 || members.is_multiple_of(2)) {
             let tolerated = members.saturating_sub(1) / 2;
             findings.at("nodes", format!("{} tolerate {}", count(members, "etcd member"), count(tolerated, "failure")));
         }
-    },
-};
-
-pub(super) const TWO_MASTERS: Lint = Lint {
-    id: "HA011",
-    severity: Severity::Warning,
-    title: "there are two control-plane nodes",
-    why: "while one of two is being serviced, the other is a single point of failure; a third costs one machine and holds the third etcd member too",
-    fix: "add a third control-plane node",
-    check: |subject, findings| {
+    }),
+    Lint::warning("HA011", "there are two control-plane nodes")
+        .why("while one of two is being serviced, the other is a single point of failure; a third costs one machine and holds the third etcd member too")
+        .fix("add a third control-plane node")
+        .files(files::two_masters)
+        .cluster(|subject, findings| {
         if subject.cluster.with_role(Role::ControlPlane).count() == 2 {
             findings.at("nodes", "two control-plane nodes leave no room for maintenance");
         }
-    },
-};
-
-pub(super) const ETCD_WITH_WORK: Lint = Lint {
-    id: "HA012",
-    severity: Severity::Warning,
-    title: "etcd shares a machine with workloads",
-    why: "etcd acknowledges a write when the disk has it; workloads that keep the disk busy make it miss heartbeats, and the cluster loses its leader under load",
-    fix: "give the node either role",
-    check: |subject, findings| {
+    }),
+    Lint::warning("HA012", "etcd shares a machine with workloads")
+        .why("etcd acknowledges a write when the disk has it; workloads that keep the disk busy make it miss heartbeats, and the cluster loses its leader under load")
+        .fix("give the node either role")
+        .files(files::etcd_beside)
+        .cluster(|subject, findings| {
         let members: BTreeSet<&str> = subject.cluster.etcd_members().iter().map(|node| node.name.as_str()).collect();
         for (index, node) in subject.cluster.nodes.iter().enumerate() {
             if node.roles.contains(&Role::Worker) && members.contains(node.name.as_str()) {
                 findings.at(format!("nodes[{index}].roles"), format!("on `{}` etcd shares the disk with workloads", node.name));
             }
         }
-    },
-};
-
-pub(super) const ENDPOINT_PORT: Lint = Lint {
-    id: "HA014",
-    severity: Severity::Error,
-    title: "the balancer's port belongs to another component of the same node",
-    why: "two programs can't listen on one port: whichever starts second fails, again and again",
-    fix: "use the default `port = 8443`",
-    check: endpoint_port,
-};
-
-pub(super) const ONE_BALANCER: Lint = Lint {
-    id: "HA015",
-    severity: Severity::Warning,
-    title: "one machine carries the VIP alone",
-    why: "when it dies, the API is gone, however many API servers live",
-    fix: "give a second node the role `lb`, or the cluster more control-plane nodes",
-    check: |subject, findings| {
+    }),
+    Lint::error("HA013", "a VIP stands before etcd")
+        .why("etcd's clients balance and fail over by themselves among all members; behind a VIP they see one, and lose their watches each time it moves")
+        .fix("list every member")
+        .files(files::vip_before_etcd),
+    Lint::error("HA014", "the balancer's port belongs to another component of the same node")
+        .why("two programs can't listen on one port: whichever starts second fails, again and again")
+        .fix("use the default `port = 8443`")
+        .files(port_clash)
+        .cluster(endpoint_port),
+    Lint::warning("HA015", "one machine carries the VIP alone")
+        .why("when it dies, the API is gone, however many API servers live")
+        .fix("give a second node the role `lb`, or the cluster more control-plane nodes")
+        .cluster(|subject, findings| {
         let cluster = subject.cluster;
         let balancers = cluster.with_role(Role::Lb).count();
         let carriers = if balancers == 0 { cluster.with_role(Role::ControlPlane).count() } else { balancers };
         if cluster.endpoint.balancer == Balancer::Haproxy && carriers == 1 {
             findings.at("nodes", "one node carries the VIP alone");
         }
-    },
-};
-
-pub(super) const UNKNOWN_OVERLAY: Lint = Lint {
-    id: "HA018",
-    severity: Severity::Error,
-    title: "a role has an overlay that does not exist",
-    why: "its files could not be rendered",
-    fix: "`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours",
-    check: unknown_overlay,
-};
-
-pub(super) const ROUTER_ID: Lint = Lint {
-    id: "HA311",
-    severity: Severity::Warning,
-    title: "the VRRP router identifier is the one of every example",
-    why: "two clusters with one identifier in one segment fight for mastership, and both lose their VIP now and then; 51 stands in most published configurations",
-    fix: "leave `virtual-router-id` out: it is then the last byte of the VIP",
-    check: |subject, findings| {
+    }),
+    Lint::error("HA018", "a role has an overlay that does not exist")
+        .why("its files could not be rendered")
+        .fix("`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours")
+        .cluster(unknown_overlay),
+    Lint::warning("HA311", "the VRRP router identifier is the one of every example")
+        .why("two clusters with one identifier in one segment fight for mastership, and both lose their VIP now and then; 51 stands in most published configurations")
+        .fix("leave `virtual-router-id` out: it is then the last byte of the VIP")
+        .files(router_id)
+        .cluster(|subject, findings| {
         let endpoint = &subject.cluster.endpoint;
         if endpoint.balancer == Balancer::Haproxy && endpoint.virtual_router_id == EXAMPLE_ROUTER_ID {
             findings.at(
@@ -106,21 +88,17 @@ pub(super) const ROUTER_ID: Lint = Lint {
                 format!("VRRP router identifier {EXAMPLE_ROUTER_ID} is probably used by somebody else too"),
             );
         }
-    },
-};
-
-pub(super) const TIME: Lint = Lint {
-    id: "HA405",
-    severity: Severity::Info,
-    title: "there is no time server",
-    why: "the nodes keep time among themselves: they agree with each other, but drift from the clocks that certificates and logs are compared with",
-    fix: "name one: `ntp = [\"pool.ntp.org\"]`",
-    check: |subject, findings| {
+    }),
+    Lint::info("HA405", "there is no time server")
+        .why("the nodes keep time among themselves: they agree with each other, but drift from the clocks that certificates and logs are compared with")
+        .fix("name one: `ntp = [\"pool.ntp.org\"]`")
+        .files(clock)
+        .cluster(|subject, findings| {
         if subject.cluster.network.ntp.is_empty() {
             findings.at("network.ntp", "no time server is set");
         }
-    },
-};
+    }),
+];
 
 /// The balancer's port against those that the other overlays of its nodes declare. The API server's is no conflict: it
 /// listens on the node's own address, and the balancer then on the VIP and on loopback.

@@ -1,13 +1,17 @@
-use super::{LINTS, check};
+mod examples;
+mod published;
+
+use super::LINTS;
 use crate::cluster;
 use crate::error::{Report, Severity};
 use crate::overlay::Overlays;
+use crate::pipeline;
 use crate::profile::tests::{SAMPLE, edited, read, told};
 
 fn linted(text: &str) -> Report {
     let profile = read(text);
     let cluster = cluster::resolve(&profile).unwrap_or_else(|err| panic!("{err}: {:#?}", err.report()));
-    check(&profile, &cluster, &Overlays::load(&[]).unwrap())
+    pipeline::linted(&profile, &cluster, &Overlays::load(&[]).unwrap()).unwrap()
 }
 
 fn without_node(name: &str) -> String {
@@ -37,6 +41,7 @@ fn example(id: &str) -> String {
         "HA227" => edited("1.20.2", "1.36.0"),
         "HA228" => edited("1.20.2", "1.18.20"),
         "HA229" => edited("1.20.2", "1.36.0").replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[cluster]"),
+        "HA019" => network("pods = \"192.168.0.0/16\""),
         "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
         "HA405" => edited("ntp = [\"10.0.0.1\"]\n", ""),
         other => panic!("no example for {other}"),
@@ -46,7 +51,7 @@ fn example(id: &str) -> String {
 #[test]
 fn each_lint_finds_its_example_and_points_at_the_setting() {
     let mut seen = String::new();
-    for lint in LINTS {
+    for lint in LINTS.iter().filter(|lint| lint.on_cluster.is_some()) {
         let text = example(lint.id);
         let mut report = linted(&text);
         report.problems.retain(|problem| problem.code == Some(lint.id));
@@ -70,6 +75,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA014 `10250`: `haproxy` and `kubelet` both need port 10250 of the same node (use the default `port = 8443`)
     HA015 `[[nodes]]`: one node carries the VIP alone (give a second node the role `lb`, or the cluster more control-plane nodes)
     HA018 `"haproxi"`: there is no overlay named `haproxi`; did you mean `haproxy`? (`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours)
+    HA019 `"192.168.0.0/16"`: pods get addresses of 192.168.0.0/16 (use a network such as 10.244.0.0/16)
     HA219 `"1.20.2"`: Kubernetes 1.20.2 does not go with containerd 2.1 of `sid` (use Kubernetes 1.23 or later, or `suite = "trixie"`, which has containerd 1.7)
     HA226 `"1.15.12"`: Kubernetes 1.15.12 is too old for this: balancers are told before an API server stops (since 1.16) (use Kubernetes 1.16 or later)
     HA227 `"1.36.0"`: Kubernetes 1.36.0 is made for something newer than containerd 1.7 of `trixie` (use Kubernetes 1.35 or older)
@@ -86,11 +92,20 @@ fn the_sample_is_clean() {
 }
 
 #[test]
+fn the_built_in_overlays_are_clean_in_every_version() {
+    for minor in 20..=35 {
+        let text = SAMPLE.replace("1.20.2", &format!("1.{minor}.2"));
+        assert_eq!(told(&text, &linted(&text)), [""; 0], "1.{minor}");
+    }
+}
+
+#[test]
 fn identifiers_are_unique_sorted_and_explained() {
     assert!(LINTS.is_sorted_by(|first, second| first.id < second.id));
-    for lint in LINTS {
+    for lint in LINTS.iter() {
         assert!(lint.id.len() == 5 && lint.id.starts_with("HA"), "{}", lint.id);
         assert!(!lint.title.is_empty() && !lint.why.is_empty() && !lint.fix.is_empty(), "{} is not explained", lint.id);
+        assert!(lint.on_cluster.is_some() || lint.on_files.is_some(), "{} looks at nothing", lint.id);
     }
 }
 

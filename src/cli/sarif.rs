@@ -1,0 +1,97 @@
+//! Problems as SARIF 2.1.0, which code hosts show beside the lines
+//! (<https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::cli::diagnostic::{position, source_of};
+use crate::error::{Problem, Report, Severity};
+use crate::lint::{LINTS, Lint};
+
+const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
+
+/// One log with one run; its rules are those that found something.
+pub(super) fn log(report: &Report) -> Value {
+    let codes: BTreeSet<&str> = report.problems.iter().filter_map(|problem| problem.code).collect();
+    let rules: Vec<Value> = LINTS.iter().filter(|lint| codes.contains(lint.id)).map(|lint| rule(lint)).collect();
+    let results: Vec<Value> = report.problems.iter().map(|problem| result(problem, report)).collect();
+    json!({
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": { "name": "kiln", "version": env!("CARGO_PKG_VERSION"), "rules": rules } },
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        }],
+    })
+}
+
+fn rule(lint: &Lint) -> Value {
+    json!({
+        "id": lint.id,
+        "shortDescription": { "text": lint.title },
+        "fullDescription": { "text": lint.why },
+        "help": { "text": format!("{} (see {})", lint.fix, lint.documentation()) },
+        "defaultConfiguration": { "level": level(lint.severity) },
+    })
+}
+
+fn result(problem: &Problem, report: &Report) -> Value {
+    let mut result = json!({
+        "level": level(problem.severity),
+        "message": { "text": match &problem.hint {
+            Some(hint) => format!("{} ({hint})", problem.message),
+            None => problem.message.clone(),
+        } },
+    });
+    if let Some(code) = problem.code {
+        result["ruleId"] = code.into();
+    }
+    if let Some(location) = location(problem, report) {
+        result["locations"] = json!([location]);
+    }
+    result
+}
+
+fn location(problem: &Problem, report: &Report) -> Option<Value> {
+    let source = source_of(problem, report)?;
+    let mut physical = json!({ "artifactLocation": { "uri": source.path.display().to_string() } });
+    if let Some(span) = &problem.span {
+        let ((line, column), (end_line, end_column)) = (position(&source.text, span.start), position(&source.text, span.end));
+        physical["region"] = json!({ "startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column });
+    }
+    Some(json!({ "physicalLocation": physical }))
+}
+
+fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Info => "note",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::log;
+    use crate::error::{Report, Source};
+
+    #[test]
+    fn a_result_has_its_rule_and_its_lines() {
+        let text = "[endpoint]\nvip = \"10.0.0.300\"\n";
+        let mut report = Report::about(Source { path: "cluster.toml".into(), text: text.into() });
+        report.error("endpoint.vip", Some(17..29), "`10.0.0.300` is not an IP address").hint("write four numbers");
+        report.error("nodes", None, "2 etcd members").code = Some("HA010");
+        let log = log(&report);
+        let run = &log["runs"][0];
+        assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), 1);
+        assert_eq!(run["results"][1]["ruleId"], "HA010");
+        let region = json!({ "startLine": 2, "startColumn": 7, "endLine": 2, "endColumn": 19 });
+        let location = json!({ "physicalLocation": { "artifactLocation": { "uri": "cluster.toml" }, "region": region } });
+        let message = json!({ "text": "`10.0.0.300` is not an IP address (write four numbers)" });
+        assert_eq!(run["results"][0], json!({ "level": "error", "message": message, "locations": [location] }));
+    }
+}

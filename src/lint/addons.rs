@@ -1,0 +1,158 @@
+//! What runs on the nodes: cluster DNS, networks, images.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::lint::Lint;
+use crate::lint::files::{Document, Fleet, Found, Node, Word, yaml_of};
+
+/// Add-ons whose projects ended, by a part of the image's name.
+const RETIRED: [(&str, &str); 4] = [
+    ("ingress-nginx/controller", "a controller of the Gateway API"),
+    ("nginx-ingress-controller", "a controller of the Gateway API"),
+    ("kubernetes-dashboard", "Headlamp"),
+    ("k8s-dns-kube-dns", "CoreDNS"),
+];
+
+pub(super) static ROWS: &[Lint] = &[
+    Lint::error("HA418", "flannel's network is not the pods' network")
+        .why("the controller manager gives nodes parts of `--cluster-cidr`, flannel routes another network: pods get addresses that lead nowhere")
+        .fix("write the same network in net-conf.json and `--cluster-cidr`")
+        .files(flannel_network),
+    Lint::warning("HA419", "cluster DNS runs once, or its copies may share a machine")
+        .why("every pod looks up names through it: when its machine dies, the whole cluster stands still until another is started")
+        .fix("use two replicas or more, with `podAntiAffinity` or `topologySpreadConstraints`")
+        .files(lonely_dns),
+    Lint::error("HA420", "the address of cluster DNS is no service address")
+        .why("kubelets write it into every pod; outside the network of services nothing answers there")
+        .fix("use the tenth address of the network of services")
+        .files(dns_address),
+    Lint::warning("HA421", "a manifest pulls whatever an image is today")
+        .why("with `:latest`, no tag at all, or `Always`, a pod that moves to another machine may be another program; without a registry in reach it does not start at all")
+        .fix("name a version, best with a digest, and use `imagePullPolicy: IfNotPresent`")
+        .files(moving_image),
+    Lint::warning("HA423", "the runtime and the kubelet use different pause images")
+        .why("the kubelet keeps the one that it names from being collected, the runtime pulls the other: where there is no registry no pod starts after the first clean-up")
+        .fix("write the same image in both")
+        .files(different_pause),
+    Lint::warning("HA424", "an add-on whose project has ended")
+        .why("nobody mends its security any more: ingress-nginx ended in March 2026, the dashboard is archived, kube-dns went with 1.21")
+        .fix("use a controller of the Gateway API, Headlamp, CoreDNS")
+        .files(retired),
+    Lint::warning("HA425", "images come without TLS")
+        .why("whoever is on the way decides what runs in the cluster")
+        .fix("give the registry a certificate, and name its authority in certs.d/REGISTRY/hosts.toml")
+        .files(plain_registry),
+];
+
+/// The network of a flag, on any machine.
+fn network<'a>(fleet: &Fleet<'a>, flag: &'static str) -> Option<&'a str> {
+    fleet.invocations.iter().find_map(|invocation| invocation.value(flag))
+}
+
+fn flannel_network<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let Some(pods) = network(fleet, "cluster-cidr").and_then(|text| text.parse::<IpNet>().ok()) else { return };
+    for (document, node) in fleet.manifests() {
+        for text in node.find_all("net-conf.json").into_iter().filter_map(Node::scalar) {
+            for word in yaml_of(text).iter().filter_map(|node| node.text("Network")) {
+                if word.text.parse::<IpNet>().is_ok_and(|network| network.trunc() != pods.trunc()) {
+                    found.at(document, word, format!("flannel routes {}, and nodes get parts of {pods}", word.text));
+                }
+            }
+        }
+    }
+}
+
+fn lonely_dns<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, node) in fleet.manifests() {
+        let Some(name) = node.text("metadata.name").filter(|word| ["coredns", "kube-dns"].contains(&word.text)) else { continue };
+        if node.text("kind").is_none_or(|kind| !["Deployment", "ReplicationController"].contains(&kind.text)) {
+            continue;
+        }
+        let replicas = node.text("spec.replicas");
+        let apart = ["podAntiAffinity", "topologySpreadConstraints"].iter().any(|key| !node.find_all(key).is_empty());
+        if replicas.is_none_or(|word| word.text.parse::<u32>().is_ok_and(|count| count < 2)) {
+            found.at(document, replicas.unwrap_or(name), format!("`{}` runs once", name.text));
+        } else if !apart {
+            found.at(document, name, format!("all copies of `{}` may be on one machine", name.text));
+        }
+    }
+}
+
+fn dns_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let Some(services) = network(fleet, "service-cluster-ip-range") else { return };
+    let networks: Vec<IpNet> = services.split(',').filter_map(|text| text.parse().ok()).collect();
+    let outside =
+        |word: &Word<'_>| word.text.parse::<IpAddr>().is_ok_and(|address| !networks.iter().any(|network| network.contains(&address)));
+    for (document, node) in fleet.of_kind("KubeletConfiguration") {
+        let addresses = node.get("clusterDNS").map(Node::items).unwrap_or_default();
+        for word in addresses.iter().filter_map(Node::scalar).filter(outside) {
+            found.at(document, word, format!("`{}` is outside `{services}`", word.text));
+        }
+    }
+    for flag in fleet.programs("kubelet").filter_map(|invocation| invocation.flag("cluster-dns")).filter(|flag| outside(&flag.value)) {
+        found.flag(flag, fleet, format!("`{}` is outside `{services}`", flag.value.text));
+    }
+}
+
+/// Manifests of pods, wherever they are applied.
+fn images<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
+    fleet.manifests().flat_map(|(document, node)| {
+        let containers = ["containers", "initContainers"].iter().flat_map(|key| node.find_all(key));
+        containers
+            .flat_map(|list| list.items().iter().filter_map(|item| item.text("image")))
+            .map(move |image| (document, image))
+            .collect::<Vec<_>>()
+    })
+}
+
+fn moving_image<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, image) in images(fleet).filter(|(_, image)| !image.text.contains("@sha256:")) {
+        let name = image.text.rsplit('/').next().unwrap_or_default();
+        if name.ends_with(":latest") || !name.contains(':') {
+            found.at(document, image, format!("`{}` is whatever it is today", image.text));
+        }
+    }
+    for (document, node) in fleet.manifests() {
+        for word in node.find_all("imagePullPolicy").into_iter().filter_map(Node::scalar).filter(|word| word.text == "Always") {
+            found.at(document, word, "the pod starts only while the registry answers");
+        }
+    }
+}
+
+fn different_pause<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, setting) in
+        fleet.settings("containerd").filter(|(_, setting)| setting.key.text == "sandbox_image" || setting.key.text == "sandbox")
+    {
+        let kubelet = fleet.programs("kubelet").find(|invocation| invocation.machine == document.machine);
+        let other = kubelet.and_then(|invocation| invocation.value("pod-infra-container-image"));
+        if let Some(other) = other.filter(|other| *other != setting.value.text) {
+            found.at(document, setting.value, format!("the runtime uses `{}`, the kubelet keeps `{other}`", setting.value.text));
+        }
+    }
+}
+
+fn retired<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, image) in images(fleet) {
+        if let Some((_, instead)) = RETIRED.iter().find(|(name, _)| image.text.contains(name)) {
+            found.at(document, image, format!("nobody mends `{}` any more: use {instead}", image.text));
+        }
+    }
+}
+
+fn plain_registry<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for flag in fleet.programs("dockerd").filter_map(|invocation| invocation.flag("insecure-registry")) {
+        found.flag(flag, fleet, format!("`{}` is not asked who it is", flag.value.text));
+    }
+    for (document, node) in fleet.manifests().filter(|(document, _)| document.path.ends_with("/docker/daemon.json")) {
+        for registry in node.get("insecure-registries").into_iter().flat_map(Node::items).filter_map(Node::scalar) {
+            found.at(document, registry, format!("`{}` is not asked who it is", registry.text));
+        }
+    }
+    for (document, setting) in
+        fleet.settings("certs.d/").filter(|(_, setting)| setting.key.text == "server" && setting.value.text.starts_with("http://"))
+    {
+        found.at(document, setting.value, format!("`{}` is not asked who it is", setting.value.text));
+    }
+}

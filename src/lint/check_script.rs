@@ -1,0 +1,212 @@
+//! What keepalived runs to decide whether a machine may hold the VIP.
+
+use crate::lint::Lint;
+use crate::lint::files::{Block, Command, Document, Fleet, Found, Statement, Word, commands_of};
+
+/// The longest time in which a dead balancer may go unnoticed, in seconds.
+const DETECTION: f64 = 10.0;
+
+pub(super) static ROWS: &[Lint] = &[
+    Lint::error("HA301", "a check script stops its own VRRP daemon")
+        .why("nothing starts it again: after the first failure the machine never takes the VIP back, and when the second machine fails too the address is gone for good, healthy servers or not")
+        .fix("let the script exit with 1; keepalived gives the VIP up by itself and takes part again when the check succeeds")
+        .files(stops_its_daemon),
+    Lint::error("HA302", "a check takes any HTTP answer for health")
+        .why("curl without `-f` exits with 0 on 401, 403 and 500 alike, and printing the status does not change that: a server that answers nothing but errors keeps the VIP")
+        .fix("use `curl -fsS --max-time 1`")
+        .files(any_answer),
+    Lint::error("HA303", "a check may hang as long as the server does")
+        .why("a server that accepts connections and says nothing is the commonest way to be down; a check without a limit, or with one beyond `interval` times `fall`, waits for it")
+        .fix("add `--max-time 1` to curl, and `timeout 2` to the `vrrp_script`")
+        .files(may_hang),
+    Lint::warning("HA306", "a failure is noticed late")
+        .why("keepalived acts after `fall` failures that are `interval` apart; until then clients dial a VIP that answers nothing")
+        .fix("use `interval 1` and `fall 2`")
+        .files(late),
+    Lint::warning("HA307", "the check asks the API server, not the balancer")
+        .why("the balancer routes around a dead API server by itself, so moving the VIP for it is one more interruption; and when etcd loses its quorum every API server fails at once, and the VIP is withdrawn everywhere")
+        .fix("check the balancer of the same machine, such as `http://127.0.0.1:8405/healthz`")
+        .files(asks_the_api_server),
+    Lint::warning("HA308", "keepalived runs scripts without script security")
+        .why("scripts run as root even when others may write them; `keepalived -t` refuses that with exit code 6")
+        .fix("add `enable_script_security` and `script_user` to `global_defs`")
+        .files(no_script_security),
+    Lint::error("HA318", "a script is written by a here-document that the shell expands")
+        .why("without quotes around the delimiter `$*` and `${VIP}` are replaced when the file is written, mostly by nothing: the script that checks is another than the one that was read")
+        .fix("write `<<'EOF'`")
+        .files(expanded),
+    Lint::warning("HA341", "another file is made executable than the one that was written")
+        .why("the script is written to an absolute path and `chmod` names a relative one: run from another directory it fails, and keepalived does not run the check")
+        .fix("give `chmod` the same path")
+        .files(chmod_elsewhere),
+    Lint::warning("HA319", "an address is looked for by its beginning")
+        .why("`grep 10.0.0.1` also finds 10.0.0.10, and a dot is any letter: the script takes another machine's address for its own VIP")
+        .fix("use `grep -Fw`, or `ip -j addr show to ADDRESS`")
+        .files(beginning_of_an_address),
+];
+
+/// The commands that a check consists of, with the document that holds them and the `vrrp_script` that runs them, if one is known.
+struct Check<'f, 'a> {
+    document: &'f Document<'a>,
+    commands: Vec<Command<'a>>,
+    script: Option<Block<'f, 'a>>,
+}
+
+/// Scripts that `vrrp_script` names, the commands that stand there, and every script beside keepalived's configuration.
+fn checks<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Check<'f, 'a>> {
+    let mut found = Vec::new();
+    for block in fleet.keepalived("vrrp_script") {
+        let Some(word) = block.statement.setting("script") else { continue };
+        if word.text.contains(char::is_whitespace) {
+            found.push(Check { document: block.document, commands: commands_of(word), script: Some(block) });
+        }
+    }
+    for (document, script) in fleet.scripts() {
+        let runs = |block: &Block<'_, '_>| {
+            let path = block.statement.setting("script").map_or("", |word| word.text);
+            block.document.machine == document.machine && path.split_whitespace().next() == Some(document.path)
+        };
+        let script_of = fleet.keepalived("vrrp_script").find(runs);
+        if script_of.is_some() || document.path.contains("/keepalived/") {
+            found.push(Check { document, commands: script.commands.clone(), script: script_of });
+        }
+    }
+    found
+}
+
+fn each_command<'f, 'a>(fleet: &'f Fleet<'a>, mut see: impl FnMut(&Check<'f, 'a>, &Command<'a>)) {
+    for check in checks(fleet) {
+        check.commands.iter().for_each(|command| see(&check, command));
+    }
+}
+
+fn stops_its_daemon<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    const WAYS: [&[&str]; 5] = [
+        &["systemctl", "stop", "keepalived"],
+        &["systemctl", "stop", "keepalived.service"],
+        &["service", "keepalived", "stop"],
+        &["killall", "keepalived"],
+        &["pkill", "keepalived"],
+    ];
+    each_command(fleet, |check, command| {
+        if WAYS.iter().any(|way| command.runs(way)) {
+            found.at(check.document, command.name(), "the check stops keepalived, and nothing starts it again");
+        }
+    });
+}
+
+fn any_answer<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    each_command(fleet, |check, command| {
+        // A script may compare the status itself.
+        let compares = check.document.content.script().is_some() && command.words.iter().any(|word| word.text.contains("http_code"));
+        if command.runs(&["curl"]) && !command.has('f', "--fail") && !command.has('f', "--fail-with-body") && !compares {
+            found.at(check.document, command.name(), "curl without `-f` succeeds whatever the server answers");
+        }
+    });
+}
+
+fn may_hang<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    each_command(fleet, |check, command| {
+        if !command.runs(&["curl"]) {
+            return;
+        }
+        let limit = after(command, &["--max-time", "-m"]);
+        let script = check.script.map(|block| block.statement);
+        let stopped = script.is_some_and(|script| script.setting("timeout").is_some());
+        let patience = script.map(patience);
+        match (limit.and_then(|word| word.text.parse::<f64>().ok()), patience) {
+            (Some(limit), Some(patience)) if limit >= patience => {
+                let message = format!("curl waits {limit} s, and the check should have failed after {patience} s");
+                found.at(check.document, command.name(), message);
+            }
+            (None, _) if limit.is_none() && !stopped => {
+                found.at(check.document, command.name(), "curl waits without a limit for a server that does not answer");
+            }
+            _ => {}
+        }
+    });
+}
+
+/// The value of an option, in the next word or after `=`.
+fn after<'a>(command: &Command<'a>, names: &[&str]) -> Option<Word<'a>> {
+    let of_next = command.words.windows(2).find(|pair| names.contains(&pair[0].text)).map(|pair| pair[1]);
+    of_next.or_else(|| {
+        command.words.iter().filter_map(|word| word.split_once('=')).find(|(name, _)| names.contains(&name.text)).map(|(_, value)| value)
+    })
+}
+
+/// How long a `vrrp_script` fails before keepalived acts, in seconds.
+fn patience(script: &Statement<'_>) -> f64 {
+    let number = |name| script.number(name).map_or(1.0, |(number, _)| number);
+    number("interval") * number("fall")
+}
+
+fn late<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for block in fleet.keepalived("vrrp_script") {
+        let patience = patience(block.statement);
+        let word = block.statement.setting("fall").unwrap_or(block.statement.name());
+        if patience > DETECTION {
+            found.at(block.document, word, format!("a failure is noticed after up to {patience} s"));
+        }
+    }
+}
+
+fn asks_the_api_server<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    each_command(fleet, |check, command| {
+        let balancer = fleet.on(check.document.machine).any(|document| document.content.haproxy().is_some());
+        let url = command.words.iter().find(|word| command.runs(&["curl"]) && word.text.contains(":6443"));
+        let unit = command.words.iter().find(|word| command.runs(&["systemctl"]) && word.text.starts_with("kube-apiserver"));
+        if let Some(word) = url.or(unit).filter(|_| balancer) {
+            found.at(check.document, *word, "the check asks the API server, though a balancer stands before it");
+        }
+    });
+}
+
+fn no_script_security<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for block in fleet.keepalived("vrrp_script") {
+        let global = |name: &str| {
+            fleet
+                .keepalived("global_defs")
+                .any(|global| global.document.machine == block.document.machine && global.statement.last(&[name]).is_some())
+        };
+        let user = block.statement.last(&["user"]).is_some() || global("script_user");
+        if !global("enable_script_security") || !user {
+            found.at(block.document, block.statement.name(), "the script runs without `enable_script_security` and `script_user`");
+        }
+    }
+}
+
+fn expanded<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, script) in fleet.scripts() {
+        for here in script.documents.iter().filter(|here| !here.quoted && here.body.text.trim_start().starts_with("#!")) {
+            let variable = ["$*", "$@", "${", "$("].iter().filter_map(|sign| here.body.text.find(sign)).min();
+            if let Some(at) = variable {
+                let word = here.body.from(at).words().next().unwrap_or(here.body);
+                found.at(document, word, format!("`{}` is expanded while the script is written", word.text));
+            }
+        }
+    }
+}
+
+fn beginning_of_an_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    each_command(fleet, |check, command| {
+        let address = |word: &&Word<'_>| word.text.contains("VIP") || word.text.parse::<std::net::Ipv4Addr>().is_ok();
+        let word = command.words.iter().find(address).filter(|_| command.runs(&["grep"]) && !command.has('w', "--word-regexp"));
+        if let Some(word) = word {
+            found.at(check.document, *word, format!("`{}` is looked for by its beginning", word.text));
+        }
+    });
+}
+
+fn chmod_elsewhere<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, script) in fleet.scripts() {
+        for command in script.commands.iter().filter(|command| command.runs(&["chmod"])) {
+            let Some(word) = command.words.last().filter(|word| !word.text.contains('/')) else { continue };
+            let writes = |target: &Word<'_>| target.text.starts_with('/') && target.text.rsplit('/').next() == Some(word.text);
+            let target = script.documents.iter().filter_map(|here| here.target).find(writes);
+            if let Some(target) = target {
+                found.at(document, *word, format!("the script is `{}`", target.text));
+            }
+        }
+    }
+}

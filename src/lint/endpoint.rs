@@ -1,0 +1,226 @@
+//! What clients dial, as files show it: the VIP, its port, the names in the certificate.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::lint::Lint;
+use crate::lint::files::{Block, Document, Fleet, Found, Node, Statement, Word};
+use crate::lint::network::files::{network, services};
+use crate::lint::network::is_private;
+use crate::lint::topology::files::masters;
+
+pub(super) static ROWS: &[Lint] = &[
+    Lint::error("HA001", "the API server's certificate does not name what clients dial")
+        .why("clients refuse a certificate that does not name the VIP, the balancer or the name that they dial; adding one later means a new certificate for every API server")
+        .fix("list the VIP, every balancer, every name and every control-plane node, also those to come")
+        .files(endpoint_names),
+    Lint::error("HA007", "the VIP is another in every file")
+        .why("clients dial one address and machines hold another: it is a mistake of copying, and nothing answers")
+        .fix("write the VIP once, and make all files from there")
+        .files(different_vips),
+    Lint::error("HA016", "the agents of nodes dial one API server")
+        .why("when that machine is down its nodes are NotReady and their pods are moved, though the cluster is well")
+        .fix("write the VIP, or a balancer of the node itself, into the kubeconfig")
+        .files(one_master),
+    Lint::info("HA017", "controllers reach the API through the VIP")
+        .why("during an update they may meet a server that is older than they are, and the VIP that they help to keep is what they wait for")
+        .fix("let them ask the API server of their own machine")
+        .files(controllers_by_vip),
+    Lint::error("HA111", "the API server's certificate lacks the names that pods use")
+        .why("pods call `kubernetes.default.svc` at the first service address; every controller inside the cluster fails without them")
+        .fix("list kubernetes, kubernetes.default, kubernetes.default.svc, the name with the cluster's domain, and the first service address")
+        .files(service_names),
+    Lint::error("HA315", "the balancer binds to the VIP where it is not")
+        .why("on the machine that waits the address does not exist yet: the balancer does not start, and when the VIP comes nothing listens")
+        .fix("set `net.ipv4.ip_nonlocal_bind = 1`, or add `transparent` to the `bind` line")
+        .files(nonlocal_bind),
+];
+
+/// Every VIP with its place: keepalived's, kube-vip's, kubeadm's, and the variable that scripts use.
+pub(super) fn vips<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>)> {
+    let of_keepalived = fleet.keepalived("vrrp_instance").flat_map(|block| {
+        let lines = block.statement.all(&["virtual_ipaddress"]).flat_map(|list| &list.body);
+        lines.map(move |line| (block.document, line.name())).collect::<Vec<_>>()
+    });
+    let of_kubeadm =
+        fleet.of_kind("ClusterConfiguration").filter_map(|(document, node)| Some((document, node.text("controlPlaneEndpoint")?)));
+    let of_scripts = fleet.commands().flat_map(|(document, command)| {
+        let variables = command.words.iter().filter_map(|word| word.split_once('='));
+        variables.filter(|(name, _)| name.text == "VIP").map(|(_, value)| (document, value.unquoted())).collect::<Vec<_>>()
+    });
+    let of_pods = fleet.manifests().flat_map(|(document, node)| {
+        let variables = node.find_all("env").into_iter().flat_map(Node::items);
+        let address = variables.filter(|item| item.text("name").is_some_and(|name| name.text == "address"));
+        address.filter_map(|item| item.text("value")).map(move |word| (document, word)).collect::<Vec<_>>()
+    });
+    let all = of_keepalived.chain(of_kubeadm).chain(of_scripts).chain(of_pods);
+    all.filter(|(_, word)| host(word.text.split('/').next().unwrap_or_default()).is_some()).collect()
+}
+
+pub(super) fn address(word: Word<'_>) -> Option<IpAddr> {
+    host(word.text.split('/').next()?)
+}
+
+/// The address of `10.0.0.1`, `10.0.0.1:6443` or `[fd00::1]:6443`.
+pub(super) fn host(text: &str) -> Option<IpAddr> {
+    let whole = text.parse().ok();
+    whole.or_else(|| text.rsplit_once(':').and_then(|(host, _)| host.trim_matches(['[', ']']).parse().ok()))
+}
+
+fn different_vips<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let vips = vips(fleet);
+    let Some((first_document, first)) = vips.first() else { return };
+    // One machine may well carry two.
+    let several: BTreeSet<Option<IpAddr>> = fleet.keepalived("vrrp_instance").flat_map(|block| own_vips(block)).collect();
+    for (document, word) in &vips[1..] {
+        let known = several.contains(&address(*word)) && several.contains(&address(*first));
+        if address(*word) != address(*first) && !known {
+            found.at(document, *word, format!("the VIP is `{}` here and `{}` in `{}`", word.text, first.text, first_document.path));
+        }
+    }
+}
+
+fn own_vips(block: Block<'_, '_>) -> Vec<Option<IpAddr>> {
+    block.statement.all(&["virtual_ipaddress"]).flat_map(|list| &list.body).map(|line| address(line.name())).collect()
+}
+
+pub(super) fn public_vips<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, word) in vips(fleet) {
+        if address(word).is_some_and(|address| !is_private(address)) {
+            found.at(document, word, format!("`{}` is a public address", word.text));
+        }
+    }
+}
+
+/// `bind` lines of a machine's balancer, as address and port.
+fn binds<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(Block<'f, 'a>, &'f Statement<'a>, Word<'a>, &'a str)> {
+    let blocks = fleet.haproxy(&["frontend", "listen"]);
+    let lines = blocks.flat_map(|block| block.statement.all(&["bind"]).map(move |bind| (block, bind)).collect::<Vec<_>>());
+    lines.filter_map(|(block, bind)| Some((block, bind, bind.value()?, bind.value()?.text.rsplit_once(':')?.1))).collect()
+}
+
+fn is_wildcard(bind: &str) -> bool {
+    bind.rsplit_once(':').is_some_and(|(host, _)| ["", "*", "0.0.0.0", "::", "[::]"].contains(&host))
+}
+
+pub(super) fn port_clash<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (block, _, word, port) in binds(fleet) {
+        let machine = block.document.machine;
+        let server = fleet.programs("kube-apiserver").find(|server| server.machine == machine);
+        let taken = server.is_some_and(|server| {
+            let everywhere = server.value("bind-address").is_none_or(|address| ["0.0.0.0", "::"].contains(&address));
+            server.value("secure-port").unwrap_or("6443") == port && (everywhere || is_wildcard(word.text))
+        });
+        // A balancer that runs as a static pod runs beside an API server.
+        let pod = fleet.on(machine).any(|document| document.path.contains("/manifests/"));
+        let mut servers = fleet.haproxy(&["backend", "listen"]).filter(|other| other.document.machine == machine);
+        let forwards = servers.any(|other| {
+            other.statement.all(&["server"]).any(|server| server.words.get(2).is_some_and(|word| word.text.ends_with(&format!(":{port}"))))
+        });
+        if taken || (pod && forwards && is_wildcard(word.text)) {
+            found.at(block.document, word, format!("the API server of `{machine}` needs port {port} too"));
+        }
+    }
+}
+
+fn nonlocal_bind<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (block, bind, word, _) in binds(fleet).into_iter().filter(|(_, bind, ..)| !bind.has("transparent")) {
+        let machine = block.document.machine;
+        let own = |other: &Block<'_, 'a>| other.document.machine == machine;
+        let vip = fleet
+            .keepalived("vrrp_instance")
+            .filter(own)
+            .flat_map(own_vips)
+            .any(|vip| vip.is_some() && vip == host(bind.name().text).or(host(word.text)));
+        let allowed = fleet.settings("sysctl").any(|(document, setting)| {
+            document.machine == machine && setting.key.text.ends_with("ip_nonlocal_bind") && setting.value.text == "1"
+        });
+        if vip && !allowed {
+            found.at(block.document, word, "the balancer does not start where the VIP is not");
+        }
+    }
+}
+
+/// The server of a kubeconfig, with the users' side of its path.
+fn kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
+    fleet.manifests().filter(|(_, node)| node.get("clusters").is_some()).flat_map(|(document, node)| {
+        node.find_all("server").into_iter().filter_map(Node::scalar).map(move |word| (document, word)).collect::<Vec<_>>()
+    })
+}
+
+fn one_master<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let masters = masters(fleet);
+    for (document, word) in
+        kubeconfigs(fleet).filter(|(document, _)| document.path.contains("kubelet") || document.path.contains("kube-proxy"))
+    {
+        let server = word.text.trim_start_matches("https://");
+        // A control-plane node may well ask its own server.
+        let own = fleet.programs("kube-apiserver").any(|server| server.machine == document.machine);
+        if masters.len() > 1 && !own && host(server).is_some_and(|address| masters.contains(&address)) {
+            found.at(document, word, format!("`{server}` is one API server of {}", masters.len()));
+        }
+    }
+}
+
+fn controllers_by_vip<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let vips: BTreeSet<IpAddr> = vips(fleet).into_iter().filter_map(|(_, word)| address(word)).collect();
+    for (document, word) in
+        kubeconfigs(fleet).filter(|(document, _)| document.path.contains("controller-manager") || document.path.contains("scheduler"))
+    {
+        if host(word.text.trim_start_matches("https://")).is_some_and(|address| vips.contains(&address)) {
+            found.at(document, word, "this component asks any API server through the VIP");
+        }
+    }
+}
+
+/// The names that a certificate request lists, for what looks like the API server's.
+fn requests<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, &'f Node<'a>, Vec<Word<'a>>)> {
+    fleet.manifests().filter_map(|(document, node)| {
+        let names: Vec<Word<'a>> = node.get("hosts")?.items().iter().filter_map(Node::scalar).collect();
+        let of_server = names.iter().any(|name| name.text.starts_with("kubernetes"))
+            || node.text("CN").is_some_and(|name| name.text.contains("apiserver"));
+        of_server.then_some((document, node, names))
+    })
+}
+
+fn endpoint_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let vips: BTreeSet<IpAddr> = vips(fleet).into_iter().filter_map(|(_, word)| address(word)).collect();
+    for (document, node, names) in requests(fleet) {
+        for vip in vips.iter().filter(|vip| !names.iter().any(|name| name.text.parse() == Ok(**vip))) {
+            found.at(document, node.get("hosts").map_or(node.word, |hosts| hosts.word), format!("`{vip}` is not among the names"));
+        }
+    }
+    if requests(fleet).next().is_some() {
+        return;
+    }
+    for (document, command) in fleet.commands().filter(|(_, command)| command.runs(&["scp"])) {
+        let keys = command
+            .words
+            .iter()
+            .any(|word| ["kubernetes", "ssl", "pki"].contains(&word.text.trim_end_matches('/').rsplit('/').next().unwrap_or_default()));
+        if let Some(target) = command.words.last().filter(|word| keys && word.text.contains(':')) {
+            let host = target.text.split(':').next().unwrap_or_default();
+            found.at(
+                document,
+                *target,
+                format!("`{host}` gets another machine's certificate, and nothing here says that it names `{host}` and the VIP"),
+            );
+        }
+    }
+}
+
+fn service_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    const NAMES: [&str; 3] = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+    let first = services(fleet).iter().find_map(network).and_then(|network| network.trunc().hosts().next());
+    for (document, node, names) in requests(fleet) {
+        let place = node.get("hosts").map_or(node.word, |hosts| hosts.word);
+        let has = |wanted: &str| names.iter().any(|name| name.text == wanted);
+        if let Some(first) = first.filter(|first| !has(&first.to_string())) {
+            found.at(document, place, format!("`{first}`, the first service address, is not among the names"));
+        }
+        let missing: Vec<&str> = NAMES.into_iter().filter(|name| !has(name)).collect();
+        if !missing.is_empty() {
+            found.at(document, place, format!("{} is not among the names", missing.join(", ")));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Which format a file has: by its path, and where that says nothing, by what stands in it.
+
+use super::settings::{self, Setting};
+use super::shell::{self, Script};
+use super::word::{Statement, Word};
+use super::yaml::{self, Node};
+use super::{Document, File, haproxy, keepalived, nginx, unit};
+
+/// A file by its format.
+#[derive(Debug)]
+pub(crate) enum Content<'a> {
+    Keepalived(Vec<Statement<'a>>),
+    Haproxy(Vec<Statement<'a>>),
+    Nginx(Vec<Statement<'a>>),
+    Unit(Vec<Statement<'a>>),
+    Yaml(Vec<Node<'a>>),
+    Script(Script<'a>),
+    Settings(Vec<Setting<'a>>),
+    /// One statement a line, such as `server 10.0.0.1 iburst`.
+    Lines(Vec<Statement<'a>>),
+    /// Nothing that lints can read: a certificate, a key, prose.
+    Other,
+}
+
+/// A format as paths and texts tell it.
+type Kind = for<'a> fn(Word<'a>) -> Content<'a>;
+
+/// Formats by the ends of paths, the first that fits.
+const BY_PATH: &[(&[&str], Kind)] = &[
+    (&[".service", ".timer", ".socket", ".target", ".mount", ".path"], |text| Content::Unit(unit::read(text))),
+    (&[".sh", ".bash"], |text| Content::Script(shell::read(text))),
+    (&["keepalived.conf"], |text| Content::Keepalived(keepalived::read(text))),
+    (&["haproxy.cfg"], |text| Content::Haproxy(haproxy::read(text))),
+    (&["nginx.conf"], |text| Content::Nginx(nginx::read(text))),
+    (&[".yaml", ".yml", ".json", "config", "kubeconfig"], |text| Content::Yaml(yaml::read(text))),
+    (&[".toml", ".env"], |text| Content::Settings(settings::read(text))),
+    (&["chrony.conf", "ntp.conf", "resolv.conf", "/hosts", "/crontab", "/fstab"], |text| Content::Lines(lines(text))),
+];
+
+/// Formats by directories.
+const BY_DIRECTORY: &[(&[&str], Kind)] = &[
+    (&["/nginx/"], |text| Content::Nginx(nginx::read(text))),
+    (&["/keepalived/"], |text| Content::Keepalived(keepalived::read(text))),
+    (&["sysctl", "/sysconfig/", "/default/", "/etcd/"], |text| Content::Settings(settings::read(text))),
+    (&["modules-load.d/", "/cron", "/chrony/"], |text| Content::Lines(lines(text))),
+];
+
+/// Formats by a word at the start of a line.
+const BY_TEXT: &[(&[&str], Kind)] = &[
+    (&["#!"], |text| Content::Script(shell::read(text))),
+    (&["vrrp_instance ", "vrrp_script ", "global_defs"], |text| Content::Keepalived(keepalived::read(text))),
+    (&["backend ", "frontend ", "listen "], |text| Content::Haproxy(haproxy::read(text))),
+    (&["[Unit]", "[Service]"], |text| Content::Unit(unit::read(text))),
+    (&["apiVersion:", "{"], |text| Content::Yaml(yaml::read(text))),
+    (&["stream {", "upstream "], |text| Content::Nginx(nginx::read(text))),
+    (&["KUBE", "ETCD_", "export "], |text| Content::Settings(settings::read(text))),
+];
+
+/// Reads a file, and the files that it writes if it is a script.
+pub(super) fn read<'a>(machine: &'a str, file: &'a File, path: &'a str, text: Word<'a>, documents: &mut Vec<Document<'a>>) {
+    let content = kind(path, text.text).map_or(Content::Other, |kind| kind(text));
+    let written = content.script().map(|script| script.documents.clone()).unwrap_or_default();
+    documents.push(Document { machine, file, path, text, content });
+    for document in written {
+        if let Some(target) = document.target {
+            read(machine, file, target.text, document.body, documents);
+        }
+    }
+}
+
+fn kind(path: &str, text: &str) -> Option<Kind> {
+    let first = |line: &str, words: &[&str]| words.iter().any(|word| line.starts_with(word));
+    if text.starts_with("#!") {
+        return Some(BY_TEXT[0].1);
+    }
+    let by_path = BY_PATH.iter().find(|(ends, _)| ends.iter().any(|end| path.ends_with(end)));
+    let by_directory = || BY_DIRECTORY.iter().find(|(parts, _)| parts.iter().any(|part| path.contains(part)));
+    let by_drop_in = || path.contains(".service.d/").then_some(&BY_PATH[0]);
+    let by_text = || BY_TEXT.iter().find(|(words, _)| text.lines().any(|line| first(line.trim_start(), words)));
+    by_path.or_else(by_drop_in).or_else(by_directory).or_else(by_text).map(|(_, kind)| *kind)
+}
+
+fn lines(text: Word<'_>) -> Vec<Statement<'_>> {
+    let meant = text.lines().map(Word::trim).filter(|line| !line.text.is_empty() && !line.text.starts_with(['#', '!', ';', '%']));
+    meant.map(|line| Statement::new(line.words().collect())).collect()
+}
+
+impl<'a> Content<'a> {
+    pub(crate) fn keepalived(&self) -> Option<&Vec<Statement<'a>>> {
+        if let Self::Keepalived(statements) = self { Some(statements) } else { None }
+    }
+
+    pub(crate) fn haproxy(&self) -> Option<&Vec<Statement<'a>>> {
+        if let Self::Haproxy(statements) = self { Some(statements) } else { None }
+    }
+
+    pub(crate) fn nginx(&self) -> Option<&Vec<Statement<'a>>> {
+        if let Self::Nginx(statements) = self { Some(statements) } else { None }
+    }
+
+    pub(crate) fn unit(&self) -> Option<&Vec<Statement<'a>>> {
+        if let Self::Unit(statements) = self { Some(statements) } else { None }
+    }
+
+    pub(crate) fn lines(&self) -> Option<&Vec<Statement<'a>>> {
+        if let Self::Lines(statements) = self { Some(statements) } else { None }
+    }
+
+    pub(crate) fn yaml(&self) -> Option<&Vec<Node<'a>>> {
+        if let Self::Yaml(nodes) = self { Some(nodes) } else { None }
+    }
+
+    pub(crate) fn script(&self) -> Option<&Script<'a>> {
+        if let Self::Script(script) = self { Some(script) } else { None }
+    }
+
+    pub(crate) fn settings(&self) -> Option<&Vec<Setting<'a>>> {
+        if let Self::Settings(settings) = self { Some(settings) } else { None }
+    }
+}

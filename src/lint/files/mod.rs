@@ -1,0 +1,240 @@
+//! The text files of machines, read: one file a format, every word with its place. Where the files come from is nobody's concern here.
+
+mod commands;
+mod flow;
+mod haproxy;
+mod keepalived;
+mod kinds;
+mod nginx;
+mod origin;
+mod settings;
+mod shell;
+mod unit;
+mod word;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::Source;
+use crate::lint::row::Lint;
+
+pub(crate) use commands::{Flag, Invocation};
+pub(crate) use kinds::Content;
+pub(crate) use settings::Setting;
+pub(crate) use shell::{Command, Script};
+pub(crate) use word::{Statement, Word};
+pub(crate) use yaml::Node;
+
+/// One text file of a machine.
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    /// Where it lies on the machine.
+    pub(crate) path: String,
+    pub(crate) text: Arc<str>,
+    /// Permission bits, where they are known.
+    pub(crate) mode: Option<u32>,
+    /// What a person edits to change it: itself, or the template that it was rendered from.
+    pub(crate) source: Source,
+}
+
+/// One machine and its files.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) name: String,
+    pub(crate) files: Vec<File>,
+}
+
+/// The versions that the files are meant for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    /// The `y` of Kubernetes 1.y.
+    pub(crate) kubernetes: u32,
+    /// The `y` of etcd 3.y.
+    pub(crate) etcd: u32,
+}
+
+/// A file that was read, or a here-document that a script writes as one.
+#[derive(Debug)]
+pub(crate) struct Document<'a> {
+    pub(crate) machine: &'a str,
+    pub(crate) file: &'a File,
+    /// Where it lies on the machine.
+    pub(crate) path: &'a str,
+    pub(crate) text: Word<'a>,
+    pub(crate) content: Content<'a>,
+}
+
+/// Every file of every machine.
+#[derive(Debug)]
+pub(crate) struct Fleet<'a> {
+    pub(crate) documents: Vec<Document<'a>>,
+    pub(crate) invocations: Vec<Invocation<'a>>,
+    pub(crate) target: Target,
+}
+
+/// What one lint found in files.
+#[derive(Debug)]
+pub(crate) struct Finding<'a> {
+    pub(crate) lint: &'static Lint,
+    /// A machine that has it; others may have it too.
+    pub(crate) machine: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) file: &'a File,
+    pub(crate) span: Range<usize>,
+    pub(crate) message: String,
+}
+
+/// What lints found in files.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    lint: &'static Lint,
+    findings: Vec<Finding<'a>>,
+}
+
+impl<'a> Fleet<'a> {
+    pub(crate) fn read(machines: &'a [Machine], target: Target) -> Self {
+        let mut documents = Vec::new();
+        for machine in machines {
+            for file in &machine.files {
+                kinds::read(&machine.name, file, &file.path, Word::whole(&file.text), &mut documents);
+            }
+        }
+        let invocations = commands::all(&documents);
+        Self { documents, invocations, target }
+    }
+
+    /// Documents of one machine.
+    pub(crate) fn on(&self, machine: &str) -> impl Iterator<Item = &Document<'a>> {
+        self.documents.iter().filter(move |document| document.machine == machine)
+    }
+
+    /// Every document that is made of statements of one kind.
+    pub(crate) fn blocks(
+        &self,
+        kind: for<'c> fn(&'c Content<'a>) -> Option<&'c Vec<Statement<'a>>>,
+    ) -> impl Iterator<Item = Block<'_, 'a>> {
+        self.documents
+            .iter()
+            .flat_map(move |document| kind(&document.content).into_iter().flatten().map(move |statement| Block { document, statement }))
+    }
+
+    /// Statements on the top level of keepalived's configurations.
+    pub(crate) fn keepalived(&self, name: &'static str) -> impl Iterator<Item = Block<'_, 'a>> {
+        self.blocks(Content::keepalived).filter(move |block| block.statement.name().text == name)
+    }
+
+    /// Sections of haproxy's configurations.
+    pub(crate) fn haproxy(&self, names: &'static [&str]) -> impl Iterator<Item = Block<'_, 'a>> {
+        self.blocks(Content::haproxy).filter(move |block| names.contains(&block.statement.name().text))
+    }
+
+    /// Sections of systemd's units.
+    pub(crate) fn units(&self, section: &'static str) -> impl Iterator<Item = Block<'_, 'a>> {
+        self.blocks(Content::unit).filter(move |block| block.statement.name().text == section)
+    }
+
+    /// YAML documents with the files that they stand in.
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = (&Document<'a>, &Node<'a>)> {
+        self.documents.iter().flat_map(|document| document.content.yaml().into_iter().flatten().map(move |node| (document, node)))
+    }
+
+    /// YAML documents of one kind.
+    pub(crate) fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (&Document<'a>, &Node<'a>)> {
+        self.manifests().filter(move |(_, node)| node.text("kind").is_some_and(|word| word.text == kind))
+    }
+
+    pub(crate) fn scripts(&self) -> impl Iterator<Item = (&Document<'a>, &Script<'a>)> {
+        self.documents.iter().filter_map(|document| Some((document, document.content.script()?)))
+    }
+
+    /// Every command of every script.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = (&Document<'a>, &Command<'a>)> {
+        self.scripts().flat_map(|(document, script)| script.commands.iter().map(move |command| (document, command)))
+    }
+
+    /// Every `key = value` line, of files whose path holds `place`.
+    pub(crate) fn settings(&self, place: &'static str) -> impl Iterator<Item = (&Document<'a>, &Setting<'a>)> {
+        let documents = self.documents.iter().filter(move |document| document.path.contains(place));
+        documents.flat_map(|document| document.content.settings().into_iter().flatten().map(move |setting| (document, setting)))
+    }
+
+    /// Command lines of a program.
+    pub(crate) fn programs(&self, name: &'static str) -> impl Iterator<Item = &Invocation<'a>> {
+        self.invocations.iter().filter(move |invocation| invocation.program == name)
+    }
+}
+
+/// The commands of a piece of shell, such as a setting that holds one.
+pub(crate) fn commands_of(text: Word<'_>) -> Vec<Command<'_>> {
+    shell::read(text).commands
+}
+
+/// The documents in a piece of YAML or JSON, such as a value of a `ConfigMap`.
+pub(crate) fn yaml_of(text: Word<'_>) -> Vec<Node<'_>> {
+    yaml::read(text)
+}
+
+/// A statement and the document that it stands in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block<'f, 'a> {
+    pub(crate) document: &'f Document<'a>,
+    pub(crate) statement: &'f Statement<'a>,
+}
+
+impl<'a> Found<'a> {
+    /// Tells a word of a document.
+    pub(crate) fn at(&mut self, document: &Document<'a>, word: Word<'_>, message: impl Into<String>) {
+        self.findings.push(Finding {
+            lint: self.lint,
+            machine: document.machine,
+            path: document.path,
+            file: document.file,
+            span: word.span(),
+            message: message.into(),
+        });
+    }
+
+    /// Tells a document as a whole.
+    pub(crate) fn about(&mut self, document: &Document<'a>, message: impl Into<String>) {
+        self.at(document, document.text.part(0..0), message);
+    }
+
+    /// Tells a flag of a command line.
+    pub(crate) fn flag(&mut self, flag: &Flag<'a>, fleet: &Fleet<'a>, message: impl Into<String>) {
+        self.at(&fleet.documents[flag.document], flag.word, message);
+    }
+}
+
+/// Runs lints over the files of machines; each mistake is told once, however many machines share the file that it stands in.
+pub(crate) fn check<'a>(machines: &'a [Machine], target: Target, lints: &[&'static Lint]) -> Vec<Finding<'a>> {
+    let fleet = Fleet::read(machines, target);
+    let mut findings: Vec<Finding<'a>> = Vec::new();
+    for lint in lints {
+        let Some(look) = lint.on_files else { continue };
+        let mut found = Found { lint, findings: Vec::new() };
+        look(&fleet, &mut found);
+        for finding in found.findings {
+            if !findings.iter().any(|other| other.is_like(&finding)) {
+                findings.push(finding);
+            }
+        }
+    }
+    findings
+}
+
+impl Finding<'_> {
+    /// Whether both are one mistake: said twice, or in a file that machines share, where it may be said with other numbers.
+    fn is_like(&self, other: &Self) -> bool {
+        let same = self.lint.id == other.lint.id && self.file.source.path == other.file.source.path;
+        same && self.origin().1 == other.origin().1 && (self.machine != other.machine || self.message == other.message)
+    }
+
+    /// The text that a person edits, and the place in it.
+    pub(crate) fn origin(&self) -> (&Source, Range<usize>) {
+        (&self.file.source, origin::place(&self.file.text, &self.file.source.text, self.span.clone()))
+    }
+}

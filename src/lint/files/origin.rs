@@ -1,0 +1,91 @@
+//! From a place in a rendered file to the place in the template that wrote it.
+
+use std::ops::Range;
+
+/// The place in `source` that made `span` of `text`: itself where the file is no template, else the line that fits best.
+///
+/// A line of a template fits when its text outside `{{ … }}` and `{% … %}` stands in the rendered line in that order. The more
+/// of the line is literal, the better it fits; of equals, the one that stands where the rendered line does.
+pub(super) fn place(text: &str, source: &str, span: Range<usize>) -> Range<usize> {
+    if text == source {
+        return span;
+    }
+    let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let expected = text[..start].matches('\n').count() as f64 / text.lines().count().max(1) as f64;
+    let total = source.lines().count().max(1) as f64;
+    let mut best: Option<(usize, f64, Range<usize>)> = None;
+    let mut at = 0;
+    for (index, candidate) in source.split_inclusive('\n').enumerate() {
+        let trimmed = candidate.trim();
+        let begin = at + candidate.len() - candidate.trim_start().len();
+        at += candidate.len();
+        let Some(literal) = fit(trimmed, line.trim()) else { continue };
+        let distance = (index as f64 / total - expected).abs();
+        if best.as_ref().is_none_or(|(most, nearest, _)| literal > *most || (literal == *most && distance < *nearest)) {
+            best = Some((literal, distance, begin..begin + trimmed.len()));
+        }
+    }
+    best.map_or(0..0, |(_, _, range)| range)
+}
+
+/// How many letters of `template` outside its expressions stand in `line`, in order; `None` when they do not.
+fn fit(template: &str, line: &str) -> Option<usize> {
+    // What only decides or remarks writes nothing.
+    if template.is_empty() != line.is_empty() || (!template.contains("{{") && pieces(template).concat().is_empty()) {
+        return None;
+    }
+    let (mut rest, mut literal) = (line, 0);
+    for (index, piece) in pieces(template).into_iter().enumerate() {
+        let at = rest.find(piece)?;
+        // What begins with a literal begins the line with it.
+        if index == 0 && at > 0 {
+            return None;
+        }
+        literal += piece.len();
+        rest = &rest[at + piece.len()..];
+    }
+    (rest.is_empty() || template.ends_with('}')).then_some(literal)
+}
+
+/// The texts of a template's line around its expressions.
+fn pieces(template: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = template;
+    while let Some(open) = ["{{", "{%", "{#"].iter().filter_map(|bracket| rest.find(bracket)).min() {
+        found.push(&rest[..open]);
+        let close = ["}}", "%}", "#}"].iter().filter_map(|bracket| rest[open..].find(bracket)).min();
+        rest = close.map_or("", |close| &rest[open + close + 2..]);
+    }
+    found.push(rest);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+
+    fn placed<'s>(text: &str, source: &'s str, wanted: &str) -> &'s str {
+        let at = text.find(wanted).unwrap();
+        &source[place(text, source, at..at + wanted.len())]
+    }
+
+    #[test]
+    fn a_rendered_line_leads_to_the_line_of_the_template_that_wrote_it() {
+        let source = "{% if lb %}\ninterval 3\n{% endif %}\npriority {{ node.priority }}\n{% for peer in peers %}\n    {{ peer }}\n{% endfor %}\n# end {# x #}\n";
+        let text = "\ninterval 3\n\npriority 254\n\n    10.0.0.12\n\n    10.0.0.13\n\n# end \n";
+        for (wanted, line) in [("interval", "interval 3"), ("254", "priority {{ node.priority }}"), ("10.0.0.13", "{{ peer }}")] {
+            assert_eq!(placed(text, source, wanted), line, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_template_is_its_own_source() {
+        assert_eq!(placed("a b\n", "a b\n", "b"), "b");
+    }
+
+    #[test]
+    fn what_one_expression_wrote_leads_to_that_expression() {
+        assert_eq!(placed("a: 1\nb: 2\n", "{{ configuration | yaml }}", "b"), "{{ configuration | yaml }}");
+    }
+}

@@ -1,0 +1,43 @@
+//! Files of `key = value` lines: sysctl.d(5), environment files, TOML as containerd's. Sections and shell's `export` are passed over.
+
+use super::word::Word;
+
+/// One line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting<'t> {
+    pub(crate) key: Word<'t>,
+    /// Without quotes. A value that goes on after a backslash is whole.
+    pub(crate) value: Word<'t>,
+}
+
+pub(super) fn read(text: Word<'_>) -> Vec<Setting<'_>> {
+    let mut found = Vec::new();
+    let mut end = text.at;
+    for line in text.lines() {
+        let trimmed = line.trim();
+        if line.at < end || trimmed.text.is_empty() || trimmed.text.starts_with(['#', ';', '[']) {
+            continue;
+        }
+        let whole = text.from(line.at - text.at);
+        let line = whole.part(0..continued(whole.text)).trim();
+        end = line.at + line.text.len();
+        if let Some((key, value)) = line.split_once('=') {
+            let key = key.trim();
+            let key = key.text.strip_prefix("export ").map_or(key, |name| key.from(key.text.len() - name.len()));
+            found.push(Setting { key, value: value.trim().unquoted() });
+        }
+    }
+    found
+}
+
+/// How long the line at the start of `text` is, with those that backslashes join to it.
+fn continued(text: &str) -> usize {
+    let mut length = 0;
+    for line in text.split_inclusive('\n') {
+        length += line.len();
+        if !line.trim_end().ends_with('\\') {
+            break;
+        }
+    }
+    length
+}

@@ -1,0 +1,193 @@
+//! Shell scripts as far as lints care: which programs run with which words, and the files that here-documents write.
+//!
+//! Terminal sessions are read too: a prompt such as `[root@m1 ~]#` is passed over. Nothing is expanded.
+
+use super::word::Word;
+
+/// Words that may stand before a command's name.
+const RESERVED: [&str; 10] = ["if", "then", "else", "elif", "while", "until", "do", "!", "{", "sudo"];
+
+/// What a script does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Script<'t> {
+    pub(crate) commands: Vec<Command<'t>>,
+    pub(crate) documents: Vec<HereDocument<'t>>,
+}
+
+/// One simple command; there is at least one word.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Command<'t> {
+    pub(crate) words: Vec<Word<'t>>,
+    /// Where `>` sends its output.
+    pub(crate) output: Option<Word<'t>>,
+}
+
+/// The lines after `<<EOF`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HereDocument<'t> {
+    pub(crate) body: Word<'t>,
+    /// Whether `'EOF'` keeps the shell from expanding it.
+    pub(crate) quoted: bool,
+    /// The file that it is written to.
+    pub(crate) target: Option<Word<'t>>,
+}
+
+impl<'t> Command<'t> {
+    pub(crate) fn name(&self) -> Word<'t> {
+        self.words[0]
+    }
+
+    /// Whether a program runs with these words, in this order, among others.
+    pub(crate) fn runs(&self, words: &[&str]) -> bool {
+        let name = self.name().text.rsplit('/').next().unwrap_or_default();
+        let mut rest = self.words[1..].iter();
+        words[0] == name && words[1..].iter().all(|wanted| rest.any(|word| word.text == *wanted))
+    }
+
+    /// Whether a word is the option: `-fsS` has `f`, `--fail` is it.
+    pub(crate) fn has(&self, short: char, long: &str) -> bool {
+        self.words[1..].iter().any(|word| match word.text.strip_prefix('-') {
+            Some(letters) if !letters.starts_with('-') => letters.contains(short),
+            _ => word.text == long || word.text.strip_prefix(long).is_some_and(|rest| rest.starts_with('=')),
+        })
+    }
+}
+
+pub(super) fn read(text: Word<'_>) -> Script<'_> {
+    let mut script = Script::default();
+    let mut reader = Reader { rest: text, pending: Vec::new(), command: Command::default() };
+    reader.prompt();
+    while !reader.rest.text.is_empty() {
+        reader.step(&mut script);
+    }
+    reader.end(&mut script);
+    script
+}
+
+struct Reader<'t> {
+    rest: Word<'t>,
+    /// Here-documents whose bodies begin on the next line: the delimiter, and whether it is quoted.
+    pending: Vec<(Word<'t>, bool)>,
+    command: Command<'t>,
+}
+
+impl<'t> Reader<'t> {
+    fn take(&mut self, length: usize) -> Word<'t> {
+        let taken = self.rest.part(0..length);
+        self.rest = self.rest.from(length);
+        taken
+    }
+
+    fn step(&mut self, script: &mut Script<'t>) {
+        let text = self.rest.text;
+        let blank = text.len() - text.trim_start_matches([' ', '\t']).len();
+        if blank > 0 {
+            self.take(blank);
+        } else if text.starts_with("\\\n") {
+            self.take(2);
+        } else if text.starts_with('\n') {
+            self.take(1);
+            self.here_documents(script);
+            self.end(script);
+            self.prompt();
+        } else if text.starts_with('#') {
+            self.take(text.find('\n').unwrap_or(text.len()));
+        } else if text.starts_with("<<") && !text.starts_with("<<<") {
+            self.delimiter();
+        } else if let Some(length) = redirection(text) {
+            self.redirect(length);
+        } else if text.starts_with([';', '&', '|', '(', ')', '`']) {
+            self.take(1);
+            self.end(script);
+        } else if text.starts_with("$(") {
+            self.take(2);
+            self.end(script);
+        } else {
+            let word = self.word();
+            self.command.words.push(word.unquoted());
+        }
+    }
+
+    /// A prompt printed before a command.
+    fn prompt(&mut self) {
+        let line = self.rest.text.lines().next().unwrap_or_default();
+        let end = line.find("]# ").or_else(|| line.find("]$ "));
+        if let Some(at) = end.filter(|_| line.starts_with('[') && line.contains('@')) {
+            self.take(at + 3);
+        }
+    }
+
+    fn word(&mut self) -> Word<'t> {
+        let (mut quote, mut escaped, mut variable) = (None, false, false);
+        let mut before = ' ';
+        for (at, letter) in self.rest.text.char_indices() {
+            let border = letter.is_whitespace() || ";&|()<>`".contains(letter);
+            let substitution = self.rest.text[at..].starts_with("$(");
+            if quote.is_none() && !escaped && !variable && (border || substitution) && at > 0 {
+                return self.take(at);
+            }
+            match letter {
+                '"' | '\'' if quote == Some(letter) && !(escaped && letter == '"') => quote = None,
+                '"' | '\'' if quote.is_none() && !escaped => quote = Some(letter),
+                '{' if before == '$' => variable = true,
+                '}' => variable = false,
+                _ => {}
+            }
+            escaped = letter == '\\' && !escaped;
+            before = letter;
+        }
+        self.take(self.rest.text.len())
+    }
+
+    fn delimiter(&mut self) {
+        self.take(if self.rest.text.starts_with("<<-") { 3 } else { 2 });
+        self.take(self.rest.text.len() - self.rest.text.trim_start_matches([' ', '\t']).len());
+        if self.rest.text.is_empty() {
+            return;
+        }
+        let word = self.word();
+        self.pending.push((word.unquoted(), word != word.unquoted()));
+    }
+
+    fn redirect(&mut self, length: usize) {
+        let sends = self.take(length).text.contains('>');
+        self.take(self.rest.text.len() - self.rest.text.trim_start_matches([' ', '\t']).len());
+        if !self.rest.text.is_empty() && !self.rest.text.starts_with('\n') {
+            let target = self.word().unquoted();
+            let duplicated = target.text.chars().all(|letter| letter.is_ascii_digit());
+            if sends && !duplicated && target.text != "/dev/null" {
+                self.command.output = Some(target);
+            }
+        }
+    }
+
+    /// Reads the bodies that begin here.
+    fn here_documents(&mut self, script: &mut Script<'t>) {
+        for (delimiter, quoted) in std::mem::take(&mut self.pending) {
+            let end = self.rest.lines().find(|line| line.text.trim_start_matches('\t') == delimiter.text);
+            let length = end.map_or(self.rest.text.len(), |line| line.at - self.rest.at);
+            let body = self.take(length);
+            self.take(end.map_or(0, |line| line.text.len()));
+            let teed = self.command.words.last().filter(|_| self.command.words[0].text == "tee").copied();
+            script.documents.push(HereDocument { body, quoted, target: self.command.output.or(teed) });
+        }
+    }
+
+    fn end(&mut self, script: &mut Script<'t>) {
+        let mut command = std::mem::take(&mut self.command);
+        let reserved = command.words.iter().take_while(|word| RESERVED.contains(&word.text)).count();
+        command.words.drain(..reserved);
+        if !command.words.is_empty() {
+            script.commands.push(command);
+        }
+    }
+}
+
+/// The length of a redirection's operator at the start of `text`.
+fn redirection(text: &str) -> Option<usize> {
+    let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+    let after = &text[digits..];
+    let operators = ["&>>", "&>", ">>", ">&", "<<<", "<&", ">", "<"];
+    let operator = operators.iter().find(|operator| after.starts_with(**operator))?;
+    (digits == 0 || !operator.starts_with('&')).then_some(digits + operator.len())
+}

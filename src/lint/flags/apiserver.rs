@@ -1,0 +1,153 @@
+//! What an API server is started with, and what it is missing.
+
+use std::collections::BTreeSet;
+
+use crate::lint::Lint;
+use crate::lint::files::{Fleet, Found, Invocation};
+use crate::lint::topology::files::masters;
+
+/// API groups that a version no longer serves (<https://kubernetes.io/docs/reference/using-api/deprecation-guide/>).
+const GROUPS: [(&str, u32); 12] = [
+    ("rbac.authorization.k8s.io/v1alpha1", 22),
+    ("rbac.authorization.k8s.io/v1beta1", 22),
+    ("extensions/v1beta1", 22),
+    ("batch/v2alpha1", 21),
+    ("settings.k8s.io/v1alpha1", 20),
+    ("certificates.k8s.io/v1beta1", 22),
+    ("admissionregistration.k8s.io/v1beta1", 22),
+    ("policy/v1beta1", 25),
+    ("batch/v1beta1", 25),
+    ("autoscaling/v2beta1", 25),
+    ("autoscaling/v2beta2", 26),
+    ("flowcontrol.apiserver.k8s.io/v1beta1", 26),
+];
+
+pub(super) static ROWS: &[Lint] = &[
+    Lint::error("HA204", "the API server has no service-account issuer or signing key")
+        .why("since 1.20 it refuses to start without them")
+        .fix("add `--service-account-issuer`, `--service-account-signing-key-file` and `--service-account-key-file`")
+        .files(no_issuer),
+    Lint::warning("HA205", "the API server advertises no address of its own")
+        .why("with 0.0.0.0 it takes that of the interface of the default route, which on a machine with several, or with a VIP, may be one that nobody reaches")
+        .fix("write the node's address")
+        .files(unspecified_address),
+    Lint::error("HA206", "the API servers are counted wrongly")
+        .why("up to 1.10 the list of API servers is as long as `--apiserver-count` says: with a larger number a dead one stays on it, and every second connection of a pod fails")
+        .fix("remove the flag and use `--endpoint-reconciler-type=lease`; before 1.9 write the exact number")
+        .files(wrong_count),
+    Lint::error("HA207", "nodes may change each other")
+        .why("without the Node authorizer and the NodeRestriction plugin any kubelet may read every secret and relabel or evict every node: one broken node is a broken cluster")
+        .fix("use `--authorization-mode=Node,RBAC` and `--enable-admission-plugins=NodeRestriction`")
+        .files(nodes_unconfined),
+    Lint::error("HA208", "the API server and the kubelets do not know each other")
+        .why("without a client certificate kubelets refuse logs and exec, or must let anybody in; without their authority the API server talks to whoever answers at the address")
+        .fix("add `--kubelet-client-certificate`, `--kubelet-client-key` and `--kubelet-certificate-authority`")
+        .files(kubelets_unknown),
+    Lint::warning("HA209", "the audit log stays empty")
+        .why("since 1.8 nothing is written without a policy, whatever `--audit-log-path` says")
+        .fix("add `--audit-policy-file`")
+        .files(no_audit_policy),
+    Lint::warning("HA210", "the aggregation layer has no certificates")
+        .why("metrics-server and every other extension API server are called through it: `kubectl top` and autoscaling do not work")
+        .fix("add the `--requestheader-…` flags, `--proxy-client-cert-file` and `--proxy-client-key-file`")
+        .files(no_aggregation),
+    Lint::warning("HA211", "an API group is asked for that is no longer served")
+        .why("the flag does nothing, and objects of that version are refused; since 1.22 many beta versions are gone")
+        .fix("remove it, and use the stable version of the group")
+        .files(old_group),
+];
+
+/// API servers whose every flag is known.
+fn whole<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = &'f Invocation<'a>> {
+    fleet.programs("kube-apiserver").filter(|invocation| invocation.whole)
+}
+
+/// Tells an API server that lacks one of the flags.
+fn missing<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, flags: &[&str]) {
+    for invocation in whole(fleet) {
+        let absent: Vec<String> = flags.iter().filter(|name| invocation.flag(name).is_none()).map(|name| format!("--{name}")).collect();
+        if !absent.is_empty() {
+            found.at(
+                &fleet.documents[invocation.document],
+                invocation.word,
+                format!("the API server is started without {}", absent.join(", ")),
+            );
+        }
+    }
+}
+
+fn no_issuer<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    if fleet.target.kubernetes >= 20 {
+        missing(fleet, found, &["service-account-issuer", "service-account-signing-key-file", "service-account-key-file"]);
+    }
+}
+
+fn unspecified_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for flag in fleet.programs("kube-apiserver").filter_map(|invocation| invocation.flag("advertise-address")) {
+        if ["0.0.0.0", "::"].contains(&flag.value.text) {
+            found.flag(flag, fleet, format!("`{}` is no address that others can dial", flag.value.text));
+        }
+    }
+}
+
+fn wrong_count<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    // Not every machine need be here: balancers know of others.
+    let here: BTreeSet<&str> = fleet.programs("kube-apiserver").map(|invocation| invocation.machine).collect();
+    let masters = here.len().max(masters(fleet).len());
+    for invocation in fleet.programs("kube-apiserver") {
+        let counts = match invocation.value("endpoint-reconciler-type") {
+            Some(kind) => kind == "master-count",
+            None => fleet.target.kubernetes <= 10,
+        };
+        if let Some(flag) = invocation.flag("apiserver-count").filter(|flag| counts && flag.value.text != masters.to_string()) {
+            found.flag(
+                flag,
+                fleet,
+                format!("--apiserver-count={}, and there are {masters}: a dead one stays on the list", flag.value.text),
+            );
+        }
+    }
+}
+
+fn nodes_unconfined<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for invocation in whole(fleet).filter(|invocation| fleet.target.kubernetes >= 7 && invocation.flag("authorization-config").is_none()) {
+        let document = &fleet.documents[invocation.document];
+        if !invocation.list("authorization-mode").contains(&"Node") {
+            let word = invocation.flag("authorization-mode").map_or(invocation.word, |flag| flag.word);
+            found.at(document, word, "the Node authorizer is off");
+        }
+        let plugins: Vec<&str> = ["enable-admission-plugins", "admission-control"].iter().flat_map(|name| invocation.list(name)).collect();
+        if !plugins.contains(&"NodeRestriction") {
+            let flag = invocation.flag("enable-admission-plugins").or_else(|| invocation.flag("admission-control"));
+            found.at(document, flag.map_or(invocation.word, |flag| flag.word), "the plugin NodeRestriction is off");
+        }
+    }
+}
+
+fn kubelets_unknown<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    missing(fleet, found, &["kubelet-client-certificate", "kubelet-client-key", "kubelet-certificate-authority"]);
+}
+
+fn no_audit_policy<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for invocation in whole(fleet).filter(|invocation| fleet.target.kubernetes >= 8 && invocation.flag("audit-policy-file").is_none()) {
+        if let Some(flag) = invocation.flag("audit-log-path") {
+            found.flag(flag, fleet, "nothing is written to the audit log without a policy");
+        }
+    }
+}
+
+fn no_aggregation<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    missing(fleet, found, &["requestheader-client-ca-file", "proxy-client-cert-file", "proxy-client-key-file"]);
+}
+
+fn old_group<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for flag in fleet.programs("kube-apiserver").filter_map(|invocation| invocation.flag("runtime-config")) {
+        for (group, gone) in GROUPS {
+            // The alpha of what is stable since 1.8 is never what somebody needs.
+            let pointless = group.ends_with("/v1alpha1") && group.starts_with("rbac");
+            if flag.value.text.contains(group) && (pointless || fleet.target.kubernetes >= gone) {
+                found.flag(flag, fleet, format!("`{group}` is not served by 1.{gone} and newer"));
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Networks as files show them: flags, kubeadm's configuration and variables, held against each other.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::lint::endpoint::{host, vips};
+use crate::lint::files::{Document, Fleet, Found, Word};
+
+/// What Docker gives its bridge when nobody says otherwise.
+const DOCKER: &str = "172.17.0.0/16";
+
+/// Pods of a kubelet by default.
+const PODS: u32 = 110;
+
+/// Ports that machines of a cluster need themselves.
+const OWN_PORTS: [u16; 9] = [22, 2379, 2380, 6443, 8443, 10250, 10256, 10257, 10259];
+
+/// The network in which most homes and offices number their machines.
+pub(super) const LAN: &str = "192.168.0.0/16";
+
+/// A value that says what a network is, in a flag or in a variable.
+pub(in crate::lint) struct Setting<'f, 'a> {
+    pub(in crate::lint) document: &'f Document<'a>,
+    pub(in crate::lint) word: Word<'a>,
+}
+
+/// Values of a flag, and of variables whose names end so.
+pub(in crate::lint) fn values<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str], variables: &[&str]) -> Vec<Setting<'f, 'a>> {
+    let of_flags = fleet.invocations.iter().flat_map(|invocation| flags.iter().filter_map(|name| invocation.flag(name)));
+    let mut found: Vec<Setting<'f, 'a>> =
+        of_flags.map(|flag| Setting { document: &fleet.documents[flag.document], word: flag.value }).collect();
+    for document in &fleet.documents {
+        let settings = document.content.settings().into_iter().flatten();
+        let named = settings.filter(|setting| variables.iter().any(|name| setting.key.text.ends_with(name)));
+        found.extend(named.map(|setting| Setting { document, word: setting.value }));
+    }
+    for (document, node) in fleet.manifests() {
+        let keys = flags.iter().filter_map(|flag| match *flag {
+            "cluster-cidr" => node.text("networking.podSubnet"),
+            "service-cluster-ip-range" => node.text("networking.serviceSubnet"),
+            _ => None,
+        });
+        found.extend(keys.map(|word| Setting { document, word }));
+    }
+    found
+}
+
+fn pods<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Setting<'f, 'a>> {
+    values(fleet, &["cluster-cidr"], &["FLANNEL_NET", "CLUSTER_CIDR"])
+}
+
+pub(in crate::lint) fn services<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Setting<'f, 'a>> {
+    values(fleet, &["service-cluster-ip-range"], &["SERVICE_CLUSTER_IP_RANGE"])
+}
+
+pub(in crate::lint) fn network(setting: &Setting<'_, '_>) -> Option<IpNet> {
+    setting.word.text.parse().ok()
+}
+
+/// Addresses of machines: what they advertise, where their members and servers are, and the VIP.
+fn addresses(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
+    let flags = ["advertise-address", "bind-address", "node-ip", "initial-advertise-peer-urls", "etcd-servers", "initial-cluster"];
+    let texts = flags.iter().flat_map(|name| fleet.invocations.iter().filter_map(|invocation| invocation.value(name)));
+    let of_flags = texts.flat_map(|text| text.split([',', '/', '='])).filter_map(host);
+    let of_vips = vips(fleet).into_iter().filter_map(|(_, word)| host(word.text.split('/').next().unwrap_or_default()));
+    of_flags.chain(of_vips).filter(|address| !address.is_loopback() && !address.is_unspecified()).collect()
+}
+
+pub(in crate::lint) fn host_bits<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for setting in pods(fleet).iter().chain(&services(fleet)) {
+        if let Some(network) = network(setting).filter(|network| *network != network.trunc()) {
+            found.at(setting.document, setting.word, format!("`{network}` has host bits: the network is `{}`", network.trunc()));
+        }
+    }
+}
+
+pub(in crate::lint) fn overlap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let (pods, services) = (pods(fleet), services(fleet));
+    let docker: IpNet = DOCKER.parse().expect("the network is a constant");
+    let machines = addresses(fleet);
+    for (name, setting) in pods.iter().map(|setting| ("pods", setting)).chain(services.iter().map(|setting| ("services", setting))) {
+        let Some(network) = network(setting) else { continue };
+        let overlaps = |other: &IpNet| network.contains(&other.network()) || other.contains(&network.network());
+        if let Some(address) = machines.iter().find(|address| network.contains(*address)) {
+            found.at(setting.document, setting.word, format!("the network of {name} `{network}` holds `{address}`, a machine's address"));
+        } else if name == "pods" && services.iter().filter_map(|setting| setting.word.text.parse().ok()).any(|other| overlaps(&other)) {
+            found.at(setting.document, setting.word, format!("the networks of pods and services overlap in `{network}`"));
+        } else if overlaps(&docker) && fleet.programs("dockerd").next().is_some() {
+            found.at(setting.document, setting.word, format!("`{network}` overlaps Docker's bridge, {docker}"));
+        }
+    }
+}
+
+pub(in crate::lint) fn lan<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for setting in pods(fleet) {
+        if setting.word.text == LAN {
+            found.at(setting.document, setting.word, format!("pods get addresses of {LAN}"));
+        }
+    }
+}
+
+pub(in crate::lint) fn pods_per_node<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for setting in values(fleet, &["node-cidr-mask-size"], &["FLANNEL_SUBNETLEN"]) {
+        let addresses =
+            setting.word.text.parse::<u32>().ok().filter(|prefix| (1..32).contains(prefix)).map(|prefix| (1u64 << (32 - prefix)) - 2);
+        if let Some(addresses) = addresses.filter(|addresses| *addresses < u64::from(PODS)) {
+            let message = format!("/{} gives {addresses} pod addresses for each node, which runs up to {PODS} pods", setting.word.text);
+            found.at(setting.document, setting.word, message);
+        }
+    }
+}
+
+pub(in crate::lint) fn node_ports<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for setting in values(fleet, &["service-node-port-range"], &["NODE_PORT_RANGE"]) {
+        let Some((first, last)) = setting.word.text.split_once('-') else { continue };
+        let (Ok(first), Ok(last)) = (first.trim().parse::<u16>(), last.trim().parse::<u16>()) else { continue };
+        let taken: Vec<String> = OWN_PORTS.iter().filter(|port| (first..=last).contains(port)).map(ToString::to_string).collect();
+        if !taken.is_empty() || last >= 32768 {
+            let message =
+                format!("`{first}-{last}` holds ports that machines need: {} and those of outgoing connections", taken.join(", "));
+            found.at(setting.document, setting.word, message);
+        }
+    }
+}

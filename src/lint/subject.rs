@@ -1,0 +1,42 @@
+//! What lints of the cluster file look at, and how they tell what they found.
+
+use std::collections::BTreeSet;
+
+use crate::cluster::{Cluster, Role};
+use crate::overlay::{Overlay, Overlays};
+use crate::profile::Profile;
+
+/// What lints of the cluster file look at.
+#[derive(Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) cluster: &'a Cluster,
+    pub(super) overlays: &'a Overlays,
+}
+
+impl<'a> Subject<'a> {
+    /// The overlays of all the nodes' roles that exist.
+    pub(super) fn chosen(&self) -> impl Iterator<Item = &'a Overlay> {
+        let names: BTreeSet<&String> = self.cluster.nodes.iter().flat_map(|node| self.names(&node.roles)).collect();
+        names.into_iter().filter_map(|name| self.overlays.get(name).ok())
+    }
+
+    /// The overlays of some roles.
+    pub(super) fn names(&self, roles: &BTreeSet<Role>) -> BTreeSet<&'a String> {
+        roles.iter().filter_map(|role| self.cluster.overlays.get(role)).flatten().collect()
+    }
+}
+
+/// What one lint found: the setting's path, the message, and what to do if it is not what the lint always says.
+#[derive(Debug, Default)]
+pub(super) struct Findings(pub(super) Vec<(String, String, Option<String>)>);
+
+impl Findings {
+    pub(super) fn at(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push((path.into(), message.into(), None));
+    }
+
+    pub(super) fn with_fix(&mut self, path: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) {
+        self.0.push((path.into(), message.into(), Some(fix.into())));
+    }
+}
