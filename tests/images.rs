@@ -163,3 +163,22 @@ fn a_seed_costs_less_than_a_mebibyte_and_nobody_else_may_read_it() {
     let digests: Vec<String> = ["m1", "m2", "m3"].map(|node| sha256(&site.out().join(format!("nodes/{node}/{node}.seed")))).into();
     assert!(digests[0] != digests[1] && digests[1] != digests[2]);
 }
+
+#[test]
+fn an_erofs_root_holds_the_same_files_as_the_squashfs_one() {
+    let (Some(()), Some(shared)) = (root(), ha()) else { return };
+    let Some(mut unshare) = judge("unshare") else { return };
+    let dir = tempfile::tempdir_in(cache()).unwrap();
+    let site = Site::new(&dir.path().join("site")).unwrap();
+    let file = site.dir.join("cluster.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n[base]\nfilesystem = \"erofs\"\n")).unwrap();
+    site.ok(&["build", "--format", "dir"]);
+    let erofs = site.out().join("images/control-plane/root.erofs");
+    let squashfs = dir.path().join("root.squashfs");
+    let image = raw(shared);
+    extract(&image, find(&partitions(&image), "kiln-root"), &squashfs);
+    let script = "mkdir a b && mount -o ro,loop \"$1\" a && mount -o ro,loop \"$2\" b && diff --recursive --no-dereference a b && \
+                  cd a && find . -printf '%p %m %U %G %y\\n' | sort >../a.list && cd ../b && find . -printf '%p %m %U %G %y\\n' | sort | diff ../a.list -";
+    approve(unshare.args(["--mount", "sh", "-c", script, "sh"]).args([&squashfs, &erofs]).current_dir(dir.path()));
+}
