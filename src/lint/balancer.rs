@@ -80,22 +80,19 @@ fn address_of_a_section<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 /// The option of a section, or of the defaults of the same file.
-fn inherited<'f, 'a>(fleet: &'f Fleet<'a>, block: Block<'f, 'a>, words: &[&str]) -> Option<&'f Statement<'a>> {
-    let same = |other: &Block<'f, 'a>| std::ptr::eq(other.document, block.document);
-    let own = block.statement.body.iter().rev().find(|statement| statement.is(words));
-    own.or_else(|| {
-        let defaults: Vec<&Statement<'a>> = fleet.haproxy(&["defaults"]).filter(same).map(|block| block.statement).collect();
-        defaults.into_iter().rev().find_map(|statement| statement.body.iter().rev().find(|statement| statement.is(words)))
-    })
+fn inherited<'f, 'a>(block: Block<'f, 'a>, words: &[&str]) -> Option<&'f Statement<'a>> {
+    let of = |section: &'f Statement<'a>| section.body.iter().rev().find(|statement| statement.is(words));
+    let sections = block.document.content.haproxy().map(Vec::as_slice).unwrap_or_default();
+    of(block.statement).or_else(|| sections.iter().rev().filter(|section| section.is(&["defaults"])).find_map(of))
 }
 
-fn mode<'f, 'a>(fleet: &'f Fleet<'a>, block: Block<'f, 'a>) -> &'a str {
-    inherited(fleet, block, &["mode"]).and_then(Statement::value).map_or("tcp", |word| word.text)
+fn mode<'a>(block: Block<'_, 'a>) -> &'a str {
+    inherited(block, &["mode"]).and_then(Statement::value).map_or("tcp", |word| word.text)
 }
 
 /// Backends whose servers are API servers, as far as a file can say: TCP mode, and checked.
 fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
-    fleet.haproxy(BACKENDS).filter(|block| mode(fleet, *block) == "tcp" && servers(*block).next().is_some())
+    fleet.haproxy(BACKENDS).filter(|block| mode(*block) == "tcp" && servers(*block).next().is_some())
 }
 
 fn servers<'f, 'a>(block: Block<'f, 'a>) -> impl Iterator<Item = &'f Statement<'a>> {
@@ -103,8 +100,8 @@ fn servers<'f, 'a>(block: Block<'f, 'a>) -> impl Iterator<Item = &'f Statement<'
 }
 
 /// A word of a server line, or of `default-server`.
-fn of_server<'f, 'a>(fleet: &'f Fleet<'a>, block: Block<'f, 'a>, server: &'f Statement<'a>, word: &str) -> bool {
-    server.has(word) || inherited(fleet, block, &["default-server"]).is_some_and(|defaults| defaults.has(word))
+fn of_server(block: Block<'_, '_>, server: &Statement<'_>, word: &str) -> bool {
+    server.has(word) || inherited(block, &["default-server"]).is_some_and(|defaults| defaults.has(word))
 }
 
 fn two_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
@@ -123,9 +120,9 @@ fn two_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn plain_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in api_backends(fleet) {
-        let Some(option) = inherited(fleet, block, &["option", "httpchk"]) else { continue };
+        let Some(option) = inherited(block, &["option", "httpchk"]) else { continue };
         let connects = block.statement.all(&["http-check", "connect"]).any(|check| check.has("ssl"));
-        let speaks = |server: &Statement<'a>| ["check-ssl", "ssl"].iter().any(|word| of_server(fleet, block, server, word));
+        let speaks = |server: &Statement<'a>| ["check-ssl", "ssl"].iter().any(|word| of_server(block, server, word));
         let tls_port =
             |server: &Statement<'a>| server.words.get(2).is_some_and(|word| word.text.ends_with("443") || word.text.contains('$'));
         if !connects && servers(block).any(|server| tls_port(server) && !speaks(server)) {
@@ -140,7 +137,7 @@ fn timeouts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, range: RangeInclusive<
     let within = |word: &Word<'_>| seconds(word.text).is_some_and(|time| range.contains(&time) && (time != PING || *range.start() < PING));
     for block in fleet.haproxy(&["defaults", "frontend", "backend", "listen"]) {
         // In HTTP mode the section serves a page, unless it only gives defaults that others override.
-        if block.statement.name().text != "defaults" && mode(fleet, block) != "tcp" {
+        if block.statement.name().text != "defaults" && mode(block) != "tcp" {
             continue;
         }
         for side in ["client", "server", "tunnel"] {
@@ -175,16 +172,16 @@ fn seconds(text: &str) -> Option<f64> {
 
 fn blind_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in api_backends(fleet) {
-        let speaks = CHECKS.iter().any(|kind| *kind != "ssl-hello-chk" && inherited(fleet, block, &["option", kind]).is_some());
-        for server in servers(block).filter(|server| of_server(fleet, block, server, "check")) {
-            let default = inherited(fleet, block, &["default-server"]).and_then(|defaults| defaults.option("inter"));
+        let speaks = CHECKS.iter().any(|kind| *kind != "ssl-hello-chk" && inherited(block, &["option", kind]).is_some());
+        for server in servers(block).filter(|server| of_server(block, server, "check")) {
+            let default = inherited(block, &["default-server"]).and_then(|defaults| defaults.option("inter"));
             match server.option("inter").or(default).filter(|word| seconds(word.text).is_some_and(|time| time > CHECK_EVERY)) {
                 Some(word) => found.at(block.document, word, format!("a check every {} leaves a dead server in service", word.text)),
                 None if !speaks => found.at(block.document, server.name(), "the check only connects"),
                 None => {}
             }
         }
-        if let Some(server) = servers(block).find(|server| !of_server(fleet, block, server, "check")) {
+        if let Some(server) = servers(block).find(|server| !of_server(block, server, "check")) {
             found.at(block.document, server.name(), "the server is never checked");
         }
     }
@@ -192,7 +189,7 @@ fn blind_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn lingering_sessions<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in api_backends(fleet) {
-        if let Some(server) = servers(block).find(|server| !of_server(fleet, block, server, "on-marked-down")) {
+        if let Some(server) = servers(block).find(|server| !of_server(block, server, "on-marked-down")) {
             found.at(block.document, server.name(), "connections to this server stay open when it is down");
         }
     }
@@ -216,14 +213,13 @@ fn is_loopback(address: &str) -> bool {
 
 fn careless_process<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.haproxy(&["global"]) {
-        let unit = |section: &Block<'_, 'a>| {
-            section.document.machine == block.document.machine && section.document.path.ends_with("/haproxy.service")
-        };
-        let confined = fleet.units("Service").filter(unit).any(|section| section.statement.setting("User").is_some());
+        let unit = |section: &Block<'_, 'a>| section.document.path.ends_with("/haproxy.service");
+        let confined =
+            fleet.on(block.document.machine).units("Service").filter(unit).any(|section| section.statement.setting("User").is_some());
         if !confined && (block.statement.last(&["user"]).is_none() || block.statement.last(&["chroot"]).is_none()) {
             found.at(block.document, block.statement.name(), "HAProxy keeps root's rights, or the whole file system");
         }
-        let syslog = fleet.on(block.document.machine).any(|document| document.path.contains("syslog"));
+        let syslog = fleet.on(block.document.machine).has(&["syslog"]);
         let log = block.statement.all(&["log"]).find(|log| log.value().is_some_and(|word| word.text.starts_with("127.")));
         if let Some(log) = log.filter(|_| !syslog) {
             found.at(block.document, log.name(), "nothing on this machine listens for this log");
@@ -233,11 +229,11 @@ fn careless_process<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn http_options<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const OPTIONS: [&str; 4] = ["forwardfor", "httplog", "http-server-close", "http-keep-alive"];
-    for block in fleet.haproxy(&["frontend", "backend", "listen"]).filter(|block| mode(fleet, *block) == "tcp") {
+    for block in fleet.haproxy(&["frontend", "backend", "listen"]).filter(|block| mode(*block) == "tcp") {
         for name in OPTIONS {
             let own = block.statement.last(&["option", name]);
             // A frontend that chose its own log format has overridden that of the defaults.
-            let default = || inherited(fleet, block, &["option", name]).filter(|_| name == "forwardfor");
+            let default = || inherited(block, &["option", name]).filter(|_| name == "forwardfor");
             if let Some(option) = own.or_else(default) {
                 found.at(block.document, option.name(), format!("`option {name}` does nothing in TCP mode"));
             }
@@ -248,10 +244,9 @@ fn http_options<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn too_few_descriptors<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.haproxy(&["global"]) {
         let Some((most, word)) = block.statement.number("maxconn") else { continue };
-        let unit = |section: &Block<'_, 'a>| {
-            section.document.machine == block.document.machine && section.document.path.ends_with("/haproxy.service")
-        };
-        let limit = fleet.units("Service").filter(unit).find_map(|section| section.statement.setting("LimitNOFILE"));
+        let unit = |section: &Block<'_, 'a>| section.document.path.ends_with("/haproxy.service");
+        let limit =
+            fleet.on(block.document.machine).units("Service").filter(unit).find_map(|section| section.statement.setting("LimitNOFILE"));
         let limit = limit.and_then(|word| word.text.split(':').next()?.parse::<f64>().ok());
         if let Some(limit) = limit.filter(|limit| *limit < 2.0 * most + 32.0) {
             found.at(

@@ -7,6 +7,7 @@
 mod addons;
 mod allow;
 mod balancer;
+mod certificates;
 mod check_script;
 mod endpoint;
 mod files;
@@ -49,6 +50,7 @@ static FAMILIES: &[&[Lint]] = &[
     node::ROWS,
     addons::ROWS,
     endpoint::ROWS,
+    certificates::ROWS,
 ];
 
 /// Every lint, by identifier.

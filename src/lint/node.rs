@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::lint::Lint;
-use crate::lint::files::{Block, Content, Document, Fleet, Found, Setting, Word};
+use crate::lint::files::{Block, Command, Content, Document, Fleet, Found, Setting, Word};
 
 /// What the kubelet demands with `protectKernelDefaults` (kubelet's `setupKernelTunables`).
 const KUBELET_SYSCTLS: [(&str, &str); 6] = [
@@ -85,12 +85,14 @@ fn bridge<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const KEYS: [&str; 2] = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
     let mut told = BTreeSet::new();
     for (document, setting) in sysctls(fleet).filter(|(_, setting)| KEYS.contains(&key(setting))) {
-        let loaded =
-            fleet.on(document.machine).any(|other| other.path.contains("modules-load") && other.text.text.contains("br_netfilter"));
+        let loaded = fleet
+            .on(document.machine)
+            .documents()
+            .any(|other| other.path.contains("modules-load") && other.text.text.contains("br_netfilter"));
         let loads =
             fleet.commands().any(|(other, command)| other.machine == document.machine && command.runs(&["modprobe", "br_netfilter"]));
         let other = KEYS[usize::from(key(setting) == KEYS[0])];
-        let both = sysctls(fleet).any(|(same, setting)| same.machine == document.machine && key(setting) == other);
+        let both = fleet.on(document.machine).settings("sysctl").any(|(_, setting)| key(setting) == other);
         if !loaded && !loads && told.insert(document.machine) {
             found.at(document, setting.key, "nothing loads br_netfilter before this is set");
         } else if !both {
@@ -106,11 +108,18 @@ fn no_firewall<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let stopped = command.runs(&["systemctl"])
             && service
             && ["stop", "disable", "mask"].iter().any(|verb| command.words.iter().any(|word| word.text == *verb));
-        let flushed = (command.runs(&["iptables"]) || command.runs(&["ip6tables"])) && command.has('F', "--flush");
+        let flushed = (command.runs(&["iptables"]) || command.runs(&["ip6tables"])) && empties_all(command);
         if stopped || flushed || command.runs(&["ufw", "disable"]) || command.runs(&["nft", "flush", "ruleset"]) {
             found.at(document, command.name(), "after this every port of the machine is open");
         }
     }
+}
+
+/// Whether `iptables` empties every chain, or one that all traffic passes.
+fn empties_all(command: &Command<'_>) -> bool {
+    let Some(at) = command.words.iter().position(|word| word.text == "-F" || word.text == "--flush") else { return false };
+    let chain = command.words.get(at + 1).map(|word| word.text).filter(|word| !word.starts_with('-'));
+    chain.is_none_or(|chain| ["INPUT", "FORWARD", "OUTPUT"].contains(&chain))
 }
 
 fn no_selinux<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
@@ -137,9 +146,7 @@ fn no_ipv6<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn swap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let tolerant = |machine: &str| {
-        fleet
-            .of_kind("KubeletConfiguration")
-            .any(|(document, node)| document.machine == machine && node.text("failSwapOn").is_some_and(|word| word.text == "false"))
+        fleet.on(machine).of_kind("KubeletConfiguration").any(|(_, node)| node.text("failSwapOn").is_some_and(|word| word.text == "false"))
     };
     for block in fleet.blocks(Content::lines).filter(|block| block.document.path.ends_with("/fstab") && !tolerant(block.document.machine)) {
         if block.statement.words.get(2).is_some_and(|word| word.text == "swap") {
@@ -202,7 +209,8 @@ fn double_supervision<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 /// Whether a document holds rules of a firewall that drops what they do not name.
 fn is_ruleset(document: &Document<'_>) -> bool {
-    let text = document.text.text;
+    const PLACES: [&str; 4] = ["nft", "iptables", "firewall", "rules"];
+    let text = if PLACES.iter().any(|place| document.path.contains(place)) { document.text.text } else { "" };
     ["policy drop", "-P INPUT DROP", ":INPUT DROP", "-A INPUT -j DROP", "-A INPUT -j REJECT"].iter().any(|rule| text.contains(rule))
 }
 
@@ -229,8 +237,7 @@ fn kernel_defaults<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in fleet.of_kind("KubeletConfiguration") {
         let Some(word) = node.text("protectKernelDefaults").filter(|word| word.text == "true") else { continue };
         let set = |(name, value): &(&str, &str)| {
-            sysctls(fleet)
-                .any(|(other, setting)| other.machine == document.machine && key(setting) == *name && setting.value.text == *value)
+            fleet.on(document.machine).settings("sysctl").any(|(_, setting)| key(setting) == *name && setting.value.text == *value)
         };
         let missing: Vec<&str> = KUBELET_SYSCTLS.iter().filter(|pair| !set(pair)).map(|(name, _)| *name).collect();
         if !missing.is_empty() {
@@ -258,10 +265,9 @@ fn shared_identity<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn stub_resolver<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in fleet.of_kind("KubeletConfiguration") {
         let path = node.text("resolvConf").map_or("/etc/resolv.conf", |word| word.text);
-        let stub = |block: &Block<'_, 'a>| {
-            block.document.machine == document.machine && block.document.path == path && block.statement.is(&["nameserver"])
-        };
+        let stub = |block: &Block<'_, 'a>| block.document.path == path && block.statement.is(&["nameserver"]);
         let server = fleet
+            .on(document.machine)
             .blocks(Content::lines)
             .filter(stub)
             .find(|block| block.statement.value().is_some_and(|word| word.text.starts_with("127.")));
@@ -282,7 +288,7 @@ fn superstition<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 /// Clocks that are set once, for HA405.
 pub(super) fn clock<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, command) in fleet.commands().filter(|(_, command)| command.runs(&["ntpdate"])) {
-        let kept = fleet.on(document.machine).any(|other| ["chrony", "timesyncd", "ntp.conf"].iter().any(|name| other.path.contains(name)));
+        let kept = fleet.on(document.machine).has(&["chrony", "timesyncd", "ntp.conf"]);
         if !kept {
             found.at(document, command.name(), "the clock is set once, and drifts from then on");
         }

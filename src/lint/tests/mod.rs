@@ -1,3 +1,4 @@
+mod certificates;
 mod examples;
 mod published;
 

@@ -86,7 +86,7 @@ const MISTAKES: &[(&str, &[&str], &str)] = &[
 /// Everything that is found in an article's files, for the version that it was written for and for today's.
 fn findings(text: &str, minor: u32, etcd: u32) -> BTreeSet<String> {
     let machines = machines(text);
-    let targets = [(minor, etcd), TODAY].map(|(kubernetes, etcd)| Target { kubernetes, etcd });
+    let targets = [(minor, etcd), TODAY].map(|(kubernetes, etcd)| Target { kubernetes, etcd, now: 0 });
     let problems = targets.into_iter().flat_map(|target| check_files(&machines, target));
     problems.map(|problem| format!("{} {}", problem.code.unwrap_or_default(), told(&problem))).collect()
 }
