@@ -43,11 +43,9 @@ static FAMILIES: &[&[Lint]] = &[
     versions::ROWS,
     check_script::ROWS,
     keepalived::ROWS,
-    balancer::ROWS,
     pods::ROWS,
     secrets::ROWS,
     units::ROWS,
-    node::ROWS,
     addons::ROWS,
     endpoint::ROWS,
     certificates::ROWS,
@@ -55,7 +53,8 @@ static FAMILIES: &[&[Lint]] = &[
 
 /// Every lint, by identifier.
 pub(crate) static LINTS: LazyLock<Vec<&'static Lint>> = LazyLock::new(|| {
-    let mut lints: Vec<&Lint> = FAMILIES.iter().chain(flags::FAMILIES).flat_map(|family| family.iter()).collect();
+    let mut lints: Vec<&Lint> =
+        FAMILIES.iter().chain(flags::FAMILIES).chain(balancer::FAMILIES).chain(node::FAMILIES).flat_map(|family| family.iter()).collect();
     lints.sort_by_key(|lint| lint.id);
     lints
 });
