@@ -113,4 +113,4 @@ fn problem(lint: &Lint, profile: &Profile, field: String, message: String, fix: 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,6 +6,8 @@ use super::word::{Statement, Word};
 use super::yaml::{Node, Value};
 use super::{File, Fleet, Machine, Target, haproxy, keepalived, nginx, settings, shell, unit, yaml};
 use crate::error::Source;
+use crate::host::process;
+use crate::judge::judge;
 use crate::lint::check_files;
 
 /// Statements on lines, words parted by `|`, bodies indented.
@@ -120,6 +122,46 @@ fn yaml_is_read_in_block_and_flow_style() {
         "anchored": "v",
     });
     assert_eq!(documents, [first, serde_json::json!({ "a": ["1", { "b": "null" }], "c": "d, e" })]);
+}
+
+/// Prints the documents of every text on standard input as JSON, scalars as text with single spaces; `null` for what is no YAML.
+const PYTHON: &str = "\
+import json, sys, yaml
+def plain(value):
+    if isinstance(value, dict): return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list): return [plain(item) for item in value]
+    return ' '.join(value.split())
+def documents(text):
+    try: return [plain(each) for each in yaml.load_all(text, Loader=yaml.BaseLoader) if isinstance(each, (dict, list))]
+    except yaml.YAMLError: return None
+json.dump([documents(text) for text in json.load(sys.stdin)], sys.stdout)
+";
+
+fn plain(node: &Node<'_>) -> serde_json::Value {
+    match &node.value {
+        Value::Null | Value::Scalar => node.word.text.split_whitespace().collect::<Vec<_>>().join(" ").into(),
+        Value::List(items) => items.iter().map(plain).collect(),
+        Value::Map(entries) => entries.iter().map(|(key, value)| (key.text.to_owned(), plain(value))).collect(),
+    }
+}
+
+#[test]
+fn python_reads_the_same_from_every_manifest_that_kiln_writes_or_examples_show() {
+    let Some(mut python) = judge("python3") else { return };
+    let cluster = crate::cluster::resolve(&crate::profile::tests::read(crate::profile::tests::SAMPLE)).unwrap();
+    let overlays = crate::overlay::Overlays::load(&[]).unwrap();
+    let rendered = crate::render::texts(&cluster, &cluster.nodes[0], &overlays).unwrap().into_iter().map(|file| (file.path, file.text));
+    let shown = crate::lint::tests::example_files().into_iter().map(|file| (file.path, file.text));
+    let manifests = rendered.chain(shown).filter(|(path, _)| [".yaml", ".json", ".conf"].iter().any(|end| path.ends_with(end)));
+    let texts: Vec<_> = manifests.map(|(_, text)| text).filter(|text| text.contains("kind:") || text.starts_with('{')).collect();
+    let input = serde_json::to_vec(&texts.iter().map(|text| &**text).collect::<Vec<&str>>()).unwrap();
+    let output = process::run_with_input(python.args(["-c", PYTHON]), &input).unwrap();
+    let judged: Vec<Option<serde_json::Value>> = serde_json::from_slice(&output.stdout).unwrap();
+    for (text, judgement) in texts.iter().zip(&judged) {
+        let Some(judgement) = judgement else { continue };
+        assert_eq!(&yaml::read(Word::whole(text)).iter().map(plain).collect::<serde_json::Value>(), judgement, "{text}");
+    }
+    assert!(judged.iter().flatten().count() > 40, "{} of {}", judged.iter().flatten().count(), texts.len());
 }
 
 #[test]

@@ -110,4 +110,11 @@ pub(in crate::lint) fn clock<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(document, command.name(), "the clock is set once, and drifts from then on");
         }
     }
+    for document in fleet.documents.iter().filter(|document| document.path.ends_with("/chrony.conf")) {
+        const SOURCES: [&str; 5] = ["server", "pool", "peer", "refclock", "sourcedir"];
+        let lines = document.content.lines().map(Vec::as_slice).unwrap_or_default();
+        if !lines.iter().any(|line| SOURCES.contains(&line.name().text)) {
+            found.about(document, "chrony has nobody to ask for the time");
+        }
+    }
 }

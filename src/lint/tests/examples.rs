@@ -42,6 +42,11 @@ fn examples() -> Vec<Example> {
     examples
 }
 
+/// Every file of every example.
+pub(crate) fn example_files() -> Vec<File> {
+    examples().into_iter().flat_map(|example| example.machines).flat_map(|machine| machine.files).collect()
+}
+
 pub(super) fn machines(text: &str) -> Vec<Machine> {
     let mut machines: Vec<Machine> = Vec::new();
     for part in format!("\n{text}").split("\n== ").skip(1) {

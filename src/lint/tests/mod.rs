@@ -2,6 +2,8 @@ mod certificates;
 mod examples;
 mod published;
 
+pub(crate) use examples::example_files;
+
 use super::LINTS;
 use crate::cluster;
 use crate::error::{Report, Severity};
@@ -97,6 +99,27 @@ fn the_built_in_overlays_are_clean_in_every_version() {
     for minor in 20..=35 {
         let text = SAMPLE.replace("1.20.2", &format!("1.{minor}.2"));
         assert_eq!(told(&text, &linted(&text)), [""; 0], "1.{minor}");
+    }
+}
+
+#[test]
+fn other_topologies_are_as_clean() {
+    let node =
+        |name: &str, role: &str, last: u8| format!("[[nodes]]\nname = \"{name}\"\nroles = [\"{role}\"]\naddress = \"10.0.0.{last}\"\n");
+    let dedicated = [("e1", "etcd", 31), ("e2", "etcd", 32), ("e3", "etcd", 33), ("l1", "lb", 41), ("l2", "lb", 42), ("w1", "worker", 51)];
+    let dedicated: String = dedicated.into_iter().map(|(name, role, last)| node(name, role, last)).collect();
+    let sixth = SAMPLE.replace("10.0.0.0/24", "fd00:1::/64").replace("\"10.0.0.", "\"fd00:1::");
+    let sixth = sixth.replace("[network]", "[network]\npods = \"fd00:2::/48\"\npods-per-node-prefix = 64\nservices = \"fd00:3::/112\"");
+    let external = edited("vip = \"10.0.0.10\"", "balancer = \"external\"\nport = 6443");
+    let cases = [
+        ("dedicated members and balancers", format!("{SAMPLE}{dedicated}")),
+        ("the API server's own port", edited("[endpoint]", "[endpoint]\nport = 6443")),
+        ("bookworm", edited("[network]", "[base]\nsuite = \"bookworm\"\n[network]")),
+        ("IPv6", sixth),
+        ("an external balancer", external),
+    ];
+    for (name, text) in cases {
+        assert_eq!(told(&text, &linted(&text)), [""; 0], "{name}");
     }
 }
 
