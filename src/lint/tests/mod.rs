@@ -96,9 +96,12 @@ fn the_sample_is_clean() {
 
 #[test]
 fn the_built_in_overlays_are_clean_in_every_version() {
-    for minor in 20..=35 {
+    for minor in 6..=36 {
         let text = SAMPLE.replace("1.20.2", &format!("1.{minor}.2"));
-        assert_eq!(told(&text, &linted(&text)), [""; 0], "1.{minor}");
+        let mut report = linted(&text);
+        // What a suite brings to a version is the cluster file's choice.
+        report.problems.retain(|problem| problem.source.is_some());
+        assert_eq!(report.problems.iter().map(examples::told).collect::<Vec<_>>(), [""; 0], "1.{minor}");
     }
 }
 
