@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("disk", &["host", "tree"]),
     ("cluster", &["profile"]),
     ("profile", &["cluster", "host"]),
-    ("lint", &["cluster", "profile", "overlay", "host"]),
+    ("lint", &["cluster", "profile", "overlay", "pki", "host"]),
     ("plan", &["cluster", "overlay", "pki", "render"]),
     ("pki", &["cluster", "host", "tree", "yaml"]),
     ("render", &["base", "cluster", "overlay", "pki", "tree", "host", "yaml"]),

@@ -64,9 +64,9 @@ fn checks<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Check<'f, 'a>> {
     for (document, script) in fleet.scripts() {
         let runs = |block: &Block<'_, '_>| {
             let path = block.statement.setting("script").map_or("", |word| word.text);
-            block.document.machine == document.machine && path.split_whitespace().next() == Some(document.path)
+            path.split_whitespace().next() == Some(document.path)
         };
-        let script_of = fleet.keepalived("vrrp_script").find(runs);
+        let script_of = fleet.on(document.machine).keepalived("vrrp_script").find(runs);
         if script_of.is_some() || document.path.contains("/keepalived/") {
             found.push(Check { document, commands: script.commands.clone(), script: script_of });
         }
@@ -153,7 +153,7 @@ fn late<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn asks_the_api_server<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     each_command(fleet, |check, command| {
-        let balancer = fleet.on(check.document.machine).any(|document| document.content.haproxy().is_some());
+        let balancer = fleet.on(check.document.machine).documents().any(|document| document.content.haproxy().is_some());
         let url = command.words.iter().find(|word| command.runs(&["curl"]) && word.text.contains(":6443"));
         let unit = command.words.iter().find(|word| command.runs(&["systemctl"]) && word.text.starts_with("kube-apiserver"));
         if let Some(word) = url.or(unit).filter(|_| balancer) {
@@ -164,11 +164,8 @@ fn asks_the_api_server<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn no_script_security<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.keepalived("vrrp_script") {
-        let global = |name: &str| {
-            fleet
-                .keepalived("global_defs")
-                .any(|global| global.document.machine == block.document.machine && global.statement.last(&[name]).is_some())
-        };
+        let global =
+            |name: &str| fleet.on(block.document.machine).keepalived("global_defs").any(|global| global.statement.last(&[name]).is_some());
         let user = block.statement.last(&["user"]).is_some() || global("script_user");
         if !global("enable_script_security") || !user {
             found.at(block.document, block.statement.name(), "the script runs without `enable_script_security` and `script_user`");
@@ -178,14 +175,33 @@ fn no_script_security<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn expanded<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, script) in fleet.scripts() {
+        let assigned = |name: &str| {
+            script
+                .commands
+                .iter()
+                .flat_map(|command| &command.words)
+                .any(|word| word.split_once('=').is_some_and(|(left, _)| left.text == name))
+        };
         for here in script.documents.iter().filter(|here| !here.quoted && here.body.text.trim_start().starts_with("#!")) {
-            let variable = ["$*", "$@", "${", "$("].iter().filter_map(|sign| here.body.text.find(sign)).min();
-            if let Some(at) = variable {
-                let word = here.body.from(at).words().next().unwrap_or(here.body);
+            if let Some(word) = variables(here.body).find(|word| !assigned(word.text.trim_matches(['$', '{', '}']))) {
                 found.at(document, word, format!("`{}` is expanded while the script is written", word.text));
             }
         }
     }
+}
+
+/// What a shell replaces in a here-document: `$name`, `${name}`, `$*`, `$(`; not what a backslash protects.
+fn variables(body: Word<'_>) -> impl Iterator<Item = Word<'_>> {
+    body.text.match_indices('$').filter(|(at, _)| !body.text[..*at].ends_with('\\')).filter_map(move |(at, _)| {
+        let rest = &body.text[at + 1..];
+        let name = |text: &str| text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_').len();
+        let length = match rest.chars().next()? {
+            '{' => rest.find('}')? + 1,
+            '*' | '@' | '#' | '?' | '(' => 1,
+            _ => name(rest),
+        };
+        (length > 0).then(|| body.part(at..at + 1 + length))
+    })
 }
 
 fn beginning_of_an_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {

@@ -1,9 +1,11 @@
 //! What clients dial, as files show it: the VIP, its port, the names in the certificate.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::lint::Lint;
+use crate::lint::certificates::of_api_servers;
 use crate::lint::files::{Block, Document, Fleet, Found, Node, Statement, Word};
 use crate::lint::network::files::{network, services};
 use crate::lint::network::is_private;
@@ -112,8 +114,8 @@ pub(super) fn port_clash<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             server.value("secure-port").unwrap_or("6443") == port && (everywhere || is_wildcard(word.text))
         });
         // A balancer that runs as a static pod runs beside an API server.
-        let pod = fleet.on(machine).any(|document| document.path.contains("/manifests/"));
-        let mut servers = fleet.haproxy(&["backend", "listen"]).filter(|other| other.document.machine == machine);
+        let pod = fleet.on(machine).has(&["/manifests/"]);
+        let mut servers = fleet.on(machine).haproxy(&["backend", "listen"]);
         let forwards = servers.any(|other| {
             other.statement.all(&["server"]).any(|server| server.words.get(2).is_some_and(|word| word.text.ends_with(&format!(":{port}"))))
         });
@@ -173,38 +175,40 @@ fn controllers_by_vip<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-/// The names that a certificate request lists, for what looks like the API server's.
-fn requests<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, &'f Node<'a>, Vec<Word<'a>>)> {
-    fleet.manifests().filter_map(|(document, node)| {
-        let names: Vec<Word<'a>> = node.get("hosts")?.items().iter().filter_map(Node::scalar).collect();
-        let of_server = names.iter().any(|name| name.text.starts_with("kubernetes"))
-            || node.text("CN").is_some_and(|name| name.text.contains("apiserver"));
-        of_server.then_some((document, node, names))
-    })
+/// The names that a certificate of the API server lists, or a request for one, with their place.
+fn named<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>, BTreeSet<Cow<'a, str>>)> {
+    let requests = fleet.manifests().filter_map(|(document, node)| {
+        let hosts = node.get("hosts")?;
+        let names: BTreeSet<Cow<'a, str>> = hosts.items().iter().filter_map(Node::scalar).map(|word| Cow::Borrowed(word.text)).collect();
+        let of_server =
+            names.iter().any(|name| name.starts_with("kubernetes")) || node.text("CN").is_some_and(|name| name.text.contains("apiserver"));
+        of_server.then_some((document, hosts.word, names))
+    });
+    requests.chain(of_api_servers(fleet)).collect()
 }
 
 fn endpoint_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let vips: BTreeSet<IpAddr> = vips(fleet).into_iter().filter_map(|(_, word)| address(word)).collect();
-    for (document, node, names) in requests(fleet) {
-        for vip in vips.iter().filter(|vip| !names.iter().any(|name| name.text.parse() == Ok(**vip))) {
-            found.at(document, node.get("hosts").map_or(node.word, |hosts| hosts.word), format!("`{vip}` is not among the names"));
+    let named = named(fleet);
+    for (document, place, names) in &named {
+        for vip in vips.iter().filter(|vip| !names.iter().any(|name| name.parse() == Ok(**vip))) {
+            found.at(document, *place, format!("`{vip}` is not among the names"));
         }
     }
-    if requests(fleet).next().is_some() {
-        return;
+    if named.is_empty() {
+        copied_certificates(fleet, found);
     }
+}
+
+/// Machines that get another's certificate, of which nothing says that it names them.
+fn copied_certificates<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, command) in fleet.commands().filter(|(_, command)| command.runs(&["scp"])) {
-        let keys = command
-            .words
-            .iter()
-            .any(|word| ["kubernetes", "ssl", "pki"].contains(&word.text.trim_end_matches('/').rsplit('/').next().unwrap_or_default()));
+        let last = |word: &Word<'a>| word.text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let keys = command.words.iter().any(|word| ["kubernetes", "ssl", "pki"].contains(&last(word)));
         if let Some(target) = command.words.last().filter(|word| keys && word.text.contains(':')) {
             let host = target.text.split(':').next().unwrap_or_default();
-            found.at(
-                document,
-                *target,
-                format!("`{host}` gets another machine's certificate, and nothing here says that it names `{host}` and the VIP"),
-            );
+            let message = format!("`{host}` gets another machine's certificate, and nothing here says that it names `{host}` and the VIP");
+            found.at(document, *target, message);
         }
     }
 }
@@ -212,9 +216,8 @@ fn endpoint_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn service_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const NAMES: [&str; 3] = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];
     let first = services(fleet).iter().find_map(network).and_then(|network| network.trunc().hosts().next());
-    for (document, node, names) in requests(fleet) {
-        let place = node.get("hosts").map_or(node.word, |hosts| hosts.word);
-        let has = |wanted: &str| names.iter().any(|name| name.text == wanted);
+    for (document, place, names) in named(fleet) {
+        let has = |wanted: &str| names.iter().any(|name| name == wanted);
         if let Some(first) = first.filter(|first| !has(&first.to_string())) {
             found.at(document, place, format!("`{first}`, the first service address, is not among the names"));
         }

@@ -74,11 +74,12 @@ fn weights<'f, 'a>(fleet: &'f Fleet<'a>, instance: Block<'f, 'a>) -> Vec<(Block<
     let mut found = Vec::new();
     for tracked in instance.statement.all(&["track_script"]).flat_map(|statement| &statement.body) {
         let own = tracked.option("weight").map(|word| (instance, word));
-        let same = |block: &Block<'f, 'a>| {
-            block.document.machine == instance.document.machine
-                && block.statement.value().map(|word| word.text) == Some(tracked.name().text)
-        };
-        let script = fleet.keepalived("vrrp_script").find(same).and_then(|block| Some((block, block.statement.setting("weight")?)));
+        let same = |block: &Block<'f, 'a>| block.statement.value().map(|word| word.text) == Some(tracked.name().text);
+        let script = fleet
+            .on(instance.document.machine)
+            .keepalived("vrrp_script")
+            .find(same)
+            .and_then(|block| Some((block, block.statement.setting("weight")?)));
         if let Some((block, word)) = own.or(script) {
             found.extend(word.text.parse().ok().filter(|weight| *weight != 0.0).map(|weight| (block, weight, word)));
         }
@@ -184,15 +185,14 @@ pub(super) fn router_id<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in instances(fleet) {
         let Some((id, word)) = block.statement.number("virtual_router_id") else { continue };
         let twin = |other: &Block<'_, 'a>| {
-            other.document.machine == block.document.machine
-                && !std::ptr::eq(other.statement, block.statement)
+            !std::ptr::eq(other.statement, block.statement)
                 && other.statement.setting("virtual_router_id").map(|word| word.text) == Some(word.text)
         };
         if !(1.0..=255.0).contains(&id) {
             found.at(block.document, word, format!("{id} is no VRRP router identifier: they go from 1 to 255"));
         } else if word.text == "51" {
             found.at(block.document, word, "VRRP router identifier 51 is probably used by somebody else too");
-        } else if instances(fleet).any(|other| twin(&other)) {
+        } else if fleet.on(block.document.machine).keepalived("vrrp_instance").any(|other| twin(&other)) {
             found.at(block.document, word, format!("two instances of this machine have the identifier {id}"));
         }
     }
@@ -200,9 +200,7 @@ pub(super) fn router_id<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn mail_to_nobody<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.keepalived("global_defs") {
-        let mta = fleet
-            .on(block.document.machine)
-            .any(|document| ["postfix", "exim", "sendmail"].iter().any(|name| document.path.contains(name)));
+        let mta = fleet.on(block.document.machine).has(&["postfix", "exim", "sendmail"]);
         if let Some(word) = block.statement.setting("smtp_server").filter(|word| word.text.starts_with("127.") && !mta) {
             found.at(block.document, word, "no mail server on this machine is among its files");
         }

@@ -7,6 +7,7 @@
 mod addons;
 mod allow;
 mod balancer;
+mod certificates;
 mod check_script;
 mod endpoint;
 mod files;
@@ -42,18 +43,18 @@ static FAMILIES: &[&[Lint]] = &[
     versions::ROWS,
     check_script::ROWS,
     keepalived::ROWS,
-    balancer::ROWS,
     pods::ROWS,
     secrets::ROWS,
     units::ROWS,
-    node::ROWS,
     addons::ROWS,
     endpoint::ROWS,
+    certificates::ROWS,
 ];
 
 /// Every lint, by identifier.
 pub(crate) static LINTS: LazyLock<Vec<&'static Lint>> = LazyLock::new(|| {
-    let mut lints: Vec<&Lint> = FAMILIES.iter().chain(flags::FAMILIES).flat_map(|family| family.iter()).collect();
+    let mut lints: Vec<&Lint> =
+        FAMILIES.iter().chain(flags::FAMILIES).chain(balancer::FAMILIES).chain(node::FAMILIES).flat_map(|family| family.iter()).collect();
     lints.sort_by_key(|lint| lint.id);
     lints
 });
@@ -112,4 +113,4 @@ fn problem(lint: &Lint, profile: &Profile, field: String, message: String, fix: 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! Keys and credentials in files: where they must not be, who else has them, who may read them.
 
 use crate::lint::Lint;
-use crate::lint::files::{Document, Fleet, Found, Node, Word};
+use crate::lint::files::{Content, Document, Fleet, Found, Node, Word};
 
 /// Credentials that stand in articles and examples.
 const PUBLISHED: [&str; 9] = [
@@ -52,7 +52,7 @@ pub(super) static ROWS: &[Lint] = &[
 ];
 
 fn is_private(document: &Document<'_>) -> bool {
-    document.text.text.contains("PRIVATE KEY-----")
+    matches!(document.content, Content::Other) && document.text.text.contains("PRIVATE KEY-----")
 }
 
 fn ends(path: &str, ends: &[&str]) -> bool {

@@ -99,8 +99,8 @@ fn is_drop_in(block: &Block<'_, '_>) -> bool {
 
 /// A setting of a unit, its drop-ins included.
 fn setting<'a>(fleet: &Fleet<'a>, block: &Block<'_, 'a>, section: &'static str, name: &str) -> Option<&'a str> {
-    let same = |other: &Block<'_, 'a>| other.document.machine == block.document.machine && unit(other) == unit(block);
-    let mut all: Vec<Block<'_, 'a>> = fleet.units(section).filter(same).collect();
+    let same = |other: &Block<'_, 'a>| unit(other) == unit(block);
+    let mut all: Vec<Block<'_, 'a>> = fleet.on(block.document.machine).units(section).filter(same).collect();
     all.sort_by_key(is_drop_in);
     all.iter().rev().find_map(|other| other.statement.setting(name)).map(|word| word.text)
 }

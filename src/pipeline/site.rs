@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::base::{TOOLS_PACKAGES, TOOLS_SET};
 use crate::cluster::{self, Cluster, Node};
 use crate::error::{Report, Result};
+use crate::host;
 use crate::lint::{self, Machine, Target};
 use crate::overlay::Overlays;
 use crate::profile::{self, Profile};
@@ -65,7 +66,7 @@ impl Site {
 ///
 /// [`crate::error::Kind::Input`] with overlay, file and line of what does not render.
 pub(crate) fn linted(profile: &Profile, cluster: &Cluster, overlays: &Overlays) -> Result<Report> {
-    let target = Target { kubernetes: cluster.kubernetes.minor, etcd: render::etcd_minor(cluster) };
+    let target = Target { kubernetes: cluster.kubernetes.minor, etcd: render::etcd_minor(cluster), now: host::clock::now() };
     let machines: Result<Vec<Machine>> = cluster.nodes.iter().map(|node| machine(cluster, node, overlays)).collect();
     let report = lint::check(profile, cluster, overlays, machines.as_deref().unwrap_or_default(), target);
     match machines {

@@ -14,18 +14,21 @@ use crate::pki::table::Usage;
 
 /// One parsed certificate.
 #[derive(Debug)]
-pub(super) struct Certificate {
-    pub(super) common_name: String,
-    pub(super) organization: Option<String>,
+pub(crate) struct Certificate {
+    pub(crate) common_name: String,
+    pub(crate) organization: Option<String>,
     pub(super) issuer: String,
-    pub(super) names: BTreeSet<String>,
-    pub(super) addresses: BTreeSet<IpAddr>,
-    client: bool,
-    server: bool,
+    pub(crate) names: BTreeSet<String>,
+    pub(crate) addresses: BTreeSet<IpAddr>,
+    /// Whether it is for clients.
+    pub(crate) client: bool,
+    /// Whether it is for servers.
+    pub(crate) server: bool,
+    authority: bool,
     /// Seconds since 1970.
     pub(super) not_before: u64,
     /// Seconds since 1970.
-    pub(super) not_after: u64,
+    pub(crate) not_after: u64,
     /// DER of the public key with its algorithm.
     public_key: Vec<u8>,
     der: Vec<u8>,
@@ -37,7 +40,7 @@ impl Certificate {
     /// # Errors
     ///
     /// [`Kind::Verify`] if there is none, or if it is damaged.
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let step = || "parsing a certificate".to_owned();
         let (_, armour) = x509_parser::pem::parse_x509_pem(text.as_bytes()).doing(Kind::Verify, step)?;
         let der = armour.contents;
@@ -52,6 +55,7 @@ impl Certificate {
             addresses,
             client: usage.as_ref().is_some_and(|usage| usage.value.client_auth),
             server: usage.as_ref().is_some_and(|usage| usage.value.server_auth),
+            authority: parsed.is_ca(),
             not_before: seconds(parsed.validity().not_before.timestamp()),
             not_after: seconds(parsed.validity().not_after.timestamp()),
             public_key: parsed.public_key().raw.to_vec(),
@@ -59,8 +63,13 @@ impl Certificate {
         })
     }
 
+    /// Whether it may sign others.
+    pub(crate) fn is_authority(&self) -> bool {
+        self.authority
+    }
+
     /// The subject as OpenSSL prints it.
-    pub(super) fn subject(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         match &self.organization {
             Some(organization) => format!("O = {organization}, CN = {}", self.common_name),
             None => format!("CN = {}", self.common_name),

@@ -38,6 +38,7 @@ mod vault;
 
 pub(crate) use files::Pki;
 pub(crate) use fill::{Filled, Options};
+pub(crate) use inspect::Certificate;
 pub(crate) use inventory::{Item, inventory};
 pub(crate) use issue::Algorithm;
 pub(crate) use plan::{LeafId, plan};

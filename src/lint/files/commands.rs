@@ -136,6 +136,11 @@ fn of_environment<'a>(document: &Document<'a>, settings: &[super::Setting<'a>]) 
             found.push(invocation(program, setting.key, flags(&words), true));
         }
     }
+    // Of several variables none has every flag.
+    let parts = found.clone();
+    for part in &mut found {
+        part.whole = parts.iter().filter(|other| other.program == part.program).count() == 1;
+    }
     found
 }
 

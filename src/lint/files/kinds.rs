@@ -28,6 +28,7 @@ type Kind = for<'a> fn(Word<'a>) -> Content<'a>;
 /// Formats by the ends of paths, the first that fits.
 const BY_PATH: &[(&[&str], Kind)] = &[
     (&[".service", ".timer", ".socket", ".target", ".mount", ".path"], |text| Content::Unit(unit::read(text))),
+    (&[".crt", ".pem", ".key", ".pub"], |_| Content::Other),
     (&[".sh", ".bash"], |text| Content::Script(shell::read(text))),
     (&["keepalived.conf"], |text| Content::Keepalived(keepalived::read(text))),
     (&["haproxy.cfg"], |text| Content::Haproxy(haproxy::read(text))),

@@ -10,12 +10,14 @@ mod origin;
 mod settings;
 mod shell;
 mod unit;
+mod view;
 mod word;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ pub(crate) use commands::{Flag, Invocation};
 pub(crate) use kinds::Content;
 pub(crate) use settings::Setting;
 pub(crate) use shell::{Command, Script};
+pub(crate) use view::{Block, Kind, View};
 pub(crate) use word::{Statement, Word};
 pub(crate) use yaml::Node;
 
@@ -55,6 +58,8 @@ pub(crate) struct Target {
     pub(crate) kubernetes: u32,
     /// The `y` of etcd 3.y.
     pub(crate) etcd: u32,
+    /// When the files are looked at, in seconds since 1970: certificates are judged by it.
+    pub(crate) now: u64,
 }
 
 /// A file that was read, or a here-document that a script writes as one.
@@ -74,6 +79,8 @@ pub(crate) struct Fleet<'a> {
     pub(crate) documents: Vec<Document<'a>>,
     pub(crate) invocations: Vec<Invocation<'a>>,
     pub(crate) target: Target,
+    /// Where each machine's documents are.
+    places: BTreeMap<&'a str, Range<usize>>,
 }
 
 /// What one lint found in files.
@@ -98,53 +105,56 @@ pub(crate) struct Found<'a> {
 impl<'a> Fleet<'a> {
     pub(crate) fn read(machines: &'a [Machine], target: Target) -> Self {
         let mut documents = Vec::new();
+        let mut places = BTreeMap::new();
         for machine in machines {
+            let start = documents.len();
             for file in &machine.files {
                 kinds::read(&machine.name, file, &file.path, Word::whole(&file.text), &mut documents);
             }
+            places.insert(machine.name.as_str(), start..documents.len());
         }
         let invocations = commands::all(&documents);
-        Self { documents, invocations, target }
+        Self { documents, invocations, target, places }
+    }
+
+    /// Documents of all machines.
+    fn all(&self) -> View<'_, 'a> {
+        View(&self.documents)
     }
 
     /// Documents of one machine.
-    pub(crate) fn on(&self, machine: &str) -> impl Iterator<Item = &Document<'a>> {
-        self.documents.iter().filter(move |document| document.machine == machine)
+    pub(crate) fn on(&self, machine: &str) -> View<'_, 'a> {
+        View(self.places.get(machine).map_or(&[], |place| &self.documents[place.clone()]))
     }
 
-    /// Every document that is made of statements of one kind.
-    pub(crate) fn blocks(
-        &self,
-        kind: for<'c> fn(&'c Content<'a>) -> Option<&'c Vec<Statement<'a>>>,
-    ) -> impl Iterator<Item = Block<'_, 'a>> {
-        self.documents
-            .iter()
-            .flat_map(move |document| kind(&document.content).into_iter().flatten().map(move |statement| Block { document, statement }))
+    /// Blocks of one kind, of all machines.
+    pub(crate) fn blocks(&self, kind: Kind<'a>) -> impl Iterator<Item = Block<'_, 'a>> {
+        self.all().blocks(kind)
     }
 
     /// Statements on the top level of keepalived's configurations.
     pub(crate) fn keepalived(&self, name: &'static str) -> impl Iterator<Item = Block<'_, 'a>> {
-        self.blocks(Content::keepalived).filter(move |block| block.statement.name().text == name)
+        self.all().keepalived(name)
     }
 
     /// Sections of haproxy's configurations.
     pub(crate) fn haproxy(&self, names: &'static [&str]) -> impl Iterator<Item = Block<'_, 'a>> {
-        self.blocks(Content::haproxy).filter(move |block| names.contains(&block.statement.name().text))
+        self.all().haproxy(names)
     }
 
     /// Sections of systemd's units.
     pub(crate) fn units(&self, section: &'static str) -> impl Iterator<Item = Block<'_, 'a>> {
-        self.blocks(Content::unit).filter(move |block| block.statement.name().text == section)
+        self.all().units(section)
     }
 
     /// YAML documents with the files that they stand in.
     pub(crate) fn manifests(&self) -> impl Iterator<Item = (&Document<'a>, &Node<'a>)> {
-        self.documents.iter().flat_map(|document| document.content.yaml().into_iter().flatten().map(move |node| (document, node)))
+        self.all().manifests()
     }
 
     /// YAML documents of one kind.
     pub(crate) fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (&Document<'a>, &Node<'a>)> {
-        self.manifests().filter(move |(_, node)| node.text("kind").is_some_and(|word| word.text == kind))
+        self.all().of_kind(kind)
     }
 
     pub(crate) fn scripts(&self) -> impl Iterator<Item = (&Document<'a>, &Script<'a>)> {
@@ -158,8 +168,7 @@ impl<'a> Fleet<'a> {
 
     /// Every `key = value` line, of files whose path holds `place`.
     pub(crate) fn settings(&self, place: &'static str) -> impl Iterator<Item = (&Document<'a>, &Setting<'a>)> {
-        let documents = self.documents.iter().filter(move |document| document.path.contains(place));
-        documents.flat_map(|document| document.content.settings().into_iter().flatten().map(move |setting| (document, setting)))
+        self.all().settings(place)
     }
 
     /// Command lines of a program.
@@ -176,13 +185,6 @@ pub(crate) fn commands_of(text: Word<'_>) -> Vec<Command<'_>> {
 /// The documents in a piece of YAML or JSON, such as a value of a `ConfigMap`.
 pub(crate) fn yaml_of(text: Word<'_>) -> Vec<Node<'_>> {
     yaml::read(text)
-}
-
-/// A statement and the document that it stands in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Block<'f, 'a> {
-    pub(crate) document: &'f Document<'a>,
-    pub(crate) statement: &'f Statement<'a>,
 }
 
 impl<'a> Found<'a> {

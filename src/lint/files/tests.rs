@@ -6,6 +6,8 @@ use super::word::{Statement, Word};
 use super::yaml::{Node, Value};
 use super::{File, Fleet, Machine, Target, haproxy, keepalived, nginx, settings, shell, unit, yaml};
 use crate::error::Source;
+use crate::host::process;
+use crate::judge::judge;
 use crate::lint::check_files;
 
 /// Statements on lines, words parted by `|`, bodies indented.
@@ -122,6 +124,46 @@ fn yaml_is_read_in_block_and_flow_style() {
     assert_eq!(documents, [first, serde_json::json!({ "a": ["1", { "b": "null" }], "c": "d, e" })]);
 }
 
+/// Prints the documents of every text on standard input as JSON, scalars as text with single spaces; `null` for what is no YAML.
+const PYTHON: &str = "\
+import json, sys, yaml
+def plain(value):
+    if isinstance(value, dict): return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list): return [plain(item) for item in value]
+    return ' '.join(value.split())
+def documents(text):
+    try: return [plain(each) for each in yaml.load_all(text, Loader=yaml.BaseLoader) if isinstance(each, (dict, list))]
+    except yaml.YAMLError: return None
+json.dump([documents(text) for text in json.load(sys.stdin)], sys.stdout)
+";
+
+fn plain(node: &Node<'_>) -> serde_json::Value {
+    match &node.value {
+        Value::Null | Value::Scalar => node.word.text.split_whitespace().collect::<Vec<_>>().join(" ").into(),
+        Value::List(items) => items.iter().map(plain).collect(),
+        Value::Map(entries) => entries.iter().map(|(key, value)| (key.text.to_owned(), plain(value))).collect(),
+    }
+}
+
+#[test]
+fn python_reads_the_same_from_every_manifest_that_kiln_writes_or_examples_show() {
+    let Some(mut python) = judge("python3") else { return };
+    let cluster = crate::cluster::resolve(&crate::profile::tests::read(crate::profile::tests::SAMPLE)).unwrap();
+    let overlays = crate::overlay::Overlays::load(&[]).unwrap();
+    let rendered = crate::render::texts(&cluster, &cluster.nodes[0], &overlays).unwrap().into_iter().map(|file| (file.path, file.text));
+    let shown = crate::lint::tests::example_files().into_iter().map(|file| (file.path, file.text));
+    let manifests = rendered.chain(shown).filter(|(path, _)| [".yaml", ".json", ".conf"].iter().any(|end| path.ends_with(end)));
+    let texts: Vec<_> = manifests.map(|(_, text)| text).filter(|text| text.contains("kind:") || text.starts_with('{')).collect();
+    let input = serde_json::to_vec(&texts.iter().map(|text| &**text).collect::<Vec<&str>>()).unwrap();
+    let output = process::run_with_input(python.args(["-c", PYTHON]), &input).unwrap();
+    let judged: Vec<Option<serde_json::Value>> = serde_json::from_slice(&output.stdout).unwrap();
+    for (text, judgement) in texts.iter().zip(&judged) {
+        let Some(judgement) = judgement else { continue };
+        assert_eq!(&yaml::read(Word::whole(text)).iter().map(plain).collect::<serde_json::Value>(), judgement, "{text}");
+    }
+    assert!(judged.iter().flatten().count() > 40, "{} of {}", judged.iter().flatten().count(), texts.len());
+}
+
 #[test]
 fn yaml_that_lost_its_indentation_still_says_what_it_says() {
     let text =
@@ -147,7 +189,7 @@ fn a_flag_is_a_flag_wherever_a_component_is_started() {
         File { path: path.to_owned(), text: text.into(), mode: None, source }
     };
     let machines = [Machine { name: "m1".to_owned(), files: files.map(file).to_vec() }];
-    let fleet = Fleet::read(&machines, Target { kubernetes: 20, etcd: 5 });
+    let fleet = Fleet::read(&machines, Target { kubernetes: 20, etcd: 5, now: 0 });
     let mut seen: Vec<String> = Vec::new();
     for invocation in &fleet.invocations {
         let flags: Vec<String> = invocation.flags.iter().map(|flag| format!("{}={}", flag.name, flag.value.text)).collect();
@@ -185,7 +227,7 @@ fn assert_places_are_in(text: &str) {
         File { path: path.to_owned(), text: text.into(), mode: None, source }
     };
     let machines = [Machine { name: "m1".to_owned(), files: PATHS.iter().map(|path| file(path)).collect() }];
-    for problem in check_files(&machines, Target { kubernetes: 20, etcd: 5 }) {
+    for problem in check_files(&machines, Target { kubernetes: 20, etcd: 5, now: 0 }) {
         let span = problem.span.unwrap();
         assert!(text.get(span.clone()).is_some(), "{span:?} of {text:?}: {}", problem.message);
     }

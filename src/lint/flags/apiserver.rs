@@ -137,7 +137,10 @@ fn no_audit_policy<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn no_aggregation<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    missing(fleet, found, &["requestheader-client-ca-file", "proxy-client-cert-file", "proxy-client-key-file"]);
+    // The aggregation layer came with 1.7.
+    if fleet.target.kubernetes >= 7 {
+        missing(fleet, found, &["requestheader-client-ca-file", "proxy-client-cert-file", "proxy-client-key-file"]);
+    }
 }
 
 fn old_group<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {

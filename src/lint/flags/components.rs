@@ -84,7 +84,7 @@ fn open_scheduler<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                 .iter()
                 .all(|name| node.text(name).is_some_and(|word| word.text.starts_with("127.")))
         };
-        let closed = fleet.of_kind("KubeSchedulerConfiguration").any(|(document, node)| document.machine == machine && local(node));
+        let closed = fleet.on(machine).of_kind("KubeSchedulerConfiguration").any(|(_, node)| local(node));
         if !closed {
             found.flag(flag, fleet, "port 10251 is open on all addresses");
         }
@@ -141,7 +141,7 @@ fn different_drivers<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in fleet.of_kind("KubeletConfiguration") {
         let kubelet = node.text("cgroupDriver").map_or("cgroupfs", |word| word.text);
         for (runtime, setting) in
-            fleet.settings("containerd").filter(|(other, setting)| other.machine == document.machine && setting.key.text == "SystemdCgroup")
+            fleet.on(document.machine).settings("containerd").filter(|(_, setting)| setting.key.text == "SystemdCgroup")
         {
             let driver = if setting.value.text == "true" { "systemd" } else { "cgroupfs" };
             // From 1.34 on the kubelet asks the runtime.
@@ -158,7 +158,7 @@ fn ipvs<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let of_flags = of_flags.map(|flag| (&fleet.documents[flag.document], flag.value));
     for (document, word) in of_files.chain(of_flags).filter(|(_, word)| word.text == "ipvs") {
         let loaded =
-            fleet.on(document.machine).filter(|other| other.path.contains("modules-load")).any(|other| other.text.text.contains("ip_vs"));
+            fleet.on(document.machine).documents().any(|other| other.path.contains("modules-load") && other.text.text.contains("ip_vs"));
         if fleet.target.kubernetes >= 35 {
             found.at(document, word, "IPVS is deprecated since 1.35");
         } else if !loaded {
@@ -223,7 +223,7 @@ pub(in crate::lint) fn runtime<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             .body
             .iter()
             .find(|statement| ["After", "Wants", "Requires"].contains(&statement.name().text) && statement.has("docker.service"));
-        let shim = fleet.on(block.document.machine).any(|document| document.path.contains("cri-docker"));
+        let shim = fleet.on(block.document.machine).has(&["cri-docker"]);
         if let Some(statement) = names.filter(|_| !shim) {
             found.at(block.document, statement.name(), "since 1.24 the kubelet needs cri-dockerd to use Docker");
         }

@@ -206,6 +206,19 @@ mod tests {
     use super::{NEVER, TABLE};
 
     #[test]
+    fn what_kiln_renders_by_version_goes_when_this_table_says_so() {
+        let mut disagree = Vec::new();
+        for rendered in crate::render::flag_table() {
+            let row = TABLE.iter().find(|row| row.program == rendered.program && row.flag == rendered.flag);
+            let gone = row.map(|row| row.gone).filter(|gone| *gone != NEVER);
+            if rendered.removed != gone {
+                disagree.push(format!("{} --{}: {:?} is rendered, {gone:?} is here", rendered.program, rendered.flag, rendered.removed));
+            }
+        }
+        assert!(disagree.is_empty(), "{}", disagree.join("\n"));
+    }
+
+    #[test]
     fn a_flag_is_deprecated_before_it_goes_and_stands_in_the_table_once() {
         for (index, row) in TABLE.iter().enumerate() {
             assert!(row.deprecated <= row.gone && (row.gone == NEVER || row.gone < 40), "{} {}", row.program, row.flag);

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::certificates;
 use crate::error::{Problem, Source};
 use crate::lint::{File, LINTS, Machine, Target, check_files};
 
@@ -13,11 +14,11 @@ const TABLES: [&str; 5] =
     [include_str!("HA0.txt"), include_str!("HA1.txt"), include_str!("HA2.txt"), include_str!("HA3.txt"), include_str!("HA4.txt")];
 
 /// One set of files.
-struct Example {
-    id: String,
-    bad: bool,
-    target: Target,
-    machines: Vec<Machine>,
+pub(super) struct Example {
+    pub(super) id: String,
+    pub(super) bad: bool,
+    pub(super) target: Target,
+    pub(super) machines: Vec<Machine>,
 }
 
 fn examples() -> Vec<Example> {
@@ -33,11 +34,17 @@ fn examples() -> Vec<Example> {
                 other => panic!("HA{number}: {other:?}"),
             };
             let mut minor = |default: u32| words.next().map_or(default, |version| version.split_once('.').unwrap().1.parse().unwrap());
-            let target = Target { kubernetes: minor(20), etcd: minor(5) };
+            let target = Target { kubernetes: minor(20), etcd: minor(5), now: 0 };
             examples.push(Example { id: format!("HA{number}"), bad, target, machines: machines(files) });
         }
     }
+    examples.extend(certificates::examples());
     examples
+}
+
+/// Every file of every example.
+pub(crate) fn example_files() -> Vec<File> {
+    examples().into_iter().flat_map(|example| example.machines).flat_map(|machine| machine.files).collect()
 }
 
 pub(super) fn machines(text: &str) -> Vec<Machine> {

@@ -24,34 +24,34 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("use 3 members, or 5")
         .files(files::quorum)
         .cluster(|subject, findings| {
-        let members = subject.cluster.etcd_members().len();
-        let masters = subject.cluster.with_role(Role::ControlPlane).count();
-        if masters >= 2 && (members < 3 || members.is_multiple_of(2)) {
-            let tolerated = members.saturating_sub(1) / 2;
-            findings.at("nodes", format!("{} tolerate {}", count(members, "etcd member"), count(tolerated, "failure")));
-        }
-    }),
+            let members = subject.cluster.etcd_members().len();
+            let masters = subject.cluster.with_role(Role::ControlPlane).count();
+            if masters >= 2 && (members < 3 || members.is_multiple_of(2)) {
+                let tolerated = members.saturating_sub(1) / 2;
+                findings.at("nodes", format!("{} tolerate {}", count(members, "etcd member"), count(tolerated, "failure")));
+            }
+        }),
     Lint::warning("HA011", "there are two control-plane nodes")
         .why("while one of two is being serviced, the other is a single point of failure; a third costs one machine and holds the third etcd member too")
         .fix("add a third control-plane node")
         .files(files::two_masters)
         .cluster(|subject, findings| {
-        if subject.cluster.with_role(Role::ControlPlane).count() == 2 {
-            findings.at("nodes", "two control-plane nodes leave no room for maintenance");
-        }
-    }),
+            if subject.cluster.with_role(Role::ControlPlane).count() == 2 {
+                findings.at("nodes", "two control-plane nodes leave no room for maintenance");
+            }
+        }),
     Lint::warning("HA012", "etcd shares a machine with workloads")
         .why("etcd acknowledges a write when the disk has it; workloads that keep the disk busy make it miss heartbeats, and the cluster loses its leader under load")
         .fix("give the node either role")
         .files(files::etcd_beside)
         .cluster(|subject, findings| {
-        let members: BTreeSet<&str> = subject.cluster.etcd_members().iter().map(|node| node.name.as_str()).collect();
-        for (index, node) in subject.cluster.nodes.iter().enumerate() {
-            if node.roles.contains(&Role::Worker) && members.contains(node.name.as_str()) {
-                findings.at(format!("nodes[{index}].roles"), format!("on `{}` etcd shares the disk with workloads", node.name));
+            let members: BTreeSet<&str> = subject.cluster.etcd_members().iter().map(|node| node.name.as_str()).collect();
+            for (index, node) in subject.cluster.nodes.iter().enumerate() {
+                if node.roles.contains(&Role::Worker) && members.contains(node.name.as_str()) {
+                    findings.at(format!("nodes[{index}].roles"), format!("on `{}` etcd shares the disk with workloads", node.name));
+                }
             }
-        }
-    }),
+        }),
     Lint::error("HA013", "a VIP stands before etcd")
         .why("etcd's clients balance and fail over by themselves among all members; behind a VIP they see one, and lose their watches each time it moves")
         .fix("list every member")
@@ -65,39 +65,39 @@ pub(super) static ROWS: &[Lint] = &[
         .why("when it dies, the API is gone, however many API servers live")
         .fix("give a second node the role `lb`, or the cluster more control-plane nodes")
         .cluster(|subject, findings| {
-        let cluster = subject.cluster;
-        let balancers = cluster.with_role(Role::Lb).count();
-        let carriers = if balancers == 0 { cluster.with_role(Role::ControlPlane).count() } else { balancers };
-        if cluster.endpoint.balancer == Balancer::Haproxy && carriers == 1 {
-            findings.at("nodes", "one node carries the VIP alone");
-        }
-    }),
+            let cluster = subject.cluster;
+            let balancers = cluster.with_role(Role::Lb).count();
+            let carriers = if balancers == 0 { cluster.with_role(Role::ControlPlane).count() } else { balancers };
+            if cluster.endpoint.balancer == Balancer::Haproxy && carriers == 1 {
+                findings.at("nodes", "one node carries the VIP alone");
+            }
+        }),
     Lint::error("HA018", "a role has an overlay that does not exist")
         .why("its files could not be rendered")
         .fix("`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours")
         .cluster(unknown_overlay),
-    Lint::warning("HA311", "the VRRP router identifier is the one of every example")
+    Lint::warning("HA311", "the VRRP router identifier is not this cluster's alone")
         .why("two clusters with one identifier in one segment fight for mastership, and both lose their VIP now and then; 51 stands in most published configurations")
         .fix("leave `virtual-router-id` out: it is then the last byte of the VIP")
         .files(router_id)
         .cluster(|subject, findings| {
-        let endpoint = &subject.cluster.endpoint;
-        if endpoint.balancer == Balancer::Haproxy && endpoint.virtual_router_id == EXAMPLE_ROUTER_ID {
-            findings.at(
-                "endpoint.virtual-router-id",
-                format!("VRRP router identifier {EXAMPLE_ROUTER_ID} is probably used by somebody else too"),
-            );
-        }
-    }),
+            let endpoint = &subject.cluster.endpoint;
+            if endpoint.balancer == Balancer::Haproxy && endpoint.virtual_router_id == EXAMPLE_ROUTER_ID {
+                findings.at(
+                    "endpoint.virtual-router-id",
+                    format!("VRRP router identifier {EXAMPLE_ROUTER_ID} is probably used by somebody else too"),
+                );
+            }
+        }),
     Lint::info("HA405", "there is no time server")
         .why("the nodes keep time among themselves: they agree with each other, but drift from the clocks that certificates and logs are compared with")
         .fix("name one: `ntp = [\"pool.ntp.org\"]`")
         .files(clock)
         .cluster(|subject, findings| {
-        if subject.cluster.network.ntp.is_empty() {
-            findings.at("network.ntp", "no time server is set");
-        }
-    }),
+            if subject.cluster.network.ntp.is_empty() {
+                findings.at("network.ntp", "no time server is set");
+            }
+        }),
 ];
 
 /// The balancer's port against those that the other overlays of its nodes declare. The API server's is no conflict: it

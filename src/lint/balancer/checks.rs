@@ -1,0 +1,120 @@
+//! Health checks that see, and lists of servers that agree.
+
+use super::{BACKENDS, api_backends, inherited, of_server, seconds, servers};
+use crate::lint::Lint;
+use crate::lint::files::{Block, Fleet, Found, Statement};
+
+/// The longest distance between health checks, in seconds.
+const CHECK_EVERY: f64 = 3.0;
+
+/// `option` words that choose the kind of health check; of several the last one counts.
+const CHECKS: [&str; 8] = ["httpchk", "ssl-hello-chk", "tcp-check", "mysql-check", "pgsql-check", "ldap-check", "smtpchk", "redis-check"];
+
+pub(super) static ROWS: &[Lint] = &[
+    Lint::error("HA320", "an address stands on the line of the frontend")
+        .why("HAProxy 2.0 and newer refuse `frontend name *:8443` and do not start")
+        .fix("write `bind` on a line of its own")
+        .files(address_of_a_section),
+    Lint::error("HA321", "a backend has two kinds of health check")
+        .why("the last `option` wins and the other's settings do nothing: after `ssl-hello-chk` any answer to an SSLv3 greeting is health, and `http-check expect` is dead text")
+        .fix("keep `option httpchk` with `http-check connect ssl`")
+        .files(two_checks),
+    Lint::error("HA322", "health checks speak plain HTTP to a port that speaks TLS")
+        .why("the API server answers 400 to plain HTTP, and every server is marked down")
+        .fix("add `http-check connect ssl`, or `check-ssl` to the servers")
+        .files(plain_check),
+    Lint::warning("HA324", "a hung API server is not noticed")
+        .why("a check that only connects succeeds as long as the kernel accepts; and one that comes every ten seconds leaves clients with a dead server for as long")
+        .fix("use `option httpchk` with `/readyz`, and `check inter 1s fall 2`")
+        .files(blind_check),
+    Lint::warning("HA325", "connections to a dead server stay open")
+        .why("a watch over such a connection stays silent until the client gives up; closing it makes the client turn to a living server at once")
+        .fix("add `on-marked-down shutdown-sessions` to `default-server`")
+        .files(lingering_sessions),
+    Lint::warning("HA336", "balancers know different servers")
+        .why("a server that one balancer lacks gets no clients when the VIP is there; one that is gone gets connections that fail")
+        .fix("make the lists from one inventory")
+        .files(different_servers),
+];
+
+fn address_of_a_section<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for block in fleet.haproxy(&["frontend", "backend", "listen"]) {
+        if let Some(word) = block.statement.words.get(2).filter(|word| word.text.contains(':')) {
+            found.at(block.document, *word, format!("`{}` belongs into a `bind` line", word.text));
+        }
+    }
+}
+
+fn two_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for block in fleet.haproxy(BACKENDS) {
+        let kinds: Vec<&Statement<'a>> =
+            block.statement.all(&["option"]).filter(|option| option.value().is_some_and(|word| CHECKS.contains(&word.text))).collect();
+        if let [.., first, last] = kinds.as_slice()
+            && first.value() != last.value()
+        {
+            let name = |statement: &Statement<'a>| statement.value().map_or("", |word| word.text);
+            let message = format!("`option {}` takes the place of `option {}`", name(last), name(first));
+            found.at(block.document, last.name(), message);
+        }
+    }
+}
+
+fn plain_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for block in api_backends(fleet) {
+        let Some(option) = inherited(block, &["option", "httpchk"]) else { continue };
+        let connects = block.statement.all(&["http-check", "connect"]).any(|check| check.has("ssl"));
+        let speaks = |server: &Statement<'a>| ["check-ssl", "ssl"].iter().any(|word| of_server(block, server, word));
+        let tls_port =
+            |server: &Statement<'a>| server.words.get(2).is_some_and(|word| word.text.ends_with("443") || word.text.contains('$'));
+        if !connects && servers(block).any(|server| tls_port(server) && !speaks(server)) {
+            found.at(block.document, option.name(), "the check speaks plain HTTP to API servers");
+        }
+    }
+}
+
+fn blind_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for block in api_backends(fleet) {
+        let speaks = CHECKS.iter().any(|kind| *kind != "ssl-hello-chk" && inherited(block, &["option", kind]).is_some());
+        for server in servers(block).filter(|server| of_server(block, server, "check")) {
+            let default = inherited(block, &["default-server"]).and_then(|defaults| defaults.option("inter"));
+            match server.option("inter").or(default).filter(|word| seconds(word.text).is_some_and(|time| time > CHECK_EVERY)) {
+                Some(word) => found.at(block.document, word, format!("a check every {} leaves a dead server in service", word.text)),
+                None if !speaks => found.at(block.document, server.name(), "the check only connects"),
+                None => {}
+            }
+        }
+        if let Some(server) = servers(block).find(|server| !of_server(block, server, "check")) {
+            found.at(block.document, server.name(), "the server is never checked");
+        }
+    }
+}
+
+fn lingering_sessions<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for block in api_backends(fleet) {
+        if let Some(server) = servers(block).find(|server| !of_server(block, server, "on-marked-down")) {
+            found.at(block.document, server.name(), "connections to this server stay open when it is down");
+        }
+    }
+}
+
+fn different_servers<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let mut known: Vec<(Block<'_, 'a>, Vec<&str>)> = Vec::new();
+    for block in api_backends(fleet) {
+        let mut addresses: Vec<&str> = servers(block).filter_map(|server| server.words.get(2)).map(|word| word.text).collect();
+        addresses.sort_unstable();
+        let same = |other: &&(Block<'_, 'a>, Vec<&str>)| {
+            other.0.statement.value().map(|word| word.text) == block.statement.value().map(|word| word.text)
+        };
+        if let Some((other, theirs)) = known.iter().find(same).filter(|(_, theirs)| *theirs != addresses) {
+            let message = format!(
+                "`{}` has {} servers here and {} on `{}`",
+                block.statement.value().map_or("", |word| word.text),
+                addresses.len(),
+                theirs.len(),
+                other.document.machine
+            );
+            found.at(block.document, block.statement.name(), message);
+        }
+        known.push((block, addresses));
+    }
+}

@@ -1,0 +1,64 @@
+//! HAProxy and nginx before the API servers.
+
+mod checks;
+mod process;
+
+use crate::lint::Lint;
+use crate::lint::files::{Block, Content, Fleet, Statement};
+
+/// The families of this subject.
+pub(super) static FAMILIES: &[&[Lint]] = &[checks::ROWS, process::ROWS];
+
+/// Sections that have servers.
+const BACKENDS: &[&str] = &["backend", "listen"];
+
+/// The option of a section, or of the defaults of the same file.
+pub(super) fn inherited<'f, 'a>(block: Block<'f, 'a>, words: &[&str]) -> Option<&'f Statement<'a>> {
+    let of = |section: &'f Statement<'a>| section.body.iter().rev().find(|statement| statement.is(words));
+    let sections = block.document.content.haproxy().map(Vec::as_slice).unwrap_or_default();
+    of(block.statement).or_else(|| sections.iter().rev().filter(|section| section.is(&["defaults"])).find_map(of))
+}
+
+pub(super) fn mode<'a>(block: Block<'_, 'a>) -> &'a str {
+    inherited(block, &["mode"]).and_then(Statement::value).map_or("tcp", |word| word.text)
+}
+
+/// Backends whose servers are API servers, as far as a file can say: TCP mode, and checked.
+pub(super) fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
+    fleet.haproxy(BACKENDS).filter(|block| mode(*block) == "tcp" && servers(*block).next().is_some())
+}
+
+pub(super) fn servers<'f, 'a>(block: Block<'f, 'a>) -> impl Iterator<Item = &'f Statement<'a>> {
+    block.statement.body.iter().filter(|statement| statement.is(&["server"]) || statement.is(&["server-template"]))
+}
+
+/// A word of a server line, or of `default-server`.
+pub(super) fn of_server(block: Block<'_, '_>, server: &Statement<'_>, word: &str) -> bool {
+    server.has(word) || inherited(block, &["default-server"]).is_some_and(|defaults| defaults.has(word))
+}
+
+/// `stream` blocks of nginx whose upstreams are API servers.
+pub(super) fn streams<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
+    let api = |statement: &Statement<'a>| {
+        statement
+            .all(&["upstream"])
+            .any(|upstream| upstream.all(&["server"]).any(|server| server.value().is_some_and(|word| word.text.ends_with(":6443"))))
+    };
+    fleet.blocks(Content::nginx).filter(move |block| block.statement.name().text == "stream" && api(block.statement))
+}
+
+/// A time as HAProxy and nginx write it; a number alone is milliseconds in HAProxy, and nobody writes one for seconds here.
+pub(super) fn seconds(text: &str) -> Option<f64> {
+    let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+    let number: f64 = text[..digits].parse().ok()?;
+    let unit = match &text[digits..] {
+        "us" => 0.000_001,
+        "" | "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86400.0,
+        _ => return None,
+    };
+    Some(number * unit)
+}

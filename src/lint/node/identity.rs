@@ -1,0 +1,92 @@
+//! Names and identities of machines, and how they find each other.
+
+use std::collections::BTreeSet;
+
+use crate::lint::Lint;
+use crate::lint::files::{Block, Content, Document, Fleet, Found, Word};
+
+pub(super) static ROWS: &[Lint] = &[
+    Lint::warning("HA407", "machines know different names")
+        .why("where names come from /etc/hosts, a name that is missing on one machine is an API server, a member or a VIP that it does not find")
+        .fix("write the same list on every machine, with the balancers and the VIP")
+        .files(different_hosts),
+    Lint::error("HA408", "a host name is not one that a node may have, or two machines share it")
+        .why("Kubernetes takes lower-case letters, digits, `-` and `.` (RFC 1123) and knows a node by its name: two machines of one name take turns in being it")
+        .fix("choose a name for each machine, and use it in its certificates too")
+        .files(host_names),
+    Lint::error("HA416", "machines share an identity that each has to make itself")
+        .why("one machine-id gives two machines the same address by DHCP and the same identifiers in the network; one SSH host key lets each pretend to be the other")
+        .fix("leave /etc/machine-id empty and the host keys out: both are made at the first boot")
+        .files(shared_identity),
+    Lint::warning("HA417", "pods ask a resolver on their own loopback address")
+        .why("the kubelet gives the machine's resolv.conf to pods; 127.0.0.53 there leads CoreDNS to itself, and it stops when it finds the loop")
+        .fix("set `resolvConf: /run/systemd/resolve/resolv.conf`")
+        .files(stub_resolver),
+];
+
+/// The names in a machine's /etc/hosts.
+fn names<'a>(document: &Document<'a>) -> BTreeSet<&'a str> {
+    let lines = document.content.lines().into_iter().flatten();
+    let foreign = lines.filter(|line| !line.name().text.starts_with("127.") && line.name().text != "::1");
+    foreign.flat_map(|line| line.words[1..].iter().take_while(|word| !word.text.starts_with('#')).map(|word| word.text)).collect()
+}
+
+fn different_hosts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let hosts: Vec<&Document<'a>> = fleet.documents.iter().filter(|document| document.path == "/etc/hosts").collect();
+    let all: BTreeSet<&str> = hosts.iter().flat_map(|document| names(document)).collect();
+    for document in &hosts {
+        let own = names(document);
+        let missing: Vec<&str> = all.iter().filter(|name| !own.contains(**name)).copied().collect();
+        if !missing.is_empty() {
+            found.about(document, format!("`{}` does not know {}", document.machine, missing.join(", ")));
+        }
+    }
+}
+
+fn host_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let of_files =
+        fleet.documents.iter().filter(|document| document.path == "/etc/hostname").map(|document| (document, document.text.trim()));
+    let of_commands = fleet.commands().filter(|(_, command)| command.runs(&["hostnamectl", "set-hostname"]));
+    let of_commands = of_commands.filter_map(|(document, command)| Some((document, *command.words.last()?)));
+    let all: Vec<(&Document<'a>, Word<'a>)> = of_files.chain(of_commands).filter(|(_, word)| !word.text.contains('$')).collect();
+    for (index, (document, word)) in all.iter().enumerate() {
+        let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-.".contains(letter);
+        let other = all[..index].iter().find(|(other, name)| other.machine != document.machine && name.text == word.text);
+        if word.text.is_empty() || word.text.len() > 63 || !word.text.chars().all(allowed) || word.text.starts_with(['-', '.']) {
+            found.at(document, *word, format!("`{}` is no name of a node", word.text));
+        } else if let Some((other, _)) = other {
+            found.at(document, *word, format!("`{}` is also the name of `{}`", word.text, other.machine));
+        }
+    }
+}
+
+fn shared_identity<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let identities: Vec<&Document<'a>> = fleet.documents.iter().filter(|document| document.path == "/etc/machine-id").collect();
+    for (index, document) in identities.iter().enumerate() {
+        let id = document.text.text.trim();
+        let other = identities[..index].iter().find(|other| other.machine != document.machine && other.text.text.trim() == id);
+        if let Some(other) = other.filter(|_| id.len() == 32) {
+            found.about(document, format!("`{}` has the machine-id of `{}`", document.machine, other.machine));
+        }
+    }
+    for document in
+        fleet.documents.iter().filter(|document| document.path.starts_with("/etc/ssh/ssh_host_") && document.path.ends_with("_key"))
+    {
+        found.about(document, "the host key is the same on every machine that gets this file");
+    }
+}
+
+fn stub_resolver<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, node) in fleet.of_kind("KubeletConfiguration") {
+        let path = node.text("resolvConf").map_or("/etc/resolv.conf", |word| word.text);
+        let stub = |block: &Block<'_, 'a>| block.document.path == path && block.statement.is(&["nameserver"]);
+        let server = fleet
+            .on(document.machine)
+            .blocks(Content::lines)
+            .filter(stub)
+            .find(|block| block.statement.value().is_some_and(|word| word.text.starts_with("127.")));
+        if path.ends_with("stub-resolv.conf") || server.is_some() {
+            found.at(document, node.text("resolvConf").unwrap_or(node.word), format!("`{path}` leads pods to their own loopback"));
+        }
+    }
+}

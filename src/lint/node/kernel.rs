@@ -1,0 +1,108 @@
+//! Kernel settings, modules and swap.
+
+use std::collections::BTreeSet;
+
+use crate::lint::Lint;
+use crate::lint::files::{Content, Document, Fleet, Found, Setting};
+
+/// What the kubelet demands with `protectKernelDefaults` (kubelet's `setupKernelTunables`).
+const KUBELET_SYSCTLS: [(&str, &str); 6] = [
+    ("vm.overcommit_memory", "1"),
+    ("vm.panic_on_oom", "0"),
+    ("kernel.panic", "10"),
+    ("kernel.panic_on_oops", "1"),
+    ("kernel.keys.root_maxkeys", "1000000"),
+    ("kernel.keys.root_maxbytes", "25000000"),
+];
+
+pub(super) static ROWS: &[Lint] = &[
+    Lint::error("HA401", "the bridge's settings are missing at boot, or are half of what is needed")
+        .why("`net.bridge.…` exists only while br_netfilter is loaded, which sysctl does not do; and without both keys the traffic of one address family passes by the rules of services")
+        .fix("list `br_netfilter` in /etc/modules-load.d, and set `bridge-nf-call-iptables` and `bridge-nf-call-ip6tables`")
+        .files(bridge),
+    Lint::warning("HA404", "IPv6 is switched off")
+        .why("programs that listen on ::1 or dial localhost by it fail, dual-stack clusters cannot be, and nothing is gained")
+        .fix("remove the setting")
+        .files(no_ipv6),
+    Lint::error("HA406", "there is swap, and the kubelet refuses to run with it")
+        .why("`failSwapOn` is the default: the kubelet exits as long as a swap device is active")
+        .fix("remove the line from /etc/fstab, or set `failSwapOn: false` and choose how pods may swap")
+        .files(swap),
+    Lint::error("HA414", "the kubelet refuses the kernel's settings")
+        .why("with `protectKernelDefaults` it exits when one of six settings differs from what it expects, instead of changing it")
+        .fix("set them in /etc/sysctl.d: vm.overcommit_memory=1, vm.panic_on_oom=0, kernel.panic=10, kernel.panic_on_oops=1, kernel.keys.root_maxkeys=1000000, kernel.keys.root_maxbytes=25000000")
+        .files(kernel_defaults),
+    Lint::info("HA426", "a service is switched on and off in the hope that it helps")
+        .why("ipvsadm's service loads a saved table and nothing else; what kube-proxy needs are the modules")
+        .fix("list `ip_vs`, `ip_vs_rr`, `ip_vs_wrr` and `ip_vs_sh` in /etc/modules-load.d")
+        .files(superstition),
+];
+
+fn sysctls<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, &'f Setting<'a>)> {
+    fleet.settings("sysctl")
+}
+
+fn key<'a>(setting: &Setting<'a>) -> &'a str {
+    setting.key.text.trim_start_matches('-')
+}
+
+fn bridge<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    const KEYS: [&str; 2] = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
+    let mut told = BTreeSet::new();
+    for (document, setting) in sysctls(fleet).filter(|(_, setting)| KEYS.contains(&key(setting))) {
+        let loaded = fleet
+            .on(document.machine)
+            .documents()
+            .any(|other| other.path.contains("modules-load") && other.text.text.contains("br_netfilter"));
+        let loads =
+            fleet.commands().any(|(other, command)| other.machine == document.machine && command.runs(&["modprobe", "br_netfilter"]));
+        let other = KEYS[usize::from(key(setting) == KEYS[0])];
+        let both = fleet.on(document.machine).settings("sysctl").any(|(_, setting)| key(setting) == other);
+        if !loaded && !loads && told.insert(document.machine) {
+            found.at(document, setting.key, "nothing loads br_netfilter before this is set");
+        } else if !both {
+            found.at(document, setting.key, format!("`{other}` is not set"));
+        }
+    }
+}
+
+fn no_ipv6<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, setting) in sysctls(fleet).filter(|(_, setting)| key(setting).ends_with(".disable_ipv6") && setting.value.text == "1") {
+        found.at(document, setting.key, "IPv6 is switched off");
+    }
+}
+
+fn swap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let tolerant = |machine: &str| {
+        fleet.on(machine).of_kind("KubeletConfiguration").any(|(_, node)| node.text("failSwapOn").is_some_and(|word| word.text == "false"))
+    };
+    for block in fleet.blocks(Content::lines).filter(|block| block.document.path.ends_with("/fstab") && !tolerant(block.document.machine)) {
+        if block.statement.words.get(2).is_some_and(|word| word.text == "swap") {
+            found.at(block.document, block.statement.name(), "the kubelet exits while this is active");
+        }
+    }
+    for document in fleet.documents.iter().filter(|document| document.path.ends_with(".swap") && !tolerant(document.machine)) {
+        found.about(document, "the kubelet exits while this is active");
+    }
+}
+
+fn kernel_defaults<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, node) in fleet.of_kind("KubeletConfiguration") {
+        let Some(word) = node.text("protectKernelDefaults").filter(|word| word.text == "true") else { continue };
+        let set = |(name, value): &(&str, &str)| {
+            fleet.on(document.machine).settings("sysctl").any(|(_, setting)| key(setting) == *name && setting.value.text == *value)
+        };
+        let missing: Vec<&str> = KUBELET_SYSCTLS.iter().filter(|pair| !set(pair)).map(|(name, _)| *name).collect();
+        if !missing.is_empty() {
+            found.at(document, word, format!("the kubelet exits: {} is not as it demands", missing.join(", ")));
+        }
+    }
+}
+
+fn superstition<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for (document, command) in fleet.commands().filter(|(_, command)| command.runs(&["systemctl"])) {
+        if let Some(word) = command.words.iter().find(|word| word.text.trim_end_matches(".service") == "ipvsadm") {
+            found.at(document, *word, "ipvsadm's service loads no modules");
+        }
+    }
+}

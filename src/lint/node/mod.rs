@@ -1,0 +1,12 @@
+//! The machine below.
+
+mod guard;
+mod identity;
+mod kernel;
+
+use crate::lint::Lint;
+
+pub(super) use guard::clock;
+
+/// The families of this subject.
+pub(super) static FAMILIES: &[&[Lint]] = &[kernel::ROWS, guard::ROWS, identity::ROWS];
