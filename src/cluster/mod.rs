@@ -2,11 +2,13 @@
 //!
 //! Nothing here reads files or knows TOML beyond spans; nothing here decides what a component's files look like.
 
+mod balancer;
 mod companions;
 mod ports;
 mod resolve;
 mod version;
 
+pub(crate) use balancer::{BALANCERS, Balancer, Place};
 pub(crate) use companions::{COMPANIONS, Companion, Part, SUITES, Span, Suite};
 pub(crate) use ports::PortRange;
 pub(crate) use resolve::resolve;
@@ -20,6 +22,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+
+/// Port of every API server on its own node; the endpoint's may differ.
+pub(crate) const API_SERVER_PORT: u16 = 6443;
 
 /// One cluster, resolved.
 #[derive(Clone, Debug, Serialize)]
@@ -72,19 +77,10 @@ pub(crate) struct Endpoint {
     /// DNS names that lead to it; they become SANs.
     pub(crate) names: Vec<String>,
     pub(crate) port: u16,
+    /// What stands behind it.
     pub(crate) balancer: Balancer,
     /// VRRP virtual router identifier, 1 to 255, unique on the segment (RFC 5798 section 5.2.3).
     pub(crate) virtual_router_id: u8,
-}
-
-/// What stands behind the endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Balancer {
-    /// HAProxy on every control-plane node, with keepalived moving the VIP.
-    Haproxy,
-    /// Nothing of ours: a cloud or hardware balancer, or a DNS name.
-    External,
 }
 
 /// One machine.

@@ -5,16 +5,13 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::cluster::{Node, Role};
+use crate::cluster::{API_SERVER_PORT, Node, Role};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Kind, Result};
 use crate::pki::kubeconfig::Kubeconfig;
 use crate::pki::plan::LeafId;
 use crate::pki::table::{Authority, Form, Holder, LEAVES, Leaf, SHARED};
 use crate::tree::ImagePath;
-
-/// Port of every API server on its own node; the endpoint's port may differ.
-const API_SERVER_PORT: u16 = 6443;
 
 /// A vault's content as one cluster needs it, checked against the cluster's plan.
 pub(crate) struct Pki {

@@ -60,3 +60,20 @@ fn overlays_are_added_last_and_removed_by_name() {
     assert_eq!(overlays.last().unwrap(), "site");
     assert!(!overlays.contains(&"kube-proxy".into()));
 }
+
+#[test]
+fn a_balancer_on_machines_of_its_own_needs_no_port_of_its_own() {
+    let cluster = cluster(&format!("{SAMPLE}\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n"));
+    assert_eq!(cluster.endpoint_authority(), "10.0.0.10:6443");
+    assert_eq!(cluster.balancing().iter().map(|node| (node.name.as_str(), node.priority)).collect::<Vec<_>>(), [("l1", 254)]);
+    assert_eq!(cluster.overlays[&Role::Lb][3..], ["haproxy", "keepalived"]);
+    assert!(!cluster.overlays[&Role::ControlPlane].contains(&"haproxy".into()));
+}
+
+#[test]
+fn a_role_that_the_balancer_has_no_use_for_is_refused_with_the_reason() {
+    let text = edited("vip = \"10.0.0.10\"", "balancer = \"external\"").replacen("[\"master\"]", "[\"master\", \"lb\"]", 1);
+    let told = "`[\"master\", \"lb\"]`: the balancer `external` has no use for the role `lb`: what balances is not among these machines \
+                (leave the role out, or choose another `balancer` in `[endpoint]`)";
+    assert_eq!(crate::profile::tests::problems(&text), [told]);
+}
