@@ -5,9 +5,10 @@
 mod external;
 mod haproxy;
 mod kind;
+mod nginx;
 mod placement;
 
 pub(crate) use kind::{Balancer, Kind, Place};
 
 /// Every kind, in the order of `kiln list balancers`. The first is the one of a profile that names none.
-pub(crate) static BALANCERS: &[Kind] = &[haproxy::KIND, external::KIND];
+pub(crate) static BALANCERS: &[Kind] = &[haproxy::KIND, nginx::KIND, external::KIND];

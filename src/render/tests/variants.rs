@@ -1,0 +1,126 @@
+//! Every profile and every kind of balancer: golden files of each image's first node, and what independent programs say
+//! about the balancers' configuration.
+
+use std::path::Path;
+
+use super::judges::Root;
+use super::{rendered_with, resolved, vault};
+use crate::cluster::{Cluster, Node};
+use crate::host;
+use crate::judge::{accepts, judge};
+use crate::render::tests::golden::{golden, machine_id, settled, texts};
+use crate::tree::{ImagePath, Tree};
+
+/// A profile's starting file with one change.
+struct Variant {
+    name: &'static str,
+    file: &'static str,
+    change: (&'static str, &'static str),
+}
+
+const HA: &str = include_str!("../../../profiles/ha/cluster.toml");
+
+static VARIANTS: &[Variant] = &[Variant { name: "ha-nginx", file: HA, change: ("vip = ", "balancer = \"nginx\"\nvip = ") }];
+
+impl Variant {
+    fn cluster(&self) -> Cluster {
+        let (from, to) = self.change;
+        assert!(self.file.contains(from), "{} has no {from:?}", self.name);
+        resolved(&self.file.replacen(from, to, 1))
+    }
+}
+
+/// The first node of each image, with its tree.
+fn first_of_images(cluster: &Cluster, nodes: Vec<(Node, Tree)>) -> Vec<(Node, Tree)> {
+    let images = cluster.images();
+    nodes.into_iter().filter(|(node, _)| images[&node.image()][0].name == node.name).collect()
+}
+
+/// The part of a tree that the overlays of the balancer put there.
+fn of_balancer(cluster: &Cluster, tree: &Tree) -> Tree {
+    let mut part = Tree::new();
+    for (path, entry) in tree.iter().filter(|(_, entry)| cluster.endpoint.balancer.overlays.contains(&&*entry.origin)) {
+        part.insert(path.clone(), entry.clone());
+    }
+    part
+}
+
+#[test]
+fn every_variant_gets_exactly_the_golden_tree() {
+    for variant in VARIANTS {
+        let cluster = variant.cluster();
+        let pki = vault(&cluster);
+        for (node, tree) in first_of_images(&cluster, rendered_with(&cluster, &pki)) {
+            let tree = settled(&tree, &pki, &machine_id(&tree));
+            golden(variant.name, &format!("{}.dump", node.name), &tree.dump());
+            let balancer = texts(&of_balancer(&cluster, &tree));
+            if !balancer.is_empty() {
+                golden(variant.name, &format!("{}.balancer", node.name), &balancer);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_balancer_accepts_its_configuration_without_a_warning() {
+    for variant in VARIANTS {
+        let cluster = variant.cluster();
+        for (node, tree) in first_of_images(&cluster, rendered_with(&cluster, &vault(&cluster))) {
+            let root = Root::of_node(&cluster, &node, &tree);
+            for (file, judge_it) in [
+                ("/etc/haproxy/haproxy.cfg", haproxy as fn(&Root, &Network)),
+                ("/etc/nginx/nginx.conf", nginx),
+                ("/etc/keepalived/keepalived.conf", keepalived),
+            ] {
+                if tree.get(&ImagePath::new(file).unwrap()).is_some() {
+                    judge_it(&root, &Network { address: node.address.to_string(), vip: cluster.endpoint.vip.map(|vip| vip.to_string()) });
+                }
+            }
+            root.assert_units_are_sound();
+        }
+    }
+}
+
+/// The addresses that a balancer binds, in a network of its own.
+pub(super) struct Network {
+    pub(super) address: String,
+    pub(super) vip: Option<String>,
+}
+
+impl Network {
+    /// Runs a program with a file where the node's addresses exist; returns what it said.
+    fn run(&self, program: &std::process::Command, arguments: &[&str], file: &Path) -> Option<String> {
+        let (mut unshare, _) = (judge("unshare")?, judge("ip")?);
+        let script = "ip link set lo up && ip link add lan0 type bridge && ip link set lan0 up && \
+                      for address in $0; do ip address add \"$address/24\" dev lan0; done && exec \"$@\"";
+        let addresses = [Some(&self.address), self.vip.as_ref()].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+        let inside = unshare.args(["--user", "--map-root-user", "--net", "sh", "-c", script, &addresses]);
+        Some(accepts(inside.arg(program.get_program()).args(arguments).arg(file)))
+    }
+}
+
+pub(super) fn haproxy(root: &Root, network: &Network) {
+    let Some(haproxy) = judge("haproxy") else { return };
+    let file = root.rewritten("/etc/haproxy/haproxy.cfg", &["/etc/kubernetes"]);
+    let said = network.run(&haproxy, &["-c", "-f"], &file).unwrap_or_default();
+    assert!(!said.contains("WARNING"), "{said}");
+}
+
+fn nginx(root: &Root, network: &Network) {
+    let Some(nginx) = judge("nginx") else { return };
+    host::fs::create_directories(&root.path("/run/nginx")).unwrap();
+    let file = root.rewritten("/etc/nginx/nginx.conf", &["/etc/kubernetes", "/run/nginx"]);
+    // Whoever may make a network of its own is root there, and only root.
+    let said = network.run(&nginx, &["-e", "stderr", "-g", "user root root;", "-t", "-c"], &file).unwrap_or_default();
+    assert!(!["[warn]", "[emerg]", "[alert]", "[error]"].iter().any(|level| said.contains(level)), "{said}");
+}
+
+pub(super) fn keepalived(root: &Root, network: &Network) {
+    let Some(keepalived) = judge("keepalived") else { return };
+    let file = root.rewritten("/etc/keepalived/keepalived.conf", &["/usr/libexec"]);
+    // The user of the check exists in the image only.
+    let text = host::fs::read_to_string(&file).unwrap().replace("keepalived_script", "root");
+    host::fs::write_atomic(&file, text.as_bytes(), 0o644).unwrap();
+    let said = network.run(&keepalived, &["--config-test", "--use-file"], &file).unwrap_or_default();
+    assert!(!said.contains("SECURITY"), "{said}");
+}
