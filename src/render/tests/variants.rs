@@ -19,8 +19,44 @@ struct Variant {
 }
 
 const HA: &str = include_str!("../../../profiles/ha/cluster.toml");
+const EXTERNAL_LB: &str = include_str!("../../../profiles/external-lb/cluster.toml");
+/// A change that changes nothing.
+const NONE: (&str, &str) = ("[cluster]", "[cluster]");
+/// Three machines that are etcd members and nothing else, before what follows the nodes.
+const ETCD: (&str, &str) = (
+    "# Keys and certificates;",
+    "[[nodes]]
+name = \"e1\"
+roles = [\"etcd\"]
+address = \"10.0.0.31\"
 
-static VARIANTS: &[Variant] = &[Variant { name: "ha-nginx", file: HA, change: ("vip = ", "balancer = \"nginx\"\nvip = ") }];
+[[nodes]]
+name = \"e2\"
+roles = [\"etcd\"]
+address = \"10.0.0.32\"
+
+[[nodes]]
+name = \"e3\"
+roles = [\"etcd\"]
+address = \"10.0.0.33\"
+
+# Keys and certificates;",
+);
+
+static VARIANTS: &[Variant] = &[
+    Variant {
+        name: "ha-nginx",
+        file: HA,
+        change: (
+            "vip = ",
+            "balancer = \"nginx\"
+vip = ",
+        ),
+    },
+    Variant { name: "external-lb", file: EXTERNAL_LB, change: NONE },
+    Variant { name: "external-lb-etcd", file: EXTERNAL_LB, change: ETCD },
+    Variant { name: "external-lb-nginx", file: EXTERNAL_LB, change: ("# balancer = \"haproxy\"", "balancer = \"nginx\"") },
+];
 
 impl Variant {
     fn cluster(&self) -> Cluster {
