@@ -20,6 +20,7 @@ struct Variant {
 
 const HA: &str = include_str!("../../../profiles/ha/cluster.toml");
 const EXTERNAL_LB: &str = include_str!("../../../profiles/external-lb/cluster.toml");
+const EXTERNAL_ENDPOINT: &str = include_str!("../../../profiles/external-endpoint/cluster.toml");
 /// A change that changes nothing.
 const NONE: (&str, &str) = ("[cluster]", "[cluster]");
 /// Three machines that are etcd members and nothing else, before what follows the nodes.
@@ -56,6 +57,7 @@ vip = ",
     Variant { name: "external-lb", file: EXTERNAL_LB, change: NONE },
     Variant { name: "external-lb-etcd", file: EXTERNAL_LB, change: ETCD },
     Variant { name: "external-lb-nginx", file: EXTERNAL_LB, change: ("# balancer = \"haproxy\"", "balancer = \"nginx\"") },
+    Variant { name: "external-endpoint", file: EXTERNAL_ENDPOINT, change: NONE },
 ];
 
 impl Variant {
