@@ -7,6 +7,7 @@
 mod addons;
 mod allow;
 mod balancer;
+mod balancers;
 mod check_script;
 mod endpoint;
 mod files;
@@ -43,6 +44,7 @@ static FAMILIES: &[&[Lint]] = &[
     check_script::ROWS,
     keepalived::ROWS,
     balancer::ROWS,
+    balancers::ROWS,
     pods::ROWS,
     secrets::ROWS,
     units::ROWS,

@@ -32,6 +32,8 @@ pub(crate) struct Kind {
 pub(crate) enum Place {
     /// None: what balances is not ours.
     Elsewhere,
+    /// The control plane and no other machine: only API servers can be behind it.
+    ControlPlane,
     /// Those with the role `lb`, or the control plane when none has it.
     Front,
 }
@@ -46,7 +48,7 @@ impl Place {
         match self {
             Self::Elsewhere => &[],
             Self::Front if dedicated => &[Role::Lb],
-            Self::Front => &[Role::ControlPlane],
+            Self::ControlPlane | Self::Front => &[Role::ControlPlane],
         }
     }
 
@@ -54,6 +56,7 @@ impl Place {
     pub(crate) fn without_lb(self) -> Option<&'static str> {
         match self {
             Self::Elsewhere => Some("what balances is not among these machines"),
+            Self::ControlPlane => Some("the VIP leads straight to an API server, and machines of that role have none"),
             Self::Front => None,
         }
     }

@@ -4,6 +4,7 @@
 
 mod external;
 mod haproxy;
+mod keepalived;
 mod kind;
 mod nginx;
 mod placement;
@@ -11,4 +12,4 @@ mod placement;
 pub(crate) use kind::{Balancer, Kind, Place};
 
 /// Every kind, in the order of `kiln list balancers`. The first is the one of a profile that names none.
-pub(crate) static BALANCERS: &[Kind] = &[haproxy::KIND, nginx::KIND, external::KIND];
+pub(crate) static BALANCERS: &[Kind] = &[haproxy::KIND, nginx::KIND, keepalived::KIND, external::KIND];

@@ -13,6 +13,7 @@ pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>) -> Optio
     let balancer = section.balancer.unwrap_or_default();
     check_target(draft, balancer);
     check_dedicated(draft, balancer);
+    check_port(draft, balancer);
     if let (Some(vip), Some(gateway)) = (section.vip, network.and_then(|network| network.gateway))
         && vip == gateway
     {
@@ -45,6 +46,15 @@ fn check_dedicated(draft: &mut Draft<'_>, balancer: Balancer) {
             let message = format!("the balancer `{}` has no use for the role `lb`: {reason}", balancer.name);
             draft.wrong(&format!("nodes[{index}].roles"), message, "leave the role out, or choose another `balancer` in `[endpoint]`");
         }
+    }
+}
+
+/// Where kiln puts an address before API servers and nothing in between, clients reach the port of the API servers.
+fn check_port(draft: &mut Draft<'_>, balancer: Balancer) {
+    let port = draft.profile.document.endpoint.port.filter(|port| *port != API_SERVER_PORT);
+    if let Some(port) = port.filter(|_| balancer.moves_vip && balancer.proxy.is_none()) {
+        let message = format!("nothing listens on port {port} of the VIP: the balancer `{}` forwards nothing", balancer.name);
+        draft.wrong("endpoint.port", message, format!("leave `port` out: API servers listen on {API_SERVER_PORT}"));
     }
 }
 

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::resolve;
 use crate::cluster::{BinarySource, Cluster, MatchRule, Role};
-use crate::profile::tests::{SAMPLE, edited, read};
+use crate::profile::tests::{SAMPLE, edited, problems, read};
 
 fn cluster(text: &str) -> Cluster {
     resolve(&read(text)).unwrap_or_else(|err| panic!("{err}: {:#?}", err.report()))
@@ -75,5 +75,16 @@ fn a_role_that_the_balancer_has_no_use_for_is_refused_with_the_reason() {
     let text = edited("vip = \"10.0.0.10\"", "balancer = \"external\"").replacen("[\"master\"]", "[\"master\", \"lb\"]", 1);
     let told = "`[\"master\", \"lb\"]`: the balancer `external` has no use for the role `lb`: what balances is not among these machines \
                 (leave the role out, or choose another `balancer` in `[endpoint]`)";
-    assert_eq!(crate::profile::tests::problems(&text), [told]);
+    assert_eq!(problems(&text), [told]);
+}
+
+#[test]
+fn a_vip_straight_at_the_api_servers_has_their_port_and_no_machines_of_its_own() {
+    let direct = |settings: &str| edited("[endpoint]", &format!("[endpoint]\nbalancer = \"keepalived\"\n{settings}"));
+    assert_eq!(cluster(&direct("")).endpoint_authority(), "10.0.0.10:6443");
+    let lb = "[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n";
+    insta::assert_snapshot!(problems(&format!("{}\n{lb}", direct("port = 8443"))).join("\n"), @r#"
+    `8443`: nothing listens on port 8443 of the VIP: the balancer `keepalived` forwards nothing (leave `port` out: API servers listen on 6443)
+    `["lb"]`: the balancer `keepalived` has no use for the role `lb`: the VIP leads straight to an API server, and machines of that role have none (leave the role out, or choose another `balancer` in `[endpoint]`)
+    "#);
 }

@@ -6,6 +6,7 @@ use crate::cluster::API_SERVER_PORT;
 pub(super) static FLAGS: &[Flag] = &[
     // A balancer of ours takes the same port on the VIP and on loopback, so the API server must leave them free.
     computed("bind-address", |facts| match facts.cluster.endpoint.balancer.proxy {
+        None if facts.node.address.is_ipv6() => "::".to_owned(),
         None => "0.0.0.0".to_owned(),
         Some(_) => facts.node.address.to_string(),
     }),

@@ -21,6 +21,7 @@ struct Variant {
 const HA: &str = include_str!("../../../profiles/ha/cluster.toml");
 const EXTERNAL_LB: &str = include_str!("../../../profiles/external-lb/cluster.toml");
 const EXTERNAL_ENDPOINT: &str = include_str!("../../../profiles/external-endpoint/cluster.toml");
+const TWO_MASTERS: &str = include_str!("../../../profiles/two-masters/cluster.toml");
 /// A change that changes nothing.
 const NONE: (&str, &str) = ("[cluster]", "[cluster]");
 /// Three machines that are etcd members and nothing else, before what follows the nodes.
@@ -58,6 +59,8 @@ vip = ",
     Variant { name: "external-lb-etcd", file: EXTERNAL_LB, change: ETCD },
     Variant { name: "external-lb-nginx", file: EXTERNAL_LB, change: ("# balancer = \"haproxy\"", "balancer = \"nginx\"") },
     Variant { name: "external-endpoint", file: EXTERNAL_ENDPOINT, change: NONE },
+    Variant { name: "two-masters", file: TWO_MASTERS, change: NONE },
+    Variant { name: "two-masters-haproxy", file: TWO_MASTERS, change: ("# balancer = \"keepalived\"", "balancer = \"haproxy\"") },
 ];
 
 impl Variant {
@@ -161,4 +164,19 @@ pub(super) fn keepalived(root: &Root, network: &Network) {
     host::fs::write_atomic(&file, text.as_bytes(), 0o644).unwrap();
     let said = network.run(&keepalived, &["--config-test", "--use-file"], &file).unwrap_or_default();
     assert!(!said.contains("SECURITY"), "{said}");
+}
+
+#[test]
+fn balancers_ask_old_api_servers_for_what_they_have() {
+    for (variant, file) in [("ha-nginx", "/etc/nginx/nginx.conf"), ("two-masters", "/etc/keepalived/api-server.curl")] {
+        let variant = VARIANTS.iter().find(|row| row.name == variant).unwrap();
+        let of_version = |version: &str| {
+            let mut cluster = variant.cluster();
+            cluster.kubernetes = version.parse().unwrap();
+            text(&super::first(&cluster), file)
+        };
+        let (old, new) = (of_version("1.15.12"), of_version("1.16.15"));
+        assert!(!old.contains("readyz") && new.contains("readyz"), "{file}:\n{old}\n{new}");
+        assert_eq!(old, new.replace("/readyz", "/healthz"));
+    }
 }
