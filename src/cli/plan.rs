@@ -61,6 +61,7 @@ fn failover(endpoint: &EndpointPlan) -> String {
     match (endpoint.balancer.place, endpoint.failover_seconds) {
         (_, Some(seconds)) => format!("about {seconds} s after the machine that holds the VIP dies"),
         (Place::Elsewhere, None) => "as your balancer does it".to_owned(),
+        (Place::EveryNode, None) => "none needed: every machine turns to another API server by itself".to_owned(),
         (Place::ControlPlane | Place::Front, None) => "none: one machine holds the VIP alone".to_owned(),
     }
 }

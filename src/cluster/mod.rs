@@ -15,7 +15,7 @@ pub(crate) use resolve::resolve;
 pub(crate) use version::KubernetesVersion;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -189,7 +189,7 @@ impl Cluster {
         nth_address(&self.network.services, 10)
     }
 
-    /// `host:port` that clients dial: the VIP, else the first name, else the first control-plane node.
+    /// `host:port` that clients dial from outside: the VIP, else the first name, else the first control-plane node.
     pub(crate) fn endpoint_authority(&self) -> String {
         let host = match (self.endpoint.vip, self.endpoint.names.first()) {
             (Some(IpAddr::V6(vip)), _) => format!("[{vip}]"),
@@ -197,7 +197,24 @@ impl Cluster {
             (None, Some(name)) => name.clone(),
             (None, None) => self.with_role(Role::ControlPlane).next().map(|node| node.address.to_string()).unwrap_or_default(),
         };
-        format!("{host}:{}", self.endpoint.port)
+        let port = if self.endpoint.balancer.place == Place::EveryNode { API_SERVER_PORT } else { self.endpoint.port };
+        format!("{host}:{port}")
+    }
+
+    /// `host:port` that kubelets and kube-proxies dial: their own machine's balancer, or what all clients dial.
+    pub(crate) fn agent_authority(&self) -> String {
+        match self.endpoint.balancer.place {
+            Place::EveryNode => SocketAddr::new(self.loopback(), self.endpoint.port).to_string(),
+            _ => self.endpoint_authority(),
+        }
+    }
+
+    /// The loopback address of the family of the nodes.
+    pub(crate) fn loopback(&self) -> IpAddr {
+        match self.network.nodes {
+            IpNet::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpNet::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Pki {
     pub(super) cluster: String,
     /// `host:port` that clients dial.
     pub(super) endpoint: String,
+    /// `host:port` that kubelets and kube-proxies dial.
+    pub(super) agent_endpoint: String,
     pub(super) cluster_id: String,
     /// 32 random bytes in base64, as `EncryptionConfiguration` wants them.
     pub(super) encryption_key: Zeroizing<String>,
@@ -88,7 +90,7 @@ impl Pki {
                 Ok(vec![PkiFile::new(&format!("{stem}.crt"), certificate, false)?, PkiFile::new(&format!("{stem}.key"), key, true)?])
             }
             Form::Bundle(path) => Ok(vec![PkiFile::new(path, &Zeroizing::new(format!("{certificate}{}", **key)), true)?]),
-            Form::Endpoint(path) => Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &self.endpoint)?, true)?]),
+            Form::Endpoint(path) => Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &self.agent_endpoint)?, true)?]),
             Form::Local(path) => {
                 let server = std::net::SocketAddr::new(node.address, API_SERVER_PORT).to_string();
                 Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &server)?, true)?])

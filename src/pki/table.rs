@@ -69,7 +69,7 @@ pub(super) enum Form {
     Pair(&'static str),
     /// One PEM file: the certificate, then the key.
     Bundle(&'static str),
-    /// A kubeconfig that dials the cluster's endpoint.
+    /// A kubeconfig that dials the cluster's endpoint; in a node's hands, the one of the node's agents.
     Endpoint(&'static str),
     /// A kubeconfig that dials the API server of the same node.
     Local(&'static str),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Place};
 use crate::error::Result;
 use crate::overlay::{Overlays, Protocol};
 use crate::render;
@@ -33,7 +33,7 @@ pub(super) fn used(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<PortUse
                 port: cluster.endpoint.port,
                 protocol: Protocol::Tcp,
                 what: "Kubernetes API of the endpoint".to_owned(),
-                from: "clients".to_owned(),
+                from: if cluster.endpoint.balancer.place == Place::EveryNode { "loopback" } else { "clients" }.to_owned(),
                 overlay: overlay.name.clone(),
                 nodes: Vec::new(),
             });

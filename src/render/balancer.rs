@@ -1,10 +1,10 @@
 //! `computed.balancer` in templates: the same facts for every kind, of which each overlay uses its part.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{API_SERVER_PORT, Role};
+use crate::cluster::{API_SERVER_PORT, Place, Role};
 use crate::render::context::Facts;
 
 /// Where the node's balancer listens, where it forwards to, and with whom it shares the VIP.
@@ -21,11 +21,11 @@ pub(super) fn data(facts: &Facts<'_>) -> Value {
     })
 }
 
-/// The VIP, loopback, and the node's own address unless its API server has that port.
+/// The VIP, loopback, and the node's own address unless its API server has that port; loopback alone where every machine balances.
 fn binds(facts: &Facts<'_>) -> Vec<SocketAddr> {
     let endpoint = &facts.cluster.endpoint;
-    let loopback = if facts.node.address.is_ipv6() { IpAddr::V6(Ipv6Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let private = endpoint.balancer.place == Place::EveryNode;
     let taken = endpoint.port == API_SERVER_PORT && facts.node.roles.contains(&Role::ControlPlane);
-    let own = (!taken).then_some(facts.node.address);
-    endpoint.vip.into_iter().chain([loopback]).chain(own).map(|address| SocketAddr::new(address, endpoint.port)).collect()
+    let own = (!private && !taken).then_some(facts.node.address);
+    endpoint.vip.into_iter().chain([facts.cluster.loopback()]).chain(own).map(|address| SocketAddr::new(address, endpoint.port)).collect()
 }

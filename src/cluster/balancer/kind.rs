@@ -36,6 +36,8 @@ pub(crate) enum Place {
     ControlPlane,
     /// Those with the role `lb`, or the control plane when none has it.
     Front,
+    /// All that dial the API: the control plane and workers, each for itself.
+    EveryNode,
 }
 
 /// The kind that a cluster chose.
@@ -49,6 +51,7 @@ impl Place {
             Self::Elsewhere => &[],
             Self::Front if dedicated => &[Role::Lb],
             Self::ControlPlane | Self::Front => &[Role::ControlPlane],
+            Self::EveryNode => &[Role::ControlPlane, Role::Worker],
         }
     }
 
@@ -57,6 +60,7 @@ impl Place {
         match self {
             Self::Elsewhere => Some("what balances is not among these machines"),
             Self::ControlPlane => Some("the VIP leads straight to an API server, and machines of that role have none"),
+            Self::EveryNode => Some("every machine balances for itself"),
             Self::Front => None,
         }
     }

@@ -7,9 +7,10 @@ mod haproxy;
 mod keepalived;
 mod kind;
 mod nginx;
+mod node_local;
 mod placement;
 
 pub(crate) use kind::{Balancer, Kind, Place};
 
 /// Every kind, in the order of `kiln list balancers`. The first is the one of a profile that names none.
-pub(crate) static BALANCERS: &[Kind] = &[haproxy::KIND, nginx::KIND, keepalived::KIND, external::KIND];
+pub(crate) static BALANCERS: &[Kind] = &[haproxy::KIND, nginx::KIND, keepalived::KIND, node_local::KIND, node_local::NGINX, external::KIND];

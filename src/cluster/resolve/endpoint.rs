@@ -28,11 +28,14 @@ pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>) -> Optio
     })
 }
 
-/// A VIP that moves must be given; where nothing of ours balances, something else must be dialled.
+/// A VIP that moves must be given, one that nothing moves must not; where nothing of ours balances, something else must be dialled.
 fn check_target(draft: &mut Draft<'_>, balancer: Balancer) {
     let section = &draft.profile.document.endpoint;
     if balancer.moves_vip {
         draft.required("endpoint.vip", section.vip.as_ref(), "\"10.0.0.10\"");
+    } else if balancer.place == Place::EveryNode && section.vip.is_some() {
+        let message = format!("nothing holds the VIP: with `{}` every machine dials its own balancer on loopback", balancer.name);
+        draft.wrong("endpoint.vip", message, "leave `vip` out; `names` tells clients outside where API servers are");
     } else if balancer.place == Place::Elsewhere && section.vip.is_none() && section.names.as_ref().is_none_or(Vec::is_empty) {
         draft.required("endpoint.names", None::<&()>, "[\"kubernetes.example.org\"]");
     }
@@ -63,7 +66,7 @@ fn port(draft: &Draft<'_>, balancer: Balancer) -> u16 {
     let nodes = &draft.profile.document.nodes;
     let front = balancer.place.roles(nodes.iter().any(|node| node.roles.contains(&Role::Lb)));
     let shared = nodes.iter().any(|node| node.roles.contains(&Role::ControlPlane) && front.iter().any(|role| node.roles.contains(role)));
-    if balancer.proxy.is_some() && shared { BALANCED } else { API_SERVER_PORT }
+    if balancer.place == Place::Front && balancer.proxy.is_some() && shared { BALANCED } else { API_SERVER_PORT }
 }
 
 /// The last byte of the VIP: two clusters in one segment have different VIPs, and mostly so different identifiers.

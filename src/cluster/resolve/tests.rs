@@ -88,3 +88,17 @@ fn a_vip_straight_at_the_api_servers_has_their_port_and_no_machines_of_its_own()
     `["lb"]`: the balancer `keepalived` has no use for the role `lb`: the VIP leads straight to an API server, and machines of that role have none (leave the role out, or choose another `balancer` in `[endpoint]`)
     "#);
 }
+
+#[test]
+fn where_every_machine_balances_agents_dial_loopback_and_clients_an_api_server() {
+    let local = |settings: &str| edited("[endpoint]\nvip = \"10.0.0.10\"", &format!("[endpoint]\nbalancer = \"node-local\"\n{settings}"));
+    let with_worker = format!("{}\n[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n", local("port = 7445"));
+    let cluster = cluster(&with_worker);
+    assert_eq!(
+        (cluster.agent_authority().as_str(), cluster.endpoint_authority().as_str()),
+        ("127.0.0.1:7445", "kubernetes.example.org:6443")
+    );
+    assert!(cluster.nodes.iter().all(|node| cluster.forwards(node) && !cluster.carries_vip(node)));
+    assert!([Role::ControlPlane, Role::Worker].iter().all(|role| cluster.overlays[role].contains(&"haproxy".into())));
+    insta::assert_snapshot!(problems(&local("vip = \"10.0.0.10\"")).join("\n"), @r#"`"10.0.0.10"`: nothing holds the VIP: with `node-local` every machine dials its own balancer on loopback (leave `vip` out; `names` tells clients outside where API servers are)"#);
+}

@@ -1,11 +1,13 @@
 //! Every profile and every kind of balancer: golden files of each image's first node, and what independent programs say
 //! about the balancers' configuration.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::judges::Root;
-use super::{rendered_with, resolved, vault};
-use crate::cluster::{Cluster, Node};
+use super::{rendered_with, resolved, text, vault};
+use crate::cluster::{Cluster, Node, Role};
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::render::tests::golden::{golden, machine_id, settled, texts};
@@ -22,6 +24,7 @@ const HA: &str = include_str!("../../../profiles/ha/cluster.toml");
 const EXTERNAL_LB: &str = include_str!("../../../profiles/external-lb/cluster.toml");
 const EXTERNAL_ENDPOINT: &str = include_str!("../../../profiles/external-endpoint/cluster.toml");
 const TWO_MASTERS: &str = include_str!("../../../profiles/two-masters/cluster.toml");
+const NODE_LOCAL: &str = include_str!("../../../profiles/node-local-lb/cluster.toml");
 /// A change that changes nothing.
 const NONE: (&str, &str) = ("[cluster]", "[cluster]");
 /// Three machines that are etcd members and nothing else, before what follows the nodes.
@@ -61,6 +64,8 @@ vip = ",
     Variant { name: "external-endpoint", file: EXTERNAL_ENDPOINT, change: NONE },
     Variant { name: "two-masters", file: TWO_MASTERS, change: NONE },
     Variant { name: "two-masters-haproxy", file: TWO_MASTERS, change: ("# balancer = \"keepalived\"", "balancer = \"haproxy\"") },
+    Variant { name: "node-local-lb", file: NODE_LOCAL, change: NONE },
+    Variant { name: "node-local-lb-nginx", file: NODE_LOCAL, change: ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"") },
 ];
 
 impl Variant {
@@ -118,6 +123,35 @@ fn every_balancer_accepts_its_configuration_without_a_warning() {
                 }
             }
             root.assert_units_are_sound();
+        }
+    }
+}
+
+/// The host of a kubeconfig's server, without the port.
+fn server(kubeconfig: &str) -> String {
+    let url = kubeconfig.lines().find_map(|line| line.trim().strip_prefix("server: \"https://")).unwrap();
+    url.rsplit_once(':').unwrap().0.to_owned()
+}
+
+#[test]
+fn whatever_a_kubeconfig_dials_is_in_the_certificate_of_every_api_server() {
+    for variant in VARIANTS {
+        let cluster = variant.cluster();
+        let pki = vault(&cluster);
+        let nodes = rendered_with(&cluster, &pki);
+        let kubelets = nodes.iter().filter(|(_, tree)| tree.get(&ImagePath::new("/etc/kubernetes/kubelet.conf").unwrap()).is_some());
+        let mut dialled: BTreeSet<String> = kubelets.map(|(_, tree)| server(&text(tree, "/etc/kubernetes/kubelet.conf"))).collect();
+        assert_eq!(dialled.len(), 1, "{}: kubelets dial {dialled:?}", variant.name);
+        dialled.insert(server(&pki.admin_kubeconfig().unwrap()));
+        for (node, tree) in nodes.iter().filter(|(node, _)| node.roles.contains(&Role::ControlPlane)) {
+            let root = Root::of_node(&cluster, node, tree);
+            for host in &dialled {
+                let Some(mut openssl) = judge("openssl") else { return };
+                let option = if host.parse::<IpAddr>().is_ok() { "-checkip" } else { "-checkhost" };
+                let command = openssl.args(["x509", "-noout", option, host, "-in"]).arg(root.path("/etc/kubernetes/pki/apiserver.crt"));
+                let said = accepts(command);
+                assert!(said.contains("does match certificate"), "{} {}: {said}", variant.name, node.name);
+            }
         }
     }
 }
