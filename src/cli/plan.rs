@@ -2,7 +2,7 @@
 
 use crate::cli::table::{columns, paragraph};
 use crate::cli::{Ui, input};
-use crate::cluster::{Balancer, MatchRule};
+use crate::cluster::{MatchRule, Place};
 use crate::error::Result;
 use crate::overlay::Protocol;
 use crate::plan::{self, EndpointPlan, ImagePlan, NodePlan, Plan, PortUse};
@@ -49,19 +49,20 @@ fn row(name: &str, value: String) -> [String; 2] {
 
 fn endpoint(endpoint: &EndpointPlan) -> String {
     let names = if endpoint.names.is_empty() { String::new() } else { format!(", also {}", endpoint.names.join(", ")) };
-    let behind = match (endpoint.balancer, endpoint.virtual_router_id) {
-        (Balancer::Haproxy, Some(id)) => format!(" (haproxy, VRRP router {id})"),
-        (Balancer::Haproxy, None) => " (haproxy)".to_owned(),
-        (Balancer::External, _) => " (a balancer of yours)".to_owned(),
+    let behind = match (endpoint.balancer.place, endpoint.virtual_router_id) {
+        (Place::Elsewhere, _) => " (a balancer of yours)".to_owned(),
+        (_, Some(id)) => format!(" ({}, VRRP router {id})", endpoint.balancer.name),
+        (_, None) => format!(" ({})", endpoint.balancer.name),
     };
     format!("https://{}{behind}{names}", endpoint.authority)
 }
 
 fn failover(endpoint: &EndpointPlan) -> String {
-    match (endpoint.balancer, endpoint.failover_seconds) {
+    match (endpoint.balancer.place, endpoint.failover_seconds) {
         (_, Some(seconds)) => format!("about {seconds} s after the machine that holds the VIP dies"),
-        (Balancer::Haproxy, None) => "none: one machine holds the VIP alone".to_owned(),
-        (Balancer::External, None) => "as your balancer does it".to_owned(),
+        (Place::Elsewhere, None) => "as your balancer does it".to_owned(),
+        (Place::EveryNode, None) => "none needed: every machine turns to another API server by itself".to_owned(),
+        (Place::ControlPlane | Place::Front, None) => "none: one machine holds the VIP alone".to_owned(),
     }
 }
 

@@ -2,24 +2,29 @@
 //!
 //! Nothing here reads files or knows TOML beyond spans; nothing here decides what a component's files look like.
 
+mod balancer;
 mod companions;
 mod ports;
 mod resolve;
 mod version;
 
+pub(crate) use balancer::{BALANCERS, Balancer, Place};
 pub(crate) use companions::{COMPANIONS, Companion, Part, SUITES, Span, Suite};
 pub(crate) use ports::PortRange;
 pub(crate) use resolve::resolve;
 pub(crate) use version::KubernetesVersion;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+
+/// Port of every API server on its own node; the endpoint's may differ.
+pub(crate) const API_SERVER_PORT: u16 = 6443;
 
 /// One cluster, resolved.
 #[derive(Clone, Debug, Serialize)]
@@ -72,19 +77,10 @@ pub(crate) struct Endpoint {
     /// DNS names that lead to it; they become SANs.
     pub(crate) names: Vec<String>,
     pub(crate) port: u16,
+    /// What stands behind it.
     pub(crate) balancer: Balancer,
     /// VRRP virtual router identifier, 1 to 255, unique on the segment (RFC 5798 section 5.2.3).
     pub(crate) virtual_router_id: u8,
-}
-
-/// What stands behind the endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Balancer {
-    /// HAProxy on every control-plane node, with keepalived moving the VIP.
-    Haproxy,
-    /// Nothing of ours: a cloud or hardware balancer, or a DNS name.
-    External,
 }
 
 /// One machine.
@@ -193,7 +189,7 @@ impl Cluster {
         nth_address(&self.network.services, 10)
     }
 
-    /// `host:port` that clients dial: the VIP, else the first name, else the first control-plane node.
+    /// `host:port` that clients dial from outside: the VIP, else the first name, else the first control-plane node.
     pub(crate) fn endpoint_authority(&self) -> String {
         let host = match (self.endpoint.vip, self.endpoint.names.first()) {
             (Some(IpAddr::V6(vip)), _) => format!("[{vip}]"),
@@ -201,7 +197,24 @@ impl Cluster {
             (None, Some(name)) => name.clone(),
             (None, None) => self.with_role(Role::ControlPlane).next().map(|node| node.address.to_string()).unwrap_or_default(),
         };
-        format!("{host}:{}", self.endpoint.port)
+        let port = if self.endpoint.balancer.place == Place::EveryNode { API_SERVER_PORT } else { self.endpoint.port };
+        format!("{host}:{port}")
+    }
+
+    /// `host:port` that kubelets and kube-proxies dial: their own machine's balancer, or what all clients dial.
+    pub(crate) fn agent_authority(&self) -> String {
+        match self.endpoint.balancer.place {
+            Place::EveryNode => SocketAddr::new(self.loopback(), self.endpoint.port).to_string(),
+            _ => self.endpoint_authority(),
+        }
+    }
+
+    /// The loopback address of the family of the nodes.
+    pub(crate) fn loopback(&self) -> IpAddr {
+        match self.network.nodes {
+            IpNet::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpNet::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod addons;
 mod allow;
 mod balancer;
+mod balancers;
 mod certificates;
 mod check_script;
 mod endpoint;
@@ -43,6 +44,7 @@ static FAMILIES: &[&[Lint]] = &[
     versions::ROWS,
     check_script::ROWS,
     keepalived::ROWS,
+    balancers::ROWS,
     pods::ROWS,
     secrets::ROWS,
     units::ROWS,

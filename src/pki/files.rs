@@ -5,7 +5,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::cluster::{Node, Role};
+use crate::cluster::{API_SERVER_PORT, Node, Role};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Kind, Result};
 use crate::pki::kubeconfig::Kubeconfig;
@@ -13,14 +13,13 @@ use crate::pki::plan::LeafId;
 use crate::pki::table::{Authority, Form, Holder, LEAVES, Leaf, SHARED};
 use crate::tree::ImagePath;
 
-/// Port of every API server on its own node; the endpoint's port may differ.
-const API_SERVER_PORT: u16 = 6443;
-
 /// A vault's content as one cluster needs it, checked against the cluster's plan.
 pub(crate) struct Pki {
     pub(super) cluster: String,
     /// `host:port` that clients dial.
     pub(super) endpoint: String,
+    /// `host:port` that kubelets and kube-proxies dial.
+    pub(super) agent_endpoint: String,
     pub(super) cluster_id: String,
     /// 32 random bytes in base64, as `EncryptionConfiguration` wants them.
     pub(super) encryption_key: Zeroizing<String>,
@@ -91,7 +90,7 @@ impl Pki {
                 Ok(vec![PkiFile::new(&format!("{stem}.crt"), certificate, false)?, PkiFile::new(&format!("{stem}.key"), key, true)?])
             }
             Form::Bundle(path) => Ok(vec![PkiFile::new(path, &Zeroizing::new(format!("{certificate}{}", **key)), true)?]),
-            Form::Endpoint(path) => Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &self.endpoint)?, true)?]),
+            Form::Endpoint(path) => Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &self.agent_endpoint)?, true)?]),
             Form::Local(path) => {
                 let server = std::net::SocketAddr::new(node.address, API_SERVER_PORT).to_string();
                 Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &server)?, true)?])

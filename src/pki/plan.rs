@@ -79,7 +79,7 @@ fn subject_alternatives(cluster: &Cluster, node: &Node, rule: Names) -> Alternat
         Names::Loopback => add_loopback(&mut names, &mut addresses),
         Names::Peer => {
             add_loopback(&mut names, &mut addresses);
-            addresses.extend(cluster.endpoint.vip.filter(|_| Holder::Balancer.includes(cluster, node)));
+            addresses.extend(cluster.endpoint.vip.filter(|_| cluster.carries_vip(node)));
         }
         Names::Api => {
             add_loopback(&mut names, &mut addresses);

@@ -48,6 +48,7 @@ impl Vault {
         Ok(Pki {
             cluster: cluster.name.clone(),
             endpoint: cluster.endpoint_authority(),
+            agent_endpoint: cluster.agent_authority(),
             cluster_id: self.settings.cluster_id.clone(),
             encryption_key: Zeroizing::new(self.read("encryption.key")?.trim_end().to_owned()),
             authorities,

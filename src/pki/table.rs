@@ -1,7 +1,7 @@
 //! LEAVES: every certificate of a cluster, one row each. Paths are kubeadm's
 //! (<https://kubernetes.io/docs/setup/best-practices/certificates/>).
 
-use crate::cluster::{Balancer, Cluster, Node, Part, Role};
+use crate::cluster::{Cluster, Node, Part, Role};
 
 /// Names in `certificates` that are not leaves: the authorities' certificates and the service-account key pair.
 pub(crate) const SHARED: [&str; 4] = ["ca", "etcd-ca", "front-proxy-ca", "service-account"];
@@ -69,7 +69,7 @@ pub(super) enum Form {
     Pair(&'static str),
     /// One PEM file: the certificate, then the key.
     Bundle(&'static str),
-    /// A kubeconfig that dials the cluster's endpoint.
+    /// A kubeconfig that dials the cluster's endpoint; in a node's hands, the one of the node's agents.
     Endpoint(&'static str),
     /// A kubeconfig that dials the API server of the same node.
     Local(&'static str),
@@ -132,9 +132,7 @@ impl Holder {
             Self::ControlPlane => has(Role::ControlPlane),
             Self::EtcdMember => cluster.etcd_members().iter().any(|member| member.name == node.name),
             Self::Kubelet => has(Role::ControlPlane) || has(Role::Worker),
-            Self::Balancer if cluster.endpoint.balancer == Balancer::External => false,
-            Self::Balancer if cluster.with_role(Role::Lb).next().is_some() => has(Role::Lb),
-            Self::Balancer => has(Role::ControlPlane),
+            Self::Balancer => cluster.forwards(node),
         }
     }
 

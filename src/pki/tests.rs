@@ -34,7 +34,7 @@ pub(crate) fn sample() -> Cluster {
             vip: Some("10.0.0.10".parse().unwrap()),
             names: vec!["api.example.org".into()],
             port: 6443,
-            balancer: Balancer::Haproxy,
+            balancer: Balancer::named("haproxy").unwrap(),
             virtual_router_id: 51,
         },
         nodes: vec![

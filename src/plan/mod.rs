@@ -143,14 +143,14 @@ fn node_plan(cluster: &Cluster, node: &Node, certificates: Vec<String>) -> NodeP
         roles: node.roles.clone(),
         address: node.address,
         extra_addresses: node.extra_addresses.clone(),
-        priority: carriers(cluster).iter().any(|carrier| carrier.name == node.name).then_some(node.priority),
+        priority: cluster.carries_vip(node).then_some(node.priority),
         matches: node.matches.clone(),
         certificates,
     }
 }
 
 fn endpoint(cluster: &Cluster) -> EndpointPlan {
-    let carriers = carriers(cluster);
+    let carriers = cluster.vip_carriers();
     let mut priorities: Vec<u8> = carriers.iter().map(|node| node.priority).collect();
     priorities.sort_unstable();
     // RFC 5798 section 6.1: a backup waits three advertisements and the less, the higher its priority is.
@@ -163,15 +163,6 @@ fn endpoint(cluster: &Cluster) -> EndpointPlan {
         virtual_router_id: (!carriers.is_empty()).then_some(cluster.endpoint.virtual_router_id),
         failover_seconds: failover.map(|seconds| (seconds * 10.0).ceil() / 10.0),
     }
-}
-
-/// The nodes that may hold the VIP.
-fn carriers(cluster: &Cluster) -> Vec<&Node> {
-    if cluster.endpoint.balancer == Balancer::External {
-        return Vec::new();
-    }
-    let dedicated: Vec<&Node> = cluster.with_role(Role::Lb).collect();
-    if dedicated.is_empty() { cluster.with_role(Role::ControlPlane).collect() } else { dedicated }
 }
 
 fn quorum(cluster: &Cluster) -> Quorum {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cluster::{Balancer, Cluster};
+use crate::cluster::{Cluster, Place};
 use crate::error::Result;
 use crate::overlay::{Overlays, Protocol};
 use crate::render;
@@ -29,11 +29,11 @@ pub(super) fn used(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<PortUse
     let mut uses: BTreeMap<(u16, String), PortUse> = BTreeMap::new();
     for node in &cluster.nodes {
         for overlay in render::overlays_of(cluster, node, overlays)? {
-            let endpoint = (overlay.name == "haproxy" && cluster.endpoint.balancer == Balancer::Haproxy).then(|| PortUse {
+            let endpoint = (Some(overlay.name.as_str()) == cluster.endpoint.balancer.proxy).then(|| PortUse {
                 port: cluster.endpoint.port,
                 protocol: Protocol::Tcp,
                 what: "Kubernetes API of the endpoint".to_owned(),
-                from: "clients".to_owned(),
+                from: if cluster.endpoint.balancer.place == Place::EveryNode { "loopback" } else { "clients" }.to_owned(),
                 overlay: overlay.name.clone(),
                 nodes: Vec::new(),
             });

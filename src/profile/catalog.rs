@@ -37,11 +37,13 @@ struct Files {
 pub(crate) struct Definition {
     /// One line for `kiln list profiles`.
     pub(crate) summary: String,
-    /// Overlays of each role, in order.
+    /// Overlays of each role, in order; those of the profile that it extends where it names none.
     pub(crate) overlays: BTreeMap<Role, Vec<String>>,
     /// What `kiln init` writes.
     pub(crate) starting_file: Arc<str>,
     manifest: Source,
+    /// The profile that fills in what this one leaves out.
+    extends: Option<Box<Self>>,
 }
 
 /// The shape of a `profile.toml`.
@@ -49,6 +51,9 @@ pub(crate) struct Definition {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Manifest {
     summary: String,
+    /// Profile that fills in what this one leaves out
+    #[schemars(extend("format" = "label"))]
+    extends: Option<String>,
     overlays: RoleOverlays,
     /// Settings of a cluster file that leaves them out
     defaults: Document,
@@ -94,35 +99,71 @@ impl Catalog {
     ///
     /// [`Kind::Input`] with every problem of its `profile.toml`.
     pub(crate) fn get(&self, name: &str) -> Option<Result<Definition>> {
-        let files = self.files.get(name)?;
-        Some(Definition::new(files).within(|| format!("reading the profile `{name}`")))
+        self.files.contains_key(name).then(|| self.read(name, &mut Vec::new()))
+    }
+
+    /// Reads a profile and those that it extends; `below` holds the names on the way there.
+    fn read(&self, name: &str, below: &mut Vec<String>) -> Result<Definition> {
+        let files = self.files.get(name).filter(|_| !below.iter().any(|other| other == name)).ok_or_else(|| {
+            let why = if below.iter().any(|other| other == name) { "which extends it in turn" } else { "which does not exist" };
+            let from = below.last().map(String::as_str).unwrap_or_default();
+            Error::new(Kind::Input, format!("the profile `{from}` extends `{name}`, {why}"))
+                .hint("`kiln list profiles` shows those that exist")
+        })?;
+        let manifest = Manifest::read(&files.manifest).within(|| format!("reading the profile `{name}`"))?;
+        below.push(name.to_owned());
+        let extends = manifest.extends.as_deref().map(|other| self.read(other, below)).transpose()?;
+        Ok(Definition::new(files, manifest, extends))
     }
 }
 
 impl Definition {
-    fn new(files: &Files) -> Result<Self> {
-        let manifest = Manifest::deserialize(toml::Deserializer::from(toml::Spanned::new(0..0, checked(&files.manifest)?)))
-            .doing(Kind::Internal, || "reading a profile that passed its checks".into())?;
-        let RoleOverlays { control_plane, etcd, lb, worker } = manifest.overlays;
-        Ok(Self {
+    fn new(files: &Files, manifest: Manifest, extends: Option<Self>) -> Self {
+        let mut overlays = manifest.overlays.by_role();
+        for (role, below) in extends.iter().flat_map(|below| &below.overlays) {
+            let own = overlays.entry(*role).or_default();
+            if own.is_empty() {
+                own.clone_from(below);
+            }
+        }
+        Self {
             summary: manifest.summary,
-            overlays: BTreeMap::from([(Role::ControlPlane, control_plane), (Role::Etcd, etcd), (Role::Lb, lb), (Role::Worker, worker)]),
+            overlays,
             starting_file: Arc::clone(&files.starting_file.text),
             manifest: files.manifest.clone(),
-        })
+            extends: extends.map(Box::new),
+        }
     }
 
-    /// What a cluster file that leaves it out gets.
+    /// What a cluster file that leaves it out gets: this profile's first, then those of the profiles that it extends.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with every problem of its `profile.toml`.
-    pub(super) fn defaults(&self) -> Result<DeTable<'_>> {
+    /// [`Kind::Input`] with every problem of a `profile.toml`.
+    pub(super) fn defaults(&self) -> Result<Vec<DeTable<'_>>> {
+        let mut all = self.extends.as_deref().map_or_else(|| Ok(Vec::new()), Self::defaults)?;
         let mut manifest = checked(&self.manifest)?;
-        match manifest.remove("defaults").map(toml::Spanned::into_inner) {
-            Some(toml::de::DeValue::Table(table)) => Ok(table),
-            _ => Ok(DeTable::new()),
+        if let Some(toml::de::DeValue::Table(table)) = manifest.remove("defaults").map(toml::Spanned::into_inner) {
+            all.insert(0, table);
         }
+        Ok(all)
+    }
+}
+
+impl Manifest {
+    /// # Errors
+    ///
+    /// [`Kind::Input`] with every problem of it.
+    fn read(source: &Source) -> Result<Self> {
+        Self::deserialize(toml::Deserializer::from(toml::Spanned::new(0..0, checked(source)?)))
+            .doing(Kind::Internal, || "reading a profile that passed its checks".into())
+    }
+}
+
+impl RoleOverlays {
+    fn by_role(self) -> BTreeMap<Role, Vec<String>> {
+        let Self { control_plane, etcd, lb, worker } = self;
+        BTreeMap::from([(Role::ControlPlane, control_plane), (Role::Etcd, etcd), (Role::Lb, lb), (Role::Worker, worker)])
     }
 }
 

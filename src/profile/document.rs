@@ -90,7 +90,7 @@ pub(crate) struct EndpointSection {
     /// DNS names that lead to the endpoint; certificates are valid for them
     #[schemars(extend("items" = text("domain")))]
     pub(crate) names: Option<Vec<String>>,
-    /// Port that clients dial; by default 8443 with HAProxy, which shares machines with API servers, else 6443
+    /// Port that clients dial; by default 8443 where a balancer shares machines with API servers, else 6443
     #[schemars(range(min = 1, max = 65535))]
     pub(crate) port: Option<u16>,
     /// What stands behind the endpoint

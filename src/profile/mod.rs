@@ -116,7 +116,9 @@ fn line(text: &str, problem: &Problem) -> Option<usize> {
 
 fn with_defaults<'text>(mut table: DeTable<'text>, definition: &'text Definition, places: &mut Places) -> Result<DeTable<'text>> {
     let origin = places.span("profile").unwrap_or_default();
-    merge::under(&mut table, definition.defaults()?, &origin, places);
+    for defaults in definition.defaults()? {
+        merge::under(&mut table, defaults, &origin, places);
+    }
     Ok(table)
 }
 

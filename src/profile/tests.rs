@@ -3,7 +3,7 @@
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use super::{Catalog, Document, Profile, parse};
-use crate::cluster;
+use crate::cluster::{self, Role};
 use crate::error::{Error, Report, Source};
 
 /// A small cluster file that has no problem; mistakes are made in it.
@@ -200,7 +200,7 @@ fn each_mistake_is_told_with_its_place_and_what_to_type_instead() {
     profile = "hs"
         `"hs"`: there is no profile named `hs` (run `kiln list profiles` to see them, or name a directory of yours with `--profile-dir`)
 
-        -: the file does not say which profile it starts from (begin it with `profile = "ha"`; there are: ha)
+        -: the file does not say which profile it starts from (begin it with `profile = "ha"`; there are: external-endpoint, external-lb, ha, node-local-lb, two-masters)
     [clusters]
         `clusters`: `clusters` is no setting of a cluster file (did you mean `cluster`?)
     [nodes] ⏎ name = "m1"
@@ -241,7 +241,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
 #[test]
 fn an_empty_file_says_how_to_begin() {
     insta::assert_snapshot!(problems("").join("\n"), @r#"
-    -: the file does not say which profile it starts from (begin it with `profile = "ha"`; there are: ha)
+    -: the file does not say which profile it starts from (begin it with `profile = "ha"`; there are: external-endpoint, external-lb, ha, node-local-lb, two-masters)
     "#);
 }
 
@@ -290,6 +290,31 @@ fn a_profile_from_a_directory_takes_the_place_of_the_built_in_one() {
     write("profile.toml", "summary = \"ours\"\n");
     let catalog = Catalog::load(&[site.path().to_owned()]).unwrap();
     assert_eq!(catalog.get("ha").unwrap().unwrap().summary, "ours");
+}
+
+#[test]
+fn a_profile_takes_what_it_leaves_out_from_the_one_that_it_extends() {
+    let site = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        crate::host::fs::write_atomic(&site.path().join(name).join("profile.toml"), text.as_bytes(), 0o644).unwrap();
+        crate::host::fs::write_atomic(&site.path().join(name).join("cluster.toml"), SAMPLE.as_bytes(), 0o644).unwrap();
+    };
+    write("ours", "extends = \"ha\"\n[overlays]\nworker = [\"base\"]\n[defaults.network]\nservices = \"10.97.0.0/16\"\n");
+    write("theirs", "extends = \"ours\"\n[defaults.network]\ndomain = \"theirs.example\"\n");
+    write("circle", "extends = \"back\"\n");
+    write("back", "extends = \"circle\"\n");
+    write("lost", "extends = \"nowhere\"\n");
+    let catalog = Catalog::load(&[site.path().to_owned()]).unwrap();
+    let text = edited("\"ha\"", "\"theirs\"");
+    let profile = parse(Source { path: "cluster.toml".into(), text: text.into() }, &catalog).unwrap();
+    let network = &profile.document.network;
+    assert_eq!(network.services.unwrap().to_string(), "10.97.0.0/16");
+    assert_eq!((network.domain.as_deref(), network.pods.unwrap().to_string().as_str()), (Some("theirs.example"), "10.244.0.0/16"));
+    let overlays = profile.definition.unwrap().overlays;
+    assert_eq!((overlays[&Role::Worker].len(), overlays[&Role::Etcd].len()), (1, 4));
+    let refused = |name: &str| catalog.get(name).unwrap().unwrap_err().to_string();
+    assert_eq!(refused("circle"), "the profile `back` extends `circle`, which extends it in turn");
+    assert_eq!(refused("lost"), "the profile `lost` extends `nowhere`, which does not exist");
 }
 
 fn told_messages(err: &Error) -> Vec<&str> {

@@ -6,12 +6,9 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Companion, Node, Part, Role, Suite};
+use crate::cluster::{API_SERVER_PORT, Cluster, Companion, Node, Part, Role, Suite};
 use crate::error::{Error, Kind, Result};
 use crate::render::{balancer, fields, flags, kinds};
-
-/// Port of every API server on its own node; the endpoint's may differ.
-pub(crate) const API_SERVER_PORT: u16 = 6443;
 
 /// Label namespaces that belong to Kubernetes, in which a kubelet may set only some labels itself
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>).

@@ -19,7 +19,6 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use balancer::BALANCERS;
 pub(crate) use context::etcd_minor;
 pub(crate) use flags::{Row as FlagRow, table as flag_table};
 pub(crate) use kinds::{KINDS, Kind};

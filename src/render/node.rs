@@ -11,7 +11,7 @@ use crate::render::context::Facts;
 use crate::render::layer::{self, Part};
 use crate::render::owners::Owners;
 use crate::render::template::Templates;
-use crate::render::{balancer, role, units};
+use crate::render::{role, units};
 use crate::tree::{Entry, ImagePath, Tree};
 
 /// Renders everything under `/etc` of one node, secrets included.
@@ -20,7 +20,6 @@ use crate::tree::{Entry, ImagePath, Tree};
 ///
 /// [`Kind::Input`] with overlay, file and line of what does not render, or the two overlays that claim one path.
 pub(crate) fn node(cluster: &Cluster, node: &Node, pki: &Pki, overlays: &Overlays) -> Result<Tree> {
-    balancer::check(cluster)?;
     let chosen = role::chosen(cluster, node, overlays)?;
     let facts = Facts { cluster, node, cluster_id: pki.cluster_id() };
     let owners = Owners::of(&chosen)?;

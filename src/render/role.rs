@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::cluster::{Cluster, Node};
 use crate::error::{Error, Kind, Result, Within};
 use crate::overlay::{Overlay, Overlays, User};
-use crate::render::balancer;
 use crate::render::layer::{self, Part};
 use crate::render::owners::Owners;
 use crate::tree::{ImagePath, Tree};
@@ -67,8 +66,7 @@ pub(crate) fn replaces(cluster: &Cluster, image: &str, overlays: &Overlays) -> R
 
 /// The overlays of a node, in the order in which they are laid.
 pub(crate) fn chosen<'a>(cluster: &Cluster, node: &Node, overlays: &'a Overlays) -> Result<Vec<&'a Overlay>> {
-    let of_roles = node.roles.iter().filter_map(|role| cluster.overlays.get(role)).flatten();
-    let wanted = of_roles.filter(|name| !balancer::is_foreign(cluster, name));
+    let wanted = node.roles.iter().filter_map(|role| cluster.overlays.get(role)).flatten();
     overlays.select(wanted).within(|| format!("choosing the overlays of `{}`", node.name))
 }
 

@@ -1,41 +1,72 @@
-//! What clients dial: the VIP, its port, its VRRP identifier.
+//! What clients dial: the VIP, its port, its VRRP identifier, and whether the balancer behind it can do what it is asked.
 
 use std::net::IpAddr;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{Balancer, Endpoint, Network};
+use crate::cluster::{API_SERVER_PORT, Balancer, Endpoint, Network, Place, Role};
 
-/// The API server's own port, as everywhere.
-const API_SERVER: u16 = 6443;
-/// HAProxy's port where it shares a node with the API server.
+/// The port of a balancer that shares machines with API servers.
 const BALANCED: u16 = 8443;
 
 pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>) -> Option<Endpoint> {
     let section = &draft.profile.document.endpoint;
-    let names = section.names.clone().unwrap_or_default();
-    let balancer = section.balancer.unwrap_or(Balancer::Haproxy);
-    match balancer {
-        Balancer::Haproxy => {
-            draft.required("endpoint.vip", section.vip.as_ref(), "\"10.0.0.10\"");
-        }
-        Balancer::External if section.vip.is_none() && names.is_empty() => {
-            draft.required("endpoint.names", None::<&()>, "[\"kubernetes.example.org\"]");
-        }
-        Balancer::External => {}
-    }
+    let balancer = section.balancer.unwrap_or_default();
+    check_target(draft, balancer);
+    check_dedicated(draft, balancer);
+    check_port(draft, balancer);
     if let (Some(vip), Some(gateway)) = (section.vip, network.and_then(|network| network.gateway))
         && vip == gateway
     {
         draft.wrong("endpoint.vip", format!("the VIP `{vip}` is the gateway's address"), "choose an address that nothing else has");
     }
-    let port = if balancer == Balancer::Haproxy { BALANCED } else { API_SERVER };
     Some(Endpoint {
         vip: section.vip,
-        names,
-        port: section.port.unwrap_or(port),
+        names: section.names.clone().unwrap_or_default(),
+        port: section.port.unwrap_or_else(|| port(draft, balancer)),
         balancer,
         virtual_router_id: section.virtual_router_id.unwrap_or_else(|| router_id(section.vip)),
     })
+}
+
+/// A VIP that moves must be given, one that nothing moves must not; where nothing of ours balances, something else must be dialled.
+fn check_target(draft: &mut Draft<'_>, balancer: Balancer) {
+    let section = &draft.profile.document.endpoint;
+    if balancer.moves_vip {
+        draft.required("endpoint.vip", section.vip.as_ref(), "\"10.0.0.10\"");
+    } else if balancer.place == Place::EveryNode && section.vip.is_some() {
+        let message = format!("nothing holds the VIP: with `{}` every machine dials its own balancer on loopback", balancer.name);
+        draft.wrong("endpoint.vip", message, "leave `vip` out; `names` tells clients outside where API servers are");
+    } else if balancer.place == Place::Elsewhere && section.vip.is_none() && section.names.as_ref().is_none_or(Vec::is_empty) {
+        draft.required("endpoint.names", None::<&()>, "[\"kubernetes.example.org\"]");
+    }
+}
+
+/// Machines of their own make sense only for a balancer that can stand in front of API servers.
+fn check_dedicated(draft: &mut Draft<'_>, balancer: Balancer) {
+    let Some(reason) = balancer.place.without_lb() else { return };
+    for (index, section) in draft.profile.document.nodes.iter().enumerate() {
+        if section.roles.contains(&Role::Lb) {
+            let message = format!("the balancer `{}` has no use for the role `lb`: {reason}", balancer.name);
+            draft.wrong(&format!("nodes[{index}].roles"), message, "leave the role out, or choose another `balancer` in `[endpoint]`");
+        }
+    }
+}
+
+/// Where kiln puts an address before API servers and nothing in between, clients reach the port of the API servers.
+fn check_port(draft: &mut Draft<'_>, balancer: Balancer) {
+    let port = draft.profile.document.endpoint.port.filter(|port| *port != API_SERVER_PORT);
+    if let Some(port) = port.filter(|_| balancer.moves_vip && balancer.proxy.is_none()) {
+        let message = format!("nothing listens on port {port} of the VIP: the balancer `{}` forwards nothing", balancer.name);
+        draft.wrong("endpoint.port", message, format!("leave `port` out: API servers listen on {API_SERVER_PORT}"));
+    }
+}
+
+/// The usual port wherever no API server of the same machine has it.
+fn port(draft: &Draft<'_>, balancer: Balancer) -> u16 {
+    let nodes = &draft.profile.document.nodes;
+    let front = balancer.place.roles(nodes.iter().any(|node| node.roles.contains(&Role::Lb)));
+    let shared = nodes.iter().any(|node| node.roles.contains(&Role::ControlPlane) && front.iter().any(|role| node.roles.contains(role)));
+    if balancer.place == Place::Front && balancer.proxy.is_some() && shared { BALANCED } else { API_SERVER_PORT }
 }
 
 /// The last byte of the VIP: two clusters in one segment have different VIPs, and mostly so different identifiers.

@@ -38,7 +38,7 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
     let network = network::resolve(draft);
     let endpoint = endpoint::resolve(draft, network.as_ref());
     let nodes = nodes::resolve(draft, network.as_ref(), endpoint.as_ref());
-    let overlays = overlays::resolve(draft, nodes.as_deref().unwrap_or_default());
+    let overlays = overlays::resolve(draft, nodes.as_deref().unwrap_or_default(), endpoint.as_ref());
     let base = base(draft);
     let binaries = binaries(draft, kubernetes);
     Some(Cluster {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{Endpoint, MatchRule, Network, Node, Role};
+use crate::cluster::{Balancer, Endpoint, MatchRule, Network, Node, Role};
 use crate::profile::{MatchSection, NodeSection};
 
 /// The highest VRRP priority that is not reserved (RFC 5798 section 5.2.4).
@@ -21,7 +21,7 @@ pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>, endpoint
     check_addresses(draft, network, endpoint);
     check_unique(draft);
     let mut nodes: Vec<Node> = nodes.into_iter().collect::<Option<_>>()?;
-    set_priorities(&mut nodes);
+    set_priorities(&mut nodes, endpoint.map_or_else(Balancer::default, |endpoint| endpoint.balancer));
     Some(nodes)
 }
 
@@ -125,13 +125,13 @@ fn called(draft: &Draft<'_>, index: usize) -> String {
     }
 }
 
-/// The nodes that carry the VIP get the highest priorities in their order; the others are never asked.
-fn set_priorities(nodes: &mut [Node]) {
-    let carrier = if nodes.iter().any(|node| node.roles.contains(&Role::Lb)) { Role::Lb } else { Role::ControlPlane };
+/// The nodes that balance get the highest priorities in their order; the others are never asked.
+fn set_priorities(nodes: &mut [Node], balancer: Balancer) {
+    let carriers = balancer.place.roles(nodes.iter().any(|node| node.roles.contains(&Role::Lb)));
     let mut next = HIGHEST_PRIORITY;
     for node in nodes {
         node.priority = next.max(1);
-        if node.roles.contains(&carrier) {
+        if carriers.iter().any(|role| node.roles.contains(role)) {
             next = next.saturating_sub(1);
         } else {
             node.priority = 1;

@@ -1,28 +1,31 @@
-//! The overlays of each role: the profile's, with the cluster file's changes. Those of the balancer are `render`'s to choose.
+//! The overlays of each role: the profile's and the balancer's, with the cluster file's changes.
 
 use std::collections::BTreeMap;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{Node, Role};
+use crate::cluster::{Endpoint, Node, Role};
 use crate::profile::closest;
 
-/// Components that a role of their own takes away from the control plane.
-const MOVED: [(Role, &[&str]); 2] = [(Role::Etcd, &["etcd"]), (Role::Lb, &["haproxy", "keepalived"])];
+/// What a role of its own takes away from the control plane.
+const MOVED: &str = "etcd";
 
-pub(super) fn resolve(draft: &mut Draft<'_>, nodes: &[Node]) -> BTreeMap<Role, Vec<String>> {
+pub(super) fn resolve(draft: &mut Draft<'_>, nodes: &[Node], endpoint: Option<&Endpoint>) -> BTreeMap<Role, Vec<String>> {
+    let has = |role| nodes.iter().any(|node| node.roles.contains(&role));
     let mut all = BTreeMap::new();
     for role in Role::ALL {
         let mut overlays = profile_overlays(draft, role);
-        if role == Role::ControlPlane {
-            overlays.retain(|overlay| !is_elsewhere(nodes, overlay));
+        if role == Role::ControlPlane && has(Role::Etcd) {
+            overlays.retain(|overlay| overlay != MOVED);
+        }
+        if let Some(balancer) = endpoint.map(|endpoint| endpoint.balancer)
+            && balancer.place.roles(has(Role::Lb)).contains(&role)
+        {
+            let missing: Vec<&str> = balancer.overlays.iter().copied().filter(|name| !overlays.iter().any(|there| there == name)).collect();
+            overlays.extend(missing.into_iter().map(str::to_owned));
         }
         all.insert(role, changed(draft, role, overlays));
     }
     all
-}
-
-fn is_elsewhere(nodes: &[Node], overlay: &str) -> bool {
-    MOVED.iter().any(|(role, moved)| moved.contains(&overlay) && nodes.iter().any(|node| node.roles.contains(role)))
 }
 
 fn profile_overlays(draft: &Draft<'_>, role: Role) -> Vec<String> {

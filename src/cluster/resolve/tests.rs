@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::resolve;
 use crate::cluster::{BinarySource, Cluster, MatchRule, Role};
-use crate::profile::tests::{SAMPLE, edited, read};
+use crate::profile::tests::{SAMPLE, edited, problems, read};
 
 fn cluster(text: &str) -> Cluster {
     resolve(&read(text)).unwrap_or_else(|err| panic!("{err}: {:#?}", err.report()))
@@ -59,4 +59,46 @@ fn overlays_are_added_last_and_removed_by_name() {
     let overlays = &cluster(&edited("[cluster]", change)).overlays[&Role::ControlPlane];
     assert_eq!(overlays.last().unwrap(), "site");
     assert!(!overlays.contains(&"kube-proxy".into()));
+}
+
+#[test]
+fn a_balancer_on_machines_of_its_own_needs_no_port_of_its_own() {
+    let cluster = cluster(&format!("{SAMPLE}\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n"));
+    assert_eq!(cluster.endpoint_authority(), "10.0.0.10:6443");
+    assert_eq!(cluster.balancing().iter().map(|node| (node.name.as_str(), node.priority)).collect::<Vec<_>>(), [("l1", 254)]);
+    assert_eq!(cluster.overlays[&Role::Lb][3..], ["haproxy", "keepalived"]);
+    assert!(!cluster.overlays[&Role::ControlPlane].contains(&"haproxy".into()));
+}
+
+#[test]
+fn a_role_that_the_balancer_has_no_use_for_is_refused_with_the_reason() {
+    let text = edited("vip = \"10.0.0.10\"", "balancer = \"external\"").replacen("[\"master\"]", "[\"master\", \"lb\"]", 1);
+    let told = "`[\"master\", \"lb\"]`: the balancer `external` has no use for the role `lb`: what balances is not among these machines \
+                (leave the role out, or choose another `balancer` in `[endpoint]`)";
+    assert_eq!(problems(&text), [told]);
+}
+
+#[test]
+fn a_vip_straight_at_the_api_servers_has_their_port_and_no_machines_of_its_own() {
+    let direct = |settings: &str| edited("[endpoint]", &format!("[endpoint]\nbalancer = \"keepalived\"\n{settings}"));
+    assert_eq!(cluster(&direct("")).endpoint_authority(), "10.0.0.10:6443");
+    let lb = "[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n";
+    insta::assert_snapshot!(problems(&format!("{}\n{lb}", direct("port = 8443"))).join("\n"), @r#"
+    `8443`: nothing listens on port 8443 of the VIP: the balancer `keepalived` forwards nothing (leave `port` out: API servers listen on 6443)
+    `["lb"]`: the balancer `keepalived` has no use for the role `lb`: the VIP leads straight to an API server, and machines of that role have none (leave the role out, or choose another `balancer` in `[endpoint]`)
+    "#);
+}
+
+#[test]
+fn where_every_machine_balances_agents_dial_loopback_and_clients_an_api_server() {
+    let local = |settings: &str| edited("[endpoint]\nvip = \"10.0.0.10\"", &format!("[endpoint]\nbalancer = \"node-local\"\n{settings}"));
+    let with_worker = format!("{}\n[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n", local("port = 7445"));
+    let cluster = cluster(&with_worker);
+    assert_eq!(
+        (cluster.agent_authority().as_str(), cluster.endpoint_authority().as_str()),
+        ("127.0.0.1:7445", "kubernetes.example.org:6443")
+    );
+    assert!(cluster.nodes.iter().all(|node| cluster.forwards(node) && !cluster.carries_vip(node)));
+    assert!([Role::ControlPlane, Role::Worker].iter().all(|role| cluster.overlays[role].contains(&"haproxy".into())));
+    insta::assert_snapshot!(problems(&local("vip = \"10.0.0.10\"")).join("\n"), @r#"`"10.0.0.10"`: nothing holds the VIP: with `node-local` every machine dials its own balancer on loopback (leave `vip` out; `names` tells clients outside where API servers are)"#);
 }

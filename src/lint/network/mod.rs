@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::cluster::{Balancer, Network};
+use crate::cluster::Network;
 use crate::lint::Lint;
 use crate::lint::endpoint::public_vips;
 
@@ -115,11 +115,11 @@ pub(super) static ROWS: &[Lint] = &[
         .why("VRRP moves an address by telling the machines of one segment who has it; an address of another network is reached through a router that never hears of it")
         .fix("choose a free address of the node network")
         .cluster(|subject, findings| {
-            let (network, endpoint) = (&subject.cluster.network, &subject.cluster.endpoint);
-            if let Some(vip) = endpoint.vip.filter(|vip| endpoint.balancer == Balancer::Haproxy && !network.has_room_for(*vip)) {
-                findings.at("endpoint.vip", format!("the VIP `{vip}` is no usable address of the node network `{}`", network.nodes.trunc()));
-            }
-        }),
+        let (network, endpoint) = (&subject.cluster.network, &subject.cluster.endpoint);
+        if let Some(vip) = endpoint.vip.filter(|vip| endpoint.balancer.moves_vip && !network.has_room_for(*vip)) {
+            findings.at("endpoint.vip", format!("the VIP `{vip}` is no usable address of the node network `{}`", network.nodes.trunc()));
+        }
+    }),
 ];
 
 fn networks(network: &Network) -> [(&'static str, IpNet); 3] {

@@ -4,7 +4,7 @@ pub(in crate::lint) mod files;
 
 use std::collections::BTreeSet;
 
-use crate::cluster::{Balancer, Role};
+use crate::cluster::Role;
 use crate::lint::Lint;
 use crate::lint::endpoint::port_clash;
 use crate::lint::keepalived::router_id;
@@ -12,8 +12,6 @@ use crate::lint::node::clock;
 use crate::lint::subject::{Findings, Subject};
 use crate::profile::closest;
 
-/// The overlay that listens on the endpoint's port itself.
-const BALANCER: &str = "haproxy";
 const API_SERVER: &str = "kube-apiserver";
 /// What every keepalived example uses.
 const EXAMPLE_ROUTER_ID: u8 = 51;
@@ -65,13 +63,10 @@ pub(super) static ROWS: &[Lint] = &[
         .why("when it dies, the API is gone, however many API servers live")
         .fix("give a second node the role `lb`, or the cluster more control-plane nodes")
         .cluster(|subject, findings| {
-            let cluster = subject.cluster;
-            let balancers = cluster.with_role(Role::Lb).count();
-            let carriers = if balancers == 0 { cluster.with_role(Role::ControlPlane).count() } else { balancers };
-            if cluster.endpoint.balancer == Balancer::Haproxy && carriers == 1 {
-                findings.at("nodes", "one node carries the VIP alone");
-            }
-        }),
+        if subject.cluster.vip_carriers().len() == 1 {
+            findings.at("nodes", "one node carries the VIP alone");
+        }
+    }),
     Lint::error("HA018", "a role has an overlay that does not exist")
         .why("its files could not be rendered")
         .fix("`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours")
@@ -81,14 +76,14 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("leave `virtual-router-id` out: it is then the last byte of the VIP")
         .files(router_id)
         .cluster(|subject, findings| {
-            let endpoint = &subject.cluster.endpoint;
-            if endpoint.balancer == Balancer::Haproxy && endpoint.virtual_router_id == EXAMPLE_ROUTER_ID {
-                findings.at(
-                    "endpoint.virtual-router-id",
-                    format!("VRRP router identifier {EXAMPLE_ROUTER_ID} is probably used by somebody else too"),
-                );
-            }
-        }),
+        let endpoint = &subject.cluster.endpoint;
+        if endpoint.balancer.moves_vip && endpoint.virtual_router_id == EXAMPLE_ROUTER_ID {
+            findings.at(
+                "endpoint.virtual-router-id",
+                format!("VRRP router identifier {EXAMPLE_ROUTER_ID} is probably used by somebody else too"),
+            );
+        }
+    }),
     Lint::info("HA405", "there is no time server")
         .why("the nodes keep time among themselves: they agree with each other, but drift from the clocks that certificates and logs are compared with")
         .fix("name one: `ntp = [\"pool.ntp.org\"]`")
@@ -104,15 +99,13 @@ pub(super) static ROWS: &[Lint] = &[
 /// listens on the node's own address, and the balancer then on the VIP and on loopback.
 fn endpoint_port(subject: &Subject<'_>, findings: &mut Findings) {
     let (cluster, port) = (subject.cluster, subject.cluster.endpoint.port);
-    if cluster.endpoint.balancer != Balancer::Haproxy {
-        return;
-    }
-    let beside = cluster.nodes.iter().map(|node| subject.names(&node.roles)).filter(|names| names.iter().any(|name| *name == BALANCER));
-    let neighbours: BTreeSet<&String> = beside.flatten().filter(|name| ![BALANCER, API_SERVER].contains(&name.as_str())).collect();
+    let Some(proxy) = cluster.endpoint.balancer.proxy else { return };
+    let beside = cluster.nodes.iter().map(|node| subject.names(&node.roles)).filter(|names| names.iter().any(|name| *name == proxy));
+    let neighbours: BTreeSet<&String> = beside.flatten().filter(|name| ![proxy, API_SERVER].contains(&name.as_str())).collect();
     for name in neighbours {
         let declared = subject.overlays.get(name).map(|overlay| overlay.manifest.ports.as_slice()).unwrap_or_default();
         if declared.iter().any(|other| other.port == port) {
-            findings.at("endpoint.port", format!("`{BALANCER}` and `{name}` both need port {port} of the same node"));
+            findings.at("endpoint.port", format!("`{proxy}` and `{name}` both need port {port} of the same node"));
         }
     }
 }

@@ -1,14 +1,14 @@
 //! kube-apiserver.
 
 use super::{CIPHER_SUITES, Flag, computed, text};
-use crate::cluster::Balancer;
-use crate::render::context::API_SERVER_PORT;
+use crate::cluster::API_SERVER_PORT;
 
 pub(super) static FLAGS: &[Flag] = &[
     // A balancer of ours takes the same port on the VIP and on loopback, so the API server must leave them free.
-    computed("bind-address", |facts| match facts.cluster.endpoint.balancer {
-        Balancer::External => "0.0.0.0".to_owned(),
-        Balancer::Haproxy => facts.node.address.to_string(),
+    computed("bind-address", |facts| match facts.cluster.endpoint.balancer.proxy {
+        None if facts.node.address.is_ipv6() => "::".to_owned(),
+        None => "0.0.0.0".to_owned(),
+        Some(_) => facts.node.address.to_string(),
     }),
     computed("secure-port", |_| API_SERVER_PORT.to_string()),
     computed("advertise-address", |facts| facts.node.address.to_string()),

@@ -13,7 +13,7 @@ use crate::render;
 use crate::tree::{Entry, EntryKind, Tree};
 
 /// The tree without what a vault draws by lot.
-fn settled(tree: &Tree, pki: &Pki, machine_id: &str) -> Tree {
+pub(super) fn settled(tree: &Tree, pki: &Pki, machine_id: &str) -> Tree {
     let mut settled = Tree::new();
     for (path, entry) in tree.iter() {
         let mut entry = entry.clone();
@@ -29,7 +29,7 @@ fn settled(tree: &Tree, pki: &Pki, machine_id: &str) -> Tree {
 }
 
 /// The text of every file that is neither secret nor a certificate, each below its path.
-fn texts(tree: &Tree) -> String {
+pub(super) fn texts(tree: &Tree) -> String {
     let mut out = String::new();
     for (path, entry) in tree.iter().filter(|(_, entry)| !entry.secret && &*entry.origin != "pki") {
         if let EntryKind::File(content) = &entry.kind {
@@ -39,13 +39,14 @@ fn texts(tree: &Tree) -> String {
     out
 }
 
-fn golden(name: &str, text: &str) {
-    insta::with_settings!({ snapshot_path => "../../../tests/golden/ha", prepend_module_to_snapshot => false, omit_expression => true }, {
+/// Compares `text` with the file `name` of a directory of golden files.
+pub(super) fn golden(directory: &str, name: &str, text: &str) {
+    insta::with_settings!({ snapshot_path => format!("../../../tests/golden/{directory}"), prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!(name, text);
     });
 }
 
-fn machine_id(tree: &Tree) -> String {
+pub(super) fn machine_id(tree: &Tree) -> String {
     super::text(tree, "/etc/machine-id").trim().to_owned()
 }
 
@@ -55,10 +56,10 @@ fn every_node_gets_exactly_the_golden_tree() {
     let pki = vault(&cluster);
     for (Node { name, .. }, tree) in rendered_with(&cluster, &pki) {
         let tree = settled(&tree, &pki, &machine_id(&tree));
-        golden(&format!("{name}.dump"), &tree.dump());
+        golden("ha", &format!("{name}.dump"), &tree.dump());
         // The other control-plane nodes differ in names and addresses only; their dumps show that.
         if name == "m1" || name == "w1" {
-            golden(&format!("{name}.files"), &texts(&tree));
+            golden("ha", &format!("{name}.files"), &texts(&tree));
         }
     }
 }
@@ -67,14 +68,14 @@ fn every_node_gets_exactly_the_golden_tree() {
 fn a_role_image_holds_nothing_of_a_node() {
     let (cluster, overlays) = (cluster(), Overlays::load(&[]).unwrap());
     let tree = render::role(&cluster, "control-plane", &overlays).unwrap();
-    golden("control-plane.dump", &tree.dump());
+    golden("ha", "control-plane.dump", &tree.dump());
     for (path, entry) in tree.iter() {
         assert!(!path.is_under("/etc") && !entry.secret, "{path}");
     }
     for node in &cluster.nodes {
         assert!(!texts(&tree).contains(&node.address.to_string()), "{} is in the image", node.address);
     }
-    golden("control-plane.requirements", &format!("{:#?}\n", render::requirements(&cluster, "control-plane", &overlays).unwrap()));
+    golden("ha", "control-plane.requirements", &format!("{:#?}\n", render::requirements(&cluster, "control-plane", &overlays).unwrap()));
 }
 
 #[test]

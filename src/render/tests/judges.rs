@@ -1,11 +1,11 @@
-//! Independent programs read what is rendered: HAProxy, keepalived, systemd.
+//! Independent programs read what is rendered for the profile `ha`: HAProxy, keepalived, systemd.
 
 use std::path::PathBuf;
-use std::process::Command;
 
+use super::variants::{Network, haproxy, keepalived};
 use super::versions::of_version;
 use super::{cluster, first, unpack};
-use crate::cluster::KubernetesVersion;
+use crate::cluster::{Cluster, KubernetesVersion, Node};
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::overlay::Overlays;
@@ -18,10 +18,16 @@ pub(super) struct Root {
 }
 
 impl Root {
+    /// The first node of the profile `ha`.
     pub(super) fn of(tree: &Tree) -> Self {
+        let cluster = cluster();
+        Self::of_node(&cluster, &cluster.nodes[0], tree)
+    }
+
+    pub(super) fn of_node(cluster: &Cluster, node: &Node, tree: &Tree) -> Self {
         let directory = tempfile::tempdir().unwrap();
         unpack(tree, directory.path());
-        unpack(&render::role(&cluster(), "control-plane", &Overlays::load(&[]).unwrap()).unwrap(), directory.path());
+        unpack(&render::role(cluster, &node.image(), &Overlays::load(&[]).unwrap()).unwrap(), directory.path());
         Self { directory }
     }
 
@@ -39,53 +45,38 @@ impl Root {
         host::fs::write_atomic(&copy, text.as_bytes(), 0o644).unwrap();
         copy
     }
+
+    /// Insists that systemd finds nothing to say about units of our own making; returns their number.
+    pub(super) fn assert_units_are_sound(&self) -> usize {
+        let ours: Vec<PathBuf> = host::fs::list(&self.path("/etc/systemd/system")).unwrap();
+        let ours: Vec<&PathBuf> =
+            ours.iter().filter(|path| path.extension().is_some_and(|end| end == "service") && !path.is_symlink()).collect();
+        let Some(mut analyze) = judge("systemd-analyze") else { return ours.len() };
+        accepts(host::process::command("cp").args(["-rT", "/usr/lib/systemd/system"]).arg(prepared(self, "/usr/lib/systemd/system")));
+        for unit in &ours {
+            provide_programs(self, &host::fs::read_to_string(unit).unwrap());
+        }
+        let names = ours.iter().map(|path| path.file_name().unwrap());
+        let root_option = format!("--root={}", self.directory.path().display());
+        let said = accepts(analyze.args(["verify", "--man=no", "--recursive-errors=no", &root_option]).args(names));
+        assert_eq!(said, "");
+        ours.len()
+    }
 }
 
 #[test]
-fn haproxy_accepts_its_configuration() {
-    let Some(mut haproxy) = judge("haproxy") else { return };
+fn the_balancers_of_ha_accept_their_configuration_without_a_warning() {
     let root = Root::of(&first(&cluster()));
-    let file = root.rewritten("/etc/haproxy/haproxy.cfg", &["/etc/kubernetes"]);
-    let said = accepts(haproxy.arg("-c").arg("-f").arg(file));
-    assert!(!said.contains("WARNING"), "{said}");
+    let network = Network { address: "10.0.0.11".into(), vip: Some("10.0.0.10".into()) };
+    haproxy(&root, &network);
+    keepalived(&root, &network);
 }
 
-#[test]
-fn keepalived_accepts_its_configuration_without_a_warning() {
-    let (Some(keepalived), Some(mut unshare), Some(_)) = (judge("keepalived"), judge("unshare"), judge("ip")) else { return };
-    let root = Root::of(&first(&cluster()));
-    let file = root.rewritten("/etc/keepalived/keepalived.conf", &["/usr/libexec"]);
-    // The user of the check exists in the image only.
-    let text = host::fs::read_to_string(&file).unwrap().replace("keepalived_script", "root");
-    host::fs::write_atomic(&file, text.as_bytes(), 0o644).unwrap();
-    let script = "ip link add lan0 type bridge && ip address add 10.0.0.11/24 dev lan0 && ip link set lan0 up && exec \"$@\"";
-    let inside = unshare.args(["--user", "--map-root-user", "--net", "sh", "-c", script, "sh"]);
-    let said = accepts(inside.arg(keepalived.get_program()).arg("--config-test").arg("--use-file").arg(file));
-    assert!(!said.contains("SECURITY"), "{said}");
-}
-
-/// What systemd says about units of our own making that it need not say about those of the distribution.
 #[test]
 fn systemd_finds_nothing_wrong_with_the_units_of_the_oldest_the_newest_and_the_usual_version() {
     for minor in [*KubernetesVersion::MINORS.start(), cluster().kubernetes.minor, *KubernetesVersion::MINORS.end()] {
-        let Some(analyze) = judge("systemd-analyze") else { return };
-        verify_units(&Root::of(&first(&of_version(minor))), analyze);
+        assert!(Root::of(&first(&of_version(minor))).assert_units_are_sound() >= 11);
     }
-}
-
-fn verify_units(root: &Root, mut analyze: Command) {
-    accepts(host::process::command("cp").args(["-rT", "/usr/lib/systemd/system"]).arg(prepared(root, "/usr/lib/systemd/system")));
-    let ours: Vec<PathBuf> = host::fs::list(&root.path("/etc/systemd/system")).unwrap();
-    let ours: Vec<&PathBuf> =
-        ours.iter().filter(|path| path.extension().is_some_and(|end| end == "service") && !path.is_symlink()).collect();
-    assert!(ours.len() >= 11, "{ours:?}");
-    for unit in &ours {
-        provide_programs(root, &host::fs::read_to_string(unit).unwrap());
-    }
-    let names = ours.iter().map(|path| path.file_name().unwrap());
-    let root_option = format!("--root={}", root.directory.path().display());
-    let said = accepts(analyze.args(["verify", "--man=no", "--recursive-errors=no", &root_option]).args(names));
-    assert_eq!(said, "");
 }
 
 fn prepared(root: &Root, directory: &str) -> PathBuf {

@@ -4,6 +4,7 @@ mod golden;
 mod judges;
 mod mistakes;
 mod programs;
+mod variants;
 mod versions;
 
 use std::path::Path;

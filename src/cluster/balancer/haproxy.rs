@@ -1,0 +1,12 @@
+//! HAProxy asks every API server for its health; keepalived moves the VIP to a node whose HAProxy sees a ready one.
+
+use super::{Kind, Place};
+
+pub(super) const KIND: Kind = Kind {
+    name: "haproxy",
+    summary: "HAProxy with health checks, and keepalived moving the VIP, on the `lb` nodes or else the control plane",
+    place: Place::Front,
+    moves_vip: true,
+    proxy: Some("haproxy"),
+    overlays: &["haproxy", "keepalived"],
+};

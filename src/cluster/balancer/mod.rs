@@ -1,0 +1,16 @@
+//! BALANCERS: what can stand behind the endpoint. A new kind is an overlay, a file here, and a line in the table.
+//!
+//! A kind says where it runs and what it needs; every room reads that instead of asking for a name.
+
+mod external;
+mod haproxy;
+mod keepalived;
+mod kind;
+mod nginx;
+mod node_local;
+mod placement;
+
+pub(crate) use kind::{Balancer, Kind, Place};
+
+/// Every kind, in the order of `kiln list balancers`. The first is the one of a profile that names none.
+pub(crate) static BALANCERS: &[Kind] = &[haproxy::KIND, nginx::KIND, keepalived::KIND, node_local::KIND, node_local::NGINX, external::KIND];

@@ -1,0 +1,31 @@
+//! `computed.balancer` in templates: the same facts for every kind, of which each overlay uses its part.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::{Value, json};
+
+use crate::cluster::{API_SERVER_PORT, Place, Role};
+use crate::render::context::Facts;
+
+/// Where the node's balancer listens, where it forwards to, and with whom it shares the VIP.
+pub(super) fn data(facts: &Facts<'_>) -> Value {
+    let carriers = facts.cluster.vip_carriers();
+    let peers: Vec<IpAddr> = carriers.iter().filter(|node| node.name != facts.node.name).map(|node| node.address).collect();
+    let servers = facts.control_plane().into_iter();
+    json!({
+        "binds": binds(facts),
+        "servers": servers.map(|node| json!({ "name": node.name, "address": SocketAddr::new(node.address, API_SERVER_PORT) })).collect::<Vec<_>>(),
+        // Never preferred as the source of the node's own connections, which a shorter prefix could be.
+        "vip": facts.cluster.endpoint.vip.map(|vip| format!("{vip}/{}", if vip.is_ipv6() { 128 } else { 32 })),
+        "peers": peers,
+    })
+}
+
+/// The VIP, loopback, and the node's own address unless its API server has that port; loopback alone where every machine balances.
+fn binds(facts: &Facts<'_>) -> Vec<SocketAddr> {
+    let endpoint = &facts.cluster.endpoint;
+    let private = endpoint.balancer.place == Place::EveryNode;
+    let taken = endpoint.port == API_SERVER_PORT && facts.node.roles.contains(&Role::ControlPlane);
+    let own = (!private && !taken).then_some(facts.node.address);
+    endpoint.vip.into_iter().chain([facts.cluster.loopback()]).chain(own).map(|address| SocketAddr::new(address, endpoint.port)).collect()
+}

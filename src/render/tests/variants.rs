@@ -1,0 +1,216 @@
+//! Every profile and every kind of balancer: golden files of each image's first node, and what independent programs say
+//! about the balancers' configuration.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::judges::Root;
+use super::{rendered_with, resolved, text, vault};
+use crate::cluster::{Cluster, Node, Role};
+use crate::host;
+use crate::judge::{accepts, judge};
+use crate::render::tests::golden::{golden, machine_id, settled, texts};
+use crate::tree::{ImagePath, Tree};
+
+/// A profile's starting file with one change.
+struct Variant {
+    name: &'static str,
+    file: &'static str,
+    change: (&'static str, &'static str),
+}
+
+const HA: &str = include_str!("../../../profiles/ha/cluster.toml");
+const EXTERNAL_LB: &str = include_str!("../../../profiles/external-lb/cluster.toml");
+const EXTERNAL_ENDPOINT: &str = include_str!("../../../profiles/external-endpoint/cluster.toml");
+const TWO_MASTERS: &str = include_str!("../../../profiles/two-masters/cluster.toml");
+const NODE_LOCAL: &str = include_str!("../../../profiles/node-local-lb/cluster.toml");
+/// A change that changes nothing.
+const NONE: (&str, &str) = ("[cluster]", "[cluster]");
+/// Three machines that are etcd members and nothing else, before what follows the nodes.
+const ETCD: (&str, &str) = (
+    "# Keys and certificates;",
+    "[[nodes]]
+name = \"e1\"
+roles = [\"etcd\"]
+address = \"10.0.0.31\"
+
+[[nodes]]
+name = \"e2\"
+roles = [\"etcd\"]
+address = \"10.0.0.32\"
+
+[[nodes]]
+name = \"e3\"
+roles = [\"etcd\"]
+address = \"10.0.0.33\"
+
+# Keys and certificates;",
+);
+
+static VARIANTS: &[Variant] = &[
+    Variant {
+        name: "ha-nginx",
+        file: HA,
+        change: (
+            "vip = ",
+            "balancer = \"nginx\"
+vip = ",
+        ),
+    },
+    Variant { name: "external-lb", file: EXTERNAL_LB, change: NONE },
+    Variant { name: "external-lb-etcd", file: EXTERNAL_LB, change: ETCD },
+    Variant { name: "external-lb-nginx", file: EXTERNAL_LB, change: ("# balancer = \"haproxy\"", "balancer = \"nginx\"") },
+    Variant { name: "external-endpoint", file: EXTERNAL_ENDPOINT, change: NONE },
+    Variant { name: "two-masters", file: TWO_MASTERS, change: NONE },
+    Variant { name: "two-masters-haproxy", file: TWO_MASTERS, change: ("# balancer = \"keepalived\"", "balancer = \"haproxy\"") },
+    Variant { name: "node-local-lb", file: NODE_LOCAL, change: NONE },
+    Variant { name: "node-local-lb-nginx", file: NODE_LOCAL, change: ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"") },
+];
+
+impl Variant {
+    fn cluster(&self) -> Cluster {
+        let (from, to) = self.change;
+        assert!(self.file.contains(from), "{} has no {from:?}", self.name);
+        resolved(&self.file.replacen(from, to, 1))
+    }
+}
+
+/// The first node of each image, with its tree.
+fn first_of_images(cluster: &Cluster, nodes: Vec<(Node, Tree)>) -> Vec<(Node, Tree)> {
+    let images = cluster.images();
+    nodes.into_iter().filter(|(node, _)| images[&node.image()][0].name == node.name).collect()
+}
+
+/// The part of a tree that the overlays of the balancer put there.
+fn of_balancer(cluster: &Cluster, tree: &Tree) -> Tree {
+    let mut part = Tree::new();
+    for (path, entry) in tree.iter().filter(|(_, entry)| cluster.endpoint.balancer.overlays.contains(&&*entry.origin)) {
+        part.insert(path.clone(), entry.clone());
+    }
+    part
+}
+
+#[test]
+fn every_variant_gets_exactly_the_golden_tree() {
+    for variant in VARIANTS {
+        let cluster = variant.cluster();
+        let pki = vault(&cluster);
+        for (node, tree) in first_of_images(&cluster, rendered_with(&cluster, &pki)) {
+            let tree = settled(&tree, &pki, &machine_id(&tree));
+            golden(variant.name, &format!("{}.dump", node.name), &tree.dump());
+            let balancer = texts(&of_balancer(&cluster, &tree));
+            if !balancer.is_empty() {
+                golden(variant.name, &format!("{}.balancer", node.name), &balancer);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_balancer_accepts_its_configuration_without_a_warning() {
+    for variant in VARIANTS {
+        let cluster = variant.cluster();
+        for (node, tree) in first_of_images(&cluster, rendered_with(&cluster, &vault(&cluster))) {
+            let root = Root::of_node(&cluster, &node, &tree);
+            for (file, judge_it) in [
+                ("/etc/haproxy/haproxy.cfg", haproxy as fn(&Root, &Network)),
+                ("/etc/nginx/nginx.conf", nginx),
+                ("/etc/keepalived/keepalived.conf", keepalived),
+            ] {
+                if tree.get(&ImagePath::new(file).unwrap()).is_some() {
+                    judge_it(&root, &Network { address: node.address.to_string(), vip: cluster.endpoint.vip.map(|vip| vip.to_string()) });
+                }
+            }
+            root.assert_units_are_sound();
+        }
+    }
+}
+
+/// The host of a kubeconfig's server, without the port.
+fn server(kubeconfig: &str) -> String {
+    let url = kubeconfig.lines().find_map(|line| line.trim().strip_prefix("server: \"https://")).unwrap();
+    url.rsplit_once(':').unwrap().0.to_owned()
+}
+
+#[test]
+fn whatever_a_kubeconfig_dials_is_in_the_certificate_of_every_api_server() {
+    for variant in VARIANTS {
+        let cluster = variant.cluster();
+        let pki = vault(&cluster);
+        let nodes = rendered_with(&cluster, &pki);
+        let kubelets = nodes.iter().filter(|(_, tree)| tree.get(&ImagePath::new("/etc/kubernetes/kubelet.conf").unwrap()).is_some());
+        let mut dialled: BTreeSet<String> = kubelets.map(|(_, tree)| server(&text(tree, "/etc/kubernetes/kubelet.conf"))).collect();
+        assert_eq!(dialled.len(), 1, "{}: kubelets dial {dialled:?}", variant.name);
+        dialled.insert(server(&pki.admin_kubeconfig().unwrap()));
+        for (node, tree) in nodes.iter().filter(|(node, _)| node.roles.contains(&Role::ControlPlane)) {
+            let root = Root::of_node(&cluster, node, tree);
+            for host in &dialled {
+                let Some(mut openssl) = judge("openssl") else { return };
+                let option = if host.parse::<IpAddr>().is_ok() { "-checkip" } else { "-checkhost" };
+                let command = openssl.args(["x509", "-noout", option, host, "-in"]).arg(root.path("/etc/kubernetes/pki/apiserver.crt"));
+                let said = accepts(command);
+                assert!(said.contains("does match certificate"), "{} {}: {said}", variant.name, node.name);
+            }
+        }
+    }
+}
+
+/// The addresses that a balancer binds, in a network of its own.
+pub(super) struct Network {
+    pub(super) address: String,
+    pub(super) vip: Option<String>,
+}
+
+impl Network {
+    /// Runs a program with a file where the node's addresses exist; returns what it said.
+    fn run(&self, program: &std::process::Command, arguments: &[&str], file: &Path) -> Option<String> {
+        let (mut unshare, _) = (judge("unshare")?, judge("ip")?);
+        let script = "ip link set lo up && ip link add lan0 type bridge && ip link set lan0 up && \
+                      for address in $0; do ip address add \"$address/24\" dev lan0; done && exec \"$@\"";
+        let addresses = [Some(&self.address), self.vip.as_ref()].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+        let inside = unshare.args(["--user", "--map-root-user", "--net", "sh", "-c", script, &addresses]);
+        Some(accepts(inside.arg(program.get_program()).args(arguments).arg(file)))
+    }
+}
+
+pub(super) fn haproxy(root: &Root, network: &Network) {
+    let Some(haproxy) = judge("haproxy") else { return };
+    let file = root.rewritten("/etc/haproxy/haproxy.cfg", &["/etc/kubernetes"]);
+    let said = network.run(&haproxy, &["-c", "-f"], &file).unwrap_or_default();
+    assert!(!said.contains("WARNING"), "{said}");
+}
+
+fn nginx(root: &Root, network: &Network) {
+    let Some(nginx) = judge("nginx") else { return };
+    host::fs::create_directories(&root.path("/run/nginx")).unwrap();
+    let file = root.rewritten("/etc/nginx/nginx.conf", &["/etc/kubernetes", "/run/nginx"]);
+    // Whoever may make a network of its own is root there, and only root.
+    let said = network.run(&nginx, &["-e", "stderr", "-g", "user root root;", "-t", "-c"], &file).unwrap_or_default();
+    assert!(!["[warn]", "[emerg]", "[alert]", "[error]"].iter().any(|level| said.contains(level)), "{said}");
+}
+
+pub(super) fn keepalived(root: &Root, network: &Network) {
+    let Some(keepalived) = judge("keepalived") else { return };
+    let file = root.rewritten("/etc/keepalived/keepalived.conf", &["/usr/libexec"]);
+    // The user of the check exists in the image only.
+    let text = host::fs::read_to_string(&file).unwrap().replace("keepalived_script", "root");
+    host::fs::write_atomic(&file, text.as_bytes(), 0o644).unwrap();
+    let said = network.run(&keepalived, &["--config-test", "--use-file"], &file).unwrap_or_default();
+    assert!(!said.contains("SECURITY"), "{said}");
+}
+
+#[test]
+fn balancers_ask_old_api_servers_for_what_they_have() {
+    for (variant, file) in [("ha-nginx", "/etc/nginx/nginx.conf"), ("two-masters", "/etc/keepalived/api-server.curl")] {
+        let variant = VARIANTS.iter().find(|row| row.name == variant).unwrap();
+        let of_version = |version: &str| {
+            let mut cluster = variant.cluster();
+            cluster.kubernetes = version.parse().unwrap();
+            text(&super::first(&cluster), file)
+        };
+        let (old, new) = (of_version("1.15.12"), of_version("1.16.15"));
+        assert!(!old.contains("readyz") && new.contains("readyz"), "{file}:\n{old}\n{new}");
+        assert_eq!(old, new.replace("/readyz", "/healthz"));
+    }
+}
