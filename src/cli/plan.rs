@@ -1,30 +1,65 @@
 //! `kiln plan`: what would be built, and what each machine gets.
 
+use std::path::PathBuf;
+
+use crate::cli::picture::picture;
 use crate::cli::table::{columns, paragraph};
 use crate::cli::{Ui, input};
 use crate::cluster::{MatchRule, Place};
 use crate::error::Result;
+use crate::host;
 use crate::overlay::Protocol;
-use crate::plan::{self, EndpointPlan, ImagePlan, NodePlan, Plan, PortUse};
+use crate::plan::{self, Check, EndpointPlan, ImagePlan, NodePlan, Plan, PortUse, Start};
 
 /// Show what would be built and what each machine gets: addresses, overlays, certificates, ports, quorum
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Write a drawing of the topology here instead; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
 
 const EXAMPLES: &str = "\
 Examples:
   kiln plan
+  kiln plan --svg cluster.svg
   kiln plan --json | jq '.ports[] | select(.from != \"loopback\")'";
 
-pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
+pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let site = input::site(ui)?;
-    ui.show(&plan::plan(&site.cluster, &site.overlays)?, text)
+    let plan = plan::plan(&site.cluster, &site.overlays)?;
+    match &args.svg {
+        None => ui.show(&plan, text),
+        Some(path) if path.as_os_str() == "-" => ui.print(plan::draw(&plan)),
+        Some(path) => host::fs::write_atomic(path, plan::draw(&plan).as_bytes(), host::fs::PUBLIC),
+    }
 }
 
 fn text(plan: &Plan) -> String {
     let images: String = plan.images.iter().map(image).collect();
-    format!("{}\n{images}\nNODES\n{}\nPORTS\n{}", summary(plan), nodes(&plan.nodes), ports(&plan.ports))
+    let sections = [
+        ("TOPOLOGY", picture(&plan.topology)),
+        ("NODES", nodes(&plan.nodes)),
+        ("PORTS", ports(&plan.ports)),
+        ("WHAT WAITS FOR WHAT, in any order of switching on", order(&plan.start_order)),
+        ("CHECKS", checks(&plan.checks)),
+    ];
+    let sections: String = sections.map(|(title, body)| format!("\n{title}\n{body}")).concat();
+    format!("{}\n{images}{sections}", summary(plan))
+}
+
+fn order(order: &[Start]) -> String {
+    let row = |start: &Start| [start.component.to_owned(), start.waits_for.to_owned(), start.nodes.join(", ")];
+    columns(&order.iter().map(row).collect::<Vec<_>>())
+}
+
+fn checks(checks: &[Check]) -> String {
+    let check = |check: &Check| {
+        let place = if check.on.is_empty() { "here".to_owned() } else { format!("on {}", check.on.join(", ")) };
+        format!("  # {} ({place})\n  {}\n", check.shows, check.command)
+    };
+    checks.iter().map(check).collect()
 }
 
 fn summary(plan: &Plan) -> String {
@@ -37,7 +72,10 @@ fn summary(plan: &Plan) -> String {
         row("quorum", format!("{} etcd members, {} must live, {} may fail", quorum.members.len(), quorum.needed, quorum.tolerated)),
         row(
             "capacity",
-            format!("{} nodes, {} pod addresses on each, {} services", capacity.nodes, capacity.pods_per_node, capacity.services),
+            format!(
+                "{} nodes, {} pod addresses on each, {} services, {} node ports",
+                capacity.nodes, capacity.pods_per_node, capacity.services, capacity.node_ports
+            ),
         ),
         row("outputs", plan.outputs.join(", ")),
     ])

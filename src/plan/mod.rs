@@ -2,7 +2,11 @@
 //!
 //! Nothing here is an input of the build; the rooms that build compute the same things themselves.
 
+mod checks;
+mod layers;
+mod order;
 mod ports;
+mod svg;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,7 +19,11 @@ use crate::error::Result;
 use crate::overlay::Overlays;
 use crate::{pki, render};
 
+pub(crate) use checks::Check;
+pub(crate) use layers::Layer;
+pub(crate) use order::Start;
 pub(crate) use ports::PortUse;
+pub(crate) use svg::draw;
 
 /// Seconds between two VRRP advertisements; `advert_int` in the keepalived overlay.
 const ADVERTISEMENT: f64 = 1.0;
@@ -27,12 +35,16 @@ pub(crate) struct Plan {
     pub(crate) cluster: String,
     pub(crate) kubernetes: String,
     pub(crate) profile: String,
+    /// From clients down to what the API stores.
+    pub(crate) topology: Vec<Layer>,
     pub(crate) endpoint: EndpointPlan,
     pub(crate) quorum: Quorum,
     pub(crate) capacity: Capacity,
     pub(crate) images: Vec<ImagePlan>,
     pub(crate) nodes: Vec<NodePlan>,
     pub(crate) ports: Vec<PortUse>,
+    pub(crate) start_order: Vec<Start>,
+    pub(crate) checks: Vec<Check>,
     /// Names of formats.
     pub(crate) outputs: Vec<String>,
 }
@@ -66,6 +78,7 @@ pub(crate) struct Capacity {
     pub(crate) nodes: u64,
     pub(crate) pods_per_node: u64,
     pub(crate) services: u64,
+    pub(crate) node_ports: u64,
 }
 
 /// One role image.
@@ -104,6 +117,7 @@ pub(crate) struct NodePlan {
 /// [`crate::error::Kind::Input`] if an overlay is missing or two of them contradict each other.
 pub(crate) fn plan(cluster: &Cluster, overlays: &Overlays) -> Result<Plan> {
     let images = cluster.images().into_iter().map(|(name, nodes)| image(cluster, &name, &nodes, overlays));
+    let images: Vec<ImagePlan> = images.collect::<Result<_>>()?;
     let certificates = pki::plan(cluster);
     let of_node = |node: &Node| {
         let own = certificates.leaves.iter().filter(|leaf| leaf.id.node.as_deref() == Some(&node.name));
@@ -116,7 +130,10 @@ pub(crate) fn plan(cluster: &Cluster, overlays: &Overlays) -> Result<Plan> {
         endpoint: endpoint(cluster),
         quorum: quorum(cluster),
         capacity: capacity(cluster),
-        images: images.collect::<Result<_>>()?,
+        topology: layers::layers(cluster),
+        start_order: order::order(&images),
+        checks: checks::checks(cluster, &images),
+        images,
         nodes: cluster.nodes.iter().map(|node| node_plan(cluster, node, of_node(node))).collect(),
         ports: ports::used(cluster, overlays)?,
         outputs: cluster.outputs.clone(),
@@ -177,6 +194,7 @@ fn capacity(cluster: &Cluster) -> Capacity {
         nodes: power(network.pods_per_node_prefix - network.pods.prefix_len()),
         pods_per_node: power(network.pods.max_prefix_len() - network.pods_per_node_prefix).saturating_sub(2),
         services: addresses(&network.services),
+        node_ports: u64::from(network.node_ports.last - network.node_ports.first) + 1,
     }
 }
 

@@ -1,5 +1,7 @@
 use super::plan;
 use crate::cluster;
+use crate::host;
+use crate::judge::judge;
 use crate::overlay::Overlays;
 use crate::profile::tests::{SAMPLE, edited, read};
 
@@ -39,4 +41,64 @@ fn every_port_says_who_listens_and_who_dials() {
     }
     let endpoint = plan.ports.iter().find(|port| port.port == 8443).unwrap();
     assert_eq!((endpoint.overlay.as_str(), endpoint.nodes.len()), ("haproxy", 3));
+}
+
+#[test]
+fn the_floors_say_who_dials_whom_for_every_kind_of_balancer() {
+    let floors = |text: &str| {
+        let floor = |layer: &super::Layer| format!("{} -> {} [{}] {}", layer.dialled, layer.what, layer.nodes.join(" "), layer.note);
+        planned(text).topology.iter().map(|layer| floor(layer).trim().to_owned()).collect::<Vec<_>>()
+    };
+    let api = "port 6443 -> kube-apiserver [m1 m2 m3]";
+    let etcd = "port 2379 -> etcd [m1 m2 m3] 2 of 3 must live";
+    let agents = "-> clients, kubelet, kube-proxy [m1 m2 m3]";
+    let haproxy = "https://10.0.0.10:8443 -> haproxy [m1 m2 m3] VRRP moves 10.0.0.10 between them";
+    assert_eq!(floors(SAMPLE), [agents, haproxy, api, etcd]);
+    let straight = "https://10.0.0.10:6443 -> kube-apiserver [m1 m2 m3] VRRP moves 10.0.0.10 between them";
+    assert_eq!(floors(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"keepalived\"")), [agents, straight, etcd]);
+    let found = floors(&edited("vip = \"10.0.0.10\"", "balancer = \"node-local\""));
+    assert_eq!([&found[0], &found[2], &found[3]], [agents, api, etcd]);
+    assert!(
+        found[1].starts_with("https://127.0.0.1:") && found[1].ends_with("-> haproxy [m1 m2 m3] each for its own machine"),
+        "{}",
+        found[1]
+    );
+    let yours = "https://kubernetes.example.org:6443 -> a balancer of yours []";
+    assert_eq!(floors(&edited("vip = \"10.0.0.10\"", "balancer = \"external\"")), [agents, yours, api, etcd]);
+}
+
+#[test]
+fn the_drawing_is_well_formed_and_names_every_machine() {
+    let plan = planned(SAMPLE);
+    let svg = super::draw(&plan);
+    let Some(mut python) = judge("python3") else { return };
+    let script = "import sys, xml.etree.ElementTree as tree; print(\" \".join(tree.fromstring(sys.stdin.read()).itertext()))";
+    let output = host::process::run_with_input(python.args(["-c", script]), svg.as_bytes()).unwrap();
+    let words = String::from_utf8(output.stdout).unwrap();
+    for word in ["m1", "m2", "m3", "https://10.0.0.10:8443", "etcd", "2 of 3 must live"] {
+        assert!(words.contains(word), "{word} is not in {words}");
+    }
+}
+
+#[test]
+fn everything_that_a_machine_starts_has_its_place_in_the_order() {
+    let plan = planned(SAMPLE);
+    let known: Vec<&str> = plan.start_order.iter().map(|start| start.component).collect();
+    // What only prepares the machine waits for nothing and nobody waits for it.
+    let quiet = ["base", "image", "node-prep"];
+    for overlay in &plan.images[0].overlays {
+        assert!(known.contains(&overlay.as_str()) || quiet.contains(&overlay.as_str()), "{overlay}");
+    }
+    assert!(known.iter().position(|name| *name == "etcd") < known.iter().position(|name| *name == "kube-apiserver"));
+}
+
+#[test]
+fn checks_carry_this_clusters_addresses() {
+    let plan = planned(SAMPLE);
+    let all: Vec<&str> = plan.checks.iter().map(|check| check.command.as_str()).collect();
+    assert!(all.contains(&"nc -vz 10.0.0.10 8443"), "{all:#?}");
+    assert!(all.iter().any(|command| command.contains("--endpoints=https://10.0.0.11:2379,https://10.0.0.12:2379,https://10.0.0.13:2379")));
+    let script: String = all.iter().flat_map(|command| [*command, "\n"]).collect();
+    let Some(mut bash) = judge("bash") else { return };
+    host::process::run_with_input(bash.arg("-n"), script.as_bytes()).unwrap();
 }

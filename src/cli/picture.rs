@@ -1,0 +1,32 @@
+//! The topology in characters.
+
+use crate::plan::Layer;
+
+/// Most machines that a floor shows by name.
+const SHOWN: usize = 8;
+
+/// Draws floors, each a row of boxes, and what the floor above dials between them.
+pub(super) fn picture(layers: &[Layer]) -> String {
+    let floor = |(index, layer): (usize, &Layer)| {
+        let arrow = if index == 0 { String::new() } else { format!("     │ {}\n     ▼\n", layer.dialled) };
+        format!("{arrow}{}", boxes(layer))
+    };
+    layers.iter().enumerate().map(floor).collect()
+}
+
+fn boxes(layer: &Layer) -> String {
+    let mut names: Vec<String> = layer.nodes.iter().take(SHOWN).cloned().collect();
+    if layer.nodes.len() > SHOWN {
+        names[SHOWN - 1] = format!("… {} more", layer.nodes.len() - SHOWN + 1);
+    }
+    if names.is_empty() {
+        names.push("elsewhere".to_owned());
+    }
+    let line = |left: &str, between: &str, right: &str| {
+        let bars: Vec<String> = names.iter().map(|name| "─".repeat(name.chars().count() + 2)).collect();
+        format!("  {left}{}{right}", bars.join(between))
+    };
+    let cells: Vec<String> = names.iter().map(|name| format!(" {name} ")).collect();
+    let note = if layer.note.is_empty() { String::new() } else { format!(": {}", layer.note) };
+    format!("{}\n  │{}│  {}{note}\n{}\n", line("┌", "┬", "┐"), cells.join("│"), layer.what, line("└", "┴", "┘"))
+}

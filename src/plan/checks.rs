@@ -1,0 +1,64 @@
+//! The commands that people type to see that a cluster is well, with this cluster's addresses in them.
+
+use serde::Serialize;
+
+use crate::cluster::{Cluster, Role};
+use crate::plan::ImagePlan;
+
+/// Where etcdctl finds its certificates on a member.
+const ETCD_PKI: &str = "/etc/kubernetes/pki/etcd";
+
+/// One command and what it shows.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Check {
+    pub(crate) shows: String,
+    /// Names of the machines to run it on; empty for the machine that one sits at.
+    pub(crate) on: Vec<String>,
+    pub(crate) command: String,
+}
+
+/// The commands for a cluster, the outermost first.
+pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
+    let authority = cluster.endpoint_authority();
+    let kubectl = format!("kubectl --kubeconfig out/{}/admin.kubeconfig", cluster.name);
+    let (host, port) = authority.rsplit_once(':').unwrap_or((&authority, ""));
+    let host = host.trim_matches(['[', ']']);
+    let mut checks = vec![
+        here("the endpoint accepts connections", format!("nc -vz {host} {port}")),
+        here("an API server behind it is ready", format!("{kubectl} get --raw /readyz")),
+        here("every machine has registered", format!("{kubectl} get nodes --output=wide")),
+        here(
+            "clients notice little of a failover",
+            format!("while sleep 1; do {kubectl} --request-timeout=2s get --raw /readyz; echo; done"),
+        ),
+    ];
+    let names = |nodes: Vec<&crate::cluster::Node>| nodes.into_iter().map(|node| node.name.clone()).collect::<Vec<_>>();
+    for image in images {
+        let units = image.units.join(" ");
+        checks.push(Check { shows: "its components run".into(), on: image.nodes.clone(), command: format!("systemctl status {units}") });
+    }
+    if let Some(vip) = cluster.endpoint.vip.filter(|_| cluster.endpoint.balancer.moves_vip) {
+        let command = format!("ip -brief address show to {vip}");
+        checks.push(Check { shows: "whether it holds the VIP".into(), on: names(cluster.vip_carriers()), command });
+        let command = "systemctl stop keepalived; sleep 10; systemctl start keepalived".to_owned();
+        checks.push(Check { shows: "the VIP moves, and nobody pulls a plug".into(), on: names(cluster.vip_carriers()), command });
+    }
+    let agents = |node: &&crate::cluster::Node| node.roles.contains(&Role::ControlPlane) || node.roles.contains(&Role::Worker);
+    checks.push(Check {
+        shows: format!("its agents dial https://{}", cluster.agent_authority()),
+        on: names(cluster.nodes.iter().filter(agents).collect()),
+        command: "grep server: /etc/kubernetes/*.conf".into(),
+    });
+    let members = cluster.etcd_members();
+    let endpoints: Vec<String> =
+        members.iter().map(|member| format!("https://{}", std::net::SocketAddr::new(member.address, 2379))).collect();
+    let tls = format!("--cacert={ETCD_PKI}/ca.crt --cert={ETCD_PKI}/healthcheck-client.crt --key={ETCD_PKI}/healthcheck-client.key");
+    let command = format!("ETCDCTL_API=3 etcdctl {tls} --endpoints={} endpoint health", endpoints.join(","));
+    checks.push(Check { shows: "every etcd member answers".into(), on: names(members), command });
+    checks
+}
+
+fn here(shows: &str, command: String) -> Check {
+    Check { shows: shows.to_owned(), on: Vec::new(), command }
+}

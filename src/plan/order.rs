@@ -1,0 +1,40 @@
+//! What waits for what when the machines are switched on. Nobody has to keep an order: each component waits by itself.
+
+use serde::Serialize;
+
+use crate::plan::ImagePlan;
+
+/// Each component and what it waits for, in the order in which they become useful.
+const WAITS: &[(&str, &str)] = &[
+    ("containerd", "nothing"),
+    ("etcd", "a majority of its members"),
+    ("kube-apiserver", "etcd"),
+    ("haproxy", "nothing; it sees API servers come and go"),
+    ("nginx", "nothing; it tries API servers in turn"),
+    ("keepalived", "a ready API server behind its machine"),
+    ("kube-controller-manager", "the API server of its machine"),
+    ("kube-scheduler", "the API server of its machine"),
+    ("rbac", "the first ready API server, for the first objects of the cluster"),
+    ("kubelet", "the endpoint"),
+    ("kube-proxy", "the endpoint"),
+];
+
+/// One component's place in the order.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Start {
+    /// Name of the overlay.
+    pub(crate) component: &'static str,
+    pub(crate) waits_for: &'static str,
+    pub(crate) nodes: Vec<String>,
+}
+
+/// The order for these images.
+pub(super) fn order(images: &[ImagePlan]) -> Vec<Start> {
+    let start = |(component, waits_for): &(&'static str, &'static str)| {
+        let with = images.iter().filter(|image| image.overlays.iter().any(|overlay| overlay == component));
+        let nodes: Vec<String> = with.flat_map(|image| image.nodes.clone()).collect();
+        (!nodes.is_empty()).then_some(Start { component, waits_for, nodes })
+    };
+    WAITS.iter().filter_map(start).collect()
+}
