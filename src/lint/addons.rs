@@ -32,6 +32,10 @@ pub(super) static ROWS: &[Lint] = &[
         .why("with `:latest`, no tag at all, or `Always`, a pod that moves to another machine may be another program; without a registry in reach it does not start at all")
         .fix("name a version, best with a digest, and use `imagePullPolicy: IfNotPresent`")
         .files(moving_image),
+    Lint::error("HA422", "every start of a pod asks a registry, and images were imported because there is none")
+        .why("`AlwaysPullImages` makes each pod pull its image anew, whatever is on the machine: without a registry none starts")
+        .fix("leave the plugin out, or run a registry")
+        .files(pulls_what_was_imported),
     Lint::warning("HA423", "the runtime and the kubelet use different pause images")
         .why("the kubelet keeps the one that it names from being collected, the runtime pulls the other: where there is no registry no pod starts after the first clean-up")
         .fix("write the same image in both")
@@ -117,6 +121,22 @@ fn moving_image<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in fleet.manifests() {
         for word in node.find_all("imagePullPolicy").into_iter().filter_map(Node::scalar).filter(|word| word.text == "Always") {
             found.at(document, word, "the pod starts only while the registry answers");
+        }
+    }
+}
+
+fn pulls_what_was_imported<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let by_script = fleet
+        .commands()
+        .any(|(_, command)| ["ctr", "nerdctl"].iter().any(|name| command.runs(&[name, "import"])) || command.runs(&["nerdctl", "load"]));
+    let by_unit = || {
+        fleet
+            .units("Service")
+            .any(|block| block.statement.body.iter().any(|line| line.name().text.starts_with("ExecStart") && line.has("import")))
+    };
+    for flag in fleet.programs("kube-apiserver").filter_map(|server| server.flag("enable-admission-plugins")) {
+        if flag.value.text.contains("AlwaysPullImages") && (by_script || by_unit()) {
+            found.flag(flag, fleet, "imported images are pulled all the same");
         }
     }
 }

@@ -64,7 +64,7 @@ fn long_password<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in instances(fleet) {
         let password = block.statement.last(&["authentication"]).and_then(|statement| statement.setting("auth_pass"));
         if let Some(word) = password.filter(|word| word.text.len() > 8 && !word.text.starts_with('$')) {
-            found.at(block.document, word, format!("keepalived reads `{}` of the password", word.text.chars().take(8).collect::<String>()));
+            found.at(block.document, word, format!("keepalived reads 8 letters of these {}", word.text.chars().count()));
         }
     }
 }

@@ -67,6 +67,10 @@ pub(super) static ROWS: &[Lint] = &[
         .why("k8s.gcr.io gets no new images since 1.25, and a mirror decides by itself what a tag means")
         .fix("use registry.k8s.io; pin images of a mirror by digest")
         .files(old_registry),
+    Lint::warning("HA223", "a default that keeps instances from working against each other is switched off")
+        .why("controllers and schedulers elect a leader by default, whatever articles say; with `--leader-elect=false` each of several instances acts, and they undo each other's work")
+        .fix("remove the flag")
+        .files(no_leader),
     Lint::error("HA225", "flannel looks for its network in etcd's old API")
         .why("flannel before 0.19 reads the v2 API, which etcd 3.4 and newer do not serve unless told, and 3.6 not at all: no node gets a network")
         .fix("use `--kube-subnet-mgr`")
@@ -180,6 +184,16 @@ fn kubeadm<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for invocation in fleet.programs("kubeadm").filter(|_| minor >= 15) {
         for flag in invocation.flags.iter().filter(|flag| flag.name.starts_with("experimental-")) {
             found.flag(flag, fleet, format!("kubeadm has --{} instead", flag.name.trim_start_matches("experimental-")));
+        }
+    }
+}
+
+fn no_leader<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for program in ["kube-controller-manager", "kube-scheduler"] {
+        for flag in
+            fleet.programs(program).filter_map(|invocation| invocation.flag("leader-elect")).filter(|flag| flag.value.text == "false")
+        {
+            found.flag(flag, fleet, format!("every {program} acts, not one of them"));
         }
     }
 }
