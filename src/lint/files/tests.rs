@@ -252,8 +252,7 @@ proptest! {
         for (at, insert) in cuts {
             let at = (at.index(text.len())..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap();
             text.insert_str(at, &insert);
-            text.truncate((at + insert.len() + 400).min(text.len()).max(1));
-            while !text.is_char_boundary(text.len()) { text.pop(); }
+            text.truncate(text.floor_char_boundary(at + insert.len() + 400));
         }
         assert_places_are_in(&text);
     }
