@@ -86,7 +86,9 @@ fn row(name: &str, value: String) -> [String; 2] {
 }
 
 fn endpoint(endpoint: &EndpointPlan) -> String {
-    let names = if endpoint.names.is_empty() { String::new() } else { format!(", also {}", endpoint.names.join(", ")) };
+    let dialled = |name: &str| endpoint.authority.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
+    let others: Vec<&str> = endpoint.names.iter().map(String::as_str).filter(|name| !dialled(name)).collect();
+    let names = if others.is_empty() { String::new() } else { format!(", also {}", others.join(", ")) };
     let behind = match (endpoint.balancer.place, endpoint.virtual_router_id) {
         (Place::Elsewhere, _) => " (a balancer of yours)".to_owned(),
         (_, Some(id)) => format!(" ({}, VRRP router {id})", endpoint.balancer.name),

@@ -1,10 +1,23 @@
-//! What the slow tests share: one `ha` site, initialised, locked and built once per machine, and the judges.
+//! What the slow tests share: sites, initialised, locked and built once per machine, labs of them, and the judges.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
+
+pub mod lab;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+
+/// A built-in profile with changes to its starting file.
+pub struct Variant {
+    /// Name of its site in the cache.
+    pub name: &'static str,
+    pub profile: &'static str,
+    /// What is replaced by what.
+    pub changes: &'static [(&'static str, &'static str)],
+}
+
+const HA: Variant = Variant { name: "ha", profile: "ha", changes: &[] };
 
 /// A directory with a cluster file, a vault, a lock and outputs.
 pub struct Site {
@@ -14,29 +27,33 @@ pub struct Site {
 /// The shared `ha` site, built. Tests read it and never write into it.
 pub fn ha() -> Option<&'static Site> {
     static SITE: OnceLock<Option<Site>> = OnceLock::new();
-    SITE.get_or_init(|| {
-        let programs = kubernetes()?;
-        let site = Site { dir: cache().join("site-ha") };
-        fs::create_dir_all(&site.dir).unwrap();
-        let guard = File::create(site.dir.join(".guard")).unwrap();
-        guard.lock().unwrap();
-        forget_stages_of_another_kiln();
-        site.prepare(&programs);
-        site.ok(&["build"]);
-        Some(site)
-    })
-    .as_ref()
+    SITE.get_or_init(|| built(&HA)).as_ref()
 }
 
-/// Everything that decides what the shared site locks: the profile, and what overlays ask for.
-fn recipe() -> String {
+/// A site of its own for a variant, built.
+pub fn built(variant: &Variant) -> Option<Site> {
+    let programs = kubernetes()?;
+    let site = Site { dir: cache().join(format!("site-{}", variant.name)) };
+    fs::create_dir_all(&site.dir).unwrap();
+    let guard = File::create(site.dir.join(".guard")).unwrap();
+    guard.lock().unwrap();
+    forget_stages_of_another_kiln();
+    site.prepare(&programs, variant);
+    site.ok(&["build"]);
+    Some(site)
+}
+
+/// Everything that decides what a site locks: the profile, what overlays ask for, and which of them a balancer brings.
+fn recipe(variant: &Variant) -> String {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let list = |directory: &str| fs::read_dir(project.join(directory)).unwrap().map(|entry| entry.unwrap().path());
     let mut parts: Vec<PathBuf> =
-        fs::read_dir(project.join("overlays")).unwrap().map(|entry| entry.unwrap().path().join("overlay.toml")).collect();
-    parts.extend(["cluster.toml", "profile.toml"].map(|name| project.join("profiles/ha").join(name)));
-    parts.push(project.join("src/base/tools.rs"));
+        list("overlays").map(|overlay| overlay.join("overlay.toml")).chain(list("src/cluster/balancer")).collect();
+    parts.extend(["cluster.toml", "profile.toml"].map(|name| project.join("profiles").join(variant.profile).join(name)));
+    parts.extend(["profiles/ha/profile.toml", "src/base/tools.rs"].map(|path| project.join(path)));
     parts.sort();
-    parts.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+    let texts: String = parts.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    format!("{texts}{:?}", variant.changes)
 }
 
 impl Site {
@@ -52,8 +69,8 @@ impl Site {
         Some(site)
     }
 
-    fn prepare(&self, programs: &Path) {
-        let recipe = recipe();
+    fn prepare(&self, programs: &Path, variant: &Variant) {
+        let recipe = recipe(variant);
         let stamp = self.dir.join(".recipe");
         if fs::read_to_string(&stamp).ok().as_deref() == Some(&recipe) && self.dir.join("kiln.lock").exists() {
             return;
@@ -62,11 +79,23 @@ impl Site {
             let path = self.dir.join(old);
             let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         }
-        self.ok(&["init", "--profile", "ha", "--binaries", programs.to_str().unwrap()]);
+        self.ok(&["init", "--profile", variant.profile, "--binaries", programs.to_str().unwrap()]);
+        self.change(variant.changes);
         self.ok(&["check"]);
         self.ok(&["pki", "init"]);
         self.ok(&["lock"]);
         fs::write(stamp, recipe).unwrap();
+    }
+
+    /// Replaces parts of the cluster file.
+    fn change(&self, changes: &[(&str, &str)]) {
+        let path = self.dir.join("cluster.toml");
+        let mut text = fs::read_to_string(&path).unwrap();
+        for (from, to) in changes {
+            assert!(text.contains(from), "{} has no {from:?}", path.display());
+            text = text.replacen(from, to, 1);
+        }
+        fs::write(path, text).unwrap();
     }
 
     /// kiln in this directory, with the store that the tests share.

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::resolve;
-use crate::cluster::{BinarySource, Cluster, MatchRule, Role};
+use crate::cluster::{BALANCERS, BinarySource, Cluster, MatchRule, Role};
 use crate::profile::tests::{SAMPLE, edited, problems, read};
 
 fn cluster(text: &str) -> Cluster {
@@ -101,4 +101,38 @@ fn where_every_machine_balances_agents_dial_loopback_and_clients_an_api_server()
     assert!(cluster.nodes.iter().all(|node| cluster.forwards(node) && !cluster.carries_vip(node)));
     assert!([Role::ControlPlane, Role::Worker].iter().all(|role| cluster.overlays[role].contains(&"haproxy".into())));
     insta::assert_snapshot!(problems(&local("vip = \"10.0.0.10\"")).join("\n"), @r#"`"10.0.0.10"`: nothing holds the VIP: with `node-local` every machine dials its own balancer on loopback (leave `vip` out; `names` tells clients outside where API servers are)"#);
+}
+
+#[test]
+fn every_kind_of_balancer_runs_where_it_makes_sense_and_nowhere_else() {
+    let lb = "\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n";
+    let mut seen = String::new();
+    for kind in BALANCERS {
+        let vip = if kind.moves_vip { "vip = \"10.0.0.10\"" } else { "" };
+        let text = edited("vip = \"10.0.0.10\"", &format!("{vip}\nbalancer = \"{}\"", kind.name));
+        for text in [text.clone(), format!("{text}{lb}")] {
+            let what = match resolve(&read(&text)) {
+                Ok(cluster) => {
+                    let names: Vec<&str> = cluster.balancing().iter().map(|node| node.name.as_str()).collect();
+                    format!("agents dial {}, clients {}; on [{}]", cluster.agent_authority(), cluster.endpoint_authority(), names.join(" "))
+                }
+                Err(_) => problems(&text).join("; "),
+            };
+            seen.extend([kind.name, ": ", &what, "\n"]);
+        }
+    }
+    insta::assert_snapshot!(seen, @r#"
+    haproxy: agents dial 10.0.0.10:8443, clients 10.0.0.10:8443; on [m1 m2 m3]
+    haproxy: agents dial 10.0.0.10:6443, clients 10.0.0.10:6443; on [l1]
+    nginx: agents dial 10.0.0.10:8443, clients 10.0.0.10:8443; on [m1 m2 m3]
+    nginx: agents dial 10.0.0.10:6443, clients 10.0.0.10:6443; on [l1]
+    keepalived: agents dial 10.0.0.10:6443, clients 10.0.0.10:6443; on [m1 m2 m3]
+    keepalived: `["lb"]`: the balancer `keepalived` has no use for the role `lb`: the VIP leads straight to an API server, and machines of that role have none (leave the role out, or choose another `balancer` in `[endpoint]`)
+    node-local: agents dial 127.0.0.1:6443, clients kubernetes.example.org:6443; on [m1 m2 m3]
+    node-local: `["lb"]`: the balancer `node-local` has no use for the role `lb`: every machine balances for itself (leave the role out, or choose another `balancer` in `[endpoint]`)
+    node-local-nginx: agents dial 127.0.0.1:6443, clients kubernetes.example.org:6443; on [m1 m2 m3]
+    node-local-nginx: `["lb"]`: the balancer `node-local-nginx` has no use for the role `lb`: every machine balances for itself (leave the role out, or choose another `balancer` in `[endpoint]`)
+    external: agents dial kubernetes.example.org:6443, clients kubernetes.example.org:6443; on []
+    external: `["lb"]`: the balancer `external` has no use for the role `lb`: what balances is not among these machines (leave the role out, or choose another `balancer` in `[endpoint]`)
+    "#);
 }

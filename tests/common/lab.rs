@@ -1,0 +1,207 @@
+//! A lab of built artifacts, and a client of the cluster in it.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use serde_json::Value;
+
+use super::{Site, approve, judge, kubernetes, root};
+
+/// Three control planes on two busy processors are slow; what hangs must still end.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+/// What every client of the cluster may take for granted once a machine is lost.
+pub const FAILOVER: Duration = Duration::from_secs(60);
+
+/// A lab has addresses of its own, but two at once would take each other's time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A lab in a directory of its own that ends with the test.
+pub struct Lab {
+    labs: tempfile::TempDir,
+    before: BTreeSet<String>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Lab {
+    pub fn new() -> Option<Self> {
+        root()?;
+        for program in ["systemd-nspawn", "ip", "curl"] {
+            judge(program)?;
+        }
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let labs = tempfile::Builder::new().prefix("kiln-lab").tempdir().unwrap();
+        let before = traces(labs.path());
+        Some(Self { labs, before, _turn: turn })
+    }
+
+    pub fn kiln(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        command.env("KILN_LAB", self.labs.path().join("labs")).arg("lab").args(arguments);
+        command
+    }
+
+    pub fn up(&self, artifacts: &Path) {
+        approve(self.kiln(&["up", "--backend", "nspawn"]).arg(artifacts));
+    }
+
+    /// Runs a program on this machine, in the lab's network.
+    pub fn run<S: AsRef<OsStr>>(&self, program: &[S]) -> Output {
+        self.kiln(&["exec", "--"]).args(program).output().unwrap()
+    }
+
+    /// Runs a program inside a node.
+    pub fn inside(&self, node: &str, program: &[&str]) -> Output {
+        self.kiln(&["exec", node, "--"]).args(program).output().unwrap()
+    }
+
+    pub fn status(&self) -> Vec<Value> {
+        serde_json::from_str(&approve(self.kiln(&["status"]).arg("--json"))).unwrap()
+    }
+
+    /// Names of the nodes; none where no lab is up, since a test that fails asks too.
+    pub fn names(&self) -> Vec<String> {
+        let output = self.kiln(&["status", "--json"]).output().unwrap();
+        let nodes: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        nodes.iter().map(|node| node["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub fn address(&self, name: &str) -> String {
+        let status = self.status();
+        let node = status.iter().find(|node| node["name"] == name).unwrap();
+        node["address"].as_str().unwrap().to_owned()
+    }
+
+    pub fn holders(&self) -> Vec<String> {
+        let holds = |node: &Value| (node["holds-vip"] == true).then(|| node["name"].as_str().unwrap().to_owned());
+        self.status().iter().filter_map(holds).collect()
+    }
+
+    /// The lab's processes that do `part` of supervising it.
+    pub fn supervisors(&self, part: &str) -> Vec<i32> {
+        let mark = format!("supervise\0{part}\0{}", self.labs.path().display());
+        processes().into_iter().filter(|(_, line)| line.contains(&mark)).map(|(id, _)| id).collect()
+    }
+
+    /// Insists that nothing of the lab is on this machine any more.
+    pub fn assert_gone(&self) {
+        eventually("nothing is left of the lab", Duration::from_secs(20), || {
+            let left: Vec<String> = traces(self.labs.path()).difference(&self.before).cloned().collect();
+            if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
+        });
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in self.names() {
+                let log = self.inside(&node, &["journalctl", "--no-pager", "--lines=60", "--priority=warning"]);
+                eprintln!("--- {node}\n{}", String::from_utf8_lossy(&log.stdout));
+            }
+        }
+        let _ = self.kiln(&["down"]).output();
+    }
+}
+
+/// Waits until `check` succeeds and shows its last failure if it never does.
+pub fn eventually(what: &str, limit: Duration, mut check: impl FnMut() -> Result<(), String>) -> Duration {
+    let begin = Instant::now();
+    loop {
+        match check() {
+            Ok(()) => return begin.elapsed(),
+            Err(why) => assert!(begin.elapsed() < limit, "not within {limit:?}: {what}\n{why}"),
+        }
+        sleep(Duration::from_millis(200));
+    }
+}
+
+pub fn succeeded(output: &Output, expected: &str) -> Result<(), String> {
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() && text.contains(expected) { Ok(()) } else { Err(format!("{}: {text}", output.status)) }
+}
+
+fn processes() -> Vec<(i32, String)> {
+    let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    ids.filter_map(|id| Some((id, fs::read_to_string(format!("/proc/{id}/cmdline")).ok()?))).collect()
+}
+
+/// What a lab could leave on this machine: interfaces, mounts, processes, loop devices, control groups, files.
+fn traces(labs: &Path) -> BTreeSet<String> {
+    let place = labs.display().to_string();
+    let mut traces: BTreeSet<String> = approve(Command::new("ip").args(["-brief", "link"]))
+        .lines()
+        .map(|line| format!("interface {}", line.split([' ', '@']).next().unwrap()))
+        .collect();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    traces.extend(mounts.lines().map(|line| format!("mount {}", line.split(' ').nth(4).unwrap())));
+    traces.extend(processes().into_iter().filter(|(_, line)| line.contains(&place)).map(|(id, line)| format!("process {id} {line:?}")));
+    let find = Command::new("find").args(["/sys/fs/cgroup", "-name", "kiln-lab-*"]).output().unwrap();
+    traces.extend(String::from_utf8(find.stdout).unwrap().lines().map(|line| format!("control group {line}")));
+    for device in fs::read_dir("/sys/block").unwrap().map(|entry| entry.unwrap().path()) {
+        let backing = fs::read_to_string(device.join("loop/backing_file")).unwrap_or_default();
+        traces.extend((!backing.is_empty()).then(|| format!("loop device of {backing}")));
+    }
+    traces.extend(fs::read_dir(labs).unwrap().map(|entry| format!("file {}", entry.unwrap().path().display())));
+    traces
+}
+
+/// The artifacts of the shared site, and what a user of the cluster has: the admin kubeconfig, the cluster's CA, kubectl.
+pub struct Client {
+    pub artifacts: PathBuf,
+    kubeconfig: PathBuf,
+    pub ca: PathBuf,
+    kubectl: PathBuf,
+}
+
+impl Client {
+    pub fn new(site: &Site, scratch: &Path) -> Option<Self> {
+        let artifacts = site.out();
+        let kubeconfig = artifacts.join("admin.kubeconfig");
+        let text = fs::read_to_string(&kubeconfig).unwrap();
+        let data = text.lines().find_map(|line| line.trim().strip_prefix("certificate-authority-data:")).unwrap();
+        let ca = scratch.join("ca.crt");
+        let pem = base64::engine::general_purpose::STANDARD.decode(data.trim().trim_matches('"')).unwrap();
+        fs::write(&ca, pem).unwrap();
+        Some(Self { artifacts, kubeconfig, ca, kubectl: kubernetes()?.join("kubectl") })
+    }
+
+    pub fn kubectl(&self, lab: &Lab, arguments: &[&str]) -> Output {
+        let mut program: Vec<&OsStr> = vec![self.kubectl.as_os_str(), OsStr::new("--request-timeout=10s"), OsStr::new("--kubeconfig")];
+        program.push(self.kubeconfig.as_os_str());
+        program.extend(arguments.iter().map(OsStr::new));
+        lab.run(&program)
+    }
+
+    /// What listens at `authority` answers with a certificate of the cluster's CA and is ready.
+    pub fn ready(&self, lab: &Lab, authority: &str) -> Result<(), String> {
+        let url = format!("https://{authority}/readyz");
+        let ca = self.ca.to_str().unwrap();
+        succeeded(&lab.run(&["curl", "--silent", "--show-error", "--fail", "--max-time", "2", "--cacert", ca, &url]), "ok")
+    }
+}
+
+/// Every member answers over TLS with a client certificate, as `node` sees it, and they are one cluster.
+pub fn etcd_is_healthy(lab: &Lab, members: &[&str], node: &str) -> Result<(), String> {
+    let pki = "/etc/kubernetes/pki";
+    let [ca, certificate, key] =
+        ["etcd/ca.crt", "etcd/healthcheck-client.crt", "etcd/healthcheck-client.key"].map(|file| format!("{pki}/{file}"));
+    let endpoints = members.iter().map(|address| format!("https://{address}:2379")).collect::<Vec<_>>().join(",");
+    let etcdctl = |words: &[&str]| {
+        let tls = ["etcdctl", "--cacert", &ca, "--cert", &certificate, "--key", &key, "--endpoints"];
+        lab.inside(node, &[&["env", "ETCDCTL_API=3"], &tls[..], &[&endpoints], words].concat())
+    };
+    let health = etcdctl(&["endpoint", "health"]);
+    succeeded(&health, "")?;
+    let list = etcdctl(&["member", "list"]);
+    let count = String::from_utf8_lossy(&list.stdout).lines().filter(|line| line.contains(", started, ")).count();
+    if count == members.len() { Ok(()) } else { Err(format!("{count} members have started")) }
+}

@@ -1,0 +1,226 @@
+//! Every other profile on this machine: its cluster comes up by itself and survives what the profile says that it survives.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Child, Stdio};
+
+use common::lab::{Client, FAILOVER, Lab, PATIENCE, etcd_is_healthy, eventually, succeeded};
+use common::{Variant, approve, built, judge};
+use serde_json::Value;
+
+const RAW: (&str, &str) = ("# [outputs]\n# formats = [\"raw\", \"qcow2\"]", "[outputs]\nformats = [\"raw\"]");
+const MASTERS: [&str; 3] = ["10.0.0.11", "10.0.0.12", "10.0.0.13"];
+
+/// A cluster in the lab, up and asked for its health.
+struct Running {
+    lab: Lab,
+    client: Client,
+    /// What clients dial.
+    endpoint: &'static str,
+    _scratch: tempfile::TempDir,
+}
+
+/// What a variant must become.
+struct Expected {
+    endpoint: &'static str,
+    /// Addresses of the etcd members, the first of them on `m1`.
+    members: [&'static str; 3],
+    /// How many machines have a kubelet.
+    kubelets: usize,
+}
+
+impl Running {
+    /// Boots a variant, all machines at once and nobody logged in. `before` runs when the network is there.
+    fn new<T>(variant: &Variant, expected: &Expected, before: impl FnOnce(&Lab) -> T) -> Option<(Self, T)> {
+        let (lab, site) = (Lab::new()?, built(variant)?);
+        let scratch = tempfile::tempdir().unwrap();
+        let client = Client::new(&site, scratch.path())?;
+        lab.up(&client.artifacts);
+        let made = before(&lab);
+        let running = Self { lab, client, endpoint: expected.endpoint, _scratch: scratch };
+        eventually("etcd is healthy", PATIENCE, || etcd_is_healthy(&running.lab, &expected.members, "m1"));
+        eventually("the endpoint answers", PATIENCE, || running.ready());
+        eventually("every kubelet has found the API", PATIENCE, || {
+            let nodes = running.client.kubectl(&running.lab, &["get", "nodes", "--output=name"]);
+            let count = String::from_utf8_lossy(&nodes.stdout).lines().count();
+            if count == expected.kubelets { Ok(()) } else { Err(format!("{count} of {}: {nodes:?}", expected.kubelets)) }
+        });
+        Some((running, made))
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.client.ready(&self.lab, self.endpoint)
+    }
+
+    fn kill(&self, node: &str) {
+        approve(&mut self.lab.kiln(&["kill", node]));
+    }
+
+    fn holder(&self) -> Result<String, String> {
+        match &self.lab.holders()[..] {
+            [holder] => Ok(holder.clone()),
+            holders => Err(format!("{holders:?} hold the VIP")),
+        }
+    }
+
+    /// Writes through the endpoint.
+    fn is_writable(&self, name: &str) {
+        let create = ["create", "configmap", name];
+        eventually("an object is written", FAILOVER, || succeeded(&self.client.kubectl(&self.lab, &create), "created"));
+    }
+
+    /// Cuts the power of the machine that holds the VIP: another one has it, and everything goes on. Returns the dead machine.
+    fn survives_the_holder(&self) -> String {
+        self.is_writable("before");
+        let lost = self.holder().unwrap();
+        self.kill(&lost);
+        let moved = eventually("the VIP answers again", FAILOVER, || self.ready());
+        assert_ne!(self.holder().unwrap(), lost);
+        eventually("what was written is there", FAILOVER, || {
+            succeeded(&self.client.kubectl(&self.lab, &["get", "configmap", "before"]), "before")
+        });
+        self.is_writable("after");
+        eprintln!("{}: the VIP answers after {moved:.1?}", self.client.artifacts.display());
+        lost
+    }
+
+    /// Every machine with power has started all that it should; then nothing of the lab is left.
+    fn ends_well(&self) {
+        eventually("no unit has failed", PATIENCE, || {
+            let powered = self.lab.status().into_iter().filter(|node| node["running"] == true);
+            let bad: Vec<Value> = powered.filter(|node| node["system"] != "running").collect();
+            if bad.is_empty() { Ok(()) } else { Err(serde_json::to_string_pretty(&bad).unwrap()) }
+        });
+        approve(&mut self.lab.kiln(&["down"]));
+        self.lab.assert_gone();
+    }
+}
+
+#[test]
+fn external_lb_survives_a_balancer_and_a_control_plane_node() {
+    let variant = Variant { name: "external-lb", profile: "external-lb", changes: &[RAW] };
+    let expected = Expected { endpoint: "10.0.0.10:6443", members: MASTERS, kubelets: 5 };
+    let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
+    assert!(running.survives_the_holder().starts_with('l'), "a balancer holds the VIP");
+    running.kill("m1");
+    running.is_writable("without-m1");
+    running.ends_well();
+}
+
+#[test]
+fn nginx_carries_the_vip_as_haproxy_does() {
+    let variant = Variant { name: "ha-nginx", profile: "ha", changes: &[RAW, ("vip = ", "balancer = \"nginx\"\nvip = ")] };
+    let expected = Expected { endpoint: "10.0.0.10:8443", members: MASTERS, kubelets: 3 };
+    let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
+    let holder = running.holder().unwrap();
+    approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "stop", "nginx.service"]));
+    eventually("the VIP has left the node without nginx", FAILOVER, || match running.holder() {
+        Ok(now) if now != holder => running.ready(),
+        other => Err(format!("{other:?}")),
+    });
+    approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "start", "nginx.service"]));
+    running.survives_the_holder();
+    running.ends_well();
+}
+
+#[test]
+fn two_masters_survive_one_of_them_and_an_api_server_that_stops() {
+    let variant = Variant { name: "two-masters", profile: "two-masters", changes: &[RAW] };
+    let expected = Expected { endpoint: "10.0.0.10:6443", members: ["10.0.0.11", "10.0.0.12", "10.0.0.21"], kubelets: 4 };
+    let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
+    let lost = running.survives_the_holder();
+    approve(&mut running.lab.kiln(&["start", &lost]));
+    let local = format!("{}:6443", running.lab.address(&lost));
+    eventually("the node that was lost serves again", PATIENCE, || running.client.ready(&running.lab, &local));
+
+    let holder = running.holder().unwrap();
+    let stop = ["systemctl", "stop", "--no-block", "kube-apiserver.service"];
+    approve(running.lab.kiln(&["exec", &holder, "--"]).args(stop));
+    eventually("the VIP is where an API server is ready", FAILOVER, || match running.holder() {
+        Ok(now) if now == lost => running.ready(),
+        other => Err(format!("{other:?}")),
+    });
+    running.is_writable("by-the-other");
+    approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "start", "kube-apiserver.service"]));
+    running.ends_well();
+}
+
+#[test]
+fn kubelets_that_balance_for_themselves_do_not_notice_the_loss_of_an_api_server() {
+    let variant = Variant { name: "node-local-lb", profile: "node-local-lb", changes: &[RAW] };
+    let expected = Expected { endpoint: "10.0.0.12:6443", members: MASTERS, kubelets: 5 };
+    let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
+    // Clients outside have no balancer: they name the server that they want.
+    let server = format!("--server=https://{}", running.endpoint);
+    let format = "--output=jsonpath={range .items[*]}{.metadata.name}={.spec.renewTime} {end}";
+    let renewals = || {
+        let output = running.client.kubectl(&running.lab, &["--namespace=kube-node-lease", "get", "leases", format, &server]);
+        let text = succeeded(&output, "w2=").map(|()| String::from_utf8(output.stdout).unwrap())?;
+        Ok::<BTreeSet<String>, String>(text.split_whitespace().filter(|word| !word.starts_with("m1=")).map(str::to_owned).collect())
+    };
+    running.kill("m1");
+    let mut last = BTreeSet::new();
+    eventually("leases can be read", FAILOVER, || renewals().map(|now| last = now));
+    for renewal in ["first", "second"] {
+        eventually(&format!("every kubelet renews its lease, the {renewal} time after the loss of m1"), FAILOVER, || {
+            let now = renewals()?;
+            if !now.is_disjoint(&last) {
+                return Err(format!("{now:?}\nwere {last:?}"));
+            }
+            last = now;
+            Ok(())
+        });
+    }
+    running.ends_well();
+}
+
+/// A balancer as somebody else would run it; it ends when its standard input does.
+struct Theirs {
+    process: Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Theirs {
+    /// HAProxy on the host side of the lab's network, at an address that is no node's.
+    fn new(lab: &Lab) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let servers: String = MASTERS.iter().map(|address| format!("  server {address} {address}:6443 check inter 1s\n")).collect();
+        let file = directory.path().join("haproxy.cfg");
+        let text = format!(
+            "defaults\n  mode tcp\n  timeout connect 2s\n  timeout client 10m\n  timeout server 10m\n  option redispatch\n\
+             listen api\n  bind 10.0.0.10:6443\n{servers}"
+        );
+        fs::write(&file, text).unwrap();
+        let script = "bridge=$(ip -brief link show type bridge | cut -d' ' -f1) && ip address add 10.0.0.10/32 dev $bridge && \
+                      { haproxy -db -f \"$0\" & } && cat && kill $!";
+        let mut command = lab.kiln(&["exec", "--", "sh", "-c", script]);
+        let process = command.arg(&file).stdin(Stdio::piped()).spawn().unwrap();
+        Self { process, _directory: directory }
+    }
+}
+
+impl Drop for Theirs {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn external_endpoint_works_behind_a_balancer_of_somebody_else() {
+    const BY_ADDRESS: (&str, &str) = ("names = [\"kubernetes.example.org\"]", "vip = \"10.0.0.10\"");
+    let Some(_) = judge("haproxy") else { return };
+    let variant = Variant { name: "external-endpoint", profile: "external-endpoint", changes: &[RAW, BY_ADDRESS] };
+    let expected = Expected { endpoint: "10.0.0.10:6443", members: MASTERS, kubelets: 4 };
+    let Some((running, theirs)) = Running::new(&variant, &expected, Theirs::new) else { return };
+    running.is_writable("before");
+    running.kill("m1");
+    eventually("the endpoint answers again", FAILOVER, || running.ready());
+    running.is_writable("after");
+    drop(theirs);
+    running.ends_well();
+}
