@@ -21,6 +21,9 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 /// What every client of the cluster may take for granted once a machine is lost.
 pub const FAILOVER: Duration = Duration::from_secs(60);
 
+/// Where mmdebstrap works, which may make a system for somebody else meanwhile.
+const BOOTSTRAPS: &str = "/tmp/mmdebstrap.";
+
 /// A lab has addresses of its own, but two at once would take each other's time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -142,7 +145,8 @@ fn traces(labs: &Path) -> BTreeSet<String> {
         .map(|line| format!("interface {}", line.split([' ', '@']).next().unwrap()))
         .collect();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    traces.extend(mounts.lines().map(|line| format!("mount {}", line.split(' ').nth(4).unwrap())));
+    let targets = mounts.lines().map(|line| line.split(' ').nth(4).unwrap()).filter(|target| !target.starts_with(BOOTSTRAPS));
+    traces.extend(targets.map(|target| format!("mount {target}")));
     traces.extend(processes().into_iter().filter(|(_, line)| line.contains(&place)).map(|(id, line)| format!("process {id} {line:?}")));
     let find = Command::new("find").args(["/sys/fs/cgroup", "-name", "kiln-lab-*"]).output().unwrap();
     traces.extend(String::from_utf8(find.stdout).unwrap().lines().map(|line| format!("control group {line}")));
