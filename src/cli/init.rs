@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cli::Ui;
+use serde_json::json;
+
+use crate::cli::{Ui, diagnostic};
 use crate::error::{Error, Kind, Result, Source};
 use crate::host;
+use crate::pipeline::{self, Imported};
 use crate::profile::{self, Catalog, closest};
 
 /// Write a cluster file to edit, from a profile
@@ -15,6 +18,10 @@ pub(super) struct Args {
     /// Profile to start from; `kiln list profiles` shows them
     #[arg(long, value_name = "NAME", default_value = "ha")]
     profile: String,
+
+    /// Read the cluster from the configuration files of DIR, and tell their mistakes
+    #[arg(long, value_name = "DIR")]
+    import: Option<PathBuf>,
 
     /// Name of the cluster
     #[arg(long)]
@@ -38,11 +45,19 @@ Examples:
   kiln init
   kiln init --name berlin --output berlin.toml
   kiln init --binaries /srv/kubernetes/v1.20.2
-  kiln init --profile ha --output - | less";
+  kiln init --profile ha --output - | less
+  kiln init --import old/ --output imported.toml
+  kiln init --import old/ --output - --json | jq -r '.problems[].message'
+
+--import reads keepalived.conf, haproxy.cfg, nginx.conf, units, kubeadm's YAML,
+kubeconfigs, etcd's environment, hosts files and Ansible inventories, as they lie
+on the machines: DIR/etc/… of one machine, DIR/<machine>/etc/… of several.";
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let catalog = Catalog::load(&ui.global().profile_dir)?;
     let text = starting_file(&catalog, &args.profile)?;
+    let imported = args.import.as_ref().map(|directory| pipeline::import(directory, &args.profile)).transpose()?;
+    let text = imported.as_ref().map_or(text, |imported| imported.text.as_str().into());
     let text = match &args.name {
         Some(name) => named(&text, name, &catalog)?,
         None => text.to_string(),
@@ -52,16 +67,45 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         None => text,
     };
     let path = args.output.as_ref().unwrap_or(&ui.global().file);
+    if let Some(imported) = &imported {
+        return tell_import(imported, &text, path, args, ui);
+    }
     if path.as_os_str() == "-" {
         return ui.print(text);
     }
+    write(path, &text, args)?;
+    ui.message(format!("wrote `{0}`; edit it, then run `kiln check --file {0}`", path.display()));
+    Ok(())
+}
+
+/// Writes the file that was made from others, and tells what is wrong with those.
+fn tell_import(imported: &Imported, text: &str, path: &Path, args: &Args, ui: &Ui) -> Result<()> {
+    let to_stdout = path.as_os_str() == "-";
+    if !to_stdout {
+        write(path, text, args)?;
+    }
+    if ui.global().json {
+        let file = (!to_stdout).then(|| path.display().to_string());
+        let problems = diagnostic::problems_json(&imported.report);
+        return ui.print_json(&json!({ "file": file, "cluster-file": text, "files-read": imported.files, "problems": problems }));
+    }
+    ui.report(&imported.report);
+    if to_stdout {
+        return ui.print(text);
+    }
+    let (files, problems) = (imported.files, imported.report.problems.len());
+    ui.message(format!("files read: {files}; problems found in them: {problems}"));
+    ui.message(format!("wrote `{0}`; decide what no file says, then run `kiln check --file {0}`", path.display()));
+    Ok(())
+}
+
+fn write(path: &Path, text: &str, args: &Args) -> Result<()> {
     if args.force {
         host::fs::write_atomic(path, text.as_bytes(), host::fs::PUBLIC)?;
     } else {
         host::fs::write_new(path, text.as_bytes(), host::fs::PUBLIC)
             .map_err(|err| err.hint("name another with `--output`, or replace it with `--force`"))?;
     }
-    ui.message(format!("wrote `{0}`; edit it, then run `kiln check --file {0}`", path.display()));
     Ok(())
 }
 

@@ -39,7 +39,7 @@ pub(super) static ROWS: &[Lint] = &[
 ];
 
 /// Every VIP with its place: keepalived's, kube-vip's, kubeadm's, and the variable that scripts use.
-pub(super) fn vips<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>)> {
+pub(crate) fn vips<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>)> {
     let of_keepalived = fleet.keepalived("vrrp_instance").flat_map(|block| {
         let lines = block.statement.all(&["virtual_ipaddress"]).flat_map(|list| &list.body);
         lines.map(move |line| (block.document, line.name())).collect::<Vec<_>>()
@@ -64,7 +64,7 @@ pub(super) fn address(word: Word<'_>) -> Option<IpAddr> {
 }
 
 /// The address of `10.0.0.1`, `10.0.0.1:6443` or `[fd00::1]:6443`.
-pub(super) fn host(text: &str) -> Option<IpAddr> {
+pub(crate) fn host(text: &str) -> Option<IpAddr> {
     let whole = text.parse().ok();
     whole.or_else(|| text.rsplit_once(':').and_then(|(host, _)| host.trim_matches(['[', ']']).parse().ok()))
 }

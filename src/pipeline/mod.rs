@@ -1,12 +1,14 @@
 //! The build as a story: each step decides for itself whether there is work.
 
 mod build;
+mod import;
 mod lock;
 mod role;
 mod site;
 mod stock;
 
 pub(crate) use build::{Built, Request, build};
+pub(crate) use import::{Imported, import};
 pub(crate) use lock::{fetch, load_lock, lock};
 #[cfg(test)]
 pub(crate) use site::linted;

@@ -1,6 +1,6 @@
 mod certificates;
 mod examples;
-mod published;
+pub(crate) mod published;
 
 pub(crate) use examples::example_files;
 

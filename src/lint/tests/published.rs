@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::examples::{machines, told};
-use crate::lint::{Target, check_files};
+use crate::lint::{Machine, Target, check_files};
 
 /// An article's name, its files, and the minor versions of Kubernetes and etcd that it was written for.
 const ARTICLES: [(&str, &str, u32, u32); 6] = [
@@ -82,6 +82,11 @@ const MISTAKES: &[(&str, &[&str], &str)] = &[
     ("a registry without TLS", &["1"], "HA425"),
     ("an address for the frontend", &["0-haproxy"], "HA320"),
 ];
+
+/// The files of an article, with the placeholders filled in as it says.
+pub(crate) fn article(name: &str) -> Vec<Machine> {
+    machines(ARTICLES.iter().find(|(article, ..)| *article == name).unwrap().1)
+}
 
 /// Everything that is found in an article's files, for the version that it was written for and for today's.
 fn findings(text: &str, minor: u32, etcd: u32) -> BTreeSet<String> {

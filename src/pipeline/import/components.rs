@@ -1,0 +1,66 @@
+//! kube-*.service, etcd.service and their environment files: networks, the members of etcd, the addresses of API servers.
+
+use crate::cluster::Role;
+use crate::lint::{Document, Flag, Fleet, Invocation};
+use crate::pipeline::import::balancers::host;
+use crate::pipeline::import::facts::{Facts, Naming, Origin, address};
+use crate::pipeline::import::settings::Setting;
+
+/// Flags that mean the same in every program, and the settings that they are.
+const FLAGS: [(&str, Setting); 6] = [
+    ("service-cluster-ip-range", Setting::Services),
+    ("cluster-cidr", Setting::Pods),
+    ("node-cidr-mask-size", Setting::PodsPrefix),
+    ("service-node-port-range", Setting::NodePorts),
+    ("cluster-domain", Setting::Domain),
+    ("cluster-name", Setting::Name),
+];
+
+/// Flags that name machines: the program, the flag, what the machines are, whether it is the machine itself.
+const MACHINES: [(&str, &str, Option<Role>, bool); 6] = [
+    ("kube-apiserver", "advertise-address", Some(Role::ControlPlane), true),
+    ("kube-apiserver", "bind-address", Some(Role::ControlPlane), true),
+    ("kube-apiserver", "etcd-servers", Some(Role::Etcd), false),
+    ("etcd", "initial-advertise-peer-urls", Some(Role::Etcd), true),
+    ("kubelet", "node-ip", None, true),
+    ("kubelet", "api-servers", Some(Role::ControlPlane), false),
+];
+
+pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
+    for invocation in &fleet.invocations {
+        let document = &fleet.documents[invocation.document];
+        for (name, setting) in FLAGS {
+            if let Some(flag) = invocation.flag(name) {
+                facts.say(setting, &fleet.documents[flag.document], flag.value);
+            }
+        }
+        for (_, name, role, own) in MACHINES.iter().filter(|(program, ..)| *program == invocation.program) {
+            if let Some(flag) = invocation.flag(name) {
+                machines(document, invocation, flag, *role, *own, facts);
+            }
+        }
+        if let Some(flag) = invocation.flag("initial-cluster") {
+            members(document, flag, facts);
+        }
+    }
+}
+
+fn machines(document: &Document<'_>, invocation: &Invocation<'_>, flag: &Flag<'_>, role: Option<Role>, own: bool, facts: &mut Facts) {
+    let alias = invocation.value("name").filter(|_| invocation.program == "etcd");
+    let (name, naming) = match host(document).filter(|_| own) {
+        Some(name) => (Some(name), Naming::Host),
+        None => (alias.filter(|_| own), Naming::Alias),
+    };
+    for part in flag.value.pieces(|letter| letter == ',') {
+        facts.mention(name, address(part.text), role, naming, Origin::of(document, part));
+    }
+}
+
+/// `m1=https://10.0.0.11:2380,…`
+fn members(document: &Document<'_>, flag: &Flag<'_>, facts: &mut Facts) {
+    for part in flag.value.pieces(|letter| letter == ',') {
+        if let Some((name, url)) = part.split_once('=') {
+            facts.mention(Some(name.text), address(url.text), Some(Role::Etcd), Naming::Alias, Origin::of(document, part));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What files say about a cluster: each fact with the file and the line that says it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::Range;
+
+use crate::cluster::Role;
+use crate::error::Source;
+use crate::lint::{Document, Word};
+use crate::pipeline::import::settings::Setting;
+
+/// Marks that published configurations leave for their readers to replace.
+const MARKS: [&str; 4] = ["$", "{{", "<", "XXX"];
+/// Quotes, also those that word processors make of them.
+const QUOTES: [char; 5] = ['"', '\'', '”', '“', '″'];
+
+/// Everything that was learned.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) settings: Vec<Fact>,
+    /// Values that are no values: placeholders, and what cannot be read.
+    pub(super) unclear: Vec<Fact>,
+    pub(super) mentions: Vec<Mention>,
+}
+
+/// A setting's value.
+#[derive(Clone, Debug)]
+pub(super) struct Fact {
+    pub(super) setting: Setting,
+    pub(super) value: String,
+    pub(super) origin: Origin,
+}
+
+/// A machine that a file speaks of.
+#[derive(Clone, Debug)]
+pub(super) struct Mention {
+    pub(super) name: Option<String>,
+    pub(super) address: Option<IpAddr>,
+    pub(super) role: Option<Role>,
+    pub(super) naming: Naming,
+    pub(super) origin: Origin,
+}
+
+/// How much a name in a file is worth as the name of a machine; later ones are worth more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Naming {
+    /// What a balancer or etcd calls it among its own.
+    Alias,
+    /// What the machine is called.
+    Host,
+}
+
+/// The file and the place that say something.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) source: Source,
+    pub(super) span: Range<usize>,
+}
+
+impl Origin {
+    pub(super) fn of(document: &Document<'_>, word: Word<'_>) -> Self {
+        Self { source: document.file.source.clone(), span: word.span() }
+    }
+}
+
+impl fmt::Display for Origin {
+    /// `path:line`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.source.text[..self.span.start].matches('\n').count() + 1;
+        write!(f, "{}:{line}", self.source.path.display())
+    }
+}
+
+impl Facts {
+    /// Notes what `word` says of a setting.
+    pub(super) fn say(&mut self, setting: Setting, document: &Document<'_>, word: Word<'_>) {
+        self.say_as(setting, word.text, document, word);
+    }
+
+    /// Notes a value that `word` means.
+    pub(super) fn say_as(&mut self, setting: Setting, text: &str, document: &Document<'_>, word: Word<'_>) {
+        let text = text.trim().trim_matches(QUOTES);
+        let origin = Origin::of(document, word);
+        let value = Some(text).filter(|text| !is_placeholder(text)).and_then(|text| (setting.row().read)(text));
+        match value {
+            Some(value) => self.settings.push(Fact { setting, value, origin }),
+            None if text.is_empty() => {}
+            None => self.unclear.push(Fact { setting, value: text.to_owned(), origin }),
+        }
+    }
+
+    /// Notes a machine with a role.
+    pub(super) fn mention(&mut self, name: Option<&str>, address: Option<IpAddr>, role: Option<Role>, naming: Naming, origin: Origin) {
+        let name = name.map(|name| name.trim_matches(QUOTES).to_owned()).filter(|name| !name.is_empty() && !is_placeholder(name));
+        let address = address.filter(|address| !address.is_loopback() && !address.is_unspecified());
+        if name.is_some() || address.is_some() {
+            self.mentions.push(Mention { name, address, role, naming, origin });
+        }
+    }
+
+    /// Every value of a setting, the one that counts first.
+    pub(super) fn of(&self, setting: Setting) -> impl Iterator<Item = &Fact> {
+        self.settings.iter().filter(move |fact| fact.setting == setting)
+    }
+
+    pub(super) fn value(&self, setting: Setting) -> Option<&str> {
+        self.of(setting).next().map(|fact| fact.value.as_str())
+    }
+
+    /// The VIP that counts.
+    pub(super) fn vip(&self) -> Option<IpAddr> {
+        self.value(Setting::Vip)?.parse().ok()
+    }
+}
+
+/// The address in `https://10.0.0.1:2379/`, `10.0.0.1:6443` or `10.0.0.1/24`.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim_matches(QUOTES);
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    crate::lint::host(text.split('/').next()?)
+}
+
+/// The port at the end of `https://10.0.0.1:6443`.
+pub(super) fn port(text: &str) -> Option<&str> {
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let (host, port) = text.split('/').next()?.rsplit_once(':')?;
+    (!host.contains(':') || host.ends_with(']')).then_some(port)
+}
+
+fn is_placeholder(text: &str) -> bool {
+    MARKS.iter().any(|mark| text.contains(mark))
+}

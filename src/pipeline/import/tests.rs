@@ -1,0 +1,278 @@
+//! Configurations as articles print them, byte for byte in `tests/fixtures/import` (but for a line break that article 001 lost), and with
+//! placeholders filled in as they say.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::inventory::role;
+use super::{Imported, directory, of_machines};
+use crate::cluster::Role;
+use crate::error::Source;
+use crate::lint::tests::published::article;
+use crate::lint::{File, Machine};
+
+fn machines(fixture: &str) -> Vec<Machine> {
+    directory::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(fixture)).unwrap()
+}
+
+fn imported(machines: &[Machine]) -> Imported {
+    of_machines(machines, "ha", "imported", 0)
+}
+
+fn file(machine: &str, path: &str, text: &str) -> Machine {
+    let source = Source { path: format!("{machine}{path}").into(), text: text.into() };
+    let file = File { path: path.to_owned(), text: source.text.clone(), mode: None, source };
+    Machine { name: machine.to_owned(), files: vec![file] }
+}
+
+/// The settings of a cluster file, each on a line; a node is one line.
+fn settings(machines: &[Machine]) -> String {
+    let text = imported(machines).text;
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with(['#', '[']) && !line.starts_with("profile"));
+    let lines: Vec<&str> = lines.collect();
+    lines.join("\n").replace("\nroles = ", " ").replace("\naddress = ", " ")
+}
+
+#[test]
+fn keepalived_before_two_masters_becomes_their_cluster() {
+    let expected = r#"name = "kubernetes"
+nodes = "192.168.115.0/24"
+pods = "172.30.0.0/16"
+services = "10.254.0.0/16"
+node-ports = "1024-65535"
+vip = "192.168.115.4"
+port = 6443
+balancer = "keepalived"
+virtual-router-id = 60
+name = "m1" ["control-plane", "etcd"] "192.168.115.5"
+name = "m2" ["control-plane", "etcd"] "192.168.115.6"
+name = "e1" ["etcd"] "192.168.115.7""#;
+    assert_eq!(settings(&machines("000-keepalived")), expected);
+}
+
+#[test]
+fn haproxy_before_two_masters_becomes_their_cluster() {
+    let expected = r#"name = "imported"
+nodes = "192.168.115.0/24"
+vip = "192.168.115.4"
+port = 8443
+balancer = "haproxy"
+name = "s1" ["control-plane"] "192.168.115.5"
+name = "s2" ["control-plane"] "192.168.115.6""#;
+    assert_eq!(settings(&machines("000-haproxy")), expected);
+}
+
+#[test]
+fn members_of_etcd_are_read_from_its_environment_whatever_the_quotes() {
+    // The names say that they are masters, which makes etcd no role of its own.
+    let members = r#"name = "master01" ["control-plane"] "1.1.1.1"
+name = "master02" ["control-plane"] "2.2.2.2"
+name = "master03" ["control-plane"] "3.3.3.3""#;
+    assert_eq!(settings(&machines("001")), format!("name = \"imported\"\n{members}"));
+    let planned = r#"name = "imported"
+pods = "192.168.0.0/16"
+pods-per-node-prefix = 26
+services = "10.10.0.0/22"
+node-ports = "30000-32767"
+domain = "cluster.local""#;
+    assert!(settings(&article("1")).starts_with(planned), "{}", settings(&article("1")));
+}
+
+#[test]
+fn what_was_typed_tells_names_addresses_and_the_version() {
+    let expected = r#"name = "imported"
+kubernetes = "1.20.11"
+nodes = "192.168.109.0/24"
+ntp = ["time.windows.com"]
+name = "master01" ["control-plane"] "192.168.109.131"
+name = "master02" ["control-plane"] "192.168.109.134"
+name = "node01" ["worker"] "192.168.109.132"
+name = "node02" ["worker"] "192.168.109.133""#;
+    assert_eq!(settings(&machines("002")), expected);
+}
+
+#[test]
+fn kubeadm_tells_version_endpoint_and_pods_and_another_vip_is_a_conflict() {
+    let imported = imported(&machines("003"));
+    let expected = r#"name = "imported"
+kubernetes = "1.18.8"
+nodes = "172.38.40.0/24"
+pods = "10.244.0.0/16"
+vip = "172.38.40.215"
+port = 6443
+balancer = "keepalived""#;
+    assert_eq!(settings(&machines("003")), expected);
+    assert!(imported.text.contains("environment.sh:2 says 172.19.42.230\n"), "{}", imported.text);
+    assert!(imported.text.contains("keepalived.conf:19 leaves it open: ${ROUTER_ID}\n"), "{}", imported.text);
+}
+
+#[test]
+fn placeholders_stay_open_until_they_are_filled_in() {
+    assert_eq!(settings(&machines("004")), "name = \"imported\"\nbalancer = \"haproxy\"");
+    let filled = r#"name = "imported"
+nodes = "192.168.0.0/24"
+vip = "192.168.0.40"
+port = 6443
+balancer = "haproxy"
+virtual-router-id = 51
+name = "m1" ["control-plane"] "192.168.0.41""#;
+    assert_eq!(settings(&article("4")), filled);
+}
+
+/// Mistakes that are known to be in the files: their number, where they are, and the lints that find them.
+const MISTAKES: &[(u32, &str, &[&str])] = &[
+    (1, "000-keepalived", &["HA316"]),
+    (2, "000-keepalived", &["HA301", "HA317"]),
+    (3, "000-haproxy", &["HA302"]),
+    (4, "003", &["HA302"]),
+    (4, "004", &["HA302"]),
+    (5, "003", &["HA306"]),
+    (5, "004", &["HA306"]),
+    (6, "000-keepalived", &["HA310"]),
+    (7, "000-keepalived", &["HA115"]),
+    (7, "003", &["HA115"]),
+    (8, "article 4", &["HA311", "HA116"]),
+    (9, "000-keepalived", &["HA313"]),
+    (9, "003", &["HA313"]),
+    (9, "004", &["HA313"]),
+    (10, "000-keepalived", &["HA205"]),
+    (11, "article 0-keepalived", &["HA206"]),
+    (12, "000-keepalived", &["HA101", "HA102"]),
+    (13, "000-keepalived", &["HA203"]),
+    (13, "article 1", &["HA203"]),
+    (14, "000-keepalived", &["HA006"]),
+    (15, "000-haproxy", &["HA116", "HA326"]),
+    (16, "000-haproxy", &["HA337"]),
+    (16, "004", &["HA323"]),
+    (17, "000-haproxy", &["HA324"]),
+    (18, "004", &["HA321", "HA322"]),
+    (19, "article 4", &["HA014"]),
+    (20, "004", &["HA330", "HA338"]),
+    (21, "004", &["HA339"]),
+    (22, "article 1", &["HA002"]),
+    (23, "article 1", &["HA019"]),
+    (24, "002", &["HA401", "HA404"]),
+    (25, "002", &["HA402", "HA403"]),
+    (26, "002", &["HA405"]),
+    (27, "002", &["HA001"]),
+    (28, "article 0-haproxy", &["HA011", "HA012"]),
+    (29, "003", &["HA113", "HA221"]),
+    (30, "003", &["HA220", "HA331"]),
+    (31, "003", &["HA318", "HA341"]),
+    (32, "000-keepalived", &["HA209", "HA340"]),
+    (33, "000-keepalived", &["HA201", "HA204", "HA207", "HA208", "HA210", "HA214"]),
+    (33, "article 1", &["HA201", "HA217"]),
+];
+
+#[test]
+fn every_known_mistake_of_the_files_is_reported_with_its_file_and_line() {
+    let mut missed = Vec::new();
+    for (number, place, ids) in MISTAKES {
+        let mut machines = place.strip_prefix("article ").map_or_else(|| machines(place), article);
+        if place.starts_with("article 0") {
+            machines.push(file("", "/plan.ini", "[all:vars]\nk8s_version=1.9.6\n"));
+        }
+        let problems = imported(&machines).report.problems;
+        assert!(problems.iter().all(|problem| problem.source.is_some() && problem.span.is_some()), "{place}");
+        let found: BTreeSet<&str> = problems.iter().filter_map(|problem| problem.code).collect();
+        missed.extend(ids.iter().filter(|id| !found.contains(**id)).map(|id| format!("{number} in {place}: {id}")));
+    }
+    assert_eq!(missed, [""; 0]);
+}
+
+#[test]
+fn an_inventory_gives_names_roles_and_variables() {
+    let inventory = "[masters]\nm1 ansible_host=10.0.0.11\nm2 ansible_host=10.0.0.12\n\n[etcd]\nm1\nm2\nw1\n\n[nodes]\nw1 ip=10.0.0.21\n\n\
+                     [lb]\n10.0.0.31\n\n[k8s:children]\nmasters\nnodes\n\n[all:vars]\nlb_vip=10.0.0.10\nvrid=71\nservice_cidr=10.96.0.0/16\n\
+                     kube_version=v1.20.2\nnode_port_range=30000 ~ 32767\n";
+    let expected = r#"name = "imported"
+kubernetes = "1.20.2"
+nodes = "10.0.0.0/24"
+services = "10.96.0.0/16"
+node-ports = "30000-32767"
+vip = "10.0.0.10"
+virtual-router-id = 71
+name = "m1" ["control-plane", "etcd"] "10.0.0.11"
+name = "m2" ["control-plane", "etcd"] "10.0.0.12"
+name = "w1" ["etcd", "worker"] "10.0.0.21"
+name = "lb1" ["lb"] "10.0.0.31""#;
+    assert_eq!(settings(&[file("", "/inventory.ini", inventory)]), expected);
+}
+
+#[test]
+fn an_inventory_in_yaml_and_variables_of_groups_say_the_same() {
+    let inventory = "all:\n  children:\n    kube_control_plane:\n      hosts:\n        m1:\n          ansible_host: 10.0.0.11\n    \
+                     kube_node:\n      hosts:\n        w1:\n          ip: 10.0.0.21\n  vars:\n    vip: 10.0.0.10\n";
+    let variables = "kube_version: v1.20.2\nkube_pods_subnet: 10.233.64.0/18\n";
+    let machines = [
+        file("", "/hosts.yml", inventory),
+        file("", "/group_vars/all.yml", variables),
+        file("m1", "/etc/resolv.conf", "nameserver 10.0.0.1\n"),
+        file("w1", "/etc/resolv.conf", "nameserver 10.0.0.2\nnameserver 10.0.0.1\n"),
+    ];
+    let expected = r#"name = "imported"
+kubernetes = "1.20.2"
+nodes = "10.0.0.0/24"
+pods = "10.233.64.0/18"
+dns = ["10.0.0.1", "10.0.0.2"]
+vip = "10.0.0.10"
+name = "m1" ["control-plane"] "10.0.0.11"
+name = "w1" ["worker"] "10.0.0.21""#;
+    assert_eq!(settings(&machines), expected);
+}
+
+#[test]
+fn a_damaged_file_never_makes_a_damaged_cluster_file() {
+    for article_name in ["0-keepalived", "0-haproxy", "1", "2", "3", "4"] {
+        for machine in article(article_name) {
+            for one in machine.files {
+                let cuts = (0..one.text.len()).step_by(131).filter(|at| one.text.is_char_boundary(*at));
+                for cut in cuts {
+                    let machines = [file(&machine.name, &one.path, &one.text[cut..]), file("m9", &one.path, &one.text[..cut])];
+                    let text = imported(&machines).text;
+                    assert!(text.parse::<toml::Table>().is_ok(), "{} at {cut}:\n{text}", one.path);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn names_of_groups_and_machines_mean_roles() {
+    let meant = ["kube_control_plane", "k8smaster01", "etcd", "lb-2", "melbourne", "node7"].map(role);
+    let expected = [Some(Role::ControlPlane), Some(Role::ControlPlane), Some(Role::Etcd), Some(Role::Lb), None, Some(Role::Worker)];
+    assert_eq!(meant, expected);
+}
+
+#[test]
+fn nginx_tells_the_port_and_the_api_servers() {
+    let nginx = "stream {\n  upstream api {\n    server 10.0.0.11:6443;\n    server 10.0.0.12:6443;\n  }\n  \
+                 server {\n    listen 16443;\n    proxy_pass api;\n  }\n}\n";
+    let expected = r#"name = "imported"
+nodes = "10.0.0.0/24"
+port = 16443
+balancer = "nginx"
+name = "m1" ["control-plane"] "10.0.0.11"
+name = "m2" ["control-plane"] "10.0.0.12""#;
+    assert_eq!(settings(&[file("", "/etc/nginx/nginx.conf", nginx)]), expected);
+}
+
+#[test]
+fn two_files_that_disagree_are_told_and_the_first_counts() {
+    let keepalived =
+        |id: u8| format!("vrrp_instance VI_1 {{\n  virtual_router_id {id}\n  virtual_ipaddress {{\n    10.0.0.1{id}\n  }}\n}}\n");
+    let machines = [1, 2].map(|id| file(&format!("m{id}"), "/etc/keepalived/keepalived.conf", &keepalived(id)));
+    let imported = imported(&machines);
+    assert!(imported.text.contains("# CONFLICT: m2/etc/keepalived/keepalived.conf:2 says 2\nvirtual-router-id = 1\n"), "{}", imported.text);
+    let problem = |field: &str| imported.report.problems.iter().find(|problem| problem.field == field).unwrap();
+    let message = "`virtual-router-id` is `2` here, and `1` in m1/etc/keepalived/keepalived.conf:2";
+    assert_eq!(problem("endpoint.virtual-router-id").message, message);
+    assert_eq!(problem("endpoint.vip").code, Some("HA007"));
+}
+
+#[test]
+fn hostile_values_stay_out_of_the_cluster_file() {
+    let hosts = "10.0.0.11 m1\"\\n[vault]\n10.0.0.12 ../x\n";
+    let text = imported(&[file("", "/etc/hosts", hosts)]).text;
+    assert!(!text.contains("\n[vault]") && !text.contains("../x"), "{text}");
+}

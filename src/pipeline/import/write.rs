@@ -1,0 +1,141 @@
+//! The cluster file: each setting with the line that says it; what no file says as a comment.
+
+use std::fmt::Write as _;
+
+use crate::cluster::Role;
+use crate::pipeline::import::facts::{Fact, Facts};
+use crate::pipeline::import::nodes::{self, Node};
+use crate::pipeline::import::settings::{ROWS, Row, Setting, Shape};
+
+/// How many places a comment names.
+const PLACES: usize = 4;
+
+const HEAD: &str = "\
+# Each setting says which file and line it comes from. What no file says stands in a comment: decide it, then run `kiln check`.
+#
+#   kiln check    all problems of this file at once        kiln plan     what each machine gets
+
+";
+
+const MACHINES: &str = "
+# The machines. Each recognises itself by what stands in `match`: serial, uuid or mac. With no rule, a machine is the
+# node whose seed it carries.
+";
+
+/// Writes the cluster file that `facts` mean; `name` is the cluster's where no file names it.
+pub(super) fn cluster_file(facts: &Facts, nodes: &[Node], profile: &str, name: &str) -> String {
+    let mut text = format!("{HEAD}profile = {}\n", quoted(profile));
+    let mut table = "";
+    for row in ROWS {
+        if row.table != table {
+            table = row.table;
+            let _ = writeln!(text, "\n[{table}]");
+        }
+        match row.setting {
+            Setting::Nodes => network(&mut text, row, facts, nodes),
+            Setting::Name if facts.value(Setting::Name).is_none() => {
+                let _ = writeln!(text, "# No file names the cluster.\nname = {}", quoted(name));
+            }
+            _ => setting(&mut text, row, facts),
+        }
+    }
+    text.push_str(MACHINES);
+    nodes.iter().for_each(|one| node(&mut text, one));
+    if nodes.is_empty() {
+        text.push_str(
+            "# No file names a machine.\n# [[nodes]]\n# name = \"m1\"\n# roles = [\"control-plane\"]\n# address = \"10.0.0.11\"\n",
+        );
+    }
+    text
+}
+
+fn setting(text: &mut String, row: &Row, facts: &Facts) {
+    let found: Vec<&Fact> = facts.of(row.setting).collect();
+    let Some(first) = found.first() else { return missing(text, row, facts) };
+    match row.shape {
+        Shape::List => {
+            let mut values: Vec<String> = Vec::new();
+            for value in found.iter().map(|fact| quoted(&fact.value)) {
+                if !values.contains(&value) {
+                    values.push(value);
+                }
+            }
+            comment(text, &format!("From {}", places(found.iter().map(|fact| fact.origin.to_string()))));
+            let _ = writeln!(text, "{} = [{}]", row.key, values.join(", "));
+        }
+        shape => {
+            let same = found.iter().filter(|fact| fact.value == first.value);
+            comment(text, &format!("From {}", places(same.map(|fact| fact.origin.to_string()))));
+            for other in found.iter().filter(|fact| fact.value != first.value) {
+                comment(text, &format!("CONFLICT: {} says {}", other.origin, other.value));
+            }
+            let value = if shape == Shape::Text { quoted(&first.value) } else { first.value.clone() };
+            let _ = writeln!(text, "{} = {value}", row.key);
+        }
+    }
+}
+
+/// A setting that no file tells.
+fn missing(text: &mut String, row: &Row, facts: &Facts) {
+    for fact in facts.unclear.iter().filter(|fact| fact.setting == row.setting) {
+        comment(text, &format!("{} leaves it open: {}", fact.origin, fact.value));
+    }
+    comment(text, &format!("No file tells: {}.", row.otherwise));
+    let _ = writeln!(text, "# {} = {}", row.key, row.example);
+}
+
+fn network(text: &mut String, row: &Row, facts: &Facts, nodes: &[Node]) {
+    match nodes::network(facts, nodes) {
+        Some((_, false)) => setting(text, row, facts),
+        Some((network, true)) => {
+            comment(
+                text,
+                "No file gives the prefix: a usual network that holds every address below and the VIP. Correct it if it is another.",
+            );
+            let _ = writeln!(text, "{} = {}", row.key, quoted(&network.to_string()));
+        }
+        None => missing(text, row, facts),
+    }
+    let _ = writeln!(text, "# No file tells: the nodes' default route.\n# gateway = \"10.0.0.1\"");
+}
+
+fn node(text: &mut String, node: &Node) {
+    let _ = writeln!(text);
+    comment(text, &format!("From {}", places(node.origins.iter().cloned())));
+    let name = node.name.as_deref().unwrap_or_default();
+    let roles: Vec<String> = node.roles.iter().map(|role: &Role| quoted(role.name())).collect();
+    let whole = node.address.is_some() && !roles.is_empty();
+    if node.guessed {
+        comment(text, "Its name told the role.");
+    }
+    if !whole {
+        let lack = if node.address.is_none() { "address" } else { "role" };
+        comment(text, &format!("No file tells its {lack}."));
+    }
+    let mark = if whole { "" } else { "# " };
+    let roles = if roles.is_empty() { quoted("worker") } else { roles.join(", ") };
+    let address = node.address.map_or("10.0.0.11".to_owned(), |address| address.to_string());
+    let _ = writeln!(text, "{mark}[[nodes]]\n{mark}name = {}\n{mark}roles = [{roles}]\n{mark}address = {}", quoted(name), quoted(&address));
+}
+
+fn places(places: impl Iterator<Item = String>) -> String {
+    let mut all: Vec<String> = places.collect();
+    all.dedup();
+    let more = all.len().saturating_sub(PLACES);
+    all.truncate(PLACES);
+    let mut text = all.join(", ");
+    if more > 0 {
+        let _ = write!(text, " and {more} more");
+    }
+    text
+}
+
+/// A comment can't end early, whatever the path of a file holds.
+fn comment(text: &mut String, said: &str) {
+    let clean: String = said.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let _ = writeln!(text, "# {clean}");
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.escape_default())
+}
