@@ -77,7 +77,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA010 `[[nodes]]`: 2 etcd members tolerate 0 failures (use 3 members, or 5)
     HA011 `[[nodes]]`: two control-plane nodes leave no room for maintenance (add a third control-plane node)
     HA012 `["control-plane", "worker"]`: on `m2` etcd shares the disk with workloads (give the node either role)
-    HA014 `10250`: `haproxy` and `kubelet` both need port 10250 of the same node (use the default `port = 8443`)
+    HA014 `10250`: `haproxy` and `kubelet` both need port 10250 of the same node (leave `port` out: the default is one that nothing else of the machine has)
     HA015 `[[nodes]]`: one node carries the VIP alone (give a second node the role `lb`, or the cluster more control-plane nodes)
     HA018 `"haproxi"`: there is no overlay named `haproxi`; did you mean `haproxy`? (`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours)
     HA019 `"192.168.0.0/16"`: pods get addresses of 192.168.0.0/16 (use a network such as 10.244.0.0/16)

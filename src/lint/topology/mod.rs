@@ -56,7 +56,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(files::vip_before_etcd),
     Lint::error("HA014", "the balancer's port belongs to another component of the same node")
         .why("two programs can't listen on one port: whichever starts second fails, again and again")
-        .fix("use the default `port = 8443`")
+        .fix("leave `port` out: the default is one that nothing else of the machine has")
         .files(port_clash)
         .cluster(endpoint_port),
     Lint::warning("HA015", "one machine carries the VIP alone")
