@@ -17,8 +17,6 @@ use crate::lab::{Backend, Lab, backend};
 
 /// Longest time that ending a lab may take.
 const END: Duration = Duration::from_secs(30);
-/// How long a lab without a supervisor may go on ending.
-const GRACE: Duration = Duration::from_secs(5);
 /// Longest time for one question to a node.
 const QUESTION: Duration = Duration::from_secs(10);
 
@@ -108,8 +106,9 @@ fn require(backend: &dyn Backend) -> Result<()> {
 fn clear(lab: &Lab, backend: &dyn Backend) -> Result<()> {
     let watch = host::clock::Stopwatch::start();
     while lab.state.exists() {
-        let is_up = Channel::connect(&lab.state.join(SOCKET)).is_ok();
-        if is_up || watch.elapsed() > GRACE {
+        // Processes that were killed take connections until they are gone, but they do not answer.
+        let is_up = lab.ask(&Request::List).is_ok();
+        if is_up || watch.elapsed() > END {
             return Err(Error::new(Kind::Input, format!("the lab of `{}` is up", lab.cluster)).hint("kiln lab down"));
         }
         match FileLock::try_directory(&lab.state) {
