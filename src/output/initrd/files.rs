@@ -159,3 +159,20 @@ pub(super) const OWN: &[(&str, &str)] = &[
     ("/usr/lib/systemd/system/kiln-agent.service", include_str!("units/kiln-agent.service")),
     ("/usr/lib/systemd/system/emergency.service", include_str!("units/emergency.service")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::OWN;
+
+    /// The target wants the root's file systems, which require these units: with a conflict systemd drops one side or the other, and
+    /// sometimes that unmounts the state partition.
+    #[test]
+    fn no_unit_conflicts_with_the_switch_to_the_root_that_needs_it() {
+        let conflicts = |text: &'static str| text.lines().filter_map(|line| line.strip_prefix("Conflicts="));
+        for (path, text) in OWN.iter().filter(|(path, _)| !path.ends_with("/emergency.service")) {
+            let units: Vec<&str> = conflicts(text).flat_map(str::split_whitespace).collect();
+            assert!(units.contains(&"shutdown.target"), "{path} does not end with the machine");
+            assert!(!units.contains(&"initrd-switch-root.target"), "{path}");
+        }
+    }
+}
