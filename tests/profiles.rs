@@ -49,7 +49,25 @@ impl Running {
             let count = String::from_utf8_lossy(&nodes.stdout).lines().count();
             if count == expected.kubelets { Ok(()) } else { Err(format!("{count} of {}: {nodes:?}", expected.kubelets)) }
         });
+        running.is_closed_to_strangers();
         Some((running, made))
+    }
+
+    /// Who is no machine of the cluster reaches API servers and the endpoint, and neither etcd nor kubelets.
+    fn is_closed_to_strangers(&self) {
+        let (host, port) = self.endpoint.split_once(':').unwrap();
+        for (address, port, expected) in [
+            (host, port.parse().unwrap(), true),
+            (MASTERS[0], 6443, true),
+            (MASTERS[0], 10256, true),
+            (MASTERS[0], 30000, true),
+            (MASTERS[0], 10250, false),
+            (MASTERS[0], 2379, false),
+            (MASTERS[0], 2380, false),
+            (MASTERS[0], 9, false),
+        ] {
+            assert_eq!(self.lab.reaches(None, address, port), expected, "{address}:{port}");
+        }
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -105,6 +123,10 @@ fn external_lb_survives_a_balancer_and_a_control_plane_node() {
     let variant = Variant { name: "external-lb", profile: "external-lb", changes: &[RAW] };
     let expected = Expected { endpoint: "10.0.0.10:6443", members: MASTERS, kubelets: 5 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
+    for (from, port, expected) in [("m2", 2379, true), ("w1", 2379, false), ("l1", 2380, false), ("w1", 10250, true), ("w1", 10257, false)]
+    {
+        assert_eq!(running.lab.reaches(Some(from), MASTERS[0], port), expected, "{from} to {port}");
+    }
     assert!(running.survives_the_holder().starts_with('l'), "a balancer holds the VIP");
     running.kill("m1");
     running.is_writable("without-m1");

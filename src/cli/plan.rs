@@ -141,9 +141,10 @@ fn matches(rules: &[MatchRule]) -> String {
 fn ports(ports: &[PortUse]) -> String {
     let header = ["PORT", "FROM", "WHAT", "ON"].map(str::to_owned);
     let rows = ports.iter().map(|port| {
+        let number = if port.last == port.port { port.port.to_string() } else { format!("{}-{}", port.port, port.last) };
         let number = match port.protocol {
-            Protocol::Tcp => format!("{}/tcp", port.port),
-            Protocol::Udp => format!("{}/udp", port.port),
+            Protocol::Tcp => format!("{number}/tcp"),
+            Protocol::Udp => format!("{number}/udp"),
             Protocol::Vrrp => "VRRP".to_owned(),
         };
         [number, port.from.clone(), port.what.clone(), port.nodes.join(", ")]

@@ -2,9 +2,8 @@
 //! nor the binary's embedded copy keep them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Report, Result, Source};
 use crate::tree::ImagePath;
@@ -86,13 +85,59 @@ pub(crate) struct Units {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Port {
-    /// A port number; 0 for a protocol without ports.
+    /// A port number; 0 for a protocol without ports, and where `range` says which ones.
+    #[serde(default)]
     pub(crate) port: u16,
+    /// Instead of one port, those that a setting of the cluster names.
+    #[serde(default)]
+    pub(crate) range: Option<Range>,
     #[serde(default)]
     pub(crate) protocol: Protocol,
-    /// Who dials it: `loopback`, `control-plane`, `nodes`, `clients`.
-    pub(crate) from: String,
+    /// Who dials it: one word or a list.
+    #[serde(deserialize_with = "one_or_many")]
+    pub(crate) from: Vec<Dialler>,
     pub(crate) what: String,
+}
+
+/// Ports that a cluster file chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Range {
+    /// Those that services may open on every node.
+    NodePorts,
+}
+
+/// Who may dial a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Dialler {
+    /// The machine itself.
+    Loopback,
+    /// Members of etcd.
+    Etcd,
+    ControlPlane,
+    /// Nodes that may hold the VIP.
+    Balancers,
+    /// Every node of the cluster.
+    Nodes,
+    Pods,
+    /// Anybody.
+    Clients,
+}
+
+impl Dialler {
+    /// The word in `overlay.toml`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Etcd => "etcd",
+            Self::ControlPlane => "control-plane",
+            Self::Balancers => "balancers",
+            Self::Nodes => "nodes",
+            Self::Pods => "pods",
+            Self::Clients => "clients",
+        }
+    }
 }
 
 /// What runs over IP.
@@ -181,9 +226,30 @@ impl Manifest {
 }
 
 /// Where a string stands in the file, in quotes.
-pub(super) fn place(text: &str, string: &str) -> Option<Range<usize>> {
+pub(super) fn place(text: &str, string: &str) -> Option<std::ops::Range<usize>> {
     let quoted = format!("\"{string}\"");
     text.find(&quoted).map(|start| start..start + quoted.len())
+}
+
+/// Reads one word or a list of words.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Dialler>, D::Error> {
+    struct Words;
+    impl<'de> serde::de::Visitor<'de> for Words {
+        type Value = Vec<Dialler>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("a word such as \"nodes\", or a list of them")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Self::Value, E> {
+            Dialler::deserialize(serde::de::value::StrDeserializer::new(word)).map(|dialler| vec![dialler])
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut words: A) -> Result<Self::Value, A::Error> {
+            std::iter::from_fn(|| words.next_element().transpose()).collect()
+        }
+    }
+    deserializer.deserialize_any(Words)
 }
 
 fn root() -> String {

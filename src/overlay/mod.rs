@@ -8,4 +8,4 @@ mod manifest;
 
 pub(crate) use catalog::{Origin, Overlay, Overlays};
 pub(crate) use files::OverlayFile;
-pub(crate) use manifest::{Attributes, Protocol, User};
+pub(crate) use manifest::{Attributes, Dialler, Port, Protocol, Range, User};

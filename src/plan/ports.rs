@@ -1,12 +1,12 @@
-//! Who listens where: the matrix that a firewall is written from.
+//! Who listens where: the matrix that the nodes' firewalls let in.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cluster::{Cluster, Place};
+use crate::cluster::Cluster;
 use crate::error::Result;
-use crate::overlay::{Overlays, Protocol};
+use crate::overlay::{Dialler, Overlays, Protocol};
 use crate::render;
 
 /// One port of one component.
@@ -15,9 +15,11 @@ use crate::render;
 pub(crate) struct PortUse {
     /// 0 for a protocol without ports.
     pub(crate) port: u16,
+    /// The last one of a range, else `port`.
+    pub(crate) last: u16,
     pub(crate) protocol: Protocol,
     pub(crate) what: String,
-    /// Who dials it: `loopback`, `control-plane`, `nodes`, `clients`.
+    /// Who dials it, separated by commas: `loopback`, `etcd`, `control-plane`, `balancers`, `nodes`, `pods`, `clients`.
     pub(crate) from: String,
     pub(crate) overlay: String,
     /// Names of the nodes that listen.
@@ -26,29 +28,20 @@ pub(crate) struct PortUse {
 
 /// Every port that a component declares, and the endpoint's, by number.
 pub(super) fn used(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<PortUse>> {
-    let mut uses: BTreeMap<(u16, String), PortUse> = BTreeMap::new();
+    let mut uses: BTreeMap<(u16, Protocol, String), PortUse> = BTreeMap::new();
     for node in &cluster.nodes {
-        for overlay in render::overlays_of(cluster, node, overlays)? {
-            let endpoint = (Some(overlay.name.as_str()) == cluster.endpoint.balancer.proxy).then(|| PortUse {
-                port: cluster.endpoint.port,
-                protocol: Protocol::Tcp,
-                what: "Kubernetes API of the endpoint".to_owned(),
-                from: if cluster.endpoint.balancer.place == Place::EveryNode { "loopback" } else { "clients" }.to_owned(),
-                overlay: overlay.name.clone(),
+        for listener in render::listeners(cluster, &render::overlays_of(cluster, node, overlays)?) {
+            let (port, last) = listener.ports.map_or((0, 0), |ports| (ports.first, ports.last));
+            let there = uses.entry((port, listener.protocol, listener.overlay.to_owned())).or_insert_with(|| PortUse {
+                port,
+                last,
+                protocol: listener.protocol,
+                what: listener.what,
+                from: listener.from.iter().map(|dialler| Dialler::name(*dialler)).collect::<Vec<_>>().join(", "),
+                overlay: listener.overlay.to_owned(),
                 nodes: Vec::new(),
             });
-            let declared = overlay.manifest.ports.iter().map(|port| PortUse {
-                port: port.port,
-                protocol: port.protocol,
-                what: port.what.clone(),
-                from: port.from.clone(),
-                overlay: overlay.name.clone(),
-                nodes: Vec::new(),
-            });
-            for port in declared.chain(endpoint) {
-                let there = uses.entry((port.port, overlay.name.clone())).or_insert(port);
-                there.nodes.push(node.name.clone());
-            }
+            there.nodes.push(node.name.clone());
         }
     }
     Ok(uses.into_values().collect())

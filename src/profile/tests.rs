@@ -311,7 +311,7 @@ fn a_profile_takes_what_it_leaves_out_from_the_one_that_it_extends() {
     assert_eq!(network.services.unwrap().to_string(), "10.97.0.0/16");
     assert_eq!((network.domain.as_deref(), network.pods.unwrap().to_string().as_str()), (Some("theirs.example"), "10.244.0.0/16"));
     let overlays = profile.definition.unwrap().overlays;
-    assert_eq!((overlays[&Role::Worker].len(), overlays[&Role::Etcd].len()), (1, 4));
+    assert_eq!((overlays[&Role::Worker].len(), overlays[&Role::Etcd].len()), (1, 5));
     let refused = |name: &str| catalog.get(name).unwrap().unwrap_err().to_string();
     assert_eq!(refused("circle"), "the profile `back` extends `circle`, which extends it in turn");
     assert_eq!(refused("lost"), "the profile `lost` extends `nowhere`, which does not exist");

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::cluster::{API_SERVER_PORT, Cluster, Companion, Node, Part, Role, Suite};
 use crate::error::{Error, Kind, Result};
+use crate::overlay::Overlay;
+use crate::render::firewall::{self, Firewall};
 use crate::render::{balancer, fields, flags, kinds};
 
 /// Label namespaces that belong to Kubernetes, in which a kubelet may set only some labels itself
@@ -19,6 +21,8 @@ const KUBELET_LABELS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"
 pub(super) struct Facts<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) node: &'a Node,
+    /// Those of the node, in the order in which they are laid.
+    pub(super) overlays: &'a [&'a Overlay],
     /// The vault's identifier of the cluster.
     pub(super) cluster_id: &'a str,
 }
@@ -65,6 +69,7 @@ struct Computed<'a> {
     configuration: BTreeMap<&'static str, Value>,
     /// What the kind of balancer computes.
     balancer: Value,
+    firewall: Firewall,
 }
 
 /// Paths of an API server's health, both answered with 200 or not.
@@ -112,6 +117,7 @@ impl<'a> Facts<'a> {
             flags: flags::all(self),
             configuration: fields::all(self),
             balancer: balancer::data(self),
+            firewall: firewall::data(self),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::tree::{Entry, ImagePath, Tree};
 /// [`Kind::Input`] with overlay, file and line of what does not render, or the two overlays that claim one path.
 pub(crate) fn node(cluster: &Cluster, node: &Node, pki: &Pki, overlays: &Overlays) -> Result<Tree> {
     let chosen = role::chosen(cluster, node, overlays)?;
-    let facts = Facts { cluster, node, cluster_id: pki.cluster_id() };
+    let facts = Facts { cluster, node, overlays: &chosen, cluster_id: pki.cluster_id() };
     let owners = Owners::of(&chosen)?;
     let templates = Templates::new(&chosen, &facts, pki.encryption_key())?;
     let mut tree = Tree::new();

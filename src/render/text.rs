@@ -29,7 +29,7 @@ pub(crate) struct TextFile {
 /// [`crate::error::Kind::Input`] with overlay, file and line of what does not render.
 pub(crate) fn texts(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Vec<TextFile>> {
     let chosen = role::chosen(cluster, node, overlays)?;
-    let facts = Facts { cluster, node, cluster_id: "example" };
+    let facts = Facts { cluster, node, overlays: &chosen, cluster_id: "example" };
     let templates = Templates::new(&chosen, &facts, "")?;
     let mut found: Vec<TextFile> = Vec::new();
     for overlay in chosen {

@@ -66,6 +66,21 @@ impl Lab {
         self.kiln(&["exec", node, "--"]).args(program).output().unwrap()
     }
 
+    /// Whether a packet to `port` of `address` arrives, sent by a node or by the machine that the lab runs on: something answers,
+    /// or the machine says that nobody listens. A firewall says nothing.
+    pub fn reaches(&self, from: Option<&str>, address: &str, port: u16) -> bool {
+        let script = format!(": </dev/tcp/{address}/{port}");
+        let program = ["timeout", "3", "bash", "-c", &script];
+        let output = from.map_or_else(|| self.run(&program), |node| self.inside(node, &program));
+        let said = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => true,
+            Some(124) => false,
+            _ if said.contains("Connection refused") => true,
+            _ => panic!("{from:?} to {address}:{port}: {output:?}"),
+        }
+    }
+
     pub fn status(&self) -> Vec<Value> {
         serde_json::from_str(&approve(self.kiln(&["status"]).arg("--json"))).unwrap()
     }

@@ -66,7 +66,7 @@ fn a_balancer_on_machines_of_its_own_needs_no_port_of_its_own() {
     let cluster = cluster(&format!("{SAMPLE}\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n"));
     assert_eq!(cluster.endpoint_authority(), "10.0.0.10:6443");
     assert_eq!(cluster.balancing().iter().map(|node| (node.name.as_str(), node.priority)).collect::<Vec<_>>(), [("l1", 254)]);
-    assert_eq!(cluster.overlays[&Role::Lb][3..], ["haproxy", "keepalived"]);
+    assert_eq!(cluster.overlays[&Role::Lb][4..], ["haproxy", "keepalived"]);
     assert!(!cluster.overlays[&Role::ControlPlane].contains(&"haproxy".into()));
 }
 

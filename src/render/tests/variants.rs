@@ -82,6 +82,16 @@ fn first_of_images(cluster: &Cluster, nodes: Vec<(Node, Tree)>) -> Vec<(Node, Tr
     nodes.into_iter().filter(|(node, _)| images[&node.image()][0].name == node.name).collect()
 }
 
+/// The first node of each image of every variant.
+pub(super) fn every_node() -> Vec<(&'static str, Cluster, Node, Tree)> {
+    let of_variant = |variant: &Variant| {
+        let (name, cluster) = (variant.name, variant.cluster());
+        let nodes = first_of_images(&cluster, rendered_with(&cluster, &vault(&cluster)));
+        nodes.into_iter().map(move |(node, tree)| (name, cluster.clone(), node, tree)).collect::<Vec<_>>()
+    };
+    VARIANTS.iter().flat_map(of_variant).collect()
+}
+
 /// The part of a tree that the overlays of the balancer put there.
 fn of_balancer(cluster: &Cluster, tree: &Tree) -> Tree {
     let mut part = Tree::new();

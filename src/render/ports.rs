@@ -1,0 +1,47 @@
+//! Who listens where on a node: what its overlays declare, and what the cluster file chooses.
+
+use crate::cluster::{Cluster, Place, PortRange};
+use crate::overlay::{Dialler, Overlay, Port, Protocol, Range};
+
+/// One port, or a range of ports, of one component.
+#[derive(Debug)]
+pub(crate) struct Listener<'a> {
+    /// Name of the overlay.
+    pub(crate) overlay: &'a str,
+    pub(crate) protocol: Protocol,
+    /// None for a protocol without ports.
+    pub(crate) ports: Option<PortRange>,
+    pub(crate) from: Vec<Dialler>,
+    pub(crate) what: String,
+}
+
+/// What listens on a node with these overlays, in their order.
+pub(crate) fn listeners<'a>(cluster: &Cluster, chosen: &[&'a Overlay]) -> Vec<Listener<'a>> {
+    let of_overlay = |overlay: &&'a Overlay| {
+        let name = overlay.name.as_str();
+        let endpoint = (cluster.endpoint.balancer.proxy == Some(name)).then(|| endpoint(cluster, name));
+        overlay.manifest.ports.iter().map(|port| declared(cluster, name, port)).chain(endpoint).collect::<Vec<_>>()
+    };
+    chosen.iter().flat_map(of_overlay).collect()
+}
+
+fn declared<'a>(cluster: &Cluster, overlay: &'a str, port: &Port) -> Listener<'a> {
+    let ports = match port.range {
+        Some(Range::NodePorts) => Some(cluster.network.node_ports),
+        None => (port.port != 0).then_some(PortRange { first: port.port, last: port.port }),
+    };
+    Listener { overlay, protocol: port.protocol, ports, from: port.from.clone(), what: port.what.clone() }
+}
+
+/// The port of the endpoint, where the balancer listens.
+fn endpoint<'a>(cluster: &Cluster, overlay: &'a str) -> Listener<'a> {
+    let port = cluster.endpoint.port;
+    let private = cluster.endpoint.balancer.place == Place::EveryNode;
+    Listener {
+        overlay,
+        protocol: Protocol::Tcp,
+        ports: Some(PortRange { first: port, last: port }),
+        from: vec![if private { Dialler::Loopback } else { Dialler::Clients }],
+        what: "Kubernetes API of the endpoint".to_owned(),
+    }
+}
