@@ -354,7 +354,7 @@ fn the_example_of_the_reference_can_be_built() {
 
 /// Every table of a cluster file with its settings, as the schema describes them.
 fn reference(schema: &serde_json::Value, defaults: &toml::Value) -> String {
-    const ORDER: [&str; 8] = ["cluster", "network", "endpoint", "nodes", "vault", "base", "binaries", "outputs"];
+    const ORDER: [&str; 9] = ["cluster", "network", "endpoint", "nodes", "vault", "base", "binaries", "images", "outputs"];
     let mut text = String::new();
     for name in ORDER {
         let section = &schema["properties"][name];

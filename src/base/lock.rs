@@ -43,6 +43,9 @@ pub(crate) struct Lock {
     /// Kubernetes programs.
     #[serde(rename = "binary", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) binaries: Vec<BinaryPin>,
+    /// Archives of container images.
+    #[serde(rename = "image", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) images: Vec<ImagePin>,
     /// Every package of every set once, sorted by name.
     #[serde(rename = "package", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) packages: Vec<PackagePin>,
@@ -110,6 +113,19 @@ pub(crate) struct BinaryPin {
     pub(crate) sha256: Digest,
 }
 
+/// One archive of container images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImagePin {
+    /// File name: `haproxy.tar`.
+    pub(crate) file: String,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) sha256: Digest,
+    /// The images that it was chosen for, as overlays name them.
+    pub(crate) references: Vec<String>,
+}
+
 impl Lock {
     /// Makes a lock that pins nothing yet.
     pub(crate) fn new(suite: &str, architecture: &str) -> Self {
@@ -123,6 +139,7 @@ impl Lock {
             releases: Vec::new(),
             archives: Vec::new(),
             binaries: Vec::new(),
+            images: Vec::new(),
             packages: Vec::new(),
         }
     }

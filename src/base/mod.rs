@@ -6,6 +6,8 @@ mod configure;
 mod control;
 mod database;
 mod deb;
+mod image_archive;
+mod images;
 mod index;
 #[cfg(test)]
 mod judged_by_apt;
@@ -32,6 +34,7 @@ mod users;
 mod wanted;
 
 pub(crate) use compose::compose;
+pub(crate) use images::{ImageArchive, WantedImages, images, pin_images};
 pub(crate) use lock::{Archive, Lock, PackagePin};
 #[cfg(test)]
 pub(crate) use lock::{ArchivePin, BinaryPin};

@@ -124,15 +124,20 @@ fn from_directory(directory: &Path, names: &BTreeSet<String>) -> Result<Vec<Bina
 
 /// Pins an archive by the digest that is published beside it, and what it holds by what it holds.
 fn pin_archive(lock: &mut Lock, url: &str, names: &BTreeSet<String>, store: &Store, progress: &dyn Progress) -> Result<Vec<BinaryPin>> {
-    let published = store.client().read(&format!("{url}.sha256"), DIGEST_FILE_LIMIT)?;
-    let published = published.ok_or_else(|| Error::new(Kind::Network, format!("`{url}.sha256` does not exist")))?;
-    let text = String::from_utf8_lossy(&published);
-    let sha256: Digest = text.split_whitespace().next().unwrap_or_default().parse().within(|| format!("reading `{url}.sha256`"))?;
+    let sha256 = published_digest(url, store)?;
     let archive = fetch(url, sha256, store, progress)?;
     let pins = keep_programs(&archive, names, store, progress)?;
     let size = host::fs::open(&archive)?.metadata().doing(Kind::Io, || format!("reading `{}`", archive.display()))?.len();
     lock.archives.push(ArchivePin { file: file_name(url).to_owned(), size, sha256 });
     Ok(pins)
+}
+
+/// The digest that is published beside a download, as sha256sum(1) writes it.
+pub(super) fn published_digest(url: &str, store: &Store) -> Result<Digest> {
+    let published = store.client().read(&format!("{url}.sha256"), DIGEST_FILE_LIMIT)?;
+    let published = published.ok_or_else(|| Error::new(Kind::Network, format!("`{url}.sha256` does not exist")))?;
+    let text = String::from_utf8_lossy(&published);
+    text.split_whitespace().next().unwrap_or_default().parse().within(|| format!("reading `{url}.sha256`"))
 }
 
 /// Fetches the pinned archives and keeps the pinned programs that they hold.

@@ -14,6 +14,9 @@ pub(crate) struct Wanted {
     pub(crate) kubernetes: String,
     /// Names of Kubernetes programs.
     pub(crate) programs: BTreeSet<String>,
+    /// References of container images.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) images: BTreeSet<String>,
     /// Names of packages by set, without their dependencies.
     pub(crate) packages: BTreeMap<String, BTreeSet<String>>,
 }
@@ -30,6 +33,7 @@ impl Wanted {
             differences.push(format!("it pins Kubernetes {}, and {} is wanted", or_none(&self.kubernetes), now.kubernetes));
         }
         differences.extend(difference("the programs", &self.programs, &now.programs));
+        differences.extend(difference("the images", &self.images, &now.images));
         let sets: BTreeSet<&String> = self.packages.keys().chain(now.packages.keys()).collect();
         let none = BTreeSet::new();
         for set in sets {
@@ -65,7 +69,8 @@ mod tests {
 
     fn wanted(kubernetes: &str, programs: &[&str], packages: &[&str]) -> Wanted {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Wanted { kubernetes: kubernetes.into(), programs: names(programs), packages: [("lb".to_owned(), names(packages))].into() }
+        let packages = [("lb".to_owned(), names(packages))].into();
+        Wanted { kubernetes: kubernetes.into(), programs: names(programs), images: names(&[]), packages }
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
 
+    /// Directory that holds archives of the container images that nodes need, instead of `images`
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+
     /// File to write; `-` is stdout [default: what --file says]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -45,6 +49,7 @@ Examples:
   kiln init
   kiln init --name berlin --output berlin.toml
   kiln init --binaries /srv/kubernetes/v1.20.2
+  kiln init --profile ha-static-pods --images /srv/images
   kiln init --profile ha --output - | less
   kiln init --import old/ --output imported.toml
   kiln init --import old/ --output - --json | jq -r '.problems[].message'
@@ -63,7 +68,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         None => text.to_string(),
     };
     let text = match &args.binaries {
-        Some(directory) => with_binaries(text, directory),
+        Some(directory) => with_source(text, "binaries", directory),
+        None => text,
+    };
+    let text = match &args.images {
+        Some(directory) => with_source(text, "images", directory),
         None => text,
     };
     let path = args.output.as_ref().unwrap_or(&ui.global().file);
@@ -122,9 +131,9 @@ fn starting_file(catalog: &Catalog, name: &str) -> Result<Arc<str>> {
     }
 }
 
-/// The file with a directory as the one source of Kubernetes programs.
-fn with_binaries(text: String, directory: &Path) -> String {
-    text + &format!("\n[[binaries]]\ndirectory = \"{}\"\n", directory.display().to_string().escape_default())
+/// The file with a directory as the one source of Kubernetes programs or container images.
+fn with_source(text: String, table: &str, directory: &Path) -> String {
+    text + &format!("\n[[{table}]]\ndirectory = \"{}\"\n", directory.display().to_string().escape_default())
 }
 
 /// The file with the cluster's name in place of the profile's.

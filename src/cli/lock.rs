@@ -53,6 +53,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             .print_json(&json!({ "lock": path, "changed": !unchanged, "packages": lock.packages.len(), "programs": lock.binaries.len() }));
     }
     let verb = if unchanged { "is up to date with" } else { "pins" };
-    ui.message(format!("`{}` {verb} {} packages and {} programs", path.display(), lock.packages.len(), lock.binaries.len()));
+    let images = match lock.wanted.images.len() {
+        0 => String::new(),
+        count => format!(", and {count} container images"),
+    };
+    ui.message(format!("`{}` {verb} {} packages and {} programs{images}", path.display(), lock.packages.len(), lock.binaries.len()));
     Ok(())
 }

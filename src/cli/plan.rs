@@ -117,7 +117,13 @@ fn failovers(failovers: &[Failover]) -> String {
 
 fn image(image: &ImagePlan) -> String {
     let list = |name: &str, values: &[String]| format!("  {name}\n{}", paragraph(4, values));
-    let lists = [("overlays", &image.overlays), ("programs", &image.binaries), ("packages", &image.packages), ("units", &image.units)];
+    let lists = [
+        ("overlays", &image.overlays),
+        ("programs", &image.binaries),
+        ("container images", &image.container_images),
+        ("packages", &image.packages),
+        ("units", &image.units),
+    ];
     let lists: String = lists.into_iter().filter(|(_, values)| !values.is_empty()).map(|(name, values)| list(name, values)).collect();
     format!("IMAGE {} for {}\n{lists}", image.name, image.nodes.join(", "))
 }

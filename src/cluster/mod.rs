@@ -43,6 +43,8 @@ pub(crate) struct Cluster {
     pub(crate) base: Base,
     /// Where Kubernetes programs come from; the first source that has a program wins.
     pub(crate) binaries: Vec<BinarySource>,
+    /// Where container images come from; the first source that has an image wins.
+    pub(crate) images: Vec<ImageSource>,
     /// Names in `output::FORMATS`.
     pub(crate) outputs: Vec<String>,
     /// The PKI vault's directory, absolute or relative to the working directory.
@@ -155,6 +157,18 @@ pub(crate) enum BinarySource {
     /// An upstream release archive (`kubernetes-server-linux-amd64.tar.gz`), pinned by the lock.
     Archive { url: String },
     /// A directory on this machine that holds the programs.
+    Directory { path: PathBuf },
+}
+
+/// One place where archives of container images may be found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub(crate) enum ImageSource {
+    /// An archive that somebody serves, with its digest beside it; pinned by the lock.
+    Url { url: String },
+    /// An archive on this machine.
+    File { path: PathBuf },
+    /// A directory of archives on this machine.
     Directory { path: PathBuf },
 }
 

@@ -23,6 +23,9 @@ pub(crate) struct Manifest {
     /// Kubernetes programs, installed as `/usr/bin/NAME`.
     #[serde(default)]
     pub(crate) binaries: Vec<String>,
+    /// Container images that must be in the role image, by reference; each may be a template, of all but `node`.
+    #[serde(default)]
+    pub(crate) images: Vec<String>,
     /// Overlays that must come with this one; they are laid below it.
     #[serde(default)]
     pub(crate) requires: Vec<String>,

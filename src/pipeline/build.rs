@@ -123,6 +123,7 @@ impl Parts<'_> {
             overlays: render::role(cluster, image, &self.site.overlays)?,
             replaces: render::replaces(cluster, image, &self.site.overlays)?,
             programs,
+            images: base::images(self.lock, &needs.images, &cluster.images, self.store, self.progress)?,
             agent,
         };
         layers.compose().within(|| format!("composing the image `{image}`"))
@@ -149,6 +150,12 @@ fn documents(formats: &[&dyn Format], site: &Site, lock: &Lock, pki: &Pki, progr
         progress.warn(
             "cloud-init: no source of the Kubernetes programs is an archive that nodes could fetch, so the stock image must hold them \
              in /usr/bin; their digests are checked at first boot",
+        );
+    }
+    if !lock.wanted.images.is_empty() {
+        progress.warn(
+            "cloud-init: the documents carry no container images, so the kubelets pull them from their registries; import them into the \
+             stock image's containerd where those are out of reach",
         );
     }
     stock::documents(site, lock, pki)
@@ -193,7 +200,7 @@ fn manifest(site: &Site, pki: &Pki, file: &Path, epoch: u64) -> Result<Manifest>
 fn described(cluster: &Cluster) -> Result<Value> {
     let mut value = serde_json::to_value(cluster).doing(Kind::Internal, || "describing the cluster".into())?;
     if let Value::Object(fields) = &mut value {
-        for of_this_machine in ["vault", "lock", "binaries", "base"] {
+        for of_this_machine in ["vault", "lock", "binaries", "images", "base"] {
             fields.remove(of_this_machine);
         }
     }

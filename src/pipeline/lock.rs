@@ -1,6 +1,6 @@
 //! Pinning the inputs of a cluster, and having them in the store.
 
-use crate::base::{self, Lock, LockRequest, Trust, Wanted};
+use crate::base::{self, Lock, LockRequest, Trust, Wanted, WantedImages};
 use crate::error::{Result, Within};
 use crate::pipeline::site::Site;
 use crate::progress::Progress;
@@ -18,6 +18,8 @@ pub(crate) fn lock(site: &Site, trust: Trust, store: &Store, progress: &dyn Prog
     let mut lock = base::resolve(&request, store, progress)?;
     base::pin_programs(&mut lock, &wanted.programs, cluster.kubernetes, &cluster.binaries, store, progress)
         .within(|| "pinning the Kubernetes programs".into())?;
+    base::pin_images(&mut lock, &wanted_images(site)?, &cluster.images, store, progress)
+        .within(|| "pinning the container images".into())?;
     lock.wanted = wanted;
     Ok(lock)
 }
@@ -45,11 +47,20 @@ pub(crate) fn fetch(site: &Site, lock: &Lock, offline: bool, store: &Store, prog
     base::fetch(lock, &sets, mirrors.as_ref(), store, progress)
 }
 
+/// The images of all role images, and who wants them.
+fn wanted_images(site: &Site) -> Result<WantedImages> {
+    let of_role = |(role, needs): (String, crate::render::Requirements)| {
+        needs.images.into_iter().map(move |(image, overlay)| (image, format!("the overlay `{overlay}` of `{role}`"))).collect::<Vec<_>>()
+    };
+    Ok(site.requirements()?.into_iter().flat_map(of_role).collect())
+}
+
 /// What a lock of this cluster is made for.
 fn wanted(site: &Site) -> Result<Wanted> {
     Ok(Wanted {
         kubernetes: site.cluster.kubernetes.to_string(),
         programs: site.requirements()?.into_values().flat_map(|needs| needs.binaries).collect(),
+        images: wanted_images(site)?.into_keys().collect(),
         packages: site.package_sets()?.into_iter().map(|(set, names)| (set, names.into_iter().collect())).collect(),
     })
 }

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::base::ImageArchive;
 use crate::error::Result;
 use crate::tree::{Content, Entry, EntryKind, ImagePath, Tree};
 
 /// Where the image keeps what fills an empty `/var` at first boot.
 const FACTORY_VAR: &str = "/usr/share/factory/var";
+
+/// Where the image keeps archives of container images, which `/usr/libexec/kiln/preload-images` imports.
+const IMAGES: &str = "/usr/share/kiln/images";
 
 /// What a role image is made of.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(crate) struct Layers {
     pub(crate) replaces: BTreeSet<ImagePath>,
     /// Kubernetes programs by name.
     pub(crate) programs: Vec<(String, Content)>,
+    /// Archives of container images.
+    pub(crate) images: Vec<ImageArchive>,
     /// kiln, the node's agent.
     pub(crate) agent: Content,
 }
@@ -35,6 +41,7 @@ impl Layers {
         undo_enablement(&mut tree);
         tree.overlay(self.overlays, &self.replaces)?;
         tree.overlay(programs(self.programs, self.agent)?, &BTreeSet::new())?;
+        tree.overlay(images(self.images)?, &BTreeSet::new())?;
         move_var_to_factory(&mut tree)?;
         tree.retain(|path, _| !(path.is_under("/boot") && path.as_str() != "/boot"));
         Ok(tree)
@@ -55,6 +62,24 @@ fn programs(programs: Vec<(String, Content)>, agent: Content) -> Result<Tree> {
     let mut tree = Tree::new();
     for (name, content) in programs.into_iter().chain([("kiln".to_owned(), agent)]) {
         tree.insert(ImagePath::new(&format!("/usr/bin/{name}"))?, Entry::new(EntryKind::File(content), 0o755, &origin));
+    }
+    Ok(tree)
+}
+
+/// The archives, and which images each is there for: one line an image, its name and its archive's.
+fn images(archives: Vec<ImageArchive>) -> Result<Tree> {
+    let origin: Arc<str> = Arc::from("images");
+    let mut tree = Tree::new();
+    let mut index = Vec::new();
+    for ImageArchive { pin, content } in archives {
+        // The digest tells a node whether it has imported this archive already.
+        let name = format!("{}-{}", pin.sha256.short(), pin.file);
+        index.extend(pin.references.iter().map(|reference| format!("{reference} {name}\n")));
+        tree.insert(ImagePath::new(&format!("{IMAGES}/{name}"))?, Entry::new(EntryKind::File(content), 0o644, &origin));
+    }
+    if !index.is_empty() {
+        index.sort();
+        tree.insert(ImagePath::new(&format!("{IMAGES}/index"))?, Entry::file(index.concat().into_bytes(), 0o644, &origin));
     }
     Ok(tree)
 }
@@ -97,7 +122,8 @@ mod tests {
     #[test]
     fn a_role_tree_starts_nothing_by_itself_and_keeps_var_as_a_factory_copy() {
         let agent = Content::Inline(Arc::from(*b"kiln"));
-        let layers = Layers { base: base(), overlays: Tree::new(), replaces: BTreeSet::new(), programs: Vec::new(), agent };
+        let layers =
+            Layers { base: base(), overlays: Tree::new(), replaces: BTreeSet::new(), programs: Vec::new(), images: Vec::new(), agent };
         let paths: Vec<String> = layers
             .compose()
             .unwrap()

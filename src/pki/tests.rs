@@ -52,6 +52,7 @@ pub(crate) fn sample() -> Cluster {
             filesystem: RootFilesystem::Squashfs,
         },
         binaries: Vec::new(),
+        images: Vec::new(),
         outputs: Vec::new(),
         vault: PathBuf::from("vault"),
         lock: PathBuf::from("prod.lock"),

@@ -91,6 +91,9 @@ pub(crate) struct ImagePlan {
     pub(crate) overlays: Vec<String>,
     pub(crate) packages: Vec<String>,
     pub(crate) binaries: Vec<String>,
+    /// References of container images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) container_images: Vec<String>,
     pub(crate) units: Vec<String>,
 }
 
@@ -152,6 +155,7 @@ fn image(cluster: &Cluster, name: &str, nodes: &[&Node], overlays: &Overlays) ->
         overlays: chosen.iter().map(|overlay| overlay.name.clone()).collect(),
         packages: requirements.packages,
         binaries: requirements.binaries,
+        container_images: requirements.images.into_keys().collect(),
     })
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Document {
     pub(crate) base: BaseSection,
     /// Where Kubernetes programs come from; the first source that has a program wins
     pub(crate) binaries: Vec<BinarySection>,
+    /// Where container images come from; the first source that has an image wins
+    pub(crate) images: Vec<ImageSection>,
     pub(crate) outputs: OutputSection,
     pub(crate) overlays: OverlaySection,
 }
@@ -181,6 +183,19 @@ pub(crate) struct BinarySection {
     pub(crate) archive: Option<String>,
     /// Directory that holds the programs, relative to this file
     #[schemars(extend("format" = "path", "examples" = ["kubernetes"]))]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// One source of container images: an archive of them or a directory of such archives
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub(crate) struct ImageSection {
+    /// Path, relative to this file, or URL of an archive as `docker save` writes it; `{version}` in a URL stands for the Kubernetes version
+    #[schemars(extend("format" = "place", "examples" = ["images/haproxy.tar"]))]
+    pub(crate) archive: Option<String>,
+    /// Directory of such archives, relative to this file
+    #[schemars(extend("format" = "path", "examples" = ["images"]))]
     pub(crate) directory: Option<PathBuf>,
 }
 

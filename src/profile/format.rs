@@ -125,6 +125,13 @@ pub(crate) const FORMATS: &[Format] = &[
         accepts: |text| !text.is_empty() && !text.chars().any(char::is_control),
     },
     Format {
+        name: "place",
+        what: "a path without control characters, or a URL that begins with `https://` or `http://`",
+        example: "images/haproxy.tar",
+        pattern: "^[^\\u0000-\\u001f]+$",
+        accepts: |text| if text.contains("://") { url(text) } else { !text.is_empty() && !text.chars().any(char::is_control) },
+    },
+    Format {
         name: "port-range",
         what: "a range of ports",
         example: "30000-32767",

@@ -1,13 +1,15 @@
 //! What every node of a role shares: files outside `/etc`, packages, programs, users.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::cluster::{Cluster, Node};
 use crate::error::{Error, Kind, Result, Within};
 use crate::overlay::{Overlay, Overlays, User};
+use crate::render::context::Facts;
 use crate::render::layer::{self, Part};
 use crate::render::owners::Owners;
+use crate::render::template::Templates;
 use crate::tree::{ImagePath, Tree};
 
 /// What a role image needs from outside, sorted.
@@ -18,6 +20,8 @@ pub(crate) struct Requirements {
     /// Kubernetes programs.
     pub(crate) binaries: Vec<String>,
     pub(crate) users: Vec<User>,
+    /// Container images by reference, each with the overlay that wants it.
+    pub(crate) images: BTreeMap<String, String>,
 }
 
 /// Renders the files of a role image that no package brings: nothing of a node, nothing of a cluster.
@@ -43,7 +47,8 @@ pub(crate) fn role(cluster: &Cluster, image: &str, overlays: &Overlays) -> Resul
 ///
 /// [`Kind::Input`] if an overlay is missing or users clash.
 pub(crate) fn requirements(cluster: &Cluster, image: &str, overlays: &Overlays) -> Result<Requirements> {
-    let chosen = chosen(cluster, member(cluster, image)?, overlays)?;
+    let member = member(cluster, image)?;
+    let chosen = chosen(cluster, member, overlays)?;
     let users = Owners::of(&chosen)?.into_users().collect();
     let base = cluster.base.packages.iter().chain([&cluster.base.kernel]);
     let sorted = |names: BTreeSet<&String>| names.into_iter().cloned().collect();
@@ -51,7 +56,21 @@ pub(crate) fn requirements(cluster: &Cluster, image: &str, overlays: &Overlays) 
         packages: sorted(chosen.iter().flat_map(|overlay| &overlay.manifest.packages).chain(base).collect()),
         binaries: sorted(chosen.iter().flat_map(|overlay| &overlay.manifest.binaries).collect()),
         users,
+        images: images(cluster, member, &chosen)?,
     })
+}
+
+/// The images that overlays need, each for the first one that wants it.
+fn images(cluster: &Cluster, node: &Node, chosen: &[&Overlay]) -> Result<BTreeMap<String, String>> {
+    let mut images = BTreeMap::new();
+    if chosen.iter().all(|overlay| overlay.manifest.images.is_empty()) {
+        return Ok(images);
+    }
+    let templates = Templates::new(&[], &Facts { cluster, node, cluster_id: "example", overlays: chosen }, "")?;
+    for (overlay, template) in chosen.iter().flat_map(|overlay| overlay.manifest.images.iter().map(move |image| (overlay, image))) {
+        images.entry(templates.reference(overlay, template)?).or_insert_with(|| overlay.name.clone());
+    }
+    Ok(images)
 }
 
 /// Paths that the overlays of an image take over from packages.

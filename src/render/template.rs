@@ -38,6 +38,20 @@ impl Templates {
         Ok(Self { engine, public, private })
     }
 
+    /// Renders a reference of an overlay's `images`, which every node of a role shares.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] with the overlay, and what is not defined.
+    pub(super) fn reference(&self, overlay: &Overlay, template: &str) -> Result<String> {
+        let mut context = self.public.clone();
+        context.remove("node");
+        let rendered = self.engine.render_str(template, &context, false);
+        rendered
+            .map_err(|err| Error::new(Kind::Input, err.to_string()))
+            .within(|| format!("rendering `{template}` of overlay `{}`", overlay.name))
+    }
+
     /// Renders one file; `None` when nothing but white space comes out, which means that the node has no such file.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ mod overlays;
 
 use std::path::{Path, PathBuf};
 
-use crate::cluster::{Base, BinarySource, Cluster, KubernetesVersion, RootFilesystem};
+use crate::cluster::{Base, BinarySource, Cluster, ImageSource, KubernetesVersion, RootFilesystem};
 use crate::error::{Error, Kind, Result};
 use crate::profile::Profile;
 
@@ -41,6 +41,7 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
     let overlays = overlays::resolve(draft, nodes.as_deref().unwrap_or_default(), endpoint.as_ref());
     let base = base(draft);
     let binaries = binaries(draft, kubernetes);
+    let images = images(draft, kubernetes);
     Some(Cluster {
         name: name?,
         kubernetes: kubernetes?,
@@ -51,6 +52,7 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
         overlays,
         base: base?,
         binaries: binaries?,
+        images: images?,
         outputs: document.outputs.formats.iter().flatten().map(|format| format.name().to_owned()).collect(),
         vault: beside(&draft.profile.source.path, document.vault.path.as_deref().unwrap_or(Path::new("vault"))),
         lock: draft.profile.source.path.with_file_name("kiln.lock"),
@@ -94,6 +96,29 @@ fn binaries(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option
             (None, None) => {
                 let message = "this source is neither an archive nor a directory".to_owned();
                 draft.wrong(&path, message, "add `directory = \"kubernetes\"`");
+            }
+        }
+    }
+    Some(sources)
+}
+
+fn images(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<Vec<ImageSource>> {
+    let mut sources = Vec::new();
+    for (index, section) in draft.profile.document.images.iter().enumerate() {
+        let path = format!("images[{index}]");
+        match (&section.archive, &section.directory) {
+            (Some(url), None) if url.contains("://") => {
+                sources.push(ImageSource::Url { url: url.replace("{version}", &version?.to_string()) });
+            }
+            (Some(file), None) => sources.push(ImageSource::File { path: beside(&draft.profile.source.path, Path::new(file)) }),
+            (None, Some(directory)) => sources.push(ImageSource::Directory { path: beside(&draft.profile.source.path, directory) }),
+            (Some(_), Some(_)) => {
+                draft.wrong(&path, "one source is both an archive and a directory".into(), "write two `[[images]]` tables");
+            }
+            (None, None) if draft.is_broken_below(&path) => {}
+            (None, None) => {
+                let message = "this source is neither an archive nor a directory".to_owned();
+                draft.wrong(&path, message, "add `directory = \"images\"`");
             }
         }
     }

@@ -79,6 +79,23 @@ fn systemd_finds_nothing_wrong_with_the_units_of_the_oldest_the_newest_and_the_u
     }
 }
 
+#[test]
+fn shellcheck_accepts_the_scripts_of_every_overlay() {
+    let directory = tempfile::tempdir().unwrap();
+    let overlays = Overlays::load(&[]).unwrap();
+    let files = overlays.iter().flat_map(|overlay| overlay.files.iter().map(move |(path, file)| (overlay, path, file)));
+    let scripts: Vec<PathBuf> = files
+        .filter(|(_, _, file)| file.bytes.starts_with(b"#!/bin/bash"))
+        .map(|(overlay, path, file)| {
+            let copy = directory.path().join(format!("{}{}", overlay.name, path.as_str().replace('/', "-")));
+            host::fs::write_atomic(&copy, &file.bytes, 0o644).unwrap();
+            copy
+        })
+        .collect();
+    let Some(mut shellcheck) = judge("shellcheck") else { return };
+    accepts(shellcheck.args(&scripts));
+}
+
 fn prepared(root: &Root, directory: &str) -> PathBuf {
     let path = root.path(directory);
     host::fs::create_directories(&path).unwrap();
