@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cluster", &["profile"]),
     ("profile", &["cluster", "host"]),
     ("lint", &["cluster", "profile", "overlay", "pki", "host"]),
-    ("plan", &["cluster", "overlay", "pki", "render"]),
+    ("plan", &["cluster", "lint", "overlay", "pki", "render"]),
     ("pki", &["cluster", "host", "tree", "yaml"]),
     ("render", &["base", "cluster", "overlay", "pki", "tree", "host", "yaml"]),
     ("seed", &["cluster", "disk", "host", "tree"]),

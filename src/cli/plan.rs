@@ -9,7 +9,7 @@ use crate::cluster::{MatchRule, Place};
 use crate::error::Result;
 use crate::host;
 use crate::overlay::Protocol;
-use crate::plan::{self, Check, EndpointPlan, ImagePlan, NodePlan, Plan, PortUse, Start};
+use crate::plan::{self, Check, EndpointPlan, Failover, ImagePlan, NodePlan, Plan, PortUse, Start};
 
 /// Show what would be built and what each machine gets: addresses, overlays, certificates, ports, quorum
 #[derive(Debug, clap::Args)]
@@ -41,6 +41,7 @@ fn text(plan: &Plan) -> String {
     let sections = [
         ("TOPOLOGY", picture(&plan.topology)),
         ("NODES", nodes(&plan.nodes)),
+        ("WHEN SOMETHING FAILS, from the intervals in the nodes' files", failovers(&plan.failovers)),
         ("PORTS", ports(&plan.ports)),
         ("WHAT WAITS FOR WHAT, in any order of switching on", order(&plan.start_order)),
         ("CHECKS", checks(&plan.checks)),
@@ -99,11 +100,19 @@ fn endpoint(endpoint: &EndpointPlan) -> String {
 
 fn failover(endpoint: &EndpointPlan) -> String {
     match (endpoint.balancer.place, endpoint.failover_seconds) {
-        (_, Some(seconds)) => format!("about {seconds} s after the machine that holds the VIP dies"),
+        (_, Some(seconds)) => format!("within {seconds} s after the machine that holds the VIP dies"),
         (Place::Elsewhere, None) => "as your balancer does it".to_owned(),
         (Place::EveryNode, None) => "none needed: every machine turns to another API server by itself".to_owned(),
         (Place::ControlPlane | Place::Front, None) => "none: one machine holds the VIP alone".to_owned(),
     }
+}
+
+fn failovers(failovers: &[Failover]) -> String {
+    let row = |failover: &Failover| {
+        let [least, most] = failover.seconds;
+        [failover.failure.to_owned(), format!("{least} to {most} s"), failover.until.to_owned()]
+    };
+    columns(&failovers.iter().map(row).collect::<Vec<_>>())
 }
 
 fn image(image: &ImagePlan) -> String {

@@ -32,6 +32,7 @@ use crate::error::{Problem, Report};
 use crate::overlay::Overlays;
 use crate::profile::Profile;
 
+pub(crate) use balancer::{inherited, seconds, streams};
 pub(crate) use endpoint::{host, vips};
 pub(crate) use files::{Block, Content, Document, File, Flag, Fleet, Invocation, Machine, Node as Yaml, Statement, Target, Word};
 pub(crate) use row::Lint;

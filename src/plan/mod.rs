@@ -3,6 +3,7 @@
 //! Nothing here is an input of the build; the rooms that build compute the same things themselves.
 
 mod checks;
+mod failover;
 mod layers;
 mod order;
 mod ports;
@@ -20,13 +21,11 @@ use crate::overlay::Overlays;
 use crate::{pki, render};
 
 pub(crate) use checks::Check;
+pub(crate) use failover::Failover;
 pub(crate) use layers::Layer;
 pub(crate) use order::Start;
 pub(crate) use ports::PortUse;
 pub(crate) use svg::draw;
-
-/// Seconds between two VRRP advertisements; `advert_int` in the keepalived overlay.
-const ADVERTISEMENT: f64 = 1.0;
 
 /// The whole plan.
 #[derive(Debug, Serialize)]
@@ -39,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) topology: Vec<Layer>,
     pub(crate) endpoint: EndpointPlan,
     pub(crate) quorum: Quorum,
+    pub(crate) failovers: Vec<Failover>,
     pub(crate) capacity: Capacity,
     pub(crate) images: Vec<ImagePlan>,
     pub(crate) nodes: Vec<NodePlan>,
@@ -126,11 +126,13 @@ pub(crate) fn plan(cluster: &Cluster, overlays: &Overlays) -> Result<Plan> {
         let own = certificates.leaves.iter().filter(|leaf| leaf.id.node.as_deref() == Some(&node.name));
         own.map(|leaf| leaf.id.name.to_owned()).collect()
     };
+    let failovers = failover::failovers(cluster, overlays)?;
     Ok(Plan {
         cluster: cluster.name.clone(),
         kubernetes: cluster.kubernetes.to_string(),
         profile: cluster.profile.clone(),
-        endpoint: endpoint(cluster),
+        endpoint: endpoint(cluster, &failovers),
+        failovers,
         quorum: quorum(cluster),
         capacity: capacity(cluster),
         topology: layers::layers(cluster),
@@ -170,19 +172,13 @@ fn node_plan(cluster: &Cluster, node: &Node, certificates: Vec<String>) -> NodeP
     }
 }
 
-fn endpoint(cluster: &Cluster) -> EndpointPlan {
-    let carriers = cluster.vip_carriers();
-    let mut priorities: Vec<u8> = carriers.iter().map(|node| node.priority).collect();
-    priorities.sort_unstable();
-    // RFC 5798 section 6.1: a backup waits three advertisements and the less, the higher its priority is.
-    let next = priorities.iter().rev().nth(1);
-    let failover = next.map(|priority| ADVERTISEMENT * (3.0 + (256.0 - f64::from(*priority)) / 256.0));
+fn endpoint(cluster: &Cluster, failovers: &[Failover]) -> EndpointPlan {
     EndpointPlan {
         authority: cluster.endpoint_authority(),
         names: cluster.endpoint.names.clone(),
         balancer: cluster.endpoint.balancer,
-        virtual_router_id: (!carriers.is_empty()).then_some(cluster.endpoint.virtual_router_id),
-        failover_seconds: failover.map(|seconds| (seconds * 10.0).ceil() / 10.0),
+        virtual_router_id: (!cluster.vip_carriers().is_empty()).then_some(cluster.endpoint.virtual_router_id),
+        failover_seconds: failover::of_vip(failovers),
     }
 }
 

@@ -19,10 +19,35 @@ fn the_sample_tolerates_one_failure_and_fails_over_within_four_seconds() {
 }
 
 #[test]
-fn the_advertisement_interval_is_the_one_that_keepalived_gets() {
-    let overlays = Overlays::load(&[]).unwrap();
-    let files = &overlays.get("keepalived").unwrap().files;
-    assert!(files.values().any(|file| String::from_utf8_lossy(&file.bytes).contains("advert_int 1\n")));
+fn every_failure_lasts_as_long_as_the_intervals_in_the_files_say() {
+    let told = |text: &str| {
+        let row = |failover: &super::Failover| format!("{:?} {}", failover.seconds, failover.failure);
+        planned(text).failovers.iter().map(row).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(told(SAMPLE));
+    let nginx = told(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"nginx\""));
+    assert!(nginx.contains("[0.0, 1.0] the machine of an API server dies") && !nginx.contains("hangs"), "{nginx}");
+    let external = told(&edited("vip = \"10.0.0.10\"", "balancer = \"external\""));
+    assert!(external.starts_with("[1.0, 2.0] the leader of etcd dies"), "{external}");
+}
+
+#[test]
+fn an_interval_of_an_overlay_of_ones_own_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let overlay = directory.path().join("keepalived");
+    let from = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/overlays/keepalived"));
+    for file in ["overlay.toml", "rootfs/etc/keepalived/keepalived.conf.tera", "rootfs/usr/libexec/kiln/check-balancer"] {
+        let text = host::fs::read(&from.join(file)).unwrap();
+        let text =
+            String::from_utf8(text).unwrap().replace("advert_int 1\n", "advert_int 3\n").replace("fall 2\n", "fall 10\n    weight -60\n");
+        let to = overlay.join(file);
+        host::fs::create_directories(to.parent().unwrap()).unwrap();
+        host::fs::write_atomic(&to, text.as_bytes(), host::fs::PUBLIC).unwrap();
+    }
+    let cluster = cluster::resolve(&read(SAMPLE)).unwrap();
+    let plan = plan(&cluster, &Overlays::load(&[directory.path().to_owned()]).unwrap()).unwrap();
+    assert_eq!(plan.endpoint.failover_seconds, Some(9.1));
+    assert_eq!(plan.failovers[2].seconds, [9.1, 19.1]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(super) static FAMILIES: &[&[Lint]] = &[checks::ROWS, process::ROWS];
 const BACKENDS: &[&str] = &["backend", "listen"];
 
 /// The option of a section, or of the defaults of the same file.
-pub(super) fn inherited<'f, 'a>(block: Block<'f, 'a>, words: &[&str]) -> Option<&'f Statement<'a>> {
+pub(crate) fn inherited<'f, 'a>(block: Block<'f, 'a>, words: &[&str]) -> Option<&'f Statement<'a>> {
     let of = |section: &'f Statement<'a>| section.body.iter().rev().find(|statement| statement.is(words));
     let sections = block.document.content.haproxy().map(Vec::as_slice).unwrap_or_default();
     of(block.statement).or_else(|| sections.iter().rev().filter(|section| section.is(&["defaults"])).find_map(of))
@@ -38,7 +38,7 @@ pub(super) fn of_server(block: Block<'_, '_>, server: &Statement<'_>, word: &str
 }
 
 /// `stream` blocks of nginx whose upstreams are API servers.
-pub(super) fn streams<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
+pub(crate) fn streams<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
     let api = |statement: &Statement<'a>| {
         statement
             .all(&["upstream"])
@@ -48,7 +48,7 @@ pub(super) fn streams<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Bloc
 }
 
 /// A time as HAProxy and nginx write it; a number alone is milliseconds in HAProxy, and nobody writes one for seconds here.
-pub(super) fn seconds(text: &str) -> Option<f64> {
+pub(crate) fn seconds(text: &str) -> Option<f64> {
     let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
     let number: f64 = text[..digits].parse().ok()?;
     let unit = match &text[digits..] {

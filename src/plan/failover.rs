@@ -1,0 +1,167 @@
+//! How long a failure lasts, as far as configured intervals decide it. They are read from the files that the nodes get, so that an
+//! overlay of one's own counts too.
+//!
+//! VRRP: RFC 5798 section 6.1. Checks: keepalived.conf(5), HAProxy configuration manual sections 4.2 and 5.2. Elections: the etcd tuning
+//! guide, and client-go's leader election.
+
+use std::ops::RangeInclusive;
+
+use serde::Serialize;
+
+use crate::cluster::{Cluster, Node};
+use crate::error::Result;
+use crate::lint::{self, Fleet, Machine, Statement, Target};
+use crate::overlay::Overlays;
+use crate::render::{self, TextFile};
+
+/// What may fail, and when somebody else has taken over.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Failover {
+    pub(crate) failure: &'static str,
+    /// Seconds, at best and at worst.
+    pub(crate) seconds: [f64; 2],
+    /// What these seconds are.
+    pub(crate) until: &'static str,
+}
+
+/// A failure, what ends it, and how long that takes where a cluster has what fails.
+type Row = (&'static str, &'static str, fn(&Intervals<'_>) -> Option<RangeInclusive<f64>>);
+
+/// By how close to clients they are.
+const FAILURES: &[Row] = &[
+    (HOLDER_DIES, "another one holds it", holder_dies),
+    ("keepalived stops on it", "another one holds it", |intervals| intervals.skew().map(|skew| 0.0..=skew)),
+    ("what answers at the VIP fails there", "another one holds it", check_fails),
+    ("an API server dies", "HAProxy leaves it out; new connections go elsewhere at once", server_dies),
+    ("an API server hangs", "HAProxy cuts its clients off, and they go elsewhere", server_hangs),
+    ("the machine of an API server dies", "a new connection turns to another one", connection_fails),
+    ("the leader of etcd dies", "another one is elected", |intervals| {
+        let timeout = intervals.flag("etcd", "election-timeout")?.parse::<f64>().ok()? / 1000.0;
+        Some(timeout..=2.0 * timeout)
+    }),
+    ("the leading controller manager dies", "another one leads", |intervals| lease(intervals, "kube-controller-manager")),
+    ("the leading scheduler dies", "another one leads", |intervals| lease(intervals, "kube-scheduler")),
+];
+
+const HOLDER_DIES: &str = "the machine that holds the VIP dies";
+
+/// How much later than its retry period a candidate may ask: client-go's jitter.
+const JITTER: f64 = 1.2;
+
+/// Intervals in files.
+struct Intervals<'a> {
+    fleet: Fleet<'a>,
+    /// Priority of the node that takes the VIP over.
+    next: Option<u8>,
+}
+
+/// Every failure of a cluster that somebody else takes over.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Input`] if an overlay does not render.
+pub(super) fn failovers(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Failover>> {
+    let images = cluster.images();
+    let machines: Vec<Machine> = images.values().map(|nodes| machine(cluster, nodes[0], overlays)).collect::<Result<_>>()?;
+    let target = Target { kubernetes: cluster.kubernetes.minor, etcd: render::etcd_minor(cluster), now: 0 };
+    let mut priorities: Vec<u8> = cluster.vip_carriers().iter().map(|node| node.priority).collect();
+    priorities.sort_unstable();
+    let intervals = Intervals { fleet: Fleet::read(&machines, target), next: priorities.iter().rev().nth(1).copied() };
+    let found = FAILURES.iter().filter_map(|(failure, until, seconds)| {
+        let seconds = seconds(&intervals)?;
+        Some(Failover { failure, until, seconds: [*seconds.start(), *seconds.end()].map(tenths) })
+    });
+    Ok(found.collect())
+}
+
+/// The longest time until another node holds the VIP, if one moves.
+pub(super) fn of_vip(failovers: &[Failover]) -> Option<f64> {
+    failovers.iter().find(|failover| failover.failure == HOLDER_DIES).map(|failover| failover.seconds[1])
+}
+
+fn machine(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Machine> {
+    let file = |TextFile { path, text, mode, source }| lint::File { path, text, mode: Some(mode), source };
+    Ok(Machine { name: node.name.clone(), files: render::texts(cluster, node, overlays)?.into_iter().map(file).collect() })
+}
+
+/// Rounded up, as far as anybody cares.
+fn tenths(seconds: f64) -> f64 {
+    (seconds * 10.0 - 1e-6).ceil().abs() / 10.0
+}
+
+impl Intervals<'_> {
+    fn number(&self, block: &'static str, name: &str) -> Option<f64> {
+        self.fleet.keepalived(block).find_map(|block| block.statement.number(name)).map(|(number, _)| number)
+    }
+
+    fn flag(&self, program: &'static str, name: &str) -> Option<&str> {
+        self.fleet.programs(program).find_map(|invocation| invocation.value(name))
+    }
+
+    /// Seconds between advertisements.
+    fn advertisement(&self) -> f64 {
+        self.number("vrrp_instance", "advert_int").unwrap_or(1.0)
+    }
+
+    /// What the next node waits beyond full advertisements: the less, the higher its priority is.
+    fn skew(&self) -> Option<f64> {
+        Some((256.0 - f64::from(self.next?)) / 256.0)
+    }
+
+    /// Interval, fast interval, number of failures and time limit of HAProxy's checks.
+    fn checks(&self) -> Option<(f64, f64, f64, f64)> {
+        let backend = self.fleet.haproxy(&["backend", "listen"]).find(|block| block.statement.last(&["server"]).is_some())?;
+        let defaults = lint::inherited(backend, &["default-server"]);
+        let option = |name: &str| defaults.and_then(|statement: &Statement<'_>| statement.option(name)).map(|word| word.text);
+        let interval = option("inter").and_then(lint::seconds).unwrap_or(2.0);
+        let fast = option("fastinter").and_then(lint::seconds).unwrap_or(interval);
+        let fall = option("fall").and_then(|text| text.parse().ok()).unwrap_or(3.0);
+        let limit = lint::inherited(backend, &["timeout", "check"]).and_then(|statement| lint::seconds(statement.words.get(2)?.text));
+        Some((interval, fast, fall, limit.unwrap_or(interval)))
+    }
+}
+
+fn holder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
+    let (every, skew) = (intervals.advertisement(), intervals.skew()?);
+    Some(2.0 * every + skew..=3.0 * every + skew)
+}
+
+/// A check that fails for good. With a weight the holder goes on as a backup would, and the next one waits for its silence.
+fn check_fails(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
+    let skew = intervals.skew()?;
+    let (every, fall) = (intervals.number("vrrp_script", "interval")?, intervals.number("vrrp_script", "fall").unwrap_or(1.0));
+    let weighed = intervals.number("vrrp_script", "weight").is_some_and(|weight| weight != 0.0);
+    let silence = if weighed { 3.0 * intervals.advertisement() + skew } else { 0.0 };
+    Some((fall - 1.0) * every + skew..=fall * every + silence + skew)
+}
+
+fn server_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
+    let (interval, fast, fall, _) = intervals.checks()?;
+    Some((fall - 1.0) * fast..=interval + (fall - 1.0) * fast)
+}
+
+fn server_hangs(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
+    let (interval, fast, fall, limit) = intervals.checks()?;
+    let noticed = fall * limit + (fall - 1.0) * fast;
+    Some(noticed..=interval + noticed)
+}
+
+/// nginx and HAProxy give a server this long to accept.
+fn connection_fails(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
+    let nginx = lint::streams(&intervals.fleet).find_map(|block| {
+        let mut servers = block.statement.all(&["server"]);
+        servers.find_map(|server| lint::seconds(server.setting("proxy_connect_timeout")?.text))
+    });
+    let haproxy = || {
+        let mut sections = intervals.fleet.haproxy(&["defaults"]);
+        sections.find_map(|block| lint::seconds(block.statement.last(&["timeout", "connect"])?.words.get(2)?.text))
+    };
+    nginx.or_else(haproxy).map(|limit| 0.0..=limit)
+}
+
+fn lease(intervals: &Intervals<'_>, program: &'static str) -> Option<RangeInclusive<f64>> {
+    let seconds = |name: &str| intervals.flag(program, name).and_then(lint::seconds);
+    let (duration, retry) = (seconds("leader-elect-lease-duration")?, seconds("leader-elect-retry-period")?);
+    Some(duration..=duration + JITTER * retry)
+}
