@@ -27,7 +27,8 @@ struct Running {
 /// What a variant must become.
 struct Expected {
     endpoint: &'static str,
-    /// Addresses of the etcd members, the first of them on `m1`.
+    /// A member of etcd, and the addresses of all.
+    member: &'static str,
     members: [&'static str; 3],
     /// How many machines have a kubelet.
     kubelets: usize,
@@ -42,7 +43,7 @@ impl Running {
         lab.up(&client.artifacts);
         let made = before(&lab);
         let running = Self { lab, client, endpoint: expected.endpoint, _scratch: scratch };
-        eventually("etcd is healthy", PATIENCE, || etcd_is_healthy(&running.lab, &expected.members, "m1"));
+        eventually("etcd is healthy", PATIENCE, || etcd_is_healthy(&running.lab, &expected.members, expected.member));
         eventually("the endpoint answers", PATIENCE, || running.ready());
         eventually("every kubelet has found the API", PATIENCE, || {
             let nodes = running.client.kubectl(&running.lab, &["get", "nodes", "--output=name"]);
@@ -121,7 +122,7 @@ impl Running {
 #[test]
 fn external_lb_survives_a_balancer_and_a_control_plane_node() {
     let variant = Variant { name: "external-lb", profile: "external-lb", changes: &[RAW] };
-    let expected = Expected { endpoint: "10.0.0.10:6443", members: MASTERS, kubelets: 5 };
+    let expected = Expected { endpoint: "10.0.0.10:6443", member: "m1", members: MASTERS, kubelets: 5 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
     for (from, port, expected) in [("m2", 2379, true), ("w1", 2379, false), ("l1", 2380, false), ("w1", 10250, true), ("w1", 10257, false)]
     {
@@ -134,9 +135,27 @@ fn external_lb_survives_a_balancer_and_a_control_plane_node() {
 }
 
 #[test]
+fn nginx_balances_on_machines_of_its_own_before_a_control_plane_whose_etcd_is_elsewhere() {
+    const ETCD: (&str, &str) = (
+        "# Keys and certificates;",
+        "[[nodes]]\nname = \"e1\"\nroles = [\"etcd\"]\naddress = \"10.0.0.31\"\n\n[[nodes]]\nname = \"e2\"\nroles = [\"etcd\"]\naddress = \"10.0.0.32\"\n\n\
+         [[nodes]]\nname = \"e3\"\nroles = [\"etcd\"]\naddress = \"10.0.0.33\"\n\n# Keys and certificates;",
+    );
+    const NGINX: (&str, &str) = ("# balancer = \"haproxy\"", "balancer = \"nginx\"");
+    let variant = Variant { name: "external-lb-apart", profile: "external-lb", changes: &[RAW, ETCD, NGINX] };
+    let members = ["10.0.0.31", "10.0.0.32", "10.0.0.33"];
+    let expected = Expected { endpoint: "10.0.0.10:6443", member: "e2", members, kubelets: 5 };
+    let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
+    assert!(running.survives_the_holder().starts_with('l'), "a balancer holds the VIP");
+    running.kill("e1");
+    running.is_writable("without-e1");
+    running.ends_well();
+}
+
+#[test]
 fn nginx_carries_the_vip_as_haproxy_does() {
     let variant = Variant { name: "ha-nginx", profile: "ha", changes: &[RAW, ("vip = ", "balancer = \"nginx\"\nvip = ")] };
-    let expected = Expected { endpoint: "10.0.0.10:8443", members: MASTERS, kubelets: 3 };
+    let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members: MASTERS, kubelets: 3 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
     let holder = running.holder().unwrap();
     approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "stop", "nginx.service"]));
@@ -152,7 +171,7 @@ fn nginx_carries_the_vip_as_haproxy_does() {
 #[test]
 fn two_masters_survive_one_of_them_and_an_api_server_that_stops() {
     let variant = Variant { name: "two-masters", profile: "two-masters", changes: &[RAW] };
-    let expected = Expected { endpoint: "10.0.0.10:6443", members: ["10.0.0.11", "10.0.0.12", "10.0.0.21"], kubelets: 4 };
+    let expected = Expected { endpoint: "10.0.0.10:6443", member: "m1", members: ["10.0.0.11", "10.0.0.12", "10.0.0.21"], kubelets: 4 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
     let lost = running.survives_the_holder();
     approve(&mut running.lab.kiln(&["start", &lost]));
@@ -172,10 +191,39 @@ fn two_masters_survive_one_of_them_and_an_api_server_that_stops() {
 }
 
 #[test]
-fn kubelets_that_balance_for_themselves_do_not_notice_the_loss_of_an_api_server() {
-    let variant = Variant { name: "node-local-lb", profile: "node-local-lb", changes: &[RAW] };
-    let expected = Expected { endpoint: "10.0.0.12:6443", members: MASTERS, kubelets: 5 };
+fn haproxy_on_two_masters_hides_an_api_server_that_stops() {
+    const HAPROXY: (&str, &str) = ("# balancer = \"keepalived\"", "balancer = \"haproxy\"");
+    let variant = Variant { name: "two-masters-haproxy", profile: "two-masters", changes: &[RAW, HAPROXY] };
+    let members = ["10.0.0.11", "10.0.0.12", "10.0.0.21"];
+    let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members, kubelets: 4 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
+    let holder = running.holder().unwrap();
+    approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "stop", "--no-block", "kube-apiserver.service"]));
+    eventually("the other API server answers", FAILOVER, || running.ready());
+    running.is_writable("by-the-other");
+    assert_eq!(running.holder().unwrap(), holder, "the VIP stays where HAProxy works");
+    approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "start", "kube-apiserver.service"]));
+    let local = format!("{}:6443", running.lab.address(&holder));
+    eventually("the API server is back", PATIENCE, || running.client.ready(&running.lab, &local));
+    running.survives_the_holder();
+    running.ends_well();
+}
+
+#[test]
+fn kubelets_that_balance_for_themselves_do_not_notice_the_loss_of_an_api_server() {
+    kubelets_lose_an_api_server(&Variant { name: "node-local-lb", profile: "node-local-lb", changes: &[RAW] });
+}
+
+#[test]
+fn nginx_on_every_machine_does_as_well() {
+    const NGINX: (&str, &str) = ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"");
+    kubelets_lose_an_api_server(&Variant { name: "node-local-lb-nginx", profile: "node-local-lb", changes: &[RAW, NGINX] });
+}
+
+/// Every kubelet goes on renewing its lease while `m1` has no power.
+fn kubelets_lose_an_api_server(variant: &Variant) {
+    let expected = Expected { endpoint: "10.0.0.12:6443", member: "m1", members: MASTERS, kubelets: 5 };
+    let Some((running, ())) = Running::new(variant, &expected, |_| ()) else { return };
     // Clients outside have no balancer: they name the server that they want.
     let server = format!("--server=https://{}", running.endpoint);
     let format = "--output=jsonpath={range .items[*]}{.metadata.name}={.spec.renewTime} {end}";
@@ -237,7 +285,7 @@ fn external_endpoint_works_behind_a_balancer_of_somebody_else() {
     const BY_ADDRESS: (&str, &str) = ("names = [\"kubernetes.example.org\"]", "vip = \"10.0.0.10\"");
     let Some(_) = judge("haproxy") else { return };
     let variant = Variant { name: "external-endpoint", profile: "external-endpoint", changes: &[RAW, BY_ADDRESS] };
-    let expected = Expected { endpoint: "10.0.0.10:6443", members: MASTERS, kubelets: 4 };
+    let expected = Expected { endpoint: "10.0.0.10:6443", member: "m1", members: MASTERS, kubelets: 4 };
     let Some((running, theirs)) = Running::new(&variant, &expected, Theirs::new) else { return };
     running.is_writable("before");
     running.kill("m1");
