@@ -32,6 +32,8 @@ pub(crate) struct Cluster {
     /// A DNS label (RFC 1123); also the name of the output directory.
     pub(crate) name: String,
     pub(crate) kubernetes: KubernetesVersion,
+    /// Where images of the Kubernetes project come from, if not from its own registry.
+    pub(crate) image_repository: Option<String>,
     /// The profile it was started from.
     pub(crate) profile: String,
     pub(crate) network: Network,
@@ -191,6 +193,11 @@ impl Cluster {
             images.entry(node.image()).or_default().push(node);
         }
         images
+    }
+
+    /// Where images of the Kubernetes project come from.
+    pub(crate) fn image_repository(&self) -> &str {
+        self.image_repository.as_deref().unwrap_or_else(|| self.kubernetes.companion(Part::Registry))
     }
 
     /// Address of the `kubernetes` service: the first host of the service network.

@@ -15,10 +15,11 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// The overlays of all the nodes' roles that exist.
+    /// The overlays of all the nodes' roles that exist, with those that they require.
     pub(super) fn chosen(&self) -> impl Iterator<Item = &'a Overlay> {
         let names: BTreeSet<&String> = self.cluster.nodes.iter().flat_map(|node| self.names(&node.roles)).collect();
-        names.into_iter().filter_map(|name| self.overlays.get(name).ok())
+        let known = names.into_iter().filter(|name| self.overlays.get(name).is_ok());
+        self.overlays.select(known).unwrap_or_default().into_iter()
     }
 
     /// The overlays of some roles.

@@ -21,6 +21,9 @@ const PROMISES: &[(u32, &str)] = &[
     (16, "balancers are told before an API server stops"),
 ];
 
+/// The first minor whose kubeadm has `kubeadm init phase`.
+const PHASES: u32 = 13;
+
 /// The setting that the findings are about.
 const VERSION: &str = "cluster.kubernetes";
 const SEE: &str = "`kiln list versions` shows what goes together";
@@ -57,6 +60,15 @@ pub(super) static ROWS: &[Lint] = &[
         .why("API servers count on what etcd could do when they were released; kubeadm refuses the same combination")
         .fix(SEE)
         .cluster(|subject, findings| unsupported(Part::Etcd, subject, findings)),
+    Lint::error("HA230", "kubeadm of this version can't be driven in phases")
+        .why("a node of the profile `kubeadm` runs phases of `kubeadm init` at each boot; before 1.13 there are none, and their configuration has another shape")
+        .fix("use Kubernetes 1.13 or later, or the profile `ha`, which has every version")
+        .cluster(|subject, findings| {
+        let version = subject.cluster.kubernetes;
+        if !version.at_least(PHASES) && subject.chosen().any(|overlay| overlay.name == "kubeadm") {
+            findings.at(VERSION, format!("kubeadm {version} has no phases (since 1.{PHASES})"));
+        }
+    }),
 ];
 
 /// What the suite brings of `part`, if the cluster's overlays use it: the suite, the row, and its name for people.
@@ -114,7 +126,7 @@ mod tests {
 
     /// Those that say which version would work.
     fn lints() -> impl Iterator<Item = &'static Lint> {
-        ROWS.iter().filter(|lint| lint.id != "HA226")
+        ROWS.iter().filter(|lint| !["HA226", "HA230"].contains(&lint.id))
     }
 
     /// What a lint says of a Kubernetes minor on a suite: the companion, as `containerd 1.7`, and the fix.

@@ -17,6 +17,7 @@ pub(crate) fn sample() -> Cluster {
     Cluster {
         name: "prod".into(),
         kubernetes: "1.20.2".parse::<KubernetesVersion>().unwrap(),
+        image_repository: None,
         profile: "ha".into(),
         network: Network {
             nodes: "10.0.0.0/24".parse().unwrap(),

@@ -15,6 +15,7 @@ const WAITS: &[(&str, &str)] = &[
     ("keepalived", "a ready API server behind its machine"),
     ("kube-controller-manager", "the API server of its machine"),
     ("kube-scheduler", "the API server of its machine"),
+    ("kubeadm", "etcd, then the endpoint, to record the cluster or to join it"),
     ("rbac", "the first ready API server, for the first objects of the cluster"),
     ("kubelet", "the endpoint"),
     ("kube-proxy", "the endpoint"),

@@ -107,14 +107,16 @@ fn the_drawing_is_well_formed_and_names_every_machine() {
 
 #[test]
 fn everything_that_a_machine_starts_has_its_place_in_the_order() {
-    let plan = planned(SAMPLE);
-    let known: Vec<&str> = plan.start_order.iter().map(|start| start.component).collect();
     // What only prepares the machine waits for nothing and nobody waits for it.
-    let quiet = ["base", "image", "node-prep"];
-    for overlay in &plan.images[0].overlays {
-        assert!(known.contains(&overlay.as_str()) || quiet.contains(&overlay.as_str()), "{overlay}");
+    let quiet = ["base", "image", "node-prep", "api-policy", "service-ports"];
+    for (profile, api_server) in [("ha", "kube-apiserver"), ("kubeadm", "kubeadm")] {
+        let plan = planned(&edited("profile = \"ha\"", &format!("profile = \"{profile}\"")));
+        let known: Vec<&str> = plan.start_order.iter().map(|start| start.component).collect();
+        for overlay in &plan.images[0].overlays {
+            assert!(known.contains(&overlay.as_str()) || quiet.contains(&overlay.as_str()), "{profile}: {overlay}");
+        }
+        assert!(known.iter().position(|name| *name == "etcd") < known.iter().position(|name| *name == api_server), "{profile}");
     }
-    assert!(known.iter().position(|name| *name == "etcd") < known.iter().position(|name| *name == "kube-apiserver"));
 }
 
 #[test]

@@ -44,6 +44,9 @@ pub(crate) struct ClusterSection {
     /// Kubernetes version to run, in quotes
     #[schemars(with = "String", extend("format" = "kubernetes-version"))]
     pub(crate) kubernetes: Option<KubernetesVersion>,
+    /// Registry and path of the Kubernetes project's images; by default the registry that the version uses
+    #[schemars(extend("format" = "image-repository"))]
+    pub(crate) image_repository: Option<String>,
 }
 
 /// Addresses and names that all nodes share

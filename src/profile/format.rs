@@ -44,6 +44,13 @@ pub(crate) const FORMATS: &[Format] = &[
         accepts: |text| text.parse::<IpAddr>().is_ok() || text.len() <= 253 && text.split('.').all(label),
     },
     Format {
+        name: "image-repository",
+        what: "a registry, with a path in it or without",
+        example: "registry.example.org/kubernetes",
+        pattern: "^[a-z0-9][-.a-z0-9]*(:[0-9]+)?(/[a-z0-9][-._a-z0-9]*)*$",
+        accepts: repository,
+    },
+    Format {
         name: "interface",
         what: "the name of a network interface: 15 letters, digits, `-`, `_` at most, a letter first",
         example: "lan0",
@@ -197,6 +204,20 @@ fn uuid(text: &str) -> bool {
     parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, length)| hexadecimal(part, length))
 }
 
+/// A host with or without a port, then names between slashes
+/// (<https://github.com/distribution/reference/blob/main/reference.go>).
+fn repository(text: &str) -> bool {
+    let mut parts = text.split('/');
+    let (host, port) = parts.next().map(|host| host.split_once(':').unwrap_or((host, "443"))).unwrap_or_default();
+    let name = |part: &str| {
+        let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+        part.chars().all(inside)
+            && part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+    };
+    host.split('.').all(label) && port.parse::<u16>().is_ok() && parts.all(name)
+}
+
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
 fn label_key(text: &str) -> bool {
     let (prefix, name) = text.split_once('/').unwrap_or(("x", text));
@@ -246,6 +267,9 @@ mod tests {
             ("domain", "Cluster.local"),
             ("domain", "a..b"),
             ("host", "time server"),
+            ("image-repository", "https://registry.example.org"),
+            ("image-repository", "registry.example.org/"),
+            ("image-repository", "registry.example.org/kube:v1"),
             ("interface", "averyveryverylongname"),
             ("interface", "0lan"),
             ("kubernetes-version", "1.20"),

@@ -149,8 +149,7 @@ impl<'a> Facts<'a> {
 
     /// The pause image that kubeadm of the same version uses.
     pub(super) fn sandbox_image(&self) -> String {
-        let kubernetes = self.cluster.kubernetes;
-        format!("{}/pause:{}", kubernetes.companion(Part::Registry), kubernetes.companion(Part::Pause))
+        format!("{}/pause:{}", self.cluster.image_repository(), self.cluster.kubernetes.companion(Part::Pause))
     }
 
     /// Labels that the kubelet may give its own node, as `key=value`.

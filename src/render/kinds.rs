@@ -22,6 +22,12 @@ const fn row(name: &'static str, kind: &'static str, api_version: &'static str, 
     Kind { name, kind, api_version, span }
 }
 
+/// kubeadm's API versions; a test holds them against the table of companions.
+const V1BETA1: Span = Span::since(13).deprecated(15).removed(22);
+const V1BETA2: Span = Span::since(15).deprecated(22).removed(27);
+const V1BETA3: Span = Span::since(22).deprecated(31).removed(37);
+const V1BETA4: Span = Span::since(31);
+
 /// Every kind, by name; the versions of one from the oldest to the newest.
 pub(crate) static KINDS: &[Kind] = &[
     row("audit", "Policy", "audit.k8s.io/v1beta1", Span::since(8).deprecated(12).removed(24)),
@@ -31,6 +37,18 @@ pub(crate) static KINDS: &[Kind] = &[
     row("authentication", "AuthenticationConfiguration", "apiserver.config.k8s.io/v1", Span::since(34)),
     row("encryption", "EncryptionConfig", "v1", Span::since(7).deprecated(13)),
     row("encryption", "EncryptionConfiguration", "apiserver.config.k8s.io/v1", Span::since(13)),
+    row("kubeadm_cluster", "ClusterConfiguration", "kubeadm.k8s.io/v1beta1", V1BETA1),
+    row("kubeadm_cluster", "ClusterConfiguration", "kubeadm.k8s.io/v1beta2", V1BETA2),
+    row("kubeadm_cluster", "ClusterConfiguration", "kubeadm.k8s.io/v1beta3", V1BETA3),
+    row("kubeadm_cluster", "ClusterConfiguration", "kubeadm.k8s.io/v1beta4", V1BETA4),
+    row("kubeadm_init", "InitConfiguration", "kubeadm.k8s.io/v1beta1", V1BETA1),
+    row("kubeadm_init", "InitConfiguration", "kubeadm.k8s.io/v1beta2", V1BETA2),
+    row("kubeadm_init", "InitConfiguration", "kubeadm.k8s.io/v1beta3", V1BETA3),
+    row("kubeadm_init", "InitConfiguration", "kubeadm.k8s.io/v1beta4", V1BETA4),
+    row("kubeadm_join", "JoinConfiguration", "kubeadm.k8s.io/v1beta1", V1BETA1),
+    row("kubeadm_join", "JoinConfiguration", "kubeadm.k8s.io/v1beta2", V1BETA2),
+    row("kubeadm_join", "JoinConfiguration", "kubeadm.k8s.io/v1beta3", V1BETA3),
+    row("kubeadm_join", "JoinConfiguration", "kubeadm.k8s.io/v1beta4", V1BETA4),
     row("kube_proxy", "KubeProxyConfiguration", "kubeproxy.config.k8s.io/v1alpha1", Span::since(9)),
     row("kubelet", "KubeletConfiguration", "kubelet.config.k8s.io/v1beta1", Span::since(10)),
     // Every cluster has the role since 1.10.
@@ -53,7 +71,15 @@ pub(super) fn api_versions(minor: u32) -> BTreeMap<&'static str, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::KINDS;
-    use crate::cluster::KubernetesVersion;
+    use crate::cluster::{Companion, KubernetesVersion, Part};
+
+    #[test]
+    fn kubeadm_reads_what_the_table_of_companions_says() {
+        for kind in KINDS.iter().filter(|kind| kind.name.starts_with("kubeadm_")) {
+            let version = kind.api_version.strip_prefix("kubeadm.k8s.io/").unwrap();
+            assert_eq!(Companion::find(Part::Kubeadm, version).unwrap().span, kind.span, "{kind:?}");
+        }
+    }
 
     #[test]
     fn no_version_reads_one_file_in_two_kinds() {

@@ -33,6 +33,8 @@ pub(crate) enum Part {
     Dns,
     /// The debugging tool of the CRI.
     Crictl,
+    /// The API version of kubeadm's configuration.
+    Kubeadm,
     /// Path at which an API server says that it lives.
     Liveness,
     /// Path at which an API server says that it takes requests.

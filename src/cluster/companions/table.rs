@@ -65,6 +65,12 @@ pub(crate) static COMPANIONS: &[Companion] = &[
     row(Part::Crictl, "1.0.0-alpha", Span::since(6).removed(10)),
     row(Part::Crictl, "1.0.0-beta", Span::since(10).removed(11)),
     row(Part::Crictl, "of the same minor", Span::since(11)),
+    // `kubeadm init phase` came with v1beta1; what was before can't be driven step by step.
+    row(Part::Kubeadm, "v1alpha3", Span::since(12).deprecated(13).removed(14)),
+    row(Part::Kubeadm, "v1beta1", Span::since(13).deprecated(15).removed(22)),
+    row(Part::Kubeadm, "v1beta2", Span::since(15).deprecated(22).removed(27)),
+    row(Part::Kubeadm, "v1beta3", Span::since(22).deprecated(31).removed(37)),
+    row(Part::Kubeadm, "v1beta4", Span::since(31)),
     row(Part::Liveness, "/healthz", Span::since(6).deprecated(16)),
     row(Part::Liveness, "/livez", Span::since(16)),
     row(Part::Readiness, "/healthz", Span::since(6).deprecated(16)),

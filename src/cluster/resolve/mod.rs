@@ -45,6 +45,7 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
     Some(Cluster {
         name: name?,
         kubernetes: kubernetes?,
+        image_repository: document.cluster.image_repository.clone(),
         profile: document.profile.clone()?,
         network: network?,
         endpoint: endpoint?,

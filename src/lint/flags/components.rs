@@ -1,5 +1,6 @@
 //! The controllers, the scheduler, the kubelet and its proxy: what their version demands.
 
+use crate::cluster::{Companion, Part};
 use crate::lint::Lint;
 use crate::lint::files::{Fleet, Found, Node};
 
@@ -29,10 +30,6 @@ const KUBELET_FIELDS: [(&str, u32); 22] = [
     ("imagePullCredentialsVerificationPolicy", 33),
     ("tlsCurvePreferences", 36),
 ];
-
-/// API versions of kubeadm's configuration: the first and the last minor version that reads them.
-const KUBEADM: [(&str, u32, u32); 5] =
-    [("v1alpha3", 12, 13), ("v1beta1", 13, 21), ("v1beta2", 15, 26), ("v1beta3", 22, 36), ("v1beta4", 31, u32::MAX)];
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA213", "the scheduler opens its insecure port to everybody")
@@ -176,8 +173,7 @@ fn kubeadm<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in fleet.manifests() {
         let Some(word) = node.text("apiVersion") else { continue };
         let Some(version) = word.text.strip_prefix("kubeadm.k8s.io/") else { continue };
-        let read = KUBEADM.iter().any(|(name, first, last)| *name == version && (*first..=*last).contains(&minor));
-        if !read {
+        if !Companion::all(Part::Kubeadm, minor).any(|row| row.version == version) {
             found.at(document, word, format!("kubeadm 1.{minor} does not read `{version}`"));
         }
     }

@@ -44,6 +44,7 @@ fn example(id: &str) -> String {
         "HA227" => edited("1.20.2", "1.36.0"),
         "HA228" => edited("1.20.2", "1.18.20"),
         "HA229" => edited("1.20.2", "1.36.0").replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[cluster]"),
+        "HA230" => edited("1.20.2", "1.12.10").replace("profile = \"ha\"", "profile = \"kubeadm\""),
         "HA019" => network("pods = \"192.168.0.0/16\""),
         "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
         "HA342" => edited("[endpoint]", "[endpoint]\nbalancer = \"keepalived\""),
@@ -86,6 +87,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA227 `"1.36.0"`: Kubernetes 1.36.0 is made for something newer than containerd 1.7 of `trixie` (use Kubernetes 1.35 or older)
     HA228 `"1.18.20"`: Kubernetes 1.18.20 does not go with control groups v2 of `trixie` (use Kubernetes 1.19 or later)
     HA229 `"1.36.0"`: Kubernetes 1.36.0 does not go with etcd 3.4 of `bookworm` (use Kubernetes 1.35 or older, or `suite = "sid"`, which has etcd 3.5)
+    HA230 `"1.12.10"`: kubeadm 1.12.10 has no phases (since 1.13) (use Kubernetes 1.13 or later, or the profile `ha`, which has every version)
     HA311 `51`: VRRP router identifier 51 is probably used by somebody else too (leave `virtual-router-id` out: it is then the last byte of the VIP)
     HA342 `"keepalived"`: with `keepalived` the VIP leads to one API server and moves whenever that one stops (use `balancer = "haproxy"`)
     HA343 `[endpoint]`: clients outside dial 10.0.0.11:6443, and no other control-plane node (give a DNS name that leads to every control-plane node: `names = ["kubernetes.example.org"]`)

@@ -4,6 +4,7 @@
 
 mod apiserver;
 mod kube_proxy;
+mod kubeadm;
 mod kubelet;
 mod rbac;
 
@@ -27,21 +28,39 @@ struct Field {
     value: fn(&Facts<'_>) -> Value,
 }
 
-/// One file's name in templates, which is also that of its kind, and its table.
+/// One file's name in templates, and its table.
 struct File {
     name: &'static str,
+    /// The name of its kind.
+    kind: &'static str,
     fields: &'static [Field],
+    /// Fields that differ from node to node, in a file that all nodes share.
+    without: &'static [&'static str],
 }
 
 /// Every file that is written from data.
 static FILES: &[File] = &[
-    File { name: "kubelet", fields: kubelet::FIELDS },
-    File { name: "kube_proxy", fields: kube_proxy::FIELDS },
-    File { name: "audit", fields: apiserver::AUDIT },
-    File { name: "authentication", fields: apiserver::AUTHENTICATION },
-    File { name: "encryption", fields: apiserver::ENCRYPTION },
-    File { name: "kubelet_api_role", fields: rbac::KUBELET_API_ROLE },
+    file("kubelet", kubelet::FIELDS),
+    file("kube_proxy", kube_proxy::FIELDS),
+    file("audit", apiserver::AUDIT),
+    file("authentication", apiserver::AUTHENTICATION),
+    file("encryption", apiserver::ENCRYPTION),
+    file("kubelet_api_role", rbac::KUBELET_API_ROLE),
+    file("kubeadm_cluster", kubeadm::CLUSTER),
+    file("kubeadm_init", kubeadm::INIT),
+    file("kubeadm_join", kubeadm::JOIN),
+    File { name: "kubeadm_kubelet", without: &["address"], ..file("kubelet", kubelet::FIELDS) },
+    File {
+        name: "kubeadm_kube_proxy",
+        without: &["clientConnection", "hostnameOverride", "healthzBindAddress"],
+        ..file("kube_proxy", kube_proxy::FIELDS)
+    },
 ];
+
+/// A file of the kind of the same name.
+const fn file(name: &'static str, fields: &'static [Field]) -> File {
+    File { name, kind: name, fields, without: &[] }
+}
 
 /// Each file's fields for the cluster's version, by the file's name in templates; one that the version does not read is `null`.
 pub(super) fn all(facts: &Facts<'_>) -> BTreeMap<&'static str, Value> {
@@ -51,10 +70,10 @@ pub(super) fn all(facts: &Facts<'_>) -> BTreeMap<&'static str, Value> {
 impl File {
     fn on(&self, facts: &Facts<'_>) -> Value {
         let minor = facts.cluster.kubernetes.minor;
-        let Some(kind) = kinds::of(self.name, minor) else { return Value::Null };
+        let Some(kind) = kinds::of(self.kind, minor) else { return Value::Null };
         let head = [("apiVersion", Value::from(kind.api_version)), ("kind", Value::from(kind.kind))];
         let fields = self.fields.iter().filter(|field| (field.since..=field.until).contains(&minor));
-        let fields = fields.map(|field| (field.name, (field.value)(facts)));
+        let fields = fields.filter(|field| !self.without.contains(&field.name)).map(|field| (field.name, (field.value)(facts)));
         head.into_iter().chain(fields).map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
     }
 }
@@ -96,9 +115,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_would_be_there() {
+        for file in FILES {
+            for name in file.without {
+                assert!(file.fields.iter().any(|field| field.name == *name), "{} has no `{name}` to leave out", file.name);
+            }
+        }
+    }
+
+    #[test]
     fn every_file_is_of_a_kind() {
         for file in FILES {
-            assert!(KubernetesVersion::MINORS.into_iter().any(|minor| kinds::of(file.name, minor).is_some()), "{}", file.name);
+            assert!(KubernetesVersion::MINORS.into_iter().any(|minor| kinds::of(file.kind, minor).is_some()), "{}", file.name);
         }
     }
 }

@@ -6,6 +6,7 @@ mod apiserver;
 mod controller_manager;
 mod etcd;
 mod kube_proxy;
+mod kubeadm;
 mod kubelet;
 mod scheduler;
 
@@ -14,6 +15,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::render::context::Facts;
+
+pub(super) use kubeadm::extra;
 
 /// AEAD suites with forward secrecy for TLS 1.2, as Go names them.
 const CIPHER_SUITES: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,\
@@ -90,10 +93,14 @@ pub(crate) fn table() -> Vec<Row> {
 
 impl Program {
     fn on(&self, facts: &Facts<'_>) -> Vec<String> {
+        self.arguments(facts).map(|(name, value)| format!("--{name}={value}")).collect()
+    }
+
+    /// Names and values of the flags that the version gets.
+    fn arguments(&self, facts: &Facts<'_>) -> impl Iterator<Item = (&'static str, String)> {
         let minor = (self.minor)(facts);
-        let wanted = self.flags.iter().filter(|flag| (flag.since..=flag.until).contains(&minor));
-        let values = wanted.map(|flag| (flag.name, flag.value.of(facts)));
-        values.filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("--{name}={value}")).collect()
+        let wanted = self.flags.iter().filter(move |flag| (flag.since..=flag.until).contains(&minor));
+        wanted.map(|flag| (flag.name, flag.value.of(facts))).filter(|(_, value)| !value.is_empty())
     }
 }
 

@@ -3,6 +3,7 @@
 mod firewall;
 mod golden;
 mod judges;
+mod kubeadm;
 mod mistakes;
 mod programs;
 mod variants;

@@ -12,7 +12,7 @@ use crate::host;
 use crate::judge::{accepts, judge};
 
 /// Where `ci/kubernetes` puts the programs of v1.20.2.
-fn kubernetes(program: &str) -> Option<Command> {
+pub(super) fn kubernetes(program: &str) -> Option<Command> {
     let cache = std::env::var_os("KILN_TEST_CACHE").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/kiln-tests")))?;
     judge(cache.join("kubernetes-v1.20.2").join(program).to_str()?)

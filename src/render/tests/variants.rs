@@ -24,6 +24,7 @@ const HA: &str = include_str!("../../../profiles/ha/cluster.toml");
 const EXTERNAL_LB: &str = include_str!("../../../profiles/external-lb/cluster.toml");
 const EXTERNAL_ENDPOINT: &str = include_str!("../../../profiles/external-endpoint/cluster.toml");
 const TWO_MASTERS: &str = include_str!("../../../profiles/two-masters/cluster.toml");
+const KUBEADM: &str = include_str!("../../../profiles/kubeadm/cluster.toml");
 const NODE_LOCAL: &str = include_str!("../../../profiles/node-local-lb/cluster.toml");
 /// A change that changes nothing.
 const NONE: (&str, &str) = ("[cluster]", "[cluster]");
@@ -64,6 +65,7 @@ vip = ",
     Variant { name: "external-endpoint", file: EXTERNAL_ENDPOINT, change: NONE },
     Variant { name: "two-masters", file: TWO_MASTERS, change: NONE },
     Variant { name: "two-masters-haproxy", file: TWO_MASTERS, change: ("# balancer = \"keepalived\"", "balancer = \"haproxy\"") },
+    Variant { name: "kubeadm", file: KUBEADM, change: NONE },
     Variant { name: "node-local-lb", file: NODE_LOCAL, change: NONE },
     Variant { name: "node-local-lb-nginx", file: NODE_LOCAL, change: ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"") },
 ];
