@@ -8,6 +8,7 @@ use crate::plan::ImagePlan;
 const WAITS: &[(&str, &str)] = &[
     ("firewall", "nothing; the network waits for it"),
     ("containerd", "nothing"),
+    ("preload", "containerd; the kubelet waits for it"),
     ("etcd", "a majority of its members"),
     ("kube-apiserver", "etcd"),
     ("haproxy", "nothing; it sees API servers come and go"),

@@ -56,6 +56,8 @@ struct Computed<'a> {
     local_url: String,
     service_address: String,
     dns_address: String,
+    /// Where images of the Kubernetes project come from.
+    image_repository: &'a str,
     sandbox_image: String,
     /// Where an API server answers about itself.
     health: Health,
@@ -110,6 +112,7 @@ impl<'a> Facts<'a> {
             local_url: self.url(self.node, API_SERVER_PORT),
             service_address: self.cluster.first_service_address().to_string(),
             dns_address: self.cluster.dns_service_address().to_string(),
+            image_repository: self.cluster.image_repository(),
             sandbox_image: self.sandbox_image(),
             health: Health { live: kubernetes.companion(Part::Liveness), ready: kubernetes.companion(Part::Readiness) },
             api_versions: kinds::api_versions(kubernetes.minor),

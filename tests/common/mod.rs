@@ -144,6 +144,12 @@ pub fn kubernetes() -> Option<PathBuf> {
     if dir.join("kube-apiserver").is_file() { Some(dir) } else { missing("the Kubernetes programs (run ci/kubernetes)") }
 }
 
+/// The directory of container images that `ci/images` made.
+pub fn images() -> Option<PathBuf> {
+    let dir = std::env::var_os("KILN_TEST_IMAGES").map_or_else(|| cache().join("images"), PathBuf::from);
+    if dir.join("pause.tar").is_file() { Some(dir) } else { missing("the container images (run ci/images)") }
+}
+
 /// An independent program that judges what kiln wrote. Absent: the test is skipped with a loud line, and fails in CI.
 pub fn judge(program: &str) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -147,6 +147,41 @@ fn what_nodes_record_of_the_cluster_is_the_same_on_each() {
     assert!(texts[0].contains("kind: ClusterConfiguration") && texts.iter().all(|text| *text == texts[0]));
 }
 
+/// Runs the script that joins with a cluster that has `recorded`; returns what it asked kubeadm for, and whether it succeeded.
+fn join(recorded: Option<&str>) -> (Vec<String>, bool) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let answer = match recorded {
+        Some(text) => format!("printf '%s' '{text}'"),
+        None => "exit 1".to_owned(),
+    };
+    host::fs::write_atomic(&path("kubectl"), format!("#!/bin/bash\n{answer}\n").as_bytes(), 0o755).unwrap();
+    let note = format!("#!/bin/bash\necho \"$*\" >>{}\n", path("asked").display());
+    host::fs::write_atomic(&path("kubeadm"), note.as_bytes(), 0o755).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/overlays/kubeadm/rootfs/usr/libexec/kiln/kubeadm-join");
+    let mut bash = host::process::command("bash");
+    let search = format!("{}:/usr/bin:/bin", directory.path().display());
+    let output = bash.args([script, "1.20.2"]).env("PATH", search).output().unwrap();
+    let asked = host::fs::read_to_string(&path("asked")).unwrap_or_default();
+    (asked.lines().map(|line| line.split(" --config").next().unwrap().to_owned()).collect(), output.status.success())
+}
+
+#[test]
+fn a_node_records_the_cluster_unless_a_newer_kubernetes_has_and_asks_nothing_of_one_that_does_not_answer() {
+    let (upload, addons) = ("init phase upload-config all", "init phase addon all");
+    let (mark, member) = ("init phase mark-control-plane", "join phase control-plane-join all");
+    for (recorded, expected) in [
+        ("", vec![upload, addons, mark]),
+        ("apiServer: {}\nkubernetesVersion: v1.20.2\n", vec![upload, addons, member]),
+        ("kubernetesVersion: v1.9.6\n", vec![upload, addons, member]),
+        ("kubernetesVersion: v1.20.10\n", vec![member]),
+        ("kubernetesVersion: v1.21.0\n", vec![member]),
+    ] {
+        assert_eq!(join(Some(recorded)), (expected.into_iter().map(str::to_owned).collect(), true), "{recorded:?}");
+    }
+    assert_eq!(join(None), (vec![], false));
+}
+
 #[test]
 fn versions_without_phases_get_no_configuration_and_later_ones_theirs() {
     for (minor, expected) in [(12, None), (13, Some("v1beta1")), (20, Some("v1beta2")), (30, Some("v1beta3")), (36, Some("v1beta4"))] {
