@@ -6,12 +6,14 @@ mod balancer;
 mod companions;
 mod ports;
 mod resolve;
+mod taints;
 mod version;
 
 pub(crate) use balancer::{BALANCERS, Balancer, Place};
 pub(crate) use companions::{COMPANIONS, Companion, Part, SUITES, Span, Suite};
 pub(crate) use ports::PortRange;
 pub(crate) use resolve::resolve;
+pub(crate) use taints::Taint;
 pub(crate) use version::KubernetesVersion;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +27,9 @@ use crate::digest::Digest;
 
 /// Port of every API server on its own node; the endpoint's may differ.
 pub(crate) const API_SERVER_PORT: u16 = 6443;
+
+/// The overlay that makes a machine a node of Kubernetes.
+const KUBELET: &str = "kubelet";
 
 /// One cluster, resolved.
 #[derive(Clone, Debug, Serialize)]
@@ -101,7 +106,8 @@ pub(crate) struct Node {
     /// VRRP priority, 1 to 254; computed from the order of the nodes.
     pub(crate) priority: u8,
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) taints: Vec<String>,
+    /// None: those that follow from the roles, [`Cluster::taints`].
+    pub(crate) taints: Option<Vec<String>>,
 }
 
 /// What a node does; a node may hold several roles.
@@ -184,6 +190,12 @@ impl Cluster {
     pub(crate) fn etcd_members(&self) -> Vec<&Node> {
         let dedicated: Vec<&Node> = self.with_role(Role::Etcd).collect();
         if dedicated.is_empty() { self.with_role(Role::ControlPlane).collect() } else { dedicated }
+    }
+
+    /// Whether `node` registers with the API.
+    pub(crate) fn has_kubelet(&self, node: &Node) -> bool {
+        let mut overlays = node.roles.iter().filter_map(|role| self.overlays.get(role)).flatten();
+        overlays.any(|name| name == KUBELET)
     }
 
     /// Sets of roles that occur, each with its nodes; one role image is built for each. The name joins the roles with `+`.

@@ -69,7 +69,7 @@ pub(crate) fn node(name: &str, last: u8, roles: &[Role]) -> Node {
         matches: Vec::new(),
         priority: 100,
         labels: BTreeMap::new(),
-        taints: Vec::new(),
+        taints: None,
     }
 }
 

@@ -125,9 +125,9 @@ pub(crate) struct NodeSection {
     /// Kubernetes labels
     #[schemars(extend("propertyNames" = text("label-key"), "additionalProperties" = text("label-value")))]
     pub(crate) labels: BTreeMap<String, String>,
-    /// Kubernetes taints
+    /// Kubernetes taints; by default control-plane nodes have theirs where other nodes are workers
     #[schemars(extend("items" = text("taint")))]
-    pub(crate) taints: Vec<String>,
+    pub(crate) taints: Option<Vec<String>>,
 }
 
 /// How a machine recognises that it is a node; any one rule suffices

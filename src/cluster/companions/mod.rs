@@ -41,6 +41,8 @@ pub(crate) enum Part {
     Readiness,
     /// Label of control-plane nodes.
     RoleLabel,
+    /// Taint of control-plane nodes that run no workloads.
+    RoleTaint,
     /// Group of administrators in their certificates.
     AdminGroup,
 }

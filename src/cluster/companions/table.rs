@@ -77,6 +77,8 @@ pub(crate) static COMPANIONS: &[Companion] = &[
     row(Part::Readiness, "/readyz", Span::since(16)),
     row(Part::RoleLabel, "node-role.kubernetes.io/control-plane", Span::since(20)),
     row(Part::RoleLabel, "node-role.kubernetes.io/master", Span::since(6).deprecated(20).removed(25)),
+    row(Part::RoleTaint, "node-role.kubernetes.io/control-plane", Span::since(24)),
+    row(Part::RoleTaint, "node-role.kubernetes.io/master", Span::since(6).deprecated(24).removed(25)),
     // `system:masters` passes by every check of RBAC, and who has it can't be shut out.
     row(Part::AdminGroup, "system:masters", Span::since(6).deprecated(29)),
     row(Part::AdminGroup, "kubeadm:cluster-admins", Span::since(29)),
