@@ -5,6 +5,7 @@
 mod balancer;
 mod companions;
 mod ports;
+mod proxy;
 mod resolve;
 mod taints;
 mod version;
@@ -12,6 +13,7 @@ mod version;
 pub(crate) use balancer::{BALANCERS, Balancer, Place};
 pub(crate) use companions::{COMPANIONS, Companion, Part, SUITES, Span, Suite};
 pub(crate) use ports::PortRange;
+pub(crate) use proxy::ProxyMode;
 pub(crate) use resolve::resolve;
 pub(crate) use taints::Taint;
 pub(crate) use version::KubernetesVersion;
@@ -69,6 +71,8 @@ pub(crate) struct Network {
     pub(crate) pods_per_node_prefix: u8,
     pub(crate) services: IpNet,
     pub(crate) node_ports: PortRange,
+    /// How kube-proxy leads services to pods; none: as the version is made for.
+    pub(crate) proxy_mode: Option<ProxyMode>,
     /// Cluster DNS domain, `cluster.local` by default.
     pub(crate) domain: String,
     pub(crate) gateway: Option<IpAddr>,
@@ -194,8 +198,12 @@ impl Cluster {
 
     /// Whether `node` registers with the API.
     pub(crate) fn has_kubelet(&self, node: &Node) -> bool {
-        let mut overlays = node.roles.iter().filter_map(|role| self.overlays.get(role)).flatten();
-        overlays.any(|name| name == KUBELET)
+        self.has_overlay(node, KUBELET)
+    }
+
+    /// Whether a role of `node` names the overlay; what others require is not looked at.
+    fn has_overlay(&self, node: &Node, name: &str) -> bool {
+        node.roles.iter().filter_map(|role| self.overlays.get(role)).flatten().any(|overlay| overlay == name)
     }
 
     /// Sets of roles that occur, each with its nodes; one role image is built for each. The name joins the roles with `+`.
