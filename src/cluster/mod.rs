@@ -5,13 +5,17 @@
 mod balancer;
 mod companions;
 mod ports;
+mod proxy;
 mod resolve;
+mod taints;
 mod version;
 
 pub(crate) use balancer::{BALANCERS, Balancer, Place};
 pub(crate) use companions::{COMPANIONS, Companion, Part, SUITES, Span, Suite};
 pub(crate) use ports::PortRange;
+pub(crate) use proxy::ProxyMode;
 pub(crate) use resolve::resolve;
+pub(crate) use taints::Taint;
 pub(crate) use version::KubernetesVersion;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +29,9 @@ use crate::digest::Digest;
 
 /// Port of every API server on its own node; the endpoint's may differ.
 pub(crate) const API_SERVER_PORT: u16 = 6443;
+
+/// The overlay that makes a machine a node of Kubernetes.
+const KUBELET: &str = "kubelet";
 
 /// One cluster, resolved.
 #[derive(Clone, Debug, Serialize)]
@@ -64,6 +71,8 @@ pub(crate) struct Network {
     pub(crate) pods_per_node_prefix: u8,
     pub(crate) services: IpNet,
     pub(crate) node_ports: PortRange,
+    /// How kube-proxy leads services to pods; none: as the version is made for.
+    pub(crate) proxy_mode: Option<ProxyMode>,
     /// Cluster DNS domain, `cluster.local` by default.
     pub(crate) domain: String,
     pub(crate) gateway: Option<IpAddr>,
@@ -101,7 +110,8 @@ pub(crate) struct Node {
     /// VRRP priority, 1 to 254; computed from the order of the nodes.
     pub(crate) priority: u8,
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) taints: Vec<String>,
+    /// None: those that follow from the roles, [`Cluster::taints`].
+    pub(crate) taints: Option<Vec<String>>,
 }
 
 /// What a node does; a node may hold several roles.
@@ -184,6 +194,16 @@ impl Cluster {
     pub(crate) fn etcd_members(&self) -> Vec<&Node> {
         let dedicated: Vec<&Node> = self.with_role(Role::Etcd).collect();
         if dedicated.is_empty() { self.with_role(Role::ControlPlane).collect() } else { dedicated }
+    }
+
+    /// Whether `node` registers with the API.
+    pub(crate) fn has_kubelet(&self, node: &Node) -> bool {
+        self.has_overlay(node, KUBELET)
+    }
+
+    /// Whether a role of `node` names the overlay; what others require is not looked at.
+    fn has_overlay(&self, node: &Node, name: &str) -> bool {
+        node.roles.iter().filter_map(|role| self.overlays.get(role)).flatten().any(|overlay| overlay == name)
     }
 
     /// Sets of roles that occur, each with its nodes; one role image is built for each. The name joins the roles with `+`.

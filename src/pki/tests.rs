@@ -24,6 +24,7 @@ pub(crate) fn sample() -> Cluster {
             pods: "10.244.0.0/16".parse().unwrap(),
             pods_per_node_prefix: 24,
             services: "10.96.0.0/12".parse().unwrap(),
+            proxy_mode: None,
             node_ports: PortRange { first: 30000, last: 32767 },
             domain: "cluster.local".into(),
             gateway: None,
@@ -69,7 +70,7 @@ pub(crate) fn node(name: &str, last: u8, roles: &[Role]) -> Node {
         matches: Vec::new(),
         priority: 100,
         labels: BTreeMap::new(),
-        taints: Vec::new(),
+        taints: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cluster::{Cluster, Role};
+use crate::cluster::Cluster;
 use crate::plan::ImagePlan;
 
 /// Where etcdctl finds its certificates on a member.
@@ -44,10 +44,9 @@ pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
         let command = "systemctl stop keepalived; sleep 10; systemctl start keepalived".to_owned();
         checks.push(Check { shows: "the VIP moves, and nobody pulls a plug".into(), on: names(cluster.vip_carriers()), command });
     }
-    let agents = |node: &&crate::cluster::Node| node.roles.contains(&Role::ControlPlane) || node.roles.contains(&Role::Worker);
     checks.push(Check {
         shows: format!("its agents dial https://{}", cluster.agent_authority()),
-        on: names(cluster.nodes.iter().filter(agents).collect()),
+        on: names(cluster.nodes.iter().filter(|node| cluster.has_kubelet(node)).collect()),
         command: "grep server: /etc/kubernetes/*.conf".into(),
     });
     let members = cluster.etcd_members();

@@ -46,7 +46,7 @@ pub(super) fn layers(cluster: &Cluster) -> Vec<Layer> {
 
 /// Everybody who dials the endpoint: people, and the agents of machines.
 fn agents(cluster: &Cluster) -> Layer {
-    let agents = cluster.nodes.iter().filter(|node| [Role::ControlPlane, Role::Worker].iter().any(|role| node.roles.contains(role)));
+    let agents = cluster.nodes.iter().filter(|node| cluster.has_kubelet(node));
     layer("clients, kubelet, kube-proxy", "", agents.collect(), String::new())
 }
 

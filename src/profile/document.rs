@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cluster::{Balancer, KubernetesVersion, PortRange, Role, RootFilesystem};
+use crate::cluster::{Balancer, KubernetesVersion, PortRange, ProxyMode, Role, RootFilesystem};
 
 /// One cluster: its network, its nodes, and what they run
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -68,6 +68,8 @@ pub(crate) struct NetworkSection {
     /// Ports that services may open on every node
     #[schemars(with = "String", extend("format" = "port-range"))]
     pub(crate) node_ports: Option<PortRange>,
+    /// How kube-proxy leads services to pods; by default `iptables`, and `nftables` from Kubernetes 1.33 on
+    pub(crate) proxy_mode: Option<ProxyMode>,
     /// DNS domain of the cluster
     #[schemars(extend("format" = "domain"))]
     pub(crate) domain: Option<String>,
@@ -125,9 +127,9 @@ pub(crate) struct NodeSection {
     /// Kubernetes labels
     #[schemars(extend("propertyNames" = text("label-key"), "additionalProperties" = text("label-value")))]
     pub(crate) labels: BTreeMap<String, String>,
-    /// Kubernetes taints
+    /// Kubernetes taints; by default control-plane nodes have theirs where other nodes are workers
     #[schemars(extend("items" = text("taint")))]
-    pub(crate) taints: Vec<String>,
+    pub(crate) taints: Option<Vec<String>>,
 }
 
 /// How a machine recognises that it is a node; any one rule suffices

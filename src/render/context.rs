@@ -63,8 +63,8 @@ struct Computed<'a> {
     health: Health,
     /// API versions by kind, such as `rbac`.
     api_versions: BTreeMap<&'static str, &'static str>,
-    /// Labels that only an administrator may set, as `key=value`.
-    reserved_labels: Vec<String>,
+    /// The nodes that register, and what they may not say of themselves.
+    kubelets: Vec<Kubelet<'a>>,
     /// Command-line flags by program, such as `kube_apiserver`.
     flags: BTreeMap<&'static str, Vec<String>>,
     /// Configuration files by program, such as `kubelet`.
@@ -72,6 +72,14 @@ struct Computed<'a> {
     /// What the kind of balancer computes.
     balancer: Value,
     firewall: Firewall,
+}
+
+/// A node that registers.
+#[derive(Serialize)]
+struct Kubelet<'a> {
+    node: &'a str,
+    /// Labels that only an administrator may set, as `key=value`.
+    labels: Vec<String>,
 }
 
 /// Paths of an API server's health, both answered with 200 or not.
@@ -116,7 +124,7 @@ impl<'a> Facts<'a> {
             sandbox_image: self.sandbox_image(),
             health: Health { live: kubernetes.companion(Part::Liveness), ready: kubernetes.companion(Part::Readiness) },
             api_versions: kinds::api_versions(kubernetes.minor),
-            reserved_labels: self.reserved_labels(),
+            kubelets: self.kubelets(),
             flags: flags::all(self),
             configuration: fields::all(self),
             balancer: balancer::data(self),
@@ -160,13 +168,18 @@ impl<'a> Facts<'a> {
         self.node.labels.iter().filter(|(key, _)| is_own(key)).map(|(key, value)| format!("{key}={value}")).collect()
     }
 
-    /// The other labels, and the roles as kubeadm labels them.
-    fn reserved_labels(&self) -> Vec<String> {
+    fn kubelets(&self) -> Vec<Kubelet<'a>> {
+        let nodes = self.cluster.nodes.iter().filter(|node| self.cluster.has_kubelet(node));
+        nodes.map(|node| Kubelet { node: &node.name, labels: self.reserved_labels(node) }).collect()
+    }
+
+    /// The other labels of a node, and the roles as kubeadm labels them.
+    fn reserved_labels(&self, node: &Node) -> Vec<String> {
         let mut labels: BTreeMap<&str, &str> = BTreeMap::new();
-        if self.node.roles.contains(&Role::ControlPlane) {
+        if node.roles.contains(&Role::ControlPlane) {
             labels.extend(Companion::all(Part::RoleLabel, self.cluster.kubernetes.minor).map(|row| (row.version, "")));
         }
-        labels.extend(self.node.labels.iter().filter(|(key, _)| !is_own(key)).map(|(key, value)| (key.as_str(), value.as_str())));
+        labels.extend(node.labels.iter().filter(|(key, _)| !is_own(key)).map(|(key, value)| (key.as_str(), value.as_str())));
         labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
     }
 }

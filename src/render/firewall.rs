@@ -58,9 +58,21 @@ pub(super) fn data(facts: &Facts<'_>) -> Firewall {
         statements: open_to(listener).into_iter().flat_map(|dialler| statements(listener, dialler, &sets)).collect(),
     });
     Firewall {
-        rules: rules.filter(|rule| !rule.statements.is_empty()).collect(),
+        rules: rules.chain(services(facts)).filter(|rule| !rule.statements.is_empty()).collect(),
         sets: sets.iter().map(|((dialler, family), elements)| set(*dialler, *family, elements)).collect(),
     }
+}
+
+/// IPVS takes packets to services after the rules have seen them, addressed to this machine.
+fn services(facts: &Facts<'_>) -> Option<Rule> {
+    let network = facts.cluster.network.services.trunc();
+    let word = Family::of(network).word();
+    let from = [facts.cluster.network.nodes.trunc(), facts.cluster.network.pods.trunc()].into_iter();
+    let from = from.filter(|source| Family::of(*source) == Family::of(network));
+    facts.cluster.has_ipvs(facts.node).then(|| Rule {
+        what: "services, which IPVS leads on".to_owned(),
+        statements: from.map(|source| format!("{word} saddr {source} {word} daddr {network} accept")).collect(),
+    })
 }
 
 /// Who may dial from elsewhere; nobody else matters where everybody may.

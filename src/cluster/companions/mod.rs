@@ -41,6 +41,10 @@ pub(crate) enum Part {
     Readiness,
     /// Label of control-plane nodes.
     RoleLabel,
+    /// Taint of control-plane nodes that run no workloads.
+    RoleTaint,
+    /// How kube-proxy leads services to pods.
+    ProxyMode,
     /// Group of administrators in their certificates.
     AdminGroup,
 }
@@ -146,7 +150,17 @@ mod tests {
     #[test]
     fn what_is_rendered_is_known_for_every_kubernetes() {
         for minor in KubernetesVersion::MINORS {
-            for part in [Part::Pause, Part::Registry, Part::Liveness, Part::Readiness, Part::AdminGroup, Part::Etcd, Part::Cri, Part::Dns] {
+            for part in [
+                Part::Pause,
+                Part::Registry,
+                Part::Liveness,
+                Part::Readiness,
+                Part::AdminGroup,
+                Part::Etcd,
+                Part::Cri,
+                Part::Dns,
+                Part::ProxyMode,
+            ] {
                 assert!(Companion::of(part, minor).is_some(), "no {part:?} for 1.{minor}");
             }
         }

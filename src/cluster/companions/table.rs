@@ -77,6 +77,12 @@ pub(crate) static COMPANIONS: &[Companion] = &[
     row(Part::Readiness, "/readyz", Span::since(16)),
     row(Part::RoleLabel, "node-role.kubernetes.io/control-plane", Span::since(20)),
     row(Part::RoleLabel, "node-role.kubernetes.io/master", Span::since(6).deprecated(20).removed(25)),
+    row(Part::RoleTaint, "node-role.kubernetes.io/control-plane", Span::since(24)),
+    row(Part::RoleTaint, "node-role.kubernetes.io/master", Span::since(6).deprecated(24).removed(25)),
+    // The others stay for as long as they are not removed; nftables is general since 1.33, and needs Linux 5.13.
+    row(Part::ProxyMode, "iptables", Span::since(6).deprecated(33)),
+    row(Part::ProxyMode, "nftables", Span::since(29)),
+    row(Part::ProxyMode, "ipvs", Span::since(11).deprecated(35)),
     // `system:masters` passes by every check of RBAC, and who has it can't be shut out.
     row(Part::AdminGroup, "system:masters", Span::since(6).deprecated(29)),
     row(Part::AdminGroup, "kubeadm:cluster-admins", Span::since(29)),

@@ -35,10 +35,10 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
     let document = &draft.profile.document;
     let name = draft.required("cluster.name", document.cluster.name.as_ref(), "\"ha\"").cloned();
     let kubernetes = version(draft);
-    let network = network::resolve(draft);
+    let network = network::resolve(draft, kubernetes);
     let endpoint = endpoint::resolve(draft, network.as_ref());
     let nodes = nodes::resolve(draft, network.as_ref(), endpoint.as_ref());
-    let overlays = overlays::resolve(draft, nodes.as_deref().unwrap_or_default(), endpoint.as_ref());
+    let overlays = overlays::resolve(draft, nodes.as_deref().unwrap_or_default(), endpoint.as_ref(), network.as_ref());
     let base = base(draft);
     let binaries = binaries(draft, kubernetes);
     let images = images(draft, kubernetes);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{Network, PortRange};
+use crate::cluster::{KubernetesVersion, Network, PortRange, ProxyMode};
 
 /// kube-apiserver refuses service networks with more than 20 bits of addresses (`cmd/kube-apiserver/app/options/validation.go`).
 const SERVICE_BITS: u8 = 20;
@@ -14,7 +14,7 @@ const LEAST_SERVICE_BITS: u8 = 4;
 /// kube-controller-manager refuses to hand out more than 2^16 pod networks (`pkg/controller/nodeipam/ipam/cidrset`).
 const POD_NETWORK_BITS: u8 = 16;
 
-pub(super) fn resolve(draft: &mut Draft<'_>) -> Option<Network> {
+pub(super) fn resolve(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<Network> {
     let section = &draft.profile.document.network;
     let nodes = draft.required("network.nodes", section.nodes.as_ref(), "\"10.0.0.0/24\"").copied();
     let pods = draft.required("network.pods", section.pods.as_ref(), "\"10.244.0.0/16\"").copied();
@@ -26,6 +26,9 @@ pub(super) fn resolve(draft: &mut Draft<'_>) -> Option<Network> {
     if let (Some(pods), Some(prefix)) = (pods, prefix) {
         check_pods(draft, &pods, prefix);
     }
+    if let (Some(mode), Some(version)) = (section.proxy_mode, version) {
+        check_proxy_mode(draft, mode, version);
+    }
     if let Some(nodes) = nodes {
         check_gateway(draft, &nodes, section.gateway);
     }
@@ -35,6 +38,7 @@ pub(super) fn resolve(draft: &mut Draft<'_>) -> Option<Network> {
         pods_per_node_prefix: prefix?,
         services: services?,
         node_ports: section.node_ports.unwrap_or(PortRange { first: 30000, last: 32767 }),
+        proxy_mode: section.proxy_mode,
         domain: section.domain.clone().unwrap_or_else(|| "cluster.local".into()),
         gateway: section.gateway,
         dns: section.dns.clone().unwrap_or_default(),
@@ -61,6 +65,14 @@ fn check_pods(draft: &mut Draft<'_>, pods: &IpNet, prefix: u8) {
     if !(pods.prefix_len()..=longest).contains(&prefix) {
         let message = format!("networks with a /{prefix} prefix can't be cut out of `{pods}`");
         draft.wrong("network.pods-per-node-prefix", message, format!("choose a prefix from /{} to /{longest}", pods.prefix_len()));
+    }
+}
+
+fn check_proxy_mode(draft: &mut Draft<'_>, mode: ProxyMode, version: KubernetesVersion) {
+    let span = mode.row().span;
+    if !span.covers(version.minor) {
+        let message = format!("kube-proxy of Kubernetes {version} knows no mode `{}`", mode.name());
+        draft.wrong("network.proxy-mode", message, format!("leave it out, or use Kubernetes 1.{} or later", span.introduced));
     }
 }
 

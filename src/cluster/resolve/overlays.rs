@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{Endpoint, Node, Role};
+use crate::cluster::{Endpoint, KUBELET, Network, Node, ProxyMode, Role};
 use crate::profile::closest;
 
 /// What a role of its own takes away from the control plane.
 const MOVED: &str = "etcd";
 
-pub(super) fn resolve(draft: &mut Draft<'_>, nodes: &[Node], endpoint: Option<&Endpoint>) -> BTreeMap<Role, Vec<String>> {
+pub(super) fn resolve(
+    draft: &mut Draft<'_>,
+    nodes: &[Node],
+    endpoint: Option<&Endpoint>,
+    network: Option<&Network>,
+) -> BTreeMap<Role, Vec<String>> {
     let has = |role| nodes.iter().any(|node| node.roles.contains(&role));
     let mut all = BTreeMap::new();
     for role in Role::ALL {
@@ -20,12 +25,31 @@ pub(super) fn resolve(draft: &mut Draft<'_>, nodes: &[Node], endpoint: Option<&E
         if let Some(balancer) = endpoint.map(|endpoint| endpoint.balancer)
             && balancer.place.roles(has(Role::Lb)).contains(&role)
         {
-            let missing: Vec<&str> = balancer.overlays.iter().copied().filter(|name| !overlays.iter().any(|there| there == name)).collect();
-            overlays.extend(missing.into_iter().map(str::to_owned));
+            add(&mut overlays, balancer.overlays);
         }
-        all.insert(role, changed(draft, role, overlays));
+        let mut overlays = changed(draft, role, overlays);
+        if let Some(network) = network {
+            add_for_network(&mut overlays, network);
+        }
+        all.insert(role, overlays);
     }
     all
+}
+
+/// What the settings of the network need on machines that the changes have left as they are.
+fn add_for_network(overlays: &mut Vec<String>, network: &Network) {
+    if overlays.iter().any(|name| name == KUBELET) {
+        add(overlays, network.proxy_mode.map_or(&[], ProxyMode::overlays));
+    }
+}
+
+/// Adds those that are not there.
+fn add(overlays: &mut Vec<String>, names: &[&str]) {
+    for name in names {
+        if !overlays.iter().any(|there| there == name) {
+            overlays.push((*name).to_owned());
+        }
+    }
 }
 
 fn profile_overlays(draft: &Draft<'_>, role: Role) -> Vec<String> {

@@ -1,8 +1,9 @@
 //! `KubeProxyConfiguration`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Field, field};
+use crate::cluster::ProxyMode;
 
 pub(super) static FIELDS: &[Field] = &[
     field("clientConnection", |_| json!({ "kubeconfig": "/etc/kubernetes/kube-proxy.conf" })),
@@ -11,9 +12,14 @@ pub(super) static FIELDS: &[Field] = &[
     field("healthzBindAddress", |facts| json!(std::net::SocketAddr::new(facts.node.address, 10256).to_string())),
     field("metricsBindAddress", |_| json!("127.0.0.1:10249")),
     field("clusterCIDR", |facts| json!(facts.cluster.network.pods)),
-    field("mode", |_| json!("iptables")).until(32),
-    // General availability; needs Linux 5.13.
-    field("mode", |_| json!("nftables")).since(33),
+    field("mode", |facts| json!(facts.cluster.proxy_mode())),
+    // On by default since 1.31.
+    field("featureGates", |facts| match facts.cluster.proxy_mode() {
+        ProxyMode::Nftables => json!({ "NFTablesProxyMode": true }),
+        ProxyMode::Iptables | ProxyMode::Ipvs => Value::Null,
+    })
+    .since(29)
+    .until(30),
     // sysctl.d sets the limit; containers of the lab may not.
     field("conntrack", |_| json!({ "maxPerCore": 0 })),
 ];

@@ -105,27 +105,7 @@ fn registration(facts: &Facts<'_>, socket: &str, written: Written) -> Value {
     json!({
         "name": facts.node.name,
         "criSocket": socket,
-        "taints": facts.node.taints.iter().map(|taint| self::taint(taint)).collect::<Vec<_>>(),
+        "taints": facts.cluster.taints(facts.node),
         "kubeletExtraArgs": written(flags::extra("kubelet", facts)),
     })
-}
-
-/// `key=value:Effect` as Kubernetes has it in data.
-fn taint(text: &str) -> Value {
-    let (rest, effect) = text.rsplit_once(':').unwrap_or((text, "NoSchedule"));
-    let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
-    json!({ "key": key, "value": value, "effect": effect })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::taint;
-
-    #[test]
-    fn a_taint_has_a_value_or_none() {
-        assert_eq!(taint("dedicated=db:NoSchedule"), json!({ "key": "dedicated", "value": "db", "effect": "NoSchedule" }));
-        assert_eq!(taint("gpu:NoExecute"), json!({ "key": "gpu", "value": "", "effect": "NoExecute" }));
-    }
 }

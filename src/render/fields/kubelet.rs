@@ -1,6 +1,6 @@
 //! `KubeletConfiguration`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{CONTAINERD, Field, field};
 
@@ -29,6 +29,11 @@ pub(super) static FIELDS: &[Field] = &[
             "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
         ])
     }),
+    field("registerWithTaints", |facts| match &facts.cluster.taints(facts.node)[..] {
+        [] => Value::Null,
+        taints => json!(taints),
+    })
+    .since(23),
     // Certificates come with the seed, and nobody on the nodes could sign new ones.
     field("rotateCertificates", |_| json!(false)),
     field("containerRuntimeEndpoint", |_| json!(CONTAINERD)).since(27),

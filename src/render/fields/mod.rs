@@ -49,7 +49,7 @@ static FILES: &[File] = &[
     file("kubeadm_cluster", kubeadm::CLUSTER),
     file("kubeadm_init", kubeadm::INIT),
     file("kubeadm_join", kubeadm::JOIN),
-    File { name: "kubeadm_kubelet", without: &["address"], ..file("kubelet", kubelet::FIELDS) },
+    File { name: "kubeadm_kubelet", without: &["address", "registerWithTaints"], ..file("kubelet", kubelet::FIELDS) },
     File {
         name: "kubeadm_kube_proxy",
         without: &["clientConnection", "hostnameOverride", "healthzBindAddress"],
@@ -74,6 +74,8 @@ impl File {
         let head = [("apiVersion", Value::from(kind.api_version)), ("kind", Value::from(kind.kind))];
         let fields = self.fields.iter().filter(|field| (field.since..=field.until).contains(&minor));
         let fields = fields.filter(|field| !self.without.contains(&field.name)).map(|field| (field.name, (field.value)(facts)));
+        // A field without a value is left out.
+        let fields = fields.filter(|(_, value)| !value.is_null());
         head.into_iter().chain(fields).map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
     }
 }

@@ -12,7 +12,7 @@ pub(super) static FLAGS: &[Flag] = &[
     computed("healthz-bind-address", |facts| facts.node.address.to_string()).since(7).until(8),
     text("healthz-port", "10256").since(7).until(8),
     computed("cluster-cidr", |facts| facts.cluster.network.pods.to_string()).until(8),
-    text("proxy-mode", "iptables").until(8),
+    computed("proxy-mode", |facts| facts.cluster.proxy_mode().name().to_owned()).until(8),
     // sysctl.d sets the limit; containers of the lab may not.
     text("conntrack-max-per-core", "0").until(8),
     text("v", "2"),

@@ -1,6 +1,7 @@
 //! kubelet: what its configuration file can't say, and before 1.10, which reads no such file, everything.
 
 use super::{Flag, computed, text};
+use crate::cluster::Taint;
 use crate::render::fields::CONTAINERD;
 
 pub(super) static FLAGS: &[Flag] = &[
@@ -16,7 +17,10 @@ pub(super) static FLAGS: &[Flag] = &[
     computed("hostname-override", |facts| facts.node.name.clone()),
     computed("node-ip", |facts| facts.node.address.to_string()),
     computed("node-labels", |facts| facts.own_labels().join(",")),
-    computed("register-with-taints", |facts| facts.node.taints.join(",")),
+    // A field of the file since 1.23.
+    computed("register-with-taints", |facts| facts.cluster.taints(facts.node).iter().map(Taint::flag).collect::<Vec<_>>().join(","))
+        .until(22)
+        .deprecated(23),
     // Network add-ons are privileged; API servers decide who may be. The default since 1.11.
     text("allow-privileged", "true").until(10).deprecated(11).removed(15),
     // A field of the file only since 1.19.

@@ -5,6 +5,7 @@ mod golden;
 mod judges;
 mod kubeadm;
 mod mistakes;
+mod nodes;
 mod programs;
 mod variants;
 mod versions;

@@ -59,6 +59,7 @@ static VARIANTS: &[Variant] = &[
 vip = ",
         ),
     },
+    Variant { name: "ha-ipvs", file: HA, change: ("[network]", "[network]\nproxy-mode = \"ipvs\"") },
     Variant { name: "external-lb", file: EXTERNAL_LB, change: NONE },
     Variant { name: "external-lb-etcd", file: EXTERNAL_LB, change: ETCD },
     Variant { name: "external-lb-nginx", file: EXTERNAL_LB, change: ("# balancer = \"haproxy\"", "balancer = \"nginx\"") },

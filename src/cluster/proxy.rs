@@ -1,0 +1,87 @@
+//! How kube-proxy leads services to pods.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{Cluster, Companion, KubernetesVersion, Node, Part};
+
+/// A mode of kube-proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ProxyMode {
+    /// Rules of iptables
+    Iptables,
+    /// Rules of nftables: from 1.29 on, the default from 1.33 on
+    Nftables,
+    /// The kernel's own balancer: from 1.11 on, deprecated since 1.35
+    Ipvs,
+}
+
+impl ProxyMode {
+    const ALL: [Self; 3] = [Self::Iptables, Self::Nftables, Self::Ipvs];
+
+    /// The word in cluster files and in the configuration of kube-proxy.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Iptables => "iptables",
+            Self::Nftables => "nftables",
+            Self::Ipvs => "ipvs",
+        }
+    }
+
+    /// What a version is made for.
+    fn of(version: KubernetesVersion) -> Self {
+        let name = version.companion(Part::ProxyMode);
+        Self::ALL.into_iter().find(|mode| mode.name() == name).expect("the table names modes")
+    }
+
+    /// The overlays that the mode needs beside kube-proxy's.
+    pub(crate) fn overlays(self) -> &'static [&'static str] {
+        match self {
+            Self::Iptables | Self::Nftables => &[],
+            Self::Ipvs => &["kube-proxy-ipvs"],
+        }
+    }
+
+    /// Its row in the table of versions.
+    pub(crate) fn row(self) -> &'static Companion {
+        Companion::find(Part::ProxyMode, self.name()).expect("the table has every mode")
+    }
+}
+
+impl Cluster {
+    /// What the cluster file says, else what the version is made for.
+    pub(crate) fn proxy_mode(&self) -> ProxyMode {
+        self.network.proxy_mode.unwrap_or_else(|| ProxyMode::of(self.kubernetes))
+    }
+
+    /// Whether the kernel's own balancer takes packets to services on `node`.
+    pub(crate) fn has_ipvs(&self, node: &Node) -> bool {
+        self.proxy_mode() == ProxyMode::Ipvs && self.has_kubelet(node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ProxyMode;
+    use crate::cluster::{KubernetesVersion, Role, resolve};
+    use crate::profile::tests::{edited, problems, read};
+
+    #[test]
+    fn the_default_is_what_the_version_is_made_for() {
+        for (minor, mode) in [(6, ProxyMode::Iptables), (32, ProxyMode::Iptables), (33, ProxyMode::Nftables), (36, ProxyMode::Nftables)] {
+            assert_eq!(ProxyMode::of(KubernetesVersion { major: 1, minor, patch: 0 }), mode, "1.{minor}");
+        }
+    }
+
+    #[test]
+    fn a_mode_that_the_version_lacks_is_refused_and_ipvs_brings_its_modules() {
+        let with = |mode: &str| edited("[network]", &format!("[network]\nproxy-mode = \"{mode}\""));
+        let refused =
+            "`\"nftables\"`: kube-proxy of Kubernetes 1.20.2 knows no mode `nftables` (leave it out, or use Kubernetes 1.29 or later)";
+        assert_eq!(problems(&with("nftables")), [refused]);
+        let cluster = resolve(&read(&with("ipvs"))).unwrap();
+        assert!([Role::ControlPlane, Role::Worker].iter().all(|role| cluster.overlays[role].contains(&"kube-proxy-ipvs".to_owned())));
+        assert!(cluster.has_ipvs(&cluster.nodes[0]) && !cluster.overlays[&Role::Lb].contains(&"kube-proxy-ipvs".to_owned()));
+    }
+}
