@@ -349,5 +349,15 @@ fn kubeadm_forms_a_control_plane_that_survives_the_holder_and_takes_it_back() {
     let journal = running.lab.inside(&lost, &["journalctl", "--boot", "--unit=kiln-kubeadm-join", "--output=cat"]);
     succeeded(&journal, "joining the cluster of 1.20.2").unwrap();
     eventually("every pod runs again", PATIENCE, || running.pods_are_ready(&nodes));
+
+    // A power cut, after which the node that comes first in the cluster file stays away.
+    nodes.iter().for_each(|node| running.kill(node));
+    let others = ["m2", "m3"];
+    others.iter().for_each(|node| _ = approve(&mut running.lab.kiln(&["start", node])));
+    eventually("two nodes are enough to start from", PATIENCE, || running.ready());
+    eventually("they have joined what is on record", PATIENCE, || others.iter().try_for_each(|node| running.has_joined(node)));
+    eventually("what was written before is there", FAILOVER, || {
+        succeeded(&running.client.kubectl(&running.lab, &["get", "configmap", "before"]), "before")
+    });
     running.ends_well();
 }
