@@ -27,12 +27,15 @@ pub(super) fn resolve(
         {
             add(&mut overlays, balancer.overlays(*run));
         }
-        let mut overlays = changed(draft, role, overlays);
+        remove(draft, role, &mut overlays);
+        if let Some(network) = network {
+            let added = &draft.profile.document.overlays.of(role).add;
+            let has_kubelet = overlays.iter().chain(added).any(|name| name == KUBELET);
+            add_for_network(&mut overlays, role, has_kubelet, network);
+        }
+        append(draft, role, &mut overlays);
         if endpoint.is_some_and(|endpoint| endpoint.run == Run::StaticPod && endpoint.balancer.place.roles(has(Role::Lb)).contains(&role)) {
             check_kubelet(draft, role, &overlays);
-        }
-        if let Some(network) = network {
-            add_for_network(&mut overlays, network);
         }
         all.insert(role, overlays);
     }
@@ -52,9 +55,13 @@ fn check_kubelet(draft: &mut Draft<'_>, role: Role, overlays: &[String]) {
     }
 }
 
-/// What the settings of the network need on machines that the changes have left as they are.
-fn add_for_network(overlays: &mut Vec<String>, network: &Network) {
-    if overlays.iter().any(|name| name == KUBELET) {
+/// What the settings of the network need, before what the user adds.
+fn add_for_network(overlays: &mut Vec<String>, role: Role, has_kubelet: bool, network: &Network) {
+    // API servers dial webhooks and metrics in pods.
+    if has_kubelet || role == Role::ControlPlane {
+        add(overlays, network.plugin.overlays(has_kubelet));
+    }
+    if has_kubelet {
         add(overlays, network.proxy_mode.map_or(&[], ProxyMode::overlays));
     }
 }
@@ -72,8 +79,8 @@ fn profile_overlays(draft: &Draft<'_>, role: Role) -> Vec<String> {
     draft.profile.definition.as_ref().and_then(|definition| definition.overlays.get(&role)).cloned().unwrap_or_default()
 }
 
-/// The user's additions and removals.
-fn changed(draft: &mut Draft<'_>, role: Role, mut overlays: Vec<String>) -> Vec<String> {
+/// The user's removals.
+fn remove(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
     let change = draft.profile.document.overlays.of(role);
     for (index, name) in change.remove.iter().enumerate() {
         let path = format!("overlays.{}.remove[{index}]", role.name());
@@ -86,6 +93,11 @@ fn changed(draft: &mut Draft<'_>, role: Role, mut overlays: Vec<String>) -> Vec<
         }
         overlays.retain(|overlay| overlay != name);
     }
+}
+
+/// The user's additions.
+fn append(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
+    let change = draft.profile.document.overlays.of(role);
     for (index, name) in change.add.iter().enumerate() {
         let path = format!("overlays.{}.add[{index}]", role.name());
         if overlays.contains(name) {
@@ -94,5 +106,4 @@ fn changed(draft: &mut Draft<'_>, role: Role, mut overlays: Vec<String>) -> Vec<
             overlays.push(name.clone());
         }
     }
-    overlays
 }
