@@ -56,7 +56,8 @@ pub(crate) fn vips<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<
         address.filter_map(|item| item.text("value")).map(move |word| (document, word)).collect::<Vec<_>>()
     });
     let all = of_keepalived.chain(of_kubeadm).chain(of_scripts).chain(of_pods);
-    all.filter(|(_, word)| host(word.text.split('/').next().unwrap_or_default()).is_some()).collect()
+    // Where every machine balances for itself, kubeadm's endpoint is loopback.
+    all.filter(|(_, word)| host(word.text.split('/').next().unwrap_or_default()).is_some_and(|address| !address.is_loopback())).collect()
 }
 
 pub(super) fn address(word: Word<'_>) -> Option<IpAddr> {

@@ -54,6 +54,18 @@ fn example(id: &str) -> String {
     }
 }
 
+/// API servers of static pods listen on every address, and the balancer on loopback has their port unless told otherwise.
+#[test]
+fn a_port_that_nobody_chose_is_not_to_be_left_out() {
+    let text = SAMPLE.replace("profile = \"ha\"", "profile = \"kubeadm\"").replace("vip = \"10.0.0.10\"", "balancer = \"node-local\"");
+    let report = linted(&text);
+    let clash: Vec<_> = report.problems.iter().filter(|problem| problem.code == Some("HA014")).collect();
+    assert_eq!(clash[0].hint.as_deref(), Some("choose another one: `port = 8443`"), "{clash:?}");
+    let report = linted(&text.replace("balancer =", "port = 8443\nbalancer ="));
+    let found: Vec<_> = report.problems.iter().filter(|problem| problem.severity > Severity::Info).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
 #[test]
 fn each_lint_finds_its_example_and_points_at_the_setting() {
     let mut seen = String::new();

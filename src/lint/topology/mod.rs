@@ -105,7 +105,11 @@ fn endpoint_port(subject: &Subject<'_>, findings: &mut Findings) {
     for name in neighbours {
         let declared = subject.overlays.get(name).map(|overlay| overlay.manifest.ports.as_slice()).unwrap_or_default();
         if declared.iter().any(|other| other.port == port) {
-            findings.at("endpoint.port", format!("`{proxy}` and `{name}` both need port {port} of the same node"));
+            let message = format!("`{proxy}` and `{name}` both need port {port} of the same node");
+            match subject.profile.document.endpoint.port {
+                Some(_) => findings.at("endpoint.port", message),
+                None => findings.with_fix("endpoint.port", message, "choose another one: `port = 8443`"),
+            }
         }
     }
 }
