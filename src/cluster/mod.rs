@@ -10,7 +10,7 @@ mod resolve;
 mod taints;
 mod version;
 
-pub(crate) use balancer::{BALANCERS, Balancer, Place};
+pub(crate) use balancer::{BALANCERS, Balancer, Means, Mover, Place, Run};
 pub(crate) use companions::{COMPANIONS, Companion, Part, SUITES, Span, Suite};
 pub(crate) use ports::PortRange;
 pub(crate) use proxy::ProxyMode;
@@ -92,8 +92,58 @@ pub(crate) struct Endpoint {
     pub(crate) port: u16,
     /// What stands behind it.
     pub(crate) balancer: Balancer,
+    /// How it runs.
+    pub(crate) run: Run,
+    /// References of the images of its pods, by the name of the program.
+    pub(crate) images: BTreeMap<&'static str, String>,
+    /// How kube-vip tells routers where the VIP is; without it tells the segment (ARP).
+    pub(crate) bgp: Option<Bgp>,
     /// VRRP virtual router identifier, 1 to 255, unique on the segment (RFC 5798 section 5.2.3).
     pub(crate) virtual_router_id: u8,
+}
+
+/// What kube-vip announces the VIP with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Bgp {
+    /// Autonomous system of the control-plane nodes.
+    pub(crate) local_as: u32,
+    /// Not empty.
+    pub(crate) peers: Vec<BgpPeer>,
+    /// Whether peers may be more than one hop away.
+    pub(crate) multihop: bool,
+}
+
+/// One router: `10.0.0.1:64512`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct BgpPeer {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) autonomous_system: u32,
+}
+
+impl std::str::FromStr for BgpPeer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not the address of a router and its autonomous system such as `10.0.0.1:64512`");
+        let (address, system) = text.split_once(':').ok_or_else(wrong)?;
+        let autonomous_system = system.parse().ok().filter(|system| *system > 0).ok_or_else(wrong)?;
+        Ok(Self { address: address.parse().map_err(|_| wrong())?, autonomous_system })
+    }
+}
+
+impl TryFrom<String> for BgpPeer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<BgpPeer> for String {
+    fn from(peer: BgpPeer) -> Self {
+        format!("{}:{}", peer.address, peer.autonomous_system)
+    }
 }
 
 /// One machine.

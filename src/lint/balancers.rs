@@ -9,7 +9,7 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("use `balancer = \"haproxy\"`")
         .cluster(|subject, findings| {
             let balancer = subject.cluster.endpoint.balancer;
-            if balancer.moves_vip && balancer.place == Place::ControlPlane {
+            if balancer.moves_vip() && balancer.place == Place::ControlPlane {
                 findings.at("endpoint.balancer", format!("with `{}` the VIP leads to one API server and moves whenever that one stops", balancer.name));
             }
         }),

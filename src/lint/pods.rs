@@ -66,7 +66,7 @@ fn unpinned<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let of_commands = fleet.commands().flat_map(|(document, command)| command.words.iter().map(move |word| (document, *word)));
     for (document, image) in of_pods.chain(of_commands.filter(|(_, word)| word.text.contains('/'))) {
         let pulled = image.text.contains(':') && !image.text.starts_with('/');
-        if is_balancer(image.text) && pulled && !image.text.contains("@sha256:") {
+        if is_balancer(image.text) && pulled && !fleet.images.contains(image.text) && !image.text.contains("@sha256:") {
             found.at(document, image, format!("`{}` has no digest", image.text));
         }
     }

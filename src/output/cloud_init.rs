@@ -102,7 +102,7 @@ mod tests {
 
     fn cluster() -> Cluster {
         let mut cluster = sample();
-        let control_plane = ["base", "node-prep", "etcd", "kube-apiserver", "kubelet", "haproxy", "keepalived", "rbac"];
+        let control_plane = ["base", "node-prep", "etcd", "kube-apiserver", "kubelet", "haproxy-service", "keepalived-service", "rbac"];
         let overlays = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         cluster.overlays =
             BTreeMap::from([(Role::ControlPlane, overlays(&control_plane)), (Role::Worker, overlays(&["base", "node-prep", "kubelet"]))]);

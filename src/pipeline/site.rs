@@ -87,5 +87,6 @@ fn sample(cluster: &Cluster) -> Vec<&Node> {
 fn machine(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Machine> {
     let file = |TextFile { path, text, mode, source }| lint::File { path, text, mode: Some(mode), source };
     let files = render::texts(cluster, node, overlays)?.into_iter().map(file).collect();
-    Ok(Machine { name: node.name.clone(), files })
+    let images = render::requirements(cluster, &node.image(), overlays)?.images.into_keys().collect();
+    Ok(Machine { name: node.name.clone(), files, images })
 }

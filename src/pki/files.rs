@@ -211,6 +211,7 @@ mod tests {
         m1 kubelet-server: /etc/kubernetes/pki/kubelet-server.crt, /etc/kubernetes/pki/kubelet-server.key (secret)
         m1 kube-proxy: /etc/kubernetes/kube-proxy.conf (secret)
         m1 lb-healthcheck: /etc/kubernetes/pki/lb-healthcheck.pem (secret)
+        m1 kube-vip: `kube-vip` is not for node `m1`: it is for control-plane nodes with kube-vip
         m1 bootstrap: /etc/kubernetes/bootstrap.conf (secret)
         m1 admin: /etc/kubernetes/admin.conf (secret)
         m1 super-admin: `super-admin` is not for node `m1`: it is for administrators
@@ -233,6 +234,7 @@ mod tests {
         w1 kubelet-server: /etc/kubernetes/pki/kubelet-server.crt, /etc/kubernetes/pki/kubelet-server.key (secret)
         w1 kube-proxy: /etc/kubernetes/kube-proxy.conf (secret)
         w1 lb-healthcheck: `lb-healthcheck` is not for node `w1`: it is for nodes that balance the endpoint
+        w1 kube-vip: `kube-vip` is not for node `w1`: it is for control-plane nodes with kube-vip
         w1 bootstrap: `bootstrap` is not for node `w1`: it is for control-plane nodes
         w1 admin: `admin` is not for node `w1`: it is for administrators
         w1 super-admin: `super-admin` is not for node `w1`: it is for administrators

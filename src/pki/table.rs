@@ -1,7 +1,7 @@
 //! LEAVES: every certificate of a cluster, one row each. Paths are kubeadm's
 //! (<https://kubernetes.io/docs/setup/best-practices/certificates/>).
 
-use crate::cluster::{Cluster, Node, Part, Role};
+use crate::cluster::{Cluster, Mover, Node, Part, Role};
 
 /// Names in `certificates` that are not leaves: the authorities' certificates and the service-account key pair.
 pub(crate) const SHARED: [&str; 4] = ["ca", "etcd-ca", "front-proxy-ca", "service-account"];
@@ -50,6 +50,8 @@ pub(super) enum Holder {
     Kubelet,
     /// Nodes that forward the endpoint.
     Balancer,
+    /// Control-plane nodes whose VIP kube-vip moves.
+    KubeVip,
 }
 
 /// The `O` of the subject, which Kubernetes reads as a group.
@@ -133,6 +135,7 @@ impl Holder {
             Self::EtcdMember => cluster.etcd_members().iter().any(|member| member.name == node.name),
             Self::Kubelet => has(Role::ControlPlane) || has(Role::Worker),
             Self::Balancer => cluster.forwards(node),
+            Self::KubeVip => cluster.endpoint.balancer.mover == Mover::KubeVip && cluster.carries_vip(node),
         }
     }
 
@@ -144,6 +147,7 @@ impl Holder {
             Self::EtcdMember => "etcd members",
             Self::Kubelet => "control-plane nodes and workers",
             Self::Balancer => "nodes that balance the endpoint",
+            Self::KubeVip => "control-plane nodes with kube-vip",
         }
     }
 }
@@ -268,6 +272,14 @@ pub(super) static LEAVES: &[Leaf] = &[
         common_name: "lb-healthcheck",
         holder: Holder::Balancer,
         form: Form::Bundle("/etc/kubernetes/pki/lb-healthcheck.pem"),
+        ..CONTROL_PLANE
+    },
+    Leaf {
+        // No administrator: RBAC gives it the lease that it elects the holder of the VIP by, and nothing else.
+        name: "kube-vip",
+        common_name: "system:kube-vip",
+        holder: Holder::KubeVip,
+        form: Form::Local("/etc/kubernetes/kube-vip.conf"),
         ..CONTROL_PLANE
     },
     Leaf {

@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Mover, Run};
 use crate::plan::ImagePlan;
 
 /// Where etcdctl finds its certificates on a member.
 const ETCD_PKI: &str = "/etc/kubernetes/pki/etcd";
+
+/// What lies there the kubelet runs.
+const PODS: &str = "/etc/kubernetes/manifests";
 
 /// One command and what it shows.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -38,10 +41,14 @@ pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
         let units = image.units.join(" ");
         checks.push(Check { shows: "its components run".into(), on: image.nodes.clone(), command: format!("systemctl status {units}") });
     }
-    if let Some(vip) = cluster.endpoint.vip.filter(|_| cluster.endpoint.balancer.moves_vip) {
+    if let Some(vip) = cluster.endpoint.vip.filter(|_| cluster.endpoint.balancer.moves_vip()) {
         let command = format!("ip -brief address show to {vip}");
         checks.push(Check { shows: "whether it holds the VIP".into(), on: names(cluster.vip_carriers()), command });
-        let command = "systemctl stop keepalived; sleep 10; systemctl start keepalived".to_owned();
+        let pod = if cluster.endpoint.balancer.mover == Mover::KubeVip { "kube-vip" } else { "keepalived" };
+        let command = match cluster.endpoint.run {
+            Run::Service => "systemctl stop keepalived; sleep 10; systemctl start keepalived".to_owned(),
+            Run::StaticPod => format!("mv {PODS}/{pod}.yaml /run/; sleep 60; cp /run/{pod}.yaml {PODS}/"),
+        };
         checks.push(Check { shows: "the VIP moves, and nobody pulls a plug".into(), on: names(cluster.vip_carriers()), command });
     }
     checks.push(Check {

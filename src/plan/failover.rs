@@ -8,9 +8,9 @@ use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Mover, Node};
 use crate::error::Result;
-use crate::lint::{self, Fleet, Machine, Statement, Target};
+use crate::lint::{self, Fleet, Machine, Statement, Target, Yaml};
 use crate::overlay::Overlays;
 use crate::render::{self, TextFile};
 
@@ -31,6 +31,7 @@ type Row = (&'static str, &'static str, fn(&Intervals<'_>) -> Option<RangeInclus
 /// By how close to clients they are.
 const FAILURES: &[Row] = &[
     (HOLDER_DIES, "another one holds it", holder_dies),
+    (HOLDER_DIES, "another one has its lease", leaseholder_dies),
     ("keepalived stops on it", "another one holds it", |intervals| intervals.skew().map(|skew| 0.0..=skew)),
     ("what answers at the VIP fails there", "another one holds it", check_fails),
     ("an API server dies", "HAProxy leaves it out; new connections go elsewhere at once", server_dies),
@@ -65,7 +66,9 @@ pub(super) fn failovers(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Fa
     let images = cluster.images();
     let machines: Vec<Machine> = images.values().map(|nodes| machine(cluster, nodes[0], overlays)).collect::<Result<_>>()?;
     let target = Target { kubernetes: cluster.kubernetes.minor, etcd: render::etcd_minor(cluster), now: 0 };
-    let mut priorities: Vec<u8> = cluster.vip_carriers().iter().map(|node| node.priority).collect();
+    let by_priority = cluster.endpoint.balancer.mover == Mover::Keepalived;
+    let carriers = if by_priority { cluster.vip_carriers() } else { Vec::new() };
+    let mut priorities: Vec<u8> = carriers.iter().map(|node| node.priority).collect();
     priorities.sort_unstable();
     let intervals = Intervals { fleet: Fleet::read(&machines, target), next: priorities.iter().rev().nth(1).copied() };
     let found = FAILURES.iter().filter_map(|(failure, until, seconds)| {
@@ -82,7 +85,8 @@ pub(super) fn of_vip(failovers: &[Failover]) -> Option<f64> {
 
 fn machine(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Machine> {
     let file = |TextFile { path, text, mode, source }| lint::File { path, text, mode: Some(mode), source };
-    Ok(Machine { name: node.name.clone(), files: render::texts(cluster, node, overlays)?.into_iter().map(file).collect() })
+    let files = render::texts(cluster, node, overlays)?.into_iter().map(file).collect();
+    Ok(Machine { name: node.name.clone(), files, images: Vec::new() })
 }
 
 /// Rounded up, as far as anybody cares.
@@ -125,6 +129,16 @@ impl Intervals<'_> {
 fn holder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let (every, skew) = (intervals.advertisement(), intervals.skew()?);
     Some(2.0 * every + skew..=3.0 * every + skew)
+}
+
+/// kube-vip gives its lease up by silence only.
+fn leaseholder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
+    let setting = |name: &str| {
+        let mut variables = intervals.fleet.manifests().flat_map(|(_, pod)| pod.find_all("env")).flat_map(Yaml::items);
+        variables.find(|variable| variable.text("name").is_some_and(|word| word.text == name))?.text("value")?.text.parse::<f64>().ok()
+    };
+    let (duration, retry) = (setting("vip_leaseduration")?, setting("vip_retryperiod")?);
+    Some(duration..=duration + JITTER * retry)
 }
 
 /// A check that fails for good. With a weight the holder goes on as a backup would, and the next one waits for its silence.

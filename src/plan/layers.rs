@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cluster::{API_SERVER_PORT, Cluster, Node, Place, Role};
+use crate::cluster::{API_SERVER_PORT, Cluster, Mover, Node, Place, Role};
 
 /// Port of etcd's clients.
 const ETCD_PORT: u16 = 2379;
@@ -24,8 +24,9 @@ pub(super) fn layers(cluster: &Cluster) -> Vec<Layer> {
     let endpoint = format!("https://{}", cluster.endpoint_authority());
     let mut layers = vec![agents(cluster)];
     let balancer = cluster.endpoint.balancer;
-    let vip = cluster.endpoint.vip.filter(|_| balancer.moves_vip);
-    let moves = |between: &str| vip.map_or_else(String::new, |vip| format!("VRRP moves {vip} between {between}"));
+    let vip = cluster.endpoint.vip.filter(|_| balancer.moves_vip());
+    let mover = if balancer.mover == Mover::KubeVip { "kube-vip" } else { "VRRP" };
+    let moves = |between: &str| vip.map_or_else(String::new, |vip| format!("{mover} moves {vip} between {between}"));
     if balancer.place == Place::Elsewhere {
         layers.push(layer("a balancer of yours", &endpoint, Vec::new(), String::new()));
     } else if let Some(proxy) = balancer.proxy {

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::cluster::{Balancer, Cluster, MatchRule, Node, Role};
+use crate::cluster::{Balancer, Cluster, MatchRule, Mover, Node, Role};
 use crate::error::Result;
 use crate::overlay::Overlays;
 use crate::{pki, render};
@@ -166,7 +166,7 @@ fn node_plan(cluster: &Cluster, node: &Node, certificates: Vec<String>) -> NodeP
         roles: node.roles.clone(),
         address: node.address,
         extra_addresses: node.extra_addresses.clone(),
-        priority: cluster.carries_vip(node).then_some(node.priority),
+        priority: (cluster.endpoint.balancer.mover == Mover::Keepalived && cluster.carries_vip(node)).then_some(node.priority),
         matches: node.matches.clone(),
         certificates,
     }
@@ -177,7 +177,8 @@ fn endpoint(cluster: &Cluster, failovers: &[Failover]) -> EndpointPlan {
         authority: cluster.endpoint_authority(),
         names: cluster.endpoint.names.clone(),
         balancer: cluster.endpoint.balancer,
-        virtual_router_id: (!cluster.vip_carriers().is_empty()).then_some(cluster.endpoint.virtual_router_id),
+        virtual_router_id: (cluster.endpoint.balancer.mover == Mover::Keepalived && !cluster.vip_carriers().is_empty())
+            .then_some(cluster.endpoint.virtual_router_id),
         failover_seconds: failover::of_vip(failovers),
     }
 }

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cluster::{Balancer, KubernetesVersion, PortRange, ProxyMode, Role, RootFilesystem};
+use crate::cluster::{Balancer, BgpPeer, KubernetesVersion, PortRange, ProxyMode, Role, RootFilesystem, Run};
 
 /// One cluster: its network, its nodes, and what they run
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -102,9 +102,44 @@ pub(crate) struct EndpointSection {
     pub(crate) port: Option<u16>,
     /// What stands behind the endpoint
     pub(crate) balancer: Option<Balancer>,
+    /// How that runs: as services of the machines, or as pods that their kubelets start
+    pub(crate) run: Option<Run>,
+    /// Images of the pods
+    pub(crate) images: EndpointImages,
+    /// How kube-vip tells routers where the VIP is; with none it tells the segment (ARP)
+    pub(crate) bgp: BgpSection,
     /// VRRP router identifier, unique in the network segment; by default the last byte of the VIP
     #[schemars(range(min = 1, max = 255))]
     pub(crate) virtual_router_id: Option<u8>,
+}
+
+/// Container images of balancers that run as pods, with the registry; best with a digest
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct EndpointImages {
+    /// Image of HAProxy 2.4 or later
+    #[schemars(extend("format" = "image"))]
+    pub(crate) haproxy: Option<String>,
+    /// Image with keepalived 2.2 or later and bash, which runs the check
+    #[schemars(extend("format" = "image", "examples" = ["localhost/keepalived:2.3"]))]
+    pub(crate) keepalived: Option<String>,
+    /// Image of kube-vip 0.4 or later; its tag decides how its settings are written
+    #[schemars(extend("format" = "image", "examples" = ["ghcr.io/kube-vip/kube-vip:v1.0.0"]))]
+    pub(crate) kube_vip: Option<String>,
+}
+
+/// How kube-vip tells routers where the VIP is
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct BgpSection {
+    /// Autonomous system of the control-plane nodes
+    #[schemars(range(min = 1, max = 4_294_967_295_u64))]
+    pub(crate) local_as: Option<u32>,
+    /// The routers: address and autonomous system
+    #[schemars(with = "Option<Vec<String>>", extend("items" = json!({ "type": "string", "format": "bgp-peer", "examples": ["10.0.0.1:64512"] })))]
+    pub(crate) peers: Option<Vec<BgpPeer>>,
+    /// Whether routers may be more than one hop away
+    pub(crate) multihop: Option<bool>,
 }
 
 /// One machine
@@ -251,6 +286,14 @@ pub(crate) struct OverlayChange {
 /// Schema of one text in a list.
 fn text(format: &str) -> Value {
     json!({ "type": "string", "format": format })
+}
+
+impl EndpointImages {
+    /// Those that are set, by the name of the program as templates write it.
+    pub(crate) fn references(&self) -> BTreeMap<&'static str, String> {
+        let all = [("haproxy", &self.haproxy), ("keepalived", &self.keepalived), ("kube_vip", &self.kube_vip)];
+        all.into_iter().filter_map(|(name, image)| Some((name, image.clone()?))).collect()
+    }
 }
 
 impl OverlaySection {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::cluster::{KubernetesVersion, PortRange};
+use crate::cluster::{BgpPeer, KubernetesVersion, PortRange};
 
 /// One kind of text.
 #[derive(Debug)]
@@ -30,6 +30,13 @@ pub(crate) const FORMATS: &[Format] = &[
         accepts: |text| text.parse::<IpAddr>().is_ok(),
     },
     Format {
+        name: "bgp-peer",
+        what: "the address of a router and its autonomous system",
+        example: "10.0.0.1:64512",
+        pattern: "^[0-9.]+:[0-9]+$",
+        accepts: |text| text.parse::<BgpPeer>().is_ok(),
+    },
+    Format {
         name: "domain",
         what: "a DNS name",
         example: "cluster.local",
@@ -42,6 +49,13 @@ pub(crate) const FORMATS: &[Format] = &[
         example: "pool.ntp.org",
         pattern: "^[-0-9A-Za-z.:]+$",
         accepts: |text| text.parse::<IpAddr>().is_ok() || text.len() <= 253 && text.split('.').all(label),
+    },
+    Format {
+        name: "image",
+        what: "the full name of a container image: its registry, its name, its version or digest",
+        example: "docker.io/library/haproxy:3.0",
+        pattern: "^[-._0-9A-Za-z:]+(/[-._0-9a-z]+)+(:[-._0-9A-Za-z]+)?(@sha256:[0-9a-f]{64})?$",
+        accepts: image,
     },
     Format {
         name: "image-repository",
@@ -192,6 +206,19 @@ fn word(c: char) -> bool {
 
 fn hexadecimal(text: &str, length: usize) -> bool {
     text.len() == length && text.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+/// <https://pkg.go.dev/github.com/distribution/reference>
+fn image(text: &str) -> bool {
+    let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
+    let sound = digest.is_none_or(|digest| digest.strip_prefix("sha256:").is_some_and(|digits| hexadecimal(digits, 64)));
+    let Some((registry, rest)) = name.split_once('/') else { return false };
+    let (path, tag) = rest.split_once(':').map_or((rest, None), |(path, tag)| (path, Some(tag)));
+    let plain = |text: &str| !text.is_empty() && text.chars().all(|c| word(c) || c == '.');
+    let lower = |part: &str| plain(part) && !part.chars().any(|c| c.is_ascii_uppercase());
+    let full = registry == "localhost" || registry.contains(['.', ':']);
+    let registry = registry.split(':').all(plain);
+    sound && full && registry && path.split('/').all(lower) && tag.is_none_or(plain) && (tag.is_some() || digest.is_some())
 }
 
 fn mac(text: &str) -> bool {

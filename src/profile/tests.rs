@@ -200,7 +200,7 @@ fn each_mistake_is_told_with_its_place_and_what_to_type_instead() {
     profile = "hs"
         `"hs"`: there is no profile named `hs` (run `kiln list profiles` to see them, or name a directory of yours with `--profile-dir`)
 
-        -: the file does not say which profile it starts from (begin it with `profile = "ha"`; there are: external-endpoint, external-lb, ha, kubeadm, node-local-lb, two-masters)
+        -: the file does not say which profile it starts from (begin it with `profile = "ha"`; there are: external-endpoint, external-lb, ha, ha-static-pods, kube-vip, kubeadm, node-local-lb, two-masters)
     [clusters]
         `clusters`: `clusters` is no setting of a cluster file (did you mean `cluster`?)
     [nodes] ⏎ name = "m1"
@@ -241,7 +241,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
 #[test]
 fn an_empty_file_says_how_to_begin() {
     insta::assert_snapshot!(problems("").join("\n"), @r#"
-    -: the file does not say which profile it starts from (begin it with `profile = "ha"`; there are: external-endpoint, external-lb, ha, kubeadm, node-local-lb, two-masters)
+    -: the file does not say which profile it starts from (begin it with `profile = "ha"`; there are: external-endpoint, external-lb, ha, ha-static-pods, kube-vip, kubeadm, node-local-lb, two-masters)
     "#);
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{API_SERVER_PORT, Place, Role};
 use crate::render::context::Facts;
+use crate::render::kube_vip;
 
 /// Where the node's balancer listens, where it forwards to, and with whom it shares the VIP.
 pub(super) fn data(facts: &Facts<'_>) -> Value {
@@ -18,6 +19,7 @@ pub(super) fn data(facts: &Facts<'_>) -> Value {
         // Never preferred as the source of the node's own connections, which a shorter prefix could be.
         "vip": facts.cluster.endpoint.vip.map(|vip| format!("{vip}/{}", if vip.is_ipv6() { 128 } else { 32 })),
         "peers": peers,
+        "environment": kube_vip::environment(facts),
     })
 }
 

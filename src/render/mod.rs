@@ -9,6 +9,7 @@ mod fields;
 mod firewall;
 mod flags;
 mod kinds;
+mod kube_vip;
 mod layer;
 mod node;
 mod owners;

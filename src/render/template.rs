@@ -1,6 +1,11 @@
 //! Renders `.tera` files. An undefined variable is an error with its file and line; nothing is escaped, nothing is random.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use tera::{ErrorKind, Kwargs, ReportError, State, Tera, Value};
+
+use crate::digest::Digest;
 
 use crate::error::{Error, Kind, Report, Result, Source, Within};
 use crate::overlay::{Overlay, OverlayFile};
@@ -13,7 +18,11 @@ pub(super) struct Templates {
     public: tera::Context,
     /// As `public`, with `secrets`.
     private: tera::Context,
+    digests: Digests,
 }
+
+/// Digests of the files that are settled, by path.
+type Digests = Arc<Mutex<BTreeMap<String, Digest>>>;
 
 impl Templates {
     /// Parses the templates of `overlays`. Only files declared `secret` will see `encryption_key`.
@@ -26,6 +35,9 @@ impl Templates {
         engine.autoescape_on(Vec::<&str>::new());
         engine.register_filter("command", command);
         engine.register_filter("yaml", to_yaml);
+        let digests = Digests::default();
+        let settled = Arc::clone(&digests);
+        engine.register_function("digest", move |arguments: Kwargs, _: &State<'_>| digest(&settled, &arguments));
         for (overlay, file) in overlays.iter().flat_map(|overlay| overlay.files.values().map(move |file| (overlay, file))) {
             if file.template {
                 let text = text(file)?;
@@ -35,7 +47,7 @@ impl Templates {
         let public = tera::Context::from_serialize(&facts.context()?).map_err(internal)?;
         let mut private = public.clone();
         private.insert("secrets", &serde_json::json!({ "encryption_key": encryption_key }));
-        Ok(Self { engine, public, private })
+        Ok(Self { engine, public, private, digests })
     }
 
     /// Renders a reference of an overlay's `images`, which every node of a role shares.
@@ -61,8 +73,22 @@ impl Templates {
         let context = if secret { &self.private } else { &self.public };
         let rendered = self.engine.render(&name(file), context);
         let rendered = rendered.map_err(|err| ours(&err, overlay, file, text(file).unwrap_or_default()))?;
+        if let Some((path, _)) = overlay.files.iter().find(|(_, other)| other.source == file.source) {
+            lock(&self.digests).insert(path.to_string(), Digest::of(rendered.as_bytes()));
+        }
         Ok(Some(rendered).filter(|text| !text.trim().is_empty()))
     }
+}
+
+/// What `digest(path="/etc/…")` says: the beginning of the digest of a file that was rendered before, of this overlay or an earlier one.
+fn digest(settled: &Digests, arguments: &Kwargs) -> tera::TeraResult<String> {
+    let path: String = arguments.must_get("path")?;
+    let found = lock(settled).get(&path).map(Digest::short);
+    found.ok_or_else(|| tera::Error::message(format!("no template that is rendered before this one makes `{path}`")))
+}
+
+fn lock(digests: &Digests) -> std::sync::MutexGuard<'_, BTreeMap<String, Digest>> {
+    digests.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn name(file: &OverlayFile) -> String {

@@ -1,12 +1,13 @@
 //! keepalived moves the VIP to a control-plane node whose own API server is ready; nothing forwards.
 
-use super::{Kind, Place};
+use super::{Kind, Means, Mover, Place};
 
 pub(super) const KIND: Kind = Kind {
     name: "keepalived",
     summary: "keepalived moving the VIP straight between the API servers; no load is shared",
     place: Place::ControlPlane,
-    moves_vip: true,
+    mover: Mover::Keepalived,
     proxy: None,
-    overlays: &["keepalived", "keepalived-apiserver"],
+    service: Means::Overlays(&["keepalived", "keepalived-service", "keepalived-apiserver"]),
+    static_pod: Means::Never("its check asks the API server with curl, which images of keepalived lack"),
 };

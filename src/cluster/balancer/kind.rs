@@ -19,12 +19,44 @@ pub(crate) struct Kind {
     /// One line for `kiln list balancers` and editors.
     pub(crate) summary: &'static str,
     pub(crate) place: Place,
-    /// Whether keepalived moves a VIP between the nodes that balance.
-    pub(crate) moves_vip: bool,
+    /// What moves a VIP between the nodes that balance.
+    pub(crate) mover: Mover,
     /// The overlay that listens on the endpoint's port and forwards; with none, clients reach API servers straight.
     pub(crate) proxy: Option<&'static str>,
+    /// As services of the machine.
+    pub(crate) service: Means,
+    /// As pods that the machine's kubelet starts by itself.
+    pub(crate) static_pod: Means,
+}
+
+/// What moves a VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mover {
+    /// Nothing of ours.
+    Nothing,
+    /// keepalived: the machines elect the holder among themselves (VRRP).
+    Keepalived,
+    /// kube-vip: who holds a lease of the API holds the VIP.
+    KubeVip,
+}
+
+/// What one way to run a balancer takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Means {
     /// Overlays of the nodes that balance, in order.
-    pub(crate) overlays: &'static [&'static str],
+    Overlays(&'static [&'static str]),
+    /// It can't be done, and why.
+    Never(&'static str),
+}
+
+/// Run what stands behind the endpoint as a service or as a pod
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Run {
+    /// As services of the machine
+    Service,
+    /// As static pods, which the kubelet starts from images that the machine's image holds
+    StaticPod,
 }
 
 /// Which nodes balance.
@@ -43,6 +75,46 @@ pub(crate) enum Place {
 /// The kind that a cluster chose.
 #[derive(Clone, Copy)]
 pub(crate) struct Balancer(&'static Kind);
+
+impl Kind {
+    pub(crate) fn moves_vip(&self) -> bool {
+        self.mover != Mover::Nothing
+    }
+
+    /// What it takes to run it so.
+    pub(crate) fn means(&self, run: Run) -> Means {
+        match run {
+            Run::Service => self.service,
+            Run::StaticPod => self.static_pod,
+        }
+    }
+
+    /// Overlays of the nodes that balance, in order; none where it can't run so.
+    pub(crate) fn overlays(&self, run: Run) -> &'static [&'static str] {
+        match self.means(run) {
+            Means::Overlays(overlays) => overlays,
+            Means::Never(_) => &[],
+        }
+    }
+
+    /// How it runs when nobody says: as services where it can.
+    pub(crate) fn usual_run(&self) -> Run {
+        match (self.service, self.static_pod) {
+            (Means::Never(_), Means::Overlays(_)) => Run::StaticPod,
+            _ => Run::Service,
+        }
+    }
+}
+
+impl Run {
+    /// The word in cluster files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::StaticPod => "static-pod",
+        }
+    }
+}
 
 impl Place {
     /// Roles whose nodes balance; `dedicated` says whether a node has the role `lb`.

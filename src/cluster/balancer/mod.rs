@@ -6,11 +6,13 @@ mod external;
 mod haproxy;
 mod keepalived;
 mod kind;
+mod kube_vip;
 mod nginx;
 mod node_local;
 mod placement;
 
-pub(crate) use kind::{Balancer, Kind, Place};
+pub(crate) use kind::{Balancer, Kind, Means, Mover, Place, Run};
 
 /// Every kind, in the order of `kiln list balancers`. The first is the one of a profile that names none.
-pub(crate) static BALANCERS: &[Kind] = &[haproxy::KIND, nginx::KIND, keepalived::KIND, node_local::KIND, node_local::NGINX, external::KIND];
+pub(crate) static BALANCERS: &[Kind] =
+    &[haproxy::KIND, nginx::KIND, keepalived::KIND, kube_vip::KIND, node_local::KIND, node_local::NGINX, external::KIND];

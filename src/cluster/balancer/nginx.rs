@@ -1,12 +1,13 @@
 //! nginx forwards TCP and finds out that an API server is gone when it dials it; keepalived moves the VIP as with HAProxy.
 
-use super::{Kind, Place};
+use super::{Kind, Means, Mover, Place};
 
 pub(super) const KIND: Kind = Kind {
     name: "nginx",
     summary: "nginx (stream) without checks of its own, and keepalived moving the VIP, on the `lb` nodes or else the control plane",
     place: Place::Front,
-    moves_vip: true,
+    mover: Mover::Keepalived,
     proxy: Some("nginx"),
-    overlays: &["nginx", "keepalived"],
+    service: Means::Overlays(&["nginx", "keepalived", "keepalived-service"]),
+    static_pod: Means::Never("no static pod of nginx is known to kiln; `haproxy` has one"),
 };

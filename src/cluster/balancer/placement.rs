@@ -11,7 +11,7 @@ impl Cluster {
 
     /// Nodes between which the VIP moves; none where kiln moves none.
     pub(crate) fn vip_carriers(&self) -> Vec<&Node> {
-        if self.endpoint.balancer.moves_vip { self.balancing() } else { Vec::new() }
+        if self.endpoint.balancer.moves_vip() { self.balancing() } else { Vec::new() }
     }
 
     /// Whether the VIP may be an address of `node`.

@@ -3,10 +3,15 @@
 use std::net::IpAddr;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{API_SERVER_PORT, Balancer, Endpoint, Network, Place, Role};
+use crate::cluster::{API_SERVER_PORT, Balancer, Bgp, Endpoint, Means, Mover, Network, Place, Role, Run};
 
 /// The port of a balancer that shares machines with API servers.
 const BALANCED: u16 = 8443;
+
+/// The first `1.x` that serves `coordination.k8s.io/v1`, which kube-vip uses.
+const LEASES: u32 = 14;
+/// The first port that programs without privileges may listen on.
+const UNPRIVILEGED: u16 = 1024;
 
 pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>) -> Option<Endpoint> {
     let section = &draft.profile.document.endpoint;
@@ -14,6 +19,10 @@ pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>) -> Optio
     check_target(draft, balancer);
     check_dedicated(draft, balancer);
     check_port(draft, balancer);
+    let run = section.run.unwrap_or_else(|| balancer.usual_run());
+    check_run(draft, balancer, run);
+    check_leases(draft, balancer);
+    let bgp = bgp(draft, balancer);
     if let (Some(vip), Some(gateway)) = (section.vip, network.and_then(|network| network.gateway))
         && vip == gateway
     {
@@ -24,6 +33,9 @@ pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>) -> Optio
         names: section.names.clone().unwrap_or_default(),
         port: section.port.unwrap_or_else(|| port(draft, balancer)),
         balancer,
+        run,
+        images: section.images.references(),
+        bgp,
         virtual_router_id: section.virtual_router_id.unwrap_or_else(|| router_id(section.vip)),
     })
 }
@@ -31,7 +43,7 @@ pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>) -> Optio
 /// A VIP that moves must be given, one that nothing moves must not; where nothing of ours balances, something else must be dialled.
 fn check_target(draft: &mut Draft<'_>, balancer: Balancer) {
     let section = &draft.profile.document.endpoint;
-    if balancer.moves_vip {
+    if balancer.moves_vip() {
         draft.required("endpoint.vip", section.vip.as_ref(), "\"10.0.0.10\"");
     } else if balancer.place == Place::EveryNode && section.vip.is_some() {
         let message = format!("nothing holds the VIP: with `{}` every machine dials its own balancer on loopback", balancer.name);
@@ -55,10 +67,60 @@ fn check_dedicated(draft: &mut Draft<'_>, balancer: Balancer) {
 /// Where kiln puts an address before API servers and nothing in between, clients reach the port of the API servers.
 fn check_port(draft: &mut Draft<'_>, balancer: Balancer) {
     let port = draft.profile.document.endpoint.port.filter(|port| *port != API_SERVER_PORT);
-    if let Some(port) = port.filter(|_| balancer.moves_vip && balancer.proxy.is_none()) {
+    if let Some(port) = port.filter(|_| balancer.moves_vip() && balancer.proxy.is_none()) {
         let message = format!("nothing listens on port {port} of the VIP: the balancer `{}` forwards nothing", balancer.name);
         draft.wrong("endpoint.port", message, format!("leave `port` out: API servers listen on {API_SERVER_PORT}"));
     }
+}
+
+/// Static pods need a kubelet, and a balancer that comes as a pod.
+fn check_run(draft: &mut Draft<'_>, balancer: Balancer, run: Run) {
+    if let Means::Never(reason) = balancer.means(run) {
+        let message = format!("the balancer `{}` can't run as `{}`: {reason}", balancer.name, run.name());
+        draft.wrong("endpoint.run", message, "leave `run` out, or choose another `balancer`");
+        return;
+    }
+    if run == Run::Service {
+        return;
+    }
+    let section = &draft.profile.document.endpoint;
+    if let Some(port) = section.port.filter(|port| *port < UNPRIVILEGED && balancer.proxy.is_some()) {
+        let message = format!("a static pod runs without privileges and can't listen on port {port}");
+        draft.wrong("endpoint.port", message, format!("choose a port from {UNPRIVILEGED} on, or `run = \"service\"`"));
+    }
+    for (index, node) in draft.profile.document.nodes.iter().enumerate() {
+        let has = |role| node.roles.contains(&role);
+        if has(Role::Lb) && !has(Role::ControlPlane) && !has(Role::Worker) && balancer.place == Place::Front {
+            let message = "a machine with no other role than `lb` has no kubelet, which starts static pods".to_owned();
+            draft.wrong(&format!("nodes[{index}].roles"), message, "leave the role out, or choose `run = \"service\"` in `[endpoint]`");
+        }
+    }
+}
+
+/// kube-vip elects the holder of the VIP by a lease.
+fn check_leases(draft: &mut Draft<'_>, balancer: Balancer) {
+    let version = draft.profile.document.cluster.kubernetes.filter(|version| version.minor < LEASES);
+    if let Some(version) = version.filter(|_| balancer.mover == Mover::KubeVip) {
+        let message = format!("`{}` needs leases, which Kubernetes {version} lacks", balancer.name);
+        draft.wrong("endpoint.balancer", message, format!("use Kubernetes 1.{LEASES} or later, or `balancer = \"keepalived\"`"));
+    }
+}
+
+/// What kube-vip tells routers, if it shall.
+fn bgp(draft: &mut Draft<'_>, balancer: Balancer) -> Option<Bgp> {
+    let section = &draft.profile.document.endpoint.bgp;
+    let peers = section.peers.clone().filter(|peers| !peers.is_empty());
+    if section.local_as.is_none() && peers.is_none() && section.multihop.is_none() {
+        return None;
+    }
+    if balancer.mover != Mover::KubeVip {
+        let message = format!("the balancer `{}` speaks no BGP", balancer.name);
+        draft.wrong("endpoint.bgp", message, "leave the table out, or choose `balancer = \"kube-vip\"`");
+        return None;
+    }
+    let local_as = draft.required("endpoint.bgp.local-as", section.local_as.as_ref(), "64512").copied();
+    let peers = draft.required("endpoint.bgp.peers", peers.as_ref(), "[\"10.0.0.1:64512\"]").cloned();
+    Some(Bgp { local_as: local_as?, peers: peers?, multihop: section.multihop.unwrap_or(false) })
 }
 
 /// The usual port wherever no API server of the same machine has it.

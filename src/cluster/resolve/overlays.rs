@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{Endpoint, KUBELET, Network, Node, ProxyMode, Role};
+use crate::cluster::{Endpoint, KUBELET, Network, Node, ProxyMode, Role, Run};
 use crate::profile::closest;
 
 /// What a role of its own takes away from the control plane.
@@ -22,18 +22,34 @@ pub(super) fn resolve(
         if role == Role::ControlPlane && has(Role::Etcd) {
             overlays.retain(|overlay| overlay != MOVED);
         }
-        if let Some(balancer) = endpoint.map(|endpoint| endpoint.balancer)
+        if let Some(Endpoint { balancer, run, .. }) = endpoint
             && balancer.place.roles(has(Role::Lb)).contains(&role)
         {
-            add(&mut overlays, balancer.overlays);
+            add(&mut overlays, balancer.overlays(*run));
         }
         let mut overlays = changed(draft, role, overlays);
+        if endpoint.is_some_and(|endpoint| endpoint.run == Run::StaticPod && endpoint.balancer.place.roles(has(Role::Lb)).contains(&role)) {
+            check_kubelet(draft, role, &overlays);
+        }
         if let Some(network) = network {
             add_for_network(&mut overlays, network);
         }
         all.insert(role, overlays);
     }
     all
+}
+
+/// Static pods run where a kubelet is.
+fn check_kubelet(draft: &mut Draft<'_>, role: Role, overlays: &[String]) {
+    let removed = draft.profile.document.overlays.of(role).remove.iter().position(|name| name == KUBELET);
+    if let Some(index) = removed.filter(|_| !overlays.iter().any(|name| name == KUBELET)) {
+        let message = format!("the balancer of the role `{}` is a static pod, which the kubelet starts", role.name());
+        draft.wrong(
+            &format!("overlays.{}.remove[{index}]", role.name()),
+            message,
+            "keep it, or choose `run = \"service\"` in `[endpoint]`",
+        );
+    }
 }
 
 /// What the settings of the network need on machines that the changes have left as they are.

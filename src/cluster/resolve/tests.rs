@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::resolve;
-use crate::cluster::{BALANCERS, BinarySource, Cluster, MatchRule, Role};
+use crate::cluster::{BALANCERS, BinarySource, Cluster, MatchRule, Role, Run};
 use crate::profile::tests::{SAMPLE, edited, problems, read};
 
 fn cluster(text: &str) -> Cluster {
@@ -39,6 +39,63 @@ fn an_archive_names_the_version() {
 }
 
 #[test]
+fn pods_and_routers_are_refused_where_they_make_no_sense_with_the_reason() {
+    const LB: &str = "\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n";
+    let told = |settings: &str, nodes: &str| problems(&format!("{}{nodes}", edited("vip = \"10.0.0.10\"", settings))).join("; ");
+    let with_vip = |settings: &str| format!("vip = \"10.0.0.10\"\n{settings}");
+    let pods = "run = \"static-pod\"";
+    let mut seen = String::new();
+    for (settings, nodes) in [
+        (with_vip(pods), LB),
+        (with_vip(&format!("port = 443\n{pods}")), ""),
+        (with_vip(&format!("balancer = \"nginx\"\n{pods}")), ""),
+        (with_vip(&format!("balancer = \"keepalived\"\n{pods}")), ""),
+        (format!("balancer = \"external\"\n{pods}"), ""),
+        (with_vip("balancer = \"kube-vip\"\nrun = \"service\""), ""),
+        (with_vip("bgp = { local-as = 64512, peers = [\"10.0.0.1:64512\"] }"), ""),
+        (with_vip("balancer = \"kube-vip\"\nbgp = { local-as = 64512 }"), ""),
+        (with_vip("balancer = \"kube-vip\"\nbgp = { local-as = 64512, peers = [\"10.0.0.1\"] }"), ""),
+    ] {
+        seen.extend([&settings.replace('\n', " ⏎ "), "\n    ", &told(&settings, nodes), "\n"]);
+    }
+    insta::assert_snapshot!(seen, @r#"
+    vip = "10.0.0.10" ⏎ run = "static-pod"
+        `["lb"]`: a machine with no other role than `lb` has no kubelet, which starts static pods (leave the role out, or choose `run = "service"` in `[endpoint]`)
+    vip = "10.0.0.10" ⏎ port = 443 ⏎ run = "static-pod"
+        `443`: a static pod runs without privileges and can't listen on port 443 (choose a port from 1024 on, or `run = "service"`)
+    vip = "10.0.0.10" ⏎ balancer = "nginx" ⏎ run = "static-pod"
+        `"static-pod"`: the balancer `nginx` can't run as `static-pod`: no static pod of nginx is known to kiln; `haproxy` has one (leave `run` out, or choose another `balancer`)
+    vip = "10.0.0.10" ⏎ balancer = "keepalived" ⏎ run = "static-pod"
+        `"static-pod"`: the balancer `keepalived` can't run as `static-pod`: its check asks the API server with curl, which images of keepalived lack (leave `run` out, or choose another `balancer`)
+    balancer = "external" ⏎ run = "static-pod"
+        `"static-pod"`: the balancer `external` can't run as `static-pod`: what balances is not among these machines (leave `run` out, or choose another `balancer`)
+    vip = "10.0.0.10" ⏎ balancer = "kube-vip" ⏎ run = "service"
+        `"service"`: the balancer `kube-vip` can't run as `service`: it comes as an image only (leave `run` out, or choose another `balancer`)
+    vip = "10.0.0.10" ⏎ bgp = { local-as = 64512, peers = ["10.0.0.1:64512"] }
+        `{ local-as = 64512, peers = ["10.0.0.1:64512"] }`: the balancer `haproxy` speaks no BGP (leave the table out, or choose `balancer = "kube-vip"`)
+    vip = "10.0.0.10" ⏎ balancer = "kube-vip" ⏎ bgp = { local-as = 64512 }
+        `{ local-as = 64512 }`: `peers` is missing in `[endpoint.bgp]` (add `peers = ["10.0.0.1:64512"]`)
+    vip = "10.0.0.10" ⏎ balancer = "kube-vip" ⏎ bgp = { local-as = 64512, peers = ["10.0.0.1"] }
+        `"10.0.0.1"`: `10.0.0.1` is not the address of a router and its autonomous system (write it like `"10.0.0.1:64512"`)
+    "#);
+    let old = edited("vip = \"10.0.0.10\"", &with_vip("balancer = \"kube-vip\"")).replace("1.20.2", "1.13.12");
+    assert_eq!(
+        problems(&old),
+        [
+            "`\"kube-vip\"`: `kube-vip` needs leases, which Kubernetes 1.13.12 lacks (use Kubernetes 1.14 or later, or `balancer = \"keepalived\"`)"
+        ]
+    );
+}
+
+#[test]
+fn a_balancer_runs_as_services_unless_it_can_only_be_a_pod() {
+    let run = |settings: &str| cluster(&edited("vip = \"10.0.0.10\"", &format!("vip = \"10.0.0.10\"\n{settings}"))).endpoint.run;
+    assert_eq!([run(""), run("balancer = \"kube-vip\"")], [Run::Service, Run::StaticPod]);
+    let overlays = &cluster(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nrun = \"static-pod\"")).overlays[&Role::ControlPlane];
+    assert!(overlays.ends_with(&["haproxy", "haproxy-pod", "keepalived", "keepalived-pod"].map(str::to_owned)));
+}
+
+#[test]
 fn a_dedicated_member_takes_etcd_from_the_control_plane() {
     let cluster = cluster(&format!("{SAMPLE}\n[[nodes]]\nname = \"e1\"\nroles = [\"etcd\"]\naddress = \"10.0.0.21\"\n"));
     assert!(!cluster.overlays[&Role::ControlPlane].contains(&"etcd".into()));
@@ -66,7 +123,7 @@ fn a_balancer_on_machines_of_its_own_needs_no_port_of_its_own() {
     let cluster = cluster(&format!("{SAMPLE}\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n"));
     assert_eq!(cluster.endpoint_authority(), "10.0.0.10:6443");
     assert_eq!(cluster.balancing().iter().map(|node| (node.name.as_str(), node.priority)).collect::<Vec<_>>(), [("l1", 254)]);
-    assert_eq!(cluster.overlays[&Role::Lb][4..], ["haproxy", "keepalived"]);
+    assert_eq!(cluster.overlays[&Role::Lb][4..], ["haproxy", "haproxy-service", "keepalived", "keepalived-service"]);
     assert!(!cluster.overlays[&Role::ControlPlane].contains(&"haproxy".into()));
 }
 
@@ -108,7 +165,7 @@ fn every_kind_of_balancer_runs_where_it_makes_sense_and_nowhere_else() {
     let lb = "\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n";
     let mut seen = String::new();
     for kind in BALANCERS {
-        let vip = if kind.moves_vip { "vip = \"10.0.0.10\"" } else { "" };
+        let vip = if kind.moves_vip() { "vip = \"10.0.0.10\"" } else { "" };
         let text = edited("vip = \"10.0.0.10\"", &format!("{vip}\nbalancer = \"{}\"", kind.name));
         for text in [text.clone(), format!("{text}{lb}")] {
             let what = match resolve(&read(&text)) {
@@ -128,6 +185,8 @@ fn every_kind_of_balancer_runs_where_it_makes_sense_and_nowhere_else() {
     nginx: agents dial 10.0.0.10:6443, clients 10.0.0.10:6443; on [l1]
     keepalived: agents dial 10.0.0.10:6443, clients 10.0.0.10:6443; on [m1 m2 m3]
     keepalived: `["lb"]`: the balancer `keepalived` has no use for the role `lb`: the VIP leads straight to an API server, and machines of that role have none (leave the role out, or choose another `balancer` in `[endpoint]`)
+    kube-vip: agents dial 10.0.0.10:6443, clients 10.0.0.10:6443; on [m1 m2 m3]
+    kube-vip: `["lb"]`: the balancer `kube-vip` has no use for the role `lb`: the VIP leads straight to an API server, and machines of that role have none (leave the role out, or choose another `balancer` in `[endpoint]`)
     node-local: agents dial 127.0.0.1:6443, clients kubernetes.example.org:6443; on [m1 m2 m3]
     node-local: `["lb"]`: the balancer `node-local` has no use for the role `lb`: every machine balances for itself (leave the role out, or choose another `balancer` in `[endpoint]`)
     node-local-nginx: agents dial 127.0.0.1:6443, clients kubernetes.example.org:6443; on [m1 m2 m3]

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::{inherited, mode, seconds, streams};
 use crate::lint::Lint;
-use crate::lint::files::{Block, Fleet, Found, Statement, Word};
+use crate::lint::files::{Block, Document, Fleet, Found, Node, Statement, Word};
 
 /// Clients ping an idle connection after 30 s (client-go's HTTP/2 health check): shorter timeouts cut watches.
 const PING: f64 = 30.0;
@@ -87,6 +87,7 @@ fn careless_process<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let unit = |section: &Block<'_, 'a>| section.document.path.ends_with("/haproxy.service");
         let confined =
             fleet.on(block.document.machine).units("Service").filter(unit).any(|section| section.statement.setting("User").is_some());
+        let confined = confined || is_confined_pod(fleet, block.document);
         if !confined && (block.statement.last(&["user"]).is_none() || block.statement.last(&["chroot"]).is_none()) {
             found.at(block.document, block.statement.name(), "HAProxy keeps root's rights, or the whole file system");
         }
@@ -96,6 +97,15 @@ fn careless_process<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(block.document, log.name(), "nothing on this machine listens for this log");
         }
     }
+}
+
+/// Whether the file is mounted into a pod that runs as another user than root: it sees no other file either.
+fn is_confined_pod(fleet: &Fleet<'_>, configuration: &Document<'_>) -> bool {
+    fleet.manifests().filter(|(document, _)| document.machine == configuration.machine).any(|(_, pod)| {
+        let mounted = pod.find_all("path").into_iter().filter_map(Node::scalar).any(|path| path.text == configuration.path);
+        let users = pod.find_all("runAsUser").into_iter().filter_map(Node::scalar).collect::<Vec<_>>();
+        mounted && !users.is_empty() && users.iter().all(|user| user.text != "0")
+    })
 }
 
 fn http_options<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {

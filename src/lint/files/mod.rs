@@ -17,7 +17,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -49,6 +49,8 @@ pub(crate) struct File {
 pub(crate) struct Machine {
     pub(crate) name: String,
     pub(crate) files: Vec<File>,
+    /// References of the container images that are on it and pinned, where that is known.
+    pub(crate) images: Vec<String>,
 }
 
 /// The versions that the files are meant for.
@@ -79,6 +81,8 @@ pub(crate) struct Fleet<'a> {
     pub(crate) documents: Vec<Document<'a>>,
     pub(crate) invocations: Vec<Invocation<'a>>,
     pub(crate) target: Target,
+    /// References of container images that are on machines already, pinned by digest.
+    pub(crate) images: BTreeSet<&'a str>,
     /// Where each machine's documents are.
     places: BTreeMap<&'a str, Range<usize>>,
 }
@@ -114,7 +118,8 @@ impl<'a> Fleet<'a> {
             places.insert(machine.name.as_str(), start..documents.len());
         }
         let invocations = commands::all(&documents);
-        Self { documents, invocations, target, places }
+        let images = machines.iter().flat_map(|machine| machine.images.iter().map(String::as_str)).collect();
+        Self { documents, invocations, target, images, places }
     }
 
     /// Documents of all machines.

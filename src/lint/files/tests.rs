@@ -188,7 +188,7 @@ fn a_flag_is_a_flag_wherever_a_component_is_started() {
         let source = Source { path: path.into(), text: text.into() };
         File { path: path.to_owned(), text: text.into(), mode: None, source }
     };
-    let machines = [Machine { name: "m1".to_owned(), files: files.map(file).to_vec() }];
+    let machines = [Machine { name: "m1".to_owned(), files: files.map(file).to_vec(), images: Vec::new() }];
     let fleet = Fleet::read(&machines, Target { kubernetes: 20, etcd: 5, now: 0 });
     let mut seen: Vec<String> = Vec::new();
     for invocation in &fleet.invocations {
@@ -226,7 +226,7 @@ fn assert_places_are_in(text: &str) {
         let source = Source { path: path.into(), text: text.into() };
         File { path: path.to_owned(), text: text.into(), mode: None, source }
     };
-    let machines = [Machine { name: "m1".to_owned(), files: PATHS.iter().map(|path| file(path)).collect() }];
+    let machines = [Machine { name: "m1".to_owned(), files: PATHS.iter().map(|path| file(path)).collect(), images: Vec::new() }];
     for problem in check_files(&machines, Target { kubernetes: 20, etcd: 5, now: 0 }) {
         let span = problem.span.unwrap();
         assert!(text.get(span.clone()).is_some(), "{span:?} of {text:?}: {}", problem.message);

@@ -116,7 +116,7 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("choose a free address of the node network")
         .cluster(|subject, findings| {
         let (network, endpoint) = (&subject.cluster.network, &subject.cluster.endpoint);
-        if let Some(vip) = endpoint.vip.filter(|vip| endpoint.balancer.moves_vip && !network.has_room_for(*vip)) {
+        if let Some(vip) = endpoint.vip.filter(|vip| endpoint.balancer.moves_vip() && endpoint.bgp.is_none() && !network.has_room_for(*vip)) {
             findings.at("endpoint.vip", format!("the VIP `{vip}` is no usable address of the node network `{}`", network.nodes.trunc()));
         }
     }),

@@ -59,7 +59,7 @@ pub(super) fn machines(text: &str) -> Vec<Machine> {
         let file = File { path: path.to_owned(), text, mode, source };
         match machines.iter_mut().find(|machine| machine.name == name) {
             Some(machine) => machine.files.push(file),
-            None => machines.push(Machine { name: name.to_owned(), files: vec![file] }),
+            None => machines.push(Machine { name: name.to_owned(), files: vec![file], images: Vec::new() }),
         }
     }
     machines

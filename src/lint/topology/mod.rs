@@ -4,7 +4,7 @@ pub(in crate::lint) mod files;
 
 use std::collections::BTreeSet;
 
-use crate::cluster::Role;
+use crate::cluster::{Mover, Role};
 use crate::lint::Lint;
 use crate::lint::endpoint::port_clash;
 use crate::lint::keepalived::router_id;
@@ -77,7 +77,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(router_id)
         .cluster(|subject, findings| {
         let endpoint = &subject.cluster.endpoint;
-        if endpoint.balancer.moves_vip && endpoint.virtual_router_id == EXAMPLE_ROUTER_ID {
+        if endpoint.balancer.mover == Mover::Keepalived && endpoint.virtual_router_id == EXAMPLE_ROUTER_ID {
             findings.at(
                 "endpoint.virtual-router-id",
                 format!("VRRP router identifier {EXAMPLE_ROUTER_ID} is probably used by somebody else too"),

@@ -23,12 +23,12 @@ pub(super) fn read(directory: &Path) -> Result<Vec<Machine>> {
         let hint = "give a directory that holds keepalived.conf, haproxy.cfg, unit files, …, as they lie on the machines";
         return Err(Error::new(Kind::Input, format!("`{}` is not a directory", directory.display())).hint(hint));
     }
-    let mut common = Machine { name: String::new(), files: Vec::new() };
+    let mut common = Machine { name: String::new(), files: Vec::new(), images: Vec::new() };
     let mut machines = Vec::new();
     for path in host::fs::list(directory)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() && ROOTS.iter().any(|root| path.join(root).is_dir()) {
-            let mut machine = Machine { name, files: Vec::new() };
+            let mut machine = Machine { name, files: Vec::new(), images: Vec::new() };
             walk(&path, &path, &mut machine.files, 0)?;
             machines.push(machine);
         } else {

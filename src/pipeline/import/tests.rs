@@ -22,7 +22,7 @@ fn imported(machines: &[Machine]) -> Imported {
 fn file(machine: &str, path: &str, text: &str) -> Machine {
     let source = Source { path: format!("{machine}{path}").into(), text: text.into() };
     let file = File { path: path.to_owned(), text: source.text.clone(), mode: None, source };
-    Machine { name: machine.to_owned(), files: vec![file] }
+    Machine { name: machine.to_owned(), files: vec![file], images: Vec::new() }
 }
 
 /// The settings of a cluster file, each on a line; a node is one line.

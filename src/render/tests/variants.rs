@@ -25,6 +25,19 @@ const EXTERNAL_LB: &str = include_str!("../../../profiles/external-lb/cluster.to
 const EXTERNAL_ENDPOINT: &str = include_str!("../../../profiles/external-endpoint/cluster.toml");
 const TWO_MASTERS: &str = include_str!("../../../profiles/two-masters/cluster.toml");
 const KUBEADM: &str = include_str!("../../../profiles/kubeadm/cluster.toml");
+const STATIC_PODS: &str = include_str!("../../../profiles/ha-static-pods/cluster.toml");
+const KUBE_VIP: &str = include_str!("../../../profiles/kube-vip/cluster.toml");
+/// An older kube-vip that tells routers.
+const BGP: (&str, &str) = (
+    "# The tag of the image",
+    "[endpoint.images]
+kube-vip = \"ghcr.io/kube-vip/kube-vip:v0.8.10\"
+[endpoint.bgp]
+local-as = 64512
+peers = [\"10.0.0.1:64513\", \"10.0.0.2:64513\"]
+multihop = true
+# The tag of the image",
+);
 const NODE_LOCAL: &str = include_str!("../../../profiles/node-local-lb/cluster.toml");
 /// A change that changes nothing.
 const NONE: (&str, &str) = ("[cluster]", "[cluster]");
@@ -67,6 +80,10 @@ vip = ",
     Variant { name: "two-masters", file: TWO_MASTERS, change: NONE },
     Variant { name: "two-masters-haproxy", file: TWO_MASTERS, change: ("# balancer = \"keepalived\"", "balancer = \"haproxy\"") },
     Variant { name: "kubeadm", file: KUBEADM, change: NONE },
+    Variant { name: "ha-static-pods", file: STATIC_PODS, change: NONE },
+    Variant { name: "node-local-static-pods", file: NODE_LOCAL, change: ("# balancer = \"node-local\"", "run = \"static-pod\"") },
+    Variant { name: "kube-vip", file: KUBE_VIP, change: NONE },
+    Variant { name: "kube-vip-bgp", file: KUBE_VIP, change: BGP },
     Variant { name: "node-local-lb", file: NODE_LOCAL, change: NONE },
     Variant { name: "node-local-lb-nginx", file: NODE_LOCAL, change: ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"") },
 ];
@@ -98,7 +115,8 @@ pub(super) fn every_node() -> Vec<(&'static str, Cluster, Node, Tree)> {
 /// The part of a tree that the overlays of the balancer put there.
 fn of_balancer(cluster: &Cluster, tree: &Tree) -> Tree {
     let mut part = Tree::new();
-    for (path, entry) in tree.iter().filter(|(_, entry)| cluster.endpoint.balancer.overlays.contains(&&*entry.origin)) {
+    for (path, entry) in tree.iter().filter(|(_, entry)| cluster.endpoint.balancer.overlays(cluster.endpoint.run).contains(&&*entry.origin))
+    {
         part.insert(path.clone(), entry.clone());
     }
     part
