@@ -45,9 +45,10 @@ impl Running {
         let running = Self { lab, client, endpoint: expected.endpoint, _scratch: scratch };
         eventually("etcd is healthy", PATIENCE, || etcd_is_healthy(&running.lab, &expected.members, expected.member));
         eventually("the endpoint answers", PATIENCE, || running.ready());
-        eventually("every kubelet has found the API", PATIENCE, || {
-            let nodes = running.client.kubectl(&running.lab, &["get", "nodes", "--output=name"]);
-            let count = String::from_utf8_lossy(&nodes.stdout).lines().count();
+        eventually("every node is ready, network included", PATIENCE, || {
+            let ready = "--output=jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
+            let nodes = running.client.kubectl(&running.lab, &["get", "nodes", ready]);
+            let count = String::from_utf8_lossy(&nodes.stdout).split_whitespace().filter(|status| *status == "True").count();
             if count == expected.kubelets { Ok(()) } else { Err(format!("{count} of {}: {nodes:?}", expected.kubelets)) }
         });
         running.is_closed_to_strangers();
@@ -69,6 +70,52 @@ impl Running {
         ] {
             assert_eq!(self.lab.reaches(None, address, port), expected, "{address}:{port}");
         }
+    }
+
+    /// Does for a network namespace on `node` what a container runtime does for a pod, and returns the pod's address.
+    fn pod_on(&self, node: &str) -> String {
+        let list = approve(self.lab.kiln(&["exec", node, "--"]).args(["cat", "/etc/cni/net.d/10-kiln.conflist"]));
+        let list: Value = serde_json::from_str(&list).unwrap();
+        let mut plugin = list["plugins"][0].clone();
+        plugin["cniVersion"] = list["cniVersion"].clone();
+        plugin["name"] = list["name"].clone();
+        let script = "ip netns add probe && export CNI_COMMAND=ADD CNI_CONTAINERID=probe CNI_NETNS=/run/netns/probe CNI_IFNAME=eth0 \
+                      CNI_PATH=/opt/cni/bin && echo \"$0\" | /opt/cni/bin/bridge";
+        let result = approve(self.lab.kiln(&["exec", node, "--"]).args(["sh", "-c", script, &plugin.to_string()]));
+        let result: Value = serde_json::from_str(&result).unwrap();
+        result["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap().to_owned()
+    }
+
+    /// Pods of different nodes reach each other, API servers, kubelets and machines that know nothing of pods; and not etcd.
+    fn pods_reach_what_they_should(&self, nodes: [&str; 2]) {
+        let addresses = nodes.map(|node| self.pod_on(node));
+        let gateway = "10.0.0.1";
+        for (address, port, expected) in
+            [(&*addresses[1], 9, true), (MASTERS[0], 6443, true), (MASTERS[1], 10250, true), (gateway, 9, true), (MASTERS[0], 2379, false)]
+        {
+            let script = format!("ip netns exec probe timeout 3 bash -c ': </dev/tcp/{address}/{port}'");
+            let output = self.lab.inside(nodes[0], &["sh", "-c", &script]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.success() || said.contains("refused"), expected, "{address}:{port}: {output:?}");
+        }
+        assert!(self.lab.reaches(Some(nodes[0]), &addresses[1], 9), "a node reaches pods of another");
+        let networks = self.client.kubectl(&self.lab, &["get", "nodes", "--output=jsonpath={.items[*].spec.podCIDR}"]);
+        succeeded(&networks, "10.244.21.0/24").unwrap();
+    }
+
+    /// The cluster took CoreDNS, and the scheduler has put its two pods on different nodes; nobody here has its image.
+    fn has_dns_on_two_nodes(&self) {
+        eventually("CoreDNS is on two nodes", PATIENCE, || {
+            let pods =
+                ["--namespace=kube-system", "get", "pods", "--selector=k8s-app=kube-dns", "--output=jsonpath={.items[*].spec.nodeName}"];
+            let output = self.client.kubectl(&self.lab, &pods);
+            let names = String::from_utf8_lossy(&output.stdout).into_owned();
+            let nodes: BTreeSet<&str> = names.split_whitespace().collect();
+            if nodes.len() == 2 && names.split_whitespace().count() == 2 { Ok(()) } else { Err(format!("{output:?}")) }
+        });
+        let address = ["--namespace=kube-system", "get", "service,poddisruptionbudget", "--output=jsonpath={.items[*].spec}"];
+        let output = self.client.kubectl(&self.lab, &address);
+        succeeded(&output, "10.96.0.10").and_then(|()| succeeded(&output, "minAvailable")).unwrap();
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -121,9 +168,12 @@ impl Running {
 
 #[test]
 fn external_lb_survives_a_balancer_and_a_control_plane_node() {
-    let variant = Variant { name: "external-lb", profile: "external-lb", changes: &[RAW] };
+    const DNS: (&str, &str) = ("[endpoint]", "[overlays.control-plane]\nadd = [\"coredns\"]\n\n[endpoint]");
+    let variant = Variant { name: "external-lb", profile: "external-lb", changes: &[RAW, DNS] };
     let expected = Expected { endpoint: "10.0.0.10:6443", member: "m1", members: MASTERS, kubelets: 5 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
+    running.pods_reach_what_they_should(["w1", "w2"]);
+    running.has_dns_on_two_nodes();
     for (from, port, expected) in [("m2", 2379, true), ("w1", 2379, false), ("l1", 2380, false), ("w1", 10250, true), ("w1", 10257, false)]
     {
         assert_eq!(running.lab.reaches(Some(from), MASTERS[0], port), expected, "{from} to {port}");

@@ -4,6 +4,7 @@
 
 mod balancer;
 mod companions;
+mod plugin;
 mod ports;
 mod proxy;
 mod resolve;
@@ -12,6 +13,7 @@ mod version;
 
 pub(crate) use balancer::{BALANCERS, Balancer, Place};
 pub(crate) use companions::{COMPANIONS, Companion, Part, SUITES, Span, Suite};
+pub(crate) use plugin::NetworkPlugin;
 pub(crate) use ports::PortRange;
 pub(crate) use proxy::ProxyMode;
 pub(crate) use resolve::resolve;
@@ -71,6 +73,7 @@ pub(crate) struct Network {
     pub(crate) pods_per_node_prefix: u8,
     pub(crate) services: IpNet,
     pub(crate) node_ports: PortRange,
+    pub(crate) plugin: NetworkPlugin,
     /// How kube-proxy leads services to pods; none: as the version is made for.
     pub(crate) proxy_mode: Option<ProxyMode>,
     /// Cluster DNS domain, `cluster.local` by default.

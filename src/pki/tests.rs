@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::cluster::{Balancer, Base, Cluster, Endpoint, KubernetesVersion, Network, Node, PortRange, Role, RootFilesystem};
+use crate::cluster::{Balancer, Base, Cluster, Endpoint, KubernetesVersion, Network, NetworkPlugin, Node, PortRange, Role, RootFilesystem};
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::pki::plan::{PlannedLeaf, plan};
@@ -24,6 +24,7 @@ pub(crate) fn sample() -> Cluster {
             pods: "10.244.0.0/16".parse().unwrap(),
             pods_per_node_prefix: 24,
             services: "10.96.0.0/12".parse().unwrap(),
+            plugin: NetworkPlugin::None,
             proxy_mode: None,
             node_ports: PortRange { first: 30000, last: 32767 },
             domain: "cluster.local".into(),

@@ -7,6 +7,7 @@ use crate::plan::ImagePlan;
 /// Each component and what it waits for, in the order in which they become useful.
 const WAITS: &[(&str, &str)] = &[
     ("firewall", "nothing; the network waits for it"),
+    ("cni-bridge", "nothing; the network waits for it"),
     ("containerd", "nothing"),
     ("preload", "containerd; the kubelet waits for it"),
     ("etcd", "a majority of its members"),

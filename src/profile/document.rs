@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cluster::{Balancer, KubernetesVersion, PortRange, ProxyMode, Role, RootFilesystem};
+use crate::cluster::{Balancer, KubernetesVersion, NetworkPlugin, PortRange, ProxyMode, Role, RootFilesystem};
 
 /// One cluster: its network, its nodes, and what they run
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -68,6 +68,8 @@ pub(crate) struct NetworkSection {
     /// Ports that services may open on every node
     #[schemars(with = "String", extend("format" = "port-range"))]
     pub(crate) node_ports: Option<PortRange>,
+    /// What gives pods addresses and leads packets between them
+    pub(crate) plugin: Option<NetworkPlugin>,
     /// How kube-proxy leads services to pods; by default `iptables`, and `nftables` from Kubernetes 1.33 on
     pub(crate) proxy_mode: Option<ProxyMode>,
     /// DNS domain of the cluster

@@ -1,8 +1,9 @@
 //! What templates and tables may know: the cluster, the node, and what follows from both. Nothing random, nothing of the host.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -59,10 +60,14 @@ struct Computed<'a> {
     /// Where images of the Kubernetes project come from.
     image_repository: &'a str,
     sandbox_image: String,
+    /// CoreDNS as kubeadm has it; none for versions that came with another DNS.
+    dns_image: Option<String>,
     /// Where an API server answers about itself.
     health: Health,
     /// API versions by kind, such as `rbac`.
     api_versions: BTreeMap<&'static str, &'static str>,
+    /// Network of this node's pods, where kiln decides it.
+    pods: Option<IpNet>,
     /// The nodes that register, and what they may not say of themselves.
     kubelets: Vec<Kubelet<'a>>,
     /// Command-line flags by program, such as `kube_apiserver`.
@@ -78,6 +83,9 @@ struct Computed<'a> {
 #[derive(Serialize)]
 struct Kubelet<'a> {
     node: &'a str,
+    address: IpAddr,
+    /// Network of its pods, where kiln decides it.
+    pods: Option<IpNet>,
     /// Labels that only an administrator may set, as `key=value`.
     labels: Vec<String>,
 }
@@ -122,8 +130,10 @@ impl<'a> Facts<'a> {
             dns_address: self.cluster.dns_service_address().to_string(),
             image_repository: self.cluster.image_repository(),
             sandbox_image: self.sandbox_image(),
+            dns_image: self.dns_image(),
             health: Health { live: kubernetes.companion(Part::Liveness), ready: kubernetes.companion(Part::Readiness) },
             api_versions: kinds::api_versions(kubernetes.minor),
+            pods: self.cluster.pods_of(self.node),
             kubelets: self.kubelets(),
             flags: flags::all(self),
             configuration: fields::all(self),
@@ -163,6 +173,14 @@ impl<'a> Facts<'a> {
         format!("{}/pause:{}", self.cluster.image_repository(), self.cluster.kubernetes.companion(Part::Pause))
     }
 
+    /// CoreDNS's image. It has a directory of its own since 1.21, as kubeadm has it.
+    fn dns_image(&self) -> Option<String> {
+        let kubernetes = self.cluster.kubernetes;
+        let version = kubernetes.companion(Part::Dns).strip_prefix("CoreDNS ")?;
+        let name = if kubernetes.at_least(21) { "coredns/coredns:v" } else { "coredns:" };
+        Some(format!("{}/{name}{version}", self.cluster.image_repository()))
+    }
+
     /// Labels that the kubelet may give its own node, as `key=value`.
     pub(super) fn own_labels(&self) -> Vec<String> {
         self.node.labels.iter().filter(|(key, _)| is_own(key)).map(|(key, value)| format!("{key}={value}")).collect()
@@ -170,7 +188,14 @@ impl<'a> Facts<'a> {
 
     fn kubelets(&self) -> Vec<Kubelet<'a>> {
         let nodes = self.cluster.nodes.iter().filter(|node| self.cluster.has_kubelet(node));
-        nodes.map(|node| Kubelet { node: &node.name, labels: self.reserved_labels(node) }).collect()
+        nodes
+            .map(|node| Kubelet {
+                node: &node.name,
+                address: node.address,
+                pods: self.cluster.pods_of(node),
+                labels: self.reserved_labels(node),
+            })
+            .collect()
     }
 
     /// The other labels of a node, and the roles as kubeadm labels them.

@@ -35,6 +35,12 @@ pub(crate) static KINDS: &[Kind] = &[
     // Earlier versions can't confine anonymous requests to paths, unless by an alpha feature.
     row("authentication", "AuthenticationConfiguration", "apiserver.config.k8s.io/v1beta1", Span::since(32).deprecated(34)),
     row("authentication", "AuthenticationConfiguration", "apiserver.config.k8s.io/v1", Span::since(34)),
+    row("cluster_role", "ClusterRole", "rbac.authorization.k8s.io/v1beta1", Span::since(6).deprecated(8).removed(22)),
+    row("cluster_role", "ClusterRole", "rbac.authorization.k8s.io/v1", Span::since(8)),
+    row("deployment", "Deployment", "extensions/v1beta1", Span::since(6).deprecated(9).removed(16)),
+    row("deployment", "Deployment", "apps/v1", Span::since(9)),
+    row("disruption_budget", "PodDisruptionBudget", "policy/v1beta1", Span::since(6).deprecated(21).removed(25)),
+    row("disruption_budget", "PodDisruptionBudget", "policy/v1", Span::since(21)),
     row("encryption", "EncryptionConfig", "v1", Span::since(7).deprecated(13)),
     row("encryption", "EncryptionConfiguration", "apiserver.config.k8s.io/v1", Span::since(13)),
     row("kubeadm_cluster", "ClusterConfiguration", "kubeadm.k8s.io/v1beta1", V1BETA1),

@@ -38,6 +38,7 @@ pub(super) fn resolve(draft: &mut Draft<'_>, version: Option<KubernetesVersion>)
         pods_per_node_prefix: prefix?,
         services: services?,
         node_ports: section.node_ports.unwrap_or(PortRange { first: 30000, last: 32767 }),
+        plugin: section.plugin.unwrap_or_default(),
         proxy_mode: section.proxy_mode,
         domain: section.domain.clone().unwrap_or_else(|| "cluster.local".into()),
         gateway: section.gateway,

@@ -27,18 +27,25 @@ pub(super) fn resolve(
         {
             add(&mut overlays, balancer.overlays);
         }
-        let mut overlays = changed(draft, role, overlays);
+        remove(draft, role, &mut overlays);
         if let Some(network) = network {
-            add_for_network(&mut overlays, network);
+            let added = &draft.profile.document.overlays.of(role).add;
+            let has_kubelet = overlays.iter().chain(added).any(|name| name == KUBELET);
+            add_for_network(&mut overlays, role, has_kubelet, network);
         }
+        append(draft, role, &mut overlays);
         all.insert(role, overlays);
     }
     all
 }
 
-/// What the settings of the network need on machines that the changes have left as they are.
-fn add_for_network(overlays: &mut Vec<String>, network: &Network) {
-    if overlays.iter().any(|name| name == KUBELET) {
+/// What the settings of the network need, before what the user adds.
+fn add_for_network(overlays: &mut Vec<String>, role: Role, has_kubelet: bool, network: &Network) {
+    // API servers dial webhooks and metrics in pods.
+    if has_kubelet || role == Role::ControlPlane {
+        add(overlays, network.plugin.overlays(has_kubelet));
+    }
+    if has_kubelet {
         add(overlays, network.proxy_mode.map_or(&[], ProxyMode::overlays));
     }
 }
@@ -56,8 +63,8 @@ fn profile_overlays(draft: &Draft<'_>, role: Role) -> Vec<String> {
     draft.profile.definition.as_ref().and_then(|definition| definition.overlays.get(&role)).cloned().unwrap_or_default()
 }
 
-/// The user's additions and removals.
-fn changed(draft: &mut Draft<'_>, role: Role, mut overlays: Vec<String>) -> Vec<String> {
+/// The user's removals.
+fn remove(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
     let change = draft.profile.document.overlays.of(role);
     for (index, name) in change.remove.iter().enumerate() {
         let path = format!("overlays.{}.remove[{index}]", role.name());
@@ -70,6 +77,11 @@ fn changed(draft: &mut Draft<'_>, role: Role, mut overlays: Vec<String>) -> Vec<
         }
         overlays.retain(|overlay| overlay != name);
     }
+}
+
+/// The user's additions.
+fn append(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
+    let change = draft.profile.document.overlays.of(role);
     for (index, name) in change.add.iter().enumerate() {
         let path = format!("overlays.{}.add[{index}]", role.name());
         if overlays.contains(name) {
@@ -78,5 +90,4 @@ fn changed(draft: &mut Draft<'_>, role: Role, mut overlays: Vec<String>) -> Vec<
             overlays.push(name.clone());
         }
     }
-    overlays
 }

@@ -1,6 +1,7 @@
 //! kube-controller-manager. It holds no authority's key, so it signs no certificates.
 
 use super::{Flag, computed, text};
+use crate::cluster::NetworkPlugin;
 
 pub(super) static FLAGS: &[Flag] = &[
     text("bind-address", "127.0.0.1").since(12),
@@ -16,7 +17,8 @@ pub(super) static FLAGS: &[Flag] = &[
     text("authorization-kubeconfig", "/etc/kubernetes/controller-manager.conf").since(12),
     text("client-ca-file", "/etc/kubernetes/pki/ca.crt").since(12),
     text("requestheader-client-ca-file", "/etc/kubernetes/pki/front-proxy-ca.crt").since(12),
-    text("allocate-node-cidrs", "true"),
+    // Where the nodes' networks follow from the cluster file, nobody else may hand out any.
+    computed("allocate-node-cidrs", |facts| (facts.cluster.network.plugin != NetworkPlugin::Bridge).to_string()),
     computed("cluster-cidr", |facts| facts.cluster.network.pods.to_string()),
     computed("node-cidr-mask-size", |facts| facts.cluster.network.pods_per_node_prefix.to_string()),
     computed("service-cluster-ip-range", |facts| facts.cluster.network.services.to_string()),

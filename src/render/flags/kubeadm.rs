@@ -57,7 +57,6 @@ const CONTROLLER_MANAGER: &[&str] = &[
     "authorization-kubeconfig",
     "client-ca-file",
     "requestheader-client-ca-file",
-    "allocate-node-cidrs",
     "cluster-cidr",
     "service-cluster-ip-range",
     "cluster-name",
@@ -82,8 +81,15 @@ const SCHEDULER: &[&str] = &[
     "leader-elect",
 ];
 
-const KUBELET: &[&str] =
-    &["config", "kubeconfig", "container-runtime", "container-runtime-endpoint", "pod-infra-container-image", "allow-privileged"];
+const KUBELET: &[&str] = &[
+    "config",
+    "kubeconfig",
+    "container-runtime",
+    "container-runtime-endpoint",
+    "pod-infra-container-image",
+    "allow-privileged",
+    "register-with-taints",
+];
 
 /// Names and values of the flags that `program` gets from kubeadm's `extraArgs`.
 pub(in crate::render) fn extra(program: &str, facts: &Facts<'_>) -> Vec<(&'static str, String)> {

@@ -10,13 +10,15 @@ use crate::render;
 use crate::tree::{ImagePath, Tree};
 
 const FILE: &str = "/etc/nftables/kiln.nft";
+/// The other table, of nodes with pods.
+const PODS: &str = "/etc/nftables/pods.nft";
 
 /// Loads a node's rules twice beside a table of somebody else, in a network namespace of its own, and lists what is there then.
-fn loaded(tree: &Tree) -> Option<String> {
+fn loaded(tree: &Tree, rules: &str) -> Option<String> {
     let (mut unshare, _) = (judge("unshare")?, judge("nft")?);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("kiln.nft");
-    host::fs::write_atomic(&file, text(tree, FILE).as_bytes(), 0o644).unwrap();
+    host::fs::write_atomic(&file, text(tree, rules).as_bytes(), 0o644).unwrap();
     let script =
         "nft add table ip nat && nft --check --file \"$0\" && nft --file \"$0\" && nft --file \"$0\" && nft --stateless list ruleset";
     Some(accepts(unshare.args(["--user", "--map-root-user", "--net", "sh", "-c", script]).arg(&file)))
@@ -25,10 +27,21 @@ fn loaded(tree: &Tree) -> Option<String> {
 #[test]
 fn nft_accepts_the_firewall_of_every_node_and_other_tables_outlive_it() {
     for (variant, _, node, tree) in every_node() {
-        let Some(ruleset) = loaded(&tree) else { return };
+        let Some(ruleset) = loaded(&tree, FILE) else { return };
         assert!(ruleset.starts_with("table ip nat {\n}\n"), "{variant} {}: {ruleset}", node.name);
         assert_eq!(ruleset.matches("table ").count(), 2, "{variant} {}: {ruleset}", node.name);
         assert_eq!(ruleset.matches("policy drop").count(), 1, "{variant} {}: {ruleset}", node.name);
+    }
+}
+
+#[test]
+fn pods_keep_their_address_among_pods_and_get_their_nodes_elsewhere() {
+    let has_pods = |tree: &Tree| tree.get(&ImagePath::new(PODS).unwrap()).is_some();
+    for (variant, _, node, tree) in every_node().into_iter().filter(|(_, _, _, tree)| has_pods(tree)) {
+        let Some(ruleset) = loaded(&tree, PODS) else { return };
+        let rule =
+            format!("ip saddr 10.244.{}.0/24 ip daddr != 10.244.0.0/16 masquerade", node.address.to_string().rsplit('.').next().unwrap());
+        assert_eq!(ruleset.matches(&rule).count(), 1, "{variant} {}: {ruleset}", node.name);
     }
 }
 
@@ -63,7 +76,7 @@ fn addresses_of_both_families_have_sets_of_their_own() {
     assert!(rules.contains("set etcd-ipv6 {\n        type ipv6_addr\n        flags interval\n        elements = { fd00::12 }"), "{rules}");
     assert!(rules.contains("elements = { 10.0.0.11, 10.0.0.12, 10.0.0.13, 192.168.7.12 }"), "{rules}");
     assert!(rules.contains("        ip6 saddr @etcd-ipv6 tcp dport 2380 accept\n"), "{rules}");
-    loaded(&tree);
+    loaded(&tree, FILE);
 }
 
 #[test]

@@ -59,6 +59,17 @@ static VARIANTS: &[Variant] = &[
 vip = ",
         ),
     },
+    Variant {
+        name: "ha-coredns",
+        file: HA,
+        change: (
+            "[endpoint]",
+            "[overlays.control-plane]
+add = [\"coredns\"]
+
+[endpoint]",
+        ),
+    },
     Variant { name: "ha-ipvs", file: HA, change: ("[network]", "[network]\nproxy-mode = \"ipvs\"") },
     Variant { name: "external-lb", file: EXTERNAL_LB, change: NONE },
     Variant { name: "external-lb-etcd", file: EXTERNAL_LB, change: ETCD },
@@ -104,6 +115,10 @@ fn of_balancer(cluster: &Cluster, tree: &Tree) -> Tree {
     part
 }
 
+fn text_of(tree: &Tree, path: &str) -> Option<String> {
+    tree.get(&ImagePath::new(path).unwrap()).map(|_| text(tree, path))
+}
+
 #[test]
 fn every_variant_gets_exactly_the_golden_tree() {
     for variant in VARIANTS {
@@ -112,6 +127,9 @@ fn every_variant_gets_exactly_the_golden_tree() {
         for (node, tree) in first_of_images(&cluster, rendered_with(&cluster, &pki)) {
             let tree = settled(&tree, &pki, &machine_id(&tree));
             golden(variant.name, &format!("{}.dump", node.name), &tree.dump());
+            if let Some(manifest) = text_of(&tree, "/etc/kubernetes/bootstrap/20-coredns.yaml") {
+                golden(variant.name, &format!("{}.coredns", node.name), &manifest);
+            }
             let balancer = texts(&of_balancer(&cluster, &tree));
             if !balancer.is_empty() {
                 golden(variant.name, &format!("{}.balancer", node.name), &balancer);

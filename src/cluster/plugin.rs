@@ -1,0 +1,97 @@
+//! What gives pods addresses and leads packets between them.
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{Cluster, Network, Node};
+
+/// A network plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NetworkPlugin {
+    /// A bridge on every node and routes between nodes, which share a segment
+    Bridge,
+    /// Nothing: what is applied to the cluster brings one
+    #[default]
+    None,
+}
+
+impl NetworkPlugin {
+    /// The overlays of machines with a kubelet, and of those that dial pods without having one.
+    pub(crate) fn overlays(self, has_kubelet: bool) -> &'static [&'static str] {
+        match (self, has_kubelet) {
+            (Self::Bridge, true) => &["cni-bridge"],
+            (Self::Bridge, false) => &["pod-routes"],
+            (Self::None, _) => &[],
+        }
+    }
+}
+
+impl Cluster {
+    /// The network of the pods of `node`, where kiln decides it and not the controller manager.
+    ///
+    /// It follows from the address of the node, so that it stays when other nodes come and go, unless there are fewer networks
+    /// than addresses: then from its place in the cluster file.
+    pub(crate) fn pods_of(&self, node: &Node) -> Option<IpNet> {
+        if self.network.plugin != NetworkPlugin::Bridge || !self.has_kubelet(node) {
+            return None;
+        }
+        let place = self.nodes.iter().position(|other| other.name == node.name)?;
+        self.network.pods_at(self.network.host_part(node).unwrap_or(place as u128))
+    }
+}
+
+impl Network {
+    /// The place of a node's address in the network of the nodes, if every such place has a network for pods.
+    fn host_part(&self, node: &Node) -> Option<u128> {
+        let networks = self.pods_per_node_prefix - self.pods.prefix_len();
+        let hosts = self.nodes.max_prefix_len() - self.nodes.prefix_len();
+        (hosts <= networks).then(|| number(IpNet::from(node.address)) - number(self.nodes.trunc()))
+    }
+
+    /// The network number `index` for the pods of one node.
+    fn pods_at(&self, index: u128) -> Option<IpNet> {
+        let bits = self.pods.max_prefix_len() - self.pods_per_node_prefix;
+        let first = number(self.pods.trunc()) + (index << bits);
+        let address = match self.pods {
+            IpNet::V4(_) => std::net::Ipv4Addr::from(u32::try_from(first).ok()?).into(),
+            IpNet::V6(_) => std::net::Ipv6Addr::from(first).into(),
+        };
+        IpNet::new(address, self.pods_per_node_prefix).ok().filter(|network| self.pods.contains(network))
+    }
+}
+
+/// The first address as a number.
+fn number(network: IpNet) -> u128 {
+    match network {
+        IpNet::V4(network) => u32::from(network.addr()).into(),
+        IpNet::V6(network) => network.addr().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cluster::resolve;
+    use crate::profile::tests::{SAMPLE, edited, read};
+
+    fn pods(text: &str) -> Vec<String> {
+        let cluster = resolve(&read(text)).unwrap();
+        cluster.nodes.iter().map(|node| cluster.pods_of(node).map_or("-".into(), |network| network.to_string())).collect()
+    }
+
+    #[test]
+    fn pods_have_the_network_that_follows_from_their_nodes_address() {
+        assert_eq!(pods(SAMPLE), ["10.244.11.0/24", "10.244.12.0/24", "10.244.13.0/24"]);
+        let few = edited("[network]", "[network]\npods = \"10.244.0.0/20\"");
+        assert_eq!(pods(&few), ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24"]);
+        let v6 = edited("[network]", "[network]\npods = \"fd00:10::/48\"\npods-per-node-prefix = 64\nservices = \"fd00:96::/112\"");
+        assert_eq!(pods(&v6)[0], "fd00:10:0:b::/64");
+    }
+
+    #[test]
+    fn another_plugin_and_nodes_without_kubelets_have_none() {
+        assert_eq!(pods(&edited("[network]", "[network]\nplugin = \"none\"")), ["-"; 3]);
+        assert_eq!(pods(&format!("{SAMPLE}\n[overlays.control-plane]\nremove = [\"kubelet\"]\n")), ["-"; 3]);
+    }
+}
