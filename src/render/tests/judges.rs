@@ -96,6 +96,20 @@ fn shellcheck_accepts_the_scripts_of_every_overlay() {
     accepts(shellcheck.args(&scripts));
 }
 
+#[test]
+fn chrony_reads_the_time_servers_of_the_site_and_the_other_nodes() {
+    for (ntp, expected) in [(vec![], 0), (vec!["10.0.0.1".to_owned(), "pool.example.org".to_owned()], 2)] {
+        let Some(mut chronyd) = judge("chronyd") else { return };
+        let mut cluster = cluster();
+        let others = cluster.nodes.len() - 1;
+        cluster.network.ntp = ntp;
+        let root = Root::of(&first(&cluster));
+        let read = accepts(chronyd.args(["-U", "-p", "-f"]).arg(root.path("/etc/chrony/chrony.conf")));
+        let lines = |word: &str| read.lines().filter(|line| line.split(' ').next() == Some(word)).count();
+        assert_eq!((lines("pool"), lines("server"), lines("local")), (expected, others, 1), "{read}");
+    }
+}
+
 fn prepared(root: &Root, directory: &str) -> PathBuf {
     let path = root.path(directory);
     host::fs::create_directories(&path).unwrap();
