@@ -118,6 +118,26 @@ impl Running {
         succeeded(&output, "10.96.0.10").and_then(|()| succeeded(&output, "minAvailable")).unwrap();
     }
 
+    /// The API server takes flannel's objects and wants a pod of it on every node. Nobody here has its image.
+    fn takes_flannel(&self) {
+        let scratch = tempfile::tempdir().unwrap();
+        let kiln = |arguments: &[&str]| approve(Command::new(env!("CARGO_BIN_EXE_kiln")).current_dir(scratch.path()).args(arguments));
+        kiln(&["init", "--profile", "external-lb"]);
+        let file = scratch.path().join("cluster.toml");
+        let text = fs::read_to_string(&file).unwrap().replacen("[network]", "[network]\nplugin = \"flannel\"", 1);
+        fs::write(&file, text).unwrap();
+        let objects = scratch.path().join("flannel.yaml");
+        fs::write(&objects, kiln(&["render", "m1", "/etc/kubernetes/bootstrap/20-flannel.yaml"])).unwrap();
+        let kubectl = |arguments: &[&str]| self.client.kubectl(&self.lab, arguments);
+        succeeded(&kubectl(&["apply", "--filename", objects.to_str().unwrap()]), "daemonset.apps/flannel created").unwrap();
+        let wanted = ["--namespace=kube-flannel", "get", "daemonset", "flannel", "--output=jsonpath={.status.desiredNumberScheduled}"];
+        eventually("flannel is wanted on every node", PATIENCE, || match kubectl(&wanted) {
+            output if output.stdout == b"5" => Ok(()),
+            output => Err(format!("{output:?}")),
+        });
+        succeeded(&kubectl(&["delete", "namespace", "kube-flannel", "--wait=false"]), "deleted").unwrap();
+    }
+
     fn ready(&self) -> Result<(), String> {
         self.client.ready(&self.lab, self.endpoint)
     }
@@ -174,6 +194,7 @@ fn external_lb_survives_a_balancer_and_a_control_plane_node() {
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
     running.pods_reach_what_they_should(["w1", "w2"]);
     running.has_dns_on_two_nodes();
+    running.takes_flannel();
     for (from, port, expected) in [("m2", 2379, true), ("w1", 2379, false), ("l1", 2380, false), ("w1", 10250, true), ("w1", 10257, false)]
     {
         assert_eq!(running.lab.reaches(Some(from), MASTERS[0], port), expected, "{from} to {port}");

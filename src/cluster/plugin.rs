@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, Network, Node};
+use crate::cluster::{Cluster, Companion, Network, Node, Part, Role};
 
 /// A network plugin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -12,19 +12,31 @@ use crate::cluster::{Cluster, Network, Node};
 pub(crate) enum NetworkPlugin {
     /// A bridge on every node and routes between nodes, which share a segment
     Bridge,
+    /// flannel, from its images: VXLAN between nodes of any segments, from Kubernetes 1.9 on
+    Flannel,
     /// Nothing: what is applied to the cluster brings one
     #[default]
     None,
 }
 
 impl NetworkPlugin {
-    /// The overlays of machines with a kubelet, and of those that dial pods without having one.
-    pub(crate) fn overlays(self, has_kubelet: bool) -> &'static [&'static str] {
-        match (self, has_kubelet) {
-            (Self::Bridge, true) => &["cni-bridge"],
-            (Self::Bridge, false) => &["pod-routes"],
-            (Self::None, _) => &[],
+    /// The overlays of machines with a role, and with a kubelet or without.
+    pub(crate) fn overlays(self, role: Role, has_kubelet: bool) -> &'static [&'static str] {
+        match (self, role, has_kubelet) {
+            (Self::Bridge, _, true) => &["cni-bridge"],
+            // API servers dial webhooks and metrics in pods.
+            (Self::Bridge, Role::ControlPlane, false) => &["pod-routes"],
+            (Self::Flannel, Role::ControlPlane, true) => &["flannel-node", "flannel"],
+            (Self::Flannel, Role::ControlPlane, false) => &["flannel"],
+            (Self::Flannel, _, true) => &["flannel-node"],
+            _ => &[],
         }
+    }
+
+    /// The `x` of the first Kubernetes 1.x that takes what is applied for it.
+    pub(crate) fn since(self) -> u32 {
+        let applied = (self == Self::Flannel).then_some(Part::Flannel);
+        applied.and_then(Companion::first).unwrap_or_default()
     }
 }
 
@@ -72,8 +84,8 @@ fn number(network: IpNet) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use crate::cluster::resolve;
-    use crate::profile::tests::{SAMPLE, edited, read};
+    use crate::cluster::{Role, resolve};
+    use crate::profile::tests::{SAMPLE, edited, problems, read};
 
     fn pods(text: &str) -> Vec<String> {
         let cluster = resolve(&read(text)).unwrap();
@@ -93,5 +105,17 @@ mod tests {
     fn another_plugin_and_nodes_without_kubelets_have_none() {
         assert_eq!(pods(&edited("[network]", "[network]\nplugin = \"none\"")), ["-"; 3]);
         assert_eq!(pods(&format!("{SAMPLE}\n[overlays.control-plane]\nremove = [\"kubelet\"]\n")), ["-"; 3]);
+    }
+
+    #[test]
+    fn flannel_is_on_every_node_and_applied_by_the_control_plane() {
+        let flannel = |version: &str| edited("[network]", "[network]\nplugin = \"flannel\"").replace("1.20.2", version);
+        let cluster = resolve(&read(&flannel("1.20.2"))).unwrap();
+        let has = |role: Role, name: &str| cluster.overlays[&role].iter().any(|overlay| overlay == name);
+        assert!(has(Role::ControlPlane, "flannel") && has(Role::ControlPlane, "flannel-node"));
+        assert!(has(Role::Worker, "flannel-node") && !has(Role::Worker, "flannel") && !has(Role::Lb, "flannel-node"));
+        assert_eq!(cluster.pods_of(&cluster.nodes[0]), None);
+        let refused = "`\"flannel\"`: Kubernetes 1.8.15 does not take what this network plugin applies to it (leave it out, or use Kubernetes 1.9 or later)";
+        assert_eq!(problems(&flannel("1.8.15")), [refused]);
     }
 }

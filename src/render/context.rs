@@ -62,6 +62,8 @@ struct Computed<'a> {
     sandbox_image: String,
     /// CoreDNS as kubeadm has it; none for versions that came with another DNS.
     dns_image: Option<String>,
+    /// flannel's images; none for versions that its objects are not made for.
+    flannel: Option<Flannel>,
     /// Where an API server answers about itself.
     health: Health,
     /// API versions by kind, such as `rbac`.
@@ -88,6 +90,20 @@ struct Kubelet<'a> {
     pods: Option<IpNet>,
     /// Labels that only an administrator may set, as `key=value`.
     labels: Vec<String>,
+}
+
+/// Images of flannel.
+#[derive(Serialize)]
+struct Flannel {
+    program: &'static str,
+    /// What brings its CNI plugin to nodes.
+    plugin: &'static str,
+}
+
+impl Flannel {
+    fn of(minor: u32) -> Option<Self> {
+        Some(Self { program: Companion::of(Part::Flannel, minor)?, plugin: Companion::of(Part::FlannelPlugin, minor)? })
+    }
 }
 
 /// Paths of an API server's health, both answered with 200 or not.
@@ -131,6 +147,7 @@ impl<'a> Facts<'a> {
             image_repository: self.cluster.image_repository(),
             sandbox_image: self.sandbox_image(),
             dns_image: self.dns_image(),
+            flannel: Flannel::of(kubernetes.minor),
             health: Health { live: kubernetes.companion(Part::Liveness), ready: kubernetes.companion(Part::Readiness) },
             api_versions: kinds::api_versions(kubernetes.minor),
             pods: self.cluster.pods_of(self.node),

@@ -31,6 +31,10 @@ pub(crate) enum Part {
     Registry,
     /// The cluster's DNS service, as kubeadm installs it.
     Dns,
+    /// flannel's image; its DaemonSet is of `apps/v1`.
+    Flannel,
+    /// The image that brings flannel's CNI plugin to nodes.
+    FlannelPlugin,
     /// The debugging tool of the CRI.
     Crictl,
     /// The API version of kubeadm's configuration.
@@ -105,6 +109,11 @@ impl Companion {
     /// Every version of `part` that goes with `1.minor`, the oldest first.
     pub(crate) fn all(part: Part, minor: u32) -> impl Iterator<Item = &'static Self> {
         COMPANIONS.iter().filter(move |row| row.part == part && row.span.covers(minor))
+    }
+
+    /// The `x` of the first Kubernetes 1.x that some version of `part` goes with.
+    pub(crate) fn first(part: Part) -> Option<u32> {
+        COMPANIONS.iter().filter(|row| row.part == part).map(|row| row.span.introduced).min()
     }
 
     /// The version of `part` that `1.minor` is made for: the oldest that nothing newer has replaced.

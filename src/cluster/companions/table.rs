@@ -74,6 +74,8 @@ pub(crate) static COMPANIONS: &[Companion] = &[
     row(Part::Liveness, "/healthz", Span::since(6).deprecated(16)),
     row(Part::Liveness, "/livez", Span::since(16)),
     row(Part::Readiness, "/healthz", Span::since(6).deprecated(16)),
+    row(Part::Flannel, "ghcr.io/flannel-io/flannel:v0.27.4", Span::since(9)),
+    row(Part::FlannelPlugin, "ghcr.io/flannel-io/flannel-cni-plugin:v1.8.0-flannel1", Span::since(9)),
     row(Part::Readiness, "/readyz", Span::since(16)),
     row(Part::RoleLabel, "node-role.kubernetes.io/control-plane", Span::since(20)),
     row(Part::RoleLabel, "node-role.kubernetes.io/master", Span::since(6).deprecated(20).removed(25)),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{KubernetesVersion, Network, PortRange, ProxyMode};
+use crate::cluster::{KubernetesVersion, Network, NetworkPlugin, PortRange, ProxyMode};
 
 /// kube-apiserver refuses service networks with more than 20 bits of addresses (`cmd/kube-apiserver/app/options/validation.go`).
 const SERVICE_BITS: u8 = 20;
@@ -28,6 +28,9 @@ pub(super) fn resolve(draft: &mut Draft<'_>, version: Option<KubernetesVersion>)
     }
     if let (Some(mode), Some(version)) = (section.proxy_mode, version) {
         check_proxy_mode(draft, mode, version);
+    }
+    if let (Some(plugin), Some(version)) = (section.plugin, version) {
+        check_plugin(draft, plugin, version);
     }
     if let Some(nodes) = nodes {
         check_gateway(draft, &nodes, section.gateway);
@@ -74,6 +77,14 @@ fn check_proxy_mode(draft: &mut Draft<'_>, mode: ProxyMode, version: KubernetesV
     if !span.covers(version.minor) {
         let message = format!("kube-proxy of Kubernetes {version} knows no mode `{}`", mode.name());
         draft.wrong("network.proxy-mode", message, format!("leave it out, or use Kubernetes 1.{} or later", span.introduced));
+    }
+}
+
+fn check_plugin(draft: &mut Draft<'_>, plugin: NetworkPlugin, version: KubernetesVersion) {
+    let since = plugin.since();
+    if version.minor < since {
+        let message = format!("Kubernetes {version} does not take what this network plugin applies to it");
+        draft.wrong("network.plugin", message, format!("leave it out, or use Kubernetes 1.{since} or later"));
     }
 }
 

@@ -57,10 +57,7 @@ fn check_kubelet(draft: &mut Draft<'_>, role: Role, overlays: &[String]) {
 
 /// What the settings of the network need, before what the user adds.
 fn add_for_network(overlays: &mut Vec<String>, role: Role, has_kubelet: bool, network: &Network) {
-    // API servers dial webhooks and metrics in pods.
-    if has_kubelet || role == Role::ControlPlane {
-        add(overlays, network.plugin.overlays(has_kubelet));
-    }
+    add(overlays, network.plugin.overlays(role, has_kubelet));
     if has_kubelet {
         add(overlays, network.proxy_mode.map_or(&[], ProxyMode::overlays));
     }

@@ -83,6 +83,7 @@ add = [\"coredns\"]
 [endpoint]",
         ),
     },
+    Variant { name: "external-lb-flannel", file: EXTERNAL_LB, change: ("[network]", "[network]\nplugin = \"flannel\"") },
     Variant { name: "ha-ipvs", file: HA, change: ("[network]", "[network]\nproxy-mode = \"ipvs\"") },
     Variant { name: "external-lb", file: EXTERNAL_LB, change: NONE },
     Variant { name: "external-lb-etcd", file: EXTERNAL_LB, change: ETCD },
@@ -145,8 +146,10 @@ fn every_variant_gets_exactly_the_golden_tree() {
         for (node, tree) in first_of_images(&cluster, rendered_with(&cluster, &pki)) {
             let tree = settled(&tree, &pki, &machine_id(&tree));
             golden(variant.name, &format!("{}.dump", node.name), &tree.dump());
-            if let Some(manifest) = text_of(&tree, "/etc/kubernetes/bootstrap/20-coredns.yaml") {
-                golden(variant.name, &format!("{}.coredns", node.name), &manifest);
+            for addon in ["coredns", "flannel"] {
+                if let Some(manifest) = text_of(&tree, &format!("/etc/kubernetes/bootstrap/20-{addon}.yaml")) {
+                    golden(variant.name, &format!("{}.{addon}", node.name), &manifest);
+                }
             }
             let balancer = texts(&of_balancer(&cluster, &tree));
             if !balancer.is_empty() {
