@@ -9,7 +9,7 @@ use crate::cluster::{MatchRule, Place};
 use crate::error::Result;
 use crate::host;
 use crate::overlay::Protocol;
-use crate::plan::{self, Check, EndpointPlan, Failover, ImagePlan, NodePlan, Plan, PortUse, Start};
+use crate::plan::{self, Check, EndpointPlan, Failover, ImagePlan, NodePlan, Plan, PortUse, Size, Start};
 
 /// Show what would be built and what each machine gets: addresses, overlays, certificates, ports, quorum
 #[derive(Debug, clap::Args)]
@@ -41,6 +41,7 @@ fn text(plan: &Plan) -> String {
     let sections = [
         ("TOPOLOGY", picture(&plan.topology)),
         ("NODES", nodes(&plan.nodes)),
+        ("MACHINES, at least", sizes(&plan.sizes)),
         ("WHEN SOMETHING FAILS, from the intervals in the nodes' files", failovers(&plan.failovers)),
         ("PORTS", ports(&plan.ports)),
         ("WHAT WAITS FOR WHAT, in any order of switching on", order(&plan.start_order)),
@@ -74,8 +75,12 @@ fn summary(plan: &Plan) -> String {
         row(
             "capacity",
             format!(
-                "{} nodes, {} pod addresses on each, {} services, {} node ports",
-                capacity.nodes, capacity.pods_per_node, capacity.services, capacity.node_ports
+                "{} nodes, {} pod addresses on each, {} services, {} node ports{}",
+                capacity.nodes,
+                capacity.pods_per_node,
+                capacity.services,
+                capacity.node_ports,
+                if capacity.untested { "; Kubernetes is tested with 5000 nodes" } else { "" }
             ),
         ),
         row("outputs", plan.outputs.join(", ")),
@@ -105,6 +110,14 @@ fn failover(endpoint: &EndpointPlan) -> String {
         (Place::EveryNode, None) => "none needed: every machine turns to another API server by itself".to_owned(),
         (Place::ControlPlane | Place::Front, None) => "none: one machine holds the VIP alone".to_owned(),
     }
+}
+
+fn sizes(sizes: &[Size]) -> String {
+    let row = |size: &Size| {
+        let pods = if size.plus_pods { "and what its pods ask for" } else { "" };
+        [size.image.clone(), format!("{} processors", size.cpus), format!("{} GiB of memory", size.memory_gib), pods.to_owned()]
+    };
+    columns(&sizes.iter().map(row).collect::<Vec<_>>())
 }
 
 fn failovers(failovers: &[Failover]) -> String {

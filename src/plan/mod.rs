@@ -7,6 +7,7 @@ mod failover;
 mod layers;
 mod order;
 mod ports;
+mod sizes;
 mod svg;
 
 use std::collections::BTreeSet;
@@ -25,6 +26,7 @@ pub(crate) use failover::Failover;
 pub(crate) use layers::Layer;
 pub(crate) use order::Start;
 pub(crate) use ports::PortUse;
+pub(crate) use sizes::Size;
 pub(crate) use svg::draw;
 
 /// The whole plan.
@@ -42,6 +44,7 @@ pub(crate) struct Plan {
     pub(crate) capacity: Capacity,
     pub(crate) images: Vec<ImagePlan>,
     pub(crate) nodes: Vec<NodePlan>,
+    pub(crate) sizes: Vec<Size>,
     pub(crate) ports: Vec<PortUse>,
     pub(crate) start_order: Vec<Start>,
     pub(crate) checks: Vec<Check>,
@@ -79,6 +82,8 @@ pub(crate) struct Capacity {
     pub(crate) pods_per_node: u64,
     pub(crate) services: u64,
     pub(crate) node_ports: u64,
+    /// Whether the cluster file has more nodes than Kubernetes is tested with.
+    pub(crate) untested: bool,
 }
 
 /// One role image.
@@ -140,6 +145,7 @@ pub(crate) fn plan(cluster: &Cluster, overlays: &Overlays) -> Result<Plan> {
         checks: checks::checks(cluster, &images),
         images,
         nodes: cluster.nodes.iter().map(|node| node_plan(cluster, node, of_node(node))).collect(),
+        sizes: sizes::sizes(cluster),
         ports: ports::used(cluster, overlays)?,
         outputs: cluster.outputs.clone(),
     })
@@ -196,6 +202,7 @@ fn capacity(cluster: &Cluster) -> Capacity {
         pods_per_node: power(network.pods.max_prefix_len() - network.pods_per_node_prefix).saturating_sub(2),
         services: addresses(&network.services),
         node_ports: u64::from(network.node_ports.last - network.node_ports.first) + 1,
+        untested: sizes::is_untested(cluster),
     }
 }
 

@@ -51,6 +51,20 @@ fn an_interval_of_an_overlay_of_ones_own_counts() {
 }
 
 #[test]
+fn machines_are_as_large_as_what_they_run_asks_for() {
+    let sizes = |text: &str| {
+        let size = |size: &super::Size| format!("{} {} {} {}", size.image, size.cpus, size.memory_gib, size.plus_pods);
+        planned(text).sizes.iter().map(size).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(SAMPLE), ["control-plane 4 12 true"]);
+    let node = |number: usize| format!("\n[[nodes]]\nname = \"w{number}\"\nroles = [\"worker\"]\naddress = \"10.0.0.{number}\"\n");
+    let many = format!("{SAMPLE}{}", (100..200).map(node).collect::<String>());
+    assert_eq!(sizes(&many), ["control-plane 12 46 false", "worker 4 4 true"]);
+    let apart = format!("{SAMPLE}\n[[nodes]]\nname = \"e1\"\nroles = [\"etcd\"]\naddress = \"10.0.0.31\"\n");
+    assert_eq!(sizes(&apart), ["control-plane 4 4 true", "etcd 4 8 false"]);
+}
+
+#[test]
 fn an_external_balancer_moves_no_vip() {
     let plan = planned(&edited("vip = \"10.0.0.10\"", "balancer = \"external\""));
     assert_eq!((plan.endpoint.failover_seconds, plan.endpoint.virtual_router_id, plan.nodes[0].priority), (None, None, None));
