@@ -55,10 +55,21 @@ fn is_balancer(image: &str) -> bool {
 
 fn created_empty<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in pods(fleet) {
-        for word in node.find_all("type").into_iter().filter_map(Node::scalar).filter(|word| word.text == "FileOrCreate") {
-            found.at(document, word, "the kubelet creates an empty file when this one is missing");
-        }
+        // Published manifests may have lost their indentation, so a type belongs to the path before it.
+        let mut path = "";
+        node.visit(&mut |key, value| match (key.text, value.scalar()) {
+            ("path", Some(word)) => path = word.text,
+            ("type", Some(word)) if word.text == "FileOrCreate" && !is_runtime(path) => {
+                found.at(document, word, "the kubelet creates an empty file when this one is missing");
+            }
+            _ => {}
+        });
     }
+}
+
+/// Whether a file is made at each boot, by whoever comes first: a lock is empty.
+fn is_runtime(path: &str) -> bool {
+    ["/run/", "/var/run/"].iter().any(|directory| path.starts_with(directory))
 }
 
 fn unpinned<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
