@@ -127,7 +127,7 @@ impl Running {
         let text = fs::read_to_string(&file).unwrap().replacen("[network]", "[network]\nplugin = \"flannel\"", 1);
         fs::write(&file, text).unwrap();
         let objects = scratch.path().join("flannel.yaml");
-        fs::write(&objects, kiln(&["render", "m1", "/etc/kubernetes/bootstrap/20-flannel.yaml"])).unwrap();
+        fs::write(&objects, kiln(&["render", "m1", "/etc/kubernetes/bootstrap/20-flannel.yaml", "--quiet"])).unwrap();
         let kubectl = |arguments: &[&str]| self.client.kubectl(&self.lab, arguments);
         succeeded(&kubectl(&["apply", "--filename", objects.to_str().unwrap()]), "daemonset.apps/flannel created").unwrap();
         let wanted = ["--namespace=kube-flannel", "get", "daemonset", "flannel", "--output=jsonpath={.status.desiredNumberScheduled}"];
