@@ -49,8 +49,8 @@ impl Cluster {
         if self.network.plugin != NetworkPlugin::Bridge || !self.has_kubelet(node) {
             return None;
         }
-        let place = self.nodes.iter().position(|other| other.name == node.name)?;
-        self.network.pods_at(self.network.host_part(node).unwrap_or(place as u128))
+        let place = || self.nodes.iter().position(|other| other.name == node.name).map(|place| place as u128);
+        self.network.pods_at(self.network.host_part(node).or_else(place)?)
     }
 }
 
