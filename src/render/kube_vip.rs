@@ -21,8 +21,6 @@ struct Variable {
 
 /// What an image without a version has: the newest.
 const NEWEST: Version = (u32::MAX, 0);
-/// Seconds; also what `kiln plan` says that a failover takes.
-const LEASE: &str = "5";
 
 const fn always(name: &'static str, value: fn(&Facts<'_>) -> Option<String>) -> Variable {
     Variable { name, since: (0, 0), until: NEWEST, value }
@@ -47,7 +45,8 @@ static VARIABLES: &[Variable] = &[
     Variable { name: "vip_nodename", since: (0, 9), until: NEWEST, value: |facts| Some(facts.node.name.clone()) },
     always("vip_leaderelection", |_| fixed("true")),
     always("vip_leasename", |_| fixed("plndr-cp-lock")),
-    always("vip_leaseduration", |_| fixed(LEASE)),
+    // Seconds, as the project's own manifests have them; `kiln plan` reads them from the pod.
+    always("vip_leaseduration", |_| fixed("5")),
     always("vip_renewdeadline", |_| fixed("3")),
     always("vip_retryperiod", |_| fixed("1")),
     // Else everybody may read it.
