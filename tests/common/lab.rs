@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
-use super::{Site, approve, judge, kubernetes, root};
+use super::{Site, approve, cache, judge, kubernetes, root};
 
 /// Three control planes on two busy processors are slow; what hangs must still end.
 pub const PATIENCE: Duration = Duration::from_secs(300);
@@ -163,14 +164,26 @@ fn traces(labs: &Path) -> BTreeSet<String> {
     let targets = mounts.lines().map(|line| line.split(' ').nth(4).unwrap()).filter(|target| !target.starts_with(BOOTSTRAPS));
     traces.extend(targets.map(|target| format!("mount {target}")));
     traces.extend(processes().into_iter().filter(|(_, line)| line.contains(&place)).map(|(id, line)| format!("process {id} {line:?}")));
-    let find = Command::new("find").args(["/sys/fs/cgroup", "-name", "kiln-lab-*"]).output().unwrap();
-    traces.extend(String::from_utf8(find.stdout).unwrap().lines().map(|line| format!("control group {line}")));
+    let find = Command::new("find").args(["/sys/fs/cgroup", "-name", "kiln-lab-*", "-printf", "%f\\n"]).output().unwrap();
+    let groups = String::from_utf8(find.stdout).unwrap();
+    traces.extend(groups.lines().filter(|group| is_of(labs, group)).map(|group| format!("control group {group}")));
     for device in fs::read_dir("/sys/block").unwrap().map(|entry| entry.unwrap().path()) {
         let backing = fs::read_to_string(device.join("loop/backing_file")).unwrap_or_default();
-        traces.extend((!backing.is_empty()).then(|| format!("loop device of {backing}")));
+        let ours = [labs, &cache()].iter().any(|place| Path::new(&backing).starts_with(place));
+        traces.extend(ours.then(|| format!("loop device of {backing}")));
     }
     traces.extend(fs::read_dir(labs).unwrap().map(|entry| format!("file {}", entry.unwrap().path().display())));
     traces
+}
+
+/// Whether a control group, named `kiln-lab-CLUSTER-PLACE`, is of a lab in `labs`: other people have labs of their own.
+fn is_of(labs: &Path, group: &str) -> bool {
+    let name = group.strip_prefix("kiln-lab-").and_then(|name| name.rsplit_once('-'));
+    name.is_some_and(|(cluster, place)| {
+        let state = labs.join("labs").join(cluster);
+        let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().starts_with(place)
+    })
 }
 
 /// The artifacts of the shared site, and what a user of the cluster has: the admin kubeconfig, the cluster's CA, kubectl.

@@ -1,0 +1,13 @@
+//! Every other profile on this machine: its cluster comes up by itself and survives what the profile says that it survives.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod external_endpoint;
+mod external_lb;
+mod kubeadm;
+mod masters;
+mod node_local;
+mod running;
+mod static_pods;

@@ -1,0 +1,89 @@
+//! Balancers as static pods.
+
+use std::fs;
+use std::process::Command;
+
+use crate::common::lab::{FAILOVER, PATIENCE, eventually, succeeded};
+use crate::common::{Variant, approve};
+use crate::running::{Expected, MASTERS, RAW, Running, with_images};
+
+/// kube-vip itself is in no distribution: its pod and its objects are judged by the API server that there is.
+fn kube_vips_files_are_what_an_api_server_takes(running: &Running) {
+    let scratch = tempfile::tempdir().unwrap();
+    let kiln = |arguments: &[&str]| {
+        let mut kiln = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        kiln.current_dir(scratch.path()).args(arguments);
+        kiln.output().unwrap()
+    };
+    assert!(kiln(&["init", "--profile", "kube-vip"]).status.success());
+    let bgp = "[endpoint.bgp]\nlocal-as = 64512\npeers = [\"10.0.0.1:64513\"]\n";
+    let rendered = |path: &str| {
+        let output = kiln(&["render", "m1", path]);
+        assert!(output.status.success(), "{output:?}");
+        fs::write(scratch.path().join("file.yaml"), output.stdout).unwrap();
+        scratch.path().join("file.yaml").to_str().unwrap().to_owned()
+    };
+    for change in ["", bgp] {
+        let file = scratch.path().join("cluster.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{text}\n{change}")).unwrap();
+        for (path, mode) in [
+            ("/etc/kubernetes/manifests/kube-vip.yaml", "--dry-run=client"),
+            ("/etc/kubernetes/bootstrap/20-kube-vip.yaml", "--dry-run=server"),
+        ] {
+            let file = rendered(path);
+            let create = ["create", "--validate=true", mode, "--filename", &file];
+            succeeded(&running.client.kubectl(&running.lab, &create), "created").unwrap();
+        }
+    }
+}
+
+#[test]
+fn static_pods_carry_the_vip_as_services_do() {
+    let Some(images) = with_images() else { return };
+    let variant = Variant { name: "ha-static-pods", profile: "ha-static-pods", changes: Box::leak(Box::new([RAW, images])) };
+    let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members: MASTERS, kubelets: 3 };
+    let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
+    let holder = running.holder().unwrap();
+    let inside = |program: &[&str]| running.lab.inside(&holder, program);
+    for program in ["haproxy", "keepalived"] {
+        let found = inside(&["which", program]);
+        assert!(!found.status.success(), "{program} is a program of the machine: {found:?}");
+        let format = "--output=jsonpath={.status.containerStatuses[0].ready} {.status.hostIP}";
+        let pod = format!("{program}-{holder}");
+        let expected = format!("true {}", running.lab.address(&holder));
+        eventually(&format!("{pod} is known to be ready"), PATIENCE, || {
+            succeeded(&running.client.kubectl(&running.lab, &["--namespace=kube-system", "get", "pod", &pod, format]), &expected)
+        });
+    }
+    let pinned = inside(&["ctr", "--namespace", "k8s.io", "images", "ls", "labels.\"io.cri-containerd.pinned\"==pinned"]);
+    for image in ["k8s.gcr.io/pause:3.2", "docker.io/library/haproxy:3.0", "localhost/keepalived:2.3"] {
+        succeeded(&pinned, image).unwrap();
+    }
+
+    kube_vips_files_are_what_an_api_server_takes(&running);
+
+    // Where the balancer's pod is gone, the VIP does not stay.
+    let manifest = "/etc/kubernetes/manifests/haproxy.yaml";
+    succeeded(&inside(&["mv", manifest, "/run/haproxy.yaml"]), "").unwrap();
+    eventually("the VIP has left the node without HAProxy", FAILOVER, || match running.holder() {
+        Ok(now) if now != holder => running.ready(),
+        other => Err(format!("{other:?}")),
+    });
+    succeeded(&inside(&["cp", "/run/haproxy.yaml", manifest]), "").unwrap();
+    eventually("HAProxy is back", FAILOVER, || succeeded(&inside(&["/usr/libexec/kiln/check-balancer"]), ""));
+
+    // A machine that returns imports nothing twice.
+    let lost = running.survives_the_holder();
+    approve(&mut running.lab.kiln(&["start", &lost]));
+    let log = ["journalctl", "--unit=preload-images.service", "--output=cat", "--no-pager"];
+    eventually("the images are there still", PATIENCE, || {
+        let log = running.lab.inside(&lost, &log);
+        let text = String::from_utf8_lossy(&log.stdout).into_owned();
+        // A container's boots all have the machine's identifier.
+        let [_, first, second] = &text.split("Starting ").collect::<Vec<_>>()[..] else { return Err(text) };
+        let done = |boot: &str| boot.contains("Finished").then(|| boot.contains("importing"));
+        if (done(first), done(second)) == (Some(true), Some(false)) { Ok(()) } else { Err(text) }
+    });
+    running.ends_well();
+}
