@@ -122,9 +122,11 @@ impl Site {
 /// The tests' store outlives a checkout. Its downloads may; what another kiln made of them would hide what this one makes.
 fn forget_stages_of_another_kiln() {
     let (store, kiln) = (cache().join("store"), sha256(Path::new(env!("CARGO_BIN_EXE_kiln"))));
+    fs::create_dir_all(&store).unwrap();
+    let guard = File::create(cache().join(".guard")).unwrap();
+    guard.lock().unwrap();
     if fs::read_to_string(store.join(".kiln")).ok().as_deref() != Some(&kiln) {
         let _ = fs::remove_dir_all(store.join("stages"));
-        fs::create_dir_all(&store).unwrap();
         fs::write(store.join(".kiln"), kiln).unwrap();
     }
 }
