@@ -285,7 +285,8 @@ impl Cluster {
 
     /// `host:port` that clients dial from outside: the VIP, else the first name, else the first control-plane node.
     pub(crate) fn endpoint_authority(&self) -> String {
-        let host = match (self.endpoint.vip, self.endpoint.names.first()) {
+        let vip = self.endpoint.vip.filter(|_| !self.endpoint.balancer.private_vip);
+        let host = match (vip, self.endpoint.names.first()) {
             (Some(IpAddr::V6(vip)), _) => format!("[{vip}]"),
             (Some(vip), _) => vip.to_string(),
             (None, Some(name)) => name.clone(),
@@ -298,7 +299,7 @@ impl Cluster {
     /// `host:port` that kubelets and kube-proxies dial: their own machine's balancer, or what all clients dial.
     pub(crate) fn agent_authority(&self) -> String {
         match self.endpoint.balancer.place {
-            Place::EveryNode => SocketAddr::new(self.loopback(), self.endpoint.port).to_string(),
+            Place::EveryNode => SocketAddr::new(self.endpoint.vip.unwrap_or_else(|| self.loopback()), self.endpoint.port).to_string(),
             _ => self.endpoint_authority(),
         }
     }

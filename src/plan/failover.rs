@@ -36,6 +36,15 @@ const FAILURES: &[Row] = &[
     ("what answers at the VIP fails there", "another one holds it", check_fails),
     ("an API server dies", "HAProxy leaves it out; new connections go elsewhere at once", server_dies),
     ("an API server hangs", "HAProxy cuts its clients off, and they go elsewhere", server_hangs),
+    ("an API server dies", "IPVS leaves it out; new connections go elsewhere at once", |intervals| {
+        let (every, retries, pause, _) = intervals.ipvs_checks()?;
+        Some(retries * pause..=every + retries * pause)
+    }),
+    ("an API server hangs, or its machine dies", "IPVS leaves it out; new connections go elsewhere at once", |intervals| {
+        let (every, retries, pause, limit) = intervals.ipvs_checks()?;
+        let noticed = retries * pause + (retries + 1.0) * limit;
+        Some(noticed..=every + noticed)
+    }),
     ("the machine of an API server dies", "a new connection turns to another one", connection_fails),
     ("the leader of etcd dies", "another one is elected", |intervals| {
         let timeout = intervals.flag("etcd", "election-timeout")?.parse::<f64>().ok()? / 1000.0;
@@ -123,6 +132,13 @@ impl Intervals<'_> {
         let fall = option("fall").and_then(|text| text.parse().ok()).unwrap_or(3.0);
         let limit = lint::inherited(backend, &["timeout", "check"]).and_then(|statement| lint::seconds(statement.words.get(2)?.text));
         Some((interval, fast, fall, limit.unwrap_or(interval)))
+    }
+
+    /// Interval, number of retries, pause before each, and time limit of keepalived's checks of servers behind IPVS.
+    fn ipvs_checks(&self) -> Option<(f64, f64, f64, f64)> {
+        let block = self.fleet.keepalived("virtual_server").next()?;
+        let number = |name: &str, usual| block.statement.number(name).map_or(usual, |(number, _)| number);
+        Some((number("delay_loop", 60.0), number("retry", 1.0), number("delay_before_retry", 3.0), number("connect_timeout", 5.0)))
     }
 }
 

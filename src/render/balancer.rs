@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{API_SERVER_PORT, Place, Role};
+use crate::cluster::{API_SERVER_PORT, Node, Place, Role};
 use crate::render::context::Facts;
 use crate::render::kube_vip;
 
@@ -15,12 +15,18 @@ pub(super) fn data(facts: &Facts<'_>) -> Value {
     let servers = facts.control_plane().into_iter();
     json!({
         "binds": binds(facts),
-        "servers": servers.map(|node| json!({ "name": node.name, "address": SocketAddr::new(node.address, API_SERVER_PORT) })).collect::<Vec<_>>(),
+        "servers": servers.map(server).collect::<Vec<_>>(),
         // Never preferred as the source of the node's own connections, which a shorter prefix could be.
         "vip": facts.cluster.endpoint.vip.map(|vip| format!("{vip}/{}", if vip.is_ipv6() { 128 } else { 32 })),
         "peers": peers,
         "environment": kube_vip::environment(facts),
     })
+}
+
+/// An API server, whole and in parts.
+fn server(node: &Node) -> Value {
+    let address = SocketAddr::new(node.address, API_SERVER_PORT);
+    json!({ "name": node.name, "address": address, "host": address.ip(), "port": address.port() })
 }
 
 /// The VIP, loopback, and the node's own address unless its API server has that port; loopback alone where every machine balances.

@@ -8,6 +8,7 @@ pub(super) const KIND: Kind = Kind {
     place: Place::Elsewhere,
     mover: Mover::Nothing,
     proxy: None,
+    private_vip: false,
     service: Means::Overlays(&[]),
     static_pod: Means::Never("what balances is not among these machines"),
 };

@@ -8,6 +8,7 @@ pub(super) const KIND: Kind = Kind {
     place: Place::Front,
     mover: Mover::Keepalived,
     proxy: Some("haproxy"),
+    private_vip: false,
     service: Means::Overlays(&["haproxy", "haproxy-service", "keepalived", "keepalived-service"]),
     static_pod: Means::Overlays(&["haproxy", "haproxy-pod", "keepalived", "keepalived-pod"]),
 };

@@ -8,6 +8,7 @@ pub(super) const KIND: Kind = Kind {
     place: Place::ControlPlane,
     mover: Mover::Keepalived,
     proxy: None,
+    private_vip: false,
     service: Means::Overlays(&["keepalived", "keepalived-service", "keepalived-apiserver"]),
     static_pod: Means::Never("its check asks the API server with curl, which images of keepalived lack"),
 };

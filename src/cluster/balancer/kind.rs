@@ -23,6 +23,8 @@ pub(crate) struct Kind {
     pub(crate) mover: Mover,
     /// The overlay that listens on the endpoint's port and forwards; with none, clients reach API servers straight.
     pub(crate) proxy: Option<&'static str>,
+    /// Whether every machine has the VIP for itself, where its own agents dial it.
+    pub(crate) private_vip: bool,
     /// As services of the machine.
     pub(crate) service: Means,
     /// As pods that the machine's kubelet starts by itself.

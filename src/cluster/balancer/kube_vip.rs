@@ -8,6 +8,7 @@ pub(super) const KIND: Kind = Kind {
     place: Place::ControlPlane,
     mover: Mover::KubeVip,
     proxy: None,
+    private_vip: false,
     service: Means::Never("it comes as an image only"),
     static_pod: Means::Overlays(&["kube-vip"]),
 };

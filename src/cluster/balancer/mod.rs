@@ -15,4 +15,4 @@ pub(crate) use kind::{Balancer, Kind, Means, Mover, Place, Run};
 
 /// Every kind, in the order of `kiln list balancers`. The first is the one of a profile that names none.
 pub(crate) static BALANCERS: &[Kind] =
-    &[haproxy::KIND, nginx::KIND, keepalived::KIND, kube_vip::KIND, node_local::KIND, node_local::NGINX, external::KIND];
+    &[haproxy::KIND, nginx::KIND, keepalived::KIND, kube_vip::KIND, node_local::KIND, node_local::NGINX, node_local::IPVS, external::KIND];

@@ -8,6 +8,7 @@ pub(super) const KIND: Kind = Kind {
     place: Place::Front,
     mover: Mover::Keepalived,
     proxy: Some("nginx"),
+    private_vip: false,
     service: Means::Overlays(&["nginx", "keepalived", "keepalived-service"]),
     static_pod: Means::Never("no static pod of nginx is known to kiln; `haproxy` has one"),
 };

@@ -8,8 +8,19 @@ pub(super) const KIND: Kind = Kind {
     place: Place::EveryNode,
     mover: Mover::Nothing,
     proxy: Some("haproxy"),
+    private_vip: false,
     service: Means::Overlays(&["haproxy", "haproxy-service"]),
     static_pod: Means::Overlays(&["haproxy", "haproxy-pod"]),
+};
+
+pub(super) const IPVS: Kind = Kind {
+    name: "node-local-ipvs",
+    summary: "IPVS on every machine for its own kubelet and kube-proxy, at a VIP that each has for itself; IPVS is deprecated in Kubernetes",
+    proxy: Some("ipvs"),
+    private_vip: true,
+    service: Means::Overlays(&["ipvs"]),
+    static_pod: Means::Never("rules of IPVS are the machine's own"),
+    ..KIND
 };
 
 pub(super) const NGINX: Kind = Kind {

@@ -45,11 +45,27 @@ fn check_target(draft: &mut Draft<'_>, balancer: Balancer) {
     let section = &draft.profile.document.endpoint;
     if balancer.moves_vip() {
         draft.required("endpoint.vip", section.vip.as_ref(), "\"10.0.0.10\"");
+    } else if balancer.private_vip {
+        check_private(draft);
     } else if balancer.place == Place::EveryNode && section.vip.is_some() {
         let message = format!("nothing holds the VIP: with `{}` every machine dials its own balancer on loopback", balancer.name);
         draft.wrong("endpoint.vip", message, "leave `vip` out; `names` tells clients outside where API servers are");
     } else if balancer.place == Place::Elsewhere && section.vip.is_none() && section.names.as_ref().is_none_or(Vec::is_empty) {
         draft.required("endpoint.names", None::<&()>, "[\"kubernetes.example.org\"]");
+    }
+}
+
+/// An address that every machine has for itself leads nobody else anywhere.
+fn check_private(draft: &mut Draft<'_>) {
+    const EXAMPLE: &str = "\"169.254.64.43\"";
+    let document = &draft.profile.document;
+    let vip = draft.required("endpoint.vip", document.endpoint.vip.as_ref(), EXAMPLE).copied();
+    let networks = [("nodes", document.network.nodes), ("pods", document.network.pods), ("services", document.network.services)];
+    for (name, network) in networks {
+        if let Some((vip, network)) = vip.zip(network).filter(|(vip, network)| network.contains(vip)) {
+            let message = format!("every machine has the VIP `{vip}` for itself, and `{name}` = `{network}` is of all");
+            draft.wrong("endpoint.vip", message, format!("choose an address that nothing else has, like {EXAMPLE}"));
+        }
     }
 }
 

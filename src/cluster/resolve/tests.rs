@@ -162,11 +162,22 @@ fn where_every_machine_balances_agents_dial_loopback_and_clients_an_api_server()
 }
 
 #[test]
+fn an_address_that_every_machine_has_for_itself_is_in_no_network_of_all() {
+    let ipvs = |vip: &str| edited("vip = \"10.0.0.10\"", &format!("vip = \"{vip}\"\nbalancer = \"node-local-ipvs\""));
+    assert_eq!(problems(&ipvs("169.254.64.43")), [""; 0]);
+    insta::assert_snapshot!(problems(&ipvs("10.0.0.10")).join("\n"), @r#"`"10.0.0.10"`: every machine has the VIP `10.0.0.10` for itself, and `nodes` = `10.0.0.0/24` is of all (choose an address that nothing else has, like "169.254.64.43")"#);
+}
+
+#[test]
 fn every_kind_of_balancer_runs_where_it_makes_sense_and_nowhere_else() {
     let lb = "\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n";
     let mut seen = String::new();
     for kind in BALANCERS {
-        let vip = if kind.moves_vip() { "vip = \"10.0.0.10\"" } else { "" };
+        let vip = match (kind.moves_vip(), kind.private_vip) {
+            (false, false) => "",
+            (true, _) => "vip = \"10.0.0.10\"",
+            (_, true) => "vip = \"169.254.64.43\"",
+        };
         let text = edited("vip = \"10.0.0.10\"", &format!("{vip}\nbalancer = \"{}\"", kind.name));
         for text in [text.clone(), format!("{text}{lb}")] {
             let what = match resolve(&read(&text)) {
@@ -192,6 +203,8 @@ fn every_kind_of_balancer_runs_where_it_makes_sense_and_nowhere_else() {
     node-local: `["lb"]`: the balancer `node-local` has no use for the role `lb`: every machine balances for itself (leave the role out, or choose another `balancer` in `[endpoint]`)
     node-local-nginx: agents dial 127.0.0.1:6443, clients kubernetes.example.org:6443; on [m1 m2 m3]
     node-local-nginx: `["lb"]`: the balancer `node-local-nginx` has no use for the role `lb`: every machine balances for itself (leave the role out, or choose another `balancer` in `[endpoint]`)
+    node-local-ipvs: agents dial 169.254.64.43:6443, clients kubernetes.example.org:6443; on [m1 m2 m3]
+    node-local-ipvs: `["lb"]`: the balancer `node-local-ipvs` has no use for the role `lb`: every machine balances for itself (leave the role out, or choose another `balancer` in `[endpoint]`)
     external: agents dial kubernetes.example.org:6443, clients kubernetes.example.org:6443; on []
     external: `["lb"]`: the balancer `external` has no use for the role `lb`: what balances is not among these machines (leave the role out, or choose another `balancer` in `[endpoint]`)
     "#);

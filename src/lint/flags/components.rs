@@ -52,9 +52,9 @@ pub(super) static ROWS: &[Lint] = &[
         .why("two managers of one tree disagree about who owns which processes: under memory pressure pods and the kubelet itself are killed")
         .fix("set `cgroupDriver: systemd`, and `SystemdCgroup = true` in containerd's configuration")
         .files(different_drivers),
-    Lint::warning("HA220", "kube-proxy uses IPVS")
-        .why("it is deprecated since 1.35; before, it needs the modules `ip_vs`, `ip_vs_rr`, `ip_vs_wrr` and `ip_vs_sh`, and silently falls back to iptables without them")
-        .fix("use `mode: nftables` from 1.33 on, `iptables` before; else list the modules in /etc/modules-load.d")
+    Lint::warning("HA220", "IPVS leads connections on")
+        .why("Kubernetes has deprecated it in 1.35; kube-proxy needs the modules `ip_vs`, `ip_vs_rr`, `ip_vs_wrr` and `ip_vs_sh`, and silently falls back to iptables without them")
+        .fix("use `mode: nftables` from 1.33 on, `iptables` before, and `balancer = \"node-local\"`; else list the modules in /etc/modules-load.d")
         .files(ipvs),
     Lint::error("HA221", "kubeadm of this version does not read this")
         .why("each version reads two or three versions of its configuration and drops experimental flags: `init` or `join` stops with an error")
@@ -165,6 +165,9 @@ fn ipvs<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         } else if !loaded {
             found.at(document, word, "nothing loads the modules of IPVS");
         }
+    }
+    for block in fleet.keepalived("virtual_server") {
+        found.at(block.document, block.statement.name(), "IPVS balances here, which Kubernetes deprecates");
     }
 }
 

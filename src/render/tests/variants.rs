@@ -97,6 +97,11 @@ add = [\"coredns\"]
     Variant { name: "kube-vip", file: KUBE_VIP, change: NONE },
     Variant { name: "kube-vip-bgp", file: KUBE_VIP, change: BGP },
     Variant { name: "node-local-lb", file: NODE_LOCAL, change: NONE },
+    Variant {
+        name: "node-local-lb-ipvs",
+        file: NODE_LOCAL,
+        change: ("# balancer = \"node-local\"", "balancer = \"node-local-ipvs\"\nvip = \"169.254.64.43\""),
+    },
     Variant { name: "node-local-lb-nginx", file: NODE_LOCAL, change: ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"") },
 ];
 
