@@ -70,7 +70,7 @@ impl Site {
 /// [`crate::error::Kind::Input`] with overlay, file and line of what does not render.
 pub(crate) fn linted(profile: &Profile, cluster: &Cluster, overlays: &Overlays) -> Result<Report> {
     let target = Target { kubernetes: cluster.kubernetes.minor, etcd: render::etcd_minor(cluster), now: host::clock::now() };
-    let machines: Result<Vec<Machine>> = sample(cluster).into_iter().map(|node| machine(cluster, node, overlays)).collect();
+    let machines = sample(cluster, overlays);
     let report = lint::check(profile, cluster, overlays, machines.as_deref().unwrap_or_default(), target);
     match machines {
         Err(err) if report.errors() == 0 => Err(err),
@@ -80,13 +80,18 @@ pub(crate) fn linted(profile: &Profile, cluster: &Cluster, overlays: &Overlays) 
 
 /// The machines whose files are looked at: those of one image differ in names and addresses, so the first ones speak for all, and a
 /// cluster of a thousand is checked as fast as one of ten.
-fn sample(cluster: &Cluster) -> Vec<&Node> {
-    cluster.images().into_values().flat_map(|nodes| nodes.into_iter().take(OF_EACH_IMAGE)).collect()
+fn sample(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Machine>> {
+    let mut machines = Vec::new();
+    for (image, nodes) in cluster.images() {
+        let images: Vec<String> = render::requirements(cluster, &image, overlays)?.images.into_keys().collect();
+        for node in nodes.into_iter().take(OF_EACH_IMAGE) {
+            machines.push(Machine { name: node.name.clone(), files: files(cluster, node, overlays)?, images: images.clone() });
+        }
+    }
+    Ok(machines)
 }
 
-fn machine(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Machine> {
+fn files(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Vec<lint::File>> {
     let file = |TextFile { path, text, mode, source }| lint::File { path, text, mode: Some(mode), source };
-    let files = render::texts(cluster, node, overlays)?.into_iter().map(file).collect();
-    let images = render::requirements(cluster, &node.image(), overlays)?.images.into_keys().collect();
-    Ok(Machine { name: node.name.clone(), files, images })
+    Ok(render::texts(cluster, node, overlays)?.into_iter().map(file).collect())
 }
