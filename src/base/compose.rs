@@ -39,14 +39,14 @@ pub(crate) fn compose(lock: &Lock, set: &str, users: &[User], tools: &Tools, sto
 fn install(lock: &Lock, set: &str, users: &[User], tools: &Tools, store: &Store, progress: &dyn Progress, out: &Path) -> Result<()> {
     let mut scratch = Scratch::new(store)?;
     let debs = open_packages(lock, set, store, progress)?;
-    let step = progress.begin("unpacking packages", Some(debs.iter().map(Deb::size).sum()));
+    let step = progress.begin(&format!("unpacking packages of {set}"), Some(debs.iter().map(Deb::size).sum()));
     let unpacked = unpack::unpack(debs, &scratch.root, keep, &*step)?;
     scratch.ownership = unpacked.ownership.clone();
     drop(step);
-    let step = progress.begin("configuring packages", None);
+    let step = progress.begin(&format!("configuring packages of {set}"), None);
     configure::configure(&mut scratch, &unpacked.packages, users, tools, lock.epoch)?;
     drop(step);
-    let _step = progress.begin("packing the base system", None);
+    let _step = progress.begin(&format!("packing the base system of {set}"), None);
     let mut nodes = scan::scan(&scratch, &unpacked)?;
     scrub::scrub(&mut nodes, lock.epoch)?;
     pack::pack(&nodes, out)

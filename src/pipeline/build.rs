@@ -1,8 +1,11 @@
 //! From a cluster file to published artifacts.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use serde_json::Value;
 
@@ -94,19 +97,42 @@ struct Parts<'a> {
 impl Parts<'_> {
     fn roles(&self, times: &mut Times) -> Result<BTreeMap<String, RoleImage>> {
         let requirements = self.site.requirements()?;
-        requirements.iter().map(|(image, needs)| Ok((image.clone(), self.role(image, needs, times)?))).collect()
+        let bases = times.measure("base", || self.bases(&requirements))?;
+        let role = |(image, base): (&str, Tree)| Ok((image.to_owned(), self.role(image, &requirements[image], &base, times)?));
+        bases.into_iter().map(role).collect()
     }
 
-    fn role(&self, image: &str, needs: &Requirements, times: &mut Times) -> Result<RoleImage> {
-        let base = times.measure("base", || base::compose(self.lock, image, &users(needs), self.tools, self.store, self.progress))?;
+    /// The base system of each role image. Most of that is dpkg's work, which keeps one processor busy, so they are composed beside each
+    /// other; by threads of their own, since one that waits for another's stage must not hold up what both need.
+    fn bases<'r>(&self, requirements: &'r BTreeMap<String, Requirements>) -> Result<BTreeMap<&'r str, Tree>> {
+        let waiting = Mutex::new(requirements.iter());
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let compose = |(image, needs): (&'r String, &Requirements)| {
+            let base = base::compose(self.lock, image, &users(needs), self.tools, self.store, self.progress);
+            if base.is_err() {
+                std::iter::from_fn(next).for_each(drop);
+            }
+            Ok((image.as_str(), base?))
+        };
+        let work = || std::iter::from_fn(next).map(compose).collect::<Result<Vec<_>>>();
+        let workers = thread::available_parallelism().map_or(1, NonZero::get).min(requirements.len());
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            let made: Result<Vec<_>> =
+                threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect();
+            Ok(made?.into_iter().flatten().collect())
+        })
+    }
+
+    fn role(&self, image: &str, needs: &Requirements, base: &Tree, times: &mut Times) -> Result<RoleImage> {
         let agent = agent()?;
-        let tree = times.measure("compose", || self.compose(image, needs, &base, &agent))?;
+        let tree = times.measure("compose", || self.compose(image, needs, base, &agent))?;
         let initrd =
-            times.measure("initrd", || output::initrd::compose(&base, &agent)).within(|| format!("composing the initrd of `{image}`"))?;
+            times.measure("initrd", || output::initrd::compose(base, &agent)).within(|| format!("composing the initrd of `{image}`"))?;
         let inputs = RoleInputs {
             name: image,
             tree: &tree,
-            base: &base,
+            base,
             initrd: &initrd,
             epoch: self.epoch,
             filesystem: self.site.cluster.base.filesystem,
