@@ -122,7 +122,10 @@ pub(crate) struct EndpointImages {
     /// Image of HAProxy 2.4 or later
     #[schemars(extend("format" = "image"))]
     pub(crate) haproxy: Option<String>,
-    /// Image with keepalived 2.2 or later and bash, which runs the check
+    /// Image of nginx 1.20 or later with its stream module
+    #[schemars(extend("format" = "image", "examples" = ["docker.io/library/nginx:1.28"]))]
+    pub(crate) nginx: Option<String>,
+    /// Image with keepalived 2.2 or later, bash, which runs the check, and curl, which `balancer = "keepalived"` checks with
     #[schemars(extend("format" = "image", "examples" = ["localhost/keepalived:2.3"]))]
     pub(crate) keepalived: Option<String>,
     /// Image of kube-vip 0.4 or later; its tag decides how its settings are written
@@ -293,7 +296,7 @@ fn text(format: &str) -> Value {
 impl EndpointImages {
     /// Those that are set, by the name of the program as templates write it.
     pub(crate) fn references(&self) -> BTreeMap<&'static str, String> {
-        let all = [("haproxy", &self.haproxy), ("keepalived", &self.keepalived), ("kube_vip", &self.kube_vip)];
+        let all = [("haproxy", &self.haproxy), ("nginx", &self.nginx), ("keepalived", &self.keepalived), ("kube_vip", &self.kube_vip)];
         all.into_iter().filter_map(|(name, image)| Some((name, image.clone()?))).collect()
     }
 }

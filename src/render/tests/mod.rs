@@ -1,5 +1,6 @@
 //! What a build of the profile `ha` writes, kept as golden files, and what independent programs say about it.
 
+mod axis;
 mod firewall;
 mod golden;
 mod judges;
