@@ -44,6 +44,9 @@ pub(crate) struct Cluster {
     pub(crate) kubernetes: KubernetesVersion,
     /// Where images of the Kubernetes project come from, if not from its own registry.
     pub(crate) image_repository: Option<String>,
+    /// Images that take the place of the version's, by what they are.
+    #[serde(skip)]
+    pub(crate) own_images: BTreeMap<Part, String>,
     /// The profile it was started from.
     pub(crate) profile: String,
     pub(crate) network: Network,

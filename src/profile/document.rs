@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cluster::{Balancer, BgpPeer, KubernetesVersion, NetworkPlugin, PortRange, ProxyMode, Role, RootFilesystem, Run};
+use crate::cluster::{Balancer, BgpPeer, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode, Role, RootFilesystem, Run};
 
 /// One cluster: its network, its nodes, and what they run
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -47,6 +47,25 @@ pub(crate) struct ClusterSection {
     /// Registry and path of the Kubernetes project's images; by default the registry that the version uses
     #[schemars(extend("format" = "image-repository"))]
     pub(crate) image_repository: Option<String>,
+    pub(crate) images: ClusterImages,
+}
+
+/// Container images that are not those of the version, with the registry; best with a digest
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ClusterImages {
+    /// What holds a pod's namespaces; by default the version's, from `image-repository`
+    #[schemars(extend("format" = "image", "examples" = ["registry.example.org/kubernetes/pause:3.9"]))]
+    pub(crate) pause: Option<String>,
+    /// CoreDNS; by default the version's, from `image-repository`. kubeadm takes one whose name ends in `/coredns`
+    #[schemars(extend("format" = "image", "examples" = ["registry.example.org/kubernetes/coredns:v1.13.1"]))]
+    pub(crate) coredns: Option<String>,
+    /// flannel
+    #[schemars(extend("format" = "image", "examples" = ["registry.example.org/flannel:v0.27.4"]))]
+    pub(crate) flannel: Option<String>,
+    /// What brings flannel's CNI plugin to nodes
+    #[schemars(extend("format" = "image", "examples" = ["registry.example.org/flannel-cni-plugin:v1.8.0-flannel1"]))]
+    pub(crate) flannel_cni_plugin: Option<String>,
 }
 
 /// Addresses and names that all nodes share
@@ -291,6 +310,19 @@ pub(crate) struct OverlayChange {
 /// Schema of one text in a list.
 fn text(format: &str) -> Value {
     json!({ "type": "string", "format": format })
+}
+
+impl ClusterImages {
+    /// Those that are set, each by what it takes the place of.
+    pub(crate) fn references(&self) -> BTreeMap<Part, String> {
+        let all = [
+            (Part::Pause, &self.pause),
+            (Part::Dns, &self.coredns),
+            (Part::Flannel, &self.flannel),
+            (Part::FlannelPlugin, &self.flannel_cni_plugin),
+        ];
+        all.into_iter().filter_map(|(part, image)| Some((part, image.clone()?))).collect()
+    }
 }
 
 impl EndpointImages {

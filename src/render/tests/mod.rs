@@ -3,6 +3,7 @@
 mod axis;
 mod firewall;
 mod golden;
+mod images;
 mod judges;
 mod kubeadm;
 mod mistakes;
