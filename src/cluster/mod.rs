@@ -21,6 +21,7 @@ pub(crate) use taints::Taint;
 pub(crate) use version::KubernetesVersion;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -43,6 +44,9 @@ pub(crate) struct Cluster {
     pub(crate) kubernetes: KubernetesVersion,
     /// Where images of the Kubernetes project come from, if not from its own registry.
     pub(crate) image_repository: Option<String>,
+    /// Images that take the place of the version's, by what they are.
+    #[serde(skip)]
+    pub(crate) own_images: BTreeMap<Part, String>,
     /// The profile it was started from.
     pub(crate) profile: String,
     pub(crate) network: Network,
@@ -116,11 +120,11 @@ pub(crate) struct Bgp {
     pub(crate) multihop: bool,
 }
 
-/// One router: `10.0.0.1:64512`.
+/// One router: `10.0.0.1:64512` or `[fd00::1]:64512`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct BgpPeer {
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     pub(crate) autonomous_system: u32,
 }
 
@@ -129,9 +133,14 @@ impl std::str::FromStr for BgpPeer {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not the address of a router and its autonomous system such as `10.0.0.1:64512`");
-        let (address, system) = text.split_once(':').ok_or_else(wrong)?;
+        let (address, system) = text.rsplit_once(':').ok_or_else(wrong)?;
         let autonomous_system = system.parse().ok().filter(|system| *system > 0).ok_or_else(wrong)?;
-        Ok(Self { address: address.parse().map_err(|_| wrong())?, autonomous_system })
+        let bracketed = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let address = match bracketed {
+            Some(inside) => inside.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+            None => address.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+        };
+        Ok(Self { address: address.ok_or_else(wrong)?, autonomous_system })
     }
 }
 
@@ -145,7 +154,16 @@ impl TryFrom<String> for BgpPeer {
 
 impl From<BgpPeer> for String {
     fn from(peer: BgpPeer) -> Self {
-        format!("{}:{}", peer.address, peer.autonomous_system)
+        peer.to_string()
+    }
+}
+
+impl fmt::Display for BgpPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            IpAddr::V4(address) => write!(f, "{address}:{}", self.autonomous_system),
+            IpAddr::V6(address) => write!(f, "[{address}]:{}", self.autonomous_system),
+        }
     }
 }
 

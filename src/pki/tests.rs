@@ -18,6 +18,7 @@ pub(crate) fn sample() -> Cluster {
         name: "prod".into(),
         kubernetes: "1.20.2".parse::<KubernetesVersion>().unwrap(),
         image_repository: None,
+        own_images: BTreeMap::new(),
         profile: "ha".into(),
         network: Network {
             nodes: "10.0.0.0/24".parse().unwrap(),

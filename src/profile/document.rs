@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cluster::{Balancer, BgpPeer, KubernetesVersion, NetworkPlugin, PortRange, ProxyMode, Role, RootFilesystem, Run};
+use crate::cluster::{Balancer, BgpPeer, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode, Role, RootFilesystem, Run};
 
 /// One cluster: its network, its nodes, and what they run
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -47,6 +47,25 @@ pub(crate) struct ClusterSection {
     /// Registry and path of the Kubernetes project's images; by default the registry that the version uses
     #[schemars(extend("format" = "image-repository"))]
     pub(crate) image_repository: Option<String>,
+    pub(crate) images: ClusterImages,
+}
+
+/// Container images that are not those of the version, with the registry; best with a digest
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ClusterImages {
+    /// What holds a pod's namespaces; by default the version's, from `image-repository`
+    #[schemars(extend("format" = "image", "examples" = ["registry.example.org/kubernetes/pause:3.9"]))]
+    pub(crate) pause: Option<String>,
+    /// CoreDNS; by default the version's, from `image-repository`. kubeadm takes one whose name ends in `/coredns`
+    #[schemars(extend("format" = "image", "examples" = ["registry.example.org/kubernetes/coredns:v1.13.1"]))]
+    pub(crate) coredns: Option<String>,
+    /// flannel
+    #[schemars(extend("format" = "image", "examples" = ["registry.example.org/flannel:v0.27.4"]))]
+    pub(crate) flannel: Option<String>,
+    /// What brings flannel's CNI plugin to nodes
+    #[schemars(extend("format" = "image", "examples" = ["registry.example.org/flannel-cni-plugin:v1.8.0-flannel1"]))]
+    pub(crate) flannel_cni_plugin: Option<String>,
 }
 
 /// Addresses and names that all nodes share
@@ -122,7 +141,10 @@ pub(crate) struct EndpointImages {
     /// Image of HAProxy 2.4 or later
     #[schemars(extend("format" = "image"))]
     pub(crate) haproxy: Option<String>,
-    /// Image with keepalived 2.2 or later and bash, which runs the check
+    /// Image of nginx 1.20 or later with its stream module
+    #[schemars(extend("format" = "image", "examples" = ["docker.io/library/nginx:1.28"]))]
+    pub(crate) nginx: Option<String>,
+    /// Image with keepalived 2.2 or later, bash, which runs the check, and curl, which `balancer = "keepalived"` checks with
     #[schemars(extend("format" = "image", "examples" = ["localhost/keepalived:2.3"]))]
     pub(crate) keepalived: Option<String>,
     /// Image of kube-vip 0.4 or later; its tag decides how its settings are written
@@ -290,10 +312,23 @@ fn text(format: &str) -> Value {
     json!({ "type": "string", "format": format })
 }
 
+impl ClusterImages {
+    /// Those that are set, each by what it takes the place of.
+    pub(crate) fn references(&self) -> BTreeMap<Part, String> {
+        let all = [
+            (Part::Pause, &self.pause),
+            (Part::Dns, &self.coredns),
+            (Part::Flannel, &self.flannel),
+            (Part::FlannelPlugin, &self.flannel_cni_plugin),
+        ];
+        all.into_iter().filter_map(|(part, image)| Some((part, image.clone()?))).collect()
+    }
+}
+
 impl EndpointImages {
     /// Those that are set, by the name of the program as templates write it.
     pub(crate) fn references(&self) -> BTreeMap<&'static str, String> {
-        let all = [("haproxy", &self.haproxy), ("keepalived", &self.keepalived), ("kube_vip", &self.kube_vip)];
+        let all = [("haproxy", &self.haproxy), ("nginx", &self.nginx), ("keepalived", &self.keepalived), ("kube_vip", &self.kube_vip)];
         all.into_iter().filter_map(|(name, image)| Some((name, image.clone()?))).collect()
     }
 }

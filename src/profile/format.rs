@@ -33,7 +33,7 @@ pub(crate) const FORMATS: &[Format] = &[
         name: "bgp-peer",
         what: "the address of a router and its autonomous system",
         example: "10.0.0.1:64512",
-        pattern: "^[0-9.]+:[0-9]+$",
+        pattern: "^([0-9.]+|\\[[0-9A-Fa-f.:]+\\]):[0-9]+$",
         accepts: |text| text.parse::<BgpPeer>().is_ok(),
     },
     Format {

@@ -14,6 +14,8 @@ pub(super) fn data(facts: &Facts<'_>) -> Value {
     let peers: Vec<IpAddr> = carriers.iter().filter(|node| node.name != facts.node.name).map(|node| node.address).collect();
     let servers = facts.control_plane().into_iter();
     json!({
+        // The overlay that forwards; with none, clients reach API servers straight.
+        "proxy": facts.cluster.endpoint.balancer.proxy,
         "binds": binds(facts),
         "servers": servers.map(server).collect::<Vec<_>>(),
         // Never preferred as the source of the node's own connections, which a shorter prefix could be.

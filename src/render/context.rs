@@ -63,7 +63,7 @@ struct Computed<'a> {
     /// CoreDNS as kubeadm has it; none for versions that came with another DNS.
     dns_image: Option<String>,
     /// flannel's images; none for versions that its objects are not made for.
-    flannel: Option<Flannel>,
+    flannel: Option<Flannel<'a>>,
     /// Where an API server answers about itself.
     health: Health,
     /// API versions by kind, such as `rbac`.
@@ -94,15 +94,16 @@ struct Kubelet<'a> {
 
 /// Images of flannel.
 #[derive(Serialize)]
-struct Flannel {
-    program: &'static str,
+struct Flannel<'a> {
+    program: &'a str,
     /// What brings its CNI plugin to nodes.
-    plugin: &'static str,
+    plugin: &'a str,
 }
 
-impl Flannel {
-    fn of(minor: u32) -> Option<Self> {
-        Some(Self { program: Companion::of(Part::Flannel, minor)?, plugin: Companion::of(Part::FlannelPlugin, minor)? })
+impl<'a> Flannel<'a> {
+    fn of(cluster: &'a Cluster) -> Option<Self> {
+        let image = |part| Some(cluster.own_images.get(&part).map_or(Companion::of(part, cluster.kubernetes.minor)?, String::as_str));
+        Some(Self { program: image(Part::Flannel)?, plugin: image(Part::FlannelPlugin)? })
     }
 }
 
@@ -147,7 +148,7 @@ impl<'a> Facts<'a> {
             image_repository: self.cluster.image_repository(),
             sandbox_image: self.sandbox_image(),
             dns_image: self.dns_image(),
-            flannel: Flannel::of(kubernetes.minor),
+            flannel: Flannel::of(self.cluster),
             health: Health { live: kubernetes.companion(Part::Liveness), ready: kubernetes.companion(Part::Readiness) },
             api_versions: kinds::api_versions(kubernetes.minor),
             pods: self.cluster.pods_of(self.node),
@@ -185,17 +186,23 @@ impl<'a> Facts<'a> {
         etcd_minor(self.cluster)
     }
 
-    /// The pause image that kubeadm of the same version uses.
+    /// The cluster file's pause image, or the one that kubeadm of the same version uses.
     pub(super) fn sandbox_image(&self) -> String {
-        format!("{}/pause:{}", self.cluster.image_repository(), self.cluster.kubernetes.companion(Part::Pause))
+        let version = || format!("{}/pause:{}", self.cluster.image_repository(), self.cluster.kubernetes.companion(Part::Pause));
+        self.cluster.own_images.get(&Part::Pause).cloned().unwrap_or_else(version)
     }
 
-    /// CoreDNS's image. It has a directory of its own since 1.21, as kubeadm has it.
+    /// CoreDNS's image, for versions that come with it: the cluster file's, or kubeadm's. Since 1.21 its tag begins with `v`, and the
+    /// project's own registry has a directory for it.
     fn dns_image(&self) -> Option<String> {
-        let kubernetes = self.cluster.kubernetes;
+        let (cluster, kubernetes) = (self.cluster, self.cluster.kubernetes);
         let version = kubernetes.companion(Part::Dns).strip_prefix("CoreDNS ")?;
-        let name = if kubernetes.at_least(21) { "coredns/coredns:v" } else { "coredns:" };
-        Some(format!("{}/{name}{version}", self.cluster.image_repository()))
+        let name = match kubernetes.at_least(21) {
+            true if cluster.image_repository.is_none() => "coredns/coredns:v",
+            true => "coredns:v",
+            false => "coredns:",
+        };
+        Some(cluster.own_images.get(&Part::Dns).cloned().unwrap_or_else(|| format!("{}/{name}{version}", cluster.image_repository())))
     }
 
     /// Labels that the kubelet may give its own node, as `key=value`.

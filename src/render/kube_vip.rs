@@ -1,9 +1,11 @@
 //! kube-vip's settings: environment variables that change with its version, one row a variable.
 //! Sources: kube-vip's pkg/kubevip/config_environment.go and config_envvar.go by tag.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use serde_json::{Value, json};
 
-use crate::cluster::{Bgp, Mover};
+use crate::cluster::{Bgp, BgpPeer, Mover};
 use crate::render::context::Facts;
 
 /// `0.9` of `v0.9.1`.
@@ -39,7 +41,7 @@ static VARIABLES: &[Variable] = &[
     always("vip_interface", |facts| Some(bgp(facts).map_or(facts.cluster.network.interface.clone(), |_| "lo".to_owned()))),
     always("vip_arp", |facts| Some(bgp(facts).is_none().to_string())),
     always("bgp_enable", |facts| bgp(facts).map(|_| "true".to_owned())),
-    always("bgp_routerid", |facts| bgp(facts).map(|_| facts.node.address.to_string())),
+    always("bgp_routerid", |facts| bgp(facts).map(|_| router_id(facts.node.address).to_string())),
     always("bgp_as", |facts| bgp(facts).map(|bgp| bgp.local_as.to_string())),
     always("bgp_peers", |facts| bgp(facts).map(peers)),
     Variable { name: "vip_nodename", since: (0, 9), until: NEWEST, value: |facts| Some(facts.node.name.clone()) },
@@ -80,9 +82,20 @@ fn prefix(facts: &Facts<'_>) -> Option<String> {
     facts.cluster.endpoint.vip.map(|vip| if vip.is_ipv6() { "128" } else { "32" }.to_owned())
 }
 
-/// `address:AS:password:multihop`, without a password.
+/// Four bytes that are the node's own, in every family (RFC 6286): its address, or the end of it.
+fn router_id(address: IpAddr) -> Ipv4Addr {
+    match address {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(address) => {
+            let [.., a, b, c, d] = address.octets();
+            Ipv4Addr::new(a, b, c, d)
+        }
+    }
+}
+
+/// `address:AS:password:multihop`, without a password; an IPv6 address stands in brackets.
 fn peers(bgp: &Bgp) -> String {
-    let peer = |peer: &crate::cluster::BgpPeer| format!("{}:{}::{}", peer.address, peer.autonomous_system, bgp.multihop);
+    let peer = |peer: &BgpPeer| format!("{peer}::{}", bgp.multihop);
     bgp.peers.iter().map(peer).collect::<Vec<_>>().join(",")
 }
 

@@ -47,14 +47,7 @@ fn static_pods_carry_the_vip_as_services_do() {
     let holder = running.holder().unwrap();
     let inside = |program: &[&str]| running.lab.inside(&holder, program);
     for program in ["haproxy", "keepalived"] {
-        let found = inside(&["which", program]);
-        assert!(!found.status.success(), "{program} is a program of the machine: {found:?}");
-        let format = "--output=jsonpath={.status.containerStatuses[0].ready} {.status.hostIP}";
-        let pod = format!("{program}-{holder}");
-        let expected = format!("true {}", running.lab.address(&holder));
-        eventually(&format!("{pod} is known to be ready"), PATIENCE, || {
-            succeeded(&running.client.kubectl(&running.lab, &["--namespace=kube-system", "get", "pod", &pod, format]), &expected)
-        });
+        running.runs_only_as_a_pod(program, &holder);
     }
     let pinned = inside(&["ctr", "--namespace", "k8s.io", "images", "ls", "labels.\"io.cri-containerd.pinned\"==pinned"]);
     for image in ["k8s.gcr.io/pause:3.2", "docker.io/library/haproxy:3.0", "localhost/keepalived:2.3"] {
@@ -86,4 +79,38 @@ fn static_pods_carry_the_vip_as_services_do() {
         if (done(first), done(second)) == (Some(true), Some(false)) { Ok(()) } else { Err(text) }
     });
     running.ends_well();
+}
+
+#[test]
+fn nginx_and_keepalived_carry_the_vip_as_static_pods() {
+    const NGINX: (&str, &str) = ("# balancer = \"haproxy\"", "balancer = \"nginx\"");
+    let Some(images) = with_images() else { return };
+    let variant = Variant { name: "ha-nginx-static-pods", profile: "ha-static-pods", changes: Box::leak(Box::new([RAW, NGINX, images])) };
+    let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members: MASTERS, kubelets: 3 };
+    let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
+    let holder = running.holder().unwrap();
+    for program in ["nginx", "keepalived"] {
+        running.runs_only_as_a_pod(program, &holder);
+    }
+    // Probes found what answers for nginx itself: nothing was started twice.
+    let restarts = "--output=jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+    let pods = running.client.kubectl(&running.lab, &["--namespace=kube-system", "get", "pods", restarts]);
+    assert!(pods.status.success() && String::from_utf8_lossy(&pods.stdout).split_whitespace().all(|count| count == "0"), "{pods:?}");
+    eventually("some machine holds the VIP", FAILOVER, || running.holder().map(drop));
+    running.survives_the_holder();
+    running.ends_well();
+}
+
+impl Running {
+    /// A program of a pod that is ready, and none of the machine.
+    fn runs_only_as_a_pod(&self, program: &str, node: &str) {
+        let found = self.lab.inside(node, &["which", program]);
+        assert!(!found.status.success(), "{program} is a program of the machine: {found:?}");
+        let format = "--output=jsonpath={.status.containerStatuses[0].ready} {.status.hostIP}";
+        let pod = format!("{program}-{node}");
+        let expected = format!("true {}", self.lab.address(node));
+        eventually(&format!("{pod} is known to be ready"), PATIENCE, || {
+            succeeded(&self.client.kubectl(&self.lab, &["--namespace=kube-system", "get", "pod", &pod, format]), &expected)
+        });
+    }
 }

@@ -10,5 +10,5 @@ pub(super) const KIND: Kind = Kind {
     proxy: None,
     private_vip: false,
     service: Means::Overlays(&["keepalived", "keepalived-service", "keepalived-apiserver"]),
-    static_pod: Means::Never("its check asks the API server with curl, which images of keepalived lack"),
+    static_pod: Means::Overlays(&["keepalived", "keepalived-pod", "keepalived-apiserver"]),
 };

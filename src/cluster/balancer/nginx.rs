@@ -9,6 +9,6 @@ pub(super) const KIND: Kind = Kind {
     mover: Mover::Keepalived,
     proxy: Some("nginx"),
     private_vip: false,
-    service: Means::Overlays(&["nginx", "keepalived", "keepalived-service"]),
-    static_pod: Means::Never("no static pod of nginx is known to kiln; `haproxy` has one"),
+    service: Means::Overlays(&["nginx", "nginx-service", "keepalived", "keepalived-service"]),
+    static_pod: Means::Overlays(&["nginx", "nginx-pod", "keepalived", "keepalived-pod"]),
 };

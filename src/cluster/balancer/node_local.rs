@@ -27,7 +27,7 @@ pub(super) const NGINX: Kind = Kind {
     name: "node-local-nginx",
     summary: "nginx (stream) on every machine for its own kubelet and kube-proxy, and no VIP",
     proxy: Some("nginx"),
-    service: Means::Overlays(&["nginx"]),
-    static_pod: Means::Never("no static pod of nginx is known to kiln; `haproxy` has one"),
+    service: Means::Overlays(&["nginx", "nginx-service"]),
+    static_pod: Means::Overlays(&["nginx", "nginx-pod"]),
     ..KIND
 };

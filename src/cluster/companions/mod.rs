@@ -13,7 +13,7 @@ pub(crate) use suite::{SUITES, Suite};
 pub(crate) use table::COMPANIONS;
 
 /// What a companion is to Kubernetes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Part {
     /// The store of the API servers.

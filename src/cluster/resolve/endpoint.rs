@@ -23,6 +23,7 @@ pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>) -> Optio
     check_run(draft, balancer, run);
     check_leases(draft, balancer);
     let bgp = bgp(draft, balancer);
+    check_family(draft, network);
     if let (Some(vip), Some(gateway)) = (section.vip, network.and_then(|network| network.gateway))
         && vip == gateway
     {
@@ -69,6 +70,15 @@ fn check_private(draft: &mut Draft<'_>) {
     }
 }
 
+/// Who dials the VIP has addresses of the nodes' family only.
+fn check_family(draft: &mut Draft<'_>, network: Option<&Network>) {
+    let Some((vip, nodes)) = draft.profile.document.endpoint.vip.zip(network.map(|network| network.nodes)) else { return };
+    if vip.is_ipv6() != nodes.addr().is_ipv6() {
+        let message = format!("the VIP `{vip}` is of another family than the node network `{}`", nodes.trunc());
+        draft.wrong("endpoint.vip", message, "choose an address of the family that the nodes have");
+    }
+}
+
 /// Machines of their own make sense only for a balancer that can stand in front of API servers.
 fn check_dedicated(draft: &mut Draft<'_>, balancer: Balancer) {
     let Some(reason) = balancer.place.without_lb() else { return };
@@ -93,7 +103,8 @@ fn check_port(draft: &mut Draft<'_>, balancer: Balancer) {
 fn check_run(draft: &mut Draft<'_>, balancer: Balancer, run: Run) {
     if let Means::Never(reason) = balancer.means(run) {
         let message = format!("the balancer `{}` can't run as `{}`: {reason}", balancer.name, run.name());
-        draft.wrong("endpoint.run", message, "leave `run` out, or choose another `balancer`");
+        let hint = format!("write `run = \"{}\"`, or choose another `balancer`", balancer.usual_run().name());
+        draft.wrong("endpoint.run", message, hint);
         return;
     }
     if run == Run::Service {
@@ -108,7 +119,8 @@ fn check_run(draft: &mut Draft<'_>, balancer: Balancer, run: Run) {
         let has = |role| node.roles.contains(&role);
         if has(Role::Lb) && !has(Role::ControlPlane) && !has(Role::Worker) && balancer.place == Place::Front {
             let message = "a machine with no other role than `lb` has no kubelet, which starts static pods".to_owned();
-            draft.wrong(&format!("nodes[{index}].roles"), message, "leave the role out, or choose `run = \"service\"` in `[endpoint]`");
+            let hint = "give it the role `worker` too, or choose `run = \"service\"` in `[endpoint]`";
+            draft.wrong(&format!("nodes[{index}].roles"), message, hint);
         }
     }
 }

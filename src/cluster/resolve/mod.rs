@@ -46,6 +46,7 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
         name: name?,
         kubernetes: kubernetes?,
         image_repository: document.cluster.image_repository.clone(),
+        own_images: document.cluster.images.references(),
         profile: document.profile.clone()?,
         network: network?,
         endpoint: endpoint?,

@@ -6,6 +6,9 @@ use crate::cluster::resolve::draft::Draft;
 use crate::cluster::{Endpoint, KUBELET, Network, Node, ProxyMode, Role, Run};
 use crate::profile::closest;
 
+/// The overlay whose control plane kubeadm makes.
+const KUBEADM: &str = "kubeadm";
+
 /// What a role of its own takes away from the control plane.
 const MOVED: &str = "etcd";
 
@@ -39,7 +42,18 @@ pub(super) fn resolve(
         }
         all.insert(role, overlays);
     }
+    check_dns_image(draft, &all);
     all
+}
+
+/// kubeadm puts the name of CoreDNS's image together by itself.
+fn check_dns_image(draft: &mut Draft<'_>, overlays: &BTreeMap<Role, Vec<String>>) {
+    let by_kubeadm = overlays[&Role::ControlPlane].iter().any(|name| name == KUBEADM);
+    let image = draft.profile.document.cluster.images.coredns.as_ref().filter(|image| by_kubeadm && !image.contains("/coredns:"));
+    if let Some(image) = image {
+        let message = format!("kubeadm can't use `{image}`: it asks for an image whose name ends in `/coredns`");
+        draft.wrong("cluster.images.coredns", message, "write it like `\"registry.example.org/kubernetes/coredns:v1.13.1\"`");
+    }
 }
 
 /// Static pods run where a kubelet is.

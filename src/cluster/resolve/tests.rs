@@ -48,8 +48,6 @@ fn pods_and_routers_are_refused_where_they_make_no_sense_with_the_reason() {
     for (settings, nodes) in [
         (with_vip(pods), LB),
         (with_vip(&format!("port = 443\n{pods}")), ""),
-        (with_vip(&format!("balancer = \"nginx\"\n{pods}")), ""),
-        (with_vip(&format!("balancer = \"keepalived\"\n{pods}")), ""),
         (format!("balancer = \"external\"\n{pods}"), ""),
         (with_vip("balancer = \"kube-vip\"\nrun = \"service\""), ""),
         (with_vip("bgp = { local-as = 64512, peers = [\"10.0.0.1:64512\"] }"), ""),
@@ -60,17 +58,13 @@ fn pods_and_routers_are_refused_where_they_make_no_sense_with_the_reason() {
     }
     insta::assert_snapshot!(seen, @r#"
     vip = "10.0.0.10" ⏎ run = "static-pod"
-        `["lb"]`: a machine with no other role than `lb` has no kubelet, which starts static pods (leave the role out, or choose `run = "service"` in `[endpoint]`)
+        `["lb"]`: a machine with no other role than `lb` has no kubelet, which starts static pods (give it the role `worker` too, or choose `run = "service"` in `[endpoint]`)
     vip = "10.0.0.10" ⏎ port = 443 ⏎ run = "static-pod"
         `443`: a static pod runs without privileges and can't listen on port 443 (choose a port from 1024 on, or `run = "service"`)
-    vip = "10.0.0.10" ⏎ balancer = "nginx" ⏎ run = "static-pod"
-        `"static-pod"`: the balancer `nginx` can't run as `static-pod`: no static pod of nginx is known to kiln; `haproxy` has one (leave `run` out, or choose another `balancer`)
-    vip = "10.0.0.10" ⏎ balancer = "keepalived" ⏎ run = "static-pod"
-        `"static-pod"`: the balancer `keepalived` can't run as `static-pod`: its check asks the API server with curl, which images of keepalived lack (leave `run` out, or choose another `balancer`)
     balancer = "external" ⏎ run = "static-pod"
-        `"static-pod"`: the balancer `external` can't run as `static-pod`: what balances is not among these machines (leave `run` out, or choose another `balancer`)
+        `"static-pod"`: the balancer `external` can't run as `static-pod`: what balances is not among these machines (write `run = "service"`, or choose another `balancer`)
     vip = "10.0.0.10" ⏎ balancer = "kube-vip" ⏎ run = "service"
-        `"service"`: the balancer `kube-vip` can't run as `service`: it comes as an image only (leave `run` out, or choose another `balancer`)
+        `"service"`: the balancer `kube-vip` can't run as `service`: it comes as an image only (write `run = "static-pod"`, or choose another `balancer`)
     vip = "10.0.0.10" ⏎ bgp = { local-as = 64512, peers = ["10.0.0.1:64512"] }
         `{ local-as = 64512, peers = ["10.0.0.1:64512"] }`: the balancer `haproxy` speaks no BGP (leave the table out, or choose `balancer = "kube-vip"`)
     vip = "10.0.0.10" ⏎ balancer = "kube-vip" ⏎ bgp = { local-as = 64512 }
@@ -85,6 +79,17 @@ fn pods_and_routers_are_refused_where_they_make_no_sense_with_the_reason() {
             "`\"kube-vip\"`: `kube-vip` needs leases, which Kubernetes 1.13.12 lacks (use Kubernetes 1.14 or later, or `balancer = \"keepalived\"`)"
         ]
     );
+}
+
+#[test]
+fn the_vip_is_of_the_family_of_the_nodes() {
+    let told = problems(&edited(
+        "vip = \"10.0.0.10\"",
+        "vip = \"fd00::10\"\nbalancer = \"kube-vip\"\nbgp = { local-as = 64512, peers = [\"10.0.0.1:64512\"] }",
+    ));
+    let expected = "`\"fd00::10\"`: the VIP `fd00::10` is of another family than the node network `10.0.0.0/24` \
+                    (choose an address of the family that the nodes have)";
+    assert_eq!(told, [expected]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{CONTAINERD, Field, field};
-use crate::cluster::{API_SERVER_PORT, Role};
+use crate::cluster::{API_SERVER_PORT, Part, Role};
 use crate::render::context::Facts;
 use crate::render::flags;
 
@@ -17,6 +17,7 @@ pub(super) static CLUSTER: &[Field] = &[
     field("controlPlaneEndpoint", |facts| json!(facts.cluster.agent_authority())),
     field("certificatesDir", |_| json!("/etc/kubernetes/pki")),
     field("imageRepository", |facts| json!(facts.cluster.image_repository())),
+    field("dns", dns).since(13),
     field("networking", |facts| {
         let network = &facts.cluster.network;
         json!({ "podSubnet": network.pods, "serviceSubnet": network.services, "dnsDomain": network.domain })
@@ -54,6 +55,9 @@ pub(super) static JOIN: &[Field] = &[
 const REGISTRATION_BY_PATH: Field = field("nodeRegistration", |facts| registration(facts, PATH, by_name)).until(23);
 const REGISTRATION_BY_URL: Field = field("nodeRegistration", |facts| registration(facts, CONTAINERD, by_name)).since(24).until(30);
 const REGISTRATION_LISTED: Field = field("nodeRegistration", |facts| registration(facts, CONTAINERD, listed)).since(31);
+
+/// What kubeadm calls CoreDNS's image.
+const DNS_IMAGE: &str = "/coredns:";
 
 /// containerd's socket as kubeadm names it before 1.24.
 const PATH: &str = "/run/containerd/containerd.sock";
@@ -94,6 +98,12 @@ fn volumes(arguments: &[(&'static str, String)]) -> Vec<Value> {
     let files = arguments.iter().filter(|(_, value)| value.starts_with("/etc/kubernetes/") && value.ends_with(".yaml"));
     let files = files.map(|(name, path)| mount(name, path, true, "File"));
     files.chain([mount("audit-log", "/var/log/kubernetes", false, "DirectoryOrCreate")]).collect()
+}
+
+/// Where CoreDNS's image is not the version's: kubeadm puts `/coredns:` between repository and tag by itself.
+fn dns(facts: &Facts<'_>) -> Value {
+    let image = facts.cluster.own_images.get(&Part::Dns).and_then(|image| image.split_once(DNS_IMAGE));
+    image.map_or(Value::Null, |(repository, tag)| json!({ "imageRepository": repository, "imageTag": tag }))
 }
 
 fn api_endpoint(facts: &Facts<'_>) -> Value {

@@ -111,7 +111,12 @@ fn the_static_pods_start_programs_that_read_all_their_arguments() {
 #[test]
 fn kubeadm_names_the_images_that_the_nodes_need() {
     let file = FILE.replace("# image-repository", "image-repository");
-    for (file, registry) in [(FILE, "k8s.gcr.io"), (&file, "registry.example.org/kubernetes")] {
+    let own = format!("{FILE}\n[cluster.images]\ncoredns = \"k8s.gcr.io/ours/coredns:9\"\n");
+    for (file, registry, dns) in [
+        (FILE, "k8s.gcr.io", "/coredns:1.7.0"),
+        (&file, "registry.example.org/kubernetes", "/coredns:1.7.0"),
+        (&own, "k8s.gcr.io", "/ours/coredns:9"),
+    ] {
         let cluster = resolved(file);
         let (node, tree) = second(&cluster);
         let root = Root::of_node(&cluster, &node, &tree);
@@ -119,7 +124,7 @@ fn kubeadm_names_the_images_that_the_nodes_need() {
         let Some(mut list) = kubeadm(&root, &arguments) else { return };
         let images: Vec<String> = accepts(&mut list).lines().filter_map(|line| line.strip_prefix(registry).map(str::to_owned)).collect();
         let expected = ["/kube-apiserver:v1.20.2", "/kube-controller-manager:v1.20.2", "/kube-scheduler:v1.20.2", "/kube-proxy:v1.20.2"];
-        assert_eq!(images, [&expected[..], &["/pause:3.2", "/coredns:1.7.0"]].concat());
+        assert_eq!(images, [&expected[..], &["/pause:3.2", dns]].concat());
         let containerd = super::text(&tree, "/etc/containerd/config.toml");
         assert!(containerd.contains(&format!("sandbox_image = \"{registry}/pause:3.2\"")), "{containerd}");
     }

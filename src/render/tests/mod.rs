@@ -1,7 +1,9 @@
 //! What a build of the profile `ha` writes, kept as golden files, and what independent programs say about it.
 
+mod axis;
 mod firewall;
 mod golden;
+mod images;
 mod judges;
 mod kubeadm;
 mod mistakes;

@@ -102,6 +102,13 @@ add = [\"coredns\"]
         file: NODE_LOCAL,
         change: ("# balancer = \"node-local\"", "balancer = \"node-local-ipvs\"\nvip = \"169.254.64.43\""),
     },
+    Variant { name: "ha-nginx-static-pods", file: STATIC_PODS, change: ("vip = ", "balancer = \"nginx\"\nvip = ") },
+    Variant { name: "ha-keepalived-static-pods", file: STATIC_PODS, change: ("vip = ", "balancer = \"keepalived\"\nvip = ") },
+    Variant {
+        name: "node-local-nginx-static-pods",
+        file: NODE_LOCAL,
+        change: ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"\nrun = \"static-pod\""),
+    },
     Variant { name: "node-local-lb-nginx", file: NODE_LOCAL, change: ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"") },
 ];
 
@@ -130,7 +137,7 @@ pub(super) fn every_node() -> Vec<(&'static str, Cluster, Node, Tree)> {
 }
 
 /// The part of a tree that the overlays of the balancer put there.
-fn of_balancer(cluster: &Cluster, tree: &Tree) -> Tree {
+pub(super) fn of_balancer(cluster: &Cluster, tree: &Tree) -> Tree {
     let mut part = Tree::new();
     for (path, entry) in tree.iter().filter(|(_, entry)| cluster.endpoint.balancer.overlays(cluster.endpoint.run).contains(&&*entry.origin))
     {
@@ -169,19 +176,25 @@ fn every_balancer_accepts_its_configuration_without_a_warning() {
     for variant in VARIANTS {
         let cluster = variant.cluster();
         for (node, tree) in first_of_images(&cluster, rendered_with(&cluster, &vault(&cluster))) {
-            let root = Root::of_node(&cluster, &node, &tree);
-            for (file, judge_it) in [
-                ("/etc/haproxy/haproxy.cfg", haproxy as fn(&Root, &Network)),
-                ("/etc/nginx/nginx.conf", nginx),
-                ("/etc/keepalived/keepalived.conf", keepalived),
-            ] {
-                if tree.get(&ImagePath::new(file).unwrap()).is_some() {
-                    judge_it(&root, &Network { address: node.address.to_string(), vip: cluster.endpoint.vip.map(|vip| vip.to_string()) });
-                }
-            }
-            root.assert_units_are_sound();
+            judge_balancers(&cluster, &node, &tree).assert_units_are_sound();
         }
     }
+}
+
+/// Has every balancer of a node read its configuration.
+pub(super) fn judge_balancers(cluster: &Cluster, node: &Node, tree: &Tree) -> Root {
+    let root = Root::of_node(cluster, node, tree);
+    let network = Network { address: node.address.to_string(), vip: cluster.endpoint.vip.map(|vip| vip.to_string()) };
+    for (file, judge_it) in [
+        ("/etc/haproxy/haproxy.cfg", haproxy as fn(&Root, &Network)),
+        ("/etc/nginx/nginx.conf", nginx),
+        ("/etc/keepalived/keepalived.conf", keepalived),
+    ] {
+        if tree.get(&ImagePath::new(file).unwrap()).is_some() {
+            judge_it(&root, &network);
+        }
+    }
+    root
 }
 
 /// The host of a kubeconfig's server, without the port.
@@ -224,7 +237,10 @@ impl Network {
     fn run(&self, program: &std::process::Command, arguments: &[&str], file: &Path) -> Option<String> {
         let (mut unshare, _) = (judge("unshare")?, judge("ip")?);
         let script = "ip link set lo up && ip link add lan0 type bridge && ip link set lan0 up && \
-                      for address in $0; do ip address add \"$address/24\" dev lan0; done && exec \"$@\"";
+                      for address in $0; do case $address in
+                        *:*) ip address add \"$address/64\" dev lan0 nodad ;;
+                        *) ip address add \"$address/24\" dev lan0 ;;
+                      esac; done && exec \"$@\"";
         let addresses = [Some(&self.address), self.vip.as_ref()].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
         let inside = unshare.args(["--user", "--map-root-user", "--net", "sh", "-c", script, &addresses]);
         Some(accepts(inside.arg(program.get_program()).args(arguments).arg(file)))
@@ -241,9 +257,14 @@ pub(super) fn haproxy(root: &Root, network: &Network) {
 fn nginx(root: &Root, network: &Network) {
     let Some(nginx) = judge("nginx") else { return };
     host::fs::create_directories(&root.path("/run/nginx")).unwrap();
-    let file = root.rewritten("/etc/nginx/nginx.conf", &["/etc/kubernetes", "/run/nginx"]);
+    let file = root.rewritten("/etc/nginx/nginx.conf", &["/etc/kubernetes", "/etc/nginx/modules-enabled", "/run/nginx"]);
     // Whoever may make a network of its own is root there, and only root.
-    let said = network.run(&nginx, &["-e", "stderr", "-g", "user root root;", "-t", "-c"], &file).unwrap_or_default();
+    let mut globals = "user root root;".to_owned();
+    // In the image of a pod it is nginx's own; here it is a file of Debian's.
+    if !root.path("/etc/nginx/modules-enabled/50-mod-stream.conf").exists() {
+        globals += " load_module /usr/lib/nginx/modules/ngx_stream_module.so;";
+    }
+    let said = network.run(&nginx, &["-e", "stderr", "-g", &globals, "-t", "-c"], &file).unwrap_or_default();
     assert!(!["[warn]", "[emerg]", "[alert]", "[error]"].iter().any(|level| said.contains(level)), "{said}");
 }
 
