@@ -15,6 +15,7 @@ const WAITS: &[(&str, &str)] = &[
     ("haproxy-service", "nothing; it sees API servers come and go"),
     ("haproxy-pod", "the kubelet of its machine, and its image there"),
     ("nginx", "nothing; it tries API servers in turn"),
+    ("segment", "the network; what carries the VIP waits for it, four seconds"),
     ("keepalived-service", "a ready API server behind its machine"),
     ("keepalived-pod", "the kubelet of its machine, and a ready API server behind it"),
     ("kube-vip", "the kubelet and the API server of its machine, its rights, and the lease"),
