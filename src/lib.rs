@@ -21,6 +21,7 @@ mod profile;
 mod progress;
 mod render;
 mod seed;
+mod segment;
 mod store;
 mod tree;
 mod yaml;

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::places::Places;
+use crate::agent::segment;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
 use crate::seed::Identity;
+use crate::segment::Finding;
 
 /// One run of the agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +33,9 @@ pub(crate) struct Status {
     pub(crate) changed: Vec<String>,
     /// Seconds since 1970, by the machine's clock.
     pub(crate) finished: u64,
+    /// Who else on the segment has what is this cluster's; told later in the boot, and kept apart from the rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) segment: Vec<Finding>,
 }
 
 /// How it ended.
@@ -57,7 +62,7 @@ impl Status {
     /// A run that has done nothing yet.
     pub(super) fn begin() -> Self {
         let (outcome, stages, changed) = (Outcome::Unchanged, Vec::new(), Vec::new());
-        Self { outcome, reason: None, identity: None, seed: None, source: None, stages, changed, finished: 0 }
+        Self { outcome, reason: None, identity: None, seed: None, source: None, stages, changed, finished: 0, segment: Vec::new() }
     }
 
     /// Runs one stage and notes how long it took.
@@ -85,7 +90,8 @@ impl Status {
             Error::new(Kind::Input, format!("the agent has not run in this boot: there is no `{}`", path.display()))
                 .hint("run `kiln agent apply` on a machine that was booted from a kiln image")
         })?;
-        serde_json::from_slice(&bytes).doing(Kind::Input, || format!("reading `{}`", path.display()))
+        let status: Self = serde_json::from_slice(&bytes).doing(Kind::Input, || format!("reading `{}`", path.display()))?;
+        Ok(Self { segment: segment::found(places)?, ..status })
     }
 
     /// What a person wants to know, one fact a line.
@@ -105,6 +111,7 @@ impl Status {
             format!("{:<8} {:>8.1} ms", stage.name, f64::from(u32::try_from(stage.microseconds).unwrap_or(u32::MAX)) / 1000.0)
         };
         lines.extend(self.stages.iter().map(stage));
+        lines.extend(self.segment.iter().map(|finding| format!("segment  {}; {}", finding.message, finding.fix)));
         lines.join("\n") + "\n"
     }
 }

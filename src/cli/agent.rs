@@ -39,6 +39,8 @@ enum Action {
     Report,
     /// Tell every console why the boot failed, then restart or stop the machine
     Failure,
+    /// Look whether somebody else on the segment has the VIP or its virtual router identifier
+    Segment,
     /// Show what the agent did in this boot
     Status,
 }
@@ -68,6 +70,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         }
         Action::Report => agent::report(&Places::of_this_machine(Path::new("/"))?),
         Action::Failure => agent::failure(&Places::of_this_machine(Path::new("/sysroot"))?),
+        Action::Segment => agent::segment(&Places::of_this_machine(Path::new("/"))?),
         Action::Status => {
             let status = Status::read(&Places::of_this_machine(Path::new("/"))?)?;
             ui.show(&status, Status::text)

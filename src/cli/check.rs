@@ -1,9 +1,11 @@
 //! `kiln check`: every problem of a cluster file at once, and of the files that its nodes would get.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use crate::cli::{Ui, diagnostic, input, sarif};
+use crate::cli::{Ui, diagnostic, input, sarif, segment};
 use crate::error::{Error, Kind, Report, Result, Severity};
 use crate::lint::{LINTS, Lint};
 use crate::pipeline::Site;
@@ -16,6 +18,14 @@ pub(super) struct Args {
     /// Explain a problem by its identifier instead
     #[arg(long, value_name = "ID")]
     explain: Option<String>,
+
+    /// Look at this interface's segment too: does somebody else have the VIP or its router identifier
+    #[arg(long, value_name = "INTERFACE", conflicts_with = "explain")]
+    segment: Option<String>,
+
+    /// How long to look at the segment
+    #[arg(long, value_name = "SECONDS", requires = "segment", value_parser = clap::value_parser!(u64).range(2..=300))]
+    seconds: Option<u64>,
 
     /// How to tell the problems; `json` is what `--json` prints
     #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with = "explain")]
@@ -38,6 +48,7 @@ Examples:
   kiln check
   kiln check --file berlin.toml --overlay-dir site/overlays
   kiln check --explain HA010
+  sudo kiln check --segment eth0 --file berlin.toml
   kiln check --json | jq -r '.problems[].message'
   kiln check --format sarif > kiln.sarif
 
@@ -48,7 +59,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     if let Some(id) = &args.explain {
         return explain(id, ui);
     }
-    let checked = input::checked(ui);
+    let checked = input::checked(ui).and_then(|site| match &args.segment {
+        Some(interface) => segment::add(site, interface, args.seconds.map(Duration::from_secs), ui),
+        None => Ok(site),
+    });
     if args.format == Format::Sarif && !ui.global().json {
         let report = checked.as_ref().map_or_else(Error::report, |site| Some(&site.report));
         report.map_or(Ok(()), |report| ui.print_json(&sarif::log(report)))?;

@@ -22,6 +22,7 @@ mod plan;
 mod render;
 mod sarif;
 mod schema;
+mod segment;
 mod store;
 mod table;
 mod ui;

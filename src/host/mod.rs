@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod fs;
 pub(crate) mod http;
+pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod mount;
 pub(crate) mod namespace;

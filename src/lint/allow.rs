@@ -26,13 +26,8 @@ pub(super) fn apply(text: &str, report: &mut Report) {
             report.error("", Some(allow.span), format!("`{}` is accepted without a reason", lint.id)).hint(hint);
             continue;
         }
-        let mut accepted = false;
-        for problem in report.problems.iter_mut().filter(|problem| problem.code == Some(lint.id)) {
-            accepted = true;
-            problem.severity = Severity::Info;
-            problem.hint = Some(format!("accepted because {}", allow.reason));
-        }
-        if !accepted {
+        // Whether somebody on the segment gives a reason for the comment is known only after a look.
+        if !take(&allow, &mut report.problems) && lint.on_segment.is_none() {
             report.push(Problem {
                 severity: Severity::Info,
                 code: None,
@@ -44,6 +39,24 @@ pub(super) fn apply(text: &str, report: &mut Report) {
             });
         }
     }
+}
+
+/// Turns accepted findings into remarks, in a text whose comments were told to be right already.
+pub(super) fn accept(text: &str, problems: &mut [Problem]) {
+    for allow in comments(text).filter(|allow| !allow.reason.is_empty()) {
+        take(&allow, problems);
+    }
+}
+
+/// Whether the comment accepts one of the problems.
+fn take(allow: &Allow<'_>, problems: &mut [Problem]) -> bool {
+    let mut accepted = false;
+    for problem in problems.iter_mut().filter(|problem| problem.code == Some(allow.id)) {
+        accepted = true;
+        problem.severity = Severity::Info;
+        problem.hint = Some(format!("accepted because {}", allow.reason));
+    }
+    accepted
 }
 
 fn comments(text: &str) -> impl Iterator<Item = Allow<'_>> {

@@ -19,6 +19,7 @@ mod node;
 mod pods;
 mod row;
 mod secrets;
+mod segment;
 mod subject;
 mod topology;
 mod units;
@@ -31,6 +32,7 @@ use crate::cluster::Cluster;
 use crate::error::{Problem, Report};
 use crate::overlay::Overlays;
 use crate::profile::Profile;
+use crate::segment::Finding;
 
 pub(crate) use balancer::{inherited, seconds, streams};
 pub(crate) use endpoint::{host, vips};
@@ -52,6 +54,7 @@ static FAMILIES: &[&[Lint]] = &[
     units::ROWS,
     addons::ROWS,
     endpoint::ROWS,
+    segment::ROWS,
     certificates::ROWS,
 ];
 
@@ -102,6 +105,17 @@ pub(crate) fn check_files(machines: &[Machine], target: Target) -> Vec<Problem> 
         }
     };
     findings.into_iter().map(one).collect()
+}
+
+/// What a look at the segment found, as problems of the cluster file that has to change.
+pub(crate) fn check_segment(profile: &Profile, findings: &[Finding]) -> Vec<Problem> {
+    let one = |finding: &Finding| {
+        let lint = LINTS.iter().find(|lint| lint.on_segment == Some(finding.about)).expect("every subject has its lint");
+        problem(lint, profile, segment::field(finding.about).into(), finding.message.clone(), Some(finding.fix.clone()))
+    };
+    let mut problems = findings.iter().map(one).collect::<Vec<_>>();
+    allow::accept(&profile.source.text, &mut problems);
+    problems
 }
 
 fn problem(lint: &Lint, profile: &Profile, field: String, message: String, fix: Option<String>) -> Problem {

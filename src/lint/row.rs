@@ -3,6 +3,7 @@
 use crate::error::Severity;
 use crate::lint::files::{Fleet, Found};
 use crate::lint::subject::{Findings, Subject};
+use crate::segment::About;
 
 /// Looks at the resolved cluster.
 type OnCluster = fn(&Subject<'_>, &mut Findings);
@@ -21,12 +22,14 @@ pub(crate) struct Lint {
     pub(crate) fix: &'static str,
     pub(super) on_cluster: Option<OnCluster>,
     pub(super) on_files: Option<OnFiles>,
+    /// What of the segment it is about.
+    pub(super) on_segment: Option<About>,
 }
 
 impl Lint {
     /// A mistake that refuses the build.
     pub(super) const fn error(id: &'static str, title: &'static str) -> Self {
-        Self { id, severity: Severity::Error, title, why: "", fix: "", on_cluster: None, on_files: None }
+        Self { id, severity: Severity::Error, title, why: "", fix: "", on_cluster: None, on_files: None, on_segment: None }
     }
 
     /// What works, and will hurt.
@@ -61,6 +64,12 @@ impl Lint {
         self
     }
 
+    /// What a look at the segment shows of it.
+    pub(super) const fn segment(mut self, about: About) -> Self {
+        self.on_segment = Some(about);
+        self
+    }
+
     /// Where the documentation speaks of it.
     pub(crate) fn documentation(&self) -> String {
         format!("docs/lints.md#{}", self.id.to_lowercase())
@@ -68,6 +77,9 @@ impl Lint {
 
     /// What the lint looks at, for people.
     pub(crate) fn looks_at(&self) -> &'static str {
+        if self.on_segment.is_some() {
+            return "the segment, with `--segment`";
+        }
         match (self.on_cluster, self.on_files) {
             (Some(_), Some(_)) => "the cluster file and the nodes' files",
             (Some(_), None) => "the cluster file",

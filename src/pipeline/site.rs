@@ -26,6 +26,8 @@ pub(crate) struct Sources<'a> {
 /// A cluster and the overlays it is made of.
 #[derive(Debug)]
 pub(crate) struct Site {
+    /// What the user wrote, to show where a problem stands.
+    pub(crate) profile: Profile,
     pub(crate) cluster: Cluster,
     pub(crate) overlays: Overlays,
     /// Warnings and remarks; errors have stopped already.
@@ -44,7 +46,7 @@ impl Site {
         let overlays = Overlays::load(sources.overlay_directories)?;
         let report = linted(&profile, &cluster, &overlays)?;
         report.clone().into_result()?;
-        Ok(Self { cluster, overlays, report })
+        Ok(Self { profile, cluster, overlays, report })
     }
 
     /// What each role image needs, by the image's name.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{API_SERVER_PORT, Node, Place, Role};
+use crate::cluster::{API_SERVER_PORT, Mover, Node, Place, Role};
 use crate::render::context::Facts;
 use crate::render::kube_vip;
 
@@ -21,6 +21,7 @@ pub(super) fn data(facts: &Facts<'_>) -> Value {
         // Never preferred as the source of the node's own connections, which a shorter prefix could be.
         "vip": facts.cluster.endpoint.vip.map(|vip| format!("{vip}/{}", if vip.is_ipv6() { 128 } else { 32 })),
         "peers": peers,
+        "virtual_router_id": (facts.cluster.endpoint.balancer.mover == Mover::Keepalived).then_some(facts.cluster.endpoint.virtual_router_id),
         "environment": kube_vip::environment(facts),
     })
 }
