@@ -22,6 +22,7 @@ struct Release {
     version: String,
     etcd: Option<&'static str>,
     containerd: Vec<&'static str>,
+    docker: Vec<&'static str>,
     cri: Vec<&'static str>,
     cgroups: Vec<&'static str>,
     pause: Option<&'static str>,
@@ -35,12 +36,18 @@ struct Suite {
     name: &'static str,
     etcd: &'static str,
     containerd: &'static str,
+    docker: &'static str,
     cgroups: &'static str,
 }
 
 pub(super) fn tables() -> Tables {
-    let suite =
-        |suite: &crate::cluster::Suite| Suite { name: suite.name, etcd: suite.etcd, containerd: suite.containerd, cgroups: suite.cgroups };
+    let suite = |suite: &crate::cluster::Suite| Suite {
+        name: suite.name,
+        etcd: suite.etcd,
+        containerd: suite.containerd,
+        docker: suite.docker,
+        cgroups: suite.cgroups,
+    };
     Tables {
         kubernetes: KubernetesVersion::MINORS.map(release).collect(),
         suites: SUITES.iter().map(suite).collect(),
@@ -56,6 +63,7 @@ fn release(minor: u32) -> Release {
         version: format!("1.{minor}"),
         etcd: Companion::of(Part::Etcd, minor),
         containerd: all(Part::Containerd),
+        docker: Companion::all(Part::Docker, minor).map(|row| row.version).collect(),
         cri: all(Part::Cri),
         cgroups: all(Part::Cgroups),
         pause: Companion::of(Part::Pause, minor),
@@ -66,21 +74,22 @@ fn release(minor: u32) -> Release {
 
 /// One line a Kubernetes minor, and one a suite.
 pub(super) fn text(tables: &Tables) -> String {
-    let head = ["KUBERNETES", "ETCD", "CONTAINERD", "CRI", "CGROUPS", "PAUSE", "DNS"].map(str::to_owned);
+    let head = ["KUBERNETES", "ETCD", "CONTAINERD", "DOCKER", "CRI", "CGROUPS", "PAUSE", "DNS"].map(str::to_owned);
     let releases = tables.kubernetes.iter().map(|release| {
         [
             release.version.clone(),
             one(release.etcd),
             range(&release.containerd),
+            range(&release.docker),
             range(&release.cri),
             range(&release.cgroups),
             one(release.pause),
             one(release.dns),
         ]
     });
-    let suites = ["SUITE", "ETCD", "CONTAINERD", "CGROUPS"].map(str::to_owned);
-    let suites: Vec<[String; 4]> = std::iter::once(suites)
-        .chain(tables.suites.iter().map(|suite| [suite.name, suite.etcd, suite.containerd, suite.cgroups].map(str::to_owned)))
+    let suites = ["SUITE", "ETCD", "CONTAINERD", "DOCKER", "CGROUPS"].map(str::to_owned);
+    let suites: Vec<[String; 5]> = std::iter::once(suites)
+        .chain(tables.suites.iter().map(|suite| [suite.name, suite.etcd, suite.containerd, suite.docker, suite.cgroups].map(str::to_owned)))
         .collect();
     format!("{}\n{}", columns(&std::iter::once(head).chain(releases).collect::<Vec<_>>()), columns(&suites))
 }

@@ -8,6 +8,7 @@ mod plugin;
 mod ports;
 mod proxy;
 mod resolve;
+mod runtime;
 mod taints;
 mod version;
 
@@ -17,6 +18,7 @@ pub(crate) use plugin::NetworkPlugin;
 pub(crate) use ports::PortRange;
 pub(crate) use proxy::ProxyMode;
 pub(crate) use resolve::resolve;
+pub(crate) use runtime::{Runtime, RuntimeKind};
 pub(crate) use taints::Taint;
 pub(crate) use version::KubernetesVersion;
 
@@ -42,6 +44,8 @@ pub(crate) struct Cluster {
     /// A DNS label (RFC 1123); also the name of the output directory.
     pub(crate) name: String,
     pub(crate) kubernetes: KubernetesVersion,
+    /// What runs the containers of pods.
+    pub(crate) runtime: Runtime,
     /// Where images of the Kubernetes project come from, if not from its own registry.
     pub(crate) image_repository: Option<String>,
     /// Images that take the place of the version's, by what they are.

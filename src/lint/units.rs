@@ -54,8 +54,18 @@ const KEYS: [&str; 44] = [
 /// Units of the control plane, which exit on purpose when they lose etcd or their lease.
 const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 /// Units that packages bring.
-const COMPONENTS: [&str; 9] =
-    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "etcd", "haproxy", "keepalived", "containerd"];
+const COMPONENTS: [&str; 10] = [
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "etcd",
+    "haproxy",
+    "keepalived",
+    "containerd",
+    "docker",
+];
 /// How long etcd may wait for its peers at the first boot, in seconds.
 const FIRST_BOOT: f64 = 600.0;
 

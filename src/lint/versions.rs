@@ -1,13 +1,17 @@
 //! What does not go together: Kubernetes, and what a suite brings of its companions. The table is `cluster::COMPANIONS`.
 
-use crate::cluster::{Companion, Part, SUITES, Suite};
+use crate::cluster::{Companion, Part, Runtime, SUITES, Suite};
 use crate::lint::Lint;
 use crate::lint::flags::runtime;
 use crate::lint::subject::{Findings, Subject};
 
 /// Each companion that a suite brings: the overlay that has it, and its name for people.
-const COMPANIONS: &[(Part, &str, &str)] =
-    &[(Part::Cgroups, "kubelet", "control groups"), (Part::Containerd, "containerd", "containerd"), (Part::Etcd, "etcd", "etcd")];
+const COMPANIONS: &[(Part, &str, &str)] = &[
+    (Part::Cgroups, "kubelet", "control groups"),
+    (Part::Containerd, "containerd", "containerd"),
+    (Part::Docker, "docker", "Docker"),
+    (Part::Etcd, "etcd", "etcd"),
+];
 
 /// What kiln promises and only later versions of Kubernetes can do: the first minor that does, and the promise.
 const PROMISES: &[(u32, &str)] = &[
@@ -69,13 +73,39 @@ pub(super) static ROWS: &[Lint] = &[
             findings.at(VERSION, format!("kubeadm {version} has no phases (since 1.{PHASES})"));
         }
     }),
+    Lint::error("HA231", "the kubelet and the suite's Docker do not speak to each other")
+        .why("kubelets have a shim for Docker up to 1.23, and it reads what Docker's API has up to 1.43; a kubelet without its runtime starts no pod")
+        .fix(SEE)
+        .cluster(|subject, findings| unsupported(Part::Docker, subject, findings)),
+    Lint::error("HA232", "Docker can't be given an image by its digest")
+        .why("it takes a digest from the registry that it pulled from and from nobody else: a pod that names one looks for a registry although its image is there")
+        .fix("name the image by its tag alone: the lock pins its digest all the same")
+        .cluster(images_by_digest),
 ];
+
+/// Images of pods that bring no registry with them.
+fn images_by_digest(subject: &Subject<'_>, findings: &mut Findings) {
+    if subject.cluster.runtime != Runtime::Docker || !subject.chosen().any(|overlay| overlay.name == "preload") {
+        return;
+    }
+    let wanted = |program: &str| {
+        subject.chosen().any(|overlay| overlay.manifest.images.iter().any(|image| image.contains(&format!("images.{program} "))))
+    };
+    for (program, image) in subject.cluster.endpoint.images.iter().filter(|(program, image)| image.contains('@') && wanted(program)) {
+        findings.at(format!("endpoint.images.{}", program.replace('_', "-")), format!("`{image}` names a digest"));
+    }
+}
 
 /// What the suite brings of `part`, if the cluster's overlays use it: the suite, the row, and its name for people.
 fn brought(part: Part, subject: &Subject<'_>) -> Option<(&'static Suite, &'static Companion, &'static str)> {
     let (_, overlay, name) = COMPANIONS.iter().find(|(other, ..)| *other == part)?;
     let suite = Suite::named(&subject.cluster.base.suite);
     let companion = subject.chosen().any(|chosen| chosen.name == *overlay).then(|| suite.companion(part))??;
+    // Below Docker, containerd answers no kubelet.
+    let is_beneath = part == Part::Containerd && subject.cluster.runtime.kind().part != part;
+    if is_beneath {
+        return None;
+    }
     Some((suite, companion, name))
 }
 
@@ -92,7 +122,10 @@ fn unsupported(part: Part, subject: &Subject<'_>, findings: &mut Findings) {
         _ => format!("Kubernetes 1.{} or later", span.introduced),
     };
     let message = format!("Kubernetes {version} does not go with {name} {} of `{}`", companion.version, suite.name);
-    findings.with_fix(VERSION, message, advice(&other, part, name, |other| other.span.covers(version.minor)));
+    let advice = advice(&other, part, name, |other| other.span.covers(version.minor));
+    let runtime = Some(subject.cluster.runtime.kind()).filter(|kind| kind.part == part).and_then(|kind| kind.instead(version, suite));
+    let advice = runtime.map_or_else(|| advice.clone(), |runtime| format!("{advice}, or `runtime = \"{}\"` in `[cluster]`", runtime.name));
+    findings.with_fix(VERSION, message, advice);
 }
 
 /// Finds a companion that goes with the cluster's Kubernetes, which is made for a newer one.
@@ -126,12 +159,13 @@ mod tests {
 
     /// Those that say which version would work.
     fn lints() -> impl Iterator<Item = &'static Lint> {
-        ROWS.iter().filter(|lint| !["HA226", "HA230"].contains(&lint.id))
+        ROWS.iter().filter(|lint| !["HA226", "HA230", "HA232"].contains(&lint.id))
     }
 
     /// What a lint says of a Kubernetes minor on a suite: the companion, as `containerd 1.7`, and the fix.
-    fn told(lint: &Lint, minor: u32, suite: &str) -> Vec<(String, String)> {
-        let text = edited("1.20.2", &format!("1.{minor}.0")).replacen("[cluster]", &format!("[base]\nsuite = \"{suite}\"\n[cluster]"), 1);
+    fn told(lint: &Lint, minor: u32, suite: &str, runtime: &str) -> Vec<(String, String)> {
+        let settings = format!("[base]\nsuite = \"{suite}\"\n[cluster]\nruntime = \"{runtime}\"");
+        let text = edited("1.20.2", &format!("1.{minor}.0")).replacen("[cluster]", &settings, 1);
         let profile = read(&text);
         let (cluster, overlays) = (cluster::resolve(&profile).unwrap(), Overlays::load(&[]).unwrap());
         let mut findings = Findings::default();
@@ -144,28 +178,37 @@ mod tests {
         findings.0.into_iter().map(one).collect()
     }
 
-    /// The first Kubernetes minor and the suite that a fix names.
-    fn advised(fix: &str) -> (u32, Option<&str>) {
+    /// The first Kubernetes minor, and the suite and the runtime that a fix names.
+    fn advised(fix: &str) -> (u32, Option<&str>, Option<&str>) {
         let (_, minor) = fix.split_once("Kubernetes 1.").unwrap();
-        (minor.split([' ', ',']).next().unwrap().parse().unwrap(), fix.split('"').nth(1))
+        let setting = |name: &str| fix.split_once(&format!("`{name} = \"")).and_then(|(_, value)| value.split('"').next());
+        (minor.split([' ', ',']).next().unwrap().parse().unwrap(), setting("suite"), setting("runtime"))
     }
 
     #[test]
     fn what_a_lint_advises_it_accepts() {
         let mut seen = vec![0; lints().count()];
         for (lint, seen) in lints().zip(&mut seen) {
-            for (minor, suite) in KubernetesVersion::MINORS.flat_map(|minor| SUITES.iter().map(move |suite| (minor, suite.name))) {
-                for (companion, fix) in told(lint, minor, suite) {
+            let runtimes = ["containerd", "docker"];
+            let every = KubernetesVersion::MINORS.flat_map(|minor| SUITES.iter().map(move |suite| (minor, suite.name)));
+            for ((minor, suite), runtime) in every.flat_map(|case| runtimes.map(|runtime| (case, runtime))) {
+                for (companion, fix) in told(lint, minor, suite, runtime) {
                     *seen += 1;
-                    let (other, better) = advised(&fix);
-                    let again = told(lint, other, suite);
+                    let (other, better, instead) = advised(&fix);
+                    let again = told(lint, other, suite, runtime);
                     assert!(
                         again.iter().all(|(same, _)| *same != companion),
                         "{}: 1.{minor} on {suite}, then 1.{other}: {again:?}",
                         lint.id
                     );
                     let name = companion.rsplit_once(' ').unwrap().0;
-                    let again = better.map_or_else(Vec::new, |better| told(lint, minor, better));
+                    if let Some(instead) = instead {
+                        assert!(
+                            lints().all(|lint| !["HA219", "HA231"].contains(&lint.id) || told(lint, minor, suite, instead).is_empty()),
+                            "{fix}"
+                        );
+                    }
+                    let again = better.map_or_else(Vec::new, |better| told(lint, minor, better, runtime));
                     assert!(again.iter().all(|(same, _)| !same.starts_with(name)), "{}: 1.{minor} on {suite}: {fix}: {again:?}", lint.id);
                 }
             }

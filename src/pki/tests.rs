@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::cluster::{Balancer, Base, Cluster, Endpoint, KubernetesVersion, Network, NetworkPlugin, Node, PortRange, Role, RootFilesystem};
+use crate::cluster::{
+    Balancer, Base, Cluster, Endpoint, KubernetesVersion, Network, NetworkPlugin, Node, PortRange, Role, RootFilesystem, Runtime,
+};
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::pki::plan::{PlannedLeaf, plan};
@@ -17,6 +19,7 @@ pub(crate) fn sample() -> Cluster {
     Cluster {
         name: "prod".into(),
         kubernetes: "1.20.2".parse::<KubernetesVersion>().unwrap(),
+        runtime: Runtime::Containerd,
         image_repository: None,
         own_images: BTreeMap::new(),
         profile: "ha".into(),

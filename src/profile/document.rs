@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cluster::{Balancer, BgpPeer, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode, Role, RootFilesystem, Run};
+use crate::cluster::{Balancer, BgpPeer, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode, Role, RootFilesystem, Run, Runtime};
 
 /// One cluster: its network, its nodes, and what they run
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -44,6 +44,8 @@ pub(crate) struct ClusterSection {
     /// Kubernetes version to run, in quotes
     #[schemars(with = "String", extend("format" = "kubernetes-version"))]
     pub(crate) kubernetes: Option<KubernetesVersion>,
+    /// What runs the containers of pods; by default containerd where the version's kubelet speaks to the suite's, else Docker
+    pub(crate) runtime: Option<Runtime>,
     /// Registry and path of the Kubernetes project's images; by default the registry that the version uses
     #[schemars(extend("format" = "image-repository"))]
     pub(crate) image_repository: Option<String>,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cluster::{API_SERVER_PORT, Cluster, Companion, Node, Part, Role, Suite};
+use crate::cluster::{API_SERVER_PORT, Cluster, Companion, Node, Part, Role, RuntimeKind, Suite};
 use crate::error::{Error, Kind, Result};
 use crate::overlay::Overlay;
 use crate::render::firewall::{self, Firewall};
@@ -60,6 +60,10 @@ struct Computed<'a> {
     /// Where images of the Kubernetes project come from.
     image_repository: &'a str,
     sandbox_image: String,
+    /// What runs the containers of pods.
+    runtime: &'static RuntimeKind,
+    /// Version of CNI's configuration.
+    cni_version: &'static str,
     /// CoreDNS as kubeadm has it; none for versions that came with another DNS.
     dns_image: Option<String>,
     /// flannel's images; none for versions that its objects are not made for.
@@ -147,6 +151,8 @@ impl<'a> Facts<'a> {
             dns_address: self.cluster.dns_service_address().to_string(),
             image_repository: self.cluster.image_repository(),
             sandbox_image: self.sandbox_image(),
+            runtime: self.cluster.runtime.kind(),
+            cni_version: kubernetes.companion(Part::Cni),
             dns_image: self.dns_image(),
             flannel: Flannel::of(self.cluster),
             health: Health { live: kubernetes.companion(Part::Liveness), ready: kubernetes.companion(Part::Readiness) },

@@ -34,12 +34,12 @@ const IMPORTS: &[(&str, &str, &[&str])] = &[
         "000-keepalived",
         "[all:vars]\nk8s_version=1.9.6\n[master]\nvm1 ansible_host=192.168.115.5\nvm2 ansible_host=192.168.115.6\n\
          [node]\nvm2\nvm3 ansible_host=192.168.115.7\n",
-        &["HA006", "HA011", "HA012", "HA219", "HA226", "HA228", "HA342"],
+        &["HA006", "HA011", "HA012", "HA226", "HA228", "HA342"],
     ),
     (
         "000-haproxy",
         "[all:vars]\nk8s_version=1.9.6\n[master]\nvm1 ansible_host=192.168.115.5\nvm2 ansible_host=192.168.115.6\n",
-        &["HA010", "HA011", "HA219", "HA226", "HA228"],
+        &["HA010", "HA011", "HA226", "HA228"],
     ),
     ("001", "[all:vars]\nk8s_version=1.6.0\nvip=1.1.1.9\n", &["network.nodes"]),
     (

@@ -12,12 +12,12 @@ fn the_versions_say_what_goes_with_which_kubernetes() {
     let lines =
         seen.lines().filter(|line| ["KUBERNETES", "1.6 ", "1.20", "1.36", "SUITE", "trixie"].iter().any(|word| line.starts_with(word)));
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
-    KUBERNETES  ETCD  CONTAINERD  CRI       CGROUPS  PAUSE   DNS
-    1.6         3.1   -           v1alpha1  v1       3.1     kube-dns
-    1.20        3.4   1.4 to 1.7  v1alpha2  v1, v2   3.2     CoreDNS 1.7.0
-    1.36        3.6   2.2         v1        v2       3.10.2  CoreDNS 1.13.1
-    SUITE     ETCD  CONTAINERD  CGROUPS
-    trixie    3.5   1.7         v2
+    KUBERNETES  ETCD  CONTAINERD  DOCKER         CRI       CGROUPS  PAUSE   DNS
+    1.6         3.1   -           20.10 to 28.5  v1alpha1  v1       3.1     kube-dns
+    1.20        3.4   1.4 to 1.7  20.10 to 28.5  v1alpha2  v1, v2   3.2     CoreDNS 1.7.0
+    1.36        3.6   2.2         -              v1        v2       3.10.2  CoreDNS 1.13.1
+    SUITE     ETCD  CONTAINERD  DOCKER  CGROUPS
+    trixie    3.5   1.7         26.1    v2
     ");
     let tables = json(&["list", "versions"]);
     let count = |table: &str| tables[table].as_array().unwrap().len();

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod docker;
 mod external_endpoint;
 mod external_lb;
 mod kubeadm;

@@ -21,8 +21,10 @@ pub(crate) enum Part {
     /// What kubelets and container runtimes say to each other.
     Cri,
     Containerd,
-    /// Docker through the kubelet's own shim.
-    Dockershim,
+    /// Docker, which kubelets speak to through a shim of their own.
+    Docker,
+    /// The version of CNI's configuration, which kubelets read themselves where the runtime is Docker.
+    Cni,
     /// The kernel's control groups, as the machine mounts them.
     Cgroups,
     /// Tag of the image that holds a pod's namespaces.
@@ -169,6 +171,7 @@ mod tests {
                 Part::Cri,
                 Part::Dns,
                 Part::ProxyMode,
+                Part::Cni,
             ] {
                 assert!(Companion::of(part, minor).is_some(), "no {part:?} for 1.{minor}");
             }

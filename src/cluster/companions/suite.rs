@@ -11,16 +11,18 @@ pub(crate) struct Suite {
     /// Of the package `etcd-server`; always `3.x`.
     pub(crate) etcd: &'static str,
     pub(crate) containerd: &'static str,
+    /// Of the package `docker.io`.
+    pub(crate) docker: &'static str,
     /// The control groups that its systemd mounts.
     pub(crate) cgroups: &'static str,
 }
 
 /// Every suite that can be a base, the oldest first. Their systemd mounts v2, and trixie's kernel has no memory or CPU sets in v1.
 pub(crate) static SUITES: &[Suite] = &[
-    Suite { name: "bullseye", aliases: &["oldoldstable"], etcd: "3.3", containerd: "1.4", cgroups: "v2" },
-    Suite { name: "bookworm", aliases: &["oldstable"], etcd: "3.4", containerd: "1.6", cgroups: "v2" },
-    Suite { name: "trixie", aliases: &["stable"], etcd: "3.5", containerd: "1.7", cgroups: "v2" },
-    Suite { name: "sid", aliases: &["forky", "testing", "unstable"], etcd: "3.5", containerd: "2.1", cgroups: "v2" },
+    Suite { name: "bullseye", aliases: &["oldoldstable"], etcd: "3.3", containerd: "1.4", docker: "20.10", cgroups: "v2" },
+    Suite { name: "bookworm", aliases: &["oldstable"], etcd: "3.4", containerd: "1.6", docker: "20.10", cgroups: "v2" },
+    Suite { name: "trixie", aliases: &["stable"], etcd: "3.5", containerd: "1.7", docker: "26.1", cgroups: "v2" },
+    Suite { name: "sid", aliases: &["forky", "testing", "unstable"], etcd: "3.5", containerd: "2.1", docker: "28.5", cgroups: "v2" },
 ];
 
 impl Suite {
@@ -31,8 +33,8 @@ impl Suite {
     }
 
     /// What it has of each part.
-    pub(crate) fn companions(&self) -> [(Part, &'static str); 3] {
-        [(Part::Etcd, self.etcd), (Part::Containerd, self.containerd), (Part::Cgroups, self.cgroups)]
+    pub(crate) fn companions(&self) -> [(Part, &'static str); 4] {
+        [(Part::Etcd, self.etcd), (Part::Containerd, self.containerd), (Part::Docker, self.docker), (Part::Cgroups, self.cgroups)]
     }
 
     /// Its version of `part`, as the table has it.

@@ -27,7 +27,13 @@ pub(crate) static COMPANIONS: &[Companion] = &[
     row(Part::Containerd, "2.0", Span::since(23).deprecated(36)),
     row(Part::Containerd, "2.1", Span::since(23).deprecated(36)),
     row(Part::Containerd, "2.2", Span::since(23)),
-    row(Part::Dockershim, "docker", Span::since(6).deprecated(20).removed(24)),
+    // The shim went in 1.24. It reads sizes that Docker's API has up to 1.43; 29 speaks nothing older than 1.44, so no kubelet goes with it.
+    row(Part::Docker, "20.10", Span::since(6).deprecated(20).removed(24)),
+    row(Part::Docker, "26.1", Span::since(6).deprecated(20).removed(24)),
+    row(Part::Docker, "28.5", Span::since(6).deprecated(20).removed(24)),
+    // That of the libcni which the kubelet was built with: 0.6 up to 1.15, 0.7 and later since. Every runtime's own reads both.
+    row(Part::Cni, "0.3.1", Span::since(6).deprecated(16)),
+    row(Part::Cni, "0.4.0", Span::since(16)),
     row(Part::Cgroups, "v1", Span::since(6).deprecated(31).removed(35)),
     row(Part::Cgroups, "v2", Span::since(19)),
     row(Part::Pause, "3.1", Span::since(6).deprecated(18)),

@@ -10,7 +10,7 @@ mod overlays;
 
 use std::path::{Path, PathBuf};
 
-use crate::cluster::{Base, BinarySource, Cluster, ImageSource, KubernetesVersion, RootFilesystem};
+use crate::cluster::{Base, BinarySource, Cluster, ImageSource, KubernetesVersion, RootFilesystem, Runtime, Suite};
 use crate::error::{Error, Kind, Result};
 use crate::profile::Profile;
 
@@ -38,13 +38,15 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
     let network = network::resolve(draft, kubernetes);
     let endpoint = endpoint::resolve(draft, network.as_ref());
     let nodes = nodes::resolve(draft, network.as_ref(), endpoint.as_ref());
-    let overlays = overlays::resolve(draft, nodes.as_deref().unwrap_or_default(), endpoint.as_ref(), network.as_ref());
     let base = base(draft);
+    let runtime = runtime(draft, kubernetes, base.as_ref());
+    let overlays = overlays::resolve(draft, nodes.as_deref().unwrap_or_default(), endpoint.as_ref(), network.as_ref(), runtime);
     let binaries = binaries(draft, kubernetes);
     let images = images(draft, kubernetes);
     Some(Cluster {
         name: name?,
         kubernetes: kubernetes?,
+        runtime: runtime?,
         image_repository: document.cluster.image_repository.clone(),
         own_images: document.cluster.images.references(),
         profile: document.profile.clone()?,
@@ -69,6 +71,12 @@ fn version(draft: &mut Draft<'_>) -> Option<KubernetesVersion> {
         draft.wrong("cluster.kubernetes", format!("kiln does not know Kubernetes {version}"), hint);
     }
     Some(version)
+}
+
+/// What the cluster file says, else what the version can use of the suite.
+fn runtime(draft: &Draft<'_>, version: Option<KubernetesVersion>, base: Option<&Base>) -> Option<Runtime> {
+    let default = || Some(Runtime::of(version?, Suite::named(&base?.suite)));
+    draft.profile.document.cluster.runtime.or_else(default)
 }
 
 fn base(draft: &mut Draft<'_>) -> Option<Base> {

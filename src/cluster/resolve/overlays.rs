@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{Endpoint, KUBELET, Network, Node, ProxyMode, Role, Run};
+use crate::cluster::{Endpoint, KUBELET, Network, Node, ProxyMode, Role, Run, Runtime};
 use crate::profile::closest;
 
 /// The overlay whose control plane kubeadm makes.
@@ -17,6 +17,7 @@ pub(super) fn resolve(
     nodes: &[Node],
     endpoint: Option<&Endpoint>,
     network: Option<&Network>,
+    runtime: Option<Runtime>,
 ) -> BTreeMap<Role, Vec<String>> {
     let has = |role| nodes.iter().any(|node| node.roles.contains(&role));
     let mut all = BTreeMap::new();
@@ -31,9 +32,12 @@ pub(super) fn resolve(
             add(&mut overlays, balancer.overlays(*run));
         }
         remove(draft, role, &mut overlays);
+        let added = &draft.profile.document.overlays.of(role).add;
+        let has_kubelet = overlays.iter().chain(added).any(|name| name == KUBELET);
+        if let Some(runtime) = runtime.filter(|_| has_kubelet) {
+            add(&mut overlays, runtime.kind().overlays);
+        }
         if let Some(network) = network {
-            let added = &draft.profile.document.overlays.of(role).add;
-            let has_kubelet = overlays.iter().chain(added).any(|name| name == KUBELET);
             add_for_network(&mut overlays, role, has_kubelet, network);
         }
         append(draft, role, &mut overlays);
@@ -111,7 +115,10 @@ fn append(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
     let change = draft.profile.document.overlays.of(role);
     for (index, name) in change.add.iter().enumerate() {
         let path = format!("overlays.{}.add[{index}]", role.name());
-        if overlays.contains(name) {
+        if let Some(runtime) = Runtime::with_overlay(name) {
+            let message = format!("the overlay `{name}` is a runtime, which the kubelet must be told of");
+            draft.wrong(&path, message, format!("leave it out, and write `runtime = \"{}\"` in `[cluster]`", runtime.name));
+        } else if overlays.contains(name) {
             draft.wrong(&path, format!("the role `{}` has the overlay `{name}` already", role.name()), "leave it out");
         } else {
             overlays.push(name.clone());

@@ -2,7 +2,7 @@
 
 use crate::cluster::{Companion, Part};
 use crate::lint::Lint;
-use crate::lint::files::{Fleet, Found, Node};
+use crate::lint::files::{Document, Fleet, Found, Node, Word};
 
 /// Fields of `KubeletConfiguration` and the minor version that first knows them.
 const KUBELET_FIELDS: [(&str, u32); 22] = [
@@ -50,7 +50,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(newer_field),
     Lint::error("HA218", "the kubelet and the runtime use different cgroup drivers")
         .why("two managers of one tree disagree about who owns which processes: under memory pressure pods and the kubelet itself are killed")
-        .fix("set `cgroupDriver: systemd`, and `SystemdCgroup = true` in containerd's configuration")
+        .fix("set `cgroupDriver: systemd`, and `SystemdCgroup = true` in containerd's configuration or `native.cgroupdriver=systemd` in Docker's")
         .files(different_drivers),
     Lint::warning("HA220", "IPVS leads connections on")
         .why("Kubernetes has deprecated it in 1.35; kube-proxy needs the modules `ip_vs`, `ip_vs_rr`, `ip_vs_wrr` and `ip_vs_sh`, and silently falls back to iptables without them")
@@ -141,6 +141,9 @@ fn newer_field<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn different_drivers<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in fleet.of_kind("KubeletConfiguration") {
         let kubelet = node.text("cgroupDriver").map_or("cgroupfs", |word| word.text);
+        for (daemon, option, driver) in docker_drivers(fleet, document.machine).filter(|(.., driver)| *driver != kubelet) {
+            found.at(daemon, option, format!("Docker uses {driver}, and the kubelet {kubelet}"));
+        }
         for (runtime, setting) in
             fleet.on(document.machine).settings("containerd").filter(|(_, setting)| setting.key.text == "SystemdCgroup")
         {
@@ -151,6 +154,17 @@ fn different_drivers<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             }
         }
     }
+}
+
+/// What the daemon of a machine is told: `native.cgroupdriver=systemd`.
+fn docker_drivers<'f, 'a>(fleet: &'f Fleet<'a>, machine: &str) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>, &'a str)> {
+    let daemons = fleet.on(machine).manifests().filter(|(document, _)| document.path.ends_with("/docker/daemon.json"));
+    let options =
+        daemons.flat_map(|(document, node)| node.get("exec-opts").into_iter().flat_map(Node::items).map(move |item| (document, item)));
+    options.filter_map(|(document, item)| {
+        let word = item.scalar()?;
+        Some((document, word, word.text.strip_prefix("native.cgroupdriver=")?))
+    })
 }
 
 fn ipvs<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {

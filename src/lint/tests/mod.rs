@@ -39,12 +39,18 @@ fn example(id: &str) -> String {
         "HA014" => edited("[endpoint]", "[endpoint]\nport = 10250"),
         "HA015" => without_node("m2").replace("name = \"m3\"\nroles = [\"control-plane\"]", "name = \"m3\"\nroles = [\"worker\"]"),
         "HA018" => edited("[cluster]", "[overlays.worker]\nadd = [\"haproxi\"]\n[cluster]"),
-        "HA219" => edited("[cluster]", "[base]\nsuite = \"sid\"\n[cluster]"),
+        "HA219" => edited("[cluster]", "[base]\nsuite = \"sid\"\n[cluster]\nruntime = \"containerd\""),
         "HA226" => edited("1.20.2", "1.15.12"),
         "HA227" => edited("1.20.2", "1.36.0"),
         "HA228" => edited("1.20.2", "1.18.20"),
         "HA229" => edited("1.20.2", "1.36.0").replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[cluster]"),
         "HA230" => edited("1.20.2", "1.12.10").replace("profile = \"ha\"", "profile = \"kubeadm\""),
+        "HA231" => edited("1.20.2", "1.24.17").replace("[cluster]", "[cluster]\nruntime = \"docker\""),
+        "HA232" => edited(
+            "[endpoint]",
+            &format!("[endpoint]\nrun = \"static-pod\"\nimages.haproxy = \"docker.io/library/haproxy:3.0@sha256:{:064}\"", 0),
+        )
+        .replace("[cluster]", "[cluster]\nruntime = \"docker\""),
         "HA019" => network("pods = \"192.168.0.0/16\""),
         "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
         "HA342" => edited("[endpoint]", "[endpoint]\nbalancer = \"keepalived\""),
@@ -94,12 +100,14 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA015 `[[nodes]]`: one node carries the VIP alone (give a second node the role `lb`, or the cluster more control-plane nodes)
     HA018 `"haproxi"`: there is no overlay named `haproxi`; did you mean `haproxy`? (`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours)
     HA019 `"192.168.0.0/16"`: pods get addresses of 192.168.0.0/16 (use a network such as 10.244.0.0/16)
-    HA219 `"1.20.2"`: Kubernetes 1.20.2 does not go with containerd 2.1 of `sid` (use Kubernetes 1.23 or later, or `suite = "trixie"`, which has containerd 1.7)
+    HA219 `"1.20.2"`: Kubernetes 1.20.2 does not go with containerd 2.1 of `sid` (use Kubernetes 1.23 or later, or `suite = "trixie"`, which has containerd 1.7, or `runtime = "docker"` in `[cluster]`)
     HA226 `"1.15.12"`: Kubernetes 1.15.12 is too old for this: balancers are told before an API server stops (since 1.16) (use Kubernetes 1.16 or later)
     HA227 `"1.36.0"`: Kubernetes 1.36.0 is made for something newer than containerd 1.7 of `trixie` (use Kubernetes 1.35 or older)
     HA228 `"1.18.20"`: Kubernetes 1.18.20 does not go with control groups v2 of `trixie` (use Kubernetes 1.19 or later)
     HA229 `"1.36.0"`: Kubernetes 1.36.0 does not go with etcd 3.4 of `bookworm` (use Kubernetes 1.35 or older, or `suite = "sid"`, which has etcd 3.5)
     HA230 `"1.12.10"`: kubeadm 1.12.10 has no phases (since 1.13) (use Kubernetes 1.13 or later, or the profile `ha`, which has every version)
+    HA231 `"1.24.17"`: Kubernetes 1.24.17 does not go with Docker 26.1 of `trixie` (use Kubernetes 1.23 or older, or `runtime = "containerd"` in `[cluster]`)
+    HA232 `"docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000"`: `docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000` names a digest (name the image by its tag alone: the lock pins its digest all the same)
     HA311 `51`: VRRP router identifier 51 is probably used by somebody else too (leave `virtual-router-id` out: it is then the last byte of the VIP)
     HA342 `"keepalived"`: with `keepalived` the VIP leads to one API server and moves whenever that one stops (use `balancer = "haproxy"`)
     HA343 `[endpoint]`: clients outside dial 10.0.0.11:6443, and no other control-plane node (give a DNS name that leads to every control-plane node: `names = ["kubernetes.example.org"]`)

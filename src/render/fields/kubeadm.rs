@@ -52,15 +52,13 @@ pub(super) static JOIN: &[Field] = &[
     field("controlPlane", |facts| json!({ "localAPIEndpoint": api_endpoint(facts) })),
 ];
 
-const REGISTRATION_BY_PATH: Field = field("nodeRegistration", |facts| registration(facts, PATH, by_name)).until(23);
+const REGISTRATION_BY_PATH: Field =
+    field("nodeRegistration", |facts| registration(facts, facts.cluster.runtime.kind().kubeadm_socket, by_name)).until(23);
 const REGISTRATION_BY_URL: Field = field("nodeRegistration", |facts| registration(facts, CONTAINERD, by_name)).since(24).until(30);
 const REGISTRATION_LISTED: Field = field("nodeRegistration", |facts| registration(facts, CONTAINERD, listed)).since(31);
 
 /// What kubeadm calls CoreDNS's image.
 const DNS_IMAGE: &str = "/coredns:";
-
-/// containerd's socket as kubeadm names it before 1.24.
-const PATH: &str = "/run/containerd/containerd.sock";
 
 fn by_name(arguments: Vec<(&'static str, String)>) -> Value {
     arguments.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect()

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{CONTAINERD, Field, field};
+use crate::cluster::Runtime;
+use crate::render::context::Facts;
 
 pub(super) static FIELDS: &[Field] = &[
     field("address", |facts| json!(facts.node.address)),
@@ -53,8 +55,8 @@ pub(super) static FIELDS: &[Field] = &[
     field("maxParallelImagePulls", |_| json!(5)).since(27),
     field("imageGCHighThresholdPercent", |_| json!(85)),
     field("imageGCLowThresholdPercent", |_| json!(80)),
-    field("containerLogMaxSize", |_| json!("50Mi")).since(11),
-    field("containerLogMaxFiles", |_| json!(5)).since(11),
+    field("containerLogMaxSize", |facts| rotated(facts, json!("50Mi"))).since(11),
+    field("containerLogMaxFiles", |facts| rotated(facts, json!(5))).since(11),
     field("eventRecordQPS", |_| json!(50)),
     field("streamingConnectionIdleTimeout", |_| json!("4h0m0s")),
     // Needs a feature gate in 1.20, so only from 1.21.
@@ -71,3 +73,8 @@ pub(super) static FIELDS: &[Field] = &[
         })
     }),
 ];
+
+/// A limit of pods' logs; Docker has those of its daemon, whose files the kubelet leaves alone.
+fn rotated(facts: &Facts<'_>, limit: Value) -> Value {
+    if facts.cluster.runtime == Runtime::Docker { Value::Null } else { limit }
+}

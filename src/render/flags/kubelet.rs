@@ -1,7 +1,7 @@
 //! kubelet: what its configuration file can't say, and before 1.10, which reads no such file, everything.
 
 use super::{Flag, computed, text};
-use crate::cluster::Taint;
+use crate::cluster::{Runtime, Taint};
 use crate::render::fields::CONTAINERD;
 
 pub(super) static FLAGS: &[Flag] = &[
@@ -10,8 +10,13 @@ pub(super) static FLAGS: &[Flag] = &[
     // Without it the API server of the kubeconfig is not used.
     text("require-kubeconfig", "true").until(7).deprecated(8).removed(10),
     // The default since 1.24.
-    text("container-runtime", "remote").until(23).deprecated(24).removed(27),
-    text("container-runtime-endpoint", CONTAINERD).until(26),
+    computed("container-runtime", |facts| facts.cluster.runtime.kind().word.to_owned()).until(23).deprecated(24).removed(27),
+    text("container-runtime-endpoint", CONTAINERD).until(26).with(Runtime::Containerd),
+    // Empty: then the kubelet asks its environment, and only there can it be told which version of the API to speak.
+    text("docker-endpoint", "").until(23).deprecated(20).removed(24).with(Runtime::Docker),
+    text("network-plugin", "cni").until(23).deprecated(20).removed(24).with(Runtime::Docker),
+    text("cni-conf-dir", "/etc/cni/net.d").until(23).deprecated(20).removed(24).with(Runtime::Docker),
+    text("cni-bin-dir", "/opt/cni/bin").until(23).deprecated(20).removed(24).with(Runtime::Docker),
     // Tells the garbage collector which image to keep; a fatal error since 1.35.
     computed("pod-infra-container-image", |facts| facts.sandbox_image()).until(34).deprecated(24).removed(35),
     computed("hostname-override", |facts| facts.node.name.clone()),

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::cluster::Runtime;
 use crate::render::context::Facts;
 
 pub(super) use kubeadm::extra;
@@ -34,6 +35,8 @@ struct Flag {
     /// First minor version that discourages it, and first that refuses it, where that is known.
     deprecated: Option<u32>,
     removed: Option<u32>,
+    /// The only runtime with which it is given.
+    runtime: Option<Runtime>,
     value: Value,
 }
 
@@ -100,7 +103,8 @@ impl Program {
     fn arguments(&self, facts: &Facts<'_>) -> impl Iterator<Item = (&'static str, String)> {
         let minor = (self.minor)(facts);
         let wanted = self.flags.iter().filter(move |flag| (flag.since..=flag.until).contains(&minor));
-        wanted.map(|flag| (flag.name, flag.value.of(facts))).filter(|(_, value)| !value.is_empty())
+        let wanted = wanted.filter(|flag| flag.runtime.is_none_or(|runtime| runtime == facts.cluster.runtime));
+        wanted.filter_map(|flag| Some((flag.name, flag.value.of(facts)?)))
     }
 }
 
@@ -124,13 +128,18 @@ impl Flag {
         self.removed = Some(minor);
         self
     }
+
+    const fn with(mut self, runtime: Runtime) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
 }
 
 impl Value {
-    fn of(&self, facts: &Facts<'_>) -> String {
+    fn of(&self, facts: &Facts<'_>) -> Option<String> {
         match self {
-            Self::Text(text) => (*text).to_owned(),
-            Self::Computed(compute) => compute(facts),
+            Self::Text(text) => Some((*text).to_owned()),
+            Self::Computed(compute) => Some(compute(facts)).filter(|value| !value.is_empty()),
         }
     }
 }
@@ -146,7 +155,7 @@ const fn computed(name: &'static str, value: fn(&Facts<'_>) -> String) -> Flag {
 }
 
 const fn flag(name: &'static str, value: Value) -> Flag {
-    Flag { name, since: 0, until: u32::MAX, deprecated: None, removed: None, value }
+    Flag { name, since: 0, until: u32::MAX, deprecated: None, removed: None, runtime: None, value }
 }
 
 fn kubernetes(facts: &Facts<'_>) -> u32 {

@@ -155,7 +155,10 @@ fn every_cell_of_the_axis_is_a_cluster_or_a_refusal_with_its_reason_in_both_fami
     let fourth = table(&cells(&IPV4), Accepted::summary);
     golden("axis", "balancers", &fourth);
     let sixth = cells(&IPV6);
-    let shown = table(&sixth, Accepted::summary).replace("[::1]", "127.0.0.1").replace("[fd00:1::10]", "10.0.0.10").replace("[fd00:9::43]", "169.254.64.43");
+    let shown = table(&sixth, Accepted::summary)
+        .replace("[::1]", "127.0.0.1")
+        .replace("[fd00:1::10]", "10.0.0.10")
+        .replace("[fd00:9::43]", "169.254.64.43");
     assert_eq!(shown, fourth);
     let accepted: Vec<_> = sixth.into_iter().filter(|(_, cell)| matches!(cell, Cell::Cluster(_))).collect();
     golden("axis", "ipv6", &table(&accepted, Accepted::addresses));

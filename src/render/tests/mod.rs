@@ -23,9 +23,12 @@ use crate::tree::{EntryKind, ImagePath, Tree};
 
 /// The cluster file that `kiln init` writes, and a worker. What makes an image bootable has its own tests.
 fn cluster() -> Cluster {
+    resolved(&cluster_file())
+}
+
+fn cluster_file() -> String {
     let worker = "[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n";
-    let text = format!("{}\n{worker}", include_str!("../../../profiles/ha/cluster.toml"));
-    resolved(&text)
+    format!("{}\n{worker}", include_str!("../../../profiles/ha/cluster.toml"))
 }
 
 fn resolved(text: &str) -> Cluster {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::judges::Root;
 use super::{rendered_with, resolved, text, vault};
-use crate::cluster::{Cluster, Node, Role};
+use crate::cluster::{Cluster, Node, Role, Runtime};
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::render::tests::golden::{golden, machine_id, settled, texts};
@@ -39,6 +39,8 @@ multihop = true
 # The tag of the image",
 );
 const NODE_LOCAL: &str = include_str!("../../../profiles/node-local-lb/cluster.toml");
+/// Docker instead of containerd.
+const DOCKER: (&str, &str) = ("[cluster]", "[cluster]\nruntime = \"docker\"");
 /// A change that changes nothing.
 const NONE: (&str, &str) = ("[cluster]", "[cluster]");
 /// Three machines that are etcd members and nothing else, before what follows the nodes.
@@ -84,6 +86,8 @@ add = [\"coredns\"]
         ),
     },
     Variant { name: "external-lb-flannel", file: EXTERNAL_LB, change: ("[network]", "[network]\nplugin = \"flannel\"") },
+    Variant { name: "ha-docker", file: HA, change: DOCKER },
+    Variant { name: "kubeadm-docker", file: KUBEADM, change: DOCKER },
     Variant { name: "ha-ipvs", file: HA, change: ("[network]", "[network]\nproxy-mode = \"ipvs\"") },
     Variant { name: "external-lb", file: EXTERNAL_LB, change: NONE },
     Variant { name: "external-lb-etcd", file: EXTERNAL_LB, change: ETCD },
@@ -138,9 +142,13 @@ pub(super) fn every_node() -> Vec<(&'static str, Cluster, Node, Tree)> {
 
 /// The part of a tree that the overlays of the balancer put there.
 pub(super) fn of_balancer(cluster: &Cluster, tree: &Tree) -> Tree {
+    of_overlays(tree, cluster.endpoint.balancer.overlays(cluster.endpoint.run))
+}
+
+/// The part of a tree that some overlays put there.
+fn of_overlays(tree: &Tree, overlays: &[&str]) -> Tree {
     let mut part = Tree::new();
-    for (path, entry) in tree.iter().filter(|(_, entry)| cluster.endpoint.balancer.overlays(cluster.endpoint.run).contains(&&*entry.origin))
-    {
+    for (path, entry) in tree.iter().filter(|(_, entry)| overlays.contains(&&*entry.origin)) {
         part.insert(path.clone(), entry.clone());
     }
     part
@@ -162,6 +170,10 @@ fn every_variant_gets_exactly_the_golden_tree() {
                 if let Some(manifest) = text_of(&tree, &format!("/etc/kubernetes/bootstrap/20-{addon}.yaml")) {
                     golden(variant.name, &format!("{}.{addon}", node.name), &manifest);
                 }
+            }
+            let docker = texts(&of_overlays(&tree, &["docker", "kubelet", "kubeadm"]));
+            if cluster.runtime == Runtime::Docker {
+                golden(variant.name, &format!("{}.docker", node.name), &docker);
             }
             let balancer = texts(&of_balancer(&cluster, &tree));
             if !balancer.is_empty() {
