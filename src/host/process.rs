@@ -12,6 +12,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::error::{Doing, Error, Kind, Result};
 
+/// How long any program may take: some wait for ever on a full disk, and nobody may be there to interrupt. The longest of a build, one that
+/// compresses a root filesystem, takes minutes, and an hour where the processor is emulated.
+const LONGEST: Duration = Duration::from_secs(2 * 3600);
+
 /// Prepares a program. Secrets never go on its command line: other users can read it.
 #[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
@@ -27,32 +31,38 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 /// [`Kind::Tool`] with the last lines of standard error if the program is missing or fails.
 pub(crate) fn run(command: &mut Command) -> Result<Output> {
     let name = name(command);
-    let output = command.output().doing(Kind::Tool, || format!("starting `{name}`"))?;
-    check(&name, output)
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().doing(Kind::Tool, || format!("starting `{name}`"))?;
+    wait(&name, child)
 }
 
 /// As [`run`], with `input` on standard input.
 pub(crate) fn run_with_input(command: &mut Command, input: &[u8]) -> Result<Output> {
     let name = name(command);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().doing(Kind::Tool, || format!("starting `{name}`"))?;
-    let mut stdin = child.stdin.take().expect("standard input is piped");
-    std::thread::scope(|scope| {
-        // A program that stops reading early reports why by itself, so a broken pipe is not the error to show.
-        scope.spawn(move || stdin.write_all(input));
-        wait(&name, child)
-    })
+    let child = command.spawn().doing(Kind::Tool, || format!("starting `{name}`"))?;
+    // A program that stops reading early reports why by itself, so a broken pipe is not the error to show.
+    attend(&name, child, |stdin| stdin.map(|mut stdin| stdin.write_all(input)))?.1
 }
 
 /// Waits for a child whose output is piped, and checks it as [`run`] does.
 pub(crate) fn wait(name: &str, child: Child) -> Result<Output> {
-    check(name, child.wait_with_output().doing(Kind::Tool, || format!("waiting for `{name}`"))?)
+    attend(name, child, drop)?.1
 }
 
 /// Calls `write` with a child's standard input while its output is read, waits for its end, and checks it as [`run`] does.
 ///
-/// A signal to kiln ends the child at once. Returns what `write` returned, and the child's output.
-pub(crate) fn attend<T>(name: &str, mut child: Child, write: impl FnOnce(Option<ChildStdin>) -> T) -> Result<(T, Result<Output>)> {
+/// A signal to kiln ends the child at once, and so does [`LONGEST`]. Returns what `write` returned, and the child's output.
+pub(crate) fn attend<T>(name: &str, child: Child, write: impl FnOnce(Option<ChildStdin>) -> T) -> Result<(T, Result<Output>)> {
+    attend_for(LONGEST, name, child, write)
+}
+
+fn attend_for<T>(
+    limit: Duration,
+    name: &str,
+    mut child: Child,
+    write: impl FnOnce(Option<ChildStdin>) -> T,
+) -> Result<(T, Result<Output>)> {
     let step = || format!("waiting for `{name}`");
     let handle = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child has a process number");
     let handle = pidfd_open(handle, PidfdFlags::empty()).doing(Kind::Tool, step)?;
@@ -61,14 +71,16 @@ pub(crate) fn attend<T>(name: &str, mut child: Child, write: impl FnOnce(Option<
     std::thread::scope(|scope| {
         let stdout = scope.spawn(|| read_all(stdout));
         let stderr = scope.spawn(|| read_all(stderr));
-        let watcher = scope.spawn(|| end_on_signal(&handle, &ended));
+        let watcher = scope.spawn(|| end_early(&handle, limit, &ended));
         let written = write(stdin);
         let stdout = stdout.join().expect("a reader doesn't panic").doing(Kind::Tool, step);
         let stderr = stderr.join().expect("a reader doesn't panic").doing(Kind::Tool, step);
         let status = child.wait().doing(Kind::Tool, step);
         ended.store(true, Ordering::Relaxed);
         watcher.thread().unpark();
-        Ok((written, check(name, Output { status: status?, stdout: stdout?, stderr: stderr? })))
+        let late = watcher.join().expect("a watcher doesn't panic") == Early::Late;
+        let output = Output { status: status?, stdout: stdout?, stderr: stderr? };
+        Ok((written, if late { Err(too_long(name, limit)) } else { check(name, output) }))
     })
 }
 
@@ -78,15 +90,30 @@ fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn end_on_signal(child: &OwnedFd, ended: &AtomicBool) {
+/// Whether a program was ended before its time, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Early {
+    No,
+    Interrupted,
+    Late,
+}
+
+fn end_early(child: &OwnedFd, limit: Duration, ended: &AtomicBool) -> Early {
+    let watch = super::clock::Stopwatch::start();
     while !ended.load(Ordering::Relaxed) {
-        if super::signal::interrupted() {
+        let why = if super::signal::interrupted() { Early::Interrupted } else { Early::Late };
+        if why == Early::Interrupted || watch.elapsed() > limit {
             // It may have ended by itself just now.
             let _ = pidfd_send_signal(child, Signal::KILL);
-            return;
+            return why;
         }
         std::thread::park_timeout(Duration::from_millis(50));
     }
+    Early::No
+}
+
+fn too_long(name: &str, limit: Duration) -> Error {
+    Error::new(Kind::Tool, format!("`{name}` did not end within {} s", limit.as_secs()))
 }
 
 /// Path of the running program.
@@ -122,7 +149,7 @@ pub(crate) fn output_within(command: &mut Command, limit: std::time::Duration) -
         if watch.elapsed() > limit {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(Error::new(Kind::Tool, format!("`{name}` did not end within {} s", limit.as_secs())));
+            return Err(too_long(&name, limit));
         }
         super::clock::sleep(std::time::Duration::from_millis(20));
     }
@@ -172,4 +199,31 @@ fn check(name: &str, output: Output) -> Result<Output> {
     let tail = lines[lines.len().saturating_sub(12)..].join("\n  ");
     let said = if tail.is_empty() { String::new() } else { format!(":\n  {tail}") };
     Err(Error::new(Kind::Tool, format!("`{name}` failed ({}){said}", output.status)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    use super::{attend_for, command, run_with_input};
+
+    #[test]
+    fn a_program_that_waits_for_ever_is_ended_while_it_is_written_to() {
+        let mut sleeping = command("sleep");
+        let child = sleeping.arg("600").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // More than a pipe takes: the writer waits too.
+        let write = |stdin: Option<std::process::ChildStdin>| std::io::Write::write_all(&mut stdin.unwrap(), &[0; 1 << 20]);
+        let (written, output) = attend_for(Duration::from_millis(200), "sleep", child, write).unwrap();
+        assert!(written.is_err());
+        assert_eq!(output.unwrap_err().to_string(), "`sleep` did not end within 0 s");
+    }
+
+    #[test]
+    fn a_program_that_does_not_read_gives_its_own_reason() {
+        let input = vec![0; 1 << 20];
+        assert!(run_with_input(&mut command("true"), &input).is_ok());
+        let err = run_with_input(command("sh").args(["-c", "echo full >&2; exit 3"]), &input).unwrap_err();
+        assert!(err.to_string().contains("full"), "{err}");
+    }
 }
