@@ -40,11 +40,12 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     trust.keyring = args.keyring.clone().or(trust.keyring);
     let lock = pipeline::lock(&site, trust, &store, ui)?;
     let path = &site.cluster.lock;
-    let old = if path.exists() { Lock::load(path).ok() } else { None };
+    let before = pipeline::lock_file(&site.cluster);
+    let old = if before.exists() { Lock::load(&before).ok() } else { None };
     for suite in old.iter().flat_map(|old| lock.behind(old)) {
         ui.warn(&format!("the mirror serves an older release of `{suite}` than the one that was pinned before"));
     }
-    let unchanged = old.is_some_and(|old| old == lock);
+    let unchanged = before == *path && old.is_some_and(|old| old == lock);
     if !unchanged {
         lock.save(path)?;
     }

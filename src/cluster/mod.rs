@@ -35,6 +35,9 @@ use crate::digest::Digest;
 /// Port of every API server on its own node; the endpoint's may differ.
 pub(crate) const API_SERVER_PORT: u16 = 6443;
 
+/// Name of the lock of `cluster.toml`; once it was that of every cluster file in its directory.
+pub(crate) const SHARED_LOCK: &str = "kiln.lock";
+
 /// The overlay that makes a machine a node of Kubernetes.
 const KUBELET: &str = "kubelet";
 
@@ -68,7 +71,7 @@ pub(crate) struct Cluster {
     pub(crate) outputs: Vec<String>,
     /// The PKI vault's directory, absolute or relative to the working directory.
     pub(crate) vault: PathBuf,
-    /// The lock file, beside the cluster file.
+    /// The lock file, beside the cluster file and named after it.
     pub(crate) lock: PathBuf,
 }
 

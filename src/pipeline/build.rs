@@ -17,7 +17,7 @@ use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::output::cloud_init::Documents;
 use crate::output::{self, Artifacts, Format, ImageRecord, Manifest, Node, Packed, Published, Readers, RoleImage, RoleInputs};
-use crate::pipeline::lock::{fetch, load_lock};
+use crate::pipeline::lock::{fetch, load_lock, lock_file};
 use crate::pipeline::role::Layers;
 use crate::pipeline::site::{Site, Sources};
 use crate::pipeline::stock;
@@ -218,7 +218,7 @@ fn manifest(site: &Site, pki: &Pki, file: &Path, epoch: u64) -> Result<Manifest>
     let mut manifest = Manifest::new(epoch, described(&site.cluster)?);
     let mut input = |name: &str, digest: Digest| manifest.inputs.insert(name.to_owned(), digest.to_string());
     input("cluster-file", host::fs::digest(file)?.0);
-    input("lock", host::fs::digest(&site.cluster.lock)?.0);
+    input("lock", host::fs::digest(&lock_file(&site.cluster))?.0);
     input("vault", pki.digest());
     Ok(manifest)
 }

@@ -1,6 +1,9 @@
 //! Pinning the inputs of a cluster, and having them in the store.
 
+use std::path::PathBuf;
+
 use crate::base::{self, Lock, LockRequest, Trust, Wanted, WantedImages};
+use crate::cluster::{Cluster, SHARED_LOCK};
 use crate::error::{Result, Within};
 use crate::pipeline::site::Site;
 use crate::progress::Progress;
@@ -24,13 +27,19 @@ pub(crate) fn lock(site: &Site, trust: Trust, store: &Store, progress: &dyn Prog
     Ok(lock)
 }
 
+/// The lock to read: the cluster file's own, or one that an older kiln wrote for all files of the directory.
+pub(crate) fn lock_file(cluster: &Cluster) -> PathBuf {
+    let shared = cluster.lock.with_file_name(SHARED_LOCK);
+    if shared.exists() && !cluster.lock.exists() { shared } else { cluster.lock.clone() }
+}
+
 /// Reads the cluster's lock, which must have been made for what the cluster file says now.
 ///
 /// # Errors
 ///
 /// [`crate::error::Kind::Input`] if it was not, [`crate::error::Kind::Io`] if there is none.
 pub(crate) fn load_lock(site: &Site) -> Result<Lock> {
-    let path = &site.cluster.lock;
+    let path = &lock_file(&site.cluster);
     let lock = Lock::load(path).map_err(|err| err.hint("run `kiln lock` to write it"))?;
     lock.serves(&site.cluster.base.suite, &wanted(site)?).within(|| format!("reading the lock `{}`", path.display()))?;
     Ok(lock)
@@ -63,4 +72,26 @@ fn wanted(site: &Site) -> Result<Wanted> {
         images: wanted_images(site)?.into_keys().collect(),
         packages: site.package_sets()?.into_iter().map(|(set, names)| (set, names.into_iter().collect())).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lock_file;
+    use crate::cluster::resolve;
+    use crate::host::fs::{PUBLIC, write_atomic};
+    use crate::profile::tests::{SAMPLE, read};
+
+    #[test]
+    fn a_lock_of_an_older_kiln_serves_until_there_is_one_of_the_files_own() {
+        let site = tempfile::tempdir().unwrap();
+        let mut profile = read(SAMPLE);
+        profile.source.path = site.path().join("berlin.toml");
+        let cluster = resolve(&profile).unwrap();
+        let read = || lock_file(&cluster).file_name().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(read(), "berlin.lock");
+        write_atomic(&site.path().join("kiln.lock"), b"", PUBLIC).unwrap();
+        assert_eq!(read(), "kiln.lock");
+        write_atomic(&site.path().join("berlin.lock"), b"", PUBLIC).unwrap();
+        assert_eq!(read(), "berlin.lock");
+    }
 }

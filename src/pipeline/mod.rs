@@ -9,7 +9,7 @@ mod stock;
 
 pub(crate) use build::{Built, Request, build};
 pub(crate) use import::{Imported, import};
-pub(crate) use lock::{fetch, load_lock, lock};
+pub(crate) use lock::{fetch, load_lock, lock, lock_file};
 #[cfg(test)]
 pub(crate) use site::linted;
 pub(crate) use site::{Site, Sources};

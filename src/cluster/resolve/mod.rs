@@ -10,7 +10,7 @@ mod overlays;
 
 use std::path::{Path, PathBuf};
 
-use crate::cluster::{Base, BinarySource, Cluster, ImageSource, KubernetesVersion, RootFilesystem, Runtime, Suite};
+use crate::cluster::{Base, BinarySource, Cluster, ImageSource, KubernetesVersion, RootFilesystem, Runtime, SHARED_LOCK, Suite};
 use crate::error::{Error, Kind, Result};
 use crate::profile::Profile;
 
@@ -59,8 +59,13 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
         images: images?,
         outputs: document.outputs.formats.iter().flatten().map(|format| format.name().to_owned()).collect(),
         vault: beside(&draft.profile.source.path, document.vault.path.as_deref().unwrap_or(Path::new("vault"))),
-        lock: draft.profile.source.path.with_file_name("kiln.lock"),
+        lock: lock(&draft.profile.source.path),
     })
+}
+
+/// Each cluster file has a lock of its own: `berlin.lock` beside `berlin.toml`, and `kiln.lock` beside the usual `cluster.toml`.
+fn lock(file: &Path) -> PathBuf {
+    if file.file_name().is_some_and(|name| name == "cluster.toml") { file.with_file_name(SHARED_LOCK) } else { file.with_extension("lock") }
 }
 
 fn version(draft: &mut Draft<'_>) -> Option<KubernetesVersion> {

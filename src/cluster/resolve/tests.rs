@@ -28,8 +28,17 @@ fn paths_are_relative_to_the_cluster_file_and_the_lock_lies_beside_it() {
     let mut profile = read(&text);
     profile.source.path = "site/berlin.toml".into();
     let cluster = resolve(&profile).unwrap();
-    assert_eq!((cluster.vault.as_path(), cluster.lock.as_path()), (Path::new("site/keys"), Path::new("site/kiln.lock")));
+    assert_eq!((cluster.vault.as_path(), cluster.lock.as_path()), (Path::new("site/keys"), Path::new("site/berlin.lock")));
     assert_eq!(cluster.binaries, [BinarySource::Directory { path: "/srv/k8s".into() }]);
+}
+
+#[test]
+fn every_cluster_file_has_a_lock_of_its_own() {
+    for (file, lock) in [("cluster.toml", "kiln.lock"), ("site/cluster.toml", "site/kiln.lock"), ("munich.v2.toml", "munich.v2.lock")] {
+        let mut profile = read(SAMPLE);
+        profile.source.path = file.into();
+        assert_eq!(resolve(&profile).unwrap().lock, Path::new(lock), "{file}");
+    }
 }
 
 #[test]
