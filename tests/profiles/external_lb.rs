@@ -12,6 +12,8 @@ fn external_lb_survives_a_balancer_and_a_control_plane_node() {
     running.pods_reach_what_they_should(["w1", "w2"]);
     running.has_dns_on_two_nodes();
     running.takes_flannel();
+    running.takes_the_documented_add_on();
+    running.tells_who_else_has_the_vip(["l1", "l2"], "10.0.0.10");
     for (from, port, expected) in [("m2", 2379, true), ("w1", 2379, false), ("l1", 2380, false), ("w1", 10250, true), ("w1", 10257, false)]
     {
         assert_eq!(running.lab.reaches(Some(from), MASTERS[0], port), expected, "{from} to {port}");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
 
+mod additions;
 #[path = "../common/mod.rs"]
 mod common;
 mod docker;
