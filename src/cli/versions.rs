@@ -37,7 +37,8 @@ struct Suite {
     etcd: &'static str,
     containerd: &'static str,
     docker: &'static str,
-    cgroups: &'static str,
+    /// What it mounts by itself comes first.
+    cgroups: &'static [&'static str],
 }
 
 pub(super) fn tables() -> Tables {
@@ -88,9 +89,12 @@ pub(super) fn text(tables: &Tables) -> String {
         ]
     });
     let suites = ["SUITE", "ETCD", "CONTAINERD", "DOCKER", "CGROUPS"].map(str::to_owned);
-    let suites: Vec<[String; 5]> = std::iter::once(suites)
-        .chain(tables.suites.iter().map(|suite| [suite.name, suite.etcd, suite.containerd, suite.docker, suite.cgroups].map(str::to_owned)))
-        .collect();
+    let row = |suite: &Suite| [suite.etcd, suite.containerd, suite.docker].map(str::to_owned);
+    let suites = std::iter::once(suites).chain(tables.suites.iter().map(|suite| {
+        let [etcd, containerd, docker] = row(suite);
+        [suite.name.to_owned(), etcd, containerd, docker, range(suite.cgroups)]
+    }));
+    let suites: Vec<[String; 5]> = suites.collect();
     format!("{}\n{}", columns(&std::iter::once(head).chain(releases).collect::<Vec<_>>()), columns(&suites))
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here reads files or knows TOML beyond spans; nothing here decides what a component's files look like.
 
 mod balancer;
+mod cgroups;
 mod companions;
 mod plugin;
 mod ports;
@@ -13,6 +14,7 @@ mod taints;
 mod version;
 
 pub(crate) use balancer::{BALANCERS, Balancer, Means, Mover, Place, Run};
+pub(crate) use cgroups::Cgroups;
 pub(crate) use companions::{COMPANIONS, Companion, Part, SUITES, Span, Suite};
 pub(crate) use plugin::NetworkPlugin;
 pub(crate) use ports::PortRange;
@@ -230,6 +232,8 @@ pub(crate) struct Base {
     /// Packages beyond those of the overlays.
     pub(crate) packages: Vec<String>,
     pub(crate) filesystem: RootFilesystem,
+    /// What machines mount.
+    pub(crate) cgroups: Cgroups,
 }
 
 /// Format of the read-only root.

@@ -58,7 +58,7 @@ pub(super) static ROWS: &[Lint] = &[
         .cluster(|subject, findings| outdated(Part::Containerd, subject, findings)),
     Lint::error("HA228", "the kubelet can't use the control groups of the suite")
         .why("a machine mounts either hierarchy of control groups; kubelets before 1.19 know only v1 and stop on v2, those since 1.35 the other way round")
-        .fix(SEE)
+        .fix("use `suite = \"bookworm\"` or `cgroups` in `[base]`; `kiln list versions` shows what goes together")
         .cluster(|subject, findings| unsupported(Part::Cgroups, subject, findings)),
     Lint::error("HA229", "the suite's etcd is too old for this Kubernetes")
         .why("API servers count on what etcd could do when they were released; kubeadm refuses the same combination")
@@ -100,7 +100,10 @@ fn images_by_digest(subject: &Subject<'_>, findings: &mut Findings) {
 fn brought(part: Part, subject: &Subject<'_>) -> Option<(&'static Suite, &'static Companion, &'static str)> {
     let (_, overlay, name) = COMPANIONS.iter().find(|(other, ..)| *other == part)?;
     let suite = Suite::named(&subject.cluster.base.suite);
-    let companion = subject.chosen().any(|chosen| chosen.name == *overlay).then(|| suite.companion(part))??;
+    let companion = subject.chosen().any(|chosen| chosen.name == *overlay).then(|| match part {
+        Part::Cgroups => Companion::find(part, subject.cluster.base.cgroups.name()),
+        _ => suite.companion(part),
+    })??;
     // Below Docker, containerd answers no kubelet.
     let is_beneath = part == Part::Containerd && subject.cluster.runtime.kind().part != part;
     if is_beneath {
@@ -122,10 +125,24 @@ fn unsupported(part: Part, subject: &Subject<'_>, findings: &mut Findings) {
         _ => format!("Kubernetes 1.{} or later", span.introduced),
     };
     let message = format!("Kubernetes {version} does not go with {name} {} of `{}`", companion.version, suite.name);
-    let advice = advice(&other, part, name, |other| other.span.covers(version.minor));
-    let runtime = Some(subject.cluster.runtime.kind()).filter(|kind| kind.part == part).and_then(|kind| kind.instead(version, suite));
-    let advice = runtime.map_or_else(|| advice.clone(), |runtime| format!("{advice}, or `runtime = \"{}\"` in `[cluster]`", runtime.name));
-    findings.with_fix(VERSION, message, advice);
+    let fix = match setting(part, subject, suite) {
+        // The suite has both.
+        Some(setting) if part == Part::Cgroups => format!("use {other}, or {setting}"),
+        Some(setting) => format!("{}, or {setting}", advice(&other, part, name, |other| other.span.covers(version.minor))),
+        None => advice(&other, part, name, |other| other.span.covers(version.minor)),
+    };
+    findings.with_fix(VERSION, message, fix);
+}
+
+/// A setting of the cluster file by which the same suite and Kubernetes would go together.
+fn setting(part: Part, subject: &Subject<'_>, suite: &Suite) -> Option<String> {
+    let (version, runtime) = (subject.cluster.kubernetes, subject.cluster.runtime.kind());
+    if part == Part::Cgroups {
+        let other = suite.all(part).find(|row| row.span.covers(version.minor))?;
+        return Some(format!("`cgroups = \"{}\"` in `[base]`", other.version));
+    }
+    let other = (runtime.part == part).then(|| runtime.instead(version, suite))??;
+    Some(format!("`runtime = \"{}\"` in `[cluster]`", other.name))
 }
 
 /// Finds a companion that goes with the cluster's Kubernetes, which is made for a newer one.
@@ -141,7 +158,7 @@ fn outdated(part: Part, subject: &Subject<'_>, findings: &mut Findings) {
 
 /// What to use instead: another Kubernetes, or the newest suite with a version of `part` that will do.
 fn advice(kubernetes: &str, part: Part, name: &str, will_do: impl Fn(&Companion) -> bool) -> String {
-    let mut brought = SUITES.iter().rev().filter_map(|suite| Some((suite.name, suite.companion(part)?)));
+    let mut brought = SUITES.iter().rev().flat_map(|suite| suite.all(part).map(move |row| (suite.name, row)));
     match brought.find(|(_, row)| will_do(row)) {
         Some((suite, row)) => format!("use {kubernetes}, or `suite = \"{suite}\"`, which has {name} {}", row.version),
         None => format!("use {kubernetes}"),

@@ -89,7 +89,7 @@ mod tests {
 
     use super::{Documents, Input, documents};
     use crate::base::{ArchivePin, BinaryPin, Lock};
-    use crate::cluster::{BinarySource, Cluster, MatchRule, Role};
+    use crate::cluster::{BinarySource, Cgroups, Cluster, MatchRule, Role};
     use crate::digest::Digest;
     use crate::host;
     use crate::judge::{accepts, judge};
@@ -149,13 +149,41 @@ mod tests {
     #[test]
     fn cloud_init_accepts_the_user_data_of_every_node() {
         let dir = tempfile::tempdir().unwrap();
-        for (node, made) in all(&cluster()) {
+        let old = {
+            let mut cluster = cluster();
+            cluster.base.cgroups = Cgroups::V1;
+            cluster
+        };
+        for (node, made) in all(&cluster()).into_iter().chain(all(&old)) {
             let Some(mut cloud_init) = judge("cloud-init") else { return };
             let path = dir.path().join("user-data");
             host::fs::write_atomic(&path, made.user_data.as_bytes(), host::fs::PRIVATE).unwrap();
             let said = accepts(cloud_init.args(["schema", "--config-file"]).arg(&path));
             assert!(said.contains("Valid") && !said.to_lowercase().contains("deprecat"), "{node}: {said}");
         }
+    }
+
+    #[test]
+    fn a_system_whose_command_line_is_to_change_starts_again_once_it_has_changed() {
+        let mut cluster = cluster();
+        let settings = |cluster: &Cluster| parsed(&all(cluster)[0].1.user_data);
+        let Some(usual) = settings(&cluster) else { return };
+        assert!(usual.get("power_state").is_none(), "{usual}");
+        cluster.base.cgroups = Cgroups::V1;
+        let changed = settings(&cluster).unwrap();
+        assert_eq!(changed["runcmd"].as_array().unwrap().last().unwrap(), &serde_json::json!(["update-grub"]));
+        let grub =
+            changed["write_files"].as_array().unwrap().iter().find(|file| file["path"] == "/etc/default/grub.d/90-kiln.cfg").unwrap();
+        let line =
+            "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1\"\n";
+        assert!(grub["content"].as_str().unwrap().ends_with(line), "{grub}");
+        let condition = changed["power_state"]["condition"].as_str().unwrap();
+        let starts_again = |command_line: &str| {
+            let script = condition.replace("/proc/cmdline", "/dev/stdin");
+            host::process::run_with_input(host::process::command("sh").args(["-c", &script]), command_line.as_bytes()).is_ok()
+        };
+        assert!(starts_again("root=/dev/vda1 quiet\n"));
+        assert!(!starts_again("root=/dev/vda1 systemd.unified_cgroup_hierarchy=0 quiet\n"));
     }
 
     #[test]

@@ -136,6 +136,7 @@ impl Parts<'_> {
             initrd: &initrd,
             epoch: self.epoch,
             filesystem: self.site.cluster.base.filesystem,
+            parameters: self.site.cluster.base.cgroups.parameters(),
         };
         times.measure("root", || output::role(&inputs, self.tools, self.store, self.progress))
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::cluster::{
-    Balancer, Base, Cluster, Endpoint, KubernetesVersion, Network, NetworkPlugin, Node, PortRange, Role, RootFilesystem, Runtime,
+    Balancer, Base, Cgroups, Cluster, Endpoint, KubernetesVersion, Network, NetworkPlugin, Node, PortRange, Role, RootFilesystem, Runtime,
 };
 use crate::host;
 use crate::judge::{accepts, judge};
@@ -60,6 +60,7 @@ pub(crate) fn sample() -> Cluster {
             kernel: "linux-image-cloud-amd64".into(),
             packages: Vec::new(),
             filesystem: RootFilesystem::Squashfs,
+            cgroups: Cgroups::V2,
         },
         binaries: Vec::new(),
         images: Vec::new(),

@@ -11,7 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cluster::{Balancer, BgpPeer, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode, Role, RootFilesystem, Run, Runtime};
+use crate::cluster::{
+    Balancer, BgpPeer, Cgroups, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode, Role, RootFilesystem, Run, Runtime,
+};
 
 /// One cluster: its network, its nodes, and what they run
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -237,6 +239,8 @@ pub(crate) struct BaseSection {
     pub(crate) packages: Option<Vec<String>>,
     /// Format of the read-only root
     pub(crate) filesystem: Option<RootFilesystem>,
+    /// Control groups that machines mount; by default v2, and v1 for kubelets that know nothing else where the suite has it
+    pub(crate) cgroups: Option<Cgroups>,
 }
 
 /// One source of Kubernetes programs: an archive or a directory

@@ -13,16 +13,17 @@ pub(crate) struct Suite {
     pub(crate) containerd: &'static str,
     /// Of the package `docker.io`.
     pub(crate) docker: &'static str,
-    /// The control groups that its systemd mounts.
-    pub(crate) cgroups: &'static str,
+    /// The control groups that its systemd can mount and its kernel has for kubelets; what it mounts by itself comes first.
+    pub(crate) cgroups: &'static [&'static str],
 }
 
-/// Every suite that can be a base, the oldest first. Their systemd mounts v2, and trixie's kernel has no memory or CPU sets in v1.
+/// Every suite that can be a base, the oldest first. All mount control groups v2 by themselves. trixie's kernel has no memory and no CPU
+/// sets in v1 (`CONFIG_MEMCG_V1`, `CONFIG_CPUSETS_V1`), and systemd can't mount v1 at all since 258.
 pub(crate) static SUITES: &[Suite] = &[
-    Suite { name: "bullseye", aliases: &["oldoldstable"], etcd: "3.3", containerd: "1.4", docker: "20.10", cgroups: "v2" },
-    Suite { name: "bookworm", aliases: &["oldstable"], etcd: "3.4", containerd: "1.6", docker: "20.10", cgroups: "v2" },
-    Suite { name: "trixie", aliases: &["stable"], etcd: "3.5", containerd: "1.7", docker: "26.1", cgroups: "v2" },
-    Suite { name: "sid", aliases: &["forky", "testing", "unstable"], etcd: "3.5", containerd: "2.1", docker: "28.5", cgroups: "v2" },
+    Suite { name: "bullseye", aliases: &["oldoldstable"], etcd: "3.3", containerd: "1.4", docker: "20.10", cgroups: &["v2", "v1"] },
+    Suite { name: "bookworm", aliases: &["oldstable"], etcd: "3.4", containerd: "1.6", docker: "20.10", cgroups: &["v2", "v1"] },
+    Suite { name: "trixie", aliases: &["stable"], etcd: "3.5", containerd: "1.7", docker: "26.1", cgroups: &["v2"] },
+    Suite { name: "sid", aliases: &["forky", "testing", "unstable"], etcd: "3.5", containerd: "2.1", docker: "28.5", cgroups: &["v2"] },
 ];
 
 impl Suite {
@@ -33,14 +34,20 @@ impl Suite {
     }
 
     /// What it has of each part.
-    pub(crate) fn companions(&self) -> [(Part, &'static str); 4] {
-        [(Part::Etcd, self.etcd), (Part::Containerd, self.containerd), (Part::Docker, self.docker), (Part::Cgroups, self.cgroups)]
+    pub(crate) fn companions(&self) -> impl Iterator<Item = (Part, &'static str)> {
+        let packages = [(Part::Etcd, self.etcd), (Part::Containerd, self.containerd), (Part::Docker, self.docker)];
+        packages.into_iter().chain(self.cgroups.iter().map(|version| (Part::Cgroups, *version)))
     }
 
-    /// Its version of `part`, as the table has it.
+    /// Its versions of `part`, as the table has them; the usual one first.
+    pub(crate) fn all(&self, part: Part) -> impl Iterator<Item = &'static Companion> {
+        let versions = self.companions().filter(move |(other, _)| *other == part);
+        versions.filter_map(move |(_, version)| Companion::find(part, version))
+    }
+
+    /// Its usual version of `part`.
     pub(crate) fn companion(&self, part: Part) -> Option<&'static Companion> {
-        let (_, version) = self.companions().into_iter().find(|(other, _)| *other == part)?;
-        Companion::find(part, version)
+        self.all(part).next()
     }
 
     /// The `x` of its etcd 3.x.

@@ -10,7 +10,9 @@ mod overlays;
 
 use std::path::{Path, PathBuf};
 
-use crate::cluster::{Base, BinarySource, Cluster, ImageSource, KubernetesVersion, RootFilesystem, Runtime, SHARED_LOCK, Suite};
+use crate::cluster::{
+    Base, BinarySource, Cgroups, Cluster, ImageSource, KubernetesVersion, RootFilesystem, Runtime, SHARED_LOCK, SUITES, Suite,
+};
 use crate::error::{Error, Kind, Result};
 use crate::profile::Profile;
 
@@ -38,7 +40,7 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
     let network = network::resolve(draft, kubernetes);
     let endpoint = endpoint::resolve(draft, network.as_ref());
     let nodes = nodes::resolve(draft, network.as_ref(), endpoint.as_ref());
-    let base = base(draft);
+    let base = base(draft, kubernetes);
     let runtime = runtime(draft, kubernetes, base.as_ref());
     let overlays = overlays::resolve(draft, nodes.as_deref().unwrap_or_default(), endpoint.as_ref(), network.as_ref(), runtime);
     let binaries = binaries(draft, kubernetes);
@@ -84,17 +86,32 @@ fn runtime(draft: &Draft<'_>, version: Option<KubernetesVersion>, base: Option<&
     draft.profile.document.cluster.runtime.or_else(default)
 }
 
-fn base(draft: &mut Draft<'_>) -> Option<Base> {
+fn base(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<Base> {
     let base = &draft.profile.document.base;
     let suite = draft.required("base.suite", base.suite.as_ref(), "\"trixie\"").cloned();
     let kernel = draft.required("base.kernel", base.kernel.as_ref(), "\"linux-image-cloud-amd64\"").cloned();
+    let cgroups = cgroups(draft, version, suite.as_deref());
     Some(Base {
+        cgroups: cgroups?,
         suite: suite?,
         mirror: base.mirror.clone(),
         kernel: kernel?,
         packages: base.packages.clone().unwrap_or_default(),
         filesystem: base.filesystem.unwrap_or(RootFilesystem::Squashfs),
     })
+}
+
+/// What the cluster file says, if the suite has it, else what the version can use.
+fn cgroups(draft: &mut Draft<'_>, version: Option<KubernetesVersion>, suite: Option<&str>) -> Option<Cgroups> {
+    let suite = Suite::named(suite?);
+    let Some(cgroups) = draft.profile.document.base.cgroups else { return Some(Cgroups::of(version?, suite)) };
+    let has = |suite: &Suite| suite.cgroups.contains(&cgroups.name());
+    if !has(suite) {
+        let message = format!("machines of `{}` have no control groups {} that a kubelet could use", suite.name, cgroups.name());
+        let other = SUITES.iter().rev().find(|suite| has(suite)).expect("some suite has each");
+        draft.wrong("base.cgroups", message, format!("leave it out, or use `suite = \"{}\"`", other.name));
+    }
+    Some(cgroups)
 }
 
 fn binaries(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<Vec<BinarySource>> {

@@ -103,7 +103,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA219 `"1.20.2"`: Kubernetes 1.20.2 does not go with containerd 2.1 of `sid` (use Kubernetes 1.23 or later, or `suite = "trixie"`, which has containerd 1.7, or `runtime = "docker"` in `[cluster]`)
     HA226 `"1.15.12"`: Kubernetes 1.15.12 is too old for this: balancers are told before an API server stops (since 1.16) (use Kubernetes 1.16 or later)
     HA227 `"1.36.0"`: Kubernetes 1.36.0 is made for something newer than containerd 1.7 of `trixie` (use Kubernetes 1.35 or older)
-    HA228 `"1.18.20"`: Kubernetes 1.18.20 does not go with control groups v2 of `trixie` (use Kubernetes 1.19 or later)
+    HA228 `"1.18.20"`: Kubernetes 1.18.20 does not go with control groups v2 of `trixie` (use Kubernetes 1.19 or later, or `suite = "bookworm"`, which has control groups v1)
     HA229 `"1.36.0"`: Kubernetes 1.36.0 does not go with etcd 3.4 of `bookworm` (use Kubernetes 1.35 or older, or `suite = "sid"`, which has etcd 3.5)
     HA230 `"1.12.10"`: kubeadm 1.12.10 has no phases (since 1.13) (use Kubernetes 1.13 or later, or the profile `ha`, which has every version)
     HA231 `"1.24.17"`: Kubernetes 1.24.17 does not go with Docker 26.1 of `trixie` (use Kubernetes 1.23 or older, or `runtime = "containerd"` in `[cluster]`)
@@ -139,16 +139,35 @@ fn other_topologies_are_as_clean() {
     let dedicated: String = dedicated.into_iter().map(|(name, role, last)| node(name, role, last)).collect();
     let sixth = SAMPLE.replace("10.0.0.0/24", "fd00:1::/64").replace("\"10.0.0.", "\"fd00:1::");
     let sixth = sixth.replace("[network]", "[network]\npods = \"fd00:2::/48\"\npods-per-node-prefix = 64\nservices = \"fd00:3::/112\"");
+    let oldest = |version: &str, runtime: &str| {
+        edited("1.20.2", version).replacen("[cluster]", &format!("[base]\nsuite = \"bookworm\"\n[cluster]\n{runtime}"), 1)
+    };
     let external = edited("vip = \"10.0.0.10\"", "balancer = \"external\"\nport = 6443");
     let cases = [
         ("dedicated members and balancers", format!("{SAMPLE}{dedicated}")),
         ("the API server's own port", edited("[endpoint]", "[endpoint]\nport = 6443")),
         ("bookworm", edited("[network]", "[base]\nsuite = \"bookworm\"\n[network]")),
+        ("the oldest with all that kiln promises, on control groups v1", oldest("1.16.15", "")),
+        ("the same with Docker", oldest("1.16.15", "runtime = \"docker\"\n")),
         ("IPv6", sixth),
         ("an external balancer", external),
     ];
     for (name, text) in cases {
         assert_eq!(told(&text, &linted(&text)), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn versions_before_control_groups_v2_lack_nothing_on_bookworm_but_what_came_later() {
+    for minor in 6..=18 {
+        let text = edited("1.20.2", &format!("1.{minor}.2")).replacen(
+            "[cluster]",
+            "[base]\nsuite = \"bookworm\"\n[cluster]\nruntime = \"docker\"",
+            1,
+        );
+        let report = linted(&text);
+        let codes: Vec<&str> = report.problems.iter().filter_map(|problem| problem.code).collect();
+        assert_eq!(codes, if minor < 16 { vec!["HA226"] } else { vec![] }, "1.{minor}: {:#?}", report.problems);
     }
 }
 

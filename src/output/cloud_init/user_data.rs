@@ -36,6 +36,9 @@ const NOT_OURS: [&str; 8] = [
     "/etc/shadow",
 ];
 
+/// What update-grub(8) adds to the command line of Debian's cloud images.
+const GRUB: &str = "/etc/default/grub.d/90-kiln.cfg";
+
 /// The programs that [`SETUP`] needs and a stock image may lack.
 const PACKAGES: [&str; 1] = ["curl"];
 
@@ -57,6 +60,19 @@ pub(super) fn user_data(input: &Input<'_>) -> Result<Value> {
         "users": [{ "name": "root", "lock_passwd": true }],
         "write_files": files(input)?,
     });
+    let parameters = input.cluster.base.cgroups.parameters();
+    if let Some(missing) = parameters.first() {
+        // The system boots by its own command line until then.
+        document["runcmd"].as_array_mut().expect("commands are a list").push(json!(["update-grub"]));
+        document["power_state"] =
+            json!({ "mode": "reboot", "condition": format!("! grep --quiet --fixed-strings --word-regexp {missing} /proc/cmdline") });
+        let text = format!(
+            "# Control groups {}.\nGRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {}\"\n",
+            input.cluster.base.cgroups.name(),
+            parameters.join(" ")
+        );
+        document["write_files"].as_array_mut().expect("files are a list").push(plain(GRUB, &text, "0644"));
+    }
     if let Some(mirror) = &input.cluster.base.mirror {
         document["apt"] = json!({ "primary": [{ "arches": ["default"], "uri": mirror }] });
     }
