@@ -105,6 +105,8 @@ pub(crate) struct Endpoint {
     pub(crate) vip: Option<IpAddr>,
     /// DNS names that lead to it; they become SANs.
     pub(crate) names: Vec<String>,
+    /// Addresses that a router translates to it; they become SANs, and no machine has them.
+    pub(crate) external_addresses: Vec<IpAddr>,
     pub(crate) port: u16,
     /// What stands behind it.
     pub(crate) balancer: Balancer,

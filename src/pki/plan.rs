@@ -91,6 +91,7 @@ fn subject_alternatives(cluster: &Cluster, node: &Node, rule: Names) -> Alternat
             names.extend(service_names(&cluster.network.domain));
             names.extend(cluster.endpoint.names.iter().cloned());
             addresses.extend(cluster.endpoint.vip);
+            addresses.extend(&cluster.endpoint.external_addresses);
             addresses.insert(cluster.first_service_address());
         }
     }

@@ -40,6 +40,7 @@ pub(crate) fn sample() -> Cluster {
         endpoint: Endpoint {
             vip: Some("10.0.0.10".parse().unwrap()),
             names: vec!["api.example.org".into()],
+            external_addresses: vec!["203.0.113.10".parse().unwrap()],
             port: 6443,
             balancer: Balancer::named("haproxy").unwrap(),
             run: crate::cluster::Run::Service,
@@ -158,10 +159,11 @@ fn openssl_finds_every_name_and_address_in_the_serving_certificates() {
     for name in names.into_iter().chain(["m1", "m2", "m3", "localhost", "api.example.org"]) {
         assert!(check("m2/apiserver", "-checkhost", name), "{name}");
     }
-    for address in ["10.0.0.10", "10.0.0.11", "10.0.0.12", "10.0.0.13", "10.96.0.1", "127.0.0.1", "::1"] {
+    for address in ["10.0.0.10", "10.0.0.11", "10.0.0.12", "10.0.0.13", "10.96.0.1", "127.0.0.1", "::1", "203.0.113.10"] {
         assert!(check("m2/apiserver", "-checkip", address), "{address}");
     }
     assert!(check("m1/etcd-peer", "-checkip", "10.0.0.10"), "a peer that holds the VIP may dial from it");
+    assert!(!check("m1/etcd-server", "-checkip", "203.0.113.10"), "what is translated leads to API servers alone");
     assert!(!check("m1/etcd-server", "-checkip", "10.0.0.10") && !check("m1/kubelet-server", "-checkip", "10.0.0.10"));
     assert!(check("w1/kubelet-server", "-checkip", "10.0.0.21") && check("w1/kubelet-server", "-checkhost", "w1"));
     assert!(!check("m2/apiserver", "-checkip", "10.0.0.21") && !check("m2/apiserver", "-checkhost", "w1"));

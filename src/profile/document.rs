@@ -122,6 +122,9 @@ pub(crate) struct EndpointSection {
     /// DNS names that lead to the endpoint; certificates are valid for them
     #[schemars(extend("items" = text("domain")))]
     pub(crate) names: Option<Vec<String>>,
+    /// Addresses at which a router that translates them (NAT) leads clients outside to the endpoint; certificates are valid for them
+    #[schemars(extend("items" = text("address"), "examples" = [["203.0.113.10"]]))]
+    pub(crate) external_addresses: Vec<IpAddr>,
     /// Port that clients dial; by default 8443 where a balancer shares machines with API servers, else 6443
     #[schemars(range(min = 1, max = 65535))]
     pub(crate) port: Option<u16>,

@@ -19,6 +19,7 @@ pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>) -> Optio
     check_target(draft, balancer);
     check_dedicated(draft, balancer);
     check_port(draft, balancer);
+    check_external(draft);
     let run = section.run.unwrap_or_else(|| balancer.usual_run());
     check_run(draft, balancer, run);
     check_leases(draft, balancer);
@@ -32,6 +33,7 @@ pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>) -> Optio
     Some(Endpoint {
         vip: section.vip,
         names: section.names.clone().unwrap_or_default(),
+        external_addresses: section.external_addresses.clone(),
         port: section.port.unwrap_or_else(|| port(draft, balancer)),
         balancer,
         run,
@@ -76,6 +78,20 @@ fn check_family(draft: &mut Draft<'_>, network: Option<&Network>) {
     if vip.is_ipv6() != nodes.addr().is_ipv6() {
         let message = format!("the VIP `{vip}` is of another family than the node network `{}`", nodes.trunc());
         draft.wrong("endpoint.vip", message, "choose an address of the family that the nodes have");
+    }
+}
+
+/// What a router translates to the cluster is none of the cluster's own addresses.
+fn check_external(draft: &mut Draft<'_>) {
+    let document = &draft.profile.document;
+    let networks = [("nodes", document.network.nodes), ("pods", document.network.pods), ("services", document.network.services)];
+    for (index, address) in document.endpoint.external_addresses.iter().enumerate() {
+        let inside = networks.iter().find(|(_, network)| network.is_some_and(|network| network.contains(address)));
+        if let Some((name, Some(network))) = inside {
+            let message = format!("`{address}` is in `{name}` = `{}`: no router translates it", network.trunc());
+            let hint = "name the address that clients outside dial; a further address of a machine goes into its `extra-addresses`";
+            draft.wrong(&format!("endpoint.external-addresses[{index}]"), message, hint);
+        }
     }
 }
 

@@ -111,6 +111,15 @@ fn a_balancer_runs_as_services_unless_it_can_only_be_a_pod() {
 }
 
 #[test]
+fn what_a_router_translates_is_no_address_of_the_cluster() {
+    let told = |addresses: &str| problems(&edited("[endpoint]", &format!("[endpoint]\nexternal-addresses = [{addresses}]")));
+    assert_eq!(told("\"203.0.113.10\", \"2001:db8::10\""), [""; 0]);
+    let hint = "(name the address that clients outside dial; a further address of a machine goes into its `extra-addresses`)";
+    let inside = |address: &str, network: &str| format!("`\"{address}\"`: `{address}` is in {network}: no router translates it {hint}");
+    assert_eq!(told("\"203.0.113.10\", \"10.0.0.10\""), [inside("10.0.0.10", "`nodes` = `10.0.0.0/24`")]);
+}
+
+#[test]
 fn a_dedicated_member_takes_etcd_from_the_control_plane() {
     let cluster = cluster(&format!("{SAMPLE}\n[[nodes]]\nname = \"e1\"\nroles = [\"etcd\"]\naddress = \"10.0.0.21\"\n"));
     assert!(!cluster.overlays[&Role::ControlPlane].contains(&"etcd".into()));

@@ -82,6 +82,7 @@ fn api_server(facts: &Facts<'_>, written: Written) -> Value {
 fn names(facts: &Facts<'_>) -> Vec<String> {
     let endpoint = &facts.cluster.endpoint;
     let mut names: Vec<String> = endpoint.vip.iter().map(ToString::to_string).chain(endpoint.names.iter().cloned()).collect();
+    names.extend(endpoint.external_addresses.iter().map(ToString::to_string));
     for node in facts.cluster.with_role(Role::ControlPlane) {
         names.push(node.name.clone());
         names.extend([node.address].iter().chain(&node.extra_addresses).map(ToString::to_string));
