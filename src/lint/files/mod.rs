@@ -192,6 +192,13 @@ pub(crate) fn yaml_of(text: Word<'_>) -> Vec<Node<'_>> {
     yaml::read(text)
 }
 
+impl File {
+    /// The place in the source that made `span` of the text.
+    pub(crate) fn place(&self, span: Range<usize>) -> Range<usize> {
+        origin::place(&self.text, &self.source.text, span)
+    }
+}
+
 impl<'a> Found<'a> {
     /// Tells a word of a document.
     pub(crate) fn at(&mut self, document: &Document<'a>, word: Word<'_>, message: impl Into<String>) {
@@ -242,6 +249,6 @@ impl Finding<'_> {
 
     /// The text that a person edits, and the place in it.
     pub(crate) fn origin(&self) -> (&Source, Range<usize>) {
-        (&self.file.source, origin::place(&self.file.text, &self.file.source.text, self.span.clone()))
+        (&self.file.source, self.file.place(self.span.clone()))
     }
 }
