@@ -73,6 +73,8 @@ pub(crate) struct Document<'a> {
     pub(crate) path: &'a str,
     pub(crate) text: Word<'a>,
     pub(crate) content: Content<'a>,
+    /// What it has run, as a script, a unit or a table of cron's.
+    pub(crate) commands: Vec<Command<'a>>,
 }
 
 /// Every file of every machine.
@@ -166,9 +168,9 @@ impl<'a> Fleet<'a> {
         self.documents.iter().filter_map(|document| Some((document, document.content.script()?)))
     }
 
-    /// Every command of every script.
+    /// Every command of every script, unit and table of cron's.
     pub(crate) fn commands(&self) -> impl Iterator<Item = (&Document<'a>, &Command<'a>)> {
-        self.scripts().flat_map(|(document, script)| script.commands.iter().map(move |command| (document, command)))
+        self.documents.iter().flat_map(|document| document.commands.iter().map(move |command| (document, command)))
     }
 
     /// Every `key = value` line, of files whose path holds `place`.

@@ -180,14 +180,24 @@ impl<'t> Reader<'t> {
     }
 
     fn end(&mut self, script: &mut Script<'t>) {
-        let mut command = std::mem::take(&mut self.command);
-        let reserved = command.words.iter().take_while(|word| RESERVED.contains(&word.text)).count();
-        command.words.drain(..reserved);
-        command.wrapper = command.words.drain(..wrapped(&command.words)).collect();
-        if !command.words.is_empty() {
-            script.commands.push(command);
-        }
+        let Command { words, output, .. } = std::mem::take(&mut self.command);
+        script.commands.extend(commands(words, output));
     }
+}
+
+/// The command that words are, and those that it has a shell run: `sh -c "…"`.
+pub(super) fn commands<'t>(mut words: Vec<Word<'t>>, output: Option<Word<'t>>) -> Vec<Command<'t>> {
+    let reserved = words.iter().take_while(|word| RESERVED.contains(&word.text)).count();
+    words.drain(..reserved);
+    let wrapper = words.drain(..wrapped(&words)).collect();
+    if words.is_empty() {
+        return Vec::new();
+    }
+    let is_shell = ["sh", "bash", "dash"].iter().any(|name| words[0].text.rsplit('/').next() == Some(name));
+    let option = words.iter().position(|word| word.text.starts_with('-') && !word.text.starts_with("--") && word.text.ends_with('c'));
+    let text = option.filter(|_| is_shell).and_then(|at| words.get(at + 1)).copied();
+    let inner = text.map(|text| read(text).commands).unwrap_or_default();
+    [Command { words, wrapper, output }].into_iter().chain(inner).collect()
 }
 
 /// How many words stand before the program that really runs: wrappers with their options, durations and assignments. None if nothing
