@@ -19,10 +19,12 @@ use crate::progress::Progress;
 use crate::store::{Download, Store};
 use crate::tree::Content;
 
-/// Directory of the programs in an upstream release archive.
+/// Directory of the programs in a release archive of Kubernetes.
 const MEMBERS: &str = "kubernetes/server/bin/";
-/// A digest file is one line; more is an error page.
-const DIGEST_FILE_LIMIT: u64 = 4096;
+/// Beginning of the one directory in a release archive of etcd: `etcd-v3.5.21-linux-amd64`.
+const ETCD: &str = "etcd-v";
+/// A digest file is one line, or one for each file of a release; more is an error page.
+const DIGEST_FILE_LIMIT: u64 = 65536;
 
 /// Pins `names`: the first source that has a program wins.
 ///
@@ -42,7 +44,7 @@ pub(crate) fn pin_programs(
     for source in sources.iter().filter(|_| !names.is_empty()) {
         let found = match source {
             BinarySource::Directory { path } => from_directory(path, &missing),
-            BinarySource::Archive { url } => pin_archive(lock, &address(url, version), &missing, store, progress),
+            BinarySource::Archive { url, sha256 } => pin_archive(lock, &address(url, version), *sha256, &missing, store, progress),
         };
         match found {
             Ok(pins) => {
@@ -122,9 +124,16 @@ fn from_directory(directory: &Path, names: &BTreeSet<String>) -> Result<Vec<Bina
         .collect()
 }
 
-/// Pins an archive by the digest that is published beside it, and what it holds by what it holds.
-fn pin_archive(lock: &mut Lock, url: &str, names: &BTreeSet<String>, store: &Store, progress: &dyn Progress) -> Result<Vec<BinaryPin>> {
-    let sha256 = published_digest(url, store)?;
+/// Pins an archive by its digest, or the one that is published beside it, and what it holds by what it holds.
+fn pin_archive(
+    lock: &mut Lock,
+    url: &str,
+    sha256: Option<Digest>,
+    names: &BTreeSet<String>,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Vec<BinaryPin>> {
+    let sha256 = sha256.map_or_else(|| published_digest(url, store), Ok)?;
     let archive = fetch(url, sha256, store, progress)?;
     let pins = keep_programs(&archive, names, store, progress)?;
     let size = host::fs::open(&archive)?.metadata().doing(Kind::Io, || format!("reading `{}`", archive.display()))?.len();
@@ -132,12 +141,29 @@ fn pin_archive(lock: &mut Lock, url: &str, names: &BTreeSet<String>, store: &Sto
     Ok(pins)
 }
 
-/// The digest that is published beside a download, as sha256sum(1) writes it.
+/// The digest that is published beside a download, as sha256sum(1) writes it: in a file of its own, or in that of the release.
 pub(super) fn published_digest(url: &str, store: &Store) -> Result<Digest> {
-    let published = store.client().read(&format!("{url}.sha256"), DIGEST_FILE_LIMIT)?;
-    let published = published.ok_or_else(|| Error::new(Kind::Network, format!("`{url}.sha256` does not exist")))?;
-    let text = String::from_utf8_lossy(&published);
-    text.split_whitespace().next().unwrap_or_default().parse().within(|| format!("reading `{url}.sha256`"))
+    if let Some(own) = store.client().read(&format!("{url}.sha256"), DIGEST_FILE_LIMIT)? {
+        let text = String::from_utf8_lossy(&own);
+        return text.split_whitespace().next().unwrap_or_default().parse().within(|| format!("reading `{url}.sha256`"));
+    }
+    let sums = url.rsplit_once('/').map_or_else(String::new, |(directory, _)| format!("{directory}/SHA256SUMS"));
+    let nowhere = || Error::new(Kind::Network, format!("neither `{url}.sha256` nor `{sums}` has the digest of `{}`", file_name(url)));
+    let published = store.client().read(&sums, DIGEST_FILE_LIMIT)?.ok_or_else(nowhere)?;
+    of_file(&String::from_utf8_lossy(&published), file_name(url)).ok_or_else(nowhere)?.parse().within(|| format!("reading `{sums}`"))
+}
+
+/// The digest of one file in what sha256sum(1) wrote of many.
+fn of_file<'t>(sums: &'t str, file: &str) -> Option<&'t str> {
+    let mut lines = sums.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    lines.find(|(_, name)| name.trim_start().trim_start_matches('*') == file).map(|(digest, _)| digest)
+}
+
+/// The name of the program that a member of a release archive is.
+fn program(path: &str) -> Option<&str> {
+    let path = path.trim_start_matches("./");
+    let of_etcd = || path.split_once('/').filter(|(directory, name)| directory.starts_with(ETCD) && !name.contains('/'));
+    path.strip_prefix(MEMBERS).or_else(|| of_etcd().map(|(_, name)| name))
 }
 
 /// Fetches the pinned archives and keeps the pinned programs that they hold.
@@ -150,7 +176,7 @@ fn unpack_archives(
 ) -> Result<()> {
     let names: BTreeSet<String> = lock.binaries.iter().map(|pin| pin.name.clone()).collect();
     for source in sources {
-        let BinarySource::Archive { url } = source else { continue };
+        let BinarySource::Archive { url, .. } = source else { continue };
         let url = address(url, version);
         if let Some(pin) = lock.archives.iter().find(|pin| pin.file == file_name(&url)) {
             keep_programs(&fetch(&url, pin.sha256, store, progress)?, &names, store, progress)?;
@@ -166,14 +192,14 @@ fn fetch(url: &str, sha256: Digest, store: &Store, progress: &dyn Progress) -> R
 
 /// Puts the wanted members of an archive into the store. The archive is read as a stream and never unpacked.
 fn keep_programs(archive: &Path, names: &BTreeSet<String>, store: &Store, progress: &dyn Progress) -> Result<Vec<BinaryPin>> {
-    let _step = progress.begin("reading the Kubernetes release archive", None);
+    let _step = progress.begin("reading a release archive", None);
     let step = || format!("reading `{}`", archive.display());
     let mut reader = tar::Archive::new(GzDecoder::new(host::fs::open(archive)?));
     let mut pins = Vec::new();
     for member in reader.entries().doing(Kind::Verify, step)? {
         let member = member.doing(Kind::Verify, step)?;
         let path = member.path().doing(Kind::Verify, step)?.to_string_lossy().into_owned();
-        let Some(name) = path.trim_start_matches("./").strip_prefix(MEMBERS).filter(|name| names.contains(*name)) else { continue };
+        let Some(name) = program(&path).filter(|name| names.contains(*name)) else { continue };
         let size = member.size();
         let (sha256, _) = store.put(member.take(size))?;
         pins.push(BinaryPin { name: name.to_owned(), size, sha256 });
@@ -192,7 +218,7 @@ fn file_name(url: &str) -> &str {
 fn describe(source: &BinarySource, version: KubernetesVersion) -> String {
     match source {
         BinarySource::Directory { path } => format!("the directory `{}`", path.display()),
-        BinarySource::Archive { url } => format!("the archive `{}`", address(url, version)),
+        BinarySource::Archive { url, .. } => format!("the archive `{}`", address(url, version)),
     }
 }
 
@@ -219,7 +245,7 @@ mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
 
-    use super::{keep_programs, pin_programs, programs};
+    use super::{keep_programs, of_file, pin_programs, programs};
     use crate::base::Lock;
     use crate::cluster::{BinarySource, KubernetesVersion};
     use crate::error::Kind;
@@ -255,6 +281,14 @@ mod tests {
     }
 
     #[test]
+    fn the_digest_of_one_file_is_found_among_those_of_a_release() {
+        let sums = "aa  etcd-v3.4.13-darwin-amd64.zip\nbb  etcd-v3.4.13-linux-amd64.tar.gz\ncc *other.tar.gz\n";
+        assert_eq!(of_file(sums, "etcd-v3.4.13-linux-amd64.tar.gz"), Some("bb"));
+        assert_eq!(of_file(sums, "other.tar.gz"), Some("cc"));
+        assert_eq!(of_file(sums, "linux-amd64.tar.gz"), None);
+    }
+
+    #[test]
     fn a_program_that_no_source_has_names_every_source() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Some(&dir.path().join("store"))).unwrap();
@@ -273,15 +307,17 @@ mod tests {
         let store = Store::open(Some(&dir.path().join("store"))).unwrap();
         let archive = dir.path().join("server.tar.gz");
         let mut tar = tar::Builder::new(GzEncoder::new(fs::File::create(&archive).unwrap(), Compression::fast()));
-        for name in ["kubernetes/server/bin/kubelet", "kubernetes/server/bin/mounter", "kubernetes/LICENSES"] {
+        let of_etcd = ["etcd-v3.4.13-linux-amd64/etcd", "etcd-v3.4.13-linux-amd64/Documentation/etcd"];
+        for name in ["kubernetes/server/bin/kubelet", "kubernetes/server/bin/mounter", "kubernetes/LICENSES"].into_iter().chain(of_etcd) {
             let mut header = tar::Header::new_gnu();
             header.set_size(4);
             header.set_mode(0o755);
             tar.append_data(&mut header, name, &b"body"[..]).unwrap();
         }
         tar.into_inner().unwrap().finish().unwrap();
-        let pins = keep_programs(&archive, &wanted(), &store, &Silent).unwrap();
-        assert_eq!(pins.len(), 1);
+        let wanted = BTreeSet::from(["etcd", "kubelet"].map(str::to_owned));
+        let pins = keep_programs(&archive, &wanted, &store, &Silent).unwrap();
+        assert_eq!(pins.iter().map(|pin| pin.name.as_str()).collect::<Vec<_>>(), ["kubelet", "etcd"]);
         assert_eq!(fs::read(store.blob(&pins[0].sha256).unwrap().unwrap()).unwrap(), b"body");
     }
 }

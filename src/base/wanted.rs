@@ -12,6 +12,9 @@ use crate::error::{Error, Kind, Result};
 pub(crate) struct Wanted {
     /// Version of Kubernetes: `1.36.0`.
     pub(crate) kubernetes: String,
+    /// Version of etcd, if it is not the suite's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) etcd: Option<String>,
     /// Names of Kubernetes programs.
     pub(crate) programs: BTreeSet<String>,
     /// References of container images.
@@ -31,6 +34,10 @@ impl Wanted {
         let mut differences = Vec::new();
         if self.kubernetes != now.kubernetes {
             differences.push(format!("it pins Kubernetes {}, and {} is wanted", or_none(&self.kubernetes), now.kubernetes));
+        }
+        if self.etcd != now.etcd {
+            let version = |etcd: &Option<String>| etcd.clone().unwrap_or_else(|| "of the suite".to_owned());
+            differences.push(format!("it pins etcd {}, and {} is wanted", version(&self.etcd), version(&now.etcd)));
         }
         differences.extend(difference("the programs", &self.programs, &now.programs));
         differences.extend(difference("the images", &self.images, &now.images));
@@ -70,7 +77,7 @@ mod tests {
     fn wanted(kubernetes: &str, programs: &[&str], packages: &[&str]) -> Wanted {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let packages = [("lb".to_owned(), names(packages))].into();
-        Wanted { kubernetes: kubernetes.into(), programs: names(programs), images: names(&[]), packages }
+        Wanted { kubernetes: kubernetes.into(), etcd: None, programs: names(programs), images: names(&[]), packages }
     }
 
     #[test]

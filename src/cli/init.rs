@@ -56,7 +56,8 @@ Examples:
 
 --import reads keepalived.conf, haproxy.cfg, nginx.conf, units, kubeadm's YAML,
 kubeconfigs, etcd's environment, hosts files and Ansible inventories, as they lie
-on the machines: DIR/etc/… of one machine, DIR/<machine>/etc/… of several.";
+on the machines: DIR/etc/… of one machine, DIR/<machine>/etc/… of several.
+Placeholders such as ${VIP} are filled from an environment.sh beside them.";
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let catalog = Catalog::load(&ui.global().profile_dir)?;

@@ -5,6 +5,7 @@
 mod balancer;
 mod cgroups;
 mod companions;
+mod etcd;
 mod plugin;
 mod ports;
 mod proxy;
@@ -16,6 +17,7 @@ mod version;
 pub(crate) use balancer::{BALANCERS, Balancer, Means, Mover, Place, Run};
 pub(crate) use cgroups::Cgroups;
 pub(crate) use companions::{COMPANIONS, Companion, Part, SUITES, Span, Suite};
+pub(crate) use etcd::EtcdVersion;
 pub(crate) use plugin::NetworkPlugin;
 pub(crate) use ports::PortRange;
 pub(crate) use proxy::ProxyMode;
@@ -56,6 +58,8 @@ pub(crate) struct Cluster {
     /// Images that take the place of the version's, by what they are.
     #[serde(skip)]
     pub(crate) own_images: BTreeMap<Part, String>,
+    /// etcd, if it is not the suite's.
+    pub(crate) etcd: Option<EtcdVersion>,
     /// The profile it was started from.
     pub(crate) profile: String,
     pub(crate) network: Network,
@@ -250,8 +254,9 @@ pub(crate) enum RootFilesystem {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub(crate) enum BinarySource {
-    /// An upstream release archive (`kubernetes-server-linux-amd64.tar.gz`), pinned by the lock.
-    Archive { url: String },
+    /// An upstream release archive (`kubernetes-server-linux-amd64.tar.gz`), pinned by the lock; without a digest, by what is
+    /// published beside it.
+    Archive { url: String, sha256: Option<Digest> },
     /// A directory on this machine that holds the programs.
     Directory { path: PathBuf },
 }

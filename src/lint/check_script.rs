@@ -99,7 +99,8 @@ fn any_answer<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     each_command(fleet, |check, command| {
         // A script may compare the status itself.
         let compares = check.document.content.script().is_some() && command.words.iter().any(|word| word.text.contains("http_code"));
-        if command.runs(&["curl"]) && !command.has('f', "--fail") && !command.has('f', "--fail-with-body") && !compares {
+        let fails = command.has('f', "--fail") || command.has('f', "--fail-with-body") || in_its_file(fleet, check, command, "fail");
+        if command.runs(&["curl"]) && !fails && !compares {
             found.at(check.document, command.name(), "curl without `-f` succeeds whatever the server answers");
         }
     });
@@ -112,7 +113,9 @@ fn may_hang<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         }
         let limit = after(command, &["--max-time", "-m"]);
         let script = check.script.map(|block| block.statement);
-        let stopped = script.is_some_and(|script| script.setting("timeout").is_some());
+        let stopped = script.is_some_and(|script| script.setting("timeout").is_some())
+            || command.wrapper.iter().any(|word| word.text.rsplit('/').next() == Some("timeout"))
+            || in_its_file(fleet, check, command, "max-time");
         let patience = script.map(patience);
         match (limit.and_then(|word| word.text.parse::<f64>().ok()), patience) {
             (Some(limit), Some(patience)) if limit >= patience => {
@@ -125,6 +128,13 @@ fn may_hang<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             _ => {}
         }
     });
+}
+
+/// Whether the file that curl reads its options from has this one; what is not among the machine's files is taken for right.
+fn in_its_file(fleet: &Fleet<'_>, check: &Check<'_, '_>, command: &Command<'_>, option: &str) -> bool {
+    let Some(path) = after(command, &["--config", "-K"]) else { return false };
+    let file = fleet.on(check.document.machine).documents().find(|document| document.path == path.text);
+    file.is_none_or(|file| file.text.lines().any(|line| line.text.trim().trim_start_matches('-').starts_with(option)))
 }
 
 /// The value of an option, in the next word or after `=`.

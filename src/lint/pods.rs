@@ -49,8 +49,18 @@ fn images<'a>(node: &Node<'a>) -> Vec<Word<'a>> {
 }
 
 fn is_balancer(image: &str) -> bool {
+    BALANCERS.contains(&name(image))
+}
+
+/// Whether an image of a pod is a balancer's: a static pod of nginx is one, and others may be anything.
+fn balances(document: &Document<'_>, image: &str) -> bool {
+    is_balancer(image) || name(image) == "nginx" && document.path.contains("/manifests/")
+}
+
+/// `haproxy` of `docker.io/library/haproxy:3.0@sha256:…`.
+fn name(image: &str) -> &str {
     let name = image.split('@').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-    BALANCERS.iter().any(|balancer| name.split(':').next() == Some(balancer))
+    name.split(':').next().unwrap_or_default()
 }
 
 fn created_empty<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
@@ -77,11 +87,11 @@ fn unpinned<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let of_commands = fleet.commands().flat_map(|(document, command)| command.words.iter().map(move |word| (document, *word)));
     for (document, image) in of_pods.chain(of_commands.filter(|(_, word)| word.text.contains('/'))) {
         let pulled = image.text.contains(':') && !image.text.starts_with('/');
-        if is_balancer(image.text) && pulled && !fleet.images.contains(image.text) && !image.text.contains("@sha256:") {
+        if balances(document, image.text) && pulled && !fleet.images.contains(image.text) && !image.text.contains("@sha256:") {
             found.at(document, image, format!("`{}` has no digest", image.text));
         }
     }
-    for (document, node) in pods(fleet).filter(|(_, node)| images(node).iter().any(|image| is_balancer(image.text))) {
+    for (document, node) in pods(fleet).filter(|(document, node)| images(node).iter().any(|image| balances(document, image.text))) {
         for word in node.find_all("imagePullPolicy").into_iter().filter_map(Node::scalar).filter(|word| word.text == "Always") {
             found.at(document, word, "the balancer does not start while the registry is away");
         }
@@ -132,7 +142,7 @@ fn reference<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn probes_the_api<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (document, node) in pods(fleet).filter(|(_, node)| images(node).iter().any(|image| is_balancer(image.text))) {
+    for (document, node) in pods(fleet).filter(|(document, node)| images(node).iter().any(|image| balances(document, image.text))) {
         let has =
             |name: &str, values: &[&str]| node.find_all(name).into_iter().filter_map(Node::scalar).find(|word| values.contains(&word.text));
         let probe = !node.find_all("livenessProbe").is_empty();

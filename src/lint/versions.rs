@@ -60,7 +60,7 @@ pub(super) static ROWS: &[Lint] = &[
         .why("a machine mounts either hierarchy of control groups; kubelets before 1.19 know only v1 and stop on v2, those since 1.35 the other way round")
         .fix("use `suite = \"bookworm\"` or `cgroups` in `[base]`; `kiln list versions` shows what goes together")
         .cluster(|subject, findings| unsupported(Part::Cgroups, subject, findings)),
-    Lint::error("HA229", "the suite's etcd is too old for this Kubernetes")
+    Lint::error("HA229", "etcd is too old for this Kubernetes")
         .why("API servers count on what etcd could do when they were released; kubeadm refuses the same combination")
         .fix(SEE)
         .cluster(|subject, findings| unsupported(Part::Etcd, subject, findings)),
@@ -96,27 +96,43 @@ fn images_by_digest(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// What the suite brings of `part`, if the cluster's overlays use it: the suite, the row, and its name for people.
-fn brought(part: Part, subject: &Subject<'_>) -> Option<(&'static Suite, &'static Companion, &'static str)> {
+/// A companion that the cluster's overlays use.
+struct Brought {
+    companion: &'static Companion,
+    /// Its name for people.
+    name: &'static str,
+    /// What it is of: the suite, or the table of the cluster file that names its version.
+    by: String,
+    /// The setting to change.
+    field: &'static str,
+}
+
+fn brought(part: Part, subject: &Subject<'_>) -> Option<Brought> {
     let (_, overlay, name) = COMPANIONS.iter().find(|(other, ..)| *other == part)?;
-    let suite = Suite::named(&subject.cluster.base.suite);
-    let companion = subject.chosen().any(|chosen| chosen.name == *overlay).then(|| match part {
-        Part::Cgroups => Companion::find(part, subject.cluster.base.cgroups.name()),
-        _ => suite.companion(part),
-    })??;
-    // Below Docker, containerd answers no kubelet.
-    let is_beneath = part == Part::Containerd && subject.cluster.runtime.kind().part != part;
-    if is_beneath {
+    let cluster = subject.cluster;
+    if !subject.chosen().any(|chosen| chosen.name == *overlay) {
         return None;
     }
-    Some((suite, companion, name))
+    if let Some(own) = cluster.etcd.filter(|_| part == Part::Etcd) {
+        return Some(Brought { companion: own.companion()?, name, by: "[etcd]".to_owned(), field: "etcd.version" });
+    }
+    // Below Docker, containerd answers no kubelet.
+    if part == Part::Containerd && cluster.runtime.kind().part != part {
+        return None;
+    }
+    let suite = Suite::named(&cluster.base.suite);
+    let companion = match part {
+        Part::Cgroups => Companion::find(part, cluster.base.cgroups.name())?,
+        _ => suite.companion(part)?,
+    };
+    Some(Brought { companion, name, by: suite.name.to_owned(), field: VERSION })
 }
 
 /// Finds a companion that does not go with the cluster's Kubernetes, and says which version would.
 fn unsupported(part: Part, subject: &Subject<'_>, findings: &mut Findings) {
     let version = subject.cluster.kubernetes;
-    let Some((suite, companion, name)) = brought(part, subject) else { return };
-    let span = companion.span;
+    let Some(brought) = brought(part, subject) else { return };
+    let span = brought.companion.span;
     if span.covers(version.minor) {
         return;
     }
@@ -124,14 +140,16 @@ fn unsupported(part: Part, subject: &Subject<'_>, findings: &mut Findings) {
         Some(removed) if version.minor >= removed => format!("Kubernetes 1.{} or older", removed - 1),
         _ => format!("Kubernetes 1.{} or later", span.introduced),
     };
-    let message = format!("Kubernetes {version} does not go with {name} {} of `{}`", companion.version, suite.name);
+    let suite = Suite::named(&subject.cluster.base.suite);
+    let message = format!("Kubernetes {version} does not go with {} {} of `{}`", brought.name, brought.companion.version, brought.by);
+    let advice = || advice(&other, part, &brought, version.minor, |other| other.span.covers(version.minor));
     let fix = match setting(part, subject, suite) {
         // The suite has both.
         Some(setting) if part == Part::Cgroups => format!("use {other}, or {setting}"),
-        Some(setting) => format!("{}, or {setting}", advice(&other, part, name, |other| other.span.covers(version.minor))),
-        None => advice(&other, part, name, |other| other.span.covers(version.minor)),
+        Some(setting) => format!("{}, or {setting}", advice()),
+        None => advice(),
     };
-    findings.with_fix(VERSION, message, fix);
+    findings.with_fix(brought.field, message, fix);
 }
 
 /// A setting of the cluster file by which the same suite and Kubernetes would go together.
@@ -148,18 +166,24 @@ fn setting(part: Part, subject: &Subject<'_>, suite: &Suite) -> Option<String> {
 /// Finds a companion that goes with the cluster's Kubernetes, which is made for a newer one.
 fn outdated(part: Part, subject: &Subject<'_>, findings: &mut Findings) {
     let version = subject.cluster.kubernetes;
-    let Some((suite, companion, name)) = brought(part, subject) else { return };
-    let span = companion.span;
+    let Some(brought) = brought(part, subject) else { return };
+    let span = brought.companion.span;
     let Some(deprecated) = span.deprecated.filter(|deprecated| version.minor >= *deprecated && span.covers(version.minor)) else { return };
     let other = format!("Kubernetes 1.{} or older", deprecated - 1);
-    let message = format!("Kubernetes {version} is made for something newer than {name} {} of `{}`", companion.version, suite.name);
-    findings.with_fix(VERSION, message, advice(&other, part, name, |other| other.span.is_current(version.minor)));
+    let message =
+        format!("Kubernetes {version} is made for something newer than {} {} of `{}`", brought.name, brought.companion.version, brought.by);
+    let fix = advice(&other, part, &brought, version.minor, |other| other.span.is_current(version.minor));
+    findings.with_fix(brought.field, message, fix);
 }
 
-/// What to use instead: another Kubernetes, or the newest suite with a version of `part` that will do.
-fn advice(kubernetes: &str, part: Part, name: &str, will_do: impl Fn(&Companion) -> bool) -> String {
-    let mut brought = SUITES.iter().rev().flat_map(|suite| suite.all(part).map(move |row| (suite.name, row)));
-    match brought.find(|(_, row)| will_do(row)) {
+/// What to use instead: another Kubernetes, or another version of `part`, from the newest suite with one that will do.
+fn advice(kubernetes: &str, part: Part, now: &Brought, minor: u32, will_do: impl Fn(&Companion) -> bool) -> String {
+    let name = now.name;
+    if let Some(better) = Companion::of(part, minor).filter(|_| now.field != VERSION) {
+        return format!("use {kubernetes}, or {name} {better}");
+    }
+    let mut suites = SUITES.iter().rev().flat_map(|suite| suite.all(part).map(move |row| (suite.name, row)));
+    match suites.find(|(_, row)| will_do(row)) {
         Some((suite, row)) => format!("use {kubernetes}, or `suite = \"{suite}\"`, which has {name} {}", row.version),
         None => format!("use {kubernetes}"),
     }
@@ -231,5 +255,22 @@ mod tests {
             }
         }
         assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
+    }
+
+    #[test]
+    fn an_etcd_that_the_file_names_is_judged_by_its_version_and_not_by_the_suites() {
+        let lint = ROWS.iter().find(|lint| lint.id == "HA229").unwrap();
+        let told = |kubernetes: &str, etcd: &str| {
+            let text = edited("1.20.2", kubernetes).replacen("[cluster]", &format!("[etcd]\nversion = \"{etcd}\"\n[cluster]"), 1);
+            let profile = read(&text.replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[cluster]"));
+            let (cluster, overlays) = (cluster::resolve(&profile).unwrap(), Overlays::load(&[]).unwrap());
+            let mut findings = Findings::default();
+            (lint.on_cluster.unwrap())(&Subject { profile: &profile, cluster: &cluster, overlays: &overlays }, &mut findings);
+            findings.0.into_iter().map(|(field, message, fix)| format!("{field}: {message} ({})", fix.unwrap())).collect::<Vec<_>>()
+        };
+        let old = "etcd.version: Kubernetes 1.20.2 does not go with etcd 3.1 of `[etcd]` (use Kubernetes 1.11 or older, or etcd 3.4)";
+        assert_eq!(told("1.20.2", "3.1.20"), [old]);
+        // The suite's 3.4 would not do.
+        assert_eq!(told("1.36.0", "3.6.5"), [""; 0]);
     }
 }

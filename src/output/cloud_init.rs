@@ -106,7 +106,7 @@ mod tests {
         let overlays = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         cluster.overlays =
             BTreeMap::from([(Role::ControlPlane, overlays(&control_plane)), (Role::Worker, overlays(&["base", "node-prep", "kubelet"]))]);
-        cluster.binaries = vec![BinarySource::Archive { url: URL.into() }];
+        cluster.binaries = vec![BinarySource::Archive { url: URL.into(), sha256: None }];
         cluster.network.gateway = Some("10.0.0.1".parse().unwrap());
         cluster.network.dns = vec!["10.0.0.2".parse().unwrap()];
         cluster.nodes[0].matches = vec![MatchRule::Mac("52:54:00:00:00:0b".into())];

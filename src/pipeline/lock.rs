@@ -68,6 +68,7 @@ fn wanted_images(site: &Site) -> Result<WantedImages> {
 fn wanted(site: &Site) -> Result<Wanted> {
     Ok(Wanted {
         kubernetes: site.cluster.kubernetes.to_string(),
+        etcd: site.cluster.etcd.map(|version| version.to_string()),
         programs: site.requirements()?.into_values().flat_map(|needs| needs.binaries).collect(),
         images: wanted_images(site)?.into_keys().collect(),
         packages: site.package_sets()?.into_iter().map(|(set, names)| (set, names.into_iter().collect())).collect(),

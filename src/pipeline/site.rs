@@ -71,7 +71,7 @@ impl Site {
 ///
 /// [`crate::error::Kind::Input`] with overlay, file and line of what does not render.
 pub(crate) fn linted(profile: &Profile, cluster: &Cluster, overlays: &Overlays) -> Result<Report> {
-    let target = Target { kubernetes: cluster.kubernetes.minor, etcd: render::etcd_minor(cluster), now: host::clock::now() };
+    let target = Target { kubernetes: cluster.kubernetes.minor, etcd: cluster.etcd_version().minor, now: host::clock::now() };
     let machines = sample(cluster, overlays);
     let report = lint::check(profile, cluster, overlays, machines.as_deref().unwrap_or_default(), target);
     match machines {

@@ -22,6 +22,7 @@ pub(crate) fn sample() -> Cluster {
         runtime: Runtime::Containerd,
         image_repository: None,
         own_images: BTreeMap::new(),
+        etcd: None,
         profile: "ha".into(),
         network: Network {
             nodes: "10.0.0.0/24".parse().unwrap(),

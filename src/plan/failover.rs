@@ -74,7 +74,7 @@ struct Intervals<'a> {
 pub(super) fn failovers(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Failover>> {
     let images = cluster.images();
     let machines: Vec<Machine> = images.values().map(|nodes| machine(cluster, nodes[0], overlays)).collect::<Result<_>>()?;
-    let target = Target { kubernetes: cluster.kubernetes.minor, etcd: render::etcd_minor(cluster), now: 0 };
+    let target = Target { kubernetes: cluster.kubernetes.minor, etcd: cluster.etcd_version().minor, now: 0 };
     let by_priority = cluster.endpoint.balancer.mover == Mover::Keepalived;
     let carriers = if by_priority { cluster.vip_carriers() } else { Vec::new() };
     let mut priorities: Vec<u8> = carriers.iter().map(|node| node.priority).collect();

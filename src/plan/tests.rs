@@ -132,6 +132,7 @@ fn everything_that_a_machine_starts_has_its_place_in_the_order() {
         "kube-proxy-image",
         "haproxy",
         "keepalived",
+        "etcd-packages",
         "pod-routes",
     ];
     for (profile, api_server) in

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cluster::{
-    Balancer, BgpPeer, Cgroups, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode, Role, RootFilesystem, Run, Runtime,
+    Balancer, BgpPeer, Cgroups, EtcdVersion, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode, Role, RootFilesystem, Run,
+    Runtime,
 };
 
 /// One cluster: its network, its nodes, and what they run
@@ -26,6 +27,7 @@ pub(crate) struct Document {
     pub(crate) endpoint: EndpointSection,
     /// The machines, one table each
     pub(crate) nodes: Vec<NodeSection>,
+    pub(crate) etcd: EtcdSection,
     pub(crate) vault: VaultSection,
     pub(crate) base: BaseSection,
     /// Where Kubernetes programs come from; the first source that has a program wins
@@ -215,6 +217,15 @@ pub(crate) struct MatchSection {
     pub(crate) command_line: Option<bool>,
 }
 
+/// The store of the API servers
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct EtcdSection {
+    /// Version of etcd to run, in quotes, from a release archive or a directory of `binaries`; by default the suite's package
+    #[schemars(with = "String", extend("format" = "etcd-version"))]
+    pub(crate) version: Option<EtcdVersion>,
+}
+
 /// Where keys and certificates are kept
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -249,11 +260,14 @@ pub(crate) struct BaseSection {
 /// One source of Kubernetes programs: an archive or a directory
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 2))]
 pub(crate) struct BinarySection {
     /// URL of a release archive; `{version}` stands for the Kubernetes version
     #[schemars(extend("format" = "url", "examples" = ["https://dl.k8s.io/v{version}/kubernetes-server-linux-amd64.tar.gz"]))]
     pub(crate) archive: Option<String>,
+    /// SHA-256 of the archive; by default the one that is published beside it, in a file `.sha256` or in `SHA256SUMS`
+    #[schemars(extend("format" = "sha256"))]
+    pub(crate) sha256: Option<String>,
     /// Directory that holds the programs, relative to this file
     #[schemars(extend("format" = "path", "examples" = ["kubernetes"]))]
     pub(crate) directory: Option<PathBuf>,

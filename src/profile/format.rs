@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::cluster::{BgpPeer, KubernetesVersion, PortRange};
+use crate::cluster::{BgpPeer, EtcdVersion, KubernetesVersion, PortRange};
 
 /// One kind of text.
 #[derive(Debug)]
@@ -42,6 +42,13 @@ pub(crate) const FORMATS: &[Format] = &[
         example: "cluster.local",
         pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
         accepts: |text| text.len() <= 253 && text.split('.').all(label),
+    },
+    Format {
+        name: "etcd-version",
+        what: "a version of etcd",
+        example: "3.5.21",
+        pattern: "^3\\.[0-9]+\\.[0-9]+$",
+        accepts: |text| text.parse::<EtcdVersion>().is_ok(),
     },
     Format {
         name: "host",
@@ -165,6 +172,13 @@ pub(crate) const FORMATS: &[Format] = &[
         example: "VMware-42 1f",
         pattern: "^[ -~]{1,64}$",
         accepts: |text| (1..=64).contains(&text.len()) && text.chars().all(|c| c == ' ' || c.is_ascii_graphic()),
+    },
+    Format {
+        name: "sha256",
+        what: "a SHA-256: 64 digits from 0 to f",
+        example: "2a9d8a9e5a3f8a52e0a4f1f1a6e5e9b0f8a1d2c3b4a5968778695a4b3c2d1e0f",
+        pattern: "^[0-9a-f]{64}$",
+        accepts: |text| hexadecimal(text, 64) && !text.contains(|c: char| c.is_ascii_uppercase()),
     },
     Format {
         name: "suite",

@@ -16,6 +16,7 @@ mod syntax;
 
 pub(crate) use catalog::{Catalog, Definition};
 pub(crate) use document::{Document, MatchSection, NodeSection, Output};
+pub(crate) use format::find as format;
 pub(crate) use places::Places;
 pub(crate) use schema::cluster_file as schema;
 pub(crate) use suggest::closest;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cluster::{API_SERVER_PORT, Cluster, Companion, Node, Part, Role, RuntimeKind, Suite};
+use crate::cluster::{API_SERVER_PORT, Cluster, Companion, Node, Part, Role, RuntimeKind};
 use crate::error::{Error, Kind, Result};
 use crate::overlay::Overlay;
 use crate::render::firewall::{self, Firewall};
@@ -187,9 +187,9 @@ impl<'a> Facts<'a> {
         format!("https://{}", SocketAddr::new(node.address, port))
     }
 
-    /// The `3.x` of the suite's etcd.
+    /// The `3.x` of etcd.
     pub(super) fn etcd_minor(&self) -> u32 {
-        etcd_minor(self.cluster)
+        self.cluster.etcd_version().minor
     }
 
     /// The cluster file's pause image, or the one that kubeadm of the same version uses.
@@ -237,11 +237,6 @@ impl<'a> Facts<'a> {
         labels.extend(node.labels.iter().filter(|(key, _)| !is_own(key)).map(|(key, value)| (key.as_str(), value.as_str())));
         labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
     }
-}
-
-/// The `3.x` of the etcd in a cluster's suite.
-pub(crate) fn etcd_minor(cluster: &Cluster) -> u32 {
-    Suite::named(&cluster.base.suite).etcd_minor()
 }
 
 fn is_own(key: &str) -> bool {

@@ -22,7 +22,6 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use context::etcd_minor;
 pub(crate) use flags::{Row as FlagRow, table as flag_table};
 pub(crate) use kinds::{KINDS, Kind};
 pub(crate) use node::node;

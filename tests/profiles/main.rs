@@ -6,6 +6,7 @@ mod additions;
 #[path = "../common/mod.rs"]
 mod common;
 mod docker;
+mod etcd;
 mod external_endpoint;
 mod external_lb;
 mod kubeadm;

@@ -11,7 +11,7 @@ mod overlays;
 use std::path::{Path, PathBuf};
 
 use crate::cluster::{
-    Base, BinarySource, Cgroups, Cluster, ImageSource, KubernetesVersion, RootFilesystem, Runtime, SHARED_LOCK, SUITES, Suite,
+    Base, BinarySource, Cgroups, Cluster, EtcdVersion, ImageSource, KubernetesVersion, RootFilesystem, Runtime, SHARED_LOCK, SUITES, Suite,
 };
 use crate::error::{Error, Kind, Result};
 use crate::profile::Profile;
@@ -43,7 +43,8 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
     let base = base(draft, kubernetes);
     let runtime = runtime(draft, kubernetes, base.as_ref());
     let overlays = overlays::resolve(draft, nodes.as_deref().unwrap_or_default(), endpoint.as_ref(), network.as_ref(), runtime);
-    let binaries = binaries(draft, kubernetes);
+    let etcd = etcd(draft);
+    let binaries = binaries(draft, kubernetes, etcd);
     let images = images(draft, kubernetes);
     Some(Cluster {
         name: name?,
@@ -51,6 +52,7 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
         runtime: runtime?,
         image_repository: document.cluster.image_repository.clone(),
         own_images: document.cluster.images.references(),
+        etcd,
         profile: document.profile.clone()?,
         network: network?,
         endpoint: endpoint?,
@@ -86,6 +88,16 @@ fn runtime(draft: &Draft<'_>, version: Option<KubernetesVersion>, base: Option<&
     draft.profile.document.cluster.runtime.or_else(default)
 }
 
+fn etcd(draft: &mut Draft<'_>) -> Option<EtcdVersion> {
+    let version = draft.profile.document.etcd.version?;
+    if !EtcdVersion::MINORS.contains(&version.minor) {
+        let (first, last) = (EtcdVersion::MINORS.start(), EtcdVersion::MINORS.end());
+        let hint = format!("choose a release from 3.{first} to 3.{last}");
+        draft.wrong("etcd.version", format!("kiln does not know etcd {version}"), hint);
+    }
+    Some(version)
+}
+
 fn base(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<Base> {
     let base = &draft.profile.document.base;
     let suite = draft.required("base.suite", base.suite.as_ref(), "\"trixie\"").cloned();
@@ -114,12 +126,20 @@ fn cgroups(draft: &mut Draft<'_>, version: Option<KubernetesVersion>, suite: Opt
     Some(cgroups)
 }
 
-fn binaries(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<Vec<BinarySource>> {
+/// The sources that the file names, and where etcd's release is if that is to run.
+fn binaries(draft: &mut Draft<'_>, version: Option<KubernetesVersion>, etcd: Option<EtcdVersion>) -> Option<Vec<BinarySource>> {
     let mut sources = Vec::new();
     for (index, section) in draft.profile.document.binaries.iter().enumerate() {
         let path = format!("binaries[{index}]");
         match (&section.archive, &section.directory) {
-            (Some(url), None) => sources.push(BinarySource::Archive { url: url.replace("{version}", &version?.to_string()) }),
+            (Some(url), None) => {
+                let sha256 = section.sha256.as_ref().and_then(|digest| digest.parse().ok());
+                sources.push(BinarySource::Archive { url: url.replace("{version}", &version?.to_string()), sha256 });
+            }
+            (None, Some(_)) if section.sha256.is_some() => {
+                let message = "a directory has no digest: the lock pins each program of it".to_owned();
+                draft.wrong(&format!("{path}.sha256"), message, "leave `sha256` out");
+            }
             (None, Some(directory)) => sources.push(BinarySource::Directory { path: beside(&draft.profile.source.path, directory) }),
             (Some(_), Some(_)) => {
                 draft.wrong(&path, "one source is both an archive and a directory".into(), "write two `[[binaries]]` tables");
@@ -131,6 +151,7 @@ fn binaries(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option
             }
         }
     }
+    sources.extend(etcd.map(EtcdVersion::archive));
     Some(sources)
 }
 

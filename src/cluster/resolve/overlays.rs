@@ -9,8 +9,8 @@ use crate::profile::closest;
 /// The overlay whose control plane kubeadm makes.
 const KUBEADM: &str = "kubeadm";
 
-/// What a role of its own takes away from the control plane.
-const MOVED: &str = "etcd";
+/// The overlay of etcd's members, which a role of its own takes away from the control plane.
+const ETCD: &str = "etcd";
 
 pub(super) fn resolve(
     draft: &mut Draft<'_>,
@@ -24,7 +24,7 @@ pub(super) fn resolve(
     for role in Role::ALL {
         let mut overlays = profile_overlays(draft, role);
         if role == Role::ControlPlane && has(Role::Etcd) {
-            overlays.retain(|overlay| overlay != MOVED);
+            overlays.retain(|overlay| overlay != ETCD);
         }
         if let Some(Endpoint { balancer, run, .. }) = endpoint
             && balancer.place.roles(has(Role::Lb)).contains(&role)
@@ -39,6 +39,10 @@ pub(super) fn resolve(
         }
         if let Some(network) = network {
             add_for_network(&mut overlays, role, has_kubelet, network);
+        }
+        if overlays.iter().chain(&draft.profile.document.overlays.of(role).add).any(|name| name == ETCD) {
+            let own = draft.profile.document.etcd.version.is_some();
+            add(&mut overlays, &[if own { "etcd-release" } else { "etcd-packages" }]);
         }
         append(draft, role, &mut overlays);
         if endpoint.is_some_and(|endpoint| endpoint.run == Run::StaticPod && endpoint.balancer.place.roles(has(Role::Lb)).contains(&role)) {

@@ -44,7 +44,7 @@ fn every_cluster_file_has_a_lock_of_its_own() {
 #[test]
 fn an_archive_names_the_version() {
     let url = "https://dl.k8s.io/v1.20.2/kubernetes-server-linux-amd64.tar.gz".to_owned();
-    assert_eq!(cluster(SAMPLE).binaries, [BinarySource::Archive { url }]);
+    assert_eq!(cluster(SAMPLE).binaries, [BinarySource::Archive { url, sha256: None }]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which format a file has: by its path, and where that says nothing, by what stands in it.
 
 use super::settings::{self, Setting};
-use super::shell::{self, Script};
+use super::shell::{self, Command, Script};
 use super::word::{Statement, Word};
 use super::yaml::{self, Node};
 use super::{Document, File, haproxy, keepalived, nginx, unit};
@@ -60,8 +60,9 @@ const BY_TEXT: &[(&[&str], Kind)] = &[
 /// Reads a file, and the files that it writes if it is a script.
 pub(super) fn read<'a>(machine: &'a str, file: &'a File, path: &'a str, text: Word<'a>, documents: &mut Vec<Document<'a>>) {
     let content = kind(path, text.text).map_or(Content::Other, |kind| kind(text));
+    let commands = typed(&content, path, text);
     let written = content.script().map(|script| script.documents.clone()).unwrap_or_default();
-    documents.push(Document { machine, file, path, text, content });
+    documents.push(Document { machine, file, path, text, content, commands });
     for document in written {
         if let Some(target) = document.target {
             read(machine, file, target.text, document.body, documents);
@@ -79,6 +80,33 @@ fn kind(path: &str, text: &str) -> Option<Kind> {
     let by_drop_in = || path.contains(".service.d/").then_some(&BY_PATH[0]);
     let by_text = || BY_TEXT.iter().find(|(words, _)| text.lines().any(|line| first(line.trim_start(), words)));
     by_path.or_else(by_drop_in).or_else(by_directory).or_else(by_text).map(|(_, kind)| *kind)
+}
+
+/// What a file has run: the commands of a script, of a unit, of a table of cron's.
+fn typed<'a>(content: &Content<'a>, path: &str, text: Word<'a>) -> Vec<Command<'a>> {
+    match content {
+        Content::Script(script) => script.commands.clone(),
+        Content::Unit(sections) => {
+            let settings = sections.iter().flat_map(|section| &section.body).filter(|line| line.name().text.starts_with("Exec"));
+            settings.flat_map(|setting| shell::commands(without_signs(&setting.words[1..]), None)).collect()
+        }
+        Content::Lines(lines) if path.contains("/cron") => lines.iter().flat_map(|line| scheduled(line, path, text)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The words of a command, without what systemd wants to know of it: `-/usr/sbin/iptables`.
+fn without_signs<'a>(words: &[Word<'a>]) -> Vec<Word<'a>> {
+    let sign = |word: &Word<'a>| word.from(word.text.len() - word.text.trim_start_matches(['-', '@', '+', '!', ':', '|']).len());
+    words.first().map(sign).into_iter().chain(words.iter().skip(1).copied()).collect()
+}
+
+/// The command of a line of crontab(5), which comes after the schedule, and after a user where the table is the machine's.
+fn scheduled<'a>(line: &Statement<'a>, path: &str, text: Word<'a>) -> Vec<Command<'a>> {
+    let schedule = if line.name().text.starts_with('@') { 1 } else { 5 };
+    let user = usize::from(path.ends_with("/crontab") || path.contains("/cron.d/"));
+    let (Some(first), Some(last)) = (line.words.get(schedule + user), line.words.last()) else { return Vec::new() };
+    shell::read(text.part(first.at - text.at..last.at + last.text.len() - text.at)).commands
 }
 
 fn lines(text: Word<'_>) -> Vec<Statement<'_>> {

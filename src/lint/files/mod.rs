@@ -73,6 +73,8 @@ pub(crate) struct Document<'a> {
     pub(crate) path: &'a str,
     pub(crate) text: Word<'a>,
     pub(crate) content: Content<'a>,
+    /// What it has run, as a script, a unit or a table of cron's.
+    pub(crate) commands: Vec<Command<'a>>,
 }
 
 /// Every file of every machine.
@@ -166,9 +168,9 @@ impl<'a> Fleet<'a> {
         self.documents.iter().filter_map(|document| Some((document, document.content.script()?)))
     }
 
-    /// Every command of every script.
+    /// Every command of every script, unit and table of cron's.
     pub(crate) fn commands(&self) -> impl Iterator<Item = (&Document<'a>, &Command<'a>)> {
-        self.scripts().flat_map(|(document, script)| script.commands.iter().map(move |command| (document, command)))
+        self.documents.iter().flat_map(|document| document.commands.iter().map(move |command| (document, command)))
     }
 
     /// Every `key = value` line, of files whose path holds `place`.
@@ -190,6 +192,13 @@ pub(crate) fn commands_of(text: Word<'_>) -> Vec<Command<'_>> {
 /// The documents in a piece of YAML or JSON, such as a value of a `ConfigMap`.
 pub(crate) fn yaml_of(text: Word<'_>) -> Vec<Node<'_>> {
     yaml::read(text)
+}
+
+impl File {
+    /// The place in the source that made `span` of the text.
+    pub(crate) fn place(&self, span: Range<usize>) -> Range<usize> {
+        origin::place(&self.text, &self.source.text, span)
+    }
 }
 
 impl<'a> Found<'a> {
@@ -242,6 +251,6 @@ impl Finding<'_> {
 
     /// The text that a person edits, and the place in it.
     pub(crate) fn origin(&self) -> (&Source, Range<usize>) {
-        (&self.file.source, origin::place(&self.file.text, &self.file.source.text, self.span.clone()))
+        (&self.file.source, self.file.place(self.span.clone()))
     }
 }

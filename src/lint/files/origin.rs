@@ -11,6 +11,10 @@ pub(super) fn place(text: &str, source: &str, span: Range<usize>) -> Range<usize
         return span;
     }
     let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+    if let Some(line) = line_by_line(text, source, text[..start].matches('\n').count()) {
+        let unchanged = source[line.clone()] == *text[start..].lines().next().unwrap_or_default() && start + line.len() >= span.end;
+        return if unchanged { line.start + (span.start - start)..line.start + (span.end - start) } else { trimmed(source, line) };
+    }
     let line = text[start..].lines().next().unwrap_or_default();
     let expected = text[..start].matches('\n').count() as f64 / text.lines().count().max(1) as f64;
     let total = source.lines().count().max(1) as f64;
@@ -27,6 +31,21 @@ pub(super) fn place(text: &str, source: &str, span: Range<usize>) -> Range<usize
         }
     }
     best.map_or(0..0, |(_, _, range)| range)
+}
+
+/// The line of `source` with this number, where every line of the text was made of the one with the same number.
+fn line_by_line(text: &str, source: &str, number: usize) -> Option<Range<usize>> {
+    const EXPRESSIONS: [&str; 4] = ["$", "##", "<", "{{"];
+    let made = |(line, origin): (&str, &str)| line == origin || EXPRESSIONS.iter().any(|open| origin.contains(open));
+    let same = text.lines().count() == source.lines().count() && text.lines().zip(source.lines()).all(made);
+    let begin = source.split_inclusive('\n').take(number).map(str::len).sum();
+    same.then(|| begin..begin + source[begin..].lines().next().unwrap_or_default().len())
+}
+
+fn trimmed(source: &str, line: Range<usize>) -> Range<usize> {
+    let text = &source[line.clone()];
+    let begin = line.start + text.len() - text.trim_start().len();
+    begin..begin + text.trim().len()
 }
 
 /// How many letters of `template` outside its expressions stand in `line`, in order; `None` when they do not.
@@ -77,6 +96,13 @@ mod tests {
         for (wanted, line) in [("interval", "interval 3"), ("254", "priority {{ node.priority }}"), ("10.0.0.13", "{{ peer }}")] {
             assert_eq!(placed(text, source, wanted), line, "{wanted}");
         }
+    }
+
+    #[test]
+    fn a_line_that_was_filled_in_leads_to_itself() {
+        let (source, text) = ("a\n  vip ${VIP}\nvip\n", "a\n  vip 10.0.0.10\nvip\n");
+        assert_eq!(placed(text, source, "10.0.0.10"), "vip ${VIP}");
+        assert_eq!(super::place(text, source, text.len() - 4..text.len() - 1), source.len() - 4..source.len() - 1);
     }
 
     #[test]

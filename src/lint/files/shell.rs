@@ -7,6 +7,9 @@ use super::word::Word;
 /// Words that may stand before a command's name.
 const RESERVED: [&str; 10] = ["if", "then", "else", "elif", "while", "until", "do", "!", "{", "sudo"];
 
+/// Programs that become the one that their arguments name.
+const WRAPPERS: [&str; 10] = ["command", "env", "exec", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "timeout"];
+
 /// What a script does.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Script<'t> {
@@ -17,7 +20,10 @@ pub(crate) struct Script<'t> {
 /// One simple command; there is at least one word.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Command<'t> {
+    /// From the program's name on: of `timeout 2 curl URL` from `curl`.
     pub(crate) words: Vec<Word<'t>>,
+    /// What stands before it, such as `timeout 2`.
+    pub(crate) wrapper: Vec<Word<'t>>,
     /// Where `>` sends its output.
     pub(crate) output: Option<Word<'t>>,
 }
@@ -174,13 +180,39 @@ impl<'t> Reader<'t> {
     }
 
     fn end(&mut self, script: &mut Script<'t>) {
-        let mut command = std::mem::take(&mut self.command);
-        let reserved = command.words.iter().take_while(|word| RESERVED.contains(&word.text)).count();
-        command.words.drain(..reserved);
-        if !command.words.is_empty() {
-            script.commands.push(command);
-        }
+        let Command { words, output, .. } = std::mem::take(&mut self.command);
+        script.commands.extend(commands(words, output));
     }
+}
+
+/// The command that words are, and those that it has a shell run: `sh -c "…"`.
+pub(super) fn commands<'t>(mut words: Vec<Word<'t>>, output: Option<Word<'t>>) -> Vec<Command<'t>> {
+    let reserved = words.iter().take_while(|word| RESERVED.contains(&word.text)).count();
+    words.drain(..reserved);
+    let wrapper = words.drain(..wrapped(&words)).collect();
+    if words.is_empty() {
+        return Vec::new();
+    }
+    let is_shell = ["sh", "bash", "dash"].iter().any(|name| words[0].text.rsplit('/').next() == Some(name));
+    let option = words.iter().position(|word| word.text.starts_with('-') && !word.text.starts_with("--") && word.text.ends_with('c'));
+    let text = option.filter(|_| is_shell).and_then(|at| words.get(at + 1)).copied();
+    let inner = text.map(|text| read(text).commands).unwrap_or_default();
+    [Command { words, wrapper, output }].into_iter().chain(inner).collect()
+}
+
+/// How many words stand before the program that really runs: wrappers with their options, durations and assignments. None if nothing
+/// follows them.
+fn wrapped(words: &[Word<'_>]) -> usize {
+    let is_wrapper = |word: &Word<'_>| WRAPPERS.contains(&word.text.rsplit('/').next().unwrap_or_default());
+    let of_wrapper = |word: &Word<'_>| {
+        let value = word.text.starts_with(|letter: char| letter.is_ascii_digit()) && !word.text.contains('/');
+        word.text.starts_with('-') || value || word.text.split_once('=').is_some_and(|(name, _)| !name.contains(['/', '-']))
+    };
+    let mut count = 0;
+    while words.get(count).is_some_and(is_wrapper) {
+        count += 1 + words[count + 1..].iter().take_while(|word| of_wrapper(word)).count();
+    }
+    if count < words.len() { count } else { 0 }
 }
 
 /// The length of a redirection's operator at the start of `text`.

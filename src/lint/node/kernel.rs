@@ -67,15 +67,34 @@ fn bridge<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn no_ipv6<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    const TOLD: &str = "IPv6 is switched off";
     for (document, setting) in sysctls(fleet).filter(|(_, setting)| key(setting).ends_with(".disable_ipv6") && setting.value.text == "1") {
-        found.at(document, setting.key, "IPv6 is switched off");
+        found.at(document, setting.key, TOLD);
+    }
+    for (document, command) in fleet.commands() {
+        let written = command.output.filter(|path| path.text.ends_with("/disable_ipv6") && command.runs(&["echo", "1"]));
+        let set = command.words.iter().find(|word| command.runs(&["sysctl"]) && word.text.ends_with(".disable_ipv6=1"));
+        if let Some(word) = written.or(set.copied()) {
+            found.at(document, word, TOLD);
+        }
+    }
+    for (document, setting) in fleet.settings("/default/grub").filter(|(_, setting)| setting.value.text.contains("ipv6.disable=1")) {
+        found.at(document, setting.key, TOLD);
     }
 }
 
 fn swap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let tolerant = |machine: &str| {
+        let mut kubelets = fleet.programs("kubelet").filter(|kubelet| kubelet.machine == machine);
         fleet.on(machine).of_kind("KubeletConfiguration").any(|(_, node)| node.text("failSwapOn").is_some_and(|word| word.text == "false"))
+            || kubelets.any(|kubelet| kubelet.value("fail-swap-on") == Some("false"))
     };
+    for (document, command) in fleet.commands().filter(|(document, command)| command.runs(&["swapon"]) && !tolerant(document.machine)) {
+        // Without arguments, or with `--show`, it tells what there is.
+        if command.words[1..].iter().any(|word| word.text.starts_with('/') || ["-a", "--all"].contains(&word.text)) {
+            found.at(document, command.name(), "the kubelet exits while this is active");
+        }
+    }
     for block in fleet.blocks(Content::lines).filter(|block| block.document.path.ends_with("/fstab") && !tolerant(block.document.machine)) {
         if block.statement.words.get(2).is_some_and(|word| word.text == "swap") {
             found.at(block.document, block.statement.name(), "the kubelet exits while this is active");

@@ -32,7 +32,7 @@ while IFS=$tab read -r digest url; do
     tar --extract --gzip --file "$work/archive" --directory "$work/unpacked" --no-same-owner
     rm "$work/archive"
     while read -r digest path; do
-        program=$(find "$work/unpacked" -type f -name "$(basename "$path")" -path '*/bin/*' | head -n 1)
+        program=$(find "$work/unpacked" -type f -name "$(basename "$path")" \( -path '*/bin/*' -o -path "$work/unpacked/etcd-v*" \) | head -n 1)
         [ -z "$program" ] || install --mode=0755 --owner=root --group=root "$program" "$path"
     done <programs
     rm -rf "$work/unpacked"

@@ -195,7 +195,7 @@ fn name<'a>(id: u32, users: &'a [User], path: &str) -> Result<&'a str> {
 /// Digest and address of every archive that programs were pinned from; others hold other programs.
 fn archives(input: &Input<'_>) -> String {
     let line = |source: &BinarySource| {
-        let BinarySource::Archive { url } = source else { return None };
+        let BinarySource::Archive { url, .. } = source else { return None };
         let file = url.rsplit('/').next()?;
         let pin = input.lock.archives.iter().find(|pin| pin.file == file)?;
         Some(format!("{}\t{url}\n", pin.sha256))

@@ -7,13 +7,14 @@ use crate::pipeline::import::facts::{Facts, Naming, Origin, address};
 use crate::pipeline::import::settings::Setting;
 
 /// Flags that mean the same in every program, and the settings that they are.
-const FLAGS: [(&str, Setting); 6] = [
+const FLAGS: [(&str, Setting); 7] = [
     ("service-cluster-ip-range", Setting::Services),
     ("cluster-cidr", Setting::Pods),
     ("node-cidr-mask-size", Setting::PodsPrefix),
     ("service-node-port-range", Setting::NodePorts),
     ("cluster-domain", Setting::Domain),
     ("cluster-name", Setting::Name),
+    ("pod-infra-container-image", Setting::Pause),
 ];
 
 /// Flags that name machines: the program, the flag, what the machines are, whether it is the machine itself.
@@ -26,7 +27,13 @@ const MACHINES: [(&str, &str, Option<Role>, bool); 6] = [
     ("kubelet", "api-servers", Some(Role::ControlPlane), false),
 ];
 
+/// Keys of containerd's configuration that name the pause image, before and since 2.0.
+const SANDBOX: [&str; 2] = ["sandbox_image", "sandbox"];
+
 pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
+    for (document, setting) in fleet.settings("containerd").filter(|(_, setting)| SANDBOX.contains(&setting.key.text)) {
+        facts.say(Setting::Pause, document, setting.value);
+    }
     for invocation in &fleet.invocations {
         let document = &fleet.documents[invocation.document];
         for (name, setting) in FLAGS {

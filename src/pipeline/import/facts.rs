@@ -12,7 +12,7 @@ use crate::pipeline::import::settings::Setting;
 /// Marks that published configurations leave for their readers to replace.
 const MARKS: [&str; 4] = ["$", "{{", "<", "XXX"];
 /// Quotes, also those that word processors make of them.
-const QUOTES: [char; 5] = ['"', '\'', '”', '“', '″'];
+pub(super) const QUOTES: [char; 5] = ['"', '\'', '”', '“', '″'];
 
 /// Everything that was learned.
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ pub(super) struct Fact {
     pub(super) setting: Setting,
     pub(super) value: String,
     pub(super) origin: Origin,
+    /// Whether a placeholder stood there: variables may be those of an example.
+    pub(super) filled: bool,
 }
 
 /// A machine that a file speaks of.
@@ -59,15 +61,19 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn of(document: &Document<'_>, word: Word<'_>) -> Self {
-        Self { source: document.file.source.clone(), span: word.span() }
+        Self { source: document.file.source.clone(), span: document.file.place(word.span()) }
+    }
+
+    /// Counted from 1.
+    pub(super) fn line(&self) -> usize {
+        self.source.text[..self.span.start].matches('\n').count() + 1
     }
 }
 
 impl fmt::Display for Origin {
     /// `path:line`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = self.source.text[..self.span.start].matches('\n').count() + 1;
-        write!(f, "{}:{line}", self.source.path.display())
+        write!(f, "{}:{}", self.source.path.display(), self.line())
     }
 }
 
@@ -81,11 +87,12 @@ impl Facts {
     pub(super) fn say_as(&mut self, setting: Setting, text: &str, document: &Document<'_>, word: Word<'_>) {
         let text = text.trim().trim_matches(QUOTES);
         let origin = Origin::of(document, word);
+        let filled = !origin.source.text[origin.span.clone()].contains(word.text);
         let value = Some(text).filter(|text| !is_placeholder(text)).and_then(|text| (setting.row().read)(text));
         match value {
-            Some(value) => self.settings.push(Fact { setting, value, origin }),
+            Some(value) => self.settings.push(Fact { setting, value, origin, filled }),
             None if text.is_empty() => {}
-            None => self.unclear.push(Fact { setting, value: text.to_owned(), origin }),
+            None => self.unclear.push(Fact { setting, value: text.to_owned(), origin, filled }),
         }
     }
 

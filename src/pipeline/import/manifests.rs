@@ -7,8 +7,9 @@ use crate::pipeline::import::facts::{Facts, Naming, Origin, address, port};
 use crate::pipeline::import::settings::Setting;
 
 /// Keys of kubeadm's configuration, and the settings that they are.
-const KUBEADM: [(&str, &str, Setting); 6] = [
+const KUBEADM: [(&str, &str, Setting); 7] = [
     ("ClusterConfiguration", "kubernetesVersion", Setting::Version),
+    ("ClusterConfiguration", "imageRepository", Setting::Registry),
     ("ClusterConfiguration", "clusterName", Setting::Name),
     ("ClusterConfiguration", "networking.podSubnet", Setting::Pods),
     ("ClusterConfiguration", "networking.serviceSubnet", Setting::Services),
@@ -42,6 +43,7 @@ fn kubeadm(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
             facts.say(*setting, document, word);
         }
     }
+    dns(document, node, facts);
     if let Some(word) = node.text("controlPlaneEndpoint") {
         facts.say_as(Setting::Port, port(word.text).unwrap_or("6443"), document, word);
     }
@@ -51,11 +53,21 @@ fn kubeadm(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
     }
 }
 
+/// kubeadm puts the name of CoreDNS's image together; what it is not told it takes from its version.
+fn dns(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
+    let repository = node.text("dns.imageRepository").or(node.text("imageRepository"));
+    if let (Some(repository), Some(tag)) = (repository, node.text("dns.imageTag")) {
+        facts.say_as(Setting::Coredns, &format!("{}/coredns:{}", repository.text, tag.text), document, tag);
+    }
+}
+
 fn images(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
     for word in node.find_all("image").into_iter().filter_map(Yaml::scalar) {
         if IMAGES.iter().any(|image| word.text.contains(image)) {
             let tag = word.text.split('@').next().and_then(|text| text.rsplit(':').next());
             facts.say_as(Setting::Version, tag.unwrap_or_default(), document, word);
+        } else if word.text.contains("/coredns:") {
+            facts.say(Setting::Coredns, document, word);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From the configuration that a cluster has today to the cluster file that it means, and what is wrong with that configuration.
 //!
-//! Files become facts, each with its line; facts become settings and nodes; what files say differently is told.
+//! Placeholders are filled in; files become facts, each with its line; facts become settings and nodes; what files say differently
+//! or leave open is told.
 
 mod balancers;
 mod components;
@@ -9,6 +10,7 @@ mod facts;
 mod inventory;
 mod manifests;
 mod nodes;
+mod placeholders;
 mod settings;
 mod write;
 
@@ -47,27 +49,31 @@ pub(crate) fn import(directory: &Path, profile: &str) -> Result<Imported> {
 
 /// As [`import`], of files that were read already.
 fn of_machines(machines: &[Machine], profile: &str, name: &str, now: u64) -> Imported {
-    let facts = learn(&Fleet::read(machines, target(*KubernetesVersion::MINORS.end(), now)));
+    let machines = &placeholders::fill(machines);
+    let fleet = Fleet::read(machines, target(*KubernetesVersion::MINORS.end(), now));
+    let facts = learn(&fleet);
     let nodes = nodes::nodes(&facts);
     Imported {
         text: write::cluster_file(&facts, &nodes, profile, name),
-        report: report(machines, &facts, now),
+        report: report(machines, &facts, placeholders::open(&fleet, &facts), now),
         files: machines.iter().map(|machine| machine.files.len()).sum(),
     }
 }
 
-/// What the files say. Of what they say differently the first counts: configuration before what was typed or planned.
+/// What the files say. Of what they say differently the first counts: configuration before what was typed or planned, and what was
+/// written before what was filled in.
 fn learn(fleet: &Fleet<'_>) -> Facts {
     let mut facts = Facts::default();
     balancers::learn(fleet, &mut facts);
     components::learn(fleet, &mut facts);
     inventory::learn(fleet, &mut facts);
     manifests::learn(fleet, &mut facts);
+    facts.settings.sort_by_key(|fact| fact.filled);
     facts
 }
 
 /// Every lint, for the version that the files are for and for the newest, which is where an upgrade leads.
-fn report(machines: &[Machine], facts: &Facts, now: u64) -> Report {
+fn report(machines: &[Machine], facts: &Facts, open: Vec<Problem>, now: u64) -> Report {
     let newest = *KubernetesVersion::MINORS.end();
     let own = facts.value(Setting::Version).and_then(|version| version.parse::<KubernetesVersion>().ok());
     let minors = own.map(|version| version.minor).into_iter().chain([newest]);
@@ -79,6 +85,7 @@ fn report(machines: &[Machine], facts: &Facts, now: u64) -> Report {
         }
     }
     let told = problems.iter().any(|problem| problem.code == Some("HA007"));
+    problems.extend(open);
     problems.extend(conflicts(facts).filter(|problem| !told || problem.field != Setting::Vip.row().path()));
     let place = |problem: &Problem| {
         let path = problem.source.as_ref().map(|source| source.path.clone());

@@ -5,12 +5,16 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::cluster::{BALANCERS, KubernetesVersion, PortRange};
+use crate::profile;
 
 /// One setting of a cluster file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Setting {
     Name,
     Version,
+    Registry,
+    Pause,
+    Coredns,
     Pods,
     PodsPrefix,
     Services,
@@ -52,6 +56,33 @@ pub(super) enum Shape {
 pub(super) static ROWS: &[Row] = &[
     row(Setting::Name, "cluster", "name", Shape::Text, "\"berlin\"", label, "the cluster needs a name"),
     row(Setting::Version, "cluster", "kubernetes", Shape::Text, "\"1.20.2\"", version, "the cluster needs a version"),
+    row(
+        Setting::Registry,
+        "cluster",
+        "image-repository",
+        Shape::Text,
+        "\"registry.example.org/kubernetes\"",
+        |text| written("image-repository", text),
+        "the default is the registry that the version uses",
+    ),
+    row(
+        Setting::Pause,
+        "cluster.images",
+        "pause",
+        Shape::Text,
+        "\"registry.example.org/kubernetes/pause:3.9\"",
+        image,
+        "the default is the version's",
+    ),
+    row(
+        Setting::Coredns,
+        "cluster.images",
+        "coredns",
+        Shape::Text,
+        "\"registry.example.org/kubernetes/coredns:v1.13.1\"",
+        image,
+        "the default is the version's",
+    ),
     row(Setting::Nodes, "network", "nodes", Shape::Text, "\"10.0.0.0/24\"", network, "the network that the machines and the VIP are in"),
     row(Setting::Pods, "network", "pods", Shape::Text, "\"10.244.0.0/16\"", network, "this is the default"),
     row(Setting::PodsPrefix, "network", "pods-per-node-prefix", Shape::Number, "24", number::<u8>, "this is the default"),
@@ -131,6 +162,15 @@ fn number<T: std::str::FromStr + ToString + Default + PartialOrd>(text: &str) ->
 fn domain(text: &str) -> Option<String> {
     let text = text.trim_end_matches('.').to_lowercase();
     (!text.is_empty() && text.split('.').all(|part| label(part).is_some())).then_some(text)
+}
+
+/// What a cluster file takes as it is, in one of its formats.
+fn written(format: &str, text: &str) -> Option<String> {
+    profile::format(format).filter(|format| (format.accepts)(text)).map(|_| text.to_owned())
+}
+
+fn image(text: &str) -> Option<String> {
+    written("image", text)
 }
 
 fn balancer(text: &str) -> Option<String> {

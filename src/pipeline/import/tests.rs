@@ -70,6 +70,7 @@ name = "master02" ["control-plane"] "2.2.2.2"
 name = "master03" ["control-plane"] "3.3.3.3""#;
     assert_eq!(settings(&machines("001")), format!("name = \"imported\"\n{members}"));
     let planned = r#"name = "imported"
+pause = "gcr.io/google_containers/pause-amd64:3.0"
 pods = "192.168.0.0/16"
 pods-per-node-prefix = 26
 services = "10.10.0.0/22"
@@ -92,17 +93,20 @@ name = "node02" ["worker"] "192.168.109.133""#;
 }
 
 #[test]
-fn kubeadm_tells_version_endpoint_and_pods_and_another_vip_is_a_conflict() {
+fn kubeadm_tells_version_registry_endpoint_and_pods_and_another_vip_is_a_conflict() {
     let imported = imported(&machines("003"));
     let expected = r#"name = "imported"
 kubernetes = "1.18.8"
+image-repository = "registry.aliyuncs.com/k8sxio"
 nodes = "172.38.40.0/24"
 pods = "10.244.0.0/16"
 vip = "172.38.40.215"
 port = 6443
 balancer = "keepalived""#;
     assert_eq!(settings(&machines("003")), expected);
-    assert!(imported.text.contains("environment.sh:2 says 172.19.42.230\n"), "{}", imported.text);
+    for place in ["environment.sh:2", "keepalived.conf:26"] {
+        assert!(imported.text.contains(&format!("{place} says 172.19.42.230\n")), "{place}: {}", imported.text);
+    }
     assert!(imported.text.contains("keepalived.conf:19 leaves it open: ${ROUTER_ID}\n"), "{}", imported.text);
 }
 
@@ -117,6 +121,84 @@ balancer = "haproxy"
 virtual-router-id = 51
 name = "m1" ["control-plane"] "192.168.0.41""#;
     assert_eq!(settings(&article("4")), filled);
+}
+
+/// What placeholders of a file lead to: `file:line message (hint)`.
+fn left_open(machines: &[Machine]) -> Vec<String> {
+    let problems = imported(machines).report.problems.into_iter().filter(|problem| problem.message.starts_with("no file says what"));
+    let told = |problem: crate::error::Problem| {
+        let source = problem.source.unwrap();
+        let line = source.text[..problem.span.unwrap().start].matches('\n').count() + 1;
+        format!("{}:{line} {} ({})", source.path.display(), problem.message, problem.hint.unwrap())
+    };
+    problems.map(told).collect()
+}
+
+#[test]
+fn variables_that_lie_beside_the_files_fill_their_placeholders() {
+    let haproxy = "frontend api\n  bind *:${PORT}\n  default_backend api\nbackend api\n  server m1 <master1-ip>:6443\n  server m2 ##MASTER2_IP##:6443\n";
+    let kubeconfig = "apiVersion: v1\nclusters:\n- cluster:\n    server: $KUBE_APISERVER\n";
+    let common = "export VIP=10.0.0.10 # where clients go\nPORT='8443'\nexport KUBE_APISERVER=\"https://${VIP}:${PORT}\"\nMASTER1_IP=10.0.0.11\nIPS=(a b)\n";
+    let machines = [
+        file("", "/environment.sh", common),
+        file("m1", "/etc/haproxy/haproxy.cfg", haproxy),
+        Machine {
+            files: [
+                ("/root/vars", "MASTER2_IP=10.0.0.12\n"),
+                ("/etc/haproxy/haproxy.cfg", haproxy),
+                ("/etc/kubernetes/admin.config", kubeconfig),
+            ]
+            .into_iter()
+            .flat_map(|(path, text)| file("m2", path, text).files)
+            .collect(),
+            ..file("m2", "", "")
+        },
+    ];
+    let expected = r#"name = "imported"
+nodes = "10.0.0.0/24"
+vip = "10.0.0.10"
+port = 8443
+balancer = "haproxy"
+name = "m1" ["control-plane"] "10.0.0.11"
+name = "m2" ["control-plane"] "10.0.0.12""#;
+    assert_eq!(settings(&machines), expected);
+    let text = imported(&machines).text;
+    assert!(
+        text.contains("# From m1/etc/haproxy/haproxy.cfg:2, m2/etc/haproxy/haproxy.cfg:2, m2/etc/kubernetes/admin.config:4\nport"),
+        "{text}"
+    );
+    // What one machine knows fills nothing of another.
+    let told = "m1/etc/haproxy/haproxy.cfg:6 no file says what `##MASTER2_IP##` stands for (put `environment.sh` with \
+                `MASTER2_IP=\"10.0.0.11\"` beside the machine's files and import again, or replace it here)";
+    assert_eq!(left_open(&machines), [told]);
+}
+
+#[test]
+fn placeholders_that_nothing_fills_are_told_with_their_place_and_what_to_write() {
+    let told = left_open(&machines("003")).join("\n").replace("tests/fixtures/import/003/m1/etc/keepalived/", "");
+    let told = told.replace(concat!(env!("CARGO_MANIFEST_DIR"), "/"), "");
+    insta::assert_snapshot!(told, @r#"
+    keepalived.conf:17 no file says what `${STATE}` stands for (put `environment.sh` with `STATE="BACKUP"` beside the machine's files and import again, or replace it here)
+    keepalived.conf:19 no file says what `${ROUTER_ID}` stands for, and the cluster file lacks `virtual-router-id` (put `environment.sh` with `ROUTER_ID="60"` beside the machine's files and import again, or replace it here)
+    keepalived.conf:20 no file says what `${PRIORITY}` stands for (put `environment.sh` with `PRIORITY="100"` beside the machine's files and import again, or replace it here)
+    "#);
+    let units = file("m1", "/usr/lib/systemd/system/kubelet.service", "[Service]\nExecStart=/usr/bin/kubelet $KUBELET_ARGS\n");
+    let scripts = file("m1", "/root/x.sh", "#!/bin/sh\necho $HOME ${VIP}\n# <your-ip>\n");
+    assert_eq!(left_open(&[units, scripts]), [""; 0]);
+}
+
+#[test]
+fn images_that_are_not_the_versions_are_taken_over() {
+    let kubeadm = "apiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterConfiguration\nkubernetesVersion: v1.20.2\n\
+                   imageRepository: registry.example.org/k8s\ndns:\n  imageTag: 1.8.0\n";
+    let containerd = "[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"registry.example.org/k8s/pause:3.5\"\n";
+    let machines = [file("m1", "/root/kubeadm.yaml", kubeadm), file("m1", "/etc/containerd/config.toml", containerd)];
+    let expected = r#"name = "imported"
+kubernetes = "1.20.2"
+image-repository = "registry.example.org/k8s"
+pause = "registry.example.org/k8s/pause:3.5"
+coredns = "registry.example.org/k8s/coredns:1.8.0""#;
+    assert_eq!(settings(&machines), expected);
 }
 
 /// Mistakes that are known to be in the files: their number, where they are, and the lints that find them.

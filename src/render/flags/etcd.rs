@@ -1,6 +1,13 @@
-//! etcd, by its own minor version, 3.1 to 3.6. Which one runs depends on the suite.
+//! etcd, by its own minor version, 3.1 to 3.6. Which one runs the suite decides, or the cluster file.
 
 use super::{CIPHER_SUITES, Flag, computed, text};
+use crate::cluster::EtcdVersion;
+use crate::render::context::Facts;
+
+/// A value of a flag that came with a patch.
+fn since(facts: &Facts<'_>, version: EtcdVersion, value: &str) -> String {
+    if facts.cluster.etcd_version() >= version { value.to_owned() } else { String::new() }
+}
 
 pub(super) static FLAGS: &[Flag] = &[
     computed("name", |facts| facts.node.name.clone()),
@@ -30,7 +37,7 @@ pub(super) static FLAGS: &[Flag] = &[
     )
     .since(2)
     .until(4),
-    text("tls-min-version", "TLS1.2").since(5),
+    computed("tls-min-version", |facts| since(facts, EtcdVersion { minor: 5, patch: 8 }, "TLS1.2")).since(5),
     text("cipher-suites", CIPHER_SUITES).since(5),
     text("heartbeat-interval", "100"),
     text("election-timeout", "1000"),

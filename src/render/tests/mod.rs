@@ -1,6 +1,7 @@
 //! What a build of the profile `ha` writes, kept as golden files, and what independent programs say about it.
 
 mod axis;
+mod etcd;
 mod firewall;
 mod golden;
 mod images;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::judges::Root;
 use super::{cluster, first, text};
-use crate::cluster::SUITES;
+use crate::cluster::{Cluster, EtcdVersion};
 use crate::host;
 use crate::judge::{accepts, judge};
 
@@ -116,19 +116,40 @@ fn until(command: &mut Command, word: &str) -> String {
     said
 }
 
+/// The version of the etcd of this machine, and a cluster that runs it.
+fn of_real_etcd() -> Option<(EtcdVersion, Cluster)> {
+    let version = accepts(judge("etcd")?.arg("--version"));
+    let version: EtcdVersion = version.split_whitespace().nth(2).unwrap().parse().unwrap();
+    Some((version, Cluster { etcd: Some(version), ..cluster() }))
+}
+
 #[test]
 fn every_flag_exists_in_the_real_etcd() {
-    let Some(mut etcd) = judge("etcd") else { return };
-    let version = accepts(etcd.arg("--version"));
-    let version = version.split_whitespace().nth(2).unwrap();
-    let suite = SUITES.iter().find(|suite| version.starts_with(&format!("{}.", suite.etcd)));
-    let suite = suite.unwrap_or_else(|| panic!("no suite has etcd {version}"));
-    let mut cluster = cluster();
-    cluster.base.suite = suite.name.to_owned();
+    let Some((version, cluster)) = of_real_etcd() else { return };
     let rendered = flags(&text(&first(&cluster), "/etc/systemd/system/etcd.service"));
     let known = flags(&accepts(judge("etcd").unwrap().arg("--help")));
     let unknown: Vec<&String> = rendered.difference(&known).collect();
     assert!(rendered.len() > 10 && unknown.is_empty(), "etcd {version} does not know {unknown:?}");
+}
+
+/// A cluster of one member on loopback, which founds itself with the flags, the certificates and the directories of a node.
+#[test]
+fn the_real_etcd_starts_with_the_flags_of_its_version() {
+    let Some((version, cluster)) = of_real_etcd() else { return };
+    let root = Root::of(&first(&cluster));
+    let unit = root.rewritten("/etc/systemd/system/etcd.service", &["/etc/kubernetes", "/var/lib/etcd"]);
+    let unit = host::fs::read_to_string(&unit).unwrap();
+    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (peers, clients, metrics) = (port(), port(), port());
+    let elsewhere = |argument: String| match argument.split_once('=').unwrap().0 {
+        name @ ("--listen-peer-urls" | "--initial-advertise-peer-urls") => format!("{name}=https://127.0.0.1:{peers}"),
+        name @ ("--listen-client-urls" | "--advertise-client-urls") => format!("{name}=https://127.0.0.1:{clients}"),
+        name @ "--listen-metrics-urls" => format!("{name}=http://127.0.0.1:{metrics}"),
+        name @ "--initial-cluster" => format!("{name}=m1=https://127.0.0.1:{peers}"),
+        _ => argument,
+    };
+    let said = until(judge("etcd").unwrap().args(arguments(&unit).into_iter().map(elsewhere)), "serving client traffic securely");
+    assert!(said.contains("serving client traffic securely"), "etcd {version}: {said}");
 }
 
 #[test]
