@@ -87,10 +87,22 @@ pub(in crate::lint) fn overlap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(setting.document, setting.word, format!("the network of {name} `{network}` holds `{address}`, a machine's address"));
         } else if name == "pods" && services.iter().filter_map(|setting| setting.word.text.parse().ok()).any(|other| overlaps(&other)) {
             found.at(setting.document, setting.word, format!("the networks of pods and services overlap in `{network}`"));
-        } else if overlaps(&docker) && fleet.programs("dockerd").next().is_some() {
+        } else if overlaps(&docker) && has_docker_bridge(fleet) {
             found.at(setting.document, setting.word, format!("`{network}` overlaps Docker's bridge, {docker}"));
         }
     }
+}
+
+/// Whether some machine runs Docker, with the bridge that it has unless it is told to have none.
+fn has_docker_bridge(fleet: &Fleet<'_>) -> bool {
+    let without: BTreeSet<&str> = fleet
+        .manifests()
+        .filter(|(document, node)| {
+            document.path.ends_with("/docker/daemon.json") && node.text("bridge").is_some_and(|word| word.text == "none")
+        })
+        .map(|(document, _)| document.machine)
+        .collect();
+    fleet.programs("dockerd").any(|daemon| !without.contains(daemon.machine))
 }
 
 pub(in crate::lint) fn lan<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
