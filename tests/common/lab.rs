@@ -54,7 +54,11 @@ impl Lab {
     }
 
     pub fn up(&self, artifacts: &Path) {
-        approve(self.kiln(&["up", "--backend", "nspawn"]).arg(artifacts));
+        self.up_with("nspawn", artifacts);
+    }
+
+    pub fn up_with(&self, backend: &str, artifacts: &Path) {
+        approve(self.kiln(&["up", "--backend", backend]).arg(artifacts));
     }
 
     /// Runs a program on this machine, in the lab's network.
