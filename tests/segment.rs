@@ -225,6 +225,11 @@ fn a_node_tells_what_it_finds_and_what_to_change() {
     let look = |machine: &Machine| machine.command(&[env!("CARGO_BIN_EXE_kiln"), "agent", "segment"]).output().unwrap();
     let output = look(&m1);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    m1.ip("link set eth0 down");
+    let output = look(&m1);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("nobody could look at the segment: the interface `eth0` is down"), "{said}");
+    m1.ip("link set eth0 up");
     let _printer = segment.machine(99, &["10.0.0.10/24"]);
     let output = look(&m1);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
