@@ -14,8 +14,11 @@ use pgp::types::{KeyDetails, Tag};
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 
-/// The keys of Debian 13, from its package `debian-archive-keyring`; `keyrings/README.md` has their fingerprints.
-const DEBIAN: [&[u8]; 3] = [
+/// The keys of Debian 12 and 13, from the package `debian-archive-keyring`; `keyrings/README.md` has their fingerprints.
+const DEBIAN: [&[u8]; 6] = [
+    include_bytes!("keyrings/debian-archive-bookworm-automatic.pgp"),
+    include_bytes!("keyrings/debian-archive-bookworm-security-automatic.pgp"),
+    include_bytes!("keyrings/debian-archive-bookworm-stable.pgp"),
     include_bytes!("keyrings/debian-archive-trixie-automatic.pgp"),
     include_bytes!("keyrings/debian-archive-trixie-security-automatic.pgp"),
     include_bytes!("keyrings/debian-archive-trixie-stable.pgp"),
@@ -237,11 +240,11 @@ mod tests {
     fn debians_own_keys_are_there_and_do_not_last_for_ever() {
         let keyring = Keyring::open(None).unwrap();
         let faults = |now| keyring.keys.iter().filter_map(|key| super::primary_fault(key, now)).collect::<Vec<_>>();
-        assert_eq!(keyring.keys.len(), 3);
+        assert_eq!(keyring.keys.len(), 6);
         assert_eq!(faults(NOW), [] as [String; 0]);
-        assert_eq!(faults(NOW + 10 * YEAR), ["has expired"; 3]);
+        assert_eq!(faults(NOW + 10 * YEAR), ["has expired"; 6]);
         let subkeys: Vec<_> = keyring.keys.iter().flat_map(|key| key.public_subkeys.iter().map(move |subkey| (key, subkey))).collect();
-        assert_eq!(subkeys.len(), 2);
+        assert_eq!(subkeys.len(), 4);
         assert!(subkeys.iter().all(|(key, subkey)| super::subkey_fault(key, subkey, NOW).is_none()));
     }
 

@@ -16,7 +16,7 @@ mod version;
 
 pub(crate) use balancer::{BALANCERS, Balancer, Means, Mover, Place, Run};
 pub(crate) use cgroups::Cgroups;
-pub(crate) use companions::{COMPANIONS, Companion, Part, SUITES, Span, Suite};
+pub(crate) use companions::{COMPANIONS, Companion, Part, STOCK, SUITES, Span, Suite};
 pub(crate) use etcd::EtcdVersion;
 pub(crate) use plugin::NetworkPlugin;
 pub(crate) use ports::PortRange;

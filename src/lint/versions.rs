@@ -1,6 +1,6 @@
 //! What does not go together: Kubernetes, and what a suite brings of its companions. The table is `cluster::COMPANIONS`.
 
-use crate::cluster::{Companion, Part, Runtime, SUITES, Suite};
+use crate::cluster::{Companion, Part, Runtime, STOCK, SUITES, Suite};
 use crate::lint::Lint;
 use crate::lint::flags::runtime;
 use crate::lint::subject::{Findings, Subject};
@@ -81,6 +81,15 @@ pub(super) static ROWS: &[Lint] = &[
         .why("it takes a digest from the registry that it pulled from and from nobody else: a pod that names one looks for a registry although its image is there")
         .fix("name the image by its tag alone: the lock pins its digest all the same")
         .cluster(images_by_digest),
+    Lint::error("HA233", "no image can be made of this suite")
+        .why("an image opens its root and finds its state with systemd-cryptsetup, systemd-repart and an initrd of systemd, which Debian has complete since trixie")
+        .fix("use stock images of the suite, `formats = [\"cloud-init\"]` in `[outputs]`, or `suite = \"trixie\"`")
+        .cluster(|subject, findings| {
+            let suite = Suite::named(&subject.cluster.base.suite);
+            if let Some(format) = subject.cluster.outputs.iter().find(|format| !suite.images && *format != STOCK) {
+                findings.at("base.suite", format!("`{format}` can't be made of `{}`", suite.name));
+            }
+        }),
 ];
 
 /// Images of pods that bring no registry with them.
@@ -200,7 +209,7 @@ mod tests {
 
     /// Those that say which version would work.
     fn lints() -> impl Iterator<Item = &'static Lint> {
-        ROWS.iter().filter(|lint| !["HA226", "HA230", "HA232"].contains(&lint.id))
+        ROWS.iter().filter(|lint| !["HA226", "HA230", "HA232", "HA233"].contains(&lint.id))
     }
 
     /// What a lint says of a Kubernetes minor on a suite: the companion, as `containerd 1.7`, and the fix.
@@ -262,7 +271,8 @@ mod tests {
         let lint = ROWS.iter().find(|lint| lint.id == "HA229").unwrap();
         let told = |kubernetes: &str, etcd: &str| {
             let text = edited("1.20.2", kubernetes).replacen("[cluster]", &format!("[etcd]\nversion = \"{etcd}\"\n[cluster]"), 1);
-            let profile = read(&text.replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[cluster]"));
+            let profile =
+                read(&text.replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]"));
             let (cluster, overlays) = (cluster::resolve(&profile).unwrap(), Overlays::load(&[]).unwrap());
             let mut findings = Findings::default();
             (lint.on_cluster.unwrap())(&Subject { profile: &profile, cluster: &cluster, overlays: &overlays }, &mut findings);

@@ -1,5 +1,6 @@
 //! `cloud-init`: what each node needs on a stock Debian image, loose and on a NoCloud volume. All of it holds the node's keys.
 
+use crate::cluster::STOCK;
 use crate::error::{Error, Kind, Result};
 use crate::output::artifacts::{Artifacts, Readers};
 use crate::output::node_image::Node;
@@ -11,7 +12,7 @@ pub(super) struct NoCloud;
 
 impl Format for NoCloud {
     fn name(&self) -> &'static str {
-        "cloud-init"
+        STOCK
     }
 
     fn needs_images(&self) -> bool {

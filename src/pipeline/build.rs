@@ -10,7 +10,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::base::{self, Lock, Tools};
-use crate::cluster::{BinarySource, Cluster};
+use crate::cluster::{BinarySource, Cluster, STOCK};
 use crate::digest::Digest;
 use crate::error::{Doing, Kind, Result, Within};
 use crate::host;
@@ -170,7 +170,7 @@ fn seeds(site: &Site, pki: &Pki, epoch: u64) -> Result<BTreeMap<String, Vec<u8>>
 
 /// What cloud-init is told, if that format is wanted.
 fn documents(formats: &[&dyn Format], site: &Site, lock: &Lock, pki: &Pki, progress: &dyn Progress) -> Result<BTreeMap<String, Documents>> {
-    if !formats.iter().any(|format| format.name() == "cloud-init") {
+    if !formats.iter().any(|format| format.name() == STOCK) {
         return Ok(BTreeMap::new());
     }
     if !site.cluster.binaries.iter().any(|source| matches!(source, BinarySource::Archive { .. })) {

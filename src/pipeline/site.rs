@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::base::{TOOLS_PACKAGES, TOOLS_SET};
-use crate::cluster::{self, Cluster, Node};
+use crate::cluster::{self, Cluster, Node, STOCK};
 use crate::error::{Report, Result};
 use crate::host;
 use crate::lint::{self, Machine, Target};
@@ -55,8 +55,12 @@ impl Site {
         images.map(|image| Ok((image.clone(), render::requirements(&self.cluster, &image, &self.overlays)?))).collect()
     }
 
-    /// Packages that the lock must resolve: one set for each role image, and the tools.
+    /// Packages that the lock must resolve: one set for each role image, and the tools. None where stock systems are all that is wanted:
+    /// they have packages of their own.
     pub(crate) fn package_sets(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        if self.cluster.outputs.iter().all(|format| format == STOCK) {
+            return Ok(BTreeMap::new());
+        }
         let mut sets: BTreeMap<String, Vec<String>> =
             self.requirements()?.into_iter().map(|(image, needs)| (image, needs.packages)).collect();
         sets.insert(TOOLS_SET.to_owned(), TOOLS_PACKAGES.iter().map(ToString::to_string).collect());
@@ -96,4 +100,24 @@ fn sample(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Machine>> {
 fn files(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Vec<lint::File>> {
     let file = |TextFile { path, text, mode, source }| lint::File { path, text, mode: Some(mode), source };
     Ok(render::texts(cluster, node, overlays)?.into_iter().map(file).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Site, Sources};
+    use crate::host;
+
+    #[test]
+    fn stock_systems_need_no_packages_of_a_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("cluster.toml");
+        let sets = |formats: &str| {
+            let text = format!("{}\n[outputs]\nformats = [{formats}]\n", include_str!("../../profiles/ha/cluster.toml"));
+            host::fs::write_atomic(&file, text.as_bytes(), host::fs::PUBLIC).unwrap();
+            let sources = Sources { file: &file, profile_directories: &[], overlay_directories: &[] };
+            Site::load(&sources).unwrap().package_sets().unwrap().into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(sets("\"cloud-init\""), [""; 0]);
+        assert_eq!(sets("\"cloud-init\", \"raw\""), ["control-plane", "tools"]);
+    }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cluster::KubernetesVersion;
 
-pub(crate) use suite::{SUITES, Suite};
+pub(crate) use suite::{STOCK, SUITES, Suite};
 pub(crate) use table::COMPANIONS;
 
 /// What a companion is to Kubernetes.

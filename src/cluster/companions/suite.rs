@@ -15,15 +15,44 @@ pub(crate) struct Suite {
     pub(crate) docker: &'static str,
     /// The control groups that its systemd can mount and its kernel has for kubelets; what it mounts by itself comes first.
     pub(crate) cgroups: &'static [&'static str],
+    /// Whether it has all that an image needs to boot; else its stock systems are all there is.
+    pub(crate) images: bool,
 }
+
+/// The output for stock systems, which needs no image of a role.
+pub(crate) const STOCK: &str = "cloud-init";
 
 /// Every suite that can be a base, the oldest first. All mount control groups v2 by themselves. trixie's kernel has no memory and no CPU
 /// sets in v1 (`CONFIG_MEMCG_V1`, `CONFIG_CPUSETS_V1`), and systemd can't mount v1 at all since 258.
 pub(crate) static SUITES: &[Suite] = &[
-    Suite { name: "bullseye", aliases: &["oldoldstable"], etcd: "3.3", containerd: "1.4", docker: "20.10", cgroups: &["v2", "v1"] },
-    Suite { name: "bookworm", aliases: &["oldstable"], etcd: "3.4", containerd: "1.6", docker: "20.10", cgroups: &["v2", "v1"] },
-    Suite { name: "trixie", aliases: &["stable"], etcd: "3.5", containerd: "1.7", docker: "26.1", cgroups: &["v2"] },
-    Suite { name: "sid", aliases: &["forky", "testing", "unstable"], etcd: "3.5", containerd: "2.1", docker: "28.5", cgroups: &["v2"] },
+    Suite {
+        name: "bullseye",
+        aliases: &["oldoldstable"],
+        etcd: "3.3",
+        containerd: "1.4",
+        docker: "20.10",
+        cgroups: &["v2", "v1"],
+        images: false,
+    },
+    Suite {
+        name: "bookworm",
+        aliases: &["oldstable"],
+        etcd: "3.4",
+        containerd: "1.6",
+        docker: "20.10",
+        cgroups: &["v2", "v1"],
+        images: false,
+    },
+    Suite { name: "trixie", aliases: &["stable"], etcd: "3.5", containerd: "1.7", docker: "26.1", cgroups: &["v2"], images: true },
+    Suite {
+        name: "sid",
+        aliases: &["forky", "testing", "unstable"],
+        etcd: "3.5",
+        containerd: "2.1",
+        docker: "28.5",
+        cgroups: &["v2"],
+        images: true,
+    },
 ];
 
 impl Suite {

@@ -43,7 +43,8 @@ fn example(id: &str) -> String {
         "HA226" => edited("1.20.2", "1.15.12"),
         "HA227" => edited("1.20.2", "1.36.0"),
         "HA228" => edited("1.20.2", "1.18.20"),
-        "HA229" => edited("1.20.2", "1.36.0").replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[cluster]"),
+        "HA229" => edited("1.20.2", "1.36.0")
+            .replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]"),
         "HA230" => edited("1.20.2", "1.12.10").replace("profile = \"ha\"", "profile = \"kubeadm\""),
         "HA231" => edited("1.20.2", "1.24.17").replace("[cluster]", "[cluster]\nruntime = \"docker\""),
         "HA232" => edited(
@@ -51,6 +52,7 @@ fn example(id: &str) -> String {
             &format!("[endpoint]\nrun = \"static-pod\"\nimages.haproxy = \"docker.io/library/haproxy:3.0@sha256:{:064}\"", 0),
         )
         .replace("[cluster]", "[cluster]\nruntime = \"docker\""),
+        "HA233" => edited("[cluster]", "[base]\nsuite = \"bookworm\"\n[cluster]"),
         "HA019" => network("pods = \"192.168.0.0/16\""),
         "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
         "HA342" => edited("[endpoint]", "[endpoint]\nbalancer = \"keepalived\""),
@@ -108,6 +110,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA230 `"1.12.10"`: kubeadm 1.12.10 has no phases (since 1.13) (use Kubernetes 1.13 or later, or the profile `ha`, which has every version)
     HA231 `"1.24.17"`: Kubernetes 1.24.17 does not go with Docker 26.1 of `trixie` (use Kubernetes 1.23 or older, or `runtime = "containerd"` in `[cluster]`)
     HA232 `"docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000"`: `docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000` names a digest (name the image by its tag alone: the lock pins its digest all the same)
+    HA233 `"bookworm"`: `raw` can't be made of `bookworm` (use stock images of the suite, `formats = ["cloud-init"]` in `[outputs]`, or `suite = "trixie"`)
     HA311 `51`: VRRP router identifier 51 is probably used by somebody else too (leave `virtual-router-id` out: it is then the last byte of the VIP)
     HA342 `"keepalived"`: with `keepalived` the VIP leads to one API server and moves whenever that one stops (use `balancer = "haproxy"`)
     HA343 `[endpoint]`: clients outside dial 10.0.0.11:6443, and no other control-plane node (give a DNS name that leads to every control-plane node: `names = ["kubernetes.example.org"]`)
@@ -140,13 +143,17 @@ fn other_topologies_are_as_clean() {
     let sixth = SAMPLE.replace("10.0.0.0/24", "fd00:1::/64").replace("\"10.0.0.", "\"fd00:1::");
     let sixth = sixth.replace("[network]", "[network]\npods = \"fd00:2::/48\"\npods-per-node-prefix = 64\nservices = \"fd00:3::/112\"");
     let oldest = |version: &str, runtime: &str| {
-        edited("1.20.2", version).replacen("[cluster]", &format!("[base]\nsuite = \"bookworm\"\n[cluster]\n{runtime}"), 1)
+        edited("1.20.2", version).replacen(
+            "[cluster]",
+            &format!("[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]\n{runtime}"),
+            1,
+        )
     };
     let external = edited("vip = \"10.0.0.10\"", "balancer = \"external\"\nport = 6443");
     let cases = [
         ("dedicated members and balancers", format!("{SAMPLE}{dedicated}")),
         ("the API server's own port", edited("[endpoint]", "[endpoint]\nport = 6443")),
-        ("bookworm", edited("[network]", "[base]\nsuite = \"bookworm\"\n[network]")),
+        ("bookworm", edited("[network]", "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[network]")),
         ("the oldest with all that kiln promises, on control groups v1", oldest("1.16.15", "")),
         ("the same with Docker", oldest("1.16.15", "runtime = \"docker\"\n")),
         ("IPv6", sixth),
@@ -162,7 +169,7 @@ fn versions_before_control_groups_v2_lack_nothing_on_bookworm_but_what_came_late
     for minor in 6..=18 {
         let text = edited("1.20.2", &format!("1.{minor}.2")).replacen(
             "[cluster]",
-            "[base]\nsuite = \"bookworm\"\n[cluster]\nruntime = \"docker\"",
+            "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]\nruntime = \"docker\"",
             1,
         );
         let report = linted(&text);
