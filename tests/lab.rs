@@ -78,7 +78,7 @@ fn a_lab_leaves_nothing_behind_however_it_ends() {
         // Each of them takes the other along, so a later one may be gone already; what counts is what is left afterwards.
         let _ = Command::new("kill").arg(format!("-{signal}")).args(ids.iter().map(ToString::to_string)).output().unwrap();
     };
-    let foreground = || -> Child { lab.kiln(&["up", "--foreground"]).arg(site.out()).spawn().unwrap() };
+    let foreground = || -> Child { lab.starting(&["up", "--foreground"], &site.out()).spawn().unwrap() };
     let all_run = || {
         eventually("all nodes run", PATIENCE, || {
             let status = lab.kiln(&["status", "--json"]).output().unwrap();
@@ -118,7 +118,7 @@ fn an_image_with_one_changed_byte_is_not_started() {
     let mut byte = [0];
     disk.read_exact_at(&mut byte, start + 123_456).unwrap();
     disk.write_all_at(&[byte[0] ^ 1], start + 123_456).unwrap();
-    let output = lab.kiln(&["up"]).arg(copy.path().join("out")).output().unwrap();
+    let output = lab.starting(&["up"], &copy.path().join("out")).output().unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("control-plane.raw`: the root partition is changed"), "{said}");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -15,7 +16,7 @@ use base64::Engine as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Site, approve, cache, judge, kubernetes, root};
+use super::{Site, approve, judge, kubernetes, root};
 
 /// Three control planes on two busy processors are slow; what hangs must still end.
 pub const PATIENCE: Duration = Duration::from_secs(300);
@@ -32,6 +33,8 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 pub struct Lab {
     labs: tempfile::TempDir,
     before: BTreeSet<String>,
+    /// What it was started from: other people's labs have loop devices too.
+    artifacts: RefCell<Vec<PathBuf>>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -44,7 +47,7 @@ impl Lab {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let labs = tempfile::Builder::new().prefix("kiln-lab").tempdir().unwrap();
         let before = traces(labs.path());
-        Some(Self { labs, before, _turn: turn })
+        Some(Self { labs, before, artifacts: RefCell::default(), _turn: turn })
     }
 
     pub fn kiln(&self, arguments: &[&str]) -> Command {
@@ -58,7 +61,15 @@ impl Lab {
     }
 
     pub fn up_with(&self, backend: &str, artifacts: &Path) {
-        approve(self.kiln(&["up", "--backend", backend]).arg(artifacts));
+        approve(&mut self.starting(&["up", "--backend", backend], artifacts));
+    }
+
+    /// A command that starts the lab.
+    pub fn starting(&self, arguments: &[&str], artifacts: &Path) -> Command {
+        self.artifacts.borrow_mut().push(artifacts.to_owned());
+        let mut command = self.kiln(arguments);
+        command.arg(artifacts);
+        command
     }
 
     /// Runs a program on this machine, in the lab's network.
@@ -117,7 +128,9 @@ impl Lab {
     /// Insists that nothing of the lab is on this machine any more.
     pub fn assert_gone(&self) {
         eventually("nothing is left of the lab", Duration::from_secs(20), || {
-            let left: Vec<String> = traces(self.labs.path()).difference(&self.before).cloned().collect();
+            let mut left = traces(self.labs.path());
+            left.extend(self.artifacts.borrow().iter().flat_map(|artifacts| loop_devices(artifacts)));
+            let left: Vec<String> = left.difference(&self.before).cloned().collect();
             if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
         });
     }
@@ -171,13 +184,16 @@ fn traces(labs: &Path) -> BTreeSet<String> {
     let find = Command::new("find").args(["/sys/fs/cgroup", "-name", "kiln-lab-*", "-printf", "%f\\n"]).output().unwrap();
     let groups = String::from_utf8(find.stdout).unwrap();
     traces.extend(groups.lines().filter(|group| is_of(labs, group)).map(|group| format!("control group {group}")));
-    for device in fs::read_dir("/sys/block").unwrap().map(|entry| entry.unwrap().path()) {
-        let backing = fs::read_to_string(device.join("loop/backing_file")).unwrap_or_default();
-        let ours = [labs, &cache()].iter().any(|place| Path::new(&backing).starts_with(place));
-        traces.extend(ours.then(|| format!("loop device of {backing}")));
-    }
+    traces.extend(loop_devices(labs));
     traces.extend(fs::read_dir(labs).unwrap().map(|entry| format!("file {}", entry.unwrap().path().display())));
     traces
+}
+
+/// Loop devices of files below `place`.
+fn loop_devices(place: &Path) -> Vec<String> {
+    let devices = fs::read_dir("/sys/block").unwrap().map(|entry| entry.unwrap().path());
+    let backing = devices.filter_map(|device| fs::read_to_string(device.join("loop/backing_file")).ok());
+    backing.filter(|file| Path::new(file).starts_with(place)).map(|file| format!("loop device of {file}")).collect()
 }
 
 /// Whether a control group, named `kiln-lab-CLUSTER-PLACE`, is of a lab in `labs`: other people have labs of their own.
