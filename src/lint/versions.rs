@@ -92,16 +92,29 @@ pub(super) static ROWS: &[Lint] = &[
         }),
 ];
 
+/// Images that the cluster file may name for the project's: what they are, the setting, and what overlays call them.
+const OWN_IMAGES: &[(Part, &str, &str)] = &[
+    (Part::Pause, "cluster.images.pause", "computed.sandbox_image"),
+    (Part::Dns, "cluster.images.coredns", "computed.dns_image"),
+    (Part::Flannel, "cluster.images.flannel", "computed.flannel.program"),
+    (Part::FlannelPlugin, "cluster.images.flannel-cni-plugin", "computed.flannel.plugin"),
+];
+
 /// Images of pods that bring no registry with them.
 fn images_by_digest(subject: &Subject<'_>, findings: &mut Findings) {
-    if subject.cluster.runtime != Runtime::Docker || !subject.chosen().any(|overlay| overlay.name == "preload") {
+    let cluster = subject.cluster;
+    if cluster.runtime != Runtime::Docker || !subject.chosen().any(|overlay| overlay.name == "preload") {
         return;
     }
-    let wanted = |program: &str| {
-        subject.chosen().any(|overlay| overlay.manifest.images.iter().any(|image| image.contains(&format!("images.{program} "))))
-    };
-    for (program, image) in subject.cluster.endpoint.images.iter().filter(|(program, image)| image.contains('@') && wanted(program)) {
-        findings.at(format!("endpoint.images.{}", program.replace('_', "-")), format!("`{image}` names a digest"));
+    let held = |name: &str| subject.chosen().any(|overlay| overlay.manifest.images.iter().any(|image| image.contains(&format!("{name} "))));
+    let of_endpoint = cluster.endpoint.images.iter().map(|(program, image)| {
+        (format!("endpoint.images.{}", program.replace('_', "-")), format!("cluster.endpoint.images.{program}"), image)
+    });
+    let own = OWN_IMAGES
+        .iter()
+        .filter_map(|(part, setting, name)| Some(((*setting).to_owned(), (*name).to_owned(), cluster.own_images.get(part)?)));
+    for (setting, _, image) in of_endpoint.chain(own).filter(|(_, name, image)| image.contains('@') && held(name)) {
+        findings.at(setting, format!("`{image}` names a digest"));
     }
 }
 
@@ -233,6 +246,22 @@ mod tests {
         let (_, minor) = fix.split_once("Kubernetes 1.").unwrap();
         let setting = |name: &str| fix.split_once(&format!("`{name} = \"")).and_then(|(_, value)| value.split('"').next());
         (minor.split([' ', ',']).next().unwrap().parse().unwrap(), setting("suite"), setting("runtime"))
+    }
+
+    #[test]
+    fn docker_gets_no_image_by_its_digest_whichever_setting_names_it() {
+        let digest = format!("k8s.gcr.io/pause:3.2@sha256:{:064}", 0);
+        let text = edited("[endpoint]", "[endpoint]\nrun = \"static-pod\"");
+        let told = |settings: &str| {
+            let profile = read(&text.replace("[cluster]", &format!("[cluster]\n{settings}")));
+            let (cluster, overlays) = (cluster::resolve(&profile).unwrap(), Overlays::load(&[]).unwrap());
+            let mut findings = Findings::default();
+            super::images_by_digest(&Subject { profile: &profile, cluster: &cluster, overlays: &overlays }, &mut findings);
+            findings.0.len()
+        };
+        assert_eq!(told(&format!("runtime = \"docker\"\nimages.pause = \"{digest}\"")), 1);
+        assert_eq!(told(&format!("runtime = \"docker\"\nimages.coredns = \"{digest}\"")), 0, "no overlay holds it");
+        assert_eq!(told(&format!("images.pause = \"{digest}\"")), 0);
     }
 
     #[test]
