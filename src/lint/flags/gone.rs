@@ -167,12 +167,17 @@ fn gone<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, programs: &[&str]) {
     }
 }
 
+/// What a kubelet is told only because it speaks to Docker: the flag that says so is told in the name of all.
+const DOCKER: &str = "docker-endpoint";
+const BECAUSE_OF_DOCKER: [&str; 3] = ["network-plugin", "cni-conf-dir", "cni-bin-dir"];
+
 fn deprecated<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (invocation, flag, row) in flags(fleet) {
         let (major, minor) = version(fleet, invocation.program);
         // Port 0 closes what the version would open.
         let closes = flag.value.text == "0";
-        if (row.deprecated..row.gone).contains(&minor) && !closes {
+        let follows = BECAUSE_OF_DOCKER.contains(&row.flag) && invocation.flag(DOCKER).is_some();
+        if (row.deprecated..row.gone).contains(&minor) && !closes && !follows {
             found.flag(flag, fleet, format!("--{} is deprecated since {major}.{}: {}", flag.name, row.deprecated, row.instead()));
         }
     }

@@ -179,6 +179,13 @@ fn versions_before_control_groups_v2_lack_nothing_on_bookworm_but_what_came_late
 }
 
 #[test]
+fn kubelets_that_speak_to_docker_are_told_once_that_they_should_not() {
+    let report = linted(&SAMPLE.replace("[cluster]", "[cluster]\nruntime = \"docker\""));
+    let codes: Vec<&str> = report.problems.iter().filter_map(|problem| problem.code).collect();
+    assert_eq!(codes, ["HA202"], "{:#?}", report.problems);
+}
+
+#[test]
 fn identifiers_are_unique_sorted_and_explained() {
     assert!(LINTS.is_sorted_by(|first, second| first.id < second.id));
     for lint in LINTS.iter() {
