@@ -2,7 +2,9 @@
 //!
 //! Nothing here reads files or knows TOML beyond spans; nothing here decides what a component's files look like.
 
+mod addresses;
 mod balancer;
+mod bgp;
 mod cgroups;
 mod companions;
 mod etcd;
@@ -15,6 +17,7 @@ mod taints;
 mod version;
 
 pub(crate) use balancer::{BALANCERS, Balancer, Means, Mover, Place, Run};
+pub(crate) use bgp::{Bgp, BgpPeer};
 pub(crate) use cgroups::Cgroups;
 pub(crate) use companions::{COMPANIONS, Companion, Part, STOCK, SUITES, Span, Suite};
 pub(crate) use etcd::EtcdVersion;
@@ -27,8 +30,7 @@ pub(crate) use taints::Taint;
 pub(crate) use version::KubernetesVersion;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -122,64 +124,6 @@ pub(crate) struct Endpoint {
     pub(crate) bgp: Option<Bgp>,
     /// VRRP virtual router identifier, 1 to 255, unique on the segment (RFC 5798 section 5.2.3).
     pub(crate) virtual_router_id: u8,
-}
-
-/// What kube-vip announces the VIP with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Bgp {
-    /// Autonomous system of the control-plane nodes.
-    pub(crate) local_as: u32,
-    /// Not empty.
-    pub(crate) peers: Vec<BgpPeer>,
-    /// Whether peers may be more than one hop away.
-    pub(crate) multihop: bool,
-}
-
-/// One router: `10.0.0.1:64512` or `[fd00::1]:64512`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) struct BgpPeer {
-    pub(crate) address: IpAddr,
-    pub(crate) autonomous_system: u32,
-}
-
-impl std::str::FromStr for BgpPeer {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not the address of a router and its autonomous system such as `10.0.0.1:64512`");
-        let (address, system) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let autonomous_system = system.parse().ok().filter(|system| *system > 0).ok_or_else(wrong)?;
-        let bracketed = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let address = match bracketed {
-            Some(inside) => inside.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-            None => address.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-        };
-        Ok(Self { address: address.ok_or_else(wrong)?, autonomous_system })
-    }
-}
-
-impl TryFrom<String> for BgpPeer {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<BgpPeer> for String {
-    fn from(peer: BgpPeer) -> Self {
-        peer.to_string()
-    }
-}
-
-impl fmt::Display for BgpPeer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address {
-            IpAddr::V4(address) => write!(f, "{address}:{}", self.autonomous_system),
-            IpAddr::V6(address) => write!(f, "[{address}]:{}", self.autonomous_system),
-        }
-    }
 }
 
 /// One machine.
@@ -308,58 +252,6 @@ impl Cluster {
     pub(crate) fn image_repository(&self) -> &str {
         self.image_repository.as_deref().unwrap_or_else(|| self.kubernetes.companion(Part::Registry))
     }
-
-    /// Address of the `kubernetes` service: the first host of the service network.
-    pub(crate) fn first_service_address(&self) -> IpAddr {
-        nth_address(&self.network.services, 1)
-    }
-
-    /// Address of the cluster's DNS service: the tenth host of the service network, as kubeadm has it.
-    pub(crate) fn dns_service_address(&self) -> IpAddr {
-        nth_address(&self.network.services, 10)
-    }
-
-    /// `host:port` that clients dial from outside: the VIP, else the first name, else the first control-plane node.
-    pub(crate) fn endpoint_authority(&self) -> String {
-        let vip = self.endpoint.vip.filter(|_| !self.endpoint.balancer.private_vip);
-        let host = match (vip, self.endpoint.names.first()) {
-            (Some(IpAddr::V6(vip)), _) => format!("[{vip}]"),
-            (Some(vip), _) => vip.to_string(),
-            (None, Some(name)) => name.clone(),
-            (None, None) => self.with_role(Role::ControlPlane).next().map(|node| node.address.to_string()).unwrap_or_default(),
-        };
-        let port = if self.endpoint.balancer.place == Place::EveryNode { API_SERVER_PORT } else { self.endpoint.port };
-        format!("{host}:{port}")
-    }
-
-    /// `host:port` that kubelets and kube-proxies dial: their own machine's balancer, or what all clients dial.
-    pub(crate) fn agent_authority(&self) -> String {
-        match self.endpoint.balancer.place {
-            Place::EveryNode => SocketAddr::new(self.endpoint.vip.unwrap_or_else(|| self.loopback()), self.endpoint.port).to_string(),
-            _ => self.endpoint_authority(),
-        }
-    }
-
-    /// The loopback address of the family of the nodes.
-    pub(crate) fn loopback(&self) -> IpAddr {
-        match self.network.nodes {
-            IpNet::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpNet::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        }
-    }
-}
-
-impl Network {
-    /// Whether a machine can have `address`: in the node network, and neither the network's own nor its broadcast address.
-    pub(crate) fn has_room_for(&self, address: IpAddr) -> bool {
-        let reserved = match self.nodes {
-            // RFC 3021: a /31 has neither.
-            IpNet::V4(nodes) if nodes.prefix_len() < 31 => address == nodes.network() || address == nodes.broadcast(),
-            IpNet::V4(_) => false,
-            IpNet::V6(nodes) => nodes.prefix_len() < 127 && address == nodes.network(),
-        };
-        self.nodes.contains(&address) && !reserved
-    }
 }
 
 impl Node {
@@ -385,13 +277,5 @@ impl Role {
             Self::Lb => "lb",
             Self::Worker => "worker",
         }
-    }
-}
-
-/// The `n`-th address of a network, counted from its network address.
-fn nth_address(network: &IpNet, n: u32) -> IpAddr {
-    match network.network() {
-        IpAddr::V4(first) => IpAddr::V4((u32::from(first) + n).into()),
-        IpAddr::V6(first) => IpAddr::V6((u128::from(first) + u128::from(n)).into()),
     }
 }
