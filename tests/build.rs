@@ -77,6 +77,22 @@ fn a_build_of_cloud_init_alone_makes_no_image() {
 }
 
 #[test]
+fn a_lock_of_stock_systems_alone_says_so_when_an_image_is_asked_for() {
+    let Some(_) = ha() else { return };
+    let dir = tempfile::tempdir_in(cache()).unwrap();
+    let site = Site::new(&dir.path().join("site")).unwrap();
+    let file = site.dir.join("cluster.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n[outputs]\nformats = [\"cloud-init\"]\n")).unwrap();
+    site.ok(&["lock"]);
+    site.ok(&["build"]);
+    let refused = site.command(&["build", "--format", "raw"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("pins no packages of images") && said.contains("formats = [\"raw\"]"), "{said}");
+}
+
+#[test]
 fn another_directory_umask_zone_and_locale_give_the_same_bytes() {
     let Some(site) = ha() else { return };
     let dir = tempfile::tempdir_in(cache()).unwrap();

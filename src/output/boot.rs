@@ -10,7 +10,6 @@ use crate::disk::{cpio, uki};
 use crate::error::{Error, Kind, Result, Within};
 use crate::host;
 use crate::output::initrd;
-use crate::output::role::RoleInputs;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::tree::{Content, EntryKind, ImagePath, Tree};
@@ -37,8 +36,6 @@ pub(crate) struct Boot {
     initrd_digest: Digest,
     /// Name of the role image, for the boot menu's entry.
     name: String,
-    /// What the kernel is told beyond what it is told of every image.
-    parameters: &'static [&'static str],
 }
 
 impl Boot {
@@ -47,8 +44,7 @@ impl Boot {
     /// # Errors
     ///
     /// [`Kind::Input`] naming the part that is missing.
-    pub(crate) fn prepare(inputs: &RoleInputs<'_>, store: &Store, progress: &dyn Progress) -> Result<Self> {
-        let RoleInputs { name, base, initrd, epoch, parameters, .. } = *inputs;
+    pub(crate) fn prepare(name: &str, base: &Tree, initrd: &Tree, epoch: u64, store: &Store, progress: &dyn Progress) -> Result<Self> {
         let part = |path: &str, package: &str| find(base, path).ok_or_else(|| missing(path, package));
         let (directory, initrd_digest) = pack_initrd(initrd, epoch, store, progress)?;
         Ok(Self {
@@ -59,7 +55,6 @@ impl Boot {
             initrd: directory.join("initrd.cpio.zst"),
             initrd_digest,
             name: name.to_owned(),
-            parameters,
         })
     }
 
@@ -71,12 +66,8 @@ impl Boot {
             hasher.field("part", part.sha256().as_bytes());
         }
         hasher.field("initrd", self.initrd_digest.as_bytes());
-        hasher.field("command line", self.command_line(root_hash).as_bytes());
+        hasher.field("command line", initrd::command_line(&root_hash.to_string()).as_bytes());
         hasher.finish()
-    }
-
-    fn command_line(&self, root_hash: &Digest) -> String {
-        initrd::command_line(&root_hash.to_string(), self.parameters)
     }
 
     /// Release of the kernel, such as `6.12.48+deb13-cloud-amd64`.
@@ -88,7 +79,7 @@ impl Boot {
     pub(crate) fn uki(&self, root_hash: &Digest) -> Result<Vec<u8>> {
         let os_release = String::from_utf8_lossy(&self.os_release.read()?).into_owned();
         let (stub, kernel, initrd) = (self.stub.read()?, self.kernel.read()?, host::fs::read(&self.initrd)?);
-        let command_line = self.command_line(root_hash);
+        let command_line = initrd::command_line(&root_hash.to_string());
         let parts = uki::Parts { stub: &stub, kernel: &kernel, initrd: &initrd, command_line: &command_line, os_release: &os_release };
         uki::assemble(&parts).within(|| "assembling the unified kernel image".into())
     }

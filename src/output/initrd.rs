@@ -36,9 +36,9 @@ const PARAMETERS: &[&str] = &[
     "panic=30",
 ];
 
-/// The kernel command line that boots the root with this verity hash, 64 hexadecimal digits; `further` are the cluster's own parameters.
-pub(crate) fn command_line(root_hash: &str, further: &[&str]) -> String {
-    format!("roothash={root_hash} {}", [PARAMETERS, further].concat().join(" "))
+/// The kernel command line that boots the root with this verity hash, 64 hexadecimal digits.
+pub(crate) fn command_line(root_hash: &str) -> String {
+    format!("roothash={root_hash} {}", PARAMETERS.join(" "))
 }
 
 /// Composes the initrd of the root `base`, with `agent` as `/usr/bin/kiln`.

@@ -31,8 +31,6 @@ pub(crate) struct RoleInputs<'a> {
     /// Seconds since 1970; nothing in the image is later.
     pub(crate) epoch: u64,
     pub(crate) filesystem: RootFilesystem,
-    /// What the kernel is told beyond what it is told of every image.
-    pub(crate) parameters: &'static [&'static str],
 }
 
 /// A role image, with its parts in the store.
@@ -54,10 +52,10 @@ pub(crate) struct RoleImage {
 /// [`crate::error::Kind::Input`] if the tree holds what no role image may hold, or a part is missing; [`crate::error::Kind::Tool`] if
 /// a program fails.
 pub(crate) fn role(inputs: &RoleInputs<'_>, tools: &dyn Toolbox, store: &Store, progress: &dyn Progress) -> Result<RoleImage> {
-    let RoleInputs { name, tree, epoch, filesystem, .. } = *inputs;
+    let RoleInputs { name, tree, base, initrd, epoch, filesystem } = *inputs;
     let mut image = RoleImage {
         root: root_image::make(tree, epoch, filesystem, tools, store, progress)?,
-        boot: Boot::prepare(inputs, store, progress)?,
+        boot: Boot::prepare(name, base, initrd, epoch, store, progress)?,
         state: state::make(epoch, tools, store, progress)?,
         name: name.to_owned(),
         table: Table::default(),

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::base::{self, Lock, Tools};
 use crate::cluster::{BinarySource, Cluster, STOCK};
 use crate::digest::Digest;
-use crate::error::{Doing, Kind, Result, Within};
+use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::output::cloud_init::Documents;
@@ -64,6 +64,7 @@ pub(crate) fn build(request: &Request<'_>, progress: &dyn Progress) -> Result<Bu
     let pki = Vault::open(&site.cluster.vault)?.pki(&site.cluster)?;
     let store = Store::open(request.store)?;
     let roles = if formats.iter().any(|format| format.needs_images()) {
+        insist_on_packages(&lock)?;
         times.measure("fetch", || fetch(&site, &lock, request.offline, &store, progress))?;
         let tools = times.measure("tools", || Tools::open(&lock, &store, progress))?;
         Parts { site: &site, lock: &lock, tools: &tools, store: &store, epoch, progress }.roles(&mut times)?
@@ -82,6 +83,15 @@ pub(crate) fn build(request: &Request<'_>, progress: &dyn Progress) -> Result<Bu
     let published = artifacts.publish(manifest)?;
     store.take_warnings().iter().for_each(|warning| progress.warn(warning));
     Ok(Built { directory, published, times: times.0 })
+}
+
+/// A lock that was made for stock systems pins no packages, whatever is asked for later.
+fn insist_on_packages(lock: &Lock) -> Result<()> {
+    if !lock.sets.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the lock pins no packages of images: the cluster file asks for `{STOCK}` alone");
+    Err(Error::new(Kind::Input, message).hint("name the format in `[outputs]`, as in `formats = [\"raw\"]`, and run `kiln lock`"))
 }
 
 /// What all roles are made from.
@@ -136,7 +146,6 @@ impl Parts<'_> {
             initrd: &initrd,
             epoch: self.epoch,
             filesystem: self.site.cluster.base.filesystem,
-            parameters: self.site.cluster.base.cgroups.parameters(),
         };
         times.measure("root", || output::role(&inputs, self.tools, self.store, self.progress))
     }

@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::cluster::resolve::draft::Draft;
 use crate::cluster::{API_SERVER_PORT, Balancer, Bgp, Endpoint, Means, Mover, Network, Place, Role, Run};
+use crate::profile::Document;
 
 /// The port of a balancer that shares machines with API servers.
 const BALANCED: u16 = 8443;
@@ -63,13 +66,18 @@ fn check_private(draft: &mut Draft<'_>) {
     const EXAMPLE: &str = "\"169.254.64.43\"";
     let document = &draft.profile.document;
     let vip = draft.required("endpoint.vip", document.endpoint.vip.as_ref(), EXAMPLE).copied();
-    let networks = [("nodes", document.network.nodes), ("pods", document.network.pods), ("services", document.network.services)];
-    for (name, network) in networks {
-        if let Some((vip, network)) = vip.zip(network).filter(|(vip, network)| network.contains(vip)) {
-            let message = format!("every machine has the VIP `{vip}` for itself, and `{name}` = `{network}` is of all");
-            draft.wrong("endpoint.vip", message, format!("choose an address that nothing else has, like {EXAMPLE}"));
-        }
+    if let Some((vip, (name, network))) = vip.and_then(|vip| Some((vip, holding(document, vip)?))) {
+        let message = format!("every machine has the VIP `{vip}` for itself, and `{name}` = `{network}` is of all");
+        draft.wrong("endpoint.vip", message, format!("choose an address that nothing else has, like {EXAMPLE}"));
     }
+}
+
+/// The network of the cluster that `address` is in, with the name of its setting.
+fn holding(document: &Document, address: IpAddr) -> Option<(&'static str, IpNet)> {
+    let section = &document.network;
+    let networks = [("nodes", section.nodes), ("pods", section.pods), ("services", section.services)];
+    let mut known = networks.into_iter().filter_map(|(name, network)| Some((name, network?.trunc())));
+    known.find(|(_, network)| network.contains(&address))
 }
 
 /// Who dials the VIP has addresses of the nodes' family only.
@@ -84,11 +92,9 @@ fn check_family(draft: &mut Draft<'_>, network: Option<&Network>) {
 /// What a router translates to the cluster is none of the cluster's own addresses.
 fn check_external(draft: &mut Draft<'_>) {
     let document = &draft.profile.document;
-    let networks = [("nodes", document.network.nodes), ("pods", document.network.pods), ("services", document.network.services)];
     for (index, address) in document.endpoint.external_addresses.iter().enumerate() {
-        let inside = networks.iter().find(|(_, network)| network.is_some_and(|network| network.contains(address)));
-        if let Some((name, Some(network))) = inside {
-            let message = format!("`{address}` is in `{name}` = `{}`: no router translates it", network.trunc());
+        if let Some((name, network)) = holding(document, *address) {
+            let message = format!("`{address}` is in `{name}` = `{network}`: no router translates it");
             let hint = "name the address that clients outside dial; a further address of a machine goes into its `extra-addresses`";
             draft.wrong(&format!("endpoint.external-addresses[{index}]"), message, hint);
         }
