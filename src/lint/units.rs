@@ -2,7 +2,6 @@
 
 use crate::lint::Lint;
 use crate::lint::files::{Block, Fleet, Found, Statement};
-use crate::profile::closest;
 
 /// Keys that people misspell, with their neighbours, so that the right ones are not suspected (systemd.unit(5), systemd.service(5)).
 const KEYS: [&str; 44] = [
@@ -124,8 +123,8 @@ fn unknown_key<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for section in ["Unit", "Service", "Install"] {
         for block in fleet.units(section) {
             for word in block.statement.body.iter().map(Statement::name).filter(|word| !KEYS.contains(&word.text)) {
-                let near = closest(word.text, KEYS.iter().copied()).filter(|key| strsim::damerau_levenshtein(key, word.text) == 1);
-                if let Some(key) = near {
+                let is_near = |key: &&&str| key.len().abs_diff(word.text.len()) <= 1 && strsim::damerau_levenshtein(key, word.text) == 1;
+                if let Some(key) = KEYS.iter().find(is_near) {
                     found.at(block.document, word, format!("systemd has no `{}=`; did you mean `{key}=`?", word.text));
                 }
             }
