@@ -8,6 +8,8 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{SeekFrom, copy_file_range, ioctl_ficlone, seek};
 use rustix::io::Errno;
 
+/// Bytes of the smallest hole: those of a block of most filesystems.
+const BLOCK: usize = 4096;
 /// Bytes per read and write where the kernel can't copy by itself.
 const PIECE: usize = 1 << 20;
 
@@ -74,6 +76,20 @@ pub(crate) fn copy(from: &File, from_offset: u64, to: &File, to_offset: u64, siz
     Ok(())
 }
 
+/// Writes `bytes` into an empty file and leaves a hole wherever a whole block of them is zeros.
+///
+/// # Errors
+///
+/// The kernel's own.
+pub(crate) fn write(file: &File, bytes: &[u8]) -> io::Result<()> {
+    file.set_len(bytes.len() as u64)?;
+    let is_data = |block: &[u8]| block != &[0; BLOCK][..block.len()];
+    for (offset, block) in (0..).step_by(BLOCK).zip(bytes.chunks(BLOCK)).filter(|(_, block)| is_data(block)) {
+        file.write_all_at(block, offset)?;
+    }
+    Ok(())
+}
+
 fn copy_through_memory(from: &File, mut from_at: u64, to: &File, mut to_at: u64, size: u64) -> io::Result<()> {
     let mut buffer = vec![0; PIECE];
     let end = from_at + size;
@@ -94,7 +110,7 @@ mod tests {
     use std::os::unix::fs::{FileExt, MetadataExt};
     use std::path::Path;
 
-    use super::{copy, copy_through_memory, extents, share};
+    use super::{copy, copy_through_memory, extents, share, write};
     use crate::host;
 
     const MIB: u64 = 1 << 20;
@@ -130,6 +146,18 @@ mod tests {
             assert!(want == got, "{name} copies wrongly");
             assert_eq!(by(&from, 64 * MIB - 1, &to, 0, 2).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
+    }
+
+    #[test]
+    fn bytes_are_written_as_they_are_and_zeros_take_no_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = vec![0; 3 << 20];
+        bytes[5..9000].fill(7);
+        bytes.extend([0, 1]);
+        let path = dir.path().join("written");
+        write(&host::fs::create(&path, host::fs::PUBLIC).unwrap(), &bytes).unwrap();
+        assert!(host::fs::read(&path).unwrap() == bytes, "other bytes");
+        assert!(path.metadata().unwrap().blocks() * 512 <= 16 << 10, "{} sectors", path.metadata().unwrap().blocks());
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub(crate) fn link(file: &Path, name: &Path) -> Result<bool> {
     }
 }
 
-/// Ends the writing of a file: permission bits whatever the umask was, a fixed modification time, and all of it on the device.
+/// Ends the writing of a staged file: permission bits whatever the umask was, and a fixed modification time. Who publishes it
+/// flushes it, together with all that is staged.
 ///
 /// # Errors
 ///
@@ -57,8 +58,7 @@ pub(crate) fn seal(file: &File, mode: u32, modified: u64, path: &Path) -> Result
     let step = || format!("writing `{}`", path.display());
     let times = FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(modified));
     file.set_permissions(Permissions::from_mode(mode)).doing(Kind::Io, step)?;
-    file.set_times(times).doing(Kind::Io, step)?;
-    file.sync_all().doing(Kind::Io, step)
+    file.set_times(times).doing(Kind::Io, step)
 }
 
 /// Whether a file is as [`seal`] left it: a write changes its modification time.

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -124,8 +123,8 @@ impl Artifacts {
     /// As [`Artifacts::put`].
     pub(crate) fn put_bytes(&mut self, path: &str, readers: Readers, bytes: &[u8]) -> Result<()> {
         let digest = Digest::of(bytes);
-        self.put(path, readers, digest, |mut file| {
-            file.write_all(bytes).doing(Kind::Io, || "writing".into())?;
+        self.put(path, readers, digest, |file| {
+            sparse::write(file, bytes).doing(Kind::Io, || "writing".into())?;
             Ok(digest)
         })
     }
@@ -181,7 +180,7 @@ impl Artifacts {
         for (name, bytes) in [(MANIFEST, json.as_slice()), (SUMS, sums.as_bytes())] {
             host::fs::write_atomic(&self.staging.join(name), bytes, host::fs::PUBLIC)?;
         }
-        host::fs::sync_directory(&self.staging)?;
+        host::fs::sync_filesystem(&self.staging)?;
         host::publish::exchange(&self.staging, &self.target)?;
         host::fs::sync_directory(self.target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
         Ok(Published::New(self.written))

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::cluster::Cluster;
 use crate::error::{Error, Kind, Result};
 use crate::host;
+use crate::host::fs::Batch;
 use crate::pki::inspect::Certificate;
 use crate::pki::issue::{self, Algorithm, Window};
 use crate::pki::pem;
@@ -110,7 +111,7 @@ impl Vault {
         Ok(Filled { created: false, issued, misfits: Vec::new() })
     }
 
-    /// Issues `planned` and writes each as soon as it is made.
+    /// Issues `planned` and gives each its place when all are made.
     fn issue(&self, planned: &[PlannedLeaf], leaf_days: u32, now: u64, progress: &dyn Progress) -> Result<Vec<LeafId>> {
         if planned.is_empty() {
             return Ok(Vec::new());
@@ -123,18 +124,21 @@ impl Vault {
         // A leaf that outlives its authority would promise what it can't keep.
         let window = Window { not_before: now - BACKDATED, not_after: latest.min(now + u64::from(leaf_days) * DAY) };
         let step = progress.begin("issuing certificates", Some(planned.len() as u64));
-        planned
+        let batch = Batch::default();
+        let issued = planned
             .par_iter()
             .map(|planned| {
                 let algorithm = self.settings.algorithm;
                 let key = algorithm.generate()?;
                 let certificate = issue::leaf(planned, algorithm, &key, &signers[&planned.authority()], window)?;
                 let text = Zeroizing::new(certificate + &pem::private_key(&key));
-                self.write_leaf(&planned.id, &text)?;
+                self.write_leaf(&planned.id, &text, &batch)?;
                 step.advance(1);
                 Ok(planned.id.clone())
             })
-            .collect()
+            .collect::<Result<_>>()?;
+        batch.commit()?;
+        Ok(issued)
     }
 }
 

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::cluster::Cluster;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
+use crate::host::fs::Batch;
 use crate::host::lock::FileLock;
 use crate::pki::inspect::Certificate;
 use crate::pki::issue::{Algorithm, Signer};
@@ -174,13 +175,13 @@ impl Vault {
         String::from_utf8(bytes).map(|text| Some(Zeroizing::new(text))).doing(Kind::Verify, || format!("reading `{}`", path.display()))
     }
 
-    /// Writes one leaf, replacing the one that was there.
-    pub(super) fn write_leaf(&self, id: &LeafId, text: &str) -> Result<()> {
+    /// Writes one leaf, which replaces the one that is there when the batch is committed.
+    pub(super) fn write_leaf(&self, id: &LeafId, text: &str, batch: &Batch) -> Result<()> {
         let path = self.leaf_path(id);
         if let Some(node) = &id.node {
             host::fs::create_private_directory(&self.directory.join("leaves").join(node))?;
         }
-        host::fs::write_atomic(&path, text.as_bytes(), host::fs::PRIVATE)
+        batch.write(&path, text.as_bytes(), host::fs::PRIVATE)
     }
 
     /// Every certificate file in the vault, with its name: authorities first, then leaves, also those that no plan names.
