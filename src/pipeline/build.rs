@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::base::{self, Lock, Tools};
@@ -174,7 +175,7 @@ fn seeds(site: &Site, pki: &Pki, epoch: u64) -> Result<BTreeMap<String, Vec<u8>>
         let seed = Seed { identity: Identity::of(cluster, node, pki.cluster_id()), tree };
         Ok((node.name.clone(), seed.pack(epoch).within(|| format!("packing the seed of `{}`", node.name))?))
     };
-    cluster.nodes.iter().map(seed).collect()
+    cluster.nodes.par_iter().map(seed).collect()
 }
 
 /// What cloud-init is told, if that format is wanted.

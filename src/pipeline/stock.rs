@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use crate::base::Lock;
 use crate::cluster::Cluster;
 use crate::error::{Result, Within};
@@ -36,7 +38,7 @@ pub(super) fn documents(site: &Site, lock: &Lock, pki: &Pki) -> Result<BTreeMap<
         let documents = cloud_init::documents(&input).within(|| format!("writing the cloud-init documents of `{}`", node.name))?;
         Ok((node.name.clone(), documents))
     };
-    cluster.nodes.iter().map(of_node).collect()
+    cluster.nodes.par_iter().map(of_node).collect()
 }
 
 fn without_image(cluster: &Cluster) -> Cluster {

@@ -289,7 +289,7 @@ mod tests {
     fn every_format_accepts_its_example_and_no_line_break_quote_or_emptiness() {
         for format in FORMATS {
             assert!((format.accepts)(format.example), "{} refuses its example", format.name);
-            for hostile in ["", "a\nb", "\u{0}"] {
+            for hostile in ["", "a\nb", "a\rb", "\u{0}", "\u{1b}[2J"] {
                 assert!(!(format.accepts)(hostile), "{} accepts {hostile:?}", format.name);
             }
         }

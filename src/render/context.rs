@@ -8,7 +8,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cluster::{API_SERVER_PORT, Cluster, Companion, Node, Part, Role, RuntimeKind};
-use crate::error::{Error, Kind, Result};
 use crate::overlay::Overlay;
 use crate::render::firewall::{self, Firewall};
 use crate::render::{balancer, fields, flags, kinds};
@@ -46,8 +45,6 @@ struct Computed<'a> {
     /// MAC address of that interface, when a match rule names one.
     mac: Option<&'a str>,
     control_plane: Vec<&'a Node>,
-    /// All nodes but this one.
-    others: Vec<&'a Node>,
     etcd_endpoints: Vec<String>,
     /// Where other members find the one on this node.
     etcd_member_url: String,
@@ -121,15 +118,9 @@ struct Health {
 }
 
 impl<'a> Facts<'a> {
-    /// The variables of this node's templates.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::Input`] if a string of the cluster could change the shape of a file: a control character in it.
-    pub(super) fn context(&self) -> Result<Context<'a>> {
-        let context = Context { cluster: self.cluster, node: self.node, computed: self.computed() };
-        refuse_control_characters("cluster", &serde_json::to_value(self.cluster).expect("a cluster is plain data"))?;
-        Ok(context)
+    /// The variables of this node's templates. No string among them ends a line: the formats of a cluster file's settings see to that.
+    pub(super) fn context(&self) -> Context<'a> {
+        Context { cluster: self.cluster, node: self.node, computed: self.computed() }
     }
 
     fn computed(&self) -> Computed<'a> {
@@ -142,7 +133,6 @@ impl<'a> Facts<'a> {
                 _ => None,
             }),
             control_plane: self.control_plane(),
-            others: self.cluster.nodes.iter().filter(|node| node.name != self.node.name).collect(),
             etcd_endpoints: self.etcd_endpoints(),
             etcd_member_url: self.url(self.node, 2380),
             endpoint_url: format!("https://{}", self.cluster.endpoint_authority()),
@@ -247,26 +237,9 @@ fn is_own(key: &str) -> bool {
     !within(&RESERVED_LABELS) || within(&KUBELET_LABELS)
 }
 
-/// A line break in a name would start a new setting in most of the files that templates write.
-fn refuse_control_characters(field: &str, value: &Value) -> Result<()> {
-    match value {
-        Value::String(text) if text.chars().any(char::is_control) => {
-            Err(Error::new(Kind::Input, format!("`{field}` holds a control character: `{}`", text.escape_debug())))
-        }
-        Value::Array(items) => {
-            items.iter().enumerate().try_for_each(|(index, item)| refuse_control_characters(&format!("{field}[{index}]"), item))
-        }
-        Value::Object(members) => members.iter().try_for_each(|(key, member)| {
-            refuse_control_characters(&format!("{field}.key"), &Value::String(key.clone()))?;
-            refuse_control_characters(&format!("{field}.{key}"), member)
-        }),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{is_own, refuse_control_characters};
+    use super::is_own;
 
     #[test]
     fn a_kubelet_sets_no_label_of_the_reserved_namespaces() {
@@ -280,12 +253,5 @@ mod tests {
         ] {
             assert_eq!(is_own(key), own, "{key}");
         }
-    }
-
-    #[test]
-    fn a_line_break_in_a_name_is_refused_with_its_place() {
-        let value = serde_json::json!({ "network": { "ntp": ["a", "b\nserver evil"] } });
-        let err = refuse_control_characters("cluster", &value).unwrap_err();
-        assert_eq!(err.to_string(), r"`cluster.network.ntp[1]` holds a control character: `b\nserver evil`");
     }
 }

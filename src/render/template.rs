@@ -44,7 +44,7 @@ impl Templates {
                 engine.add_raw_template(&name(file), text).map_err(|err| ours(&err, overlay, file, text))?;
             }
         }
-        let public = tera::Context::from_serialize(&facts.context()?).map_err(internal)?;
+        let public = tera::Context::from_serialize(&facts.context()).map_err(internal)?;
         let mut private = public.clone();
         private.insert("secrets", &serde_json::json!({ "encryption_key": encryption_key }));
         Ok(Self { engine, public, private, digests })

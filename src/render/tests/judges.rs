@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::variants::{Network, haproxy, keepalived};
 use super::versions::of_version;
-use super::{cluster, first, unpack};
-use crate::cluster::{Cluster, KubernetesVersion, Node};
+use super::{cluster, first, rendered_with, resolved, unpack, vault};
+use crate::cluster::{Cluster, KubernetesVersion, Node, Role};
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::overlay::Overlays;
@@ -97,16 +97,21 @@ fn shellcheck_accepts_the_scripts_of_every_overlay() {
 }
 
 #[test]
-fn chrony_reads_the_time_servers_of_the_site_and_the_other_nodes() {
-    for (ntp, expected) in [(vec![], 0), (vec!["10.0.0.1".to_owned(), "pool.example.org".to_owned()], 2)] {
-        let Some(mut chronyd) = judge("chronyd") else { return };
-        let mut cluster = cluster();
-        let others = cluster.nodes.len() - 1;
+fn chrony_follows_the_time_servers_of_the_site_and_the_control_plane_and_only_that_leads() {
+    let worker = "\n[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n";
+    for (ntp, pools) in [(vec![], 0), (vec!["10.0.0.1".to_owned(), "pool.example.org".to_owned()], 2)] {
+        let mut cluster = resolved(&format!("{}{worker}", include_str!("../../../profiles/ha/cluster.toml")));
         cluster.network.ntp = ntp;
-        let root = Root::of(&first(&cluster));
-        let read = accepts(chronyd.args(["-U", "-p", "-f"]).arg(root.path("/etc/chrony/chrony.conf")));
-        let lines = |word: &str| read.lines().filter(|line| line.split(' ').next() == Some(word)).count();
-        assert_eq!((lines("pool"), lines("server"), lines("local")), (expected, others, 1), "{read}");
+        let masters = cluster.with_role(Role::ControlPlane).count();
+        let nodes = rendered_with(&cluster, &vault(&cluster));
+        for (name, servers, leaders) in [("m1", masters - 1, 1), ("w1", masters, 0)] {
+            let Some(mut chronyd) = judge("chronyd") else { return };
+            let (_, tree) = nodes.iter().find(|(node, _)| node.name == name).unwrap();
+            let root = Root::of(tree);
+            let read = accepts(chronyd.args(["-U", "-p", "-f"]).arg(root.path("/etc/chrony/chrony.conf")));
+            let lines = |word: &str| read.lines().filter(|line| line.split(' ').next() == Some(word)).count();
+            assert_eq!((lines("pool"), lines("server"), lines("local")), (pools, servers, leaders), "{name}: {read}");
+        }
     }
 }
 

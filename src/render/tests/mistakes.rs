@@ -105,7 +105,7 @@ fn a_link_on_disk_is_refused_because_archives_would_lose_it() {
 fn the_manual_names_every_variable() {
     let cluster = cluster();
     let facts = render::context::Facts { cluster: &cluster, node: &cluster.nodes[0], overlays: &[], cluster_id: "id" };
-    let context = serde_json::to_value(facts.context().unwrap()).unwrap();
+    let context = serde_json::to_value(facts.context()).unwrap();
     let manual = include_str!("../../../docs/overlays.md");
     for name in context["computed"].as_object().unwrap().keys() {
         assert!(manual.contains(&format!("`computed.{name}")), "docs/overlays.md lacks `computed.{name}`");
