@@ -64,9 +64,8 @@ impl Error {
 
     /// Wraps every problem of a user's file; the kind is [`Kind::Input`].
     pub(crate) fn from_report(report: Report) -> Self {
-        let count = report.errors();
-        let noun = if count == 1 { "problem" } else { "problems" };
-        Self { kind: Kind::Input, steps: vec![format!("{count} {noun} found")], hints: Vec::new(), report: Some(Box::new(report)) }
+        let found = format!("{} found", counted(report.errors(), "problem"));
+        Self { kind: Kind::Input, steps: vec![found], hints: Vec::new(), report: Some(Box::new(report)) }
     }
 
     /// Adds a next move, written so that it can be typed.
@@ -139,6 +138,11 @@ impl<T, E: std::error::Error> Doing<T> for std::result::Result<T, E> {
             Error { kind, steps, hints: Vec::new(), report: None }
         })
     }
+}
+
+/// A number and what it counts: `1 problem`, `2 problems`.
+pub(crate) fn counted(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::cli::{Ui, diagnostic, input, sarif, segment};
-use crate::error::{Error, Kind, Report, Result, Severity};
+use crate::error::{Error, Kind, Report, Result, Severity, counted};
 use crate::lint::{LINTS, Lint};
 use crate::pipeline::Site;
 use crate::profile::closest;
@@ -76,7 +76,9 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let file = ui.global().file.display();
     match (count(&report, Severity::Warning), count(&report, Severity::Info)) {
         (0, 0) => ui.message(format!("`{file}` has no problem: {} nodes, Kubernetes {}", cluster.nodes.len(), cluster.kubernetes)),
-        (warnings, remarks) => ui.message(format!("`{file}` can be built: {warnings} warnings, {remarks} remarks")),
+        (warnings, remarks) => {
+            ui.message(format!("`{file}` can be built: {}, {}", counted(warnings, "warning"), counted(remarks, "remark")));
+        }
     }
     Ok(())
 }

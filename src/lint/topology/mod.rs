@@ -5,6 +5,7 @@ pub(in crate::lint) mod files;
 use std::collections::BTreeSet;
 
 use crate::cluster::{Mover, Role};
+use crate::error::counted;
 use crate::lint::Lint;
 use crate::lint::endpoint::port_clash;
 use crate::lint::keepalived::router_id;
@@ -26,7 +27,7 @@ pub(super) static ROWS: &[Lint] = &[
             let masters = subject.cluster.with_role(Role::ControlPlane).count();
             if masters >= 2 && (members < 3 || members.is_multiple_of(2)) {
                 let tolerated = members.saturating_sub(1) / 2;
-                findings.at("nodes", format!("{} tolerate {}", count(members, "etcd member"), count(tolerated, "failure")));
+                findings.at("nodes", format!("{} tolerate {}", counted(members, "etcd member"), counted(tolerated, "failure")));
             }
         }),
     Lint::warning("HA011", "there are two control-plane nodes")
@@ -130,8 +131,4 @@ fn unknown_overlay(subject: &Subject<'_>, findings: &mut Findings) {
             }
         }
     }
-}
-
-fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
