@@ -4,9 +4,8 @@ use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::NamedTempFile;
 
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
@@ -131,7 +130,7 @@ pub(crate) fn write_atomic_with(path: &Path, mode: u32, fill: impl FnOnce(&mut d
 }
 
 /// Writes a temporary file in the directory of `path`, which is made when it is not there.
-fn write_beside(path: &Path, mode: u32, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<NamedTempFile> {
+pub(super) fn write_beside(path: &Path, mode: u32, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<NamedTempFile> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let step = || format!("writing `{}`", path.display());
     create_directories(parent)?;
@@ -142,34 +141,6 @@ fn write_beside(path: &Path, mode: u32, fill: impl FnOnce(&mut dyn Write) -> io:
     let file = buffered.into_inner().map_err(io::IntoInnerError::into_error).doing(Kind::Io, step)?;
     file.as_file().set_permissions(Permissions::from_mode(mode)).doing(Kind::Io, step)?;
     Ok(file)
-}
-
-/// Files of one filesystem that are made together, by several threads if need be. Each appears whole or not at all, and none before
-/// [`Batch::commit`], which waits for the device once and not once a file.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    written: Mutex<Vec<(TempPath, PathBuf)>>,
-}
-
-impl Batch {
-    /// Writes a file beside its place; `mode` holds whatever the umask is.
-    pub(crate) fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-        let file = write_beside(path, mode, |out| out.write_all(bytes))?.into_temp_path();
-        self.written.lock().expect("no writer panics").push((file, path.to_owned()));
-        Ok(())
-    }
-
-    /// Gives every file its name, replacing what had it.
-    pub(crate) fn commit(self) -> Result<()> {
-        let written = self.written.into_inner().expect("no writer panics");
-        if let Some((file, _)) = written.first() {
-            sync_filesystem(file)?;
-        }
-        for (file, path) in written {
-            file.persist(&path).map_err(|err| err.error).doing(Kind::Io, || format!("writing `{}`", path.display()))?;
-        }
-        Ok(())
-    }
 }
 
 /// Writes to something that exists and takes one whole write, such as the files of `/proc`.
@@ -270,7 +241,7 @@ pub(crate) fn copy(mut reader: impl Read, writer: &mut impl Write, step: impl Fn
 
 #[cfg(test)]
 mod tests {
-    use super::{Batch, PRIVATE, write_atomic, write_new};
+    use super::{PRIVATE, write_atomic, write_new};
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -282,27 +253,5 @@ mod tests {
         assert!(write_new(&path, b"second", PRIVATE).unwrap_err().to_string().contains("not overwritten"));
         write_atomic(&path, b"third", PRIVATE).unwrap();
         assert_eq!(super::read(&path).unwrap(), b"third");
-    }
-
-    #[test]
-    fn files_of_a_batch_appear_when_all_are_written_and_an_abandoned_batch_leaves_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let (new, old) = (dir.path().join("m1/new.pem"), dir.path().join("old.pem"));
-        write_atomic(&old, b"before", PRIVATE).unwrap();
-        let fill = || {
-            let batch = Batch::default();
-            batch.write(&new, b"new", PRIVATE).unwrap();
-            batch.write(&old, b"after", PRIVATE).unwrap();
-            batch
-        };
-        drop(fill());
-        assert!(!new.exists());
-        assert_eq!(super::list(dir.path()).unwrap().len(), 2, "the directory m1, and what was there before");
-        let batch = fill();
-        assert_eq!(super::read(&old).unwrap(), b"before");
-        batch.commit().unwrap();
-        assert_eq!([&new, &old].map(|path| super::read(path).unwrap()), [b"new".to_vec(), b"after".to_vec()]);
-        assert_eq!([&new, &old].map(|path| super::mode(path).unwrap()), [PRIVATE, PRIVATE]);
-        assert_eq!(super::list(new.parent().unwrap()).unwrap(), [new]);
     }
 }

@@ -1,5 +1,6 @@
 //! The outside world: files, processes, clock, network, signals. Nothing else in the crate opens, runs or asks the time.
 
+pub(crate) mod batch;
 pub(crate) mod cgroup;
 pub(crate) mod channel;
 pub(crate) mod clock;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::cluster::Cluster;
 use crate::error::{Error, Kind, Result};
 use crate::host;
-use crate::host::fs::Batch;
+use crate::host::batch::Batch;
 use crate::pki::inspect::Certificate;
 use crate::pki::issue::{self, Algorithm, Window};
 use crate::pki::pem;

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::cluster::Cluster;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
-use crate::host::fs::Batch;
+use crate::host::batch::Batch;
 use crate::host::lock::FileLock;
 use crate::pki::inspect::Certificate;
 use crate::pki::issue::{Algorithm, Signer};
