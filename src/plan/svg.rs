@@ -7,12 +7,18 @@ use crate::plan::layers::Layer;
 
 /// Sizes in user units, which browsers show as pixels.
 const WIDTH: usize = 960;
-const FLOOR: usize = 110;
+const MARGIN: usize = 20;
+const FLOOR: usize = 120;
+/// Between the line that names a floor and its boxes.
+const HEADING: usize = 12;
 const BOX: usize = 44;
-const TOP: usize = 70;
-const LABEL: usize = 210;
+const TOP: usize = 80;
+/// Where arrows stand: right of what is written over the boxes.
+const ARROW: usize = 560;
 /// Most machines that a floor shows by name.
 const SHOWN: usize = 8;
+/// What one letter needs at most, on average, in the sans-serif fonts of browsers and printers.
+const LETTER: usize = 9;
 
 /// Draws the floors of a plan.
 pub(crate) fn draw(plan: &Plan) -> String {
@@ -25,7 +31,7 @@ pub(crate) fn draw(plan: &Plan) -> String {
     );
     let title = format!("{}, Kubernetes {}", plan.cluster, plan.kubernetes);
     let _ = writeln!(svg, "<title>{0}</title>\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"white\"/>", escaped(&title));
-    text(&mut svg, 20, 36, "start", "bold", &title);
+    text(&mut svg, MARGIN, 36, "start", "bold", &title);
     for (index, layer) in plan.topology.iter().enumerate() {
         let top = TOP + index * FLOOR;
         if index > 0 {
@@ -38,8 +44,9 @@ pub(crate) fn draw(plan: &Plan) -> String {
 }
 
 fn floor(svg: &mut String, top: usize, layer: &Layer) {
-    text(svg, 20, top + 20, "start", "bold", &layer.what);
-    text(svg, 20, top + 38, "start", "normal", &layer.note);
+    let note = if layer.note.is_empty() { String::new() } else { format!(": {}", layer.note) };
+    let (what, note) = (escaped(&layer.what), escaped(&note));
+    let _ = writeln!(svg, "<text x=\"{MARGIN}\" y=\"{top}\"><tspan font-weight=\"bold\">{what}</tspan>{note}</text>");
     let mut names: Vec<String> = layer.nodes.iter().take(SHOWN).cloned().collect();
     if layer.nodes.len() > SHOWN {
         names[SHOWN - 1] = format!("… {} more", layer.nodes.len() - SHOWN + 1);
@@ -47,23 +54,30 @@ fn floor(svg: &mut String, top: usize, layer: &Layer) {
     if names.is_empty() {
         names.push("elsewhere".to_owned());
     }
-    let room = (WIDTH - LABEL - 20) / names.len();
+    let (room, top) = ((WIDTH - 2 * MARGIN) / names.len(), top + HEADING);
     for (index, name) in names.iter().enumerate() {
-        let left = LABEL + index * room;
-        let width = room - 8;
+        let (left, width) = (MARGIN + index * room, room - 8);
         let _ =
             writeln!(svg, "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{BOX}\" rx=\"4\" fill=\"#eef3fa\" stroke=\"#335\"/>");
-        text(svg, left + width / 2, top + 27, "middle", "normal", name);
+        text(svg, left + width / 2, top + 27, "middle", "normal", &shortened(name, width / LETTER));
     }
 }
 
-/// From the floor above to this one.
+/// The name as far as it fits.
+fn shortened(name: &str, most: usize) -> String {
+    if name.chars().count() <= most {
+        return name.to_owned();
+    }
+    name.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// From the boxes of the floor above to those of this one.
 fn arrow(svg: &mut String, top: usize, label: &str) {
-    let (middle, from) = (usize::midpoint(LABEL, WIDTH), top - FLOOR + BOX);
-    let (tip, shaft) = (top - 2, top - 10);
-    let _ = writeln!(svg, "<line x1=\"{middle}\" y1=\"{from}\" x2=\"{middle}\" y2=\"{shaft}\" stroke=\"#335\" stroke-width=\"2\"/>");
-    let _ = writeln!(svg, "<path d=\"M {} {shaft} L {} {shaft} L {middle} {tip} Z\" fill=\"#335\"/>", middle - 6, middle + 6);
-    text(svg, middle + 14, from + (top - from) / 2 + 5, "start", "normal", label);
+    let (from, to) = (top + HEADING - FLOOR + BOX, top + HEADING);
+    let (tip, shaft) = (to - 2, to - 10);
+    let _ = writeln!(svg, "<line x1=\"{ARROW}\" y1=\"{from}\" x2=\"{ARROW}\" y2=\"{shaft}\" stroke=\"#335\" stroke-width=\"2\"/>");
+    let _ = writeln!(svg, "<path d=\"M {} {shaft} L {} {shaft} L {ARROW} {tip} Z\" fill=\"#335\"/>", ARROW - 6, ARROW + 6);
+    text(svg, ARROW + 14, from + (to - from) / 2 + 5, "start", "normal", &shortened(label, (WIDTH - ARROW - 14) / LETTER));
 }
 
 fn text(svg: &mut String, x: usize, y: usize, anchor: &str, weight: &str, text: &str) {

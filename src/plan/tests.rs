@@ -119,6 +119,44 @@ fn the_drawing_is_well_formed_and_names_every_machine() {
     }
 }
 
+/// Every text of a drawing lies in the drawing, and in a box or clear of all boxes; 9 units a letter, as wide as fonts are.
+const LAYOUT: &str = r#"
+import sys, xml.etree.ElementTree as tree
+root = tree.fromstring(sys.stdin.read())
+number = lambda item, name: float(item.get(name, 0))
+kind = lambda item: item.tag.split("}")[1]
+boxes = [[number(item, name) for name in ("x", "y", "width", "height")] for item in root if kind(item) == "rect"]
+for item in (item for item in root if kind(item) == "text"):
+    wide = 9 * len("".join(item.itertext()))
+    left = number(item, "x") - (wide / 2 if item.get("text-anchor") == "middle" else 0)
+    top, right, bottom = number(item, "y") - 14, left + wide, number(item, "y") + 4
+    for x, y, width, height in boxes:
+        apart = right <= x or left >= x + width or bottom <= y or top >= y + height
+        within = left >= x and right <= x + width and top >= y and bottom <= y + height
+        background = x == y == 0
+        if not within and (background or not apart):
+            sys.exit(f"{tree.tostring(item)} is not in {x, y, width, height}")
+"#;
+
+#[test]
+fn no_text_of_the_drawing_is_hidden_by_a_box_or_leaves_it() {
+    let long = "a-machine-with-a-name-that-is-as-long-as-names-may-be-in-berlin";
+    let worker = |n: u32| format!("\n[[nodes]]\nname = \"w{n}\"\nroles = [\"worker\"]\naddress = \"10.0.0.{}\"\n", 100 + n);
+    let external = edited("vip = \"10.0.0.10\"", "balancer = \"external\"");
+    for text in [
+        SAMPLE.to_owned(),
+        edited("\"m1\"", &format!("\"{long}\"")),
+        SAMPLE.to_owned() + &(0..20).map(worker).collect::<String>(),
+        external.replace("kubernetes.example.org", &format!("{long}.kubernetes.example.org")),
+        external,
+    ] {
+        let svg = super::draw(&planned(&text));
+        let Some(mut python) = judge("python3") else { return };
+        let output = host::process::run_with_input(python.args(["-c", LAYOUT]), svg.as_bytes()).unwrap();
+        assert!(output.status.success(), "{}\n{svg}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn everything_that_a_machine_starts_has_its_place_in_the_order() {
     // What only prepares the machine waits for nothing and nobody waits for it.
