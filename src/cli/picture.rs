@@ -1,9 +1,6 @@
 //! The topology in characters.
 
-use crate::plan::Layer;
-
-/// Most machines that a floor shows by name.
-const SHOWN: usize = 8;
+use crate::plan::{Layer, few};
 
 /// Draws floors, each a row of boxes, and what the floor above dials between them.
 pub(super) fn picture(layers: &[Layer]) -> String {
@@ -15,10 +12,7 @@ pub(super) fn picture(layers: &[Layer]) -> String {
 }
 
 fn boxes(layer: &Layer) -> String {
-    let mut names: Vec<String> = layer.nodes.iter().take(SHOWN).cloned().collect();
-    if layer.nodes.len() > SHOWN {
-        names[SHOWN - 1] = format!("… {} more", layer.nodes.len() - SHOWN + 1);
-    }
+    let mut names = few(&layer.nodes);
     if names.is_empty() {
         names.push("elsewhere".to_owned());
     }

@@ -9,7 +9,7 @@ use crate::cluster::{MatchRule, Place};
 use crate::error::Result;
 use crate::host;
 use crate::overlay::Protocol;
-use crate::plan::{self, Check, EndpointPlan, Failover, ImagePlan, NodePlan, Plan, PortUse, Size, Start};
+use crate::plan::{self, Check, EndpointPlan, Failover, ImagePlan, NodePlan, Plan, PortUse, Size, Start, few};
 
 /// Show what would be built and what each machine gets: addresses, overlays, certificates, ports, quorum
 #[derive(Debug, clap::Args)]
@@ -52,13 +52,13 @@ fn text(plan: &Plan) -> String {
 }
 
 fn order(order: &[Start]) -> String {
-    let row = |start: &Start| [start.component.to_owned(), start.waits_for.to_owned(), start.nodes.join(", ")];
+    let row = |start: &Start| [start.component.to_owned(), start.waits_for.to_owned(), few(&start.nodes).join(", ")];
     columns(&order.iter().map(row).collect::<Vec<_>>())
 }
 
 fn checks(checks: &[Check]) -> String {
     let check = |check: &Check| {
-        let place = if check.on.is_empty() { "here".to_owned() } else { format!("on {}", check.on.join(", ")) };
+        let place = if check.on.is_empty() { "here".to_owned() } else { format!("on {}", few(&check.on).join(", ")) };
         format!("  # {} ({place})\n  {}\n", check.shows, check.command)
     };
     checks.iter().map(check).collect()
@@ -138,7 +138,7 @@ fn image(image: &ImagePlan) -> String {
         ("units", &image.units),
     ];
     let lists: String = lists.into_iter().filter(|(_, values)| !values.is_empty()).map(|(name, values)| list(name, values)).collect();
-    format!("IMAGE {} for {}\n{lists}", image.name, image.nodes.join(", "))
+    format!("IMAGE {} for {}\n{lists}", image.name, few(&image.nodes).join(", "))
 }
 
 fn nodes(nodes: &[NodePlan]) -> String {
@@ -175,7 +175,7 @@ fn ports(ports: &[PortUse]) -> String {
             Protocol::Udp => format!("{number}/udp"),
             Protocol::Vrrp => "VRRP".to_owned(),
         };
-        [number, port.from.clone(), port.what.clone(), port.nodes.join(", ")]
+        [number, port.from.clone(), port.what.clone(), few(&port.nodes).join(", ")]
     });
     columns(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
 }

@@ -7,6 +7,18 @@ use crate::cluster::{API_SERVER_PORT, Cluster, Mover, Node, Place, Role};
 /// Port of etcd's clients.
 const ETCD_PORT: u16 = 2379;
 
+/// Most machines that are shown by name.
+const SHOWN: usize = 8;
+
+/// Names as a reader takes them in: those of a few machines, or the first of many and how many more there are.
+pub(crate) fn few(names: &[String]) -> Vec<String> {
+    if names.len() <= SHOWN {
+        return names.to_vec();
+    }
+    let (shown, rest) = names.split_at(SHOWN - 1);
+    shown.iter().cloned().chain([format!("… {} more", rest.len())]).collect()
+}
+
 /// One floor.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

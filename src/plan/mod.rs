@@ -23,7 +23,7 @@ use crate::{pki, render};
 
 pub(crate) use checks::Check;
 pub(crate) use failover::Failover;
-pub(crate) use layers::Layer;
+pub(crate) use layers::{Layer, few};
 pub(crate) use order::Start;
 pub(crate) use ports::PortUse;
 pub(crate) use sizes::Size;

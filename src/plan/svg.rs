@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::plan::Plan;
-use crate::plan::layers::Layer;
+use crate::plan::layers::{Layer, few};
 
 /// Sizes in user units, which browsers show as pixels.
 const WIDTH: usize = 960;
@@ -15,8 +15,6 @@ const BOX: usize = 44;
 const TOP: usize = 80;
 /// Where arrows stand: right of what is written over the boxes.
 const ARROW: usize = 560;
-/// Most machines that a floor shows by name.
-const SHOWN: usize = 8;
 /// What one letter needs at most, on average, in the sans-serif fonts of browsers and printers.
 const LETTER: usize = 9;
 
@@ -47,10 +45,7 @@ fn floor(svg: &mut String, top: usize, layer: &Layer) {
     let note = if layer.note.is_empty() { String::new() } else { format!(": {}", layer.note) };
     let (what, note) = (escaped(&layer.what), escaped(&note));
     let _ = writeln!(svg, "<text x=\"{MARGIN}\" y=\"{top}\"><tspan font-weight=\"bold\">{what}</tspan>{note}</text>");
-    let mut names: Vec<String> = layer.nodes.iter().take(SHOWN).cloned().collect();
-    if layer.nodes.len() > SHOWN {
-        names[SHOWN - 1] = format!("… {} more", layer.nodes.len() - SHOWN + 1);
-    }
+    let mut names = few(&layer.nodes);
     if names.is_empty() {
         names.push("elsewhere".to_owned());
     }

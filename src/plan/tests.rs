@@ -107,6 +107,13 @@ fn the_floors_say_who_dials_whom_for_every_kind_of_balancer() {
 }
 
 #[test]
+fn a_thousand_machines_are_a_few_names_and_a_number() {
+    let names = |count: usize| (0..count).map(|n| format!("w{n}")).collect::<Vec<_>>();
+    assert_eq!(super::few(&names(8)), names(8));
+    assert_eq!(super::few(&names(1000)).join(", "), "w0, w1, w2, w3, w4, w5, w6, … 993 more");
+}
+
+#[test]
 fn the_drawing_is_well_formed_and_names_every_machine() {
     let plan = planned(SAMPLE);
     let svg = super::draw(&plan);
