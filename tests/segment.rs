@@ -214,6 +214,23 @@ fn strangers_are_found_by_ipv6_too() {
     assert_eq!((code, found[0].as_str()), (2, "HA344: the VIP `fd00:1::10` is in use already: 52:54:00:00:00:99 answers for it"));
 }
 
+/// Nodes that boot at one time look while others still make sure that their addresses are free.
+#[test]
+fn a_look_takes_no_address_from_a_machine_that_is_about_to_have_it() {
+    let Some(segment) = Segment::new("fd00:1::") else { return };
+    let m1 = segment.machine(11, &[]);
+    let sysctl = "echo 6 >/proc/sys/net/ipv6/conf/eth0/dad_transmits";
+    approve(&mut m1.command(&["sh", "-c", sysctl]));
+    m1.ip("address add fd00:1::11/64 dev eth0");
+    let shown = |machine: &Machine| approve(&mut machine.command(&["ip", "-6", "address", "show", "to", "fd00:1::11"]));
+    assert!(shown(&m1).contains("tentative"), "{}", shown(&m1));
+    assert_eq!(segment.look(&segment.notebook), (0, vec![]));
+    common::lab::eventually("m1 has its address", Duration::from_secs(20), || match shown(&m1) {
+        text if !text.contains("tentative") => Ok(()),
+        text => Err(text),
+    });
+}
+
 #[test]
 fn a_node_tells_what_it_finds_and_what_to_change() {
     let Some(segment) = Segment::new("10.0.0.") else { return };

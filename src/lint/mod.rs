@@ -66,6 +66,9 @@ pub(crate) static LINTS: LazyLock<Vec<&'static Lint>> = LazyLock::new(|| {
     lints
 });
 
+/// What follows in files from a finding of the cluster file: a machine that carries the VIP alone has no peers to name.
+const FOLLOWING: [(&str, &str); 1] = [("HA015", "HA313")];
+
 /// Runs every lint over a resolved cluster file and the files that its nodes get. Accepted findings become remarks.
 pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays, machines: &[Machine], target: Target) -> Report {
     let mut report = profile.report.clone();
@@ -78,7 +81,8 @@ pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays, m
         report.problems.extend(findings.0.into_iter().map(|(field, message, fix)| problem(lint, profile, field, message, fix)));
     }
     // What the cluster file shows is not told again for the files that follow from it.
-    let told: BTreeSet<_> = report.problems.iter().filter_map(|problem| problem.code).collect();
+    let mut told: BTreeSet<_> = report.problems.iter().filter_map(|problem| problem.code).collect();
+    told.extend(FOLLOWING.iter().filter(|(cause, _)| told.contains(cause)).map(|(_, effect)| *effect).collect::<Vec<_>>());
     let of_files = check_files(machines, target).into_iter();
     report.problems.extend(of_files.filter(|problem| !problem.code.is_some_and(|code| told.contains(code))));
     allow::apply(&profile.source.text, &mut report);

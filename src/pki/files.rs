@@ -5,7 +5,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::cluster::{API_SERVER_PORT, Node, Role};
+use crate::cluster::{API_SERVER_PORT, Cluster, Node, Role};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Kind, Result};
 use crate::pki::kubeconfig::Kubeconfig;
@@ -147,6 +147,22 @@ impl PkiFile {
     }
 }
 
+/// Insists that `name` of an overlay's `certificates` stands for files of `node`, before there is a vault.
+///
+/// # Errors
+///
+/// As [`Pki::files`].
+pub(crate) fn held(name: &str, cluster: &Cluster, node: &Node) -> Result<()> {
+    let is_control_plane = node.roles.contains(&Role::ControlPlane);
+    if SHARED.contains(&name) {
+        let free = name != "service-account" || is_control_plane;
+        return if free { Ok(()) } else { Err(not_held(name, Holder::ControlPlane, node)) };
+    }
+    let row = LEAVES.iter().find(|row| row.name == name).ok_or_else(|| unknown(name))?;
+    let holds = if row.holder == Holder::Cluster { is_control_plane } else { row.holder.includes(cluster, node) };
+    if holds && !matches!(row.form, Form::Offline) { Ok(()) } else { Err(not_held(name, row.holder, node)) }
+}
+
 fn unknown(name: &str) -> Error {
     let names: Vec<&str> = SHARED.into_iter().chain(LEAVES.iter().map(|row| row.name)).collect();
     Error::new(Kind::Input, format!("there is no certificate named `{name}`")).hint(format!("names are {}", names.join(", ")))
@@ -171,6 +187,7 @@ impl fmt::Debug for PkiFile {
 
 #[cfg(test)]
 mod tests {
+    use super::held;
     use crate::pki::Options;
     use crate::pki::table::{Authority, LEAVES, SHARED};
     use crate::pki::tests::{sample, vault};
@@ -184,6 +201,10 @@ mod tests {
         let mut shown = Vec::new();
         for node in [&cluster.nodes[0], &cluster.nodes[3]] {
             for name in SHARED.into_iter().chain(LEAVES.iter().map(|row| row.name)) {
+                assert_eq!(
+                    held(name, &cluster, node).map_err(|err| err.to_string()).err(),
+                    pki.files(name, node).map_err(|err| err.to_string()).err()
+                );
                 let files = match pki.files(name, node) {
                     Ok(files) => files.iter().map(|file| format!("{}{}", file.path, if file.secret { " (secret)" } else { "" })).collect(),
                     Err(err) => vec![err.to_string()],

@@ -36,7 +36,7 @@ mod table;
 pub(crate) mod tests;
 mod vault;
 
-pub(crate) use files::Pki;
+pub(crate) use files::{Pki, held};
 pub(crate) use fill::{Filled, Options};
 pub(crate) use inspect::Certificate;
 pub(crate) use inventory::{Item, inventory};

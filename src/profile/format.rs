@@ -101,10 +101,10 @@ pub(crate) const FORMATS: &[Format] = &[
     },
     Format {
         name: "label-value",
-        what: "the value of a Kubernetes label: letters, digits, `-`, `_`, `.`, 63 at most",
+        what: "the value of a Kubernetes label: letters, digits, `-`, `_`, `.`, 63 at most, or none",
         example: "r12",
-        pattern: "^[-._0-9A-Za-z]{1,63}$",
-        accepts: label_value,
+        pattern: "^[-._0-9A-Za-z]{0,63}$",
+        accepts: |text| text.is_empty() || label_value(text),
     },
     Format {
         name: "mac",
@@ -290,7 +290,9 @@ mod tests {
         for format in FORMATS {
             assert!((format.accepts)(format.example), "{} refuses its example", format.name);
             for hostile in ["", "a\nb", "a\rb", "\u{0}", "\u{1b}[2J"] {
-                assert!(!(format.accepts)(hostile), "{} accepts {hostile:?}", format.name);
+                // `node-role.kubernetes.io/infra=` is how roles are given.
+                let empty_label = format.name == "label-value" && hostile.is_empty();
+                assert_eq!((format.accepts)(hostile), empty_label, "{} and {hostile:?}", format.name);
             }
         }
     }
@@ -316,6 +318,7 @@ mod tests {
             ("kubernetes-version", "1.20"),
             ("label", "M1"),
             ("label", "-m1"),
+            ("label-key", "example.org/"),
             ("mac", "52:54:00:12:34"),
             ("machine-uuid", "4c4c4544"),
             ("network", "10.0.0.0"),

@@ -67,13 +67,22 @@ fn certificates(chosen: &[&Overlay], owners: &Owners, pki: &Pki, node: &Node) ->
 }
 
 /// Attributes of all the overlays' files; what two overlays share they must declare alike.
-fn declared<'a>(chosen: &[&'a Overlay]) -> Result<BTreeMap<&'a ImagePath, &'a Attributes>> {
+///
+/// # Errors
+///
+/// [`Kind::Input`] with the two overlays that don't.
+pub(super) fn declared<'a>(chosen: &[&'a Overlay]) -> Result<BTreeMap<&'a ImagePath, &'a Attributes>> {
     let mut all: BTreeMap<&ImagePath, (&Attributes, &str)> = BTreeMap::new();
     for overlay in chosen {
         for (path, attributes) in &overlay.manifest.files {
             if let Some((other, first)) = all.insert(path, (attributes, &overlay.name)).filter(|(other, _)| *other != attributes) {
+                let says = |attributes: &Attributes| format!("{}:{}", attributes.owner, attributes.group);
                 let message = format!("`{first}` and `{}` declare `{path}` differently", overlay.name);
-                return Err(Error::new(Kind::Input, message).hint(format!("one says {other:?}, the other {attributes:?}")));
+                return Err(Error::new(Kind::Input, message).hint(format!(
+                    "leave one of the two out: one gives it to {}, the other to {}",
+                    says(other),
+                    says(attributes)
+                )));
             }
         }
     }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use crate::cluster::{Cluster, Node};
 use crate::error::{Result, Source, Within};
 use crate::overlay::{Attributes, Overlay, OverlayFile, Overlays};
+use crate::pki;
 use crate::render::context::Facts;
 use crate::render::layer::FILE_MODE;
+use crate::render::node::declared;
 use crate::render::role;
 use crate::render::template::Templates;
+use crate::tree::conflict;
 
 /// One text file, and the overlay's file that it is made of.
 #[derive(Clone, Debug)]
@@ -26,29 +29,40 @@ pub(crate) struct TextFile {
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] with overlay, file and line of what does not render.
+/// [`crate::error::Kind::Input`] with overlay, file and line of what does not render, or the two overlays that claim one path.
 pub(crate) fn texts(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Vec<TextFile>> {
     let chosen = role::chosen(cluster, node, overlays)?;
     let facts = Facts { cluster, node, overlays: &chosen, cluster_id: "example" };
     let templates = Templates::new(&chosen, &facts, "")?;
-    let mut found: Vec<TextFile> = Vec::new();
+    declared(&chosen)?;
+    chosen.iter().try_for_each(|overlay| are_held(overlay, cluster, node))?;
+    let mut found: Vec<(&str, TextFile)> = Vec::new();
     for overlay in chosen {
         for (path, file) in &overlay.files {
             let attributes = overlay.manifest.files.get(path).cloned().unwrap_or_else(Attributes::root);
-            let text =
-                if attributes.secret { None } else { text(&templates, overlay, file).within(|| format!("rendering `{}`", node.name))? };
-            // A later overlay may take over a path.
-            found.retain(|other| other.path != path.as_str());
-            found.extend(text.map(|(text, source)| TextFile {
-                path: path.to_string(),
-                text,
-                mode: attributes.mode.map_or(FILE_MODE, |mode| mode.0),
-                source,
-            }));
+            if attributes.secret {
+                continue;
+            }
+            let Some((text, source)) = text(&templates, overlay, file).within(|| format!("rendering `{}`", node.name))? else { continue };
+            if let Some(there) = found.iter().position(|(_, other)| other.path == path.as_str()) {
+                let (first, _) = found.remove(there);
+                if !overlay.manifest.replaces.contains(path) {
+                    return Err(conflict(path, first, &overlay.name));
+                }
+            }
+            let mode = attributes.mode.map_or(FILE_MODE, |mode| mode.0);
+            found.push((&overlay.name, TextFile { path: path.to_string(), text, mode, source }));
         }
-        found.extend(modules(overlay));
+        found.extend(modules(overlay).map(|list| (overlay.name.as_str(), list)));
     }
-    Ok(found)
+    Ok(found.into_iter().map(|(_, file)| file).collect())
+}
+
+/// Insists that what the overlay asks for of the vault is for the node.
+fn are_held(overlay: &Overlay, cluster: &Cluster, node: &Node) -> Result<()> {
+    let held = |name: &String| pki::held(name, cluster, node).within(|| format!("rendering `{}`", node.name));
+    let asks = || format!("the overlay `{}` asks for it: leave it out of the node's roles", overlay.name);
+    overlay.manifest.certificates.iter().try_for_each(held).map_err(|err| err.hint(asks()))
 }
 
 /// The text of a file and its source; `None` when the node has no such file, or it is no text.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use etherparse::icmpv6::{Icmpv6PayloadSlice, NdpOptionSlice, NeighborSolicitationPayload};
+use etherparse::icmpv6::{Icmpv6PayloadSlice, NdpOptionSlice, NdpOptionType, NeighborSolicitationPayload};
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, Icmpv6Type, IpNumber, LinkSlice, NetSlice, PacketBuilder};
 use etherparse::{SlicedPacket, TransportSlice};
 use serde::Serialize;
@@ -49,7 +49,7 @@ pub(super) fn group(vip: IpAddr) -> IpAddr {
     }
 }
 
-/// Asks who has `address`, without an address of the sender: nobody's cache learns anything.
+/// Asks who has `address`, in the name of no address that is in use: caches learn nothing that matters, and nobody gives up an address.
 pub(super) fn probe(mac: Mac, address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => arp_probe(mac, address),
@@ -67,16 +67,26 @@ fn arp_probe(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
-/// RFC 4862 section 5.4.2, to the group of RFC 4291 section 2.7.1 by way of RFC 2464 section 7.
+/// RFC 4861 section 4.3, to the group of RFC 4291 section 2.7.1 by way of RFC 2464 section 7. A solicitation without an address of the
+/// sender would be what a machine sends that is about to take the address itself (RFC 4862 section 5.4.3): another one that is about to,
+/// such as a node that boots beside this one, would leave it for good.
 fn neighbour_solicitation(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
     let [.., x, y, z] = address.octets();
     let mut group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets();
     group[13..].copy_from_slice(&[x, y, z]);
     let mut frame = Vec::new();
-    let builder = PacketBuilder::ethernet2(mac, [0x33, 0x33, 0xff, x, y, z]).ipv6(Ipv6Addr::UNSPECIFIED.octets(), group, SAME_SEGMENT);
-    let payload = NeighborSolicitationPayload { target_address: address }.to_bytes();
+    let builder = PacketBuilder::ethernet2(mac, [0x33, 0x33, 0xff, x, y, z]).ipv6(link_local(mac).octets(), group, SAME_SEGMENT);
+    let target = NeighborSolicitationPayload { target_address: address }.to_bytes();
+    // Whoever answers needs no look for the sender first, whose kernel may not know the address that it asks from. One unit of 8 bytes.
+    let payload = [&target[..], &[NdpOptionType::SOURCE_LINK_LAYER_ADDRESS.0, 1], &mac].concat();
     builder.icmpv6(Icmpv6Type::NeighborSolicitation).write(&mut frame, &payload).expect("memory takes every frame");
     frame
+}
+
+/// The link-local address that belongs to a MAC address and to no other machine (RFC 4291, appendix A).
+fn link_local([a, b, c, d, e, f]: Mac) -> Ipv6Addr {
+    let [high, low] = [[a ^ 2, b, c, 0xff], [0xfe, d, e, f]].map(u32::from_be_bytes);
+    Ipv6Addr::from((0xfe80 << 112) | u128::from(high) << 32 | u128::from(low))
 }
 
 /// What a frame says that matters here; most say nothing.
@@ -180,11 +190,11 @@ pub(super) mod tests {
         let fourth = hexadecimal(&probe(MAC, "10.0.0.10".parse().unwrap()));
         assert_eq!(fourth, "ffffffffffff52540000007708060001080006040001525400000077000000000000000000000a00000a");
         let sixth = hexadecimal(&probe(MAC, "fd00::a:b0c".parse().unwrap()));
-        let (ethernet, ip) = ("3333ff0a0b0c52540000007786dd", "6000000000183aff");
-        let addresses = "00000000000000000000000000000000ff0200000000000000000001ff0a0b0c";
+        let (ethernet, ip) = ("3333ff0a0b0c52540000007786dd", "6000000000203aff");
+        let addresses = "fe80000000000000505400fffe000077ff0200000000000000000001ff0a0b0c";
         // The checksum is the kernel's affair: it answers only to a right one, which the tests with namespaces prove.
         assert!(sixth.starts_with(&format!("{ethernet}{ip}{addresses}8700")), "{sixth}");
-        assert!(sixth.ends_with("00000000fd0000000000000000000000000a0b0c"), "{sixth}");
+        assert!(sixth.ends_with("00000000fd0000000000000000000000000a0b0c0101525400000077"), "{sixth}");
     }
 
     #[test]

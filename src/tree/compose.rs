@@ -31,7 +31,8 @@ impl Tree {
     }
 }
 
-fn conflict(path: &ImagePath, first: &str, second: &str) -> Error {
+/// What is said of a path that two layers claim.
+pub(crate) fn conflict(path: &ImagePath, first: &str, second: &str) -> Error {
     Error::new(Kind::Input, format!("`{path}` is claimed by `{first}` and by `{second}`"))
         .hint(format!("if `{second}` is meant to win, add `{path}` to `replaces` in its overlay.toml"))
 }

@@ -8,6 +8,7 @@ mod dump;
 mod entry;
 mod path;
 
+pub(crate) use compose::conflict;
 pub(crate) use entry::{Content, Entry, EntryKind};
 pub(crate) use path::ImagePath;
 

@@ -12,8 +12,12 @@ use crate::profile::tests::{problems, read};
 use crate::tree::{EntryKind, Tree};
 
 /// Where balancers may be, as machines that come on top of the control plane and a worker.
-const PLACEMENTS: [(&str, &[&str]); 3] =
-    [("masters", &[]), ("lb", &["roles = [\"lb\"]"; 2]), ("lb, worker", &["roles = [\"lb\", \"worker\"]"; 2])];
+const PLACEMENTS: [(&str, &[&str]); 4] = [
+    ("masters", &[]),
+    ("lb", &["roles = [\"lb\"]"; 2]),
+    ("lb, worker", &["roles = [\"lb\", \"worker\"]"; 2]),
+    ("one lb, worker", &["roles = [\"lb\", \"worker\"]"]),
+];
 
 /// One family of addresses: what stands before a machine's number, and the networks of a cluster.
 struct Family {

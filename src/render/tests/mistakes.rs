@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::{cluster, vault};
+use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::host;
 use crate::overlay::Overlays;
 use crate::render;
 
-/// Renders the first node with one more overlay, `site`, made of `files`.
+/// Renders the first node with one more overlay, `site`, made of `files`. What it is told, `kiln check` tells before there is a vault.
 fn with_site(files: &[(&str, &str)]) -> Result<crate::tree::Tree, Error> {
     let directory = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -16,7 +17,16 @@ fn with_site(files: &[(&str, &str)]) -> Result<crate::tree::Tree, Error> {
     }
     let mut cluster = cluster();
     cluster.overlays.values_mut().for_each(|names| names.push("site".into()));
-    render::node(&cluster, &cluster.nodes[0], &vault(&cluster), &Overlays::load(&[directory.path().to_owned()]).unwrap())
+    rendered(&cluster, &Overlays::load(&[directory.path().to_owned()]).unwrap())
+}
+
+fn rendered(cluster: &Cluster, overlays: &Overlays) -> Result<crate::tree::Tree, Error> {
+    let tree = render::node(cluster, &cluster.nodes[0], &vault(cluster), overlays);
+    let texts = render::texts(cluster, &cluster.nodes[0], overlays);
+    if let (Err(late), Err(early)) = (&tree, &texts) {
+        assert_eq!(late.to_string(), early.to_string());
+    }
+    texts.and(tree)
 }
 
 /// Every problem as `file name:byte range: message`, and what stands around them.
@@ -63,6 +73,26 @@ fn a_path_of_two_overlays_names_both_until_it_is_declared() {
     ");
     let tree = with_site(&[("overlay.toml", "summary = \"ours\"\nreplaces = [\"/etc/hostname\"]\n"), file]).unwrap();
     assert_eq!(super::text(&tree, "/etc/hostname"), "ours\n");
+}
+
+#[test]
+fn a_certificate_of_two_overlays_has_one_owner() {
+    let (mut cluster, overlays) = (cluster(), Overlays::load(&[]).unwrap());
+    cluster.overlays.values_mut().for_each(|names| names.push("nginx-service".into()));
+    let err = rendered(&cluster, &overlays).unwrap_err();
+    insta::assert_snapshot!(told(&err), @r"
+    `haproxy` and `nginx` declare `/etc/kubernetes/pki/lb-healthcheck.pem` differently
+    leave one of the two out: one gives it to haproxy:haproxy, the other to nginx:nginx
+    ");
+}
+
+#[test]
+fn a_certificate_that_is_not_for_a_node_is_refused_before_there_is_a_vault() {
+    let err = with_site(&[("overlay.toml", "summary = \"ours\"\ncertificates = [\"kube-vip\"]\n")]).unwrap_err();
+    insta::assert_snapshot!(told(&err), @r"
+    rendering `m1`: `kube-vip` is not for node `m1`: it is for control-plane nodes with kube-vip
+    the overlay `site` asks for it: leave it out of the node's roles
+    ");
 }
 
 #[test]
