@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use crate::lint::Lint;
 use crate::lint::certificates::of_api_servers;
-use crate::lint::files::{Block, Document, Fleet, Found, Node, Statement, Word};
-use crate::lint::network::files::{network, services};
+use crate::lint::files::{Block, Document, Fleet, Found, Node, Word};
+use crate::lint::listen::nonlocal_bind;
+use crate::lint::network::files::{machines, network, services};
 use crate::lint::network::is_private;
 use crate::lint::topology::files::masters;
 
@@ -60,6 +61,17 @@ pub(crate) fn vips<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<
     all.filter(|(_, word)| host(word.text.split('/').next().unwrap_or_default()).is_some_and(|address| !address.is_loopback())).collect()
 }
 
+/// The host that a URL names, or an address with or without a port, or a member `m1=https://10.0.0.11:2380`.
+pub(crate) fn host_name(text: &str) -> Option<&str> {
+    let authority = text.rsplit("://").next()?.split('/').next()?;
+    let authority = if text.contains("://") { authority } else { authority.rsplit('=').next()? };
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?,
+        None => authority.rsplit_once(':').filter(|(host, _)| !host.contains(':')).map_or(authority, |(host, _)| host),
+    };
+    (!host.is_empty()).then_some(host)
+}
+
 pub(super) fn address(word: Word<'_>) -> Option<IpAddr> {
     host(word.text.split('/').next()?)
 }
@@ -72,6 +84,7 @@ pub(crate) fn host(text: &str) -> Option<IpAddr> {
 
 fn different_vips<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let vips = vips(fleet);
+    strangers(fleet, &vips, found);
     let Some((first_document, first)) = vips.first() else { return };
     // One machine may well carry two.
     let several: BTreeSet<Option<IpAddr>> = fleet.keepalived("vrrp_instance").flat_map(|block| own_vips(block)).collect();
@@ -83,7 +96,23 @@ fn different_vips<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-fn own_vips(block: Block<'_, '_>) -> Vec<Option<IpAddr>> {
+/// Kubeconfigs whose server is neither a VIP nor a machine that is known, where both are.
+fn strangers<'a>(fleet: &Fleet<'a>, vips: &[(&Document<'a>, Word<'a>)], found: &mut Found<'a>) {
+    let masters = masters(fleet);
+    let Some((first, vip)) = vips.first().filter(|_| !masters.is_empty()) else { return };
+    let known: BTreeSet<IpAddr> = vips.iter().filter_map(|(_, word)| address(*word)).chain(masters).chain(machines(fleet)).collect();
+    for (document, _, word) in kubeconfigs(fleet) {
+        if url_address(word).is_some_and(|address| !address.is_loopback() && !known.contains(&address)) {
+            found.at(
+                document,
+                word,
+                format!("nothing here has the address of `{}`; the VIP is `{}` in `{}`", word.text, vip.text, first.path),
+            );
+        }
+    }
+}
+
+pub(super) fn own_vips(block: Block<'_, '_>) -> Vec<Option<IpAddr>> {
     block.statement.all(&["virtual_ipaddress"]).flat_map(|list| &list.body).map(|line| address(line.name())).collect()
 }
 
@@ -95,68 +124,23 @@ pub(super) fn public_vips<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-/// `bind` lines of a machine's balancer, as address and port.
-fn binds<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(Block<'f, 'a>, &'f Statement<'a>, Word<'a>, &'a str)> {
-    let blocks = fleet.haproxy(&["frontend", "listen"]);
-    let lines = blocks.flat_map(|block| block.statement.all(&["bind"]).map(move |bind| (block, bind)).collect::<Vec<_>>());
-    lines.filter_map(|(block, bind)| Some((block, bind, bind.value()?, bind.value()?.text.rsplit_once(':')?.1))).collect()
-}
-
-fn is_wildcard(bind: &str) -> bool {
-    bind.rsplit_once(':').is_some_and(|(host, _)| ["", "*", "0.0.0.0", "::", "[::]"].contains(&host))
-}
-
-pub(super) fn port_clash<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (block, _, word, port) in binds(fleet) {
-        let machine = block.document.machine;
-        let server = fleet.programs("kube-apiserver").find(|server| server.machine == machine);
-        let taken = server.is_some_and(|server| {
-            let everywhere = server.value("bind-address").is_none_or(|address| ["0.0.0.0", "::"].contains(&address));
-            server.value("secure-port").unwrap_or("6443") == port && (everywhere || is_wildcard(word.text))
-        });
-        // A balancer that runs as a static pod runs beside an API server.
-        let pod = fleet.on(machine).has(&["/manifests/"]);
-        let mut servers = fleet.on(machine).haproxy(&["backend", "listen"]);
-        let forwards = servers.any(|other| {
-            other.statement.all(&["server"]).any(|server| server.words.get(2).is_some_and(|word| word.text.ends_with(&format!(":{port}"))))
-        });
-        if taken || (pod && forwards && is_wildcard(word.text)) {
-            found.at(block.document, word, format!("the API server of `{machine}` needs port {port} too"));
-        }
-    }
-}
-
-fn nonlocal_bind<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (block, bind, word, _) in binds(fleet).into_iter().filter(|(_, bind, ..)| !bind.has("transparent")) {
-        let machine = block.document.machine;
-        let own = |other: &Block<'_, 'a>| other.document.machine == machine;
-        let vip = fleet
-            .keepalived("vrrp_instance")
-            .filter(own)
-            .flat_map(own_vips)
-            .any(|vip| vip.is_some() && vip == host(bind.name().text).or(host(word.text)));
-        let allowed = fleet.settings("sysctl").any(|(document, setting)| {
-            document.machine == machine && setting.key.text.ends_with("ip_nonlocal_bind") && setting.value.text == "1"
-        });
-        if vip && !allowed {
-            found.at(block.document, word, "the balancer does not start where the VIP is not");
-        }
-    }
-}
-
-/// The server of a kubeconfig, with the users' side of its path.
-fn kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
-    fleet.manifests().filter(|(_, node)| node.get("clusters").is_some()).flat_map(|(document, node)| {
-        node.find_all("server").into_iter().filter_map(Node::scalar).map(move |word| (document, word)).collect::<Vec<_>>()
-    })
+/// The server of a kubeconfig, with the name of the file: as it lies there, or as `kubectl config` writes it.
+pub(super) fn kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, &'a str, Word<'a>)> {
+    let files = fleet.manifests().filter(|(_, node)| node.get("clusters").is_some()).flat_map(|(document, node)| {
+        node.find_all("server").into_iter().filter_map(Node::scalar).map(move |word| (document, document.path, word)).collect::<Vec<_>>()
+    });
+    let written = fleet
+        .commands()
+        .filter(|(_, command)| command.runs(&["kubectl", "config", "set-cluster"]))
+        .filter_map(|(document, command)| Some((document, command.value("--kubeconfig")?.text, command.value("--server")?)));
+    files.chain(written)
 }
 
 fn one_master<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let masters = masters(fleet);
-    for (document, word) in
-        kubeconfigs(fleet).filter(|(document, _)| document.path.contains("kubelet") || document.path.contains("kube-proxy"))
-    {
-        let server = word.text.trim_start_matches("https://");
+    let of_agents = |path: &str| ["kubelet", "kube-proxy", "bootstrap"].iter().any(|agent| path.contains(agent));
+    for (document, _, word) in kubeconfigs(fleet).filter(|(_, path, _)| of_agents(path)) {
+        let server = word.text.trim_start_matches("https://").trim_end_matches('/');
         // A control-plane node may well ask its own server.
         let own = fleet.programs("kube-apiserver").any(|server| server.machine == document.machine);
         if masters.len() > 1 && !own && host(server).is_some_and(|address| masters.contains(&address)) {
@@ -167,13 +151,19 @@ fn one_master<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn controllers_by_vip<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let vips: BTreeSet<IpAddr> = vips(fleet).into_iter().filter_map(|(_, word)| address(word)).collect();
-    for (document, word) in
-        kubeconfigs(fleet).filter(|(document, _)| document.path.contains("controller-manager") || document.path.contains("scheduler"))
-    {
-        if host(word.text.trim_start_matches("https://")).is_some_and(|address| vips.contains(&address)) {
+    let of_controllers = |path: &str| path.contains("controller-manager") || path.contains("scheduler");
+    let of_files = kubeconfigs(fleet).filter(|(_, path, _)| of_controllers(path)).map(|(document, _, word)| (document, word));
+    let controllers = fleet.invocations.iter().filter(|invocation| of_controllers(invocation.program));
+    let of_flags = controllers.filter_map(|invocation| invocation.flag("master"));
+    for (document, word) in of_files.chain(of_flags.map(|flag| (&fleet.documents[flag.document], flag.value))) {
+        if url_address(word).is_some_and(|address| vips.contains(&address)) {
             found.at(document, word, "this component asks any API server through the VIP");
         }
     }
+}
+
+fn url_address(word: Word<'_>) -> Option<IpAddr> {
+    host_name(word.text)?.parse().ok()
 }
 
 /// The names that a certificate of the API server lists, or a request for one, with their place.
@@ -191,7 +181,11 @@ fn named<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>, BTree
 fn endpoint_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let vips: BTreeSet<IpAddr> = vips(fleet).into_iter().filter_map(|(_, word)| address(word)).collect();
     let named = named(fleet);
+    let dialled: BTreeSet<&str> = kubeconfigs(fleet).filter_map(|(_, _, word)| host_name(word.text)).filter(|name| is_name(name)).collect();
     for (document, place, names) in &named {
+        for name in dialled.iter().filter(|name| !names.iter().any(|known| covers(known, name))) {
+            found.at(document, *place, format!("`{name}` is not among the names"));
+        }
         for vip in vips.iter().filter(|vip| !names.iter().any(|name| name.parse() == Ok(**vip))) {
             found.at(document, *place, format!("`{vip}` is not among the names"));
         }
@@ -199,6 +193,18 @@ fn endpoint_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     if named.is_empty() {
         copied_certificates(fleet, found);
     }
+}
+
+/// Whether a host is called by a name that somebody chose: no address, no placeholder, not the machine itself.
+fn is_name(host: &str) -> bool {
+    let plain = host.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.".contains(letter));
+    plain && host != "localhost" && host.parse::<IpAddr>().is_err()
+}
+
+/// Whether a name of a certificate is the host's, or stands for all of its domain.
+fn covers(known: &str, host: &str) -> bool {
+    let wildcard = known.strip_prefix("*.").is_some_and(|domain| host.split_once('.').is_some_and(|(_, rest)| rest == domain));
+    wildcard || known.eq_ignore_ascii_case(host)
 }
 
 /// Machines that get another's certificate, of which nothing says that it names them.

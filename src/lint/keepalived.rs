@@ -63,7 +63,7 @@ fn routers<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Vec<Block<'f, 'a>>> {
 fn long_password<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in instances(fleet) {
         let password = block.statement.last(&["authentication"]).and_then(|statement| statement.setting("auth_pass"));
-        if let Some(word) = password.filter(|word| word.text.len() > 8 && !word.text.starts_with('$')) {
+        if let Some(word) = password.filter(|word| word.text.len() > 8 && !word.text.starts_with(['$', '{', '#', '<'])) {
             found.at(block.document, word, format!("keepalived reads 8 letters of these {}", word.text.chars().count()));
         }
     }

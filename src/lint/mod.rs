@@ -14,6 +14,7 @@ mod endpoint;
 mod files;
 mod flags;
 mod keepalived;
+mod listen;
 mod network;
 mod node;
 mod pods;

@@ -1,7 +1,7 @@
 //! Keys and credentials in files: where they must not be, who else has them, who may read them.
 
 use crate::lint::Lint;
-use crate::lint::files::{Content, Document, Fleet, Found, Node, Word};
+use crate::lint::files::{Content, Document, Fleet, Found, Invocation, Node, Word};
 
 /// Credentials that stand in articles and examples.
 const PUBLISHED: [&str; 9] = [
@@ -16,8 +16,25 @@ const PUBLISHED: [&str; 9] = [
     "K8SHA_KA_AUTH",
 ];
 /// Ends of the paths of keys that only control-plane nodes may have, if any.
-const SOVEREIGN: [&str; 5] = ["/ca.key", "/ca-key.pem", "/sa.key", "/admin.conf", "/super-admin.conf"];
-/// Files that every API server needs alike.
+const SOVEREIGN: [&str; 9] = [
+    "/ca.key",
+    "-ca.key",
+    "/ca-key.pem",
+    "-ca-key.pem",
+    "/sa.key",
+    "/service-account-key.pem",
+    "/admin.conf",
+    "/admin.kubeconfig",
+    "/super-admin.conf",
+];
+/// Flags that name files which every API server needs alike.
+const ALIKE_FLAGS: [&str; 4] = [
+    "service-account-key-file",
+    "service-account-signing-key-file",
+    "encryption-provider-config",
+    "experimental-encryption-provider-config",
+];
+/// Files that every API server needs alike, by the ends of their usual paths.
 const ALIKE: [&str; 4] = ["/sa.pub", "/sa.key", "/encryption.yaml", "/encryption-config.yaml"];
 
 pub(super) static ROWS: &[Lint] = &[
@@ -64,14 +81,26 @@ fn is_control_plane(fleet: &Fleet<'_>, machine: &str) -> bool {
     fleet.programs("kube-apiserver").any(|invocation| invocation.machine == machine)
 }
 
+/// Whether every API server needs this file alike.
+fn is_alike(fleet: &Fleet<'_>, document: &Document<'_>) -> bool {
+    let mut servers = fleet.programs("kube-apiserver").filter(|server| server.machine == document.machine);
+    ends(document.path, &ALIKE) || servers.any(|server| ALIKE_FLAGS.iter().any(|flag| server.value(flag) == Some(document.path)))
+}
+
 fn different_keys<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let alike: Vec<&Document<'a>> =
-        fleet.documents.iter().filter(|document| ends(document.path, &ALIKE) && is_control_plane(fleet, document.machine)).collect();
+        fleet.documents.iter().filter(|document| is_control_plane(fleet, document.machine) && is_alike(fleet, document)).collect();
     for (index, document) in alike.iter().enumerate() {
         let other = alike[..index].iter().find(|other| other.path == document.path && other.text.text != document.text.text);
         if let Some(other) = other {
             found.about(document, format!("`{}` differs from that of `{}`", document.path, other.machine));
         }
+    }
+    let encrypts = |server: &Invocation<'a>| ALIKE_FLAGS[2..].iter().any(|flag| server.flag(flag).is_some());
+    let Some(other) = fleet.programs("kube-apiserver").find(|server| encrypts(server)) else { return };
+    for server in fleet.programs("kube-apiserver").filter(|server| server.is_whole() && !encrypts(server)) {
+        let message = format!("`{}` encrypts secrets, and this API server can't read them", other.machine);
+        found.at(&fleet.documents[server.document], server.word, message);
     }
 }
 
@@ -79,7 +108,7 @@ fn shared_keys<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let keys: Vec<&Document<'a>> = fleet
         .documents
         .iter()
-        .filter(|document| is_private(document) && !ends(document.path, &ALIKE) && !ends(document.path, &SOVEREIGN))
+        .filter(|document| is_private(document) && !is_alike(fleet, document) && !ends(document.path, &SOVEREIGN))
         .collect();
     for (index, document) in keys.iter().enumerate() {
         if let Some(other) = keys[..index].iter().find(|other| other.machine != document.machine && other.text.text == document.text.text) {
@@ -110,6 +139,12 @@ fn sovereign_keys<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.about(document, format!("`{}` is on `{}`", document.path, document.machine));
         }
     }
+    for document in fleet.documents.iter().filter(|document| document.path.ends_with("/.kube/config")) {
+        let runs = |program: &'static str| fleet.programs(program).any(|invocation| invocation.machine == document.machine);
+        if runs("kubelet") && !runs("kube-apiserver") && document.text.text.contains("client-key") {
+            found.about(document, format!("`{}` is on `{}`", document.path, document.machine));
+        }
+    }
     for (document, command) in fleet.commands().filter(|(_, command)| command.runs(&["scp"])) {
         let key = |word: &&Word<'_>| ends(word.text, &SOVEREIGN) || word.text.trim_end_matches('/').ends_with(".kube");
         if let Some(word) = command.words[1..].iter().find(key) {
@@ -119,19 +154,32 @@ fn sovereign_keys<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn eternal_token<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    const NEVER: [&str; 4] = ["0", "0s", "0h", "0h0m0s"];
+    let never = |text: &str| text.starts_with('0') && !text.contains(|letter: char| ('1'..='9').contains(&letter));
     for (document, node) in fleet.manifests() {
         for word in node.find_all("bootstrapTokens").into_iter().flat_map(|tokens| tokens.find_all("ttl")).filter_map(Node::scalar) {
-            if NEVER.contains(&word.text) {
+            if never(word.text) {
                 found.at(document, word, "the bootstrap token never expires");
             }
         }
     }
     for flag in fleet.programs("kubeadm").filter_map(|invocation| invocation.flag("ttl").or(invocation.flag("token-ttl"))) {
-        if NEVER.contains(&flag.value.text) {
+        if never(flag.value.text) {
             found.flag(flag, fleet, "the bootstrap token never expires");
         }
     }
+    for (document, secret) in bootstrap_secrets(fleet) {
+        if DATA.iter().all(|data| secret.get(data).is_none_or(|data| data.text("expiration").is_none())) {
+            found.at(document, secret.text("metadata.name").unwrap_or(secret.word), "the bootstrap token has no `expiration`");
+        }
+    }
+}
+
+/// Where a secret has its values, plain and encoded.
+const DATA: [&str; 2] = ["stringData", "data"];
+
+/// Secrets that are bootstrap tokens.
+fn bootstrap_secrets<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, &'f Node<'a>)> {
+    fleet.of_kind("Secret").filter(|(_, node)| node.text("type").is_some_and(|word| word.text == "bootstrap.kubernetes.io/token"))
 }
 
 fn published<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
@@ -148,9 +196,34 @@ fn published<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         .programs("kubeadm")
         .filter_map(|invocation| invocation.flag("token"))
         .map(|flag| (&fleet.documents[flag.document], flag.value));
-    for (document, word) in vrrp.chain(statistics).chain(tokens).chain(flags).filter(|(_, word)| PUBLISHED.contains(&word.text)) {
+    let told = vrrp.chain(statistics).chain(tokens).chain(flags).chain(token_files(fleet)).chain(variables(fleet));
+    for (document, word) in told.filter(|(_, word)| PUBLISHED.contains(&word.text)) {
         found.at(document, word, format!("`{}` stands in published examples", word.text));
     }
+    for (document, secret) in bootstrap_secrets(fleet) {
+        let [id, key] = ["stringData.token-id", "stringData.token-secret"].map(|path| secret.text(path));
+        if let (Some(id), Some(key)) = (id, key)
+            && PUBLISHED.contains(&format!("{}.{}", id.text, key.text).as_str())
+        {
+            found.at(document, key, format!("`{}.{}` stands in published examples", id.text, key.text));
+        }
+    }
+}
+
+/// Tokens of `--token-auth-file`, which stand first on each line.
+fn token_files<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
+    let files = fleet.documents.iter().filter(|document| document.path.ends_with(".csv"));
+    files.flat_map(|document| document.text.lines().filter_map(move |line| Some((document, line.split_once(',')?.0))).collect::<Vec<_>>())
+}
+
+/// What scripts and files of variables call a token or a password.
+fn variables<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
+    let secret = |name: &str| ["TOKEN", "PASS", "SECRET"].iter().any(|part| name.to_uppercase().contains(part));
+    let of_scripts = fleet.commands().flat_map(|(document, command)| {
+        command.words.iter().filter_map(move |word| Some((document, word.split_once('=')?))).collect::<Vec<_>>()
+    });
+    let of_settings = fleet.settings("").map(|(document, setting)| (document, (setting.key, setting.value)));
+    of_scripts.chain(of_settings).filter(move |(_, (name, _))| secret(name.text)).map(|(document, (_, value))| (document, value.unquoted()))
 }
 
 fn readable_key<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
@@ -168,6 +241,11 @@ fn no_approver<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in fleet.of_kind("KubeletConfiguration").filter(|_| !approver) {
         if let Some(word) = node.text("serverTLSBootstrap").filter(|word| word.text == "true") {
             found.at(document, word, "kubelets ask for serving certificates, and nobody approves");
+        }
+    }
+    for flag in fleet.programs("kubelet").filter(|_| !approver).filter_map(|kubelet| kubelet.flag("rotate-server-certificates")) {
+        if flag.value.text != "false" {
+            found.flag(flag, fleet, "kubelets ask for serving certificates, and nobody approves");
         }
     }
 }

@@ -97,13 +97,11 @@ pub(super) static ROWS: &[Lint] = &[
 
 /// The name of the unit that a section belongs to; drop-ins belong to theirs.
 fn unit<'a>(block: &Block<'_, 'a>) -> &'a str {
-    let path = block.document.path;
-    let path = path.split_once(".service.d/").map_or(path, |(unit, _)| unit);
-    path.rsplit('/').next().unwrap_or_default().trim_end_matches(".service")
+    block.document.unit().unwrap_or_default()
 }
 
 fn is_drop_in(block: &Block<'_, '_>) -> bool {
-    block.document.path.contains(".service.d/")
+    block.document.is_drop_in()
 }
 
 /// A setting of a unit, its drop-ins included.

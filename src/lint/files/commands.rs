@@ -1,8 +1,9 @@
 //! How components are started: the flags of units, static pods, kubeadm's configuration, environment files and scripts, alike.
 
-use super::word::Word;
+use super::kinds::without_signs;
+use super::word::{Statement, Word};
 use super::yaml::Node;
-use super::{Content, Document};
+use super::{Content, Document, environment, etcd, shell};
 
 /// Programs whose flags lints know.
 pub(crate) const PROGRAMS: [&str; 9] =
@@ -30,8 +31,18 @@ pub(crate) struct Invocation<'a> {
     pub(crate) document: usize,
     pub(crate) machine: &'a str,
     pub(crate) flags: Vec<Flag<'a>>,
-    /// Whether all flags are here: nothing comes from a variable or an environment file.
-    pub(crate) whole: bool,
+    pub(crate) extent: Extent,
+}
+
+/// How much of a command line is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Every flag.
+    Whole,
+    /// What is added to kubeadm's own flags.
+    Added,
+    /// Some flags: more come from a variable or an environment file.
+    Part,
 }
 
 /// One flag.
@@ -56,9 +67,14 @@ impl<'a> Invocation<'a> {
         self.flag(name).map(|flag| flag.value.text)
     }
 
-    /// The parts of a flag whose value is a list.
+    /// The parts of a flag whose value is a list, which may also be given several times.
     pub(crate) fn list(&self, name: &str) -> Vec<&'a str> {
-        self.value(name).unwrap_or_default().split(',').filter(|part| !part.is_empty()).collect()
+        let flags = self.flags.iter().filter(|flag| flag.name == name);
+        flags.flat_map(|flag| flag.value.text.split(',')).filter(|part| !part.is_empty()).collect()
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.extent == Extent::Whole
     }
 }
 
@@ -68,12 +84,9 @@ pub(super) fn all<'a>(documents: &[Document<'a>]) -> Vec<Invocation<'a>> {
     for (index, document) in documents.iter().enumerate() {
         let start = found.len();
         match &document.content {
-            Content::Unit(sections) => {
-                let settings = sections.iter().flat_map(|section| section.all(&["ExecStart"]));
-                found.extend(settings.filter_map(|setting| of_words(&setting.words[1..])));
-            }
+            Content::Unit(sections) => found.extend(of_unit(document, sections, documents)),
             Content::Script(script) => found.extend(script.commands.iter().filter_map(|command| of_words(&command.words))),
-            Content::Settings(settings) => found.extend(of_environment(document, settings)),
+            Content::Settings(settings) => found.extend(environment::read(document, settings)),
             Content::Yaml(nodes) => nodes.iter().for_each(|node| found.extend(of_yaml(node))),
             _ => {}
         }
@@ -86,8 +99,18 @@ pub(super) fn all<'a>(documents: &[Document<'a>]) -> Vec<Invocation<'a>> {
     found
 }
 
-fn invocation<'a>(program: &'static str, word: Word<'a>, flags: Vec<Flag<'a>>, whole: bool) -> Invocation<'a> {
-    Invocation { program, word, document: 0, machine: "", flags, whole }
+pub(super) fn invocation<'a>(program: &'static str, word: Word<'a>, flags: Vec<Flag<'a>>, extent: Extent) -> Invocation<'a> {
+    Invocation { program, word, document: 0, machine: "", flags, extent }
+}
+
+/// What a unit starts, and what it puts into the environment of that; a drop-in may have started it otherwise.
+fn of_unit<'a>(document: &Document<'a>, sections: &[Statement<'a>], documents: &[Document<'a>]) -> Vec<Invocation<'a>> {
+    let replaced = !document.is_drop_in() && documents.iter().any(|other| other.replaces_start_of(document));
+    let started = sections.iter().filter(|_| !replaced).flat_map(|section| section.all(&["ExecStart"]));
+    let commands = started.flat_map(|setting| shell::commands(without_signs(&setting.words[1..]), None));
+    let mut found: Vec<Invocation<'a>> = commands.filter_map(|command| of_words(&command.words)).collect();
+    found.extend(environment::of_unit(document, sections));
+    found
 }
 
 fn known(word: &str) -> Option<&'static str> {
@@ -99,11 +122,12 @@ fn known(word: &str) -> Option<&'static str> {
 fn of_words<'a>(words: &[Word<'a>]) -> Option<Invocation<'a>> {
     let at = usize::from(words.first().is_some_and(|word| WRAPPERS.iter().any(|name| word.text.rsplit('/').next() == Some(name))));
     let program = known(words.get(at)?.text)?;
-    let whole = !words[at + 1..].iter().any(|word| word.text.starts_with('$'));
-    Some(invocation(program, words[at], flags(&words[at + 1..]), whole))
+    // A variable, or an expression of a template, may stand for any flag.
+    let open = words[at + 1..].iter().any(|word| word.text.starts_with(['$', '{']));
+    Some(invocation(program, words[at], flags(&words[at + 1..]), if open { Extent::Part } else { Extent::Whole }))
 }
 
-fn flags<'a>(words: &[Word<'a>]) -> Vec<Flag<'a>> {
+pub(super) fn flags<'a>(words: &[Word<'a>]) -> Vec<Flag<'a>> {
     let mut found = Vec::new();
     for (index, word) in words.iter().enumerate() {
         let Some(name) = word.text.strip_prefix('-') else { continue };
@@ -120,35 +144,6 @@ fn flags<'a>(words: &[Word<'a>]) -> Vec<Flag<'a>> {
     found
 }
 
-/// `KUBELET_OPTS="--v=2 …"` in a file of a component's, and etcd's `ETCD_NAME=…`, each of which is a flag.
-fn of_environment<'a>(document: &Document<'a>, settings: &[super::Setting<'a>]) -> Vec<Invocation<'a>> {
-    let own: Vec<Flag<'a>> = settings.iter().filter_map(of_etcd).collect();
-    let mut found = Vec::new();
-    if let Some(first) = own.first() {
-        found.push(invocation("etcd", first.word, own.clone(), true));
-    }
-    let stem = document.path.rsplit('/').next().unwrap_or_default();
-    for setting in settings.iter().filter(|setting| setting.value.text.trim_start().starts_with("--")) {
-        let name = setting.key.text.to_lowercase().replace('_', "-");
-        let fits = |program: &&&str| name.starts_with(**program) || stem.starts_with(**program);
-        if let Some(program) = PROGRAMS.iter().find(fits) {
-            let words: Vec<Word<'a>> = setting.value.words().filter(|word| word.text != "\\").collect();
-            found.push(invocation(program, setting.key, flags(&words), true));
-        }
-    }
-    // Of several variables none has every flag.
-    let parts = found.clone();
-    for part in &mut found {
-        part.whole = parts.iter().filter(|other| other.program == part.program).count() == 1;
-    }
-    found
-}
-
-fn of_etcd<'a>(setting: &super::Setting<'a>) -> Option<Flag<'a>> {
-    let name = setting.key.text.strip_prefix("ETCD_")?.to_lowercase().replace('_', "-");
-    Some(Flag { name, value: setting.value, word: setting.key, document: 0 })
-}
-
 /// The containers of a pod, and kubeadm's `extraArgs`.
 fn of_yaml<'a>(node: &Node<'a>) -> Vec<Invocation<'a>> {
     let mut found = Vec::new();
@@ -157,9 +152,10 @@ fn of_yaml<'a>(node: &Node<'a>) -> Vec<Invocation<'a>> {
     }
     for (path, program) in &KUBEADM {
         if let Some(arguments) = node.get(path) {
-            found.push(invocation(program, arguments.word, of_arguments(arguments), false));
+            found.push(invocation(program, arguments.word, of_arguments(arguments), Extent::Added));
         }
     }
+    found.extend(etcd::of_yaml(node));
     found
 }
 

@@ -29,7 +29,7 @@ type Kind = for<'a> fn(Word<'a>) -> Content<'a>;
 const BY_PATH: &[(&[&str], Kind)] = &[
     (&[".service", ".timer", ".socket", ".target", ".mount", ".path"], |text| Content::Unit(unit::read(text))),
     (&[".crt", ".pem", ".key", ".pub"], |_| Content::Other),
-    (&[".sh", ".bash"], |text| Content::Script(shell::read(text))),
+    (&[".sh", ".bash", ".modules"], |text| Content::Script(shell::read(text))),
     (&["keepalived.conf"], |text| Content::Keepalived(keepalived::read(text))),
     (&["haproxy.cfg"], |text| Content::Haproxy(haproxy::read(text))),
     (&["nginx.conf"], |text| Content::Nginx(nginx::read(text))),
@@ -37,6 +37,9 @@ const BY_PATH: &[(&[&str], Kind)] = &[
     (&[".toml", ".env"], |text| Content::Settings(settings::read(text))),
     (&["chrony.conf", "ntp.conf", "resolv.conf", "/hosts", "/crontab", "/fstab"], |text| Content::Lines(lines(text))),
 ];
+
+/// Ends of the paths of templates, which are read as what they make.
+const TEMPLATES: [&str; 5] = [".j2", ".tera", ".tmpl", ".tpl", ".erb"];
 
 /// Formats by directories.
 const BY_DIRECTORY: &[(&[&str], Kind)] = &[
@@ -59,6 +62,7 @@ const BY_TEXT: &[(&[&str], Kind)] = &[
 
 /// Reads a file, and the files that it writes if it is a script.
 pub(super) fn read<'a>(machine: &'a str, file: &'a File, path: &'a str, text: Word<'a>, documents: &mut Vec<Document<'a>>) {
+    let path = TEMPLATES.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path);
     let content = kind(path, text.text).map_or(Content::Other, |kind| kind(text));
     let commands = typed(&content, path, text);
     let written = content.script().map(|script| script.documents.clone()).unwrap_or_default();
@@ -75,11 +79,15 @@ fn kind(path: &str, text: &str) -> Option<Kind> {
     if text.starts_with("#!") {
         return Some(BY_TEXT[0].1);
     }
+    // What distributions share among components lies beside kubeconfigs.
+    if path.ends_with("/config") && text.lines().any(|line| line.starts_with("KUBE")) {
+        return Some(|text| Content::Settings(settings::read(text)));
+    }
     let by_path = BY_PATH.iter().find(|(ends, _)| ends.iter().any(|end| path.ends_with(end)));
     let by_directory = || BY_DIRECTORY.iter().find(|(parts, _)| parts.iter().any(|part| path.contains(part)));
     let by_drop_in = || path.contains(".service.d/").then_some(&BY_PATH[0]);
     let by_text = || BY_TEXT.iter().find(|(words, _)| text.lines().any(|line| first(line.trim_start(), words)));
-    by_path.or_else(by_drop_in).or_else(by_directory).or_else(by_text).map(|(_, kind)| *kind)
+    by_drop_in().or(by_path).or_else(by_directory).or_else(by_text).map(|(_, kind)| *kind)
 }
 
 /// What a file has run: the commands of a script, of a unit, of a table of cron's.
@@ -96,7 +104,7 @@ fn typed<'a>(content: &Content<'a>, path: &str, text: Word<'a>) -> Vec<Command<'
 }
 
 /// The words of a command, without what systemd wants to know of it: `-/usr/sbin/iptables`.
-fn without_signs<'a>(words: &[Word<'a>]) -> Vec<Word<'a>> {
+pub(super) fn without_signs<'a>(words: &[Word<'a>]) -> Vec<Word<'a>> {
     let sign = |word: &Word<'a>| word.from(word.text.len() - word.text.trim_start_matches(['-', '@', '+', '!', ':', '|']).len());
     words.first().map(sign).into_iter().chain(words.iter().skip(1).copied()).collect()
 }

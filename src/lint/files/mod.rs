@@ -1,6 +1,8 @@
 //! The text files of machines, read: one file a format, every word with its place. Where the files come from is nobody's concern here.
 
 mod commands;
+mod environment;
+mod etcd;
 mod flow;
 mod haproxy;
 mod keepalived;
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use crate::error::Source;
 use crate::lint::row::Lint;
 
-pub(crate) use commands::{Flag, Invocation};
+pub(crate) use commands::{Extent, Flag, Invocation};
 pub(crate) use kinds::Content;
 pub(crate) use settings::Setting;
 pub(crate) use shell::{Command, Script};
@@ -106,6 +108,28 @@ pub(crate) struct Finding<'a> {
 pub(crate) struct Found<'a> {
     lint: &'static Lint,
     findings: Vec<Finding<'a>>,
+}
+
+impl<'a> Document<'a> {
+    /// The name of the unit that it is of, without its ending; drop-ins are of theirs.
+    pub(crate) fn unit(&self) -> Option<&'a str> {
+        self.content.unit()?;
+        let path = self.path.split_once(".service.d/").map_or(self.path, |(unit, _)| unit);
+        path.rsplit('/').next().map(|name| name.trim_end_matches(".service"))
+    }
+
+    pub(crate) fn is_drop_in(&self) -> bool {
+        self.path.contains(".service.d/")
+    }
+
+    /// Whether it is a drop-in that empties `ExecStart=` of the same unit, to start something else.
+    fn replaces_start_of(&self, base: &Document<'_>) -> bool {
+        let empties = |section: &Statement<'_>| section.all(&["ExecStart"]).any(|setting| setting.words.len() == 1);
+        self.machine == base.machine
+            && self.is_drop_in()
+            && self.unit() == base.unit()
+            && self.content.unit().is_some_and(|sections| sections.iter().any(empties))
+    }
 }
 
 impl<'a> Fleet<'a> {

@@ -22,7 +22,7 @@ pub(crate) struct Script<'t> {
 pub(crate) struct Command<'t> {
     /// From the program's name on: of `timeout 2 curl URL` from `curl`.
     pub(crate) words: Vec<Word<'t>>,
-    /// What stands before it, such as `timeout 2`.
+    /// What stands before it, such as `timeout 2` or `LANG=C`.
     pub(crate) wrapper: Vec<Word<'t>>,
     /// Where `>` sends its output.
     pub(crate) output: Option<Word<'t>>,
@@ -48,6 +48,13 @@ impl<'t> Command<'t> {
         let name = self.name().text.rsplit('/').next().unwrap_or_default();
         let mut rest = self.words[1..].iter();
         words[0] == name && words[1..].iter().all(|wanted| rest.any(|word| word.text == *wanted))
+    }
+
+    /// The value of an option, in the next word or after `=`.
+    pub(crate) fn value(&self, name: &str) -> Option<Word<'t>> {
+        let of_next = self.words.windows(2).find(|pair| pair[0].text == name).map(|pair| pair[1]);
+        let of_same = || self.words.iter().filter_map(|word| word.split_once('=')).find(|(option, _)| option.text == name);
+        of_next.or_else(|| of_same().map(|(_, value)| value.unquoted()))
     }
 
     /// Whether a word is the option: `-fsS` has `f`, `--fail` is it.
@@ -152,7 +159,9 @@ impl<'t> Reader<'t> {
             return;
         }
         let word = self.word();
-        self.pending.push((word.unquoted(), word != word.unquoted()));
+        let plain = word.unquoted();
+        let plain = plain.from(usize::from(plain.text.starts_with('\\')));
+        self.pending.push((plain, word != plain));
     }
 
     fn redirect(&mut self, length: usize) {
@@ -174,7 +183,8 @@ impl<'t> Reader<'t> {
             let length = end.map_or(self.rest.text.len(), |line| line.at - self.rest.at);
             let body = self.take(length);
             self.take(end.map_or(0, |line| line.text.len()));
-            let teed = self.command.words.last().filter(|_| self.command.words[0].text == "tee").copied();
+            let tees = self.command.words.iter().any(|word| word.text.rsplit('/').next() == Some("tee"));
+            let teed = self.command.words.last().filter(|_| tees).copied();
             script.documents.push(HereDocument { body, quoted, target: self.command.output.or(teed) });
         }
     }
@@ -208,11 +218,17 @@ fn wrapped(words: &[Word<'_>]) -> usize {
         let value = word.text.starts_with(|letter: char| letter.is_ascii_digit()) && !word.text.contains('/');
         word.text.starts_with('-') || value || word.text.split_once('=').is_some_and(|(name, _)| !name.contains(['/', '-']))
     };
-    let mut count = 0;
+    let mut count = words.iter().take_while(|word| is_assignment(word.text)).count();
     while words.get(count).is_some_and(is_wrapper) {
         count += 1 + words[count + 1..].iter().take_while(|word| of_wrapper(word)).count();
     }
     if count < words.len() { count } else { 0 }
+}
+
+/// Whether a word sets a variable: for the command behind it, or for the shell where there is none.
+fn is_assignment(word: &str) -> bool {
+    let is_name = |name: &str| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && is_name(name))
 }
 
 /// The length of a redirection's operator at the start of `text`.

@@ -186,9 +186,11 @@ pub(super) fn tokens<'t>(text: Word<'t>, comments: &[char], border: impl Fn(char
     let mut found = Vec::new();
     let mut rest = text;
     while let Some(letter) = rest.text.chars().next() {
-        let length = if comments.contains(&letter) {
+        let length = if let Some(length) = remark(rest.text) {
+            length
+        } else if comments.contains(&letter) {
             rest.text.find('\n').unwrap_or(rest.text.len())
-        } else if let Some(token) = border(letter) {
+        } else if let Some(token) = border(letter).filter(|_| expression(rest.text).is_none()) {
             found.push(token);
             letter.len_utf8()
         } else if letter.is_whitespace() {
@@ -203,10 +205,27 @@ pub(super) fn tokens<'t>(text: Word<'t>, comments: &[char], border: impl Fn(char
     found
 }
 
+/// How long the expression of a template at the start of `text` is: `{{ vip }}` stands for a word, or for a part of one.
+fn expression(text: &str) -> Option<usize> {
+    let line = text.lines().next().filter(|line| line.starts_with("{{"))?;
+    line.find("}}").map(|end| end + 2)
+}
+
+/// How long what a template only decides or remarks at the start of `text` is: `{% if lb %}`, `{# why #}`.
+fn remark(text: &str) -> Option<usize> {
+    [("{%", "%}"), ("{#", "#}")].iter().find_map(|(open, close)| text.strip_prefix(open)?.find(close).map(|end| end + 4))
+}
+
 /// How long the word at the start of `text` is, quotes and `${…}` within it.
 fn word_length<'t>(text: &str, border: &impl Fn(char) -> Option<Token<'t>>) -> usize {
     let (mut quote, mut variable, mut escaped, mut before) = (None, false, false, ' ');
+    let mut inside = 0;
     for (at, letter) in text.char_indices() {
+        inside = inside.max(expression(&text[at..]).map_or(0, |length| at + length));
+        if at < inside {
+            before = letter;
+            continue;
+        }
         let ends = quote.is_none() && !variable && !escaped && (letter.is_whitespace() || border(letter).is_some());
         let opens = before == '$' && letter == '{';
         if (ends && !opens) || (letter == '\n' && quote.is_none()) {

@@ -3,23 +3,34 @@
 use std::collections::BTreeSet;
 
 use crate::lint::Lint;
-use crate::lint::files::{Fleet, Found, Invocation};
+use crate::lint::files::{Extent, Fleet, Found, Invocation};
 use crate::lint::topology::files::masters;
 
 /// API groups that a version no longer serves (<https://kubernetes.io/docs/reference/using-api/deprecation-guide/>).
-const GROUPS: [(&str, u32); 12] = [
+const GROUPS: [(&str, u32); 23] = [
     ("rbac.authorization.k8s.io/v1alpha1", 22),
     ("rbac.authorization.k8s.io/v1beta1", 22),
+    ("apps/v1beta1", 16),
+    ("apps/v1beta2", 16),
     ("extensions/v1beta1", 22),
     ("batch/v2alpha1", 21),
     ("settings.k8s.io/v1alpha1", 20),
     ("certificates.k8s.io/v1beta1", 22),
     ("admissionregistration.k8s.io/v1beta1", 22),
+    ("apiextensions.k8s.io/v1beta1", 22),
+    ("networking.k8s.io/v1beta1", 22),
+    ("coordination.k8s.io/v1beta1", 22),
+    ("scheduling.k8s.io/v1beta1", 22),
     ("policy/v1beta1", 25),
     ("batch/v1beta1", 25),
+    ("discovery.k8s.io/v1beta1", 25),
+    ("events.k8s.io/v1beta1", 25),
+    ("node.k8s.io/v1beta1", 25),
     ("autoscaling/v2beta1", 25),
     ("autoscaling/v2beta2", 26),
     ("flowcontrol.apiserver.k8s.io/v1beta1", 26),
+    ("flowcontrol.apiserver.k8s.io/v1beta2", 29),
+    ("flowcontrol.apiserver.k8s.io/v1beta3", 32),
 ];
 
 pub(super) static ROWS: &[Lint] = &[
@@ -59,7 +70,7 @@ pub(super) static ROWS: &[Lint] = &[
 
 /// API servers whose every flag is known.
 fn whole<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = &'f Invocation<'a>> {
-    fleet.programs("kube-apiserver").filter(|invocation| invocation.whole)
+    fleet.programs("kube-apiserver").filter(|invocation| invocation.is_whole())
 }
 
 /// Tells an API server that lacks one of the flags.
@@ -83,10 +94,15 @@ fn no_issuer<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn unspecified_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for flag in fleet.programs("kube-apiserver").filter_map(|invocation| invocation.flag("advertise-address")) {
-        if ["0.0.0.0", "::"].contains(&flag.value.text) {
-            found.flag(flag, fleet, format!("`{}` is no address that others can dial", flag.value.text));
-        }
+    let advertised = fleet.programs("kube-apiserver").filter_map(|invocation| invocation.flag("advertise-address"));
+    let of_kubeadm = fleet.programs("kubeadm").filter_map(|invocation| invocation.flag("apiserver-advertise-address"));
+    let of_flags = advertised.chain(of_kubeadm).map(|flag| (&fleet.documents[flag.document], flag.value));
+    let of_files = fleet.manifests().flat_map(|(document, node)| {
+        let keys = ["localAPIEndpoint.advertiseAddress", "controlPlane.localAPIEndpoint.advertiseAddress"];
+        keys.into_iter().filter_map(|key| Some((document, node.text(key)?))).collect::<Vec<_>>()
+    });
+    for (document, word) in of_flags.chain(of_files).filter(|(_, word)| ["0.0.0.0", "::"].contains(&word.text)) {
+        found.at(document, word, format!("`{}` is no address that others can dial", word.text));
     }
 }
 
@@ -110,17 +126,21 @@ fn wrong_count<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn nodes_unconfined<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for invocation in whole(fleet).filter(|invocation| fleet.target.kubernetes >= 7 && invocation.flag("authorization-config").is_none()) {
+    const PLUGINS: [&str; 2] = ["enable-admission-plugins", "admission-control"];
+    for invocation in fleet.programs("kube-apiserver").filter(|_| fleet.target.kubernetes >= 7) {
         let document = &fleet.documents[invocation.document];
-        if !invocation.list("authorization-mode").contains(&"Node") {
-            let word = invocation.flag("authorization-mode").map_or(invocation.word, |flag| flag.word);
-            found.at(document, word, "the Node authorizer is off");
+        // What is given replaces every default, that of kubeadm too.
+        let mut off = |flags: &[&str], wanted: &str, message: &str| {
+            let given = flags.iter().find_map(|name| invocation.flag(name));
+            let on = flags.iter().any(|name| invocation.list(name).contains(&wanted));
+            if !on && (given.is_some() || invocation.is_whole()) {
+                found.at(document, given.map_or(invocation.word, |flag| flag.word), message);
+            }
+        };
+        if invocation.flag("authorization-config").is_none() {
+            off(&["authorization-mode"], "Node", "the Node authorizer is off");
         }
-        let plugins: Vec<&str> = ["enable-admission-plugins", "admission-control"].iter().flat_map(|name| invocation.list(name)).collect();
-        if !plugins.contains(&"NodeRestriction") {
-            let flag = invocation.flag("enable-admission-plugins").or_else(|| invocation.flag("admission-control"));
-            found.at(document, flag.map_or(invocation.word, |flag| flag.word), "the plugin NodeRestriction is off");
-        }
+        off(&PLUGINS, "NodeRestriction", "the plugin NodeRestriction is off");
     }
 }
 
@@ -129,8 +149,10 @@ fn kubelets_unknown<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn no_audit_policy<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for invocation in whole(fleet).filter(|invocation| fleet.target.kubernetes >= 8 && invocation.flag("audit-policy-file").is_none()) {
-        if let Some(flag) = invocation.flag("audit-log-path") {
+    // kubeadm has no policy of its own.
+    let known = |invocation: &&Invocation<'a>| invocation.extent != Extent::Part && invocation.flag("audit-policy-file").is_none();
+    for invocation in fleet.programs("kube-apiserver").filter(known).filter(|_| fleet.target.kubernetes >= 8) {
+        for flag in ["audit-log-path", "audit-webhook-config-file"].iter().filter_map(|name| invocation.flag(name)) {
             found.flag(flag, fleet, "nothing is written to the audit log without a policy");
         }
     }
@@ -145,10 +167,13 @@ fn no_aggregation<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn old_group<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for flag in fleet.programs("kube-apiserver").filter_map(|invocation| invocation.flag("runtime-config")) {
+        let asked = flag.value.text.split(',').filter(|entry| !entry.ends_with("=false"));
+        let asked: Vec<&str> = asked.map(|entry| entry.split('=').next().unwrap_or_default()).collect();
         for (group, gone) in GROUPS {
             // The alpha of what is stable since 1.8 is never what somebody needs.
             let pointless = group.ends_with("/v1alpha1") && group.starts_with("rbac");
-            if flag.value.text.contains(group) && (pointless || fleet.target.kubernetes >= gone) {
+            let named = |entry: &&str| entry.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            if asked.iter().any(named) && (pointless || fleet.target.kubernetes >= gone) {
                 found.flag(flag, fleet, format!("`{group}` is not served by 1.{gone} and newer"));
             }
         }

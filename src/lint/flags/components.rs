@@ -93,7 +93,7 @@ fn open_scheduler<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn no_delegation<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for invocation in fleet.invocations.iter().filter(|invocation| invocation.whole && fleet.target.kubernetes >= 22) {
+    for invocation in fleet.invocations.iter().filter(|invocation| invocation.is_whole() && fleet.target.kubernetes >= 22) {
         let controllers = ["kube-controller-manager", "kube-scheduler"].contains(&invocation.program);
         let both = ["authentication-kubeconfig", "authorization-kubeconfig"].iter().all(|name| invocation.flag(name).is_some());
         if controllers && !both {

@@ -8,7 +8,10 @@ use crate::profile::closest;
 /// A flag that some version no longer takes.
 struct Row {
     program: &'static str,
+    /// One that ends with a dash is every flag that begins so.
     flag: &'static str,
+    /// The only value that is meant, where others stay.
+    value: Option<&'static str>,
     /// First minor version in which it is deprecated.
     deprecated: u32,
     /// First minor version that refuses it, or [`NEVER`].
@@ -21,7 +24,15 @@ const NEVER: u32 = u32::MAX;
 const EVERY: &str = "";
 
 const fn row(program: &'static str, flag: &'static str, deprecated: u32, gone: u32, instead: &'static str) -> Row {
-    Row { program, flag, deprecated, gone, instead }
+    Row { program, flag, value: None, deprecated, gone, instead }
+}
+
+impl Row {
+    /// Means one value of the flag.
+    const fn only(mut self, value: &'static str) -> Self {
+        self.value = Some(value);
+        self
+    }
 }
 
 /// Release notes of Kubernetes 1.6 to 1.36; for etcd, the minor versions of etcd 3.
@@ -51,6 +62,15 @@ static TABLE: &[Row] = &[
     row("kube-apiserver", "cloud-provider", 29, 33, "a cloud controller manager"),
     row("kube-apiserver", "cloud-config", 29, 33, "a cloud controller manager"),
     row("kube-apiserver", "master-service-namespace", 26, 27, "nothing"),
+    row("kube-apiserver", "enable-logs-handler", 15, NEVER, "nothing"),
+    row("kube-apiserver", "storage-backend", 9, 13, "--storage-backend=etcd3").only("etcd2"),
+    row("kube-apiserver", "endpoint-reconciler-type", 24, NEVER, "--endpoint-reconciler-type=lease").only("master-count"),
+    row("kube-controller-manager", "leader-elect-resource-lock", 20, 24, "--leader-elect-resource-lock=leases").only("endpoints"),
+    row("kube-controller-manager", "leader-elect-resource-lock", 20, 24, "--leader-elect-resource-lock=leases").only("configmaps"),
+    row("kube-controller-manager", "leader-elect-resource-lock", 24, 32, "--leader-elect-resource-lock=leases").only("endpointsleases"),
+    row("kube-scheduler", "leader-elect-resource-lock", 20, 24, "--leader-elect-resource-lock=leases").only("endpoints"),
+    row("kube-scheduler", "leader-elect-resource-lock", 20, 24, "--leader-elect-resource-lock=leases").only("configmaps"),
+    row("kube-scheduler", "leader-elect-resource-lock", 24, 32, "--leader-elect-resource-lock=leases").only("endpointsleases"),
     row("kube-controller-manager", "address", 12, 24, "--bind-address"),
     row("kube-controller-manager", "port", 12, 24, "--secure-port"),
     row("kube-controller-manager", "experimental-cluster-signing-duration", 19, 25, "--cluster-signing-duration"),
@@ -73,6 +93,9 @@ static TABLE: &[Row] = &[
     row("kubelet", "network-plugin", 20, 24, "the runtime's own CNI settings"),
     row("kubelet", "cni-conf-dir", 20, 24, "the runtime's own CNI settings"),
     row("kubelet", "cni-bin-dir", 20, 24, "the runtime's own CNI settings"),
+    row("kubelet", "cni-cache-dir", 20, 24, "the runtime's own CNI settings"),
+    row("kubelet", "network-plugin-mtu", 20, 24, "the runtime's own CNI settings"),
+    row("kubelet", "experimental-bootstrap-kubeconfig", 6, NEVER, "--bootstrap-kubeconfig"),
     row("kubelet", "docker-endpoint", 20, 24, "--container-runtime-endpoint"),
     row("kubelet", "image-pull-progress-deadline", 20, 24, "nothing"),
     row("kubelet", "dynamic-config-dir", 22, 24, "--config"),
@@ -85,16 +108,23 @@ static TABLE: &[Row] = &[
     row("kube-proxy", "resource-container", 16, 16, "nothing"),
     row("kube-proxy", "conntrack-max", 15, 15, "--conntrack-max-per-core"),
     row("kube-proxy", "cleanup-iptables", 15, 15, "--cleanup"),
+    row("kube-proxy", "proxy-mode", 23, 26, "--proxy-mode=iptables").only("userspace"),
     row("kubeadm", "experimental-control-plane", 15, 16, "--control-plane"),
     row("kubeadm", "experimental-upload-certs", 15, 16, "--upload-certs"),
     row("etcd", "log-package-levels", 4, 5, "--log-level"),
     row("etcd", "debug", 4, 5, "--log-level=debug"),
     row("etcd", "enable-v2", 5, 6, "nothing"),
+    row("etcd", "experimental-enable-v2v3", 5, 6, "nothing"),
+    row("etcd", "log-output", 4, 5, "--log-outputs"),
+    row("etcd", "logger", 4, 5, "--logger=zap").only("capnslog"),
     row("etcd", "proxy", 5, 6, "nothing"),
+    row("etcd", "proxy-", 5, 6, "nothing"),
     row("etcd", "experimental-initial-corrupt-check", 6, 7, "--feature-gates=InitialCorruptCheck=true"),
     row("etcd", "experimental-watch-progress-notify-interval", 6, 7, "--watch-progress-notify-interval"),
     row("etcd", "experimental-peer-skip-client-san-verification", 6, 7, "--peer-skip-client-san-verification"),
+    row("etcd", "experimental-", 6, 7, "the flag without `experimental-`, or a feature gate"),
     row("etcd", "discovery", 6, 7, "--discovery-endpoints"),
+    row(EVERY, "add-dir-header", 23, 26, "nothing"),
     row(EVERY, "logtostderr", 23, 26, "nothing: the journal has what stderr gets"),
     row(EVERY, "alsologtostderr", 23, 26, "nothing: the journal has what stderr gets"),
     row(EVERY, "stderrthreshold", 23, 26, "nothing"),
@@ -133,7 +163,13 @@ pub(super) static ROWS: &[Lint] = &[
 impl Row {
     fn is_about(&self, program: &str, flag: &Flag<'_>) -> bool {
         let of_all = self.program == EVERY && program.starts_with("kube") && program != "kubeadm";
-        self.flag == flag.name && (self.program == program || of_all)
+        let named = if self.flag.ends_with('-') { flag.name.starts_with(self.flag) } else { self.flag == flag.name };
+        named && (self.program == program || of_all) && self.value.is_none_or(|value| value == flag.value.text)
+    }
+
+    /// The flag as it was given, with its value where that is the matter.
+    fn shown(&self, flag: &Flag<'_>) -> String {
+        self.value.map_or_else(|| format!("--{}", flag.name), |value| format!("--{}={value}", flag.name))
     }
 
     fn instead(&self) -> String {
@@ -160,8 +196,12 @@ fn gone<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, programs: &[&str]) {
     for (invocation, flag, row) in flags(fleet).filter(|(invocation, ..)| programs.contains(&invocation.program)) {
         let (major, minor) = version(fleet, invocation.program);
         if minor >= row.gone {
-            let message =
-                format!("{} {major}.{minor} does not start with --{}, which went in {major}.{}", invocation.program, flag.name, row.gone);
+            let message = format!(
+                "{} {major}.{minor} does not start with {}, which went in {major}.{}",
+                invocation.program,
+                row.shown(flag),
+                row.gone
+            );
             found.flag(flag, fleet, format!("{message}: {}", row.instead()));
         }
     }
@@ -178,7 +218,7 @@ fn deprecated<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let closes = flag.value.text == "0";
         let follows = BECAUSE_OF_DOCKER.contains(&row.flag) && invocation.flag(DOCKER).is_some();
         if (row.deprecated..row.gone).contains(&minor) && !closes && !follows {
-            found.flag(flag, fleet, format!("--{} is deprecated since {major}.{}: {}", flag.name, row.deprecated, row.instead()));
+            found.flag(flag, fleet, format!("{} is deprecated since {major}.{}: {}", row.shown(flag), row.deprecated, row.instead()));
         }
     }
 }
@@ -188,8 +228,12 @@ fn etcd<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     if fleet.target.etcd < 6 {
         return;
     }
-    for (document, command) in fleet.commands().filter(|(_, command)| command.runs(&["etcdctl", "snapshot", "restore"])) {
-        found.at(document, command.name(), "etcdctl 3.6 restores nothing: use etcdutl");
+    for (document, command) in fleet.commands() {
+        if command.runs(&["etcdctl", "snapshot", "restore"]) {
+            found.at(document, command.name(), "etcdctl 3.6 restores nothing: use etcdutl");
+        } else if command.runs(&["etcdctl", "snapshot", "status"]) {
+            found.at(document, command.name(), "etcdctl 3.6 tells nothing of snapshots: use etcdutl");
+        }
     }
 }
 
@@ -214,7 +258,7 @@ mod tests {
     fn what_kiln_renders_by_version_goes_when_this_table_says_so() {
         let mut disagree = Vec::new();
         for rendered in crate::render::flag_table() {
-            let row = TABLE.iter().find(|row| row.program == rendered.program && row.flag == rendered.flag);
+            let row = TABLE.iter().find(|row| row.program == rendered.program && row.flag == rendered.flag && row.value.is_none());
             let gone = row.map(|row| row.gone).filter(|gone| *gone != NEVER);
             if rendered.removed != gone {
                 disagree.push(format!("{} --{}: {:?} is rendered, {gone:?} is here", rendered.program, rendered.flag, rendered.removed));
@@ -228,7 +272,7 @@ mod tests {
         for (index, row) in TABLE.iter().enumerate() {
             assert!(row.deprecated <= row.gone && (row.gone == NEVER || row.gone < 40), "{} {}", row.program, row.flag);
             assert!(
-                !TABLE[..index].iter().any(|other| other.program == row.program && other.flag == row.flag),
+                !TABLE[..index].iter().any(|other| (other.program, other.flag, other.value) == (row.program, row.flag, row.value)),
                 "{} {}",
                 row.program,
                 row.flag

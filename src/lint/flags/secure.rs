@@ -1,11 +1,15 @@
 //! Doors that stand open: ports without authentication, credentials in files, certificates that do two jobs.
 
 use crate::lint::Lint;
+use crate::lint::endpoint::kubeconfigs;
 use crate::lint::files::{Flag, Fleet, Found};
 
 /// Flags whose values are URLs of etcd.
 const ETCD_URLS: [&str; 5] =
     ["listen-client-urls", "advertise-client-urls", "listen-peer-urls", "initial-advertise-peer-urls", "etcd-servers"];
+
+/// Beginnings of what only the machine itself reaches.
+const LOCAL: [&str; 3] = ["127.", "localhost", "[::1]"];
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA101", "etcd and Kubernetes trust the same authority")
@@ -29,17 +33,25 @@ pub(super) static ROWS: &[Lint] = &[
 fn one_authority<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for invocation in fleet.programs("kube-apiserver") {
         if let (Some(etcd), Some(client)) = (invocation.flag("etcd-cafile"), invocation.flag("client-ca-file"))
-            && etcd.value.text == client.value.text
+            && is_same(fleet, invocation.machine, etcd.value.text, client.value.text)
         {
             found.flag(etcd, fleet, format!("`{}` is also the authority of the API's clients", etcd.value.text));
         }
     }
 }
 
+/// Whether two paths of a machine are one file, or files of one text.
+fn is_same(fleet: &Fleet<'_>, machine: &str, first: &str, second: &str) -> bool {
+    let text = |path: &str| fleet.on(machine).documents().find(|document| document.path == path).map(|document| document.text.text.trim());
+    first == second || text(first).is_some_and(|first| Some(first) == text(second))
+}
+
 fn borrowed_key<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let signers: Vec<&Flag<'a>> = fleet.invocations.iter().filter_map(|invocation| invocation.flag("cluster-signing-key-file")).collect();
     for invocation in &fleet.invocations {
         let serving = invocation.flag("tls-private-key-file");
+        // A certificate stands for its key where tokens are only verified.
+        let public = ["client-ca-file", "tls-cert-file"].map(|name| invocation.value(name));
         for name in ["service-account-key-file", "service-account-signing-key-file", "service-account-private-key-file"] {
             let Some(flag) = invocation.flag(name) else { continue };
             let path = flag.value.text;
@@ -49,6 +61,8 @@ fn borrowed_key<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                 found.flag(flag, fleet, format!("`{path}` is the key of an authority"));
             } else if serving.is_some_and(|serving| serving.value.text == path) {
                 found.flag(flag, fleet, format!("`{path}` is the server's own key"));
+            } else if public.contains(&Some(path)) {
+                found.flag(flag, fleet, format!("`{path}` is the certificate of something else"));
             }
         }
     }
@@ -81,9 +95,16 @@ fn unauthenticated<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn plain_clients<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for invocation in &fleet.invocations {
         for flag in ["master", "api-servers"].iter().filter_map(|name| invocation.flag(name)) {
-            if flag.value.text.starts_with("http://") && fleet.target.kubernetes >= 20 {
+            // Without a scheme it is HTTP.
+            let plain = flag.value.text.starts_with("http://") || flag.value.text.ends_with(":8080") && !flag.value.text.contains("://");
+            if plain && fleet.target.kubernetes >= 20 {
                 found.flag(flag, fleet, format!("{} dials `{}`, where nothing listens since 1.20", invocation.program, flag.value.text));
             }
+        }
+    }
+    for (document, _, word) in kubeconfigs(fleet).filter(|_| fleet.target.kubernetes >= 20) {
+        if word.text.starts_with("http://") && word.text.trim_end_matches('/').ends_with(":8080") {
+            found.at(document, word, format!("clients dial `{}`, where nothing listens since 1.20", word.text));
         }
     }
 }
@@ -92,7 +113,7 @@ fn plain_clients<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn plain_etcd<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for invocation in &fleet.invocations {
         for flag in ETCD_URLS.iter().filter_map(|name| invocation.flag(name)) {
-            let open = |url: &&str| url.starts_with("http://") && !url.starts_with("http://127.") && !url.starts_with("http://localhost");
+            let open = |url: &&str| url.strip_prefix("http://").is_some_and(|host| !LOCAL.iter().any(|local| host.starts_with(local)));
             if let Some(url) = flag.value.text.split(',').find(open) {
                 found.flag(flag, fleet, format!("`{url}` gives every secret to whoever reaches it"));
             }

@@ -6,13 +6,17 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::lint::endpoint::{host, vips};
-use crate::lint::files::{Document, Fleet, Found, Word};
+use crate::lint::files::{Document, Fleet, Found, Setting as Line, Word};
+use crate::lint::network::is_private;
 
 /// What Docker gives its bridge when nobody says otherwise.
 const DOCKER: &str = "172.17.0.0/16";
 
 /// Pods of a kubelet by default.
-const PODS: u32 = 110;
+const PODS: u64 = 110;
+
+/// Node ports by default.
+const NODE_PORTS: (u16, u16) = (30000, 32767);
 
 /// Ports that machines of a cluster need themselves.
 const OWN_PORTS: [u16; 9] = [22, 2379, 2380, 6443, 8443, 10250, 10256, 10257, 10259];
@@ -47,12 +51,24 @@ pub(in crate::lint) fn values<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str], vari
     found
 }
 
-fn pods<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Setting<'f, 'a>> {
-    values(fleet, &["cluster-cidr"], &["FLANNEL_NET", "CLUSTER_CIDR"])
+pub(in crate::lint) fn pods<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Setting<'f, 'a>> {
+    let mut found = values(fleet, &["cluster-cidr"], &["FLANNEL_NET", "CLUSTER_CIDR"]);
+    let of_proxies = fleet.of_kind("KubeProxyConfiguration").filter_map(|(document, node)| Some((document, node.text("clusterCIDR")?)));
+    found.extend(of_proxies.map(|(document, word)| Setting { document, word }));
+    parts(found)
 }
 
 pub(in crate::lint) fn services<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Setting<'f, 'a>> {
-    values(fleet, &["service-cluster-ip-range"], &["SERVICE_CLUSTER_IP_RANGE"])
+    parts(values(fleet, &["service-cluster-ip-range"], &["SERVICE_CLUSTER_IP_RANGE"]))
+}
+
+/// A network of each family, where a value lists both.
+fn parts<'f, 'a>(settings: Vec<Setting<'f, 'a>>) -> Vec<Setting<'f, 'a>> {
+    let one = |Setting { document, word }| {
+        let parts: Vec<Word<'a>> = word.pieces(|letter| letter == ',').map(Word::trim).filter(|part| !part.text.is_empty()).collect();
+        parts.into_iter().map(move |word| Setting { document, word })
+    };
+    settings.into_iter().flat_map(one).collect()
 }
 
 pub(in crate::lint) fn network(setting: &Setting<'_, '_>) -> Option<IpNet> {
@@ -60,7 +76,7 @@ pub(in crate::lint) fn network(setting: &Setting<'_, '_>) -> Option<IpNet> {
 }
 
 /// Addresses of machines: what they advertise, where their members and servers are, and the VIP.
-fn addresses(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
+pub(in crate::lint) fn machines(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
     let flags = ["advertise-address", "bind-address", "node-ip", "initial-advertise-peer-urls", "etcd-servers", "initial-cluster"];
     let texts = flags.iter().flat_map(|name| fleet.invocations.iter().filter_map(|invocation| invocation.value(name)));
     let of_flags = texts.flat_map(|text| text.split([',', '/', '='])).filter_map(host);
@@ -79,7 +95,7 @@ pub(in crate::lint) fn host_bits<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 pub(in crate::lint) fn overlap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let (pods, services) = (pods(fleet), services(fleet));
     let docker: IpNet = DOCKER.parse().expect("the network is a constant");
-    let machines = addresses(fleet);
+    let machines = machines(fleet);
     for (name, setting) in pods.iter().map(|setting| ("pods", setting)).chain(services.iter().map(|setting| ("services", setting))) {
         let Some(network) = network(setting) else { continue };
         let overlaps = |other: &IpNet| network.contains(&other.network()) || other.contains(&network.network());
@@ -113,26 +129,67 @@ pub(in crate::lint) fn lan<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
+/// The most pods that a kubelet runs, as configurations say it.
+fn most_pods(fleet: &Fleet<'_>) -> u64 {
+    let of_flags = values(fleet, &["max-pods"], &[]).into_iter().map(|setting| setting.word);
+    let of_files = fleet.of_kind("KubeletConfiguration").filter_map(|(_, node)| node.text("maxPods"));
+    of_flags.chain(of_files).filter_map(|word| word.text.parse().ok()).max().unwrap_or(PODS)
+}
+
 pub(in crate::lint) fn pods_per_node<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for setting in values(fleet, &["node-cidr-mask-size"], &["FLANNEL_SUBNETLEN"]) {
+    let most = most_pods(fleet);
+    for setting in values(fleet, &["node-cidr-mask-size", "node-cidr-mask-size-ipv4"], &["FLANNEL_SUBNETLEN"]) {
         let addresses =
             setting.word.text.parse::<u32>().ok().filter(|prefix| (1..32).contains(prefix)).map(|prefix| (1u64 << (32 - prefix)) - 2);
-        if let Some(addresses) = addresses.filter(|addresses| *addresses < u64::from(PODS)) {
-            let message = format!("/{} gives {addresses} pod addresses for each node, which runs up to {PODS} pods", setting.word.text);
+        if let Some(addresses) = addresses.filter(|addresses| *addresses < most) {
+            let message = format!("/{} gives {addresses} pod addresses for each node, which runs up to {most} pods", setting.word.text);
             found.at(setting.document, setting.word, message);
         }
     }
 }
 
+/// `30000-32767`, or what sysctl writes as `32768 60999`.
+fn range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once(['-', ' ', '\t'])?;
+    Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
+}
+
 pub(in crate::lint) fn node_ports<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for setting in values(fleet, &["service-node-port-range"], &["NODE_PORT_RANGE"]) {
-        let Some((first, last)) = setting.word.text.split_once('-') else { continue };
-        let (Ok(first), Ok(last)) = (first.trim().parse::<u16>(), last.trim().parse::<u16>()) else { continue };
+    let settings = values(fleet, &["service-node-port-range"], &["NODE_PORT_RANGE"]);
+    for setting in &settings {
+        let Some((first, last)) = range(setting.word.text) else { continue };
         let taken: Vec<String> = OWN_PORTS.iter().filter(|port| (first..=last).contains(port)).map(ToString::to_string).collect();
         if !taken.is_empty() || last >= 32768 {
             let message =
                 format!("`{first}-{last}` holds ports that machines need: {} and those of outgoing connections", taken.join(", "));
             found.at(setting.document, setting.word, message);
+        }
+    }
+    outgoing_ports(fleet, settings.iter().find_map(|setting| range(setting.word.text)).unwrap_or(NODE_PORTS), found);
+}
+
+/// Machines whose outgoing connections use node ports.
+fn outgoing_ports<'a>(fleet: &Fleet<'a>, ports: (u16, u16), found: &mut Found<'a>) {
+    let named = |name: &'static str| move |(_, line): &(&Document<'a>, &Line<'a>)| line.key.text.replace('/', ".").ends_with(name);
+    for (document, line) in fleet.settings("sysctl").filter(named("ip_local_port_range")) {
+        let reserved =
+            fleet.on(document.machine).settings("sysctl").filter(named("ip_local_reserved_ports")).any(|(_, reserved)| {
+                reserved.value.text.split(',').filter_map(range).any(|(first, last)| first <= ports.0 && ports.1 <= last)
+            });
+        if range(line.value.text).is_some_and(|(first, last)| first <= ports.1 && ports.0 <= last) && !reserved {
+            found.at(
+                document,
+                line.value,
+                format!("outgoing connections of `{}` use the node ports {}-{}", document.machine, ports.0, ports.1),
+            );
+        }
+    }
+}
+
+pub(in crate::lint) fn public_nodes<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for setting in parts(values(fleet, &["advertise-address", "node-ip"], &[])) {
+        if host(setting.word.text).is_some_and(|address| !address.is_unspecified() && !address.is_loopback() && !is_private(address)) {
+            found.at(setting.document, setting.word, format!("`{}` is a public address", setting.word.text));
         }
     }
 }

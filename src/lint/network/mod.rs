@@ -90,7 +90,10 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA008", "an address is public")
         .why("outside the private ranges (RFC 1918, RFC 4193, RFC 6598) an address belongs to somebody: most often it is a typo, such as 172.38 for 172.18, else the control plane faces the internet")
         .fix("check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`")
-        .files(public_vips)
+        .files(|fleet, found| {
+            public_vips(fleet, found);
+            files::public_nodes(fleet, found);
+        })
         .cluster(|subject, findings| {
             let cluster = subject.cluster;
             let nodes = cluster.nodes.iter().enumerate().map(|(index, node)| (format!("nodes[{index}].address"), node.address));

@@ -10,8 +10,15 @@ use super::certificates;
 use crate::error::{Problem, Source};
 use crate::lint::{File, LINTS, Machine, Target, check_files};
 
-const TABLES: [&str; 5] =
-    [include_str!("HA0.txt"), include_str!("HA1.txt"), include_str!("HA2.txt"), include_str!("HA3.txt"), include_str!("HA4.txt")];
+const TABLES: [&str; 7] = [
+    include_str!("HA0.txt"),
+    include_str!("HA1.txt"),
+    include_str!("HA2.txt"),
+    include_str!("HA3.txt"),
+    include_str!("HA4.txt"),
+    include_str!("spellings-0.txt"),
+    include_str!("spellings-12.txt"),
+];
 
 /// One set of files.
 pub(super) struct Example {

@@ -3,24 +3,35 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::lint::endpoint::{address, host, vips};
-use crate::lint::files::{Block, Fleet, Found};
+use crate::lint::balancer::streams;
+use crate::lint::endpoint::{address, host, host_name, vips};
+use crate::lint::files::{Block, Fleet, Found, Node, Statement};
 use crate::lint::network::files::{Setting, values};
 
-/// Members of etcd as a list of URLs names them.
-fn members(text: &str) -> BTreeSet<IpAddr> {
-    text.split(',').filter_map(|url| host(url.rsplit('/').next()?)).collect()
+/// Members of etcd as a list of URLs names them, by address or by name.
+fn members(text: &str) -> BTreeSet<&str> {
+    text.split(',').filter_map(host_name).collect()
+}
+
+fn addresses(members: &BTreeSet<&str>) -> BTreeSet<IpAddr> {
+    members.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
 /// The lists of etcd's members, with their places.
-fn member_lists<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(Setting<'f, 'a>, BTreeSet<IpAddr>)> {
-    let settings = values(fleet, &["etcd-servers", "initial-cluster"], &[]);
-    let lists = settings.into_iter().map(|setting| {
+fn member_lists<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str]) -> Vec<(Setting<'f, 'a>, BTreeSet<&'a str>)> {
+    let of_flags = values(fleet, flags, &[]).into_iter().map(|setting| {
         let members = members(setting.word.text);
         (setting, members)
     });
-    lists.filter(|(_, members)| !members.is_empty()).collect()
+    let of_kubeadm = fleet.of_kind("ClusterConfiguration").filter_map(|(document, node)| {
+        let endpoints = node.get("etcd.external.endpoints")?;
+        let members = endpoints.items().iter().filter_map(Node::scalar).filter_map(|word| host_name(word.text)).collect();
+        Some((Setting { document, word: endpoints.items().first()?.word }, members))
+    });
+    of_flags.chain(of_kubeadm).filter(|(_, members): &(_, BTreeSet<&str>)| !members.is_empty()).collect()
 }
+
+const MEMBERS: [&str; 2] = ["etcd-servers", "initial-cluster"];
 
 /// Addresses of API servers, as balancers and the servers themselves name them.
 pub(in crate::lint) fn masters(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
@@ -33,7 +44,7 @@ pub(in crate::lint) fn masters(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
 }
 
 pub(in crate::lint) fn quorum<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (setting, members) in member_lists(fleet) {
+    for (setting, members) in member_lists(fleet, &MEMBERS) {
         let count = members.len();
         if masters(fleet).len() >= 2 && (count < 3 || count.is_multiple_of(2)) {
             found.at(setting.document, setting.word, format!("{count} etcd members tolerate the loss of {}", (count - 1) / 2));
@@ -42,17 +53,24 @@ pub(in crate::lint) fn quorum<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 pub(in crate::lint) fn two_masters<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let count = |block: &Block<'_, 'a>| {
-        block.statement.all(&["server"]).filter(|server| server.words.get(2).is_some_and(|word| word.text.ends_with(":6443"))).count()
+    // haproxy has a name before the address, nginx has not.
+    let count = |section: &Statement<'_>, at: usize| {
+        section.all(&["server"]).filter(|server| server.words.get(at).is_some_and(|word| word.text.ends_with(":6443"))).count()
     };
-    for block in fleet.haproxy(&["backend", "listen"]).filter(|block| count(block) == 2) {
+    let of_haproxy = fleet.haproxy(&["backend", "listen"]).filter(|block| count(block.statement, 2) == 2);
+    let of_nginx = streams(fleet).flat_map(|block| {
+        let upstreams = block.statement.all(&["upstream"]).filter(|upstream| count(upstream, 1) == 2);
+        upstreams.map(|statement| Block { statement, ..block }).collect::<Vec<_>>()
+    });
+    for block in of_haproxy.chain(of_nginx) {
         found.at(block.document, block.statement.name(), "two API servers leave no room for maintenance");
     }
 }
 
 pub(in crate::lint) fn etcd_beside<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let masters = masters(fleet);
-    for (setting, members) in member_lists(fleet) {
+    for (setting, members) in member_lists(fleet, &MEMBERS) {
+        let members = addresses(&members);
         let elsewhere: Vec<String> = members.difference(&masters).map(ToString::to_string).collect();
         // Members of their own are well; some here and some there means that the rest are workers.
         if !masters.is_empty() && members.intersection(&masters).next().is_some() && !elsewhere.is_empty() {
@@ -63,8 +81,8 @@ pub(in crate::lint) fn etcd_beside<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>)
 
 pub(in crate::lint) fn vip_before_etcd<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let vips: BTreeSet<IpAddr> = vips(fleet).into_iter().filter_map(|(_, word)| address(word)).collect();
-    for setting in values(fleet, &["etcd-servers", "initial-cluster", "etcd-endpoints"], &[]) {
-        if let Some(vip) = members(setting.word.text).intersection(&vips).next() {
+    for (setting, members) in member_lists(fleet, &["etcd-servers", "initial-cluster", "etcd-endpoints"]) {
+        if let Some(vip) = addresses(&members).intersection(&vips).next() {
             found.at(setting.document, setting.word, format!("`{vip}` is the VIP"));
         }
     }

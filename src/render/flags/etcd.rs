@@ -9,6 +9,9 @@ fn since(facts: &Facts<'_>, version: EtcdVersion, value: &str) -> String {
     if facts.cluster.etcd_version() >= version { value.to_owned() } else { String::new() }
 }
 
+const AES_SUITES: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,\
+    TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384";
+
 pub(super) static FLAGS: &[Flag] = &[
     computed("name", |facts| facts.node.name.clone()),
     text("data-dir", "/var/lib/etcd"),
@@ -29,14 +32,10 @@ pub(super) static FLAGS: &[Flag] = &[
     text("peer-trusted-ca-file", "/etc/kubernetes/pki/etcd/ca.crt"),
     text("peer-cert-file", "/etc/kubernetes/pki/etcd/peer.crt"),
     text("peer-key-file", "/etc/kubernetes/pki/etcd/peer.key"),
-    // Before 3.5 the ChaCha20 suites have no suffix; the others suffice there. Before 3.2 there is no such flag.
-    text(
-        "cipher-suites",
-        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,\
-         TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-    )
-    .since(2)
-    .until(4),
+    // Before 3.5 the ChaCha20 suites have no suffix; the others suffice there. The flag came with these patches of 3.2 and 3.3.
+    computed("cipher-suites", |facts| since(facts, EtcdVersion { minor: 2, patch: 22 }, AES_SUITES)).since(2).until(2),
+    computed("cipher-suites", |facts| since(facts, EtcdVersion { minor: 3, patch: 7 }, AES_SUITES)).since(3).until(3),
+    text("cipher-suites", AES_SUITES).since(4).until(4),
     computed("tls-min-version", |facts| since(facts, EtcdVersion { minor: 5, patch: 8 }, "TLS1.2")).since(5),
     text("cipher-suites", CIPHER_SUITES).since(5),
     text("heartbeat-interval", "100"),

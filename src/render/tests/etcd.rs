@@ -30,8 +30,19 @@ fn every_minor_of_etcd_gets_the_flags_that_it_knows() {
 
 #[test]
 fn a_flag_that_came_with_a_patch_is_for_those_from_it_on() {
-    let has = |version: &str| unit(&with_etcd(version)).contains("--tls-min-version=TLS1.2");
-    assert_eq!([has("3.5.7"), has("3.5.8"), has("3.6.0")], [false, true, true]);
+    for (flag, version, known) in [
+        ("--cipher-suites=", "3.1.20", false),
+        ("--cipher-suites=", "3.2.21", false),
+        ("--cipher-suites=", "3.2.22", true),
+        ("--cipher-suites=", "3.3.6", false),
+        ("--cipher-suites=", "3.3.7", true),
+        ("--cipher-suites=", "3.4.0", true),
+        ("--tls-min-version=", "3.5.7", false),
+        ("--tls-min-version=", "3.5.8", true),
+        ("--tls-min-version=", "3.6.0", true),
+    ] {
+        assert_eq!(unit(&with_etcd(version)).contains(flag), known, "etcd {version} and {flag}");
+    }
     assert!(unit(HA).contains("--tls-min-version=TLS1.2"), "Debian's 3.5 is newer");
 }
 
