@@ -116,7 +116,7 @@ impl<'a> Fleet<'a> {
         for machine in machines {
             let start = documents.len();
             for file in &machine.files {
-                kinds::read(&machine.name, file, &file.path, Word::whole(&file.text), &mut documents);
+                kinds::read(&machine.name, file, &mut documents);
             }
             places.insert(machine.name.as_str(), start..documents.len());
         }

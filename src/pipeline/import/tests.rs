@@ -449,6 +449,16 @@ fn two_files_that_disagree_are_told_and_the_first_counts() {
 }
 
 #[test]
+fn variables_that_grow_by_each_other_and_scripts_in_scripts_come_to_an_end() {
+    let doubled: String = (1..64).map(|number| format!("V{number}=\"${{V{0}}}${{V{0}}}\"\n", number - 1)).collect();
+    let variables = doubled.replace("${V0}", "10.0.0.1");
+    let script: String = (0..500).map(|number| format!("cat > /x{number}.sh <<E{number}\n")).collect();
+    let machines =
+        [file("", "/environment.sh", &variables), file("", "/etc/keepalived.conf", "vip ${V63}\n"), file("m1", "/x.sh", &script)];
+    assert_eq!(left_open(&machines).len(), 1);
+}
+
+#[test]
 fn hostile_values_stay_out_of_the_cluster_file() {
     let hosts = "10.0.0.11 m1\"\\n[vault]\n10.0.0.12 ../x\n";
     let text = imported(&[file("", "/etc/hosts", hosts)]).text;
