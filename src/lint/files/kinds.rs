@@ -60,16 +60,23 @@ const BY_TEXT: &[(&[&str], Kind)] = &[
     (&["KUBE", "ETCD_", "export "], |text| Content::Settings(settings::read(text))),
 ];
 
+/// How deep here-documents may lie in each other: a script that writes a script that writes a file.
+const DEEPEST: usize = 4;
+
 /// Reads a file, and the files that it writes if it is a script.
-pub(super) fn read<'a>(machine: &'a str, file: &'a File, path: &'a str, text: Word<'a>, documents: &mut Vec<Document<'a>>) {
+pub(super) fn read<'a>(machine: &'a str, file: &'a File, documents: &mut Vec<Document<'a>>) {
+    read_at(machine, file, (&file.path, Word::whole(&file.text)), documents, 0);
+}
+
+fn read_at<'a>(machine: &'a str, file: &'a File, (path, text): (&'a str, Word<'a>), documents: &mut Vec<Document<'a>>, depth: usize) {
     let path = TEMPLATES.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path);
     let content = kind(path, text.text).map_or(Content::Other, |kind| kind(text));
     let commands = typed(&content, path, text);
     let written = content.script().map(|script| script.documents.clone()).unwrap_or_default();
     documents.push(Document { machine, file, path, text, content, commands });
-    for document in written {
+    for document in written.into_iter().filter(|_| depth < DEEPEST) {
         if let Some(target) = document.target {
-            read(machine, file, target.text, document.body, documents);
+            read_at(machine, file, (target.text, document.body), documents, depth + 1);
         }
     }
 }

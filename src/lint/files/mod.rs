@@ -21,6 +21,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Source;
@@ -139,7 +140,7 @@ impl<'a> Fleet<'a> {
         for machine in machines {
             let start = documents.len();
             for file in &machine.files {
-                kinds::read(&machine.name, file, &file.path, Word::whole(&file.text), &mut documents);
+                kinds::read(&machine.name, file, &mut documents);
             }
             places.insert(machine.name.as_str(), start..documents.len());
         }
@@ -253,12 +254,16 @@ impl<'a> Found<'a> {
 pub(crate) fn check<'a>(machines: &'a [Machine], target: Target, lints: &[&'static Lint]) -> Vec<Finding<'a>> {
     let fleet = Fleet::read(machines, target);
     let mut findings: Vec<Finding<'a>> = Vec::new();
+    let mut told: BTreeMap<Place<'a>, Vec<(&'a str, String)>> = BTreeMap::new();
     for lint in lints {
         let Some(look) = lint.on_files else { continue };
         let mut found = Found { lint, findings: Vec::new() };
         look(&fleet, &mut found);
         for finding in found.findings {
-            if !findings.iter().any(|other| other.is_like(&finding)) {
+            let before = told.entry(finding.place()).or_default();
+            // One mistake is said twice, or in a file that machines share, where it may be said with other numbers.
+            if !before.iter().any(|(machine, message)| *machine != finding.machine || *message == finding.message) {
+                before.push((finding.machine, finding.message.clone()));
                 findings.push(finding);
             }
         }
@@ -266,11 +271,13 @@ pub(crate) fn check<'a>(machines: &'a [Machine], target: Target, lints: &[&'stat
     findings
 }
 
-impl Finding<'_> {
-    /// Whether both are one mistake: said twice, or in a file that machines share, where it may be said with other numbers.
-    fn is_like(&self, other: &Self) -> bool {
-        let same = self.lint.id == other.lint.id && self.file.source.path == other.file.source.path;
-        same && self.origin().1 == other.origin().1 && (self.machine != other.machine || self.message == other.message)
+/// The lint, and where a person corrects what it found.
+type Place<'a> = (&'static str, &'a Path, usize, usize);
+
+impl<'a> Finding<'a> {
+    fn place(&self) -> Place<'a> {
+        let (source, span) = (&self.file.source, self.file.place(self.span.clone()));
+        (self.lint.id, source.path.as_path(), span.start, span.end)
     }
 
     /// The text that a person edits, and the place in it.

@@ -35,6 +35,17 @@ fn json(node: &Node<'_>) -> serde_json::Value {
 }
 
 #[test]
+fn here_documents_are_read_as_files_and_no_deeper_than_people_write_them() {
+    let text: String = (0..20).map(|number| format!("cat > /x{number}.sh <<E{number}\n")).collect();
+    let source = Source { path: "x.sh".into(), text: text.as_str().into() };
+    let file = File { path: "/x.sh".into(), text: source.text.clone(), mode: None, source };
+    let machines = [Machine { name: "m1".into(), files: vec![file], images: Vec::new() }];
+    let fleet = Fleet::read(&machines, Target { kubernetes: 30, etcd: 5, now: 0 });
+    let paths: Vec<&str> = fleet.documents.iter().map(|document| document.path).collect();
+    assert_eq!(paths, ["/x.sh", "/x0.sh", "/x1.sh", "/x2.sh", "/x3.sh"]);
+}
+
+#[test]
 fn keepalived_has_blocks_in_blocks_and_two_kinds_of_comments() {
     let text = "! note\nvrrp_instance VI_1 # here\n{\n  state MASTER\n  virtual_ipaddress { 10.0.0.1/24 dev eth0 }\n  script \"curl -f http://x/\"\n}\nlast ${VIP}";
     insta::assert_snapshot!(tree(&keepalived::read(Word::whole(text))), @r"

@@ -23,6 +23,9 @@ fn keepalived(block: Block<'_, '_>, facts: &mut Facts) {
             facts.say(Setting::Nodes, document, word);
         }
     }
+    if let Some(word) = instance.setting("interface") {
+        facts.say(Setting::Interface, document, word);
+    }
     if let Some(word) = instance.setting("unicast_src_ip") {
         facts.mention(host(document), address(word.text), None, Naming::Host, Origin::of(document, word));
     }

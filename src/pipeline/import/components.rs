@@ -7,7 +7,7 @@ use crate::pipeline::import::facts::{Facts, Naming, Origin, address};
 use crate::pipeline::import::settings::Setting;
 
 /// Flags that mean the same in every program, and the settings that they are.
-const FLAGS: [(&str, Setting); 7] = [
+const FLAGS: [(&str, Setting); 9] = [
     ("service-cluster-ip-range", Setting::Services),
     ("cluster-cidr", Setting::Pods),
     ("node-cidr-mask-size", Setting::PodsPrefix),
@@ -15,15 +15,23 @@ const FLAGS: [(&str, Setting); 7] = [
     ("cluster-domain", Setting::Domain),
     ("cluster-name", Setting::Name),
     ("pod-infra-container-image", Setting::Pause),
+    ("proxy-mode", Setting::ProxyMode),
+    ("iface", Setting::Interface),
 ];
 
 /// Flags that name machines: the program, the flag, what the machines are, whether it is the machine itself.
-const MACHINES: [(&str, &str, Option<Role>, bool); 6] = [
+const MACHINES: [(&str, &str, Option<Role>, bool); 12] = [
     ("kube-apiserver", "advertise-address", Some(Role::ControlPlane), true),
     ("kube-apiserver", "bind-address", Some(Role::ControlPlane), true),
     ("kube-apiserver", "etcd-servers", Some(Role::Etcd), false),
     ("etcd", "initial-advertise-peer-urls", Some(Role::Etcd), true),
+    ("etcd", "listen-peer-urls", Some(Role::Etcd), true),
+    ("etcd", "listen-client-urls", Some(Role::Etcd), true),
+    ("etcd", "advertise-client-urls", Some(Role::Etcd), true),
     ("kubelet", "node-ip", None, true),
+    ("kubelet", "address", None, true),
+    ("kubelet", "hostname-override", None, true),
+    ("kube-proxy", "hostname-override", None, true),
     ("kubelet", "api-servers", Some(Role::ControlPlane), false),
 ];
 
@@ -48,6 +56,9 @@ pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
         }
         if let Some(flag) = invocation.flag("initial-cluster") {
             members(document, flag, facts);
+        }
+        if invocation.program == "flanneld" {
+            facts.say_as(Setting::Plugin, "flannel", document, invocation.word);
         }
     }
 }

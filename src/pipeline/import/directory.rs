@@ -1,68 +1,269 @@
-//! A directory of configuration files as machines: `DIR/etc/…` is one machine, `DIR/<machine>/etc/…` are several.
+//! A directory of configuration files as machines: `DIR/etc/…` is one machine, `DIR/<machine>/etc/…` or `DIR/<machine>/haproxy.cfg` are
+//! several.
+//!
+//! Nothing outside the directory is read, and what is passed over is told.
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Kind, Result, Source};
+use crate::error::{Error, Kind, Problem, Report, Result, Severity, Source};
 use crate::host;
 use crate::lint::{File, Machine};
 
 /// Directories at a machine's root that hold configuration.
 const ROOTS: [&str; 9] = ["etc", "usr", "lib", "root", "home", "opt", "srv", "var", "run"];
+/// How the names of files begin that lie in a machine's directory, where that has no `etc`.
+const CONFIGURATION: [&str; 6] = ["keepalived", "haproxy", "nginx", "etcd", "kube", "bootstrap"];
+/// Parts of names of directories that hold one component's files, or one tool's: no machines.
+const COMPONENTS: [&str; 17] = [
+    "keepalived",
+    "haproxy",
+    "nginx",
+    "etcd",
+    "kube",
+    "k8s",
+    "manifests",
+    "system",
+    "roles",
+    "_vars",
+    "templates",
+    "files",
+    "conf",
+    "cfg",
+    "ssl",
+    "pki",
+    "scripts",
+];
 /// What is larger is no configuration.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: u64 = 256 << 10;
 /// How deep directories are read.
 const DEEPEST: usize = 24;
+/// Ends of names that say nothing about the format.
+const ENDS: [&str; 5] = [".j2", ".tmpl", ".tpl", ".template", ".txt"];
+/// Ends of names of what was there before, or would be there instead.
+const SPARE: [&str; 8] = [".bak", ".orig", ".old", "~", ".rpmnew", ".rpmsave", ".dpkg-old", ".dpkg-dist"];
+
+/// What was read.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) machines: Vec<Machine>,
+    /// What was passed over, and why.
+    pub(super) report: Report,
+}
 
 /// Reads every text file below `directory`.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if there is none, [`Kind::Io`] if one can't be read.
-pub(super) fn read(directory: &Path) -> Result<Vec<Machine>> {
+/// [`Kind::Input`] if there is none.
+pub(super) fn read(directory: &Path) -> Result<Found> {
     if !directory.is_dir() {
         let hint = "give a directory that holds keepalived.conf, haproxy.cfg, unit files, …, as they lie on the machines";
         return Err(Error::new(Kind::Input, format!("`{}` is not a directory", directory.display())).hint(hint));
     }
+    let mut reader = Reader { directory: directory.to_owned(), report: Report::default() };
     let mut common = Machine { name: String::new(), files: Vec::new(), images: Vec::new() };
     let mut machines = Vec::new();
     for path in host::fs::list(directory)? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && ROOTS.iter().any(|root| path.join(root).is_dir()) {
+        if is_machine(&path) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let mut machine = Machine { name, files: Vec::new(), images: Vec::new() };
-            walk(&path, &path, &mut machine.files, 0)?;
+            reader.walk(&path, &path, &mut machine.files, 0);
             machines.push(machine);
         } else {
-            walk(directory, &path, &mut common.files, 0)?;
+            reader.walk(directory, &path, &mut common.files, 0);
         }
     }
     machines.insert(0, common);
     machines.retain(|machine| !machine.files.is_empty());
     if machines.is_empty() {
         let hint = "put the files there as they lie on the machines: `etc/keepalived/keepalived.conf`, `m1/etc/haproxy/haproxy.cfg`";
-        return Err(Error::new(Kind::Input, format!("`{}` holds no text file", directory.display())).hint(hint));
+        let why = reader.report.problems.first().map(|problem| format!(": {}", problem.message)).unwrap_or_default();
+        return Err(Error::new(Kind::Input, format!("`{}` holds no text file{why}", directory.display())).hint(hint));
     }
-    Ok(machines)
+    Ok(Found { machines, report: reader.report })
 }
 
-fn walk(root: &Path, path: &Path, files: &mut Vec<File>, depth: usize) -> Result<()> {
-    if path.is_symlink() && path.is_dir() || depth > DEEPEST {
-        return Ok(());
+/// Whether a directory is one machine's: it has an `etc` or its like, or configuration lies in it and its name is no component's.
+fn is_machine(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    if !path.is_dir() || path.is_symlink() || ROOTS.contains(&name.as_str()) {
+        return false;
     }
-    if path.is_dir() {
-        return host::fs::list(path)?.iter().try_for_each(|below| walk(root, below, files, depth + 1));
-    }
-    if !path.is_file() || host::fs::size(path)? > LARGEST {
-        return Ok(());
-    }
-    // Keys in binary form and programs say nothing here.
-    if let Ok(text) = String::from_utf8(host::fs::read(path)?) {
-        files.push(file(root, path.to_owned(), &text));
-    }
-    Ok(())
+    let holds = |below: &PathBuf| {
+        let name = below.file_name().unwrap_or_default().to_string_lossy();
+        below.is_file() && CONFIGURATION.iter().any(|start| name.starts_with(start))
+    };
+    let flat = || host::fs::list(path).is_ok_and(|files| files.iter().any(holds));
+    ROOTS.iter().any(|root| path.join(root).is_dir()) || !COMPONENTS.iter().any(|part| name.contains(part)) && flat()
 }
 
-fn file(root: &Path, path: PathBuf, text: &str) -> File {
-    let place = path.strip_prefix(root).unwrap_or(&path);
-    let source = Source { path: path.clone(), text: text.into() };
-    File { path: format!("/{}", place.display()), text: source.text.clone(), mode: None, source }
+struct Reader {
+    directory: PathBuf,
+    report: Report,
+}
+
+impl Reader {
+    fn walk(&mut self, root: &Path, path: &Path, files: &mut Vec<File>, depth: usize) {
+        if let Some(why) = self.obstacle(path, depth) {
+            return self.pass_over(path, &why);
+        }
+        if path.is_dir() {
+            match host::fs::list(path) {
+                Ok(below) => below.iter().for_each(|below| self.walk(root, below, files, depth + 1)),
+                Err(err) => self.pass_over(path, &err.to_string()),
+            }
+            return;
+        }
+        match host::fs::read(path).map(text) {
+            Ok(Some(text)) => files.push(file(root, path, &text)),
+            Ok(None) => self.pass_over(path, "it is not text"),
+            Err(err) => self.pass_over(path, &err.to_string()),
+        }
+    }
+
+    /// Why a path is not read.
+    fn obstacle(&self, path: &Path, depth: usize) -> Option<String> {
+        // A link of a copied machine means a file of that machine, not of this one.
+        let leads_out = || path.canonicalize().ok().zip(self.directory.canonicalize().ok()).is_none_or(|(to, own)| !to.starts_with(own));
+        if path.is_symlink() && leads_out() {
+            return Some("it is a link to what is not in the directory".to_owned());
+        }
+        if path.is_dir() {
+            let why = if path.is_symlink() { "it is a link to a directory" } else { "it lies too deep" };
+            return (path.is_symlink() || depth > DEEPEST).then(|| why.to_owned());
+        }
+        if !path.is_file() {
+            return Some("it is no regular file".to_owned());
+        }
+        if let Some(original) = original(path) {
+            return Some(format!("`{original}` lies beside it"));
+        }
+        let large = host::fs::size(path).is_ok_and(|size| size > LARGEST);
+        large.then(|| format!("it is larger than {} KiB", LARGEST >> 10))
+    }
+
+    fn pass_over(&mut self, path: &Path, why: &str) {
+        self.report.push(Problem {
+            severity: Severity::Info,
+            code: None,
+            field: String::new(),
+            message: format!("`{}` is passed over: {why}", path.display()),
+            span: None,
+            source: None,
+            hint: None,
+        });
+    }
+}
+
+/// The name of the file that `path` is a spare copy of, if that lies beside it.
+fn original(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let original = SPARE.iter().find_map(|end| name.strip_suffix(end))?;
+    path.with_file_name(original).is_file().then(|| original.to_owned())
+}
+
+/// The text of a file: UTF-8, with or without its mark; UTF-16 as Windows saves it; of any other encoding what ASCII says, for settings
+/// say nothing in other letters. `None` for what is not text: keys in binary form, programs.
+fn text(bytes: Vec<u8>) -> Option<String> {
+    let utf16 = |order: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes.as_slice() {
+        [0xff, 0xfe, ..] => Some(utf16(u16::from_le_bytes)),
+        [0xfe, 0xff, ..] => Some(utf16(u16::from_be_bytes)),
+        bytes if bytes.contains(&0) => None,
+        bytes => Some(String::from_utf8_lossy(bytes).trim_start_matches('\u{feff}').to_owned()),
+    }
+}
+
+fn file(root: &Path, path: &Path, text: &str) -> File {
+    let place = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
+    let name = ENDS.iter().chain(&SPARE).find_map(|end| place.strip_suffix(end)).unwrap_or(&place);
+    let source = Source { path: path.to_owned(), text: text.into() };
+    File { path: format!("/{name}"), text: source.text.clone(), mode: None, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::read;
+    use crate::host;
+
+    /// Machines with their paths, and what was passed over.
+    fn seen(directory: &Path) -> (Vec<String>, Vec<String>) {
+        let found = read(directory).unwrap();
+        let name = |text: &str| text.replace(&format!("{}/", directory.display()), "");
+        let files = found.machines.iter().flat_map(|machine| machine.files.iter().map(|file| format!("{}:{}", machine.name, file.path)));
+        (files.collect(), found.report.problems.iter().map(|problem| name(&problem.message)).collect())
+    }
+
+    #[test]
+    fn machines_are_directories_with_a_root_or_with_configuration_in_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = [
+            "vm1/etc/hosts",
+            "vm2/keepalived.conf",
+            "haproxy/haproxy.cfg",
+            "group_vars/kube.yml",
+            "etc/hosts",
+            "roles/lb/templates/keepalived.conf.j2",
+            "plan.ini",
+        ];
+        for path in paths.map(|path| directory.path().join(path)) {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            host::fs::write_new(&path, b"a\n", host::fs::PUBLIC).unwrap();
+        }
+        let expected = [
+            ":/etc/hosts",
+            ":/group_vars/kube.yml",
+            ":/haproxy/haproxy.cfg",
+            ":/plan.ini",
+            ":/roles/lb/templates/keepalived.conf",
+            "vm1:/etc/hosts",
+            "vm2:/keepalived.conf",
+        ];
+        assert_eq!(seen(directory.path()), (expected.map(str::to_owned).to_vec(), Vec::new()));
+    }
+
+    #[test]
+    fn what_is_not_read_is_told_and_nothing_outside_is_read() {
+        let (directory, outside) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        let at = |name: &str| directory.path().join(name);
+        for (name, bytes) in [
+            ("a.conf", &b"x\n"[..]),
+            ("a.conf.bak", b"x\n"),
+            ("b.conf.bak", b"x\n"),
+            ("gbk.conf", b"# \xd6\xd0\nx\n"),
+            ("key.der", b"\x30\x00\n"),
+            ("utf16.conf", b"\xff\xfex\0\n\0"),
+        ] {
+            host::fs::write_new(&at(name), bytes, host::fs::PUBLIC).unwrap();
+        }
+        host::fs::write_new(&at("large"), &vec![b'x'; 300 << 10], host::fs::PUBLIC).unwrap();
+        std::os::unix::fs::symlink(outside.path(), at("out")).unwrap();
+        std::os::unix::fs::symlink(".", at("round")).unwrap();
+        std::os::unix::fs::symlink("nowhere", at("torn")).unwrap();
+        std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        let (files, passed_over) = seen(directory.path());
+        assert_eq!(files, [":/a.conf", ":/b.conf", ":/gbk.conf", ":/utf16.conf"]);
+        let expected = [
+            "`a.conf.bak` is passed over: `a.conf` lies beside it",
+            "`key.der` is passed over: it is not text",
+            "`large` is passed over: it is larger than 256 KiB",
+            "`out` is passed over: it is a link to what is not in the directory",
+            "`round` is passed over: it is a link to a directory",
+            "`socket` is passed over: it is no regular file",
+            "`torn` is passed over: it is a link to what is not in the directory",
+        ];
+        assert_eq!(passed_over, expected);
+    }
+
+    #[test]
+    fn text_is_read_whatever_its_mark_and_encoding() {
+        for bytes in [&b"vip\n"[..], b"\xef\xbb\xbfvip\n", b"\xff\xfev\0i\0p\0\n\0", b"\xfe\xff\0v\0i\0p\0\n"] {
+            assert_eq!(super::text(bytes.to_vec()).as_deref(), Some("vip\n"), "{bytes:?}");
+        }
+    }
 }

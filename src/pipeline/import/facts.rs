@@ -40,12 +40,18 @@ pub(super) struct Mention {
     pub(super) address: Option<IpAddr>,
     pub(super) role: Option<Role>,
     pub(super) naming: Naming,
+    /// Its role if it is no control-plane node.
+    pub(super) otherwise: Option<Role>,
+    /// keepalived's priority on it.
+    pub(super) priority: Option<u8>,
     pub(super) origin: Origin,
 }
 
 /// How much a name in a file is worth as the name of a machine; later ones are worth more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Naming {
+    /// No file has a name for it.
+    None,
     /// What a balancer or etcd calls it among its own.
     Alias,
     /// What the machine is called.
@@ -64,9 +70,21 @@ impl Origin {
         Self { source: document.file.source.clone(), span: document.file.place(word.span()) }
     }
 
+    /// Whether both are on one line of one file.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        let (first, last) = (self.span.start.min(other.span.start), self.span.start.max(other.span.start));
+        self.source.path == other.source.path && !self.source.text[first..last].contains('\n')
+    }
+
     /// Counted from 1.
     pub(super) fn line(&self) -> usize {
         self.source.text[..self.span.start].matches('\n').count() + 1
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        self.span == other.span && self.source.path == other.source.path
     }
 }
 
@@ -89,6 +107,9 @@ impl Facts {
         let origin = Origin::of(document, word);
         let filled = !origin.source.text[origin.span.clone()].contains(word.text);
         let value = Some(text).filter(|text| !is_placeholder(text)).and_then(|text| (setting.row().read)(text));
+        // The networks of two families stand in one value, and a cluster file has one.
+        let second = text.split_once(',').filter(|_| value.is_some()).map(|(_, rest)| rest.trim().to_owned());
+        self.unclear.extend(second.map(|value| Fact { setting, value, origin: origin.clone(), filled }));
         match value {
             Some(value) => self.settings.push(Fact { setting, value, origin, filled }),
             None if text.is_empty() => {}
@@ -101,8 +122,15 @@ impl Facts {
         let name = name.map(|name| name.trim_matches(QUOTES).to_owned()).filter(|name| !name.is_empty() && !is_placeholder(name));
         let address = address.filter(|address| !address.is_loopback() && !address.is_unspecified());
         if name.is_some() || address.is_some() {
-            self.mentions.push(Mention { name, address, role, naming, origin });
+            self.mentions.push(Mention { name, address, role, naming, otherwise: None, priority: None, origin });
         }
+    }
+
+    /// Notes the machine of a document by its name, for more to be said of it.
+    pub(super) fn machine_of(&mut self, document: &Document<'_>, role: Option<Role>, origin: Origin) -> Option<&mut Mention> {
+        let before = self.mentions.len();
+        self.mention(Some(document.machine), None, role, Naming::Host, origin);
+        self.mentions.get_mut(before)
     }
 
     /// Every value of a setting, the one that counts first.
@@ -134,6 +162,7 @@ pub(super) fn port(text: &str) -> Option<&str> {
     (!host.contains(':') || host.ends_with(']')).then_some(port)
 }
 
-fn is_placeholder(text: &str) -> bool {
+/// Whether a reader was to put a value there.
+pub(super) fn is_placeholder(text: &str) -> bool {
     MARKS.iter().any(|mark| text.contains(mark))
 }

@@ -8,6 +8,7 @@ mod components;
 mod directory;
 mod facts;
 mod inventory;
+mod machines;
 mod manifests;
 mod nodes;
 mod placeholders;
@@ -17,6 +18,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::cluster::{Companion, KubernetesVersion, Part};
@@ -44,7 +46,10 @@ pub(crate) struct Imported {
 /// [`crate::error::Kind::Input`] if the directory holds no text file.
 pub(crate) fn import(directory: &Path, profile: &str) -> Result<Imported> {
     let name = directory.file_name().and_then(|name| settings::label(&name.to_string_lossy()));
-    Ok(of_machines(&directory::read(directory)?, profile, &name.unwrap_or_else(|| "imported".to_owned()), host::clock::now()))
+    let found = directory::read(directory)?;
+    let mut imported = of_machines(&found.machines, profile, &name.unwrap_or_else(|| "imported".to_owned()), host::clock::now());
+    imported.report.problems.extend(found.report.problems);
+    Ok(imported)
 }
 
 /// As [`import`], of files that were read already.
@@ -68,6 +73,7 @@ fn learn(fleet: &Fleet<'_>) -> Facts {
     components::learn(fleet, &mut facts);
     inventory::learn(fleet, &mut facts);
     manifests::learn(fleet, &mut facts);
+    machines::learn(fleet, &mut facts);
     facts.settings.sort_by_key(|fact| fact.filled);
     facts
 }
@@ -78,9 +84,10 @@ fn report(machines: &[Machine], facts: &Facts, open: Vec<Problem>, now: u64) -> 
     let own = facts.value(Setting::Version).and_then(|version| version.parse::<KubernetesVersion>().ok());
     let minors = own.map(|version| version.minor).into_iter().chain([newest]);
     let mut problems: Vec<Problem> = Vec::new();
+    let mut told = BTreeSet::new();
     for problem in minors.flat_map(|minor| lint::check_files(machines, target(minor, now))) {
-        let same = |other: &Problem| (other.code, &other.field, &other.span) == (problem.code, &problem.field, &problem.span);
-        if !problems.iter().any(|other| same(other) && other.message == problem.message) {
+        let start = problem.span.as_ref().map(|span| (span.start, span.end));
+        if told.insert((problem.code, problem.field.clone(), start, problem.message.clone())) {
             problems.push(problem);
         }
     }

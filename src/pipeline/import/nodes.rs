@@ -1,12 +1,13 @@
 //! From what files say about machines to the nodes of a cluster: one for each address.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::cluster::Role;
-use crate::pipeline::import::facts::{Facts, Mention, Naming};
+use crate::pipeline::import::facts::{Facts, Mention, Naming, Origin};
 use crate::pipeline::import::inventory;
 use crate::pipeline::import::settings::{Setting, label};
 
@@ -17,23 +18,30 @@ const USUAL_PREFIX: u8 = 24;
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) name: Option<String>,
-    naming: Naming,
+    pub(super) naming: Naming,
     pub(super) address: Option<IpAddr>,
     pub(super) roles: BTreeSet<Role>,
+    /// Its role if it is no control-plane node.
+    otherwise: Option<Role>,
     /// Whether a name alone told the role.
     pub(super) guessed: bool,
-    /// `path:line` of whatever speaks of it.
-    pub(super) origins: Vec<String>,
+    /// keepalived's priority, and where it stands.
+    pub(super) priority: Option<(u8, Origin)>,
+    /// Whatever speaks of it.
+    pub(super) origins: Vec<Origin>,
 }
 
 /// The machines with their roles, control-plane nodes first. Those without an address or a role are among them.
 pub(super) fn nodes(facts: &Facts) -> Vec<Node> {
-    let mut nodes: Vec<Node> = Vec::new();
-    let vips: Vec<String> = facts.of(Setting::Vip).map(|fact| fact.value.clone()).collect();
-    let own = |mention: &&Mention| !mention.address.is_some_and(|address| vips.contains(&address.to_string()));
-    // Names of machines first, so that addresses find them.
+    let vips: BTreeSet<&str> = facts.of(Setting::Vip).map(|fact| fact.value.as_str()).collect();
+    let own = |mention: &&Mention| !mention.address.is_some_and(|address| vips.contains(address.to_string().as_str()));
+    // Names of machines last, so that they find addresses.
     let (addressed, named): (Vec<&Mention>, Vec<&Mention>) = facts.mentions.iter().filter(own).partition(|one| one.address.is_some());
-    addressed.into_iter().chain(named).for_each(|mention| add(&mut nodes, mention));
+    let mut nodes = by_address(&addressed);
+    by_name(&mut nodes, &named);
+    for node in nodes.iter_mut().filter(|node| !node.roles.contains(&Role::ControlPlane)) {
+        node.roles.extend(node.otherwise);
+    }
     // A member of etcd may well be something else beside.
     for node in nodes.iter_mut().filter(|node| node.roles.iter().all(|role| *role == Role::Etcd)) {
         let role = node.name.as_deref().and_then(inventory::role);
@@ -41,31 +49,49 @@ pub(super) fn nodes(facts: &Facts) -> Vec<Node> {
     }
     stack_etcd(&mut nodes);
     name(&mut nodes);
-    nodes.sort_by_key(|node| (node.roles.first().copied().is_none(), node.roles.first().copied(), node.address));
+    // The first machine of a role gets the highest priority.
+    let rank = |node: &Node| node.priority.as_ref().map(|(priority, _)| Reverse(*priority));
+    nodes.sort_by_key(|node| (node.roles.first().is_none(), node.roles.first().copied(), rank(node), node.address));
     nodes
 }
 
-fn add(nodes: &mut Vec<Node>, mention: &Mention) {
-    let name = mention.name.as_deref().and_then(label);
-    let same = |node: &&mut Node| match mention.address {
-        Some(_) => node.address == mention.address,
-        None => node.name == name,
-    };
-    let node = match nodes.iter_mut().find(same) {
-        Some(node) => node,
-        None => {
-            let (address, naming) = (mention.address, Naming::Alias);
-            nodes.push(Node { name: None, naming, address, roles: BTreeSet::new(), guessed: false, origins: Vec::new() });
-            nodes.last_mut().expect("a node was just added")
+fn by_address(mentions: &[&Mention]) -> Vec<Node> {
+    let (mut nodes, mut known) = (Vec::new(), BTreeMap::new());
+    for mention in mentions {
+        let index = *known.entry(mention.address).or_insert(nodes.len());
+        learn(&mut nodes, index, mention);
+    }
+    nodes
+}
+
+/// What has a name only is the machine of that name; a name that is none is nobody's.
+fn by_name(nodes: &mut Vec<Node>, mentions: &[&Mention]) {
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, node) in nodes.iter().enumerate() {
+        node.name.iter().for_each(|name| _ = known.entry(name.clone()).or_insert(index));
+    }
+    for mention in mentions {
+        if let Some(name) = mention.name.as_deref().and_then(label) {
+            let index = *known.entry(name).or_insert(nodes.len());
+            learn(nodes, index, mention);
         }
-    };
-    if node.name.is_none() || mention.naming > node.naming {
-        (node.name, node.naming) = (name.or(node.name.take()), mention.naming);
+    }
+}
+
+fn learn(nodes: &mut Vec<Node>, index: usize, mention: &Mention) {
+    if index == nodes.len() {
+        let (naming, roles, origins) = (Naming::Alias, BTreeSet::new(), Vec::new());
+        nodes.push(Node { name: None, naming, address: mention.address, roles, otherwise: None, guessed: false, priority: None, origins });
+    }
+    let (node, name) = (&mut nodes[index], mention.name.as_deref().and_then(label));
+    if name.is_some() && (node.name.is_none() || mention.naming > node.naming) {
+        (node.name, node.naming) = (name, mention.naming);
     }
     node.roles.extend(mention.role);
-    let origin = mention.origin.to_string();
-    if !node.origins.contains(&origin) {
-        node.origins.push(origin);
+    node.otherwise = node.otherwise.or(mention.otherwise);
+    node.priority = node.priority.take().or_else(|| Some((mention.priority?, mention.origin.clone())));
+    if !node.origins.contains(&mention.origin) {
+        node.origins.push(mention.origin.clone());
     }
 }
 
@@ -86,6 +112,7 @@ fn name(nodes: &mut [Node]) {
             node.name = None;
         }
     }
+    let mut last: BTreeMap<&str, u32> = BTreeMap::new();
     for node in nodes.iter_mut().filter(|node| node.name.is_none()) {
         let letter = node.roles.first().map_or("n", |role| match role {
             Role::ControlPlane => "m",
@@ -93,7 +120,10 @@ fn name(nodes: &mut [Node]) {
             Role::Lb => "lb",
             Role::Worker => "w",
         });
-        node.name = (1..).map(|number| format!("{letter}{number}")).find(|name| taken.insert(name.clone()));
+        let last = last.entry(letter).or_default();
+        let free = (*last + 1..).find(|number| taken.insert(format!("{letter}{number}")));
+        *last = free.expect("numbers do not end");
+        (node.name, node.naming) = (Some(format!("{letter}{last}")), Naming::None);
     }
 }
 
@@ -102,7 +132,7 @@ pub(super) fn network(facts: &Facts, nodes: &[Node]) -> Option<(IpNet, bool)> {
     if let Some(network) = facts.value(Setting::Nodes) {
         return Some((network.parse().ok()?, false));
     }
-    let mut addresses = nodes.iter().filter_map(|node| node.address).chain(facts.vip());
+    let mut addresses = nodes.iter().filter(|node| !node.roles.is_empty()).filter_map(|node| node.address).chain(facts.vip());
     let first = addresses.next().filter(IpAddr::is_ipv4)?;
     let network = IpNet::new(first, USUAL_PREFIX).ok()?.trunc();
     addresses.all(|address| network.contains(&address)).then_some((network, true))

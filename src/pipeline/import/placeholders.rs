@@ -34,6 +34,9 @@ const BRACKETS: [Brackets; 4] = [
 /// Names of files of variables, without what follows the dot.
 const FILES: [&str; 4] = ["environment", "env", "variables", "vars"];
 
+/// The longest value that fills a placeholder, in bytes.
+const LONGEST: usize = 512;
+
 /// What stands for a value of a name, by a part of the name.
 const EXAMPLES: [(&str, &str); 9] = [
     ("PORT", "6443"),
@@ -53,10 +56,16 @@ pub(super) fn fill(machines: &[Machine]) -> Vec<Machine> {
         machines.iter().filter(|machine| machine.name.is_empty()).fold(Variables::new(), |known, machine| variables(machine, known));
     let filled = |machine: &Machine| {
         let known = variables(machine, common.clone());
-        let files = machine.files.iter().map(|file| File { text: filled(&file.text, &known).into(), ..file.clone() });
+        let files = machine.files.iter().map(|file| with_values(file, &known));
         Machine { files: files.collect(), ..machine.clone() }
     };
     machines.iter().map(filled).collect()
+}
+
+/// A file that has nothing to fill shares its source's text.
+fn with_values(file: &File, known: &Variables) -> File {
+    let text = filled(&file.text, known);
+    if *text == *file.text { file.clone() } else { File { text: text.into(), ..file.clone() } }
 }
 
 /// Placeholders of configuration that nothing filled; scripts and units have variables of their own.
@@ -77,8 +86,8 @@ pub(super) fn open(fleet: &Fleet<'_>, facts: &Facts) -> Vec<Problem> {
 fn problem(document: &Document<'_>, mark: &Mark<'_>, facts: &Facts) -> Problem {
     let origin = Origin::of(document, document.text.part(mark.range.clone()));
     let written = &document.text.text[mark.range.clone()];
-    let of_line = |at: &Origin| at.source.path == origin.source.path && at.line() == origin.line();
-    let setting = facts.unclear.iter().find(|fact| fact.value.contains(written) && of_line(&fact.origin)).map(|fact| fact.setting.row());
+    let setting =
+        facts.unclear.iter().find(|fact| fact.value.contains(written) && fact.origin.is_beside(&origin)).map(|fact| fact.setting.row());
     let name = capital(mark.name);
     let usual = || EXAMPLES.iter().find(|(part, _)| name.contains(part)).map_or("value", |(_, example)| example);
     let example = setting.map_or_else(usual, |row| row.example.trim_matches('"'));
@@ -102,7 +111,10 @@ fn variables(machine: &Machine, known: Variables) -> Variables {
     files.flat_map(|file| file.text.lines()).fold(known, |mut known, line| {
         if let Some((name, value)) = assignment(line) {
             let value = filled(value, &known);
-            known.insert(capital(name), value);
+            // Variables made of each other grow without bounds.
+            if value.len() <= LONGEST {
+                known.insert(capital(name), value);
+            }
         }
         known
     })

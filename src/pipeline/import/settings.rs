@@ -20,12 +20,22 @@ pub(super) enum Setting {
     Services,
     NodePorts,
     Domain,
+    Interface,
+    Plugin,
+    ProxyMode,
     Dns,
     Ntp,
     Vip,
+    Names,
+    External,
     Port,
     Balancer,
+    Run,
     RouterId,
+    HaproxyImage,
+    KeepalivedImage,
+    NginxImage,
+    KubeVipImage,
     /// The network of the VIP's interface; the cluster file has it once all machines are known.
     Nodes,
 }
@@ -89,6 +99,25 @@ pub(super) static ROWS: &[Row] = &[
     row(Setting::Services, "network", "services", Shape::Text, "\"10.96.0.0/12\"", network, "this is the default"),
     row(Setting::NodePorts, "network", "node-ports", Shape::Text, "\"30000-32767\"", ports, "this is the default"),
     row(Setting::Domain, "network", "domain", Shape::Text, "\"cluster.local\"", domain, "this is the default"),
+    row(Setting::Interface, "network", "interface", Shape::Text, "\"lan0\"", interface, "this is the default"),
+    row(
+        Setting::Plugin,
+        "network",
+        "plugin",
+        Shape::Text,
+        "\"bridge\"",
+        |text| ["bridge", "flannel", "none"].contains(&text).then(|| text.to_owned()),
+        "this is the default",
+    ),
+    row(
+        Setting::ProxyMode,
+        "network",
+        "proxy-mode",
+        Shape::Text,
+        "\"iptables\"",
+        |text| ["iptables", "nftables", "ipvs"].contains(&text).then(|| text.to_owned()),
+        "the default is the version's",
+    ),
     row(Setting::Dns, "network", "dns", Shape::List, "[\"10.0.0.1\"]", address, "without name servers the nodes know each other only"),
     row(
         Setting::Ntp,
@@ -100,10 +129,44 @@ pub(super) static ROWS: &[Row] = &[
         "without time servers the machines keep time among themselves",
     ),
     row(Setting::Vip, "endpoint", "vip", Shape::Text, "\"10.0.0.10\"", address, "the address that clients dial"),
+    row(
+        Setting::Names,
+        "endpoint",
+        "names",
+        Shape::List,
+        "[\"kubernetes.example.org\"]",
+        |text| domain(text).filter(|name| name.contains('.') && address(name).is_none()),
+        "certificates are valid for the addresses only",
+    ),
+    row(
+        Setting::External,
+        "endpoint",
+        "external-addresses",
+        Shape::List,
+        "[\"203.0.113.10\"]",
+        address,
+        "no router translates addresses of the endpoint",
+    ),
     row(Setting::Port, "endpoint", "port", Shape::Number, "8443", number::<u16>, "the default follows from the balancer"),
     row(Setting::Balancer, "endpoint", "balancer", Shape::Text, "\"haproxy\"", balancer, "this is the default"),
+    row(
+        Setting::Run,
+        "endpoint",
+        "run",
+        Shape::Text,
+        "\"service\"",
+        |text| ["service", "static-pod"].contains(&text).then(|| text.to_owned()),
+        "the default follows from the balancer",
+    ),
     row(Setting::RouterId, "endpoint", "virtual-router-id", Shape::Number, "60", number::<u8>, "the default is the last byte of the VIP"),
+    row(Setting::HaproxyImage, "endpoint.images", "haproxy", Shape::Text, "\"docker.io/library/haproxy:3.0\"", image, POD),
+    row(Setting::KeepalivedImage, "endpoint.images", "keepalived", Shape::Text, "\"localhost/keepalived:2.3\"", image, POD),
+    row(Setting::NginxImage, "endpoint.images", "nginx", Shape::Text, "\"docker.io/library/nginx:1.28\"", image, POD),
+    row(Setting::KubeVipImage, "endpoint.images", "kube-vip", Shape::Text, "\"ghcr.io/kube-vip/kube-vip:v1.0.0\"", image, POD),
 ];
+
+/// Images matter where the balancer runs as pods.
+const POD: &str = "this is the default, where it runs as a pod";
 
 const fn row(
     setting: Setting,
@@ -169,8 +232,20 @@ fn written(format: &str, text: &str) -> Option<String> {
     profile::format(format).filter(|format| (format.accepts)(text)).map(|_| text.to_owned())
 }
 
+/// A name that the kernel never gives by itself: renaming another interface to one of those fails now and then (systemd.link(5)).
+fn interface(text: &str) -> Option<String> {
+    let kernels = ["eth", "wlan"].iter().filter_map(|name| text.strip_prefix(name)).any(|rest| rest.parse::<u8>().is_ok());
+    written("interface", text).filter(|_| !kernels)
+}
+
+/// An image with its registry: what has none is Docker Hub's, and without a path one of its library.
 fn image(text: &str) -> Option<String> {
-    written("image", text)
+    let whole = match text.split_once('/') {
+        Some((registry, _)) if registry.contains(['.', ':']) || registry == "localhost" => text.to_owned(),
+        Some(_) => format!("docker.io/{text}"),
+        None => format!("docker.io/library/{text}"),
+    };
+    written("image", &whole)
 }
 
 fn balancer(text: &str) -> Option<String> {

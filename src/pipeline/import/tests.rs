@@ -12,7 +12,7 @@ use crate::lint::tests::published::article;
 use crate::lint::{File, Machine};
 
 fn machines(fixture: &str) -> Vec<Machine> {
-    directory::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(fixture)).unwrap()
+    directory::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(fixture)).unwrap().machines
 }
 
 fn imported(machines: &[Machine]) -> Imported {
@@ -40,6 +40,7 @@ nodes = "192.168.115.0/24"
 pods = "172.30.0.0/16"
 services = "10.254.0.0/16"
 node-ports = "1024-65535"
+interface = "ens33"
 vip = "192.168.115.4"
 port = 6443
 balancer = "keepalived"
@@ -100,10 +101,14 @@ kubernetes = "1.18.8"
 image-repository = "registry.aliyuncs.com/k8sxio"
 nodes = "172.38.40.0/24"
 pods = "10.244.0.0/16"
+proxy-mode = "ipvs"
 vip = "172.38.40.215"
 port = 6443
-balancer = "keepalived""#;
+balancer = "keepalived"
+kube-vip = "docker.io/plndr/kube-vip:v0.4.1""#;
     assert_eq!(settings(&machines("003")), expected);
+    assert!(imported.text.contains("kube-vip.sh:1 says kube-vip\n"), "{}", imported.text);
+    assert!(imported.text.contains("kube-vip.sh:3 says what kiln does not take: eth0\n"), "{}", imported.text);
     for place in ["environment.sh:2", "keepalived.conf:26"] {
         assert!(imported.text.contains(&format!("{place} says 172.19.42.230\n")), "{place}: {}", imported.text);
     }
@@ -112,13 +117,17 @@ balancer = "keepalived""#;
 
 #[test]
 fn placeholders_stay_open_until_they_are_filled_in() {
-    assert_eq!(settings(&machines("004")), "name = \"imported\"\nbalancer = \"haproxy\"");
+    let pods = "run = \"static-pod\"\nhaproxy = \"docker.io/library/haproxy:2.1.4\"\nkeepalived = \"docker.io/osixia/keepalived:2.0.17\"";
+    assert_eq!(settings(&machines("004")), format!("name = \"imported\"\nbalancer = \"haproxy\"\n{pods}"));
     let filled = r#"name = "imported"
 nodes = "192.168.0.0/24"
 vip = "192.168.0.40"
 port = 6443
 balancer = "haproxy"
+run = "static-pod"
 virtual-router-id = 51
+haproxy = "docker.io/library/haproxy:2.1.4"
+keepalived = "docker.io/osixia/keepalived:2.0.17"
 name = "m1" ["control-plane"] "192.168.0.41""#;
     assert_eq!(settings(&article("4")), filled);
 }
@@ -339,6 +348,93 @@ name = "m2" ["control-plane"] "10.0.0.12""#;
     assert_eq!(settings(&[file("", "/etc/nginx/nginx.conf", nginx)]), expected);
 }
 
+/// A machine with several files.
+fn machine(name: &str, files: &[(&str, &str)]) -> Machine {
+    Machine { files: files.iter().flat_map(|(path, text)| file(name, path, text).files).collect(), ..file(name, "", "") }
+}
+
+#[test]
+fn what_lies_on_a_machine_tells_its_role_and_the_balancers_of_a_certificate_are_no_control_plane_nodes() {
+    let server =
+        |address: &str| format!("KUBE_APISERVER_OPTS=\"--advertise-address={address} \\\n--service-cluster-ip-range=10.0.0.0/24\"\n");
+    let keepalived = |priority: u8| {
+        format!("vrrp_instance api {{\n  interface ens33\n  priority {priority}\n  virtual_ipaddress {{\n    10.9.0.200/24\n  }}\n}}\n")
+    };
+    let nginx = "stream {\n  upstream api {\n    server 10.9.0.31:6443;\n  }\n  server {\n    listen 6443;\n    proxy_pass api;\n  }\n}\n";
+    let names = "{\"hosts\": [\"10.0.0.1\", \"10.9.0.31\", \"10.9.0.34\", \"10.9.0.200\", \"10.9.0.35\", \"kubernetes.default.svc\", \
+                 \"master01\", \"k8s.example.org\"]}\n";
+    let machines = [
+        machine("lb01", &[("/etc/keepalived/keepalived.conf", &keepalived(90)), ("/etc/nginx/nginx.conf", nginx)]),
+        machine("lb02", &[("/etc/keepalived/keepalived.conf", &keepalived(100)), ("/etc/nginx/nginx.conf", nginx)]),
+        machine("master01", &[("/opt/kubernetes/cfg/kube-apiserver", &server("10.9.0.31")), ("/root/csr.json", names)]),
+        machine("master02", &[("/opt/kubernetes/cfg/kube-apiserver", &server("10.9.0.34"))]),
+        machine("node01", &[("/opt/kubernetes/cfg/kubelet", "KUBELET_OPTS=\"--hostname-override=10.9.0.32 \\\n--v=2\"\n")]),
+    ];
+    let expected = r#"name = "imported"
+nodes = "10.9.0.0/24"
+services = "10.0.0.0/24"
+interface = "ens33"
+vip = "10.9.0.200"
+names = ["k8s.example.org"]
+port = 6443
+balancer = "nginx"
+name = "master01" ["control-plane"] "10.9.0.31"
+name = "master02" ["control-plane"] "10.9.0.34"
+name = "node01" ["worker"] "10.9.0.32""#;
+    assert_eq!(settings(&machines), expected);
+    let text = imported(&machines).text;
+    let balancers = text.split_once("# From lb02").unwrap().1;
+    insta::assert_snapshot!(balancers, @r#"
+    /etc/keepalived/keepalived.conf:1, lb02/etc/keepalived/keepalived.conf:3
+    # keepalived's priority is 100 (lb02/etc/keepalived/keepalived.conf:3); kiln gives priorities in the order of this file.
+    # No file tells its address; these have no machine's name: 10.9.0.35.
+    # [[nodes]]
+    # name = "lb02"
+    # roles = ["lb"]
+    # address = "10.0.0.11"
+
+    # From lb01/etc/keepalived/keepalived.conf:1, lb01/etc/keepalived/keepalived.conf:3
+    # keepalived's priority is 90 (lb01/etc/keepalived/keepalived.conf:3); kiln gives priorities in the order of this file.
+    # No file tells its address; these have no machine's name: 10.9.0.35.
+    # [[nodes]]
+    # name = "lb01"
+    # roles = ["lb"]
+    # address = "10.0.0.11"
+
+    # From node01/opt/kubernetes/cfg/kubelet:1
+    [[nodes]]
+    name = "node01"
+    roles = ["worker"]
+    address = "10.9.0.32"
+
+    # From master01/root/csr.json:1
+    # No file tells its role.
+    # [[nodes]]
+    # name = "n1"
+    # roles = ["worker"]
+    # address = "10.9.0.35"
+    "#);
+}
+
+#[test]
+fn an_endpoint_by_name_is_somebody_elses_and_what_kiln_does_not_take_is_told() {
+    let kubeadm = "kind: ClusterConfiguration\ncontrolPlaneEndpoint: api.example.org:443\nnetworking:\n  podSubnet: 10.244.0.0/16,fd00::/56\n\
+                   apiServer:\n  certSANs: [api.example.org, k8s.example.com]\netcd:\n  external:\n    endpoints:\n    - https://10.0.0.1:2379\n";
+    let machines = [file("", "/kubeadm.yaml", kubeadm), file("", "/cni.yaml", "kind: DaemonSet\nimage: docker.io/calico/node:v3.20.0\n")];
+    let expected = r#"name = "imported"
+nodes = "10.0.0.0/24"
+pods = "10.244.0.0/16"
+names = ["api.example.org", "k8s.example.com"]
+port = 443
+balancer = "external"
+name = "e1" ["etcd"] "10.0.0.1""#;
+    assert_eq!(settings(&machines), expected);
+    let text = imported(&machines).text;
+    for told in ["/kubeadm.yaml:4 says what kiln does not take: fd00::/56\npods", "/cni.yaml:2 says what kiln does not take: calico\n"] {
+        assert!(text.contains(told), "{text}");
+    }
+}
+
 #[test]
 fn two_files_that_disagree_are_told_and_the_first_counts() {
     let keepalived =
@@ -350,6 +446,16 @@ fn two_files_that_disagree_are_told_and_the_first_counts() {
     let message = "`virtual-router-id` is `2` here, and `1` in m1/etc/keepalived/keepalived.conf:2";
     assert_eq!(problem("endpoint.virtual-router-id").message, message);
     assert_eq!(problem("endpoint.vip").code, Some("HA007"));
+}
+
+#[test]
+fn variables_that_grow_by_each_other_and_scripts_in_scripts_come_to_an_end() {
+    let doubled: String = (1..64).map(|number| format!("V{number}=\"${{V{0}}}${{V{0}}}\"\n", number - 1)).collect();
+    let variables = doubled.replace("${V0}", "10.0.0.1");
+    let script: String = (0..500).map(|number| format!("cat > /x{number}.sh <<E{number}\n")).collect();
+    let machines =
+        [file("", "/environment.sh", &variables), file("", "/etc/keepalived.conf", "vip ${V63}\n"), file("m1", "/x.sh", &script)];
+    assert_eq!(left_open(&machines).len(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::cluster::Role;
-use crate::pipeline::import::facts::{Fact, Facts};
+use crate::pipeline::import::facts::{Fact, Facts, Naming, Origin, is_placeholder};
 use crate::pipeline::import::nodes::{self, Node};
 use crate::pipeline::import::settings::{ROWS, Row, Setting, Shape};
 
@@ -40,7 +40,7 @@ pub(super) fn cluster_file(facts: &Facts, nodes: &[Node], profile: &str, name: &
         }
     }
     text.push_str(MACHINES);
-    nodes.iter().for_each(|one| node(&mut text, one));
+    nodes.iter().for_each(|one| node(&mut text, one, nodes));
     if nodes.is_empty() {
         text.push_str(
             "# No file names a machine.\n# [[nodes]]\n# name = \"m1\"\n# roles = [\"control-plane\"]\n# address = \"10.0.0.11\"\n",
@@ -60,15 +60,16 @@ fn setting(text: &mut String, row: &Row, facts: &Facts) {
                     values.push(value);
                 }
             }
-            comment(text, &format!("From {}", places(found.iter().map(|fact| fact.origin.to_string()))));
+            comment(text, &format!("From {}", places(found.iter().map(|fact| &fact.origin))));
             let _ = writeln!(text, "{} = [{}]", row.key, values.join(", "));
         }
         shape => {
             let same = found.iter().filter(|fact| fact.value == first.value);
-            comment(text, &format!("From {}", places(same.map(|fact| fact.origin.to_string()))));
-            for other in found.iter().filter(|fact| fact.value != first.value) {
+            comment(text, &format!("From {}", places(same.map(|fact| &fact.origin))));
+            for other in found.iter().filter(|fact| fact.value != first.value).take(PLACES) {
                 comment(text, &format!("CONFLICT: {} says {}", other.origin, other.value));
             }
+            unclear(text, row, facts);
             let value = if shape == Shape::Text { quoted(&first.value) } else { first.value.clone() };
             let _ = writeln!(text, "{} = {value}", row.key);
         }
@@ -77,11 +78,17 @@ fn setting(text: &mut String, row: &Row, facts: &Facts) {
 
 /// A setting that no file tells.
 fn missing(text: &mut String, row: &Row, facts: &Facts) {
-    for fact in facts.unclear.iter().filter(|fact| fact.setting == row.setting) {
-        comment(text, &format!("{} leaves it open: {}", fact.origin, fact.value));
-    }
+    unclear(text, row, facts);
     comment(text, &format!("No file tells: {}.", row.otherwise));
     let _ = writeln!(text, "# {} = {}", row.key, row.example);
+}
+
+/// What files say of a setting that is no value of it.
+fn unclear(text: &mut String, row: &Row, facts: &Facts) {
+    for fact in facts.unclear.iter().filter(|fact| fact.setting == row.setting).take(PLACES) {
+        let said = if is_placeholder(&fact.value) { "leaves it open" } else { "says what kiln does not take" };
+        comment(text, &format!("{} {said}: {}", fact.origin, fact.value));
+    }
 }
 
 fn network(text: &mut String, row: &Row, facts: &Facts, nodes: &[Node]) {
@@ -99,18 +106,23 @@ fn network(text: &mut String, row: &Row, facts: &Facts, nodes: &[Node]) {
     let _ = writeln!(text, "# No file tells: the nodes' default route.\n# gateway = \"10.0.0.1\"");
 }
 
-fn node(text: &mut String, node: &Node) {
+fn node(text: &mut String, node: &Node, others: &[Node]) {
     let _ = writeln!(text);
-    comment(text, &format!("From {}", places(node.origins.iter().cloned())));
+    comment(text, &format!("From {}", places(node.origins.iter())));
     let name = node.name.as_deref().unwrap_or_default();
     let roles: Vec<String> = node.roles.iter().map(|role: &Role| quoted(role.name())).collect();
     let whole = node.address.is_some() && !roles.is_empty();
     if node.guessed {
         comment(text, "Its name told the role.");
     }
-    if !whole {
-        let lack = if node.address.is_none() { "address" } else { "role" };
-        comment(text, &format!("No file tells its {lack}."));
+    if let Some((priority, origin)) = node.priority.as_ref().filter(|(_, origin)| !origin.span.is_empty()) {
+        comment(text, &format!("keepalived's priority is {priority} ({origin}); kiln gives priorities in the order of this file."));
+    }
+    if node.address.is_none() {
+        comment(text, &format!("No file tells its address{}.", nameless(others)));
+    }
+    if roles.is_empty() {
+        comment(text, "No file tells its role.");
     }
     let mark = if whole { "" } else { "# " };
     let roles = if roles.is_empty() { quoted("worker") } else { roles.join(", ") };
@@ -118,12 +130,25 @@ fn node(text: &mut String, node: &Node) {
     let _ = writeln!(text, "{mark}[[nodes]]\n{mark}name = {}\n{mark}roles = [{roles}]\n{mark}address = {}", quoted(name), quoted(&address));
 }
 
-fn places(places: impl Iterator<Item = String>) -> String {
-    let mut all: Vec<String> = places.collect();
-    all.dedup();
-    let more = all.len().saturating_sub(PLACES);
-    all.truncate(PLACES);
-    let mut text = all.join(", ");
+/// Addresses for which no file has a machine's name, which a machine without an address may have.
+fn nameless(nodes: &[Node]) -> String {
+    let nameless = nodes.iter().filter(|node| node.naming != Naming::Host).filter_map(|node| node.address);
+    let all: Vec<String> = nameless.take(PLACES).map(|address| address.to_string()).collect();
+    if all.is_empty() { String::new() } else { format!("; these have no machine's name: {}", all.join(", ")) }
+}
+
+/// The lines of origins, each once: the first ones, and how many there are beside.
+fn places<'o>(origins: impl Iterator<Item = &'o Origin>) -> String {
+    let mut lines: Vec<&Origin> = Vec::new();
+    let mut more = 0;
+    for origin in origins {
+        match lines.iter().any(|other| other.is_beside(origin)) {
+            true => {}
+            false if lines.len() < PLACES => lines.push(origin),
+            false => more += 1,
+        }
+    }
+    let mut text = lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if more > 0 {
         let _ = write!(text, " and {more} more");
     }
