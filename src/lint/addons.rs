@@ -101,7 +101,7 @@ fn dns_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 /// Manifests of pods, wherever they are applied.
-fn images<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
+pub(super) fn images<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
     fleet.manifests().flat_map(|(document, node)| {
         let containers = ["containers", "initContainers"].iter().flat_map(|key| node.find_all(key));
         containers

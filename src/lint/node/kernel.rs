@@ -46,19 +46,23 @@ fn key<'a>(setting: &Setting<'a>) -> &'a str {
     setting.key.text.trim_start_matches('-')
 }
 
+/// Whether a machine loads a module, or one whose name goes on: by a list for boot, or by a command.
+pub(in crate::lint) fn loads_module(fleet: &Fleet<'_>, machine: &str, name: &str) -> bool {
+    let is_list = |document: &Document<'_>| document.path.contains("modules-load") || document.path == "/etc/modules";
+    let mut lists = fleet.on(machine).documents().filter(|document| is_list(document));
+    let listed = lists.any(|list| list.text.lines().any(|line| line.trim().text.starts_with(name)));
+    let mut commands = fleet.commands().filter(|(document, _)| document.machine == machine);
+    listed || commands.any(|(_, command)| command.runs(&["modprobe"]) && command.words.iter().any(|word| word.text.starts_with(name)))
+}
+
 fn bridge<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const KEYS: [&str; 2] = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
     let mut told = BTreeSet::new();
     for (document, setting) in sysctls(fleet).filter(|(_, setting)| KEYS.contains(&key(setting))) {
-        let loaded = fleet
-            .on(document.machine)
-            .documents()
-            .any(|other| other.path.contains("modules-load") && other.text.text.contains("br_netfilter"));
-        let loads =
-            fleet.commands().any(|(other, command)| other.machine == document.machine && command.runs(&["modprobe", "br_netfilter"]));
+        let loads = loads_module(fleet, document.machine, "br_netfilter");
         let other = KEYS[usize::from(key(setting) == KEYS[0])];
         let both = fleet.on(document.machine).settings("sysctl").any(|(_, setting)| key(setting) == other);
-        if !loaded && !loads && told.insert(document.machine) {
+        if !loads && told.insert(document.machine) {
             found.at(document, setting.key, "nothing loads br_netfilter before this is set");
         } else if !both {
             found.at(document, setting.key, format!("`{other}` is not set"));
