@@ -88,7 +88,18 @@ fn no_ipv6<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn swap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let runs = |machine: &str| {
+        let unit = || fleet.on(machine).units("Service").any(|block| block.document.unit() == Some("kubelet"));
+        fleet.programs("kubelet").any(|kubelet| kubelet.machine == machine)
+            || fleet.on(machine).of_kind("KubeletConfiguration").next().is_some()
+            || unit()
+    };
+    // Where some machine is known to run one, those that are not have none.
+    let known = fleet.machines().any(runs);
     let tolerant = |machine: &str| {
+        if known && !runs(machine) {
+            return true;
+        }
         let mut kubelets = fleet.programs("kubelet").filter(|kubelet| kubelet.machine == machine);
         fleet.on(machine).of_kind("KubeletConfiguration").any(|(_, node)| node.text("failSwapOn").is_some_and(|word| word.text == "false"))
             || kubelets.any(|kubelet| kubelet.value("fail-swap-on") == Some("false"))
@@ -104,14 +115,23 @@ fn swap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(block.document, block.statement.name(), "the kubelet exits while this is active");
         }
     }
-    for document in fleet.documents.iter().filter(|document| document.path.ends_with(".swap") && !tolerant(document.machine)) {
+    for document in fleet.documents.iter().filter(|document| is_swap(document.path) && !tolerant(document.machine)) {
         found.about(document, "the kubelet exits while this is active");
     }
 }
 
+/// Files that make swap by being there.
+fn is_swap(path: &str) -> bool {
+    path.ends_with(".swap") || path.ends_with("/zram-generator.conf")
+}
+
 fn kernel_defaults<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (document, node) in fleet.of_kind("KubeletConfiguration") {
-        let Some(word) = node.text("protectKernelDefaults").filter(|word| word.text == "true") else { continue };
+    let of_files =
+        fleet.of_kind("KubeletConfiguration").filter_map(|(document, node)| Some((document, node.text("protectKernelDefaults")?)));
+    let of_files = of_files.filter(|(_, word)| word.text == "true");
+    let of_flags = fleet.programs("kubelet").filter_map(|kubelet| kubelet.flag("protect-kernel-defaults"));
+    let of_flags = of_flags.filter(|flag| flag.value.text != "false").map(|flag| (&fleet.documents[flag.document], flag.word));
+    for (document, word) in of_files.chain(of_flags) {
         let set = |(name, value): &(&str, &str)| {
             fleet.on(document.machine).settings("sysctl").any(|(_, setting)| key(setting) == *name && setting.value.text == *value)
         };
