@@ -2,6 +2,7 @@
 //! (<https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>).
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -14,8 +15,9 @@ const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os
 /// One log with one run; its rules are those that found something.
 pub(super) fn log(report: &Report) -> Value {
     let codes: BTreeSet<&str> = report.problems.iter().filter_map(|problem| problem.code).collect();
-    let rules: Vec<Value> = LINTS.iter().filter(|lint| codes.contains(lint.id)).map(|lint| rule(lint)).collect();
-    let results: Vec<Value> = report.problems.iter().map(|problem| result(problem, report)).collect();
+    let lints: Vec<&Lint> = LINTS.iter().copied().filter(|lint| codes.contains(lint.id)).collect();
+    let rules: Vec<Value> = lints.iter().map(|lint| rule(lint)).collect();
+    let results: Vec<Value> = report.problems.iter().map(|problem| result(problem, report, &lints)).collect();
     json!({
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -37,7 +39,8 @@ fn rule(lint: &Lint) -> Value {
     })
 }
 
-fn result(problem: &Problem, report: &Report) -> Value {
+/// A problem; `lints` are the rules in their order.
+fn result(problem: &Problem, report: &Report, lints: &[&Lint]) -> Value {
     let mut result = json!({
         "level": level(problem.severity),
         "message": { "text": match &problem.hint {
@@ -47,6 +50,9 @@ fn result(problem: &Problem, report: &Report) -> Value {
     });
     if let Some(code) = problem.code {
         result["ruleId"] = code.into();
+        if let Some(index) = lints.iter().position(|lint| lint.id == code) {
+            result["ruleIndex"] = index.into();
+        }
     }
     if let Some(location) = location(problem, report) {
         result["locations"] = json!([location]);
@@ -56,12 +62,19 @@ fn result(problem: &Problem, report: &Report) -> Value {
 
 fn location(problem: &Problem, report: &Report) -> Option<Value> {
     let source = source_of(problem, report)?;
-    let mut physical = json!({ "artifactLocation": { "uri": source.path.display().to_string() } });
+    let mut physical = json!({ "artifactLocation": { "uri": uri(&source.path) } });
     if let Some(span) = &problem.span {
         let ((line, column), (end_line, end_column)) = (position(&source.text, span.start), position(&source.text, span.end));
         physical["region"] = json!({ "startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column });
     }
     Some(json!({ "physicalLocation": physical }))
+}
+
+/// A path as a reference: what is no letter of URIs is written by its bytes (RFC 3986, section 2.1).
+fn uri(path: &Path) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=@".contains(&byte);
+    let written = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    path.as_os_str().as_encoded_bytes().iter().map(|byte| written(*byte)).collect()
 }
 
 fn level(severity: Severity) -> &'static str {
@@ -93,5 +106,23 @@ mod tests {
         let location = json!({ "physicalLocation": { "artifactLocation": { "uri": "cluster.toml" }, "region": region } });
         let message = json!({ "text": "`10.0.0.300` is not an IP address (write four numbers)" });
         assert_eq!(run["results"][0], json!({ "level": "error", "message": message, "locations": [location] }));
+    }
+
+    #[test]
+    fn a_result_points_at_its_own_rule_and_at_a_reference_that_readers_can_resolve() {
+        let mut report = Report::about(Source { path: "my site/größe#1.toml".into(), text: "ß = 1\n".into() });
+        for code in ["HA302", "HA010", "HA302"] {
+            report.error("nodes", Some(3..6), "wrong").code = Some(code);
+        }
+        let log = log(&report);
+        let run = &log["runs"][0];
+        for result in run["results"].as_array().unwrap() {
+            let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+            assert_eq!(run["tool"]["driver"]["rules"][index]["id"], result["ruleId"]);
+            let place = &result["locations"][0]["physicalLocation"];
+            assert_eq!(place["artifactLocation"]["uri"], "my%20site/gr%C3%B6%C3%9Fe%231.toml");
+            assert_eq!(place["region"], json!({ "startLine": 1, "startColumn": 3, "endLine": 1, "endColumn": 6 }));
+        }
+        assert_eq!(run["columnKind"], "unicodeCodePoints");
     }
 }

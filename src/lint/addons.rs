@@ -6,13 +6,16 @@ use ipnet::IpNet;
 
 use crate::lint::Lint;
 use crate::lint::files::{Document, Fleet, Found, Node, Word, yaml_of};
+use crate::lint::network::files::{network, pods, services};
 
 /// Add-ons whose projects ended, by a part of the image's name.
-const RETIRED: [(&str, &str); 4] = [
+const RETIRED: [(&str, &str); 6] = [
     ("ingress-nginx/controller", "a controller of the Gateway API"),
     ("nginx-ingress-controller", "a controller of the Gateway API"),
     ("kubernetes-dashboard", "Headlamp"),
+    ("kubernetesui/dashboard", "Headlamp"),
     ("k8s-dns-kube-dns", "CoreDNS"),
+    ("kubedns-amd64", "CoreDNS"),
 ];
 
 pub(super) static ROWS: &[Lint] = &[
@@ -50,13 +53,9 @@ pub(super) static ROWS: &[Lint] = &[
         .files(plain_registry),
 ];
 
-/// The network of a flag, on any machine.
-fn network<'a>(fleet: &Fleet<'a>, flag: &'static str) -> Option<&'a str> {
-    fleet.invocations.iter().find_map(|invocation| invocation.value(flag))
-}
-
 fn flannel_network<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let Some(pods) = network(fleet, "cluster-cidr").and_then(|text| text.parse::<IpNet>().ok()) else { return };
+    // flannel says IPv6 elsewhere.
+    let Some(pods) = pods(fleet).iter().find_map(network).filter(|network| matches!(network, IpNet::V4(_))) else { return };
     for (document, node) in fleet.manifests() {
         for text in node.find_all("net-conf.json").into_iter().filter_map(Node::scalar) {
             for word in yaml_of(text).iter().filter_map(|node| node.text("Network")) {
@@ -85,23 +84,28 @@ fn lonely_dns<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn dns_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let Some(services) = network(fleet, "service-cluster-ip-range") else { return };
-    let networks: Vec<IpNet> = services.split(',').filter_map(|text| text.parse().ok()).collect();
-    let outside =
-        |word: &Word<'_>| word.text.parse::<IpAddr>().is_ok_and(|address| !networks.iter().any(|network| network.contains(&address)));
+    let networks: Vec<IpNet> = services(fleet).iter().filter_map(network).collect();
+    let Some(services) = networks.first() else { return };
+    // NodeLocal DNSCache has a link-local address on every node.
+    let local = |address: IpAddr| matches!(address, IpAddr::V4(address) if address.is_link_local());
+    let outside = |word: &Word<'_>| {
+        word.text.parse().is_ok_and(|address| !local(address) && !networks.iter().any(|network| network.trunc().contains(&address)))
+    };
     for (document, node) in fleet.of_kind("KubeletConfiguration") {
         let addresses = node.get("clusterDNS").map(Node::items).unwrap_or_default();
         for word in addresses.iter().filter_map(Node::scalar).filter(outside) {
             found.at(document, word, format!("`{}` is outside `{services}`", word.text));
         }
     }
-    for flag in fleet.programs("kubelet").filter_map(|invocation| invocation.flag("cluster-dns")).filter(|flag| outside(&flag.value)) {
-        found.flag(flag, fleet, format!("`{}` is outside `{services}`", flag.value.text));
+    for flag in fleet.programs("kubelet").filter_map(|invocation| invocation.flag("cluster-dns")) {
+        for word in flag.value.pieces(|letter| letter == ',').filter(outside) {
+            found.at(&fleet.documents[flag.document], word, format!("`{}` is outside `{services}`", word.text));
+        }
     }
 }
 
 /// Manifests of pods, wherever they are applied.
-fn images<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
+pub(super) fn images<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
     fleet.manifests().flat_map(|(document, node)| {
         let containers = ["containers", "initContainers"].iter().flat_map(|key| node.find_all(key));
         containers
@@ -114,7 +118,9 @@ fn images<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a
 fn moving_image<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, image) in images(fleet).filter(|(_, image)| !image.text.contains("@sha256:")) {
         let name = image.text.rsplit('/').next().unwrap_or_default();
-        if name.ends_with(":latest") || !name.contains(':') {
+        // Who fills a template in chooses the image.
+        let open = image.text.contains(['$', '{']);
+        if !open && (name.ends_with(":latest") || !name.contains(':')) {
             found.at(document, image, format!("`{}` is whatever it is today", image.text));
         }
     }
@@ -126,15 +132,17 @@ fn moving_image<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn pulls_what_was_imported<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let by_script = fleet
-        .commands()
-        .any(|(_, command)| ["ctr", "nerdctl"].iter().any(|name| command.runs(&[name, "import"])) || command.runs(&["nerdctl", "load"]));
+    let by_script = fleet.commands().any(|(_, command)| {
+        ["ctr", "nerdctl"].iter().any(|name| command.runs(&[name, "import"]))
+            || ["docker", "nerdctl"].iter().any(|name| command.runs(&[name, "load"]))
+    });
     let by_unit = || {
         fleet
             .units("Service")
             .any(|block| block.statement.body.iter().any(|line| line.name().text.starts_with("ExecStart") && line.has("import")))
     };
-    for flag in fleet.programs("kube-apiserver").filter_map(|server| server.flag("enable-admission-plugins")) {
+    let names = ["enable-admission-plugins", "admission-control"];
+    for flag in fleet.programs("kube-apiserver").flat_map(|server| names.iter().filter_map(|name| server.flag(name))) {
         if flag.value.text.contains("AlwaysPullImages") && (by_script || by_unit()) {
             found.flag(flag, fleet, "imported images are pulled all the same");
         }
@@ -174,5 +182,15 @@ fn plain_registry<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         fleet.settings("certs.d/").filter(|(_, setting)| setting.key.text == "server" && setting.value.text.starts_with("http://"))
     {
         found.at(document, setting.value, format!("`{}` is not asked who it is", setting.value.text));
+    }
+    for (document, setting) in fleet.settings("containerd").filter(|(_, setting)| setting.key.text == "endpoint") {
+        if setting.value.text.contains("\"http://") {
+            found.at(document, setting.value, "a mirror without TLS is not asked who it is");
+        }
+    }
+    for document in fleet.documents.iter().filter(|document| document.path.ends_with("/hosts.toml")) {
+        for line in document.text.lines().filter(|line| line.text.trim().starts_with("[host.\"http://")) {
+            found.at(document, line.trim(), "a mirror without TLS is not asked who it is");
+        }
     }
 }

@@ -64,7 +64,9 @@ fn comments(text: &str) -> impl Iterator<Item = Allow<'_>> {
     text.split_inclusive('\n').filter_map(move |line| {
         let start = offset;
         offset += line.len();
-        let comment = line.find('#')?;
+        // A value before it may hold the sign too.
+        let mut signs = line.match_indices('#').map(|(at, _)| at);
+        let comment = signs.find(|at| line[at + 1..].trim_start().starts_with("kiln:"))?;
         let said = line[comment + 1..].trim().strip_prefix("kiln:")?.trim().strip_prefix("allow")?.trim();
         let (id, rest) = said.split_once(char::is_whitespace).unwrap_or((said, ""));
         let reason = rest.trim().strip_prefix("because").unwrap_or_default().trim();

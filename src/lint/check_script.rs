@@ -1,7 +1,9 @@
 //! What keepalived runs to decide whether a machine may hold the VIP.
 
 use crate::lint::Lint;
+use crate::lint::balancer::streams;
 use crate::lint::files::{Block, Command, Document, Fleet, Found, Statement, Word, commands_of};
+use crate::lint::listen::has_port;
 
 /// The longest time in which a dead balancer may go unnoticed, in seconds.
 const DETECTION: f64 = 10.0;
@@ -64,7 +66,7 @@ fn checks<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Check<'f, 'a>> {
     for (document, script) in fleet.scripts() {
         let runs = |block: &Block<'_, '_>| {
             let path = block.statement.setting("script").map_or("", |word| word.text);
-            path.split_whitespace().next() == Some(document.path)
+            path.split_whitespace().any(|word| word == document.path)
         };
         let script_of = fleet.on(document.machine).keepalived("vrrp_script").find(runs);
         if script_of.is_some() || document.path.contains("/keepalived/") {
@@ -81,15 +83,16 @@ fn each_command<'f, 'a>(fleet: &'f Fleet<'a>, mut see: impl FnMut(&Check<'f, 'a>
 }
 
 fn stops_its_daemon<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    const WAYS: [&[&str]; 5] = [
-        &["systemctl", "stop", "keepalived"],
-        &["systemctl", "stop", "keepalived.service"],
-        &["service", "keepalived", "stop"],
-        &["killall", "keepalived"],
-        &["pkill", "keepalived"],
-    ];
+    const VERBS: [&str; 4] = ["stop", "restart", "kill", "disable"];
+    let is_daemon = |word: &Word<'_>| word.text.trim_end_matches(".service").rsplit('/').next() == Some("keepalived");
     each_command(fleet, |check, command| {
-        if WAYS.iter().any(|way| command.runs(way)) {
+        let names = command.words.iter().any(is_daemon);
+        let verb = command.words.iter().any(|word| VERBS.contains(&word.text));
+        let controls = ["systemctl", "service", "keepalived"].iter().any(|program| command.runs(&[program])) && verb;
+        // Signal 0 only asks whether it lives.
+        let kills =
+            ["killall", "pkill"].iter().any(|program| command.runs(&[program])) && !command.words.iter().any(|word| word.text == "-0");
+        if names && (controls || kills) {
             found.at(check.document, command.name(), "the check stops keepalived, and nothing starts it again");
         }
     });
@@ -98,7 +101,8 @@ fn stops_its_daemon<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn any_answer<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     each_command(fleet, |check, command| {
         // A script may compare the status itself.
-        let compares = check.document.content.script().is_some() && command.words.iter().any(|word| word.text.contains("http_code"));
+        let prints = command.words.iter().any(|word| word.text.contains("http_code"));
+        let compares = prints && is_read(check.document.text.text, check.document.text.at, command);
         let fails = command.has('f', "--fail") || command.has('f', "--fail-with-body") || in_its_file(fleet, check, command, "fail");
         if command.runs(&["curl"]) && !fails && !compares {
             found.at(check.document, command.name(), "curl without `-f` succeeds whatever the server answers");
@@ -106,13 +110,26 @@ fn any_answer<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     });
 }
 
+/// Whether something reads what a command prints: `$(…)`, backticks, a pipe.
+fn is_read(text: &str, start: usize, command: &Command<'_>) -> bool {
+    let first = command.wrapper.first().copied().unwrap_or(command.name());
+    let end = command.words.last().map_or(first.span().end, |word| word.span().end);
+    let before = text.get(..first.at.saturating_sub(start)).unwrap_or_default().trim_end_matches([' ', '"', '\'']);
+    let after = text.get(end.saturating_sub(start)..).unwrap_or_default().trim_start_matches(['"', '\'', ' ', '\\', '\n']);
+    // What is discarded on the way, such as `2>/dev/null`, stands between the words and the pipe.
+    let after = after.split_once("/dev/null").map_or(after, |(discarded, rest)| if discarded.contains(['\n', ';']) { after } else { rest });
+    let after = after.trim_start();
+    before.ends_with("$(") || before.ends_with('`') || after.starts_with('|') && !after.starts_with("||")
+}
+
 fn may_hang<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     each_command(fleet, |check, command| {
         if !command.runs(&["curl"]) {
             return;
         }
-        let limit = after(command, &["--max-time", "-m"]);
+        let limit = limit(command);
         let script = check.script.map(|block| block.statement);
+        let own = script.and_then(|script| script.number("timeout")).map(|(seconds, _)| seconds);
         let stopped = script.is_some_and(|script| script.setting("timeout").is_some())
             || command.wrapper.iter().any(|word| word.text.rsplit('/').next() == Some("timeout"))
             || in_its_file(fleet, check, command, "max-time");
@@ -122,6 +139,13 @@ fn may_hang<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                 let message = format!("curl waits {limit} s, and the check should have failed after {patience} s");
                 found.at(check.document, command.name(), message);
             }
+            _ if limit.is_none() && own.is_some_and(|own| own > DETECTION) => {
+                found.at(
+                    check.document,
+                    command.name(),
+                    "curl waits for a server that does not answer until `timeout` of its `vrrp_script`",
+                );
+            }
             (None, _) if limit.is_none() && !stopped => {
                 found.at(check.document, command.name(), "curl waits without a limit for a server that does not answer");
             }
@@ -130,19 +154,27 @@ fn may_hang<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     });
 }
 
-/// Whether the file that curl reads its options from has this one; what is not among the machine's files is taken for right.
-fn in_its_file(fleet: &Fleet<'_>, check: &Check<'_, '_>, command: &Command<'_>, option: &str) -> bool {
-    let Some(path) = after(command, &["--config", "-K"]) else { return false };
-    let file = fleet.on(check.document.machine).documents().find(|document| document.path == path.text);
-    file.is_none_or(|file| file.text.lines().any(|line| line.text.trim().trim_start_matches('-').starts_with(option)))
+/// The seconds after which curl gives up, in any of its spellings: `--max-time 1`, `-m 1`, `-fsm1`.
+fn limit<'a>(command: &Command<'a>) -> Option<Word<'a>> {
+    let short = |word: &Word<'a>| {
+        let at = word.text.strip_prefix('-').filter(|letters| !letters.starts_with('-'))?.find('m')? + 2;
+        let letters = word.text[1..at].chars().all(|letter| letter.is_ascii_alphabetic());
+        Some(word.from(at)).filter(|rest| letters && rest.text.chars().all(|letter| letter.is_ascii_digit() || letter == '.'))
+    };
+    let together = || {
+        command.words.iter().enumerate().find_map(|(index, word)| {
+            let rest = short(word)?;
+            if rest.text.is_empty() { command.words.get(index + 1).copied() } else { Some(rest) }
+        })
+    };
+    command.value("--max-time").or_else(together)
 }
 
-/// The value of an option, in the next word or after `=`.
-fn after<'a>(command: &Command<'a>, names: &[&str]) -> Option<Word<'a>> {
-    let of_next = command.words.windows(2).find(|pair| names.contains(&pair[0].text)).map(|pair| pair[1]);
-    of_next.or_else(|| {
-        command.words.iter().filter_map(|word| word.split_once('=')).find(|(name, _)| names.contains(&name.text)).map(|(_, value)| value)
-    })
+/// Whether the file that curl reads its options from has this one; what is not among the machine's files is taken for right.
+fn in_its_file(fleet: &Fleet<'_>, check: &Check<'_, '_>, command: &Command<'_>, option: &str) -> bool {
+    let Some(path) = command.value("--config").or_else(|| command.value("-K")) else { return false };
+    let file = fleet.on(check.document.machine).documents().find(|document| document.path == path.text);
+    file.is_none_or(|file| file.text.lines().any(|line| line.text.trim().trim_start_matches('-').starts_with(option)))
 }
 
 /// How long a `vrrp_script` fails before keepalived acts, in seconds.
@@ -162,11 +194,24 @@ fn late<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn asks_the_api_server<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    const BY_NAME: [&str; 6] = ["systemctl", "service", "pgrep", "pidof", "killall", "pkill"];
     each_command(fleet, |check, command| {
-        let balancer = fleet.on(check.document.machine).documents().any(|document| document.content.haproxy().is_some());
-        let url = command.words.iter().find(|word| command.runs(&["curl"]) && word.text.contains(":6443"));
-        let unit = command.words.iter().find(|word| command.runs(&["systemctl"]) && word.text.starts_with("kube-apiserver"));
-        if let Some(word) = url.or(unit).filter(|_| balancer) {
+        let machine = check.document.machine;
+        let balancer = fleet.on(machine).documents().any(|document| document.content.haproxy().is_some())
+            || streams(fleet).any(|block| block.document.machine == machine);
+        // On a machine of balancers, which has no API server, the port is the balancer's.
+        let control_plane =
+            fleet.on(machine).has(&["/manifests/"]) || fleet.programs("kube-apiserver").any(|server| server.machine == machine);
+        let port = control_plane || !has_port(fleet, machine, "6443");
+        let dials = |word: &Word<'_>| match command.name().text.rsplit('/').next() {
+            Some("curl" | "wget") => word.text.contains(":6443"),
+            Some("nc" | "ncat") => word.text == "6443",
+            _ => false,
+        };
+        let dialled = command.words.iter().find(|word| port && dials(word));
+        let asked = BY_NAME.iter().any(|program| command.runs(&[program]));
+        let named = command.words.iter().find(|word| asked && word.text.starts_with("kube-apiserver"));
+        if let Some(word) = dialled.or(named).filter(|_| balancer) {
             found.at(check.document, *word, "the check asks the API server, though a balancer stands before it");
         }
     });
@@ -215,10 +260,15 @@ fn variables(body: Word<'_>) -> impl Iterator<Item = Word<'_>> {
 }
 
 fn beginning_of_an_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    // What follows the address ends it: `inet ${VIP}/32`.
+    let ends = |text: &str| {
+        ["/", "\\b", "\\>", " "].iter().any(|end| text.contains(&format!("VIP}}{end}")) || text.contains(&format!("VIP{end}")))
+    };
     each_command(fleet, |check, command| {
-        let address = |word: &&Word<'_>| word.text.contains("VIP") || word.text.parse::<std::net::Ipv4Addr>().is_ok();
-        let word = command.words.iter().find(address).filter(|_| command.runs(&["grep"]) && !command.has('w', "--word-regexp"));
-        if let Some(word) = word {
+        let address = |word: &&Word<'_>| word.text.contains("VIP") && !ends(word.text) || word.text.parse::<std::net::Ipv4Addr>().is_ok();
+        let greps = ["grep", "egrep", "fgrep"].iter().any(|program| command.runs(&[program]));
+        let whole = command.has('w', "--word-regexp") || command.has('x', "--line-regexp");
+        if let Some(word) = command.words.iter().find(address).filter(|_| greps && !whole) {
             found.at(check.document, *word, format!("`{}` is looked for by its beginning", word.text));
         }
     });

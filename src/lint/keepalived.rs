@@ -1,8 +1,9 @@
 //! VRRP: who holds the VIP, and whether it moves when it should.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lint::Lint;
+use crate::lint::endpoint::address;
 use crate::lint::files::{Block, Fleet, Found, Statement, Word};
 
 /// Names that published configurations give to every router.
@@ -69,19 +70,21 @@ fn long_password<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-/// The weights by which the scripts that an instance tracks change its priority.
+/// Blocks that an instance tracks, and where their weights stand.
+const TRACKED: [(&str, &str); 2] = [("track_script", "vrrp_script"), ("track_process", "vrrp_track_process")];
+
+/// The weights by which the scripts and processes that an instance tracks change its priority.
 fn weights<'f, 'a>(fleet: &'f Fleet<'a>, instance: Block<'f, 'a>) -> Vec<(Block<'f, 'a>, f64, Word<'a>)> {
     let mut found = Vec::new();
-    for tracked in instance.statement.all(&["track_script"]).flat_map(|statement| &statement.body) {
-        let own = tracked.option("weight").map(|word| (instance, word));
-        let same = |block: &Block<'f, 'a>| block.statement.value().map(|word| word.text) == Some(tracked.name().text);
-        let script = fleet
-            .on(instance.document.machine)
-            .keepalived("vrrp_script")
-            .find(same)
-            .and_then(|block| Some((block, block.statement.setting("weight")?)));
-        if let Some((block, word)) = own.or(script) {
-            found.extend(word.text.parse().ok().filter(|weight| *weight != 0.0).map(|weight| (block, weight, word)));
+    for (list, kind) in TRACKED {
+        for tracked in instance.statement.all(&[list]).flat_map(|statement| &statement.body) {
+            let own = tracked.option("weight").map(|word| (instance, word));
+            let same = |block: &Block<'f, 'a>| block.statement.value().map(|word| word.text) == Some(tracked.name().text);
+            let named = fleet.on(instance.document.machine).keepalived(kind).find(same);
+            let named = named.and_then(|block| Some((block, block.statement.setting("weight")?)));
+            if let Some((block, word)) = own.or(named) {
+                found.extend(word.text.parse().ok().filter(|weight| *weight != 0.0).map(|weight| (block, weight, word)));
+            }
         }
     }
     found
@@ -121,10 +124,13 @@ fn same_router<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn preempts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for block in instances(fleet).filter(|block| block.statement.last(&["nopreempt"]).is_none()) {
-        if let Some(word) = block.statement.setting("state").filter(|word| word.text == "MASTER") {
-            found.at(block.document, word, "this machine takes the VIP back as soon as it returns");
-        }
+    for block in instances(fleet) {
+        let Some(word) = block.statement.setting("state").filter(|word| word.text == "MASTER") else { continue };
+        let message = match block.statement.last(&["nopreempt"]) {
+            Some(_) => "keepalived drops `nopreempt` with `state MASTER`: this machine takes the VIP back as soon as it returns",
+            None => "this machine takes the VIP back as soon as it returns",
+        };
+        found.at(block.document, word, message);
     }
 }
 
@@ -155,13 +161,24 @@ fn disagreement<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             peers(*block, &router, found);
         }
         for name in ["advert_int", "version"] {
-            let value = |block: &Block<'_, '_>| block.statement.setting(name).map_or("", |word| word.text).to_owned();
+            let value = |block: &Block<'_, '_>| effective(fleet, block, name);
             if let Some(other) = router.iter().find(|block| value(block) != value(&router[0])) {
                 let word = other.statement.setting(name).unwrap_or(other.statement.name());
                 found.at(other.document, word, format!("`{name}` differs from that of `{}`", router[0].document.machine));
             }
         }
     }
+}
+
+/// What an instance has of a setting, as it says, or as keepalived takes it when it does not.
+fn effective(fleet: &Fleet<'_>, block: &Block<'_, '_>, name: &str) -> f64 {
+    let own = block.statement.number(name).map(|(number, _)| number);
+    let global = || {
+        let mut definitions = fleet.on(block.document.machine).keepalived("global_defs");
+        definitions.find_map(|global| global.statement.number("vrrp_version")).map(|(number, _)| number)
+    };
+    let default = if name == "version" { global().unwrap_or(2.0) } else { 1.0 };
+    own.unwrap_or(default)
 }
 
 /// An instance's peers against the addresses that the others speak from.
@@ -187,15 +204,33 @@ pub(super) fn router_id<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let twin = |other: &Block<'_, 'a>| {
             !std::ptr::eq(other.statement, block.statement)
                 && other.statement.setting("virtual_router_id").map(|word| word.text) == Some(word.text)
+                && other.statement.setting("interface").map(|word| word.text) == block.statement.setting("interface").map(|word| word.text)
+                && family(other.statement) == family(block.statement)
         };
+        // One identifier and no address in common: two clusters.
+        let vips = |statement: &Statement<'a>| addresses(statement).filter_map(|line| address(line.name())).collect::<BTreeSet<_>>();
+        let own = vips(block.statement);
+        let stranger = instances(fleet).find(|other| {
+            let theirs = vips(other.statement);
+            let same = other.statement.setting("virtual_router_id").map(|word| word.text) == Some(word.text);
+            let apart = !own.is_empty() && !theirs.is_empty() && own.is_disjoint(&theirs);
+            other.document.machine != block.document.machine && same && apart && family(other.statement) == family(block.statement)
+        });
         if !(1.0..=255.0).contains(&id) {
             found.at(block.document, word, format!("{id} is no VRRP router identifier: they go from 1 to 255"));
         } else if word.text == "51" {
             found.at(block.document, word, "VRRP router identifier 51 is probably used by somebody else too");
         } else if fleet.on(block.document.machine).keepalived("vrrp_instance").any(|other| twin(&other)) {
             found.at(block.document, word, format!("two instances of this machine have the identifier {id}"));
+        } else if let Some(other) = stranger {
+            found.at(block.document, word, format!("`{}` has another VIP with the identifier {id}", other.document.machine));
         }
     }
+}
+
+/// Whether an instance's addresses are of IPv6, whose identifiers are others than those of IPv4.
+fn family(instance: &Statement<'_>) -> bool {
+    addresses(instance).any(|line| line.name().text.contains("::"))
 }
 
 fn mail_to_nobody<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {

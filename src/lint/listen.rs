@@ -38,6 +38,11 @@ fn listeners<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Listener<'f, 'a>> {
     found
 }
 
+/// Whether the machine's balancer listens on a port.
+pub(super) fn has_port(fleet: &Fleet<'_>, machine: &str, port: &str) -> bool {
+    listeners(fleet).iter().any(|listener| listener.document.machine == machine && listener.port == port)
+}
+
 fn is_wildcard(address: &str) -> bool {
     ["", "*", "0.0.0.0", "::", "[::]"].contains(&address)
 }

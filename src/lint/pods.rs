@@ -6,7 +6,19 @@ use crate::lint::files::{Document, Fleet, Found, Node, Word};
 /// Images that carry the VIP or stand behind it, by a part of their name.
 const BALANCERS: [&str; 5] = ["keepalived", "haproxy", "kube-vip", "lvscare", "nginx-proxy"];
 /// Keys by which a pod refers to objects of the API.
-const REFERENCES: [&str; 6] = ["serviceAccountName", "serviceAccount", "configMap", "secret", "configMapRef", "secretRef"];
+const REFERENCES: [&str; 9] = [
+    "serviceAccountName",
+    "serviceAccount",
+    "configMap",
+    "secret",
+    "configMapRef",
+    "secretRef",
+    "configMapKeyRef",
+    "secretKeyRef",
+    "persistentVolumeClaim",
+];
+/// Settings of kube-vip that 0.9 has no more: `vip_subnet`, `bgp_sourceif` and `bgp_sourceip` are the names now.
+const GONE: [&str; 4] = ["vip_cidr", "provider_config", "bgp_source_if", "bgp_source_ip"];
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA330", "a missing configuration file is created empty")
@@ -64,12 +76,13 @@ fn name(image: &str) -> &str {
 }
 
 fn created_empty<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (document, node) in pods(fleet) {
+    let of_kubeadm = fleet.of_kind("ClusterConfiguration");
+    for (document, node) in pods(fleet).chain(of_kubeadm) {
         // Published manifests may have lost their indentation, so a type belongs to the path before it.
         let mut path = "";
         node.visit(&mut |key, value| match (key.text, value.scalar()) {
-            ("path", Some(word)) => path = word.text,
-            ("type", Some(word)) if word.text == "FileOrCreate" && !is_runtime(path) => {
+            ("path" | "hostPath", Some(word)) => path = word.text,
+            ("type" | "pathType", Some(word)) if word.text == "FileOrCreate" && !is_runtime(path) => {
                 found.at(document, word, "the kubelet creates an empty file when this one is missing");
             }
             _ => {}
@@ -77,9 +90,9 @@ fn created_empty<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-/// Whether a file is made at each boot, by whoever comes first: a lock is empty.
+/// Whether a file begins empty: a lock, which whoever comes first makes at each boot, or a log.
 fn is_runtime(path: &str) -> bool {
-    ["/run/", "/var/run/"].iter().any(|directory| path.starts_with(directory))
+    ["/run/", "/var/run/", "/var/log/"].iter().any(|directory| path.starts_with(directory))
 }
 
 fn unpinned<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
@@ -118,8 +131,10 @@ fn powerless_kube_vip<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn old_setting<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in pods(fleet) {
         let newer = images(node).iter().any(|image| image.text.contains("kube-vip:v") && version(image.text) >= (0, 9));
-        for word in node.find_all("name").into_iter().filter_map(Node::scalar).filter(|word| newer && word.text == "vip_cidr") {
-            found.at(document, word, "`vip_cidr` is ignored since 0.9");
+        for word in node.find_all("name").into_iter().filter_map(Node::scalar).filter(|_| newer) {
+            if GONE.contains(&word.text) {
+                found.at(document, word, format!("`{}` is ignored since 0.9", word.text));
+            }
         }
     }
 }
@@ -132,7 +147,10 @@ fn version(image: &str) -> (u32, u32) {
 }
 
 fn reference<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (document, node) in pods(fleet).filter(|(document, _)| fleet.target.kubernetes >= 34 && document.path.contains("/manifests/")) {
+    // Other kinds lie beside static pods where somebody applies them.
+    let is_pod = |node: &Node<'_>| node.text("kind").is_none_or(|kind| kind.text == "Pod");
+    let is_static = |document: &Document<'_>| fleet.target.kubernetes >= 34 && document.path.contains("/manifests/");
+    for (document, node) in pods(fleet).filter(|(document, node)| is_static(document) && is_pod(node)) {
         node.visit(&mut |key, _| {
             if REFERENCES.contains(&key.text) {
                 found.at(document, key, format!("the kubelet refuses a static pod with `{}`", key.text));

@@ -50,6 +50,21 @@ const KEYS: [&str; 44] = [
     "WorkingDirectory",
     "StateDirectory",
 ];
+/// Keys of `[Unit]`, which systemd passes over in `[Service]`, as people know them from there.
+const UNIT_ONLY: [&str; 12] = [
+    "After",
+    "Before",
+    "Requires",
+    "Wants",
+    "BindsTo",
+    "PartOf",
+    "Conflicts",
+    "Description",
+    "Documentation",
+    "OnFailure",
+    "RequiresMountsFor",
+    "StartLimitIntervalSec",
+];
 /// Units of the control plane, which exit on purpose when they lose etcd or their lease.
 const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 /// Units that packages bring.
@@ -105,7 +120,7 @@ fn is_drop_in(block: &Block<'_, '_>) -> bool {
 }
 
 /// A setting of a unit, its drop-ins included.
-fn setting<'a>(fleet: &Fleet<'a>, block: &Block<'_, 'a>, section: &'static str, name: &str) -> Option<&'a str> {
+pub(super) fn setting<'a>(fleet: &Fleet<'a>, block: &Block<'_, 'a>, section: &'static str, name: &str) -> Option<&'a str> {
     let same = |other: &Block<'_, 'a>| unit(other) == unit(block);
     let mut all: Vec<Block<'_, 'a>> = fleet.on(block.document.machine).units(section).filter(same).collect();
     all.sort_by_key(is_drop_in);
@@ -128,14 +143,22 @@ fn unknown_key<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             }
         }
     }
+    for block in fleet.units("Service") {
+        for word in block.statement.body.iter().map(Statement::name).filter(|word| UNIT_ONLY.contains(&word.text)) {
+            found.at(block.document, word, format!("systemd knows `{}=` in `[Unit]`, and passes over it here", word.text));
+        }
+    }
 }
 
 fn keepalived_unit<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for block in services(fleet, &["keepalived"]) {
-        let word = block.statement.last(&["KillMode"]).map_or(block.statement.name(), Statement::name);
-        if setting(fleet, &block, "Service", "KillMode") == Some("process") {
-            found.at(block.document, word, "the child that holds the VIP outlives keepalived");
+    for block in fleet.units("Service").filter(|block| unit(block) == "keepalived") {
+        let own = block.statement.last(&["KillMode"]);
+        let process = setting(fleet, &block, "Service", "KillMode") == Some("process");
+        if let Some(own) = own.filter(|_| process) {
+            found.at(block.document, own.name(), "the child that holds the VIP outlives keepalived");
         }
+    }
+    for block in services(fleet, &["keepalived"]) {
         if setting(fleet, &block, "Service", "Restart").is_none_or(|restart| restart == "no") {
             found.at(block.document, block.statement.name(), "nothing starts keepalived again");
         }
@@ -150,8 +173,9 @@ fn stays_down<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(block.document, word, format!("`Restart={restart}` leaves {} down when it exits on purpose", unit(&block)));
             continue;
         }
-        let unlimited =
-            ["StartLimitIntervalSec", "StartLimitInterval"].iter().any(|name| setting(fleet, &block, "Unit", name) == Some("0"));
+        let unlimited = ["StartLimitIntervalSec", "StartLimitInterval"].iter().any(|name| setting(fleet, &block, "Unit", name) == Some("0"))
+                // Its place before systemd 230, and read there still.
+                || setting(fleet, &block, "Service", "StartLimitInterval") == Some("0");
         // Five starts within ten seconds are systemd's limit.
         let slow = setting(fleet, &block, "Service", "RestartSec").and_then(seconds).is_some_and(|pause| pause >= 2.0);
         if !unlimited && !slow {
@@ -201,7 +225,7 @@ fn in_place_of_a_package<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn read_only<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for block in services(fleet, &["kubelet", "containerd"]) {
+    for block in fleet.units("Service").filter(|block| ["kubelet", "containerd"].contains(&unit(block))) {
         if let Some(word) = block.statement.setting("ProtectSystem").filter(|word| ["strict", "full", "yes", "true"].contains(&word.text)) {
             found.at(block.document, word, format!("{} sees /usr, and perhaps /opt/cni/bin, read-only", unit(&block)));
         }

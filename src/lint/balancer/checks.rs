@@ -74,7 +74,10 @@ fn plain_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn blind_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in api_backends(fleet) {
-        let speaks = CHECKS.iter().any(|kind| *kind != "ssl-hello-chk" && inherited(block, &["option", kind]).is_some());
+        // A TCP check that expects nothing only connects.
+        let expects = inherited(block, &["tcp-check", "expect"]).is_some();
+        let means = |kind: &str| kind != "ssl-hello-chk" && (kind != "tcp-check" || expects);
+        let speaks = CHECKS.iter().any(|kind| means(kind) && inherited(block, &["option", kind]).is_some());
         for server in servers(block).filter(|server| of_server(block, server, "check")) {
             let default = inherited(block, &["default-server"]).and_then(|defaults| defaults.option("inter"));
             match server.option("inter").or(default).filter(|word| seconds(word.text).is_some_and(|time| time > CHECK_EVERY)) {

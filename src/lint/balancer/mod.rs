@@ -23,9 +23,15 @@ pub(super) fn mode<'a>(block: Block<'_, 'a>) -> &'a str {
     inherited(block, &["mode"]).and_then(Statement::value).map_or("tcp", |word| word.text)
 }
 
-/// Backends whose servers are API servers, as far as a file can say: TCP mode, and checked.
+/// Backends whose servers are API servers, as far as a file can say: TCP mode, and not the ports of an ingress.
 pub(super) fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
-    fleet.haproxy(BACKENDS).filter(|block| mode(*block) == "tcp" && servers(*block).next().is_some())
+    fleet.haproxy(BACKENDS).filter(|block| mode(*block) == "tcp" && servers(*block).any(|server| !is_ingress(server)))
+}
+
+/// Whether a server is on a port of web servers, or on a node port.
+fn is_ingress(server: &Statement<'_>) -> bool {
+    let port = server.words.get(2).and_then(|word| word.text.rsplit_once(':')?.1.parse::<u16>().ok());
+    port.is_some_and(|port| port == 80 || (30000..=32767).contains(&port))
 }
 
 pub(super) fn servers<'f, 'a>(block: Block<'f, 'a>) -> impl Iterator<Item = &'f Statement<'a>> {

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use super::{inherited, mode, seconds, streams};
 use crate::lint::Lint;
 use crate::lint::files::{Block, Document, Fleet, Found, Node, Statement, Word};
+use crate::lint::units::setting;
 
 /// Clients ping an idle connection after 30 s (client-go's HTTP/2 health check): shorter timeouts cut watches.
 const PING: f64 = 30.0;
@@ -45,22 +46,27 @@ pub(super) static ROWS: &[Lint] = &[
 
 /// Tells timeouts within a range of seconds.
 fn timeouts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, range: RangeInclusive<f64>) {
-    // What is exactly as long as the ping belongs to the shorter range.
-    let within = |word: &Word<'_>| seconds(word.text).is_some_and(|time| range.contains(&time) && (time != PING || *range.start() < PING));
+    // What is exactly as long as the ping belongs to the shorter range; nothing at all is no limit.
+    let within = |time: &f64| *time > 0.0 && range.contains(time) && (*time != PING || *range.start() < PING);
     for block in fleet.haproxy(&["defaults", "frontend", "backend", "listen"]) {
         // In HTTP mode the section serves a page, unless it only gives defaults that others override.
         if block.statement.name().text != "defaults" && mode(block) != "tcp" {
             continue;
         }
-        for side in ["client", "server", "tunnel"] {
+        // In TCP mode that of tunnels takes the place of both sides'.
+        let tunnel = inherited(block, &["timeout", "tunnel"]).is_some();
+        let sides = if tunnel { &["tunnel"][..] } else { &["client", "server"] };
+        for side in sides {
             let word = block.statement.last(&["timeout", side]).and_then(|statement| statement.words.get(2)).copied();
-            if let Some(word) = word.filter(within) {
+            if let Some(word) = word.filter(|word| seconds(word.text).is_some_and(|time| within(&time))) {
                 found.at(block.document, word, format!("`timeout {side} {}` cuts idle watches", word.text));
             }
         }
     }
     for block in streams(fleet) {
-        if let Some(word) = deep(block.statement, "proxy_timeout").filter(within) {
+        // A number alone is seconds to nginx.
+        let time = |word: &Word<'_>| word.text.parse().ok().or_else(|| seconds(word.text));
+        if let Some(word) = deep(block.statement, "proxy_timeout").filter(|word| time(word).is_some_and(|time| within(&time))) {
             found.at(block.document, word, format!("`proxy_timeout {}` cuts idle watches", word.text));
         }
     }
@@ -70,10 +76,20 @@ fn open_statistics<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.haproxy(FRONTENDS) {
         let page = block.statement.last(&["stats", "enable"]).or_else(|| block.statement.last(&["stats", "uri"]));
         let open = |bind: &&Statement<'a>| bind.value().is_some_and(|word| !is_loopback(word.text)) && !bind.has("ssl");
-        let bind = block.statement.body.iter().find(|statement| statement.is(&["bind"]) && open(statement));
+        let bind = block.statement.body.iter().find(|statement| statement.is(&["bind"]) && open(statement)).map(Statement::name);
+        // Before HAProxy 2 the address could stand behind the name.
+        let bind = bind.or_else(|| block.statement.words.get(2).copied().filter(|word| !is_loopback(word.text)));
         if let (Some(_), Some(bind)) = (page, bind) {
             let admin = if block.statement.last(&["stats", "admin"]).is_some() { ", and may disable servers" } else { "" };
-            found.at(block.document, bind.name(), format!("whoever reaches this port sees the page{admin}"));
+            found.at(block.document, bind, format!("whoever reaches this port sees the page{admin}"));
+        }
+    }
+    for block in fleet.haproxy(&["global"]) {
+        for socket in block.statement.all(&["stats", "socket"]).filter_map(|statement| statement.words.get(2)) {
+            let address = socket.text.trim_start_matches("ipv4@").trim_start_matches("ipv6@");
+            if address.contains(':') && !is_loopback(address) {
+                found.at(block.document, *socket, "whoever reaches this socket may disable servers");
+            }
         }
     }
 }
@@ -125,10 +141,10 @@ fn http_options<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn too_few_descriptors<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.haproxy(&["global"]) {
         let Some((most, word)) = block.statement.number("maxconn") else { continue };
-        let unit = |section: &Block<'_, 'a>| section.document.path.ends_with("/haproxy.service");
-        let limit =
-            fleet.on(block.document.machine).units("Service").filter(unit).find_map(|section| section.statement.setting("LimitNOFILE"));
-        let limit = limit.and_then(|word| word.text.split(':').next()?.parse::<f64>().ok());
+        let unit = fleet.on(block.document.machine).units("Service").find(|section| section.document.unit() == Some("haproxy"));
+        let limit = unit.and_then(|unit| setting(fleet, &unit, "Service", "LimitNOFILE"));
+        // The program raises its limit as far as it may: `soft:hard`.
+        let limit = limit.and_then(|text| text.rsplit(':').next()?.parse::<f64>().ok());
         if let Some(limit) = limit.filter(|limit| *limit < 2.0 * most + 32.0) {
             found.at(
                 block.document,

@@ -154,6 +154,11 @@ impl<'a> Fleet<'a> {
         View(&self.documents)
     }
 
+    /// Names of the machines.
+    pub(crate) fn machines(&self) -> impl Iterator<Item = &'a str> {
+        self.places.keys().copied()
+    }
+
     /// Documents of one machine.
     pub(crate) fn on(&self, machine: &str) -> View<'_, 'a> {
         View(self.places.get(machine).map_or(&[], |place| &self.documents[place.clone()]))

@@ -1,35 +1,16 @@
-//! The controllers, the scheduler, the kubelet and its proxy: what their version demands.
+//! The controllers, the scheduler, the proxy and kubeadm: what their version demands.
+
+use std::ops::RangeInclusive;
 
 use crate::cluster::{Companion, Part};
 use crate::lint::Lint;
-use crate::lint::files::{Document, Fleet, Found, Node, Word};
+use crate::lint::addons::images;
+use crate::lint::balancer::{api_backends, inherited, of_server, servers};
+use crate::lint::files::{Extent, Flag, Fleet, Found, Node, Word};
+use crate::lint::node::loads_module;
 
-/// Fields of `KubeletConfiguration` and the minor version that first knows them.
-const KUBELET_FIELDS: [(&str, u32); 22] = [
-    ("reservedSystemCPUs", 17),
-    ("enableServer", 19),
-    ("logging", 19),
-    ("providerID", 19),
-    ("volumePluginDir", 19),
-    // Needs a feature gate in 1.20.
-    ("shutdownGracePeriod", 21),
-    ("shutdownGracePeriodCriticalPods", 21),
-    ("memoryManagerPolicy", 21),
-    ("seccompDefault", 22),
-    ("memorySwap", 22),
-    ("registerNode", 23),
-    ("registerWithTaints", 23),
-    ("tracing", 25),
-    ("containerRuntimeEndpoint", 27),
-    ("maxParallelImagePulls", 27),
-    ("imageMaximumGCAge", 29),
-    ("podLogsDir", 30),
-    ("failCgroupV1", 31),
-    ("crashLoopBackOff", 32),
-    ("mergeDefaultEvictionSettings", 33),
-    ("imagePullCredentialsVerificationPolicy", 33),
-    ("tlsCurvePreferences", 36),
-];
+/// Versions of kubeadm's configuration before those that kiln writes, and the minor versions that read them.
+const OLD_KUBEADM: [(&str, RangeInclusive<u32>); 2] = [("v1alpha1", 8..=11), ("v1alpha2", 11..=12)];
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA213", "the scheduler opens its insecure port to everybody")
@@ -44,14 +25,6 @@ pub(super) static ROWS: &[Lint] = &[
         .why("every check gets 401: the balancer marks all servers down, and the VIP leads nowhere")
         .fix("give the check a certificate (`crt` on the server line), or let anonymous requests reach the health paths only")
         .files(anonymous_checks),
-    Lint::error("HA216", "the kubelet does not know a field of its configuration")
-        .why("it reads the file strictly: a field of a newer version keeps it from starting")
-        .fix("remove the field, or use the version that knows it")
-        .files(newer_field),
-    Lint::error("HA218", "the kubelet and the runtime use different cgroup drivers")
-        .why("two managers of one tree disagree about who owns which processes: under memory pressure pods and the kubelet itself are killed")
-        .fix("set `cgroupDriver: systemd`, and `SystemdCgroup = true` in containerd's configuration or `native.cgroupdriver=systemd` in Docker's")
-        .files(different_drivers),
     Lint::warning("HA220", "IPVS leads connections on")
         .why("Kubernetes has deprecated it in 1.35; kube-proxy needs the modules `ip_vs`, `ip_vs_rr`, `ip_vs_wrr` and `ip_vs_sh`, and silently falls back to iptables without them")
         .fix("use `mode: nftables` from 1.33 on, `iptables` before, and `balancer = \"node-local\"`; else list the modules in /etc/modules-load.d")
@@ -103,68 +76,41 @@ fn no_delegation<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn anonymous_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let strict = fleet.programs("kube-apiserver").find(|invocation| invocation.value("anonymous-auth") == Some("false"));
-    if strict.is_none() {
+    const TOLD: &str = "the API server answers 401 to this check: it has no certificate";
+    let flags: Vec<&Flag<'a>> = fleet.programs("kube-apiserver").filter_map(|server| server.flag("anonymous-auth")).collect();
+    let by_flag = flags.iter().any(|flag| flag.value.text == "false");
+    let refuses = |node: &Node<'a>| node.text("anonymous.enabled").is_some_and(|word| word.text == "false");
+    if !by_flag && !fleet.of_kind("AuthenticationConfiguration").any(|(_, node)| refuses(node)) {
         return;
     }
-    for block in fleet.haproxy(&["backend", "listen"]) {
-        let Some(check) = block.statement.last(&["option", "httpchk"]) else { continue };
-        let certified = block.statement.body.iter().any(|statement| statement.has("crt"));
-        if !certified {
-            found.at(block.document, check.name(), "the API server answers 401 to this check: it has no certificate");
+    for block in api_backends(fleet) {
+        let Some(check) = inherited(block, &["option", "httpchk"]) else { continue };
+        if !servers(block).any(|server| of_server(block, server, "crt")) {
+            found.at(block.document, check.name(), TOLD);
         }
     }
     for (document, command) in
         fleet.commands().filter(|(document, command)| command.runs(&["curl"]) && document.path.contains("keepalived"))
     {
         if let Some(url) = command.words.iter().find(|word| word.text.contains(":6443") && !command.has('E', "--cert")) {
-            found.at(document, *url, "the API server answers 401 to this check: it has no certificate");
+            found.at(document, *url, TOLD);
         }
     }
+    kubelets_probes(fleet, &flags, found);
 }
 
-fn newer_field<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (document, node) in fleet.of_kind("KubeletConfiguration") {
-        for (name, _) in node.entries() {
-            let since = KUBELET_FIELDS.iter().find(|(field, _)| *field == name.text).map(|(_, since)| *since);
-            if let Some(since) = since.filter(|since| *since > fleet.target.kubernetes) {
-                found.at(
-                    document,
-                    *name,
-                    format!("kubelet 1.{} refuses `{}`, which 1.{since} brought", fleet.target.kubernetes, name.text),
-                );
-            }
+/// Probes of the API server by its kubelet, which has no certificate to show: as a pod says, and as kubeadm has them in every pod.
+fn kubelets_probes<'a>(fleet: &Fleet<'a>, flags: &[&Flag<'a>], found: &mut Found<'a>) {
+    for server in fleet.programs("kube-apiserver").filter(|server| server.value("anonymous-auth") == Some("false")) {
+        let document = &fleet.documents[server.document];
+        let pods = document.content.yaml().into_iter().flatten();
+        for path in pods.flat_map(|pod| pod.find_all("livenessProbe")).filter_map(|probe| probe.text("httpGet.path")) {
+            found.at(document, path, "the API server answers 401 to this probe, and the kubelet restarts it");
+        }
+        if let Some(flag) = flags.iter().find(|flag| flag.document == server.document && server.extent == Extent::Added) {
+            found.flag(flag, fleet, "kubeadm's probes have no certificate: the kubelet restarts the API server");
         }
     }
-}
-
-fn different_drivers<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (document, node) in fleet.of_kind("KubeletConfiguration") {
-        let kubelet = node.text("cgroupDriver").map_or("cgroupfs", |word| word.text);
-        for (daemon, option, driver) in docker_drivers(fleet, document.machine).filter(|(.., driver)| *driver != kubelet) {
-            found.at(daemon, option, format!("Docker uses {driver}, and the kubelet {kubelet}"));
-        }
-        for (runtime, setting) in
-            fleet.on(document.machine).settings("containerd").filter(|(_, setting)| setting.key.text == "SystemdCgroup")
-        {
-            let driver = if setting.value.text == "true" { "systemd" } else { "cgroupfs" };
-            // From 1.34 on the kubelet asks the runtime.
-            if driver != kubelet && (node.text("cgroupDriver").is_some() || fleet.target.kubernetes < 34) {
-                found.at(runtime, setting.key, format!("containerd uses {driver}, and the kubelet {kubelet}"));
-            }
-        }
-    }
-}
-
-/// What the daemon of a machine is told: `native.cgroupdriver=systemd`.
-fn docker_drivers<'f, 'a>(fleet: &'f Fleet<'a>, machine: &str) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>, &'a str)> {
-    let daemons = fleet.on(machine).manifests().filter(|(document, _)| document.path.ends_with("/docker/daemon.json"));
-    let options =
-        daemons.flat_map(|(document, node)| node.get("exec-opts").into_iter().flat_map(Node::items).map(move |item| (document, item)));
-    options.filter_map(|(document, item)| {
-        let word = item.scalar()?;
-        Some((document, word, word.text.strip_prefix("native.cgroupdriver=")?))
-    })
 }
 
 fn ipvs<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
@@ -172,8 +118,7 @@ fn ipvs<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let of_flags = fleet.programs("kube-proxy").filter_map(|invocation| invocation.flag("proxy-mode"));
     let of_flags = of_flags.map(|flag| (&fleet.documents[flag.document], flag.value));
     for (document, word) in of_files.chain(of_flags).filter(|(_, word)| word.text == "ipvs") {
-        let loaded =
-            fleet.on(document.machine).documents().any(|other| other.path.contains("modules-load") && other.text.text.contains("ip_vs"));
+        let loaded = loads_module(fleet, document.machine, "ip_vs");
         if fleet.target.kubernetes >= 35 {
             found.at(document, word, "IPVS is deprecated since 1.35");
         } else if !loaded {
@@ -190,11 +135,20 @@ fn kubeadm<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in fleet.manifests() {
         let Some(word) = node.text("apiVersion") else { continue };
         let Some(version) = word.text.strip_prefix("kubeadm.k8s.io/") else { continue };
-        if !Companion::all(Part::Kubeadm, minor).any(|row| row.version == version) {
+        let older = OLD_KUBEADM.iter().any(|(old, minors)| *old == version && minors.contains(&minor));
+        if !older && !Companion::all(Part::Kubeadm, minor).any(|row| row.version == version) {
             found.at(document, word, format!("kubeadm 1.{minor} does not read `{version}`"));
         }
+        for arguments in ["extraArgs", "kubeletExtraArgs"].iter().flat_map(|key| node.find_all(key)) {
+            let listed = version == "v1beta4";
+            let as_other = if listed { !arguments.entries().is_empty() } else { !arguments.items().is_empty() };
+            if as_other {
+                let shape = if listed { "a list of `name` and `value`" } else { "a map" };
+                found.at(document, arguments.word, format!("arguments are {shape} in `{version}`"));
+            }
+        }
     }
-    for invocation in fleet.programs("kubeadm").filter(|_| minor >= 15) {
+    for invocation in fleet.programs("kubeadm").filter(|_| minor >= 16) {
         for flag in invocation.flags.iter().filter(|flag| flag.name.starts_with("experimental-")) {
             found.flag(flag, fleet, format!("kubeadm has --{} instead", flag.name.trim_start_matches("experimental-")));
         }
@@ -209,18 +163,33 @@ fn no_leader<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.flag(flag, fleet, format!("every {program} acts, not one of them"));
         }
     }
+    for (document, node) in fleet.of_kind("KubeSchedulerConfiguration") {
+        if let Some(word) = node.text("leaderElection.leaderElect").filter(|word| word.text == "false") {
+            found.at(document, word, "every kube-scheduler acts, not one of them");
+        }
+    }
 }
 
 fn old_registry<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (document, node) in fleet.manifests() {
-        for repository in node.find_all("imageRepository").into_iter().filter_map(Node::scalar) {
-            let host = repository.text.split('/').next().unwrap_or_default();
-            if host == "k8s.gcr.io" && fleet.target.kubernetes >= 25 {
-                found.at(document, repository, "k8s.gcr.io has no images of this version");
-            } else if host != "k8s.gcr.io" && host != "registry.k8s.io" {
-                found.at(document, repository, format!("`{}` decides what its tags mean", repository.text));
-            }
+    const FROZEN: &str = "k8s.gcr.io";
+    let host = |word: Word<'a>| word.text.split('/').next().unwrap_or_default();
+    let is_frozen = |word: Word<'a>| host(word) == FROZEN && fleet.target.kubernetes >= 25;
+    let of_files = fleet.manifests().flat_map(|(document, node)| {
+        node.find_all("imageRepository").into_iter().filter_map(Node::scalar).map(move |word| (document, word)).collect::<Vec<_>>()
+    });
+    let of_flags = fleet.programs("kubeadm").filter_map(|invocation| invocation.flag("image-repository"));
+    let of_flags = of_flags.map(|flag| (&fleet.documents[flag.document], flag.value));
+    for (document, repository) in of_files.chain(of_flags).filter(|(_, repository)| !repository.text.is_empty()) {
+        if is_frozen(repository) {
+            found.at(document, repository, format!("{FROZEN} has no images of this version"));
+        } else if host(repository) != FROZEN && host(repository) != "registry.k8s.io" {
+            found.at(document, repository, format!("`{}` decides what its tags mean", repository.text));
         }
+    }
+    let pause = fleet.settings("containerd").filter(|(_, setting)| ["sandbox_image", "sandbox"].contains(&setting.key.text));
+    let pause = pause.map(|(document, setting)| (document, setting.value));
+    for (document, image) in images(fleet).chain(pause).filter(|(_, image)| is_frozen(*image)) {
+        found.at(document, image, format!("{FROZEN} gets no images any more"));
     }
 }
 
@@ -244,7 +213,11 @@ pub(in crate::lint) fn runtime<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(document, setting.key, format!("containerd 2 does not speak CRI v1alpha2, and kubelet 1.{minor} nothing else"));
         }
     }
-    for block in fleet.units("Unit").filter(|block| block.document.path.ends_with("/kubelet.service") && minor >= 24) {
+    if minor < 24 {
+        return;
+    }
+    const TOLD: &str = "since 1.24 the kubelet needs cri-dockerd to use Docker";
+    for block in fleet.units("Unit").filter(|block| block.document.unit() == Some("kubelet")) {
         let names = block
             .statement
             .body
@@ -252,7 +225,16 @@ pub(in crate::lint) fn runtime<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             .find(|statement| ["After", "Wants", "Requires"].contains(&statement.name().text) && statement.has("docker.service"));
         let shim = fleet.on(block.document.machine).has(&["cri-docker"]);
         if let Some(statement) = names.filter(|_| !shim) {
-            found.at(block.document, statement.name(), "since 1.24 the kubelet needs cri-dockerd to use Docker");
+            found.at(block.document, statement.name(), TOLD);
+        }
+    }
+    for flag in fleet.programs("kubelet").filter_map(|kubelet| kubelet.flag("container-runtime")).filter(|flag| flag.value.text == "docker")
+    {
+        found.flag(flag, fleet, TOLD);
+    }
+    for (document, socket) in fleet.manifests().filter_map(|(document, node)| Some((document, node.text("nodeRegistration.criSocket")?))) {
+        if socket.text.ends_with("/dockershim.sock") {
+            found.at(document, socket, TOLD);
         }
     }
 }

@@ -4,6 +4,7 @@ mod apiserver;
 mod components;
 mod gone;
 mod known;
+mod kubelet;
 mod secure;
 
 use crate::lint::Lint;
@@ -11,4 +12,4 @@ use crate::lint::Lint;
 pub(super) use components::runtime;
 
 /// The families of this subject.
-pub(super) static FAMILIES: &[&[Lint]] = &[gone::ROWS, apiserver::ROWS, secure::ROWS, components::ROWS];
+pub(super) static FAMILIES: &[&[Lint]] = &[gone::ROWS, apiserver::ROWS, secure::ROWS, components::ROWS, kubelet::ROWS];

@@ -1,7 +1,7 @@
 //! Firewall, SELinux, clock, and who starts what.
 
 use crate::lint::Lint;
-use crate::lint::files::{Command, Content, Document, Fleet, Found};
+use crate::lint::files::{Command, Content, Document, Fleet, Found, Word};
 
 /// Programs that systemd looks after.
 const COMPONENTS: [&str; 9] =
@@ -30,7 +30,7 @@ fn no_firewall<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const SERVICES: [&str; 4] = ["firewalld", "ufw", "nftables", "iptables"];
     for (document, command) in fleet.commands() {
         let service = command.words.iter().any(|word| SERVICES.contains(&word.text.trim_end_matches(".service")));
-        let stopped = command.runs(&["systemctl"])
+        let stopped = (command.runs(&["systemctl"]) || command.runs(&["service"]))
             && service
             && ["stop", "disable", "mask"].iter().any(|verb| command.words.iter().any(|word| word.text == *verb));
         let flushed = (command.runs(&["iptables"]) || command.runs(&["ip6tables"])) && empties_all(command);
@@ -65,11 +65,13 @@ fn no_selinux<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn double_supervision<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.blocks(Content::lines).filter(|block| block.document.path.contains("/cron")) {
-        let starts = ["systemctl", "service", "pidof", "pgrep", "nohup"]
-            .iter()
-            .any(|word| block.statement.words.iter().any(|other| other.text.ends_with(word)));
-        let component =
-            block.statement.words.iter().find(|word| COMPONENTS.iter().any(|name| word.text.trim_end_matches(".service").ends_with(name)));
+        let has = |words: &[&str]| words.iter().any(|word| block.statement.words.iter().any(|other| other.text.ends_with(word)));
+        // To ask whether something runs starts nothing.
+        let controls = has(&["systemctl", "service"]) && ["start", "restart"].iter().any(|verb| block.statement.has(verb));
+        let starts = controls || has(&["pidof", "pgrep", "nohup"]);
+        let is_component =
+            |word: &Word<'_>| COMPONENTS.contains(&word.text.trim_end_matches(".service").rsplit('/').next().unwrap_or_default());
+        let component = block.statement.words.iter().find(|word| is_component(word));
         if let Some(word) = component.filter(|_| starts) {
             found.at(block.document, block.statement.name(), format!("cron and systemd both start `{}`", word.text));
         }
@@ -88,9 +90,8 @@ fn missing_ports<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let runs = |program: &'static str| fleet.programs(program).any(|invocation| invocation.machine == document.machine);
         let on = |machine: &str| machine == document.machine;
         let vrrp = fleet.keepalived("vrrp_instance").any(|block| on(block.document.machine));
-        let has = |words: &[&str]| {
-            words.iter().any(|word| document.text.text.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|part| part == *word))
-        };
+        let lines = || document.text.text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let has = |words: &[&str]| words.iter().any(|word| lines().any(|line| names(line, word)));
         let wanted = [
             (runs("etcd"), "TCP 2380, by which etcd's members speak", &["2380"][..]),
             (vrrp, "VRRP, protocol 112", &["vrrp", "112"][..]),
@@ -100,6 +101,16 @@ fn missing_ports<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.about(document, format!("the rules drop {name}"));
         }
     }
+}
+
+/// Whether a rule names a port or a protocol: by itself, or by a range such as `2379-2381` and `2379:2381`.
+fn names(rule: &str, wanted: &str) -> bool {
+    let mut parts = rule.split(|letter: char| !letter.is_ascii_alphanumeric() && !"-:".contains(letter));
+    let within = |part: &str| {
+        let (first, last) = part.split_once(['-', ':'])?;
+        Some((first.parse::<u16>().ok()?..=last.parse().ok()?).contains(&wanted.parse().ok()?))
+    };
+    parts.any(|part| part.split(['-', ':']).any(|word| word == wanted) || within(part).unwrap_or(false))
 }
 
 /// Clocks that are set once, for HA405.

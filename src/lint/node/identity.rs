@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::lint::Lint;
-use crate::lint::files::{Block, Content, Document, Fleet, Found, Word};
+use crate::lint::files::{Block, Command, Content, Document, Fleet, Found, Word};
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA407", "machines know different names")
@@ -24,18 +24,20 @@ pub(super) static ROWS: &[Lint] = &[
         .files(stub_resolver),
 ];
 
-/// The names in a machine's /etc/hosts.
-fn names<'a>(document: &Document<'a>) -> BTreeSet<&'a str> {
+/// The names in a machine's /etc/hosts: those of others, or those of itself too.
+fn names<'a>(document: &Document<'a>, own: bool) -> BTreeSet<&'a str> {
+    // Groups of IPv6, which some distributions name, are nobody's.
+    let nobody = |address: &str| address == "::1" || address.starts_with("ff0") || address.starts_with("fe00::");
     let lines = document.content.lines().into_iter().flatten();
-    let foreign = lines.filter(|line| !line.name().text.starts_with("127.") && line.name().text != "::1");
-    foreign.flat_map(|line| line.words[1..].iter().take_while(|word| !word.text.starts_with('#')).map(|word| word.text)).collect()
+    let lines = lines.filter(|line| (own || !line.name().text.starts_with("127.")) && !nobody(line.name().text));
+    lines.flat_map(|line| line.words[1..].iter().take_while(|word| !word.text.starts_with('#')).map(|word| word.text)).collect()
 }
 
 fn different_hosts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let hosts: Vec<&Document<'a>> = fleet.documents.iter().filter(|document| document.path == "/etc/hosts").collect();
-    let all: BTreeSet<&str> = hosts.iter().flat_map(|document| names(document)).collect();
+    let all: BTreeSet<&str> = hosts.iter().flat_map(|document| names(document, false)).collect();
     for document in &hosts {
-        let own = names(document);
+        let own = names(document, true);
         let missing: Vec<&str> = all.iter().filter(|name| !own.contains(**name)).copied().collect();
         if !missing.is_empty() {
             found.about(document, format!("`{}` does not know {}", document.machine, missing.join(", ")));
@@ -46,13 +48,21 @@ fn different_hosts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn host_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let of_files =
         fleet.documents.iter().filter(|document| document.path == "/etc/hostname").map(|document| (document, document.text.trim()));
-    let of_commands = fleet.commands().filter(|(_, command)| command.runs(&["hostnamectl", "set-hostname"]));
+    let named = |command: &Command<'_>| {
+        ["set-hostname", "hostname"].iter().any(|verb| command.words.len() > 2 && command.runs(&["hostnamectl", verb]))
+    };
+    let of_commands = fleet.commands().filter(|(_, command)| named(command));
     let of_commands = of_commands.filter_map(|(document, command)| Some((document, *command.words.last()?)));
     let all: Vec<(&Document<'a>, Word<'a>)> = of_files.chain(of_commands).filter(|(_, word)| !word.text.contains('$')).collect();
     for (index, (document, word)) in all.iter().enumerate() {
         let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-.".contains(letter);
         let other = all[..index].iter().find(|(other, name)| other.machine != document.machine && name.text == word.text);
-        if word.text.is_empty() || word.text.len() > 63 || !word.text.chars().all(allowed) || word.text.starts_with(['-', '.']) {
+        if word.text.is_empty()
+            || word.text.len() > 63
+            || !word.text.chars().all(allowed)
+            || word.text.starts_with(['-', '.'])
+            || word.text.ends_with(['-', '.'])
+        {
             found.at(document, *word, format!("`{}` is no name of a node", word.text));
         } else if let Some((other, _)) = other {
             found.at(document, *word, format!("`{}` is also the name of `{}`", word.text, other.machine));
@@ -69,10 +79,14 @@ fn shared_identity<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.about(document, format!("`{}` has the machine-id of `{}`", document.machine, other.machine));
         }
     }
-    for document in
-        fleet.documents.iter().filter(|document| document.path.starts_with("/etc/ssh/ssh_host_") && document.path.ends_with("_key"))
-    {
-        found.about(document, "the host key is the same on every machine that gets this file");
+    let is_key = |document: &&Document<'a>| document.path.starts_with("/etc/ssh/ssh_host_") && document.path.ends_with("_key");
+    let keys: Vec<&Document<'a>> = fleet.documents.iter().filter(is_key).collect();
+    for document in &keys {
+        let shared = keys.iter().any(|other| other.machine != document.machine && other.text.text == document.text.text);
+        // What lies beside the machines' directories is every machine's.
+        if shared || document.machine.is_empty() && fleet.machines().count() > 1 {
+            found.about(document, "the host key is the same on every machine that gets this file");
+        }
     }
 }
 
@@ -87,6 +101,11 @@ fn stub_resolver<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             .find(|block| block.statement.value().is_some_and(|word| word.text.starts_with("127.")));
         if path.ends_with("stub-resolv.conf") || server.is_some() {
             found.at(document, node.text("resolvConf").unwrap_or(node.word), format!("`{path}` leads pods to their own loopback"));
+        }
+    }
+    for flag in fleet.programs("kubelet").filter_map(|kubelet| kubelet.flag("resolv-conf")) {
+        if flag.value.text.ends_with("stub-resolv.conf") {
+            found.flag(flag, fleet, format!("`{}` leads pods to their own loopback", flag.value.text));
         }
     }
 }

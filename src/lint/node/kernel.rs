@@ -46,19 +46,23 @@ fn key<'a>(setting: &Setting<'a>) -> &'a str {
     setting.key.text.trim_start_matches('-')
 }
 
+/// Whether a machine loads a module, or one whose name goes on: by a list for boot, or by a command.
+pub(in crate::lint) fn loads_module(fleet: &Fleet<'_>, machine: &str, name: &str) -> bool {
+    let is_list = |document: &Document<'_>| document.path.contains("modules-load") || document.path == "/etc/modules";
+    let mut lists = fleet.on(machine).documents().filter(|document| is_list(document));
+    let listed = lists.any(|list| list.text.lines().any(|line| line.trim().text.starts_with(name)));
+    let mut commands = fleet.commands().filter(|(document, _)| document.machine == machine);
+    listed || commands.any(|(_, command)| command.runs(&["modprobe"]) && command.words.iter().any(|word| word.text.starts_with(name)))
+}
+
 fn bridge<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const KEYS: [&str; 2] = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
     let mut told = BTreeSet::new();
     for (document, setting) in sysctls(fleet).filter(|(_, setting)| KEYS.contains(&key(setting))) {
-        let loaded = fleet
-            .on(document.machine)
-            .documents()
-            .any(|other| other.path.contains("modules-load") && other.text.text.contains("br_netfilter"));
-        let loads =
-            fleet.commands().any(|(other, command)| other.machine == document.machine && command.runs(&["modprobe", "br_netfilter"]));
+        let loads = loads_module(fleet, document.machine, "br_netfilter");
         let other = KEYS[usize::from(key(setting) == KEYS[0])];
         let both = fleet.on(document.machine).settings("sysctl").any(|(_, setting)| key(setting) == other);
-        if !loaded && !loads && told.insert(document.machine) {
+        if !loads && told.insert(document.machine) {
             found.at(document, setting.key, "nothing loads br_netfilter before this is set");
         } else if !both {
             found.at(document, setting.key, format!("`{other}` is not set"));
@@ -84,7 +88,18 @@ fn no_ipv6<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn swap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let runs = |machine: &str| {
+        let unit = || fleet.on(machine).units("Service").any(|block| block.document.unit() == Some("kubelet"));
+        fleet.programs("kubelet").any(|kubelet| kubelet.machine == machine)
+            || fleet.on(machine).of_kind("KubeletConfiguration").next().is_some()
+            || unit()
+    };
+    // Where some machine is known to run one, those that are not have none.
+    let known = fleet.machines().any(runs);
     let tolerant = |machine: &str| {
+        if known && !runs(machine) {
+            return true;
+        }
         let mut kubelets = fleet.programs("kubelet").filter(|kubelet| kubelet.machine == machine);
         fleet.on(machine).of_kind("KubeletConfiguration").any(|(_, node)| node.text("failSwapOn").is_some_and(|word| word.text == "false"))
             || kubelets.any(|kubelet| kubelet.value("fail-swap-on") == Some("false"))
@@ -100,14 +115,23 @@ fn swap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(block.document, block.statement.name(), "the kubelet exits while this is active");
         }
     }
-    for document in fleet.documents.iter().filter(|document| document.path.ends_with(".swap") && !tolerant(document.machine)) {
+    for document in fleet.documents.iter().filter(|document| is_swap(document.path) && !tolerant(document.machine)) {
         found.about(document, "the kubelet exits while this is active");
     }
 }
 
+/// Files that make swap by being there.
+fn is_swap(path: &str) -> bool {
+    path.ends_with(".swap") || path.ends_with("/zram-generator.conf")
+}
+
 fn kernel_defaults<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (document, node) in fleet.of_kind("KubeletConfiguration") {
-        let Some(word) = node.text("protectKernelDefaults").filter(|word| word.text == "true") else { continue };
+    let of_files =
+        fleet.of_kind("KubeletConfiguration").filter_map(|(document, node)| Some((document, node.text("protectKernelDefaults")?)));
+    let of_files = of_files.filter(|(_, word)| word.text == "true");
+    let of_flags = fleet.programs("kubelet").filter_map(|kubelet| kubelet.flag("protect-kernel-defaults"));
+    let of_flags = of_flags.filter(|flag| flag.value.text != "false").map(|flag| (&fleet.documents[flag.document], flag.word));
+    for (document, word) in of_files.chain(of_flags) {
         let set = |(name, value): &(&str, &str)| {
             fleet.on(document.machine).settings("sysctl").any(|(_, setting)| key(setting) == *name && setting.value.text == *value)
         };

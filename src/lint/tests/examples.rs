@@ -10,7 +10,7 @@ use super::certificates;
 use crate::error::{Problem, Source};
 use crate::lint::{File, LINTS, Machine, Target, check_files};
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 9] = [
     include_str!("HA0.txt"),
     include_str!("HA1.txt"),
     include_str!("HA2.txt"),
@@ -18,6 +18,8 @@ const TABLES: [&str; 7] = [
     include_str!("HA4.txt"),
     include_str!("spellings-0.txt"),
     include_str!("spellings-12.txt"),
+    include_str!("spellings-34.txt"),
+    include_str!("spellings-23.txt"),
 ];
 
 /// One set of files.

@@ -206,6 +206,13 @@ fn a_comment_accepts_a_finding_and_says_why() {
 }
 
 #[test]
+fn a_comment_may_stand_behind_a_value_that_has_its_sign() {
+    let value = "match = { serial = \"#1\" } # kiln: allow HA008 because it is ours";
+    let report = linted(&example("HA008").replace("match = { mac = \"52-54-00-AA-00-11\" }", value));
+    assert_eq!(report.problems[0].hint.as_deref(), Some("accepted because it is ours"), "{report:#?}");
+}
+
+#[test]
 fn a_comment_without_reason_object_or_effect_is_told() {
     let text = format!("# kiln: allow HA008\n# kiln: allow HA999 because x\n{SAMPLE}# kiln: allow HA311 because x\n");
     let report = linted(&text);

@@ -1,0 +1,144 @@
+//! What kubelets of a version read, and what they share with their runtime.
+
+use crate::lint::Lint;
+use crate::lint::files::{Document, Fleet, Found, Node, Word};
+
+/// Fields of `KubeletConfiguration` and the minor version that first knows them: the type's history in kubernetes/kubelet.
+const FIELDS: [(&str, u32); 47] = [
+    ("nodeStatusReportFrequency", 13),
+    ("allowedUnsafeSysctls", 16),
+    ("topologyManagerPolicy", 16),
+    ("reservedSystemCPUs", 17),
+    ("showHiddenMetricsForVersion", 18),
+    ("enableServer", 19),
+    ("enableSystemLogHandler", 19),
+    ("kernelMemcgNotification", 19),
+    ("logging", 19),
+    ("nodeStatusMaxImages", 19),
+    ("providerID", 19),
+    ("runOnce", 19),
+    ("volumePluginDir", 19),
+    ("shutdownGracePeriod", 20),
+    ("shutdownGracePeriodCriticalPods", 20),
+    ("topologyManagerScope", 20),
+    ("enableDebugFlagsHandler", 21),
+    ("enableProfilingHandler", 21),
+    ("memoryManagerPolicy", 21),
+    ("reservedMemory", 21),
+    ("cpuManagerPolicyOptions", 22),
+    ("memorySwap", 22),
+    ("memoryThrottlingFactor", 22),
+    ("seccompDefault", 22),
+    ("registerNode", 23),
+    ("registerWithTaints", 23),
+    ("shutdownGracePeriodByPodPriority", 23),
+    ("localStorageCapacityIsolation", 25),
+    ("tracing", 25),
+    ("topologyManagerPolicyOptions", 26),
+    ("containerRuntimeEndpoint", 27),
+    ("enableSystemLogQuery", 27),
+    ("imageServiceEndpoint", 27),
+    ("maxParallelImagePulls", 27),
+    ("imageMaximumGCAge", 29),
+    ("containerLogMaxWorkers", 30),
+    ("containerLogMonitorInterval", 30),
+    ("podLogsDir", 30),
+    ("failCgroupV1", 31),
+    ("crashLoopBackOff", 32),
+    ("singleProcessOOMKill", 32),
+    ("imagePullCredentialsVerificationPolicy", 33),
+    ("mergeDefaultEvictionSettings", 33),
+    ("preloadedImagesVerificationAllowlist", 33),
+    ("userNamespaces", 33),
+    ("memoryReservationPolicy", 36),
+    ("tlsCurvePreferences", 36),
+];
+
+/// Fields that keep a kubelet from starting unless a feature gate is open, and the first minor version in which it is by itself.
+const GATES: [(&str, &str, u32); 3] = [
+    ("shutdownGracePeriod", "GracefulNodeShutdown", 21),
+    ("shutdownGracePeriodCriticalPods", "GracefulNodeShutdown", 21),
+    ("seccompDefault", "SeccompDefault", 25),
+];
+
+pub(super) static ROWS: &[Lint] = &[
+    Lint::error("HA216", "the kubelet does not know a field of its configuration")
+        .why("it reads the file strictly: a field of a newer version keeps it from starting")
+        .fix("remove the field, or use the version that knows it")
+        .files(newer_field),
+    Lint::error("HA218", "the kubelet and the runtime use different cgroup drivers")
+        .why("two managers of one tree disagree about who owns which processes: under memory pressure pods and the kubelet itself are killed")
+        .fix("set `cgroupDriver: systemd`, and `SystemdCgroup = true` in containerd's configuration or `native.cgroupdriver=systemd` in Docker's")
+        .files(different_drivers),
+];
+
+fn newer_field<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    let minor = fleet.target.kubernetes;
+    for (document, node) in fleet.of_kind("KubeletConfiguration") {
+        for (name, value) in node.entries() {
+            let since = FIELDS.iter().find(|(field, _)| *field == name.text).map(|(_, since)| *since);
+            if let Some(since) = since.filter(|since| *since > minor) {
+                found.at(document, *name, format!("kubelet 1.{minor} refuses `{}`, which 1.{since} brought", name.text));
+                continue;
+            }
+            let gate = GATES.iter().find(|(field, _, open)| *field == name.text && minor < *open);
+            let off = value.scalar().is_some_and(|word| ["false", "0", "0s"].contains(&word.text));
+            if let Some((_, gate, open)) = gate.filter(|(_, gate, _)| !off && !is_open(node, gate)) {
+                found.at(
+                    document,
+                    *name,
+                    format!("kubelet 1.{minor} refuses `{}` unless the gate {gate} is open, as it is since 1.{open}", name.text),
+                );
+            }
+        }
+    }
+}
+
+/// Whether a configuration opens a feature gate.
+fn is_open(configuration: &Node<'_>, gate: &str) -> bool {
+    let gates = configuration.get("featureGates").map(Node::entries).unwrap_or_default();
+    gates.iter().any(|(name, value)| name.text == gate && value.scalar().is_some_and(|word| word.text == "true"))
+}
+
+/// What manages the control groups of a machine's pods, as its kubelet is told, and whether it is told at all.
+fn driver<'a>(fleet: &Fleet<'a>, machine: &str) -> Option<(&'a str, bool)> {
+    let flag = fleet.programs("kubelet").filter(|kubelet| kubelet.machine == machine).find_map(|kubelet| kubelet.value("cgroup-driver"));
+    let configuration = fleet.on(machine).of_kind("KubeletConfiguration").next();
+    let told = flag.or_else(|| configuration.and_then(|(_, node)| node.text("cgroupDriver")).map(|word| word.text));
+    let (document, _) = match (told, configuration) {
+        (Some(driver), _) => return Some((driver, true)),
+        (None, configuration) => configuration?,
+    };
+    // kubeadm has a default of its own.
+    let kubeadm = document.content.yaml().into_iter().flatten().filter_map(|node| node.text("apiVersion"));
+    let by_kubeadm = fleet.target.kubernetes >= 22 && kubeadm.into_iter().any(|version| version.text.starts_with("kubeadm.k8s.io/"));
+    Some((if by_kubeadm { "systemd" } else { "cgroupfs" }, false))
+}
+
+fn different_drivers<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for machine in fleet.machines() {
+        let Some((kubelet, told)) = driver(fleet, machine) else { continue };
+        for (daemon, option, driver) in docker_drivers(fleet, machine).into_iter().filter(|(.., driver)| *driver != kubelet) {
+            found.at(daemon, option, format!("Docker uses {driver}, and the kubelet {kubelet}"));
+        }
+        for (runtime, setting) in fleet.on(machine).settings("containerd").filter(|(_, setting)| setting.key.text == "SystemdCgroup") {
+            let driver = if setting.value.text == "true" { "systemd" } else { "cgroupfs" };
+            // From 1.34 on the kubelet asks the runtime.
+            if driver != kubelet && (told || fleet.target.kubernetes < 34) {
+                found.at(runtime, setting.key, format!("containerd uses {driver}, and the kubelet {kubelet}"));
+            }
+        }
+    }
+}
+
+/// What the daemon of a machine is told, in its file or by `--exec-opt`: `native.cgroupdriver=systemd`.
+fn docker_drivers<'f, 'a>(fleet: &'f Fleet<'a>, machine: &str) -> Vec<(&'f Document<'a>, Word<'a>, &'a str)> {
+    let daemons = fleet.on(machine).manifests().filter(|(document, _)| document.path.ends_with("/docker/daemon.json"));
+    let of_files =
+        daemons.flat_map(|(document, node)| node.get("exec-opts").into_iter().flat_map(Node::items).map(move |item| (document, item)));
+    let of_files = of_files.filter_map(|(document, item)| Some((document, item.scalar()?)));
+    let flags = fleet.programs("dockerd").filter(|daemon| daemon.machine == machine).flat_map(|daemon| &daemon.flags);
+    let of_flags = flags.filter(|flag| flag.name == "exec-opt").map(|flag| (&fleet.documents[flag.document], flag.value));
+    let driver = |(document, word): (&'f Document<'a>, Word<'a>)| Some((document, word, word.text.strip_prefix("native.cgroupdriver=")?));
+    of_files.chain(of_flags).filter_map(driver).collect()
+}
