@@ -3,10 +3,11 @@
 mod guard;
 mod identity;
 mod kernel;
+mod letters;
 
 use crate::lint::Lint;
 
 pub(super) use guard::clock;
 
 /// The families of this subject.
-pub(super) static FAMILIES: &[&[Lint]] = &[kernel::ROWS, guard::ROWS, identity::ROWS];
+pub(super) static FAMILIES: &[&[Lint]] = &[kernel::ROWS, guard::ROWS, identity::ROWS, letters::ROWS];
