@@ -5,8 +5,8 @@ use crate::lint::endpoint::kubeconfigs;
 use crate::lint::files::{Flag, Fleet, Found};
 
 /// Flags whose values are URLs of etcd.
-const ETCD_URLS: [&str; 5] =
-    ["listen-client-urls", "advertise-client-urls", "listen-peer-urls", "initial-advertise-peer-urls", "etcd-servers"];
+const ETCD_URLS: [&str; 6] =
+    ["listen-client-urls", "advertise-client-urls", "listen-peer-urls", "initial-advertise-peer-urls", "initial-cluster", "etcd-servers"];
 
 /// Beginnings of what only the machine itself reaches.
 const LOCAL: [&str; 3] = ["127.", "localhost", "[::1]"];
@@ -114,7 +114,8 @@ fn plain_etcd<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for invocation in &fleet.invocations {
         for flag in ETCD_URLS.iter().filter_map(|name| invocation.flag(name)) {
             let open = |url: &&str| url.strip_prefix("http://").is_some_and(|host| !LOCAL.iter().any(|local| host.starts_with(local)));
-            if let Some(url) = flag.value.text.split(',').find(open) {
+            let mut urls = flag.value.text.split(',').map(|part| part.split_once('=').map_or(part, |(_, url)| url));
+            if let Some(url) = urls.find(open) {
                 found.flag(flag, fleet, format!("`{url}` gives every secret to whoever reaches it"));
             }
         }

@@ -37,10 +37,13 @@ pub(in crate::lint) fn values<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str], vari
         of_flags.map(|flag| Setting { document: &fleet.documents[flag.document], word: flag.value }).collect();
     for document in &fleet.documents {
         let settings = document.content.settings().into_iter().flatten();
-        let named = settings.filter(|setting| variables.iter().any(|name| setting.key.text.ends_with(name)));
+        let named = settings.filter(|setting| ends_so(setting.key.text, variables));
         found.extend(named.map(|setting| Setting { document, word: setting.value }));
     }
     for (document, node) in fleet.manifests() {
+        // Ansible's variables of groups and hosts.
+        let own = node.entries().iter().filter(|(name, _)| document.path.contains("_vars/") && ends_so(name.text, variables));
+        found.extend(own.filter_map(|(_, value)| Some(Setting { document, word: value.scalar()? })));
         let keys = flags.iter().filter_map(|flag| match *flag {
             "cluster-cidr" => node.text("networking.podSubnet"),
             "service-cluster-ip-range" => node.text("networking.serviceSubnet"),
@@ -51,15 +54,20 @@ pub(in crate::lint) fn values<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str], vari
     found
 }
 
+fn ends_so(name: &str, ends: &[&str]) -> bool {
+    let name = name.to_uppercase();
+    ends.iter().any(|end| name.ends_with(end))
+}
+
 pub(in crate::lint) fn pods<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Setting<'f, 'a>> {
-    let mut found = values(fleet, &["cluster-cidr"], &["FLANNEL_NET", "CLUSTER_CIDR"]);
+    let mut found = values(fleet, &["cluster-cidr"], &["FLANNEL_NET", "CLUSTER_CIDR", "POD_CIDR", "KUBE_PODS_SUBNET"]);
     let of_proxies = fleet.of_kind("KubeProxyConfiguration").filter_map(|(document, node)| Some((document, node.text("clusterCIDR")?)));
     found.extend(of_proxies.map(|(document, word)| Setting { document, word }));
     parts(found)
 }
 
 pub(in crate::lint) fn services<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Setting<'f, 'a>> {
-    parts(values(fleet, &["service-cluster-ip-range"], &["SERVICE_CLUSTER_IP_RANGE"]))
+    parts(values(fleet, &["service-cluster-ip-range"], &["SERVICE_CLUSTER_IP_RANGE", "SERVICE_CIDR", "KUBE_SERVICE_ADDRESSES"]))
 }
 
 /// A network of each family, where a value lists both.
@@ -160,9 +168,10 @@ pub(in crate::lint) fn node_ports<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) 
         let Some((first, last)) = range(setting.word.text) else { continue };
         let taken: Vec<String> = OWN_PORTS.iter().filter(|port| (first..=last).contains(port)).map(ToString::to_string).collect();
         if !taken.is_empty() || last >= 32768 {
-            let message =
-                format!("`{first}-{last}` holds ports that machines need: {} and those of outgoing connections", taken.join(", "));
-            found.at(setting.document, setting.word, message);
+            let outgoing = (last >= 32768).then(|| "those of outgoing connections".to_owned());
+            let of_machines = (!taken.is_empty()).then(|| taken.join(", "));
+            let all: Vec<String> = of_machines.into_iter().chain(outgoing).collect();
+            found.at(setting.document, setting.word, format!("`{first}-{last}` holds ports that machines need: {}", all.join(" and ")));
         }
     }
     outgoing_ports(fleet, settings.iter().find_map(|setting| range(setting.word.text)).unwrap_or(NODE_PORTS), found);

@@ -3,6 +3,7 @@
 mod guard;
 mod identity;
 mod kernel;
+mod letters;
 
 use crate::lint::Lint;
 
@@ -10,4 +11,4 @@ pub(super) use guard::clock;
 pub(super) use kernel::loads_module;
 
 /// The families of this subject.
-pub(super) static FAMILIES: &[&[Lint]] = &[kernel::ROWS, guard::ROWS, identity::ROWS];
+pub(super) static FAMILIES: &[&[Lint]] = &[kernel::ROWS, guard::ROWS, identity::ROWS, letters::ROWS];

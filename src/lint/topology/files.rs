@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::lint::balancer::streams;
 use crate::lint::endpoint::{address, host, host_name, vips};
-use crate::lint::files::{Block, Fleet, Found, Node, Statement};
+use crate::lint::files::{Block, Fleet, Found, Invocation, Node, Statement};
 use crate::lint::network::files::{Setting, values};
 
 /// Members of etcd as a list of URLs names them, by address or by name.
@@ -71,12 +71,20 @@ pub(in crate::lint) fn etcd_beside<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>)
     let masters = masters(fleet);
     for (setting, members) in member_lists(fleet, &MEMBERS) {
         let members = addresses(&members);
-        let elsewhere: Vec<String> = members.difference(&masters).map(ToString::to_string).collect();
+        let elsewhere = members.difference(&masters).filter(|member| !is_etcds_alone(fleet, **member));
+        let elsewhere: Vec<String> = elsewhere.map(ToString::to_string).collect();
         // Members of their own are well; some here and some there means that the rest are workers.
         if !masters.is_empty() && members.intersection(&masters).next().is_some() && !elsewhere.is_empty() {
             found.at(setting.document, setting.word, format!("etcd also runs on {}, which is no control-plane node", elsewhere.join(", ")));
         }
     }
+}
+
+/// Whether the machine with this address is seen, and no kubelet runs beside etcd on it.
+fn is_etcds_alone(fleet: &Fleet<'_>, address: IpAddr) -> bool {
+    let own = |name: &str, etcd: &Invocation<'_>| etcd.value(name).is_some_and(|urls| addresses(&members(urls)).contains(&address));
+    let mut seen = fleet.programs("etcd").filter(|etcd| own("initial-advertise-peer-urls", etcd) || own("listen-peer-urls", etcd));
+    seen.any(|etcd| !fleet.programs("kubelet").any(|kubelet| kubelet.machine == etcd.machine))
 }
 
 pub(in crate::lint) fn vip_before_etcd<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {

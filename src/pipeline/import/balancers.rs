@@ -81,6 +81,10 @@ fn nginx(fleet: &Fleet<'_>, facts: &mut Facts) {
 }
 
 fn balanced(document: &Document<'_>, name: &str, server: Word<'_>, facts: &mut Facts) {
+    // A template names no machine.
+    if [name, server.text].iter().any(|text| text.contains(['{', '}'])) {
+        return;
+    }
     let origin = Origin::of(document, server);
     match address(server.text) {
         Some(address) => facts.mention(Some(name), Some(address), Some(Role::ControlPlane), Naming::Alias, origin),

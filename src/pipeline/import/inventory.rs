@@ -35,6 +35,9 @@ const SERVERS: [(&str, &str, Setting); 5] = [
     ("resolv.conf", "nameserver", Setting::Dns),
 ];
 
+/// The last number that a range of machines may have.
+const MOST: usize = 10_000;
+
 /// Variables of a machine that hold its address.
 const ADDRESSES: [&str; 3] = ["ip", "ansible_host", "ansible_ssh_host"];
 
@@ -50,6 +53,13 @@ pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
         }
         for node in document.content.yaml().into_iter().flatten() {
             groups("", node, document, facts);
+            if let Some((_, file)) = document.path.split_once("host_vars/") {
+                let known = ADDRESSES.iter().find_map(|key| node.text(key));
+                let name = file.split(['/', '.']).next();
+                known.into_iter().for_each(|word| {
+                    facts.mention(name, address(word.text), None, Naming::Host, Origin::of(document, word));
+                });
+            }
             let scalars = node.entries().iter().filter(|_| document.path.contains("_vars/"));
             scalars
                 .filter_map(|(name, value)| Some((name, value.scalar()?)))
@@ -98,9 +108,24 @@ fn machine(group: &str, line: Word<'_>, document: &Document<'_>, facts: &mut Fac
     let Some(first) = words.next() else { return };
     let variables: Vec<_> = words.filter_map(|word| word.split_once('=')).collect();
     let known = ADDRESSES.iter().find_map(|name| variables.iter().find(|(key, _)| key.text == *name));
-    let own = first.text.parse().ok();
-    let name = Some(first.text).filter(|_| own.is_none());
-    facts.mention(name, known.and_then(|(_, value)| address(value.text)).or(own), role(group), Naming::Host, Origin::of(document, first));
+    let known = known.and_then(|(_, value)| address(value.text));
+    for text in several(first.text) {
+        let own = text.parse().ok();
+        let name = Some(text.as_str()).filter(|_| own.is_none());
+        facts.mention(name, known.or(own), role(group), Naming::Host, Origin::of(document, first));
+    }
+}
+
+/// `w1` and `w2` of `w[1:2]`; Ansible counts with the zeros that the first number has.
+fn several(pattern: &str) -> Vec<String> {
+    let range = || {
+        let (before, rest) = pattern.split_once('[')?;
+        let (range, after) = rest.split_once(']')?;
+        let (first, last) = range.split_once(':')?;
+        let numbers = first.parse::<usize>().ok()?..=last.parse::<usize>().ok().filter(|last| *last < MOST)?;
+        Some(numbers.map(|number| format!("{before}{number:0width$}{after}", width = first.len())).collect())
+    };
+    range().unwrap_or_else(|| vec![pattern.to_owned()])
 }
 
 /// An inventory in YAML: `hosts` of groups, and groups below `children`.

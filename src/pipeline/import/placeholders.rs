@@ -72,8 +72,13 @@ fn with_values(file: &File, known: &Variables) -> File {
 pub(super) fn open(fleet: &Fleet<'_>, facts: &Facts) -> Vec<Problem> {
     let mut told = BTreeSet::new();
     let mut problems = Vec::new();
+    let of_machines = of_machines(fleet);
     for document in fleet.documents.iter().filter(|document| !matches!(document.content, Content::Script(_) | Content::Unit(_))) {
-        for mark in marks(document.text.text).into_iter().filter(|mark| !is_remark(document.text.text, mark)) {
+        let text = document.text.text;
+        for mark in marks(text).into_iter().filter(|mark| !is_remark(text, mark) && !is_of_ansible(text, mark)) {
+            if of_machines.contains(&capital(mark.name)) {
+                continue;
+            }
             let written = &document.text.text[mark.range.clone()];
             if told.insert((document.file.source.path.clone(), document.path, written)) {
                 problems.push(problem(document, &mark, facts));
@@ -95,7 +100,7 @@ fn problem(document: &Document<'_>, mark: &Mark<'_>, facts: &Facts) -> Problem {
     Problem {
         severity: Severity::Warning,
         code: None,
-        field: format!("{}:{}", document.machine, document.path),
+        field: format!("{}:{}", document.machine, document.path).trim_start_matches(':').to_owned(),
         message: format!("no file says what `{written}` stands for{lost}"),
         span: Some(origin.span),
         source: Some(origin.source),
@@ -108,8 +113,9 @@ fn problem(document: &Document<'_>, mark: &Mark<'_>, facts: &Facts) -> Problem {
 /// The variables of a machine's files, with those that are known already; a later one may be made of an earlier one.
 fn variables(machine: &Machine, known: Variables) -> Variables {
     let files = machine.files.iter().filter(|file| is_of_variables(&file.path));
-    files.flat_map(|file| file.text.lines()).fold(known, |mut known, line| {
-        if let Some((name, value)) = assignment(line) {
+    let lines = files.flat_map(|file| file.text.lines().map(|line| (line, is_of_groups(&file.path))));
+    lines.fold(known, |mut known, (line, of_groups)| {
+        if let Some((name, value)) = assignment(line).or_else(|| entry(line).filter(|_| of_groups)) {
             let value = filled(value, &known);
             // Variables made of each other grow without bounds.
             if value.len() <= LONGEST {
@@ -123,7 +129,13 @@ fn variables(machine: &Machine, known: Variables) -> Variables {
 fn is_of_variables(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
     let (stem, end) = name.split_once('.').unwrap_or((&name, ""));
-    end == "env" || FILES.contains(&stem) && ["", "sh", "conf", "ini"].contains(&end)
+    let own = end == "env" || FILES.contains(&stem) && ["", "sh", "conf", "ini"].contains(&end);
+    own || is_of_groups(path) || name == "hosts" || name.starts_with("inventory") || end == "ini"
+}
+
+/// Variables that Ansible gives groups of machines. Those of one machine are in `host_vars`.
+fn is_of_groups(path: &str) -> bool {
+    path.contains("group_vars/")
 }
 
 /// `export VIP="10.0.0.10"  # remark`. Lists and what commands print are no values.
@@ -134,6 +146,14 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     let plain = !name.is_empty() && name.chars().all(is_word) && !value.starts_with('(') && !value.contains("$(") && !value.contains('`');
     let value = value.trim_matches(QUOTES);
     (plain && !value.is_empty()).then_some((name, value))
+}
+
+/// `vip: 10.0.0.10  # remark`
+fn entry(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once(": ")?;
+    let value = value.split(" #").next()?.trim().trim_matches(QUOTES);
+    let plain = name.chars().all(is_word) && !value.is_empty() && !value.starts_with(['[', '{', '|', '>', '&', '*']);
+    plain.then_some((name, value))
 }
 
 fn filled(text: &str, known: &Variables) -> String {
@@ -182,6 +202,21 @@ fn mark(text: &str, at: usize) -> Option<Mark<'_>> {
         capital.then(|| Mark { range: at..at + 1 + name.len(), name })
     };
     bracketed.or_else(bare)
+}
+
+/// Names of variables that each machine of an inventory has for itself: `lb1 state=MASTER`, and files of `host_vars`.
+fn of_machines(fleet: &Fleet<'_>) -> BTreeSet<String> {
+    let inventories = fleet.documents.iter().filter(|document| is_of_variables(document.path));
+    let words = inventories.flat_map(|document| document.text.lines()).flat_map(|line| line.words().skip(1).collect::<Vec<_>>());
+    let of_lines = words.filter_map(|word| word.split_once('=')).map(|(name, _)| capital(name.text));
+    let files = fleet.manifests().filter(|(document, _)| document.path.contains("host_vars/"));
+    let of_files = files.flat_map(|(_, node)| node.entries()).map(|(name, _)| capital(name.text));
+    of_lines.chain(of_files).collect()
+}
+
+/// Whether Ansible fills it: the machine's own name, or the variable of a loop.
+fn is_of_ansible(text: &str, mark: &Mark<'_>) -> bool {
+    mark.name == "inventory_hostname" || text.contains(&format!("for {} in ", mark.name))
 }
 
 /// Whether a placeholder stands in a comment.

@@ -253,6 +253,8 @@ const MISTAKES: &[(u32, &str, &[&str])] = &[
     (32, "000-keepalived", &["HA209", "HA340"]),
     (33, "000-keepalived", &["HA201", "HA204", "HA207", "HA208", "HA210", "HA214"]),
     (33, "article 1", &["HA201", "HA217"]),
+    // The article's own quotes, which its page made of plain ones.
+    (34, "001", &["HA427"]),
 ];
 
 #[test]
@@ -433,6 +435,40 @@ name = "e1" ["etcd"] "10.0.0.1""#;
     for told in ["/kubeadm.yaml:4 says what kiln does not take: fd00::/56\npods", "/cni.yaml:2 says what kiln does not take: calico\n"] {
         assert!(text.contains(told), "{text}");
     }
+}
+
+#[test]
+fn variables_of_an_inventory_fill_the_templates_beside_it() {
+    let inventory = "[master]\nm[01:02]\n[lb]\nlb1 ansible_host=10.0.0.21 state=MASTER\n[all:vars]\nvip=10.0.0.10\n";
+    let haproxy = "frontend api\n  bind *:{{ lb_port }}\n  default_backend api\nbackend api\n{% for host in groups['master'] %}\n  \
+                   server {{ host }} {{ hostvars[host]['ansible_host'] }}:6443 check\n{% endfor %}\n";
+    let keepalived = "global_defs {\n  router_id {{ inventory_hostname }}\n}\nvrrp_instance api {\n  state {{ state }}\n  \
+                      virtual_router_id {{ vrid }}\n  virtual_ipaddress {\n    {{ vip }}\n  }\n}\n";
+    let machines = [machine(
+        "",
+        &[
+            ("/hosts", inventory),
+            ("/group_vars/all.yml", "lb_port: 8443 # for clients\nSERVICE_CLUSTER_IP_RANGE: 10.10.1.0/22\n"),
+            ("/host_vars/m01.yml", "ansible_host: 10.0.0.11\n"),
+            ("/host_vars/m02/main.yml", "ansible_host: 10.0.0.12\n"),
+            ("/roles/lb/templates/haproxy.cfg", haproxy),
+            ("/roles/lb/templates/keepalived.conf", keepalived),
+        ],
+    )];
+    let expected = r#"name = "imported"
+nodes = "10.0.0.0/24"
+services = "10.10.0.0/22"
+vip = "10.0.0.10"
+port = 8443
+balancer = "haproxy"
+name = "m01" ["control-plane"] "10.0.0.11"
+name = "m02" ["control-plane"] "10.0.0.12"
+name = "lb1" ["lb"] "10.0.0.21""#;
+    assert_eq!(settings(&machines), expected);
+    let open = left_open(&machines);
+    assert!(open.len() == 1 && open[0].contains("`{{ vrid }}`"), "{open:?}");
+    let problems = imported(&machines).report.problems;
+    assert!(problems.iter().any(|problem| problem.code == Some("HA002")), "the network of services has host bits");
 }
 
 #[test]
