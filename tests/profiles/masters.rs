@@ -2,7 +2,7 @@
 
 use crate::common::lab::{FAILOVER, PATIENCE, eventually};
 use crate::common::{Variant, approve};
-use crate::running::{Expected, MASTERS, RAW, Running};
+use crate::running::{Expected, RAW, Running};
 
 #[test]
 fn nginx_carries_the_vip_as_haproxy_does_in_a_cluster_of_ipv6_alone() {
