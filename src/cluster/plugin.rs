@@ -97,8 +97,9 @@ mod tests {
         assert_eq!(pods(SAMPLE), ["10.244.11.0/24", "10.244.12.0/24", "10.244.13.0/24"]);
         let few = edited("[network]", "[network]\npods = \"10.244.0.0/20\"");
         assert_eq!(pods(&few), ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24"]);
-        let v6 = edited("[network]", "[network]\npods = \"fd00:10::/48\"\npods-per-node-prefix = 64\nservices = \"fd00:96::/112\"");
+        let v6 = edited("[network]", "[network]\npods = \"fd00:10::/48\"\nservices = \"fd00:96::/112\"");
         assert_eq!(pods(&v6)[0], "fd00:10:0:b::/64");
+        assert_eq!(pods(&v6.replacen("pods =", "pods-per-node-prefix = 60\npods =", 1))[0], "fd00:10:0:b0::/60");
     }
 
     #[test]

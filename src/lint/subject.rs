@@ -22,6 +22,17 @@ impl<'a> Subject<'a> {
         self.overlays.select(known).unwrap_or_default().into_iter()
     }
 
+    /// Whether machines of these roles have the overlay, also because another one requires it.
+    pub(super) fn has(&self, roles: &BTreeSet<Role>, name: &str) -> bool {
+        let known = self.names(roles).into_iter().filter(|name| self.overlays.get(name).is_ok());
+        self.overlays.select(known).unwrap_or_default().iter().any(|overlay| overlay.name == name)
+    }
+
+    /// Whether some machines balance for the others.
+    pub(super) fn has_front(&self) -> bool {
+        self.cluster.with_role(Role::Lb).next().is_some()
+    }
+
     /// The overlays of some roles.
     pub(super) fn names(&self, roles: &BTreeSet<Role>) -> BTreeSet<&'a String> {
         roles.iter().filter_map(|role| self.cluster.overlays.get(role)).flatten().collect()

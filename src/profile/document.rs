@@ -84,7 +84,7 @@ pub(crate) struct NetworkSection {
     /// Network that pods get their addresses from
     #[schemars(with = "String", extend("format" = "network", "examples" = ["10.244.0.0/16"]))]
     pub(crate) pods: Option<IpNet>,
-    /// Length of the prefix that each node's pods get: 24 is 254 addresses
+    /// Length of the prefix that each node's pods get: 24 is 254 addresses; by default 24, and 64 for IPv6
     #[schemars(range(min = 1, max = 128))]
     pub(crate) pods_per_node_prefix: Option<u8>,
     /// Network that services get their addresses from

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -246,7 +247,8 @@ pub fn etcd_is_healthy(lab: &Lab, members: &[&str], node: &str) -> Result<(), St
     let pki = "/etc/kubernetes/pki";
     let [ca, certificate, key] =
         ["etcd/ca.crt", "etcd/healthcheck-client.crt", "etcd/healthcheck-client.key"].map(|file| format!("{pki}/{file}"));
-    let endpoints = members.iter().map(|address| format!("https://{address}:2379")).collect::<Vec<_>>().join(",");
+    let url = |address: &&str| format!("https://{}", SocketAddr::new(address.parse().unwrap(), 2379));
+    let endpoints = members.iter().map(url).collect::<Vec<_>>().join(",");
     let etcdctl = |words: &[&str]| {
         let tls = ["etcdctl", "--cacert", &ca, "--cert", &certificate, "--key", &key, "--endpoints"];
         lab.inside(node, &[&["env", "ETCDCTL_API=3"], &tls[..], &[&endpoints], words].concat())

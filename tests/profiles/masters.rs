@@ -2,13 +2,27 @@
 
 use crate::common::lab::{FAILOVER, PATIENCE, eventually};
 use crate::common::{Variant, approve};
-use crate::running::{Expected, MASTERS, RAW, Running};
+use crate::running::{Expected, RAW, Running};
 
 #[test]
-fn nginx_carries_the_vip_as_haproxy_does() {
-    let variant = Variant { name: "ha-nginx", profile: "ha", changes: &[RAW, ("vip = ", "balancer = \"nginx\"\nvip = ")] };
-    let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members: MASTERS, kubelets: 3 };
+fn nginx_carries_the_vip_as_haproxy_does_in_a_cluster_of_ipv6_alone() {
+    const SIXTH: &str = "pods = \"fd00:2::/48\"\npods-per-node-prefix = 64\nservices = \"fd00:3::/112\"\n\n[endpoint]";
+    let changes = &[
+        RAW,
+        ("nodes = \"10.0.0.0/24\"\ngateway = \"10.0.0.1\"", "nodes = \"fd00:1::/64\"\ngateway = \"fd00:1::1\""),
+        ("\n[endpoint]", SIXTH),
+        ("vip = \"10.0.0.10\"", "balancer = \"nginx\"\nvip = \"fd00:1::10\""),
+        ("\"10.0.0.11\"", "\"fd00:1::11\""),
+        ("\"10.0.0.12\"", "\"fd00:1::12\""),
+        ("\"10.0.0.13\"", "\"fd00:1::13\""),
+    ];
+    let variant = Variant { name: "ha-nginx-ipv6", profile: "ha", changes };
+    let members = ["fd00:1::11", "fd00:1::12", "fd00:1::13"];
+    let expected = Expected { endpoint: "[fd00:1::10]:8443", member: "m1", members, kubelets: 3 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
+    let (here, there) = (running.pod_on("m1"), running.pod_on("m2"));
+    assert!(running.lab.reaches(Some("m1"), &there, 9), "a node reaches pods of another");
+    assert!(running.lab.reaches(Some("m2"), &here, 9), "and the other its own");
     let holder = running.holder().unwrap();
     approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "stop", "nginx.service"]));
     eventually("the VIP has left the node without nginx", FAILOVER, || match running.holder() {

@@ -54,23 +54,24 @@ impl Running {
 
     /// Who is no machine of the cluster reaches API servers and the endpoint, and neither etcd nor kubelets.
     fn is_closed_to_strangers(&self) {
-        let (host, port) = self.endpoint.split_once(':').unwrap();
+        let (host, port) = self.endpoint.rsplit_once(':').unwrap();
+        let master = &*self.lab.address("m1");
         for (address, port, expected) in [
-            (host, port.parse().unwrap(), true),
-            (MASTERS[0], 6443, true),
-            (MASTERS[0], 10256, true),
-            (MASTERS[0], 30000, true),
-            (MASTERS[0], 10250, false),
-            (MASTERS[0], 2379, false),
-            (MASTERS[0], 2380, false),
-            (MASTERS[0], 9, false),
+            (host.trim_matches(['[', ']']), port.parse().unwrap(), true),
+            (master, 6443, true),
+            (master, 10256, true),
+            (master, 30000, true),
+            (master, 10250, false),
+            (master, 2379, false),
+            (master, 2380, false),
+            (master, 9, false),
         ] {
             assert_eq!(self.lab.reaches(None, address, port), expected, "{address}:{port}");
         }
     }
 
     /// Does for a network namespace on `node` what a container runtime does for a pod, and returns the pod's address.
-    fn pod_on(&self, node: &str) -> String {
+    pub(crate) fn pod_on(&self, node: &str) -> String {
         let list = approve(self.lab.kiln(&["exec", node, "--"]).args(["cat", "/etc/cni/net.d/10-kiln.conflist"]));
         let list: Value = serde_json::from_str(&list).unwrap();
         let mut plugin = list["plugins"][0].clone();

@@ -19,7 +19,7 @@ pub(super) fn resolve(draft: &mut Draft<'_>, version: Option<KubernetesVersion>)
     let nodes = draft.required("network.nodes", section.nodes.as_ref(), "\"10.0.0.0/24\"").copied();
     let pods = draft.required("network.pods", section.pods.as_ref(), "\"10.244.0.0/16\"").copied();
     let services = draft.required("network.services", section.services.as_ref(), "\"10.96.0.0/12\"").copied();
-    let prefix = draft.required("network.pods-per-node-prefix", section.pods_per_node_prefix.as_ref(), "24").copied();
+    let prefix = section.pods_per_node_prefix.or(pods.as_ref().map(usual_prefix));
     if let (Some(pods), Some(services)) = (pods, services) {
         check_services(draft, &pods, &services);
     }
@@ -70,6 +70,11 @@ fn check_pods(draft: &mut Draft<'_>, pods: &IpNet, prefix: u8) {
         let message = format!("networks with a /{prefix} prefix can't be cut out of `{pods}`");
         draft.wrong("network.pods-per-node-prefix", message, format!("choose a prefix from /{} to /{longest}", pods.prefix_len()));
     }
+}
+
+/// What the controller manager itself would take (`--node-cidr-mask-size-ipv4` and `-ipv6`).
+fn usual_prefix(pods: &IpNet) -> u8 {
+    if is_v4(pods) { 24 } else { 64 }
 }
 
 fn check_proxy_mode(draft: &mut Draft<'_>, mode: ProxyMode, version: KubernetesVersion) {

@@ -106,7 +106,7 @@ fn remove(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
         if !overlays.contains(name) {
             let hint = match closest(name, overlays.iter().map(String::as_str)) {
                 Some(other) => format!("did you mean `{other}`?"),
-                None => format!("the role has: {}", overlays.join(", ")),
+                None => format!("the role has: {}; what these need, and what `[network]` brings, comes with them", overlays.join(", ")),
             };
             draft.wrong(&path, format!("the role `{}` has no overlay `{name}` to remove", role.name()), hint);
         }

@@ -1,6 +1,7 @@
 //! Who runs what: quorum, single points of failure, components that fight for a port.
 
 pub(in crate::lint) mod files;
+mod removed;
 
 use std::collections::BTreeSet;
 
@@ -27,7 +28,8 @@ pub(super) static ROWS: &[Lint] = &[
             let masters = subject.cluster.with_role(Role::ControlPlane).count();
             if masters >= 2 && (members < 3 || members.is_multiple_of(2)) {
                 let tolerated = members.saturating_sub(1) / 2;
-                findings.at("nodes", format!("{} tolerate {}", counted(members, "etcd member"), counted(tolerated, "failure")));
+                let tolerate = if members == 1 { "tolerates" } else { "tolerate" };
+                findings.at("nodes", format!("{} {tolerate} {}", counted(members, "etcd member"), counted(tolerated, "failure")));
             }
         }),
     Lint::warning("HA011", "there are two control-plane nodes")
@@ -72,6 +74,10 @@ pub(super) static ROWS: &[Lint] = &[
         .why("its files could not be rendered")
         .fix("`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours")
         .cluster(unknown_overlay),
+    Lint::error("HA020", "a role lacks what its machines are there for")
+        .why("the machines boot, and what was taken away is missing: the cluster never comes up, or the endpoint leads nowhere")
+        .fix("leave it in, or `add` an overlay that does its work")
+        .cluster(removed::missing_component),
     Lint::warning("HA311", "the VRRP router identifier is not this cluster's alone")
         .why("two clusters with one identifier in one segment fight for mastership, and both lose their VIP now and then; 51 stands in most published configurations")
         .fix("leave `virtual-router-id` out: it is then the last byte of the VIP")
