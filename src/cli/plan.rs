@@ -83,12 +83,20 @@ fn summary(plan: &Plan) -> String {
                 if capacity.untested { "; Kubernetes is tested with 5000 nodes" } else { "" }
             ),
         ),
+        row("time", time(&plan.time_servers)),
         row("outputs", plan.outputs.join(", ")),
     ])
 }
 
 fn row(name: &str, value: String) -> [String; 2] {
     [name.to_owned(), value]
+}
+
+fn time(servers: &[String]) -> String {
+    match servers {
+        [] => "kept by the machines among themselves; `ntp` in `[network]` names time servers".to_owned(),
+        servers => format!("from {}", servers.join(", ")),
+    }
 }
 
 fn endpoint(endpoint: &EndpointPlan) -> String {

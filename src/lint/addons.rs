@@ -31,7 +31,7 @@ pub(super) static ROWS: &[Lint] = &[
         .why("kubelets write it into every pod; outside the network of services nothing answers there")
         .fix("use the tenth address of the network of services")
         .files(dns_address),
-    Lint::warning("HA421", "a manifest pulls whatever an image is today")
+    Lint::error("HA421", "a manifest pulls whatever an image is today")
         .why("with `:latest`, no tag at all, or `Always`, a pod that moves to another machine may be another program; without a registry in reach it does not start at all")
         .fix("name a version, best with a digest, and use `imagePullPolicy: IfNotPresent`")
         .files(moving_image),

@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) quorum: Quorum,
     pub(crate) failovers: Vec<Failover>,
     pub(crate) capacity: Capacity,
+    /// Names and addresses; without any the machines keep time among themselves.
+    pub(crate) time_servers: Vec<String>,
     pub(crate) images: Vec<ImagePlan>,
     pub(crate) nodes: Vec<NodePlan>,
     pub(crate) sizes: Vec<Size>,
@@ -148,6 +150,7 @@ pub(crate) fn plan(cluster: &Cluster, overlays: &Overlays) -> Result<Plan> {
         sizes: sizes::sizes(cluster),
         ports: ports::used(cluster, overlays)?,
         outputs: cluster.outputs.clone(),
+        time_servers: cluster.network.ntp.clone(),
     })
 }
 

@@ -122,10 +122,11 @@ pub(in crate::lint) fn clock<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         }
     }
     for document in fleet.documents.iter().filter(|document| document.path.ends_with("/chrony.conf")) {
-        const SOURCES: [&str; 5] = ["server", "pool", "peer", "refclock", "sourcedir"];
+        // `local` is a machine whose own clock the others follow.
+        const SOURCES: [&str; 6] = ["server", "pool", "peer", "refclock", "sourcedir", "local"];
         let lines = document.content.lines().map(Vec::as_slice).unwrap_or_default();
         if !lines.iter().any(|line| SOURCES.contains(&line.name().text)) {
-            found.about(document, "chrony has nobody to ask for the time");
+            found.about(document, "chrony has nobody to ask for the time, and its own clock is none that others may follow");
         }
     }
 }

@@ -58,7 +58,6 @@ fn example(id: &str) -> String {
         "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
         "HA342" => edited("[endpoint]", "[endpoint]\nbalancer = \"keepalived\""),
         "HA343" => edited("vip = \"10.0.0.10\"\nnames = [\"kubernetes.example.org\"]", "balancer = \"node-local\""),
-        "HA405" => edited("ntp = [\"10.0.0.1\"]\n", ""),
         other => panic!("no example for {other}"),
     }
 }
@@ -133,7 +132,6 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA311 `51`: VRRP router identifier 51 is probably used by somebody else too (leave `virtual-router-id` out: it is then the last byte of the VIP)
     HA342 `"keepalived"`: with `keepalived` the VIP leads to one API server and moves whenever that one stops (use `balancer = "haproxy"`)
     HA343 `[endpoint]`: clients outside dial 10.0.0.11:6443, and no other control-plane node (give a DNS name that leads to every control-plane node: `names = ["kubernetes.example.org"]`)
-    HA405 `"ha"`: no time server is set (name one: `ntp = ["pool.ntp.org"]`)
     "#);
 }
 

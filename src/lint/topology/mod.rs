@@ -78,7 +78,7 @@ pub(super) static ROWS: &[Lint] = &[
         .why("the machines boot, and what was taken away is missing: the cluster never comes up, or the endpoint leads nowhere")
         .fix("leave it in, or `add` an overlay that does its work")
         .cluster(removed::missing_component),
-    Lint::warning("HA311", "the VRRP router identifier is not this cluster's alone")
+    Lint::error("HA311", "the VRRP router identifier is not this cluster's alone")
         .why("two clusters with one identifier in one segment fight for mastership, and both lose their VIP now and then; 51 stands in most published configurations")
         .fix("leave `virtual-router-id` out: it is then the last byte of the VIP")
         .files(router_id)
@@ -91,15 +91,10 @@ pub(super) static ROWS: &[Lint] = &[
             );
         }
     }),
-    Lint::info("HA405", "there is no time server")
-        .why("the nodes keep time among themselves: they agree with each other, but drift from the clocks that certificates and logs are compared with")
-        .fix("name one: `ntp = [\"pool.ntp.org\"]`")
-        .files(clock)
-        .cluster(|subject, findings| {
-            if subject.cluster.network.ntp.is_empty() {
-                findings.at("network.ntp", "no time server is set");
-            }
-        }),
+    Lint::error("HA405", "nothing keeps the clock")
+        .why("a clock that is set once drifts: certificates are then not valid yet or not any more, and etcd's leases expire")
+        .fix("keep it with chrony; without time servers, `local stratum 10 orphan` lets machines keep time among themselves")
+        .files(clock),
 ];
 
 /// The balancer's port against those that the other overlays of its nodes declare. The API server's is no conflict: it
