@@ -159,10 +159,42 @@ pub(super) static ROWS: &[Row] = &[
         "the default follows from the balancer",
     ),
     row(Setting::RouterId, "endpoint", "virtual-router-id", Shape::Number, "60", number::<u8>, "the default is the last byte of the VIP"),
-    row(Setting::HaproxyImage, "endpoint.images", "haproxy", Shape::Text, "\"docker.io/library/haproxy:3.0\"", image, POD),
-    row(Setting::KeepalivedImage, "endpoint.images", "keepalived", Shape::Text, "\"localhost/keepalived:2.3\"", image, POD),
-    row(Setting::NginxImage, "endpoint.images", "nginx", Shape::Text, "\"docker.io/library/nginx:1.28\"", image, POD),
-    row(Setting::KubeVipImage, "endpoint.images", "kube-vip", Shape::Text, "\"ghcr.io/kube-vip/kube-vip:v1.0.0\"", image, POD),
+    row(
+        Setting::HaproxyImage,
+        "endpoint.images",
+        "haproxy",
+        Shape::Text,
+        "\"docker.io/library/haproxy:3.0\"",
+        |text| image_since(text, [2, 4]),
+        POD,
+    ),
+    row(
+        Setting::KeepalivedImage,
+        "endpoint.images",
+        "keepalived",
+        Shape::Text,
+        "\"localhost/keepalived:2.3\"",
+        |text| image_since(text, [2, 2]),
+        POD,
+    ),
+    row(
+        Setting::NginxImage,
+        "endpoint.images",
+        "nginx",
+        Shape::Text,
+        "\"docker.io/library/nginx:1.28\"",
+        |text| image_since(text, [1, 20]),
+        POD,
+    ),
+    row(
+        Setting::KubeVipImage,
+        "endpoint.images",
+        "kube-vip",
+        Shape::Text,
+        "\"ghcr.io/kube-vip/kube-vip:v1.0.0\"",
+        |text| image_since(text, [0, 4]),
+        POD,
+    ),
 ];
 
 /// Images matter where the balancer runs as pods.
@@ -236,6 +268,14 @@ fn written(format: &str, text: &str) -> Option<String> {
 fn interface(text: &str) -> Option<String> {
     let kernels = ["eth", "wlan"].iter().filter_map(|name| text.strip_prefix(name)).any(|rest| rest.parse::<u8>().is_ok());
     written("interface", text).filter(|_| !kernels)
+}
+
+/// An image whose tag says that it is `least` or newer, which is what kiln's configuration is for; or says nothing of that.
+fn image_since(text: &str, least: [u32; 2]) -> Option<String> {
+    let tag = text.split('@').next()?.rsplit('/').next()?.split_once(':').map_or("", |(_, tag)| tag.trim_start_matches('v'));
+    let mut numbers = tag.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = numbers.next().map(|major| [major, numbers.next().unwrap_or(u32::MAX)]);
+    image(text).filter(|_| version.is_none_or(|version| version >= least))
 }
 
 /// An image with its registry: what has none is Docker Hub's, and without a path one of its library.

@@ -117,8 +117,14 @@ kube-vip = "docker.io/plndr/kube-vip:v0.4.1""#;
 
 #[test]
 fn placeholders_stay_open_until_they_are_filled_in() {
-    let pods = "run = \"static-pod\"\nhaproxy = \"docker.io/library/haproxy:2.1.4\"\nkeepalived = \"docker.io/osixia/keepalived:2.0.17\"";
-    assert_eq!(settings(&machines("004")), format!("name = \"imported\"\nbalancer = \"haproxy\"\n{pods}"));
+    assert_eq!(settings(&machines("004")), "name = \"imported\"\nbalancer = \"haproxy\"\nrun = \"static-pod\"");
+    // kiln's configuration is for newer ones.
+    let text = imported(&machines("004")).text;
+    for image in
+        ["haproxy.yaml:8 says what kiln does not take: haproxy:2.1.4\n", "says what kiln does not take: osixia/keepalived:2.0.17\n"]
+    {
+        assert!(text.contains(image), "{text}");
+    }
     let filled = r#"name = "imported"
 nodes = "192.168.0.0/24"
 vip = "192.168.0.40"
@@ -126,8 +132,6 @@ port = 6443
 balancer = "haproxy"
 run = "static-pod"
 virtual-router-id = 51
-haproxy = "docker.io/library/haproxy:2.1.4"
-keepalived = "docker.io/osixia/keepalived:2.0.17"
 name = "m1" ["control-plane"] "192.168.0.41""#;
     assert_eq!(settings(&article("4")), filled);
 }
@@ -469,6 +473,21 @@ name = "lb1" ["lb"] "10.0.0.21""#;
     assert!(open.len() == 1 && open[0].contains("`{{ vrid }}`"), "{open:?}");
     let problems = imported(&machines).report.problems;
     assert!(problems.iter().any(|problem| problem.code == Some("HA002")), "the network of services has host bits");
+}
+
+#[test]
+fn images_of_balancers_are_taken_over_from_the_version_on_that_kiln_configures() {
+    let pod = |image: &str| format!("kind: Pod\nspec:\n  hostNetwork: true\n  containers:\n  - image: {image}\n");
+    let taken = |image: &str| settings(&[file("m1", "/etc/kubernetes/manifests/lb.yaml", &pod(image))]).lines().last().unwrap().to_owned();
+    for (image, expected) in [
+        ("haproxy:2.4", "haproxy = \"docker.io/library/haproxy:2.4\""),
+        ("haproxy:2.3.9-alpine", "run = \"static-pod\""),
+        ("registry.example.org/lb/nginx:1.28", "nginx = \"registry.example.org/lb/nginx:1.28\""),
+        ("example/keepalived:latest", "keepalived = \"docker.io/example/keepalived:latest\""),
+        ("ghcr.io/kube-vip/kube-vip:v0.3.9", "run = \"static-pod\""),
+    ] {
+        assert_eq!(taken(image), expected, "{image}");
+    }
 }
 
 #[test]
