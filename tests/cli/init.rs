@@ -98,7 +98,7 @@ fn an_import_tells_what_is_wrong_with_the_files_and_where() {
     exit code: 0
     --- stdout
     --- stderr
-    warning[HA311]: VRRP router identifier 51 is probably used by somebody else too
+    error[HA311]: VRRP router identifier 51 is probably used by somebody else too
      --> old/etc/keepalived/keepalived.conf:8:21
       |
     8 |   virtual_router_id 51

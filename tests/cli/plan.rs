@@ -15,6 +15,7 @@ fn the_plan_begins_with_what_matters() {
     failover  within 3.1 s after the machine that holds the VIP dies
     quorum    3 etcd members, 2 must live, 1 may fail
     capacity  256 nodes, 254 pod addresses on each, 1048574 services, 2768 node ports
+    time      kept by the machines among themselves; `ntp` in `[network]` names time servers
     outputs   raw, qcow2
     ");
     assert!(seen.contains("\nm3    10.0.0.13  control-plane  252 "), "{seen}");
