@@ -1,13 +1,16 @@
 //! Errors and reports as text for people and as JSON for scripts.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
+use crate::cli::masked::masked;
 use crate::error::{Error, Problem, Report, Severity, Source};
+use crate::plan::few;
 
 const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[1;36m";
@@ -26,11 +29,44 @@ pub(super) fn error(err: &Error, colored: bool) -> String {
     text
 }
 
-/// Every problem with its line, a caret and a hint; an empty line after each.
+/// Every problem with its line, a caret and a hint; an empty line after each. What is wrong alike on several machines is shown once,
+/// with all its places.
 pub(super) fn report(report: &Report, colored: bool) -> String {
     let renderer = if colored { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
-    let render = |problem: &Problem| renderer.render(&[group(problem, source_of(problem, report))]) + "\n\n";
-    report.problems.iter().map(render).collect()
+    let render = |(problem, others): &(&Problem, Vec<String>)| {
+        let alike = (!others.is_empty()).then(|| format!("the same in {}", few(others).join(", ")));
+        renderer.render(&[group(problem, source_of(problem, report), alike.as_deref())]) + "\n\n"
+    };
+    folded(report).iter().map(render).collect()
+}
+
+/// The problems, each with the other places of the same one: the same line of another file.
+fn folded(report: &Report) -> Vec<(&Problem, Vec<String>)> {
+    let mut shown: Vec<(&Problem, Vec<String>)> = Vec::new();
+    let mut first = BTreeMap::new();
+    for problem in &report.problems {
+        let place = problem.code.zip(problem.source.as_ref()).zip(problem.span.as_ref());
+        let Some(((code, source), span)) = place else {
+            shown.push((problem, Vec::new()));
+            continue;
+        };
+        let alike = (code, problem.severity, &problem.message, &problem.hint, line(&source.text, span.start));
+        let index = *first.entry(alike).or_insert(shown.len());
+        match shown.get_mut(index) {
+            Some((_, others)) => {
+                let (line, column) = position(&source.text, span.start);
+                others.push(format!("{}:{line}:{column}", source.path.display()));
+            }
+            None => shown.push((problem, Vec::new())),
+        }
+    }
+    shown
+}
+
+/// The line around a byte offset.
+fn line(text: &str, offset: usize) -> &str {
+    let start = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+    text[start..].lines().next().unwrap_or_default()
 }
 
 /// The JSON form of [`error()`].
@@ -74,7 +110,7 @@ pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-fn group<'a>(problem: &'a Problem, source: Option<&'a Source>) -> Group<'a> {
+fn group<'a>(problem: &'a Problem, source: Option<&'a Source>, alike: Option<&'a str>) -> Group<'a> {
     let level = match problem.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -94,6 +130,9 @@ fn group<'a>(problem: &'a Problem, source: Option<&'a Source>) -> Group<'a> {
             None => group.element(Origin::path(path)),
         };
     }
+    if let Some(alike) = alike {
+        group = group.element(Level::NOTE.message(alike));
+    }
     match &problem.hint {
         Some(hint) => group.element(Level::HELP.with_name("hint").message(hint.as_str())),
         None => group,
@@ -101,7 +140,7 @@ fn group<'a>(problem: &'a Problem, source: Option<&'a Source>) -> Group<'a> {
 }
 
 fn snippet<'a, T: Clone>(source: &'a Source, path: Cow<'a, str>) -> Snippet<'a, T> {
-    Snippet::source(&*source.text).path(path).fold(true)
+    Snippet::source(masked(&path, &source.text)).path(path).fold(true)
 }
 
 fn painted<'a>(text: &'a str, color: &str, colored: bool) -> Cow<'a, str> {
@@ -112,8 +151,8 @@ fn painted<'a>(text: &'a str, color: &str, colored: bool) -> Cow<'a, str> {
 mod tests {
     use std::sync::Arc;
 
-    use super::{error, error_json, position};
-    use crate::error::{Error, Kind, Report, Source};
+    use super::{error, error_json, position, report};
+    use crate::error::{Error, Kind, Problem, Report, Severity, Source};
 
     fn sample() -> Error {
         let text = "[endpoint]\nvip = \"10.0.0.300\"\n";
@@ -121,6 +160,45 @@ mod tests {
         report.error("endpoint.vip", Some(17..29), "`10.0.0.300` is not an IP address").hint("write four numbers from 0 to 255");
         report.error("cluster", None, "there is no table `[cluster]`");
         Error::from_report(report)
+    }
+
+    /// HA115 in files of these paths and texts.
+    fn in_files(files: &[(&str, &str)]) -> Report {
+        let mut report = Report::default();
+        for (path, text) in files {
+            report.push(Problem {
+                severity: Severity::Warning,
+                code: Some("HA115"),
+                field: String::new(),
+                message: "keepalived reads 8 letters of these".into(),
+                span: text.find("auth_pass").map(|start| start..start + 9),
+                source: Some(Source { path: path.into(), text: Arc::from(*text) }),
+                hint: None,
+            });
+        }
+        report
+    }
+
+    #[test]
+    fn what_is_wrong_alike_on_several_machines_is_shown_once_and_without_its_secret() {
+        let text = "{\n  auth_pass 0123456789\n}\n";
+        let other = text.replace("auth_pass 0", "auth_pass 1");
+        let found = report(&in_files(&[("m1/a.conf", text), ("m2/a.conf", text), ("m3/a.conf", &other), ("m4/a.conf", text)]), false);
+        insta::assert_snapshot!(found, @r"
+        warning[HA115]: keepalived reads 8 letters of these
+         --> m1/a.conf:2:3
+          |
+        2 |   auth_pass **********
+          |   ^^^^^^^^^
+          |
+          = note: the same in m2/a.conf:2:3, m4/a.conf:2:3
+
+        warning[HA115]: keepalived reads 8 letters of these
+         --> m3/a.conf:2:3
+          |
+        2 |   auth_pass **********
+          |   ^^^^^^^^^
+        ");
     }
 
     #[test]

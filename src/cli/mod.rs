@@ -16,6 +16,7 @@ mod inspect;
 mod lab;
 mod list;
 mod lock;
+mod masked;
 mod picture;
 mod pki;
 mod plan;

@@ -7,10 +7,10 @@ use crate::cluster::{API_SERVER_PORT, Cluster, Mover, Node, Place, Role};
 /// Port of etcd's clients.
 const ETCD_PORT: u16 = 2379;
 
-/// Most machines that are shown by name.
+/// Most that are shown by name.
 const SHOWN: usize = 8;
 
-/// Names as a reader takes them in: those of a few machines, or the first of many and how many more there are.
+/// Names as a reader takes them in: all of a few, or the first of many and how many more there are.
 pub(crate) fn few(names: &[String]) -> Vec<String> {
     if names.len() <= SHOWN {
         return names.to_vec();
