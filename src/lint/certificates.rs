@@ -55,17 +55,30 @@ struct Placed<'f, 'a> {
 
 /// The first certificate of every file, and those in kubeconfigs.
 fn all<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Placed<'f, 'a>> {
-    let mut found = Vec::new();
-    for document in fleet.documents.iter().filter(|document| matches!(document.content, Content::Other)) {
-        if let Ok(certificate) = Certificate::parse(document.text.text) {
-            found.push(Placed { document, word: document.text.part(0..0), certificate });
+    files(fleet).chain(within_kubeconfigs(fleet)).collect()
+}
+
+fn files<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Placed<'f, 'a>> {
+    let documents = fleet.documents.iter().filter(|document| matches!(document.content, Content::Other));
+    documents.filter_map(|document| {
+        let certificate = Certificate::parse(document.text.text).ok()?;
+        Some(Placed { document, word: document.text.part(0..0), certificate })
+    })
+}
+
+/// The certificates with which kubeconfigs speak: those within them, and those in files that they name.
+fn of_kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Placed<'f, 'a>> {
+    let mut found = within_kubeconfigs(fleet);
+    for (document, node) in fleet.manifests() {
+        for word in node.find_all("client-certificate").into_iter().filter_map(Node::scalar) {
+            let file = files(fleet).find(|file| file.document.machine == document.machine && file.document.path == word.text);
+            found.extend(file.map(|file| Placed { document, word, certificate: file.certificate }));
         }
     }
-    found.extend(of_kubeconfigs(fleet));
     found
 }
 
-fn of_kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Placed<'f, 'a>> {
+fn within_kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Placed<'f, 'a>> {
     let mut found = Vec::new();
     for (document, node) in fleet.manifests() {
         for word in node.find_all("client-certificate-data").into_iter().filter_map(Node::scalar) {
@@ -169,7 +182,8 @@ fn unbound_client<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                 .get("subjects")
                 .is_some_and(|subjects| subjects.items().iter().filter_map(|subject| subject.text("name")).any(is_subject))
         });
-        if group != "system:masters" && !bound {
+        // kubeadm since 1.29 has the second group, and binds it itself.
+        if !["system:masters", "kubeadm:cluster-admins"].contains(&group) && !bound {
             found.at(placed.document, placed.word, format!("nothing binds `{}`", certificate.subject()));
         }
     }

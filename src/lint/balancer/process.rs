@@ -129,8 +129,12 @@ fn http_options<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.haproxy(&["frontend", "backend", "listen"]).filter(|block| mode(*block) == "tcp") {
         for name in OPTIONS {
             let own = block.statement.last(&["option", name]);
-            // A frontend that chose its own log format has overridden that of the defaults.
-            let default = || inherited(block, &["option", name]).filter(|_| name == "forwardfor");
+            // Only what takes connections logs them, and its own log format overrides that of the defaults.
+            let logs = || {
+                let own = [&["option", "tcplog"][..], &["log-format"]].iter().any(|format| block.statement.last(format).is_some());
+                name == "httplog" && block.statement.name().text != "backend" && !own
+            };
+            let default = || inherited(block, &["option", name]).filter(|_| name == "forwardfor" || logs());
             if let Some(option) = own.or_else(default) {
                 found.at(block.document, option.name(), format!("`option {name}` does nothing in TCP mode"));
             }

@@ -49,6 +49,10 @@ pub(super) fn examples() -> Vec<Example> {
     let client = |subject: &str| format!("{SERVER}== m1:/k/client.crt\n{}", certificate(subject, &[], "c", 2030));
     let served = |names: &[&str]| format!("{VIP}{SERVER}== m1:/k/server.crt\n{}", certificate("/kube-apiserver", names, "s", 2030));
     let admin = |subject: &str| format!("== m1:/etc/kubernetes/admin.conf\n{}", kubeconfig(&certificate(subject, &[], "c", 2030)));
+    let named = |subject: &str| {
+        let kubeconfig = "apiVersion: v1\nusers:\n- name: default\n  user:\n    client-certificate: /k/admin.crt\n";
+        format!("== m1:/etc/kubernetes/admin.conf\n{kubeconfig}== m1:/k/admin.crt\n{}", certificate(subject, &[], "c", 2030))
+    };
     let service = ["10.96.0.1", "10.0.0.10", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
     let rows = [
         ("HA001", true, served(&service[2..])),
@@ -66,6 +70,8 @@ pub(super) fn examples() -> Vec<Example> {
         ("HA109", true, node("system:nodes/system:node:w2")),
         ("HA109", false, node("system:nodes/system:node:w1")),
         ("HA110", true, admin("system:masters/kubernetes-super-admin")),
+        ("HA110", true, named("system:masters/kubernetes-super-admin")),
+        ("HA110", false, named("kubeadm:cluster-admins/kubernetes-admin")),
         ("HA110", false, admin("kubeadm:cluster-admins/kubernetes-admin")),
         ("HA111", true, served(&service[1..])),
         ("HA111", false, served(&service)),
@@ -73,6 +79,7 @@ pub(super) fn examples() -> Vec<Example> {
         ("HA112", false, file("/api.example.org", &["api.example.org"], "s", 2030)),
         ("HA119", true, client("/kube-apiserver-kubelet-client")),
         ("HA119", false, client("system:masters/kube-apiserver-kubelet-client")),
+        ("HA119", false, client("kubeadm:cluster-admins/kube-apiserver-kubelet-client")),
         ("HA119", false, client("/kube-apiserver-kubelet-client") + BINDING),
     ];
     let target = Target { kubernetes: 30, etcd: 5, now: NOW };
