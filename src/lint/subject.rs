@@ -24,8 +24,18 @@ impl<'a> Subject<'a> {
 
     /// Whether machines of these roles have the overlay, also because another one requires it.
     pub(super) fn has(&self, roles: &BTreeSet<Role>, name: &str) -> bool {
+        self.selected(roles).iter().any(|overlay| overlay.name == name)
+    }
+
+    /// Those of a machine's overlays that require another one.
+    pub(super) fn requiring(&self, roles: &BTreeSet<Role>, name: &str) -> Vec<&str> {
+        let requires = |overlay: &&&Overlay| overlay.manifest.requires.iter().any(|required| required == name);
+        self.selected(roles).iter().filter(requires).map(|overlay| overlay.name.as_str()).collect()
+    }
+
+    fn selected(&self, roles: &BTreeSet<Role>) -> Vec<&Overlay> {
         let known = self.names(roles).into_iter().filter(|name| self.overlays.get(name).is_ok());
-        self.overlays.select(known).unwrap_or_default().iter().any(|overlay| overlay.name == name)
+        self.overlays.select(known).unwrap_or_default()
     }
 
     /// Whether some machines balance for the others.

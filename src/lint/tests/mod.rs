@@ -39,6 +39,7 @@ fn example(id: &str) -> String {
         "HA014" => edited("[endpoint]", "[endpoint]\nport = 10250"),
         "HA015" => without_node("m2").replace("name = \"m3\"\nroles = [\"control-plane\"]", "name = \"m3\"\nroles = [\"worker\"]"),
         "HA018" => edited("[cluster]", "[overlays.worker]\nadd = [\"haproxi\"]\n[cluster]"),
+        "HA021" => format!("{SAMPLE}\n[overlays.control-plane]\nremove = [\"containerd\"]\n"),
         "HA020" => format!("{SAMPLE}\n[overlays.control-plane]\nremove = [\"etcd\", \"kube-proxy\"]\n"),
         "HA219" => edited("[cluster]", "[base]\nsuite = \"sid\"\n[cluster]\nruntime = \"containerd\""),
         "HA226" => edited("1.20.2", "1.15.12"),
@@ -120,6 +121,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA018 `"haproxi"`: there is no overlay named `haproxi`; did you mean `haproxy`? (`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours)
     HA019 `"192.168.0.0/16"`: pods get addresses of 192.168.0.0/16 (use a network such as 10.244.0.0/16)
     HA020 `"etcd"`: without `etcd` the cluster has no etcd (leave it in, or `add` an overlay that does its work)
+    HA021 `"containerd"`: `containerd` stays: it is required by `kubelet` (remove those that require it too, or leave this one in)
     HA219 `"1.20.2"`: Kubernetes 1.20.2 does not go with containerd 2.1 of `sid` (use Kubernetes 1.23 or later, or `suite = "trixie"`, which has containerd 1.7, or `runtime = "docker"` in `[cluster]`)
     HA226 `"1.15.12"`: Kubernetes 1.15.12 is too old for this: balancers are told before an API server stops (since 1.16) (use Kubernetes 1.16 or later)
     HA227 `"1.36.0"`: Kubernetes 1.36.0 is made for something newer than containerd 1.7 of `trixie` (use Kubernetes 1.35 or older)

@@ -78,6 +78,10 @@ pub(super) static ROWS: &[Lint] = &[
         .why("the machines boot, and what was taken away is missing: the cluster never comes up, or the endpoint leads nowhere")
         .fix("leave it in, or `add` an overlay that does its work")
         .cluster(removed::missing_component),
+    Lint::warning("HA021", "a removed overlay stays")
+        .why("other overlays of the machines require it and bring it back: the cluster file says one thing, and the machines get another")
+        .fix("remove those that require it too, or leave this one in")
+        .cluster(removed::no_removal),
     Lint::error("HA311", "the VRRP router identifier is not this cluster's alone")
         .why("two clusters with one identifier in one segment fight for mastership, and both lose their VIP now and then; 51 stands in most published configurations")
         .fix("leave `virtual-router-id` out: it is then the last byte of the VIP")

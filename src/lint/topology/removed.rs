@@ -29,6 +29,21 @@ pub(super) fn missing_component(subject: &Subject<'_>, findings: &mut Findings) 
     }
 }
 
+/// What is taken away and comes back, because something else of the machines requires it.
+pub(super) fn no_removal(subject: &Subject<'_>, findings: &mut Findings) {
+    for role in subject.cluster.overlays.keys() {
+        let Some(node) = subject.cluster.with_role(*role).next() else { continue };
+        for (index, name) in subject.profile.document.overlays.of(*role).remove.iter().enumerate() {
+            let stays = subject.cluster.with_role(*role).all(|node| subject.has(&node.roles, name));
+            let needed: Vec<String> = subject.requiring(&node.roles, name).into_iter().map(|other| format!("`{other}`")).collect();
+            if stays && !needed.is_empty() {
+                let message = format!("`{name}` stays: it is required by {}", needed.join(", "));
+                findings.at(format!("overlays.{}.remove[{index}]", role.name()), message);
+            }
+        }
+    }
+}
+
 /// What machines of a role lack without the overlay.
 fn missing(subject: &Subject<'_>, role: Role, name: &str) -> Option<&'static str> {
     let cluster = subject.cluster;
