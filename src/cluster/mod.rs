@@ -16,7 +16,7 @@ mod runtime;
 mod taints;
 mod version;
 
-pub(crate) use balancer::{BALANCERS, Balancer, Means, Mover, Place, Run};
+pub(crate) use balancer::{BALANCERS, Balancer, Means, Mover, Place, Run, too_old};
 pub(crate) use bgp::{Bgp, BgpPeer};
 pub(crate) use cgroups::Cgroups;
 pub(crate) use companions::{COMPANIONS, Companion, Part, STOCK, SUITES, Span, Suite};

@@ -1,6 +1,6 @@
 //! What does not go together: Kubernetes, and what a suite brings of its companions. The table is `cluster::COMPANIONS`.
 
-use crate::cluster::{Companion, Part, Runtime, STOCK, SUITES, Suite};
+use crate::cluster::{Companion, Part, Runtime, STOCK, SUITES, Suite, too_old};
 use crate::lint::Lint;
 use crate::lint::flags::runtime;
 use crate::lint::subject::{Findings, Subject};
@@ -90,7 +90,21 @@ pub(super) static ROWS: &[Lint] = &[
                 findings.at("base.suite", format!("`{format}` can't be made of `{}`", suite.name));
             }
         }),
+    Lint::error("HA234", "the image of a balancer is too old for its configuration")
+        .why("the configuration has words that such a version does not know: the pod starts again and again, and the VIP stays where nothing answers")
+        .fix("name a newer image")
+        .cluster(old_balancers),
 ];
+
+fn old_balancers(subject: &Subject<'_>, findings: &mut Findings) {
+    for (program, image) in &subject.cluster.endpoint.images {
+        let program = program.replace('_', "-");
+        if let Some(least) = too_old(&program, image) {
+            findings
+                .at(format!("endpoint.images.{program}"), format!("`{image}` is older than {least}, for which kiln configures {program}"));
+        }
+    }
+}
 
 /// Images that the cluster file may name for the project's: what they are, the setting, and what overlays call them.
 const OWN_IMAGES: &[(Part, &str, &str)] = &[
@@ -222,7 +236,7 @@ mod tests {
 
     /// Those that say which version would work.
     fn lints() -> impl Iterator<Item = &'static Lint> {
-        ROWS.iter().filter(|lint| !["HA226", "HA230", "HA232", "HA233"].contains(&lint.id))
+        ROWS.iter().filter(|lint| !["HA226", "HA230", "HA232", "HA233", "HA234"].contains(&lint.id))
     }
 
     /// What a lint says of a Kubernetes minor on a suite: the companion, as `containerd 1.7`, and the fix.

@@ -4,6 +4,7 @@
 
 mod external;
 mod haproxy;
+mod images;
 mod keepalived;
 mod kind;
 mod kube_vip;
@@ -11,6 +12,7 @@ mod nginx;
 mod node_local;
 mod placement;
 
+pub(crate) use images::too_old;
 pub(crate) use kind::{Balancer, Kind, Means, Mover, Place, Run};
 
 /// Every kind, in the order of `kiln list balancers`. The first is the one of a profile that names none.

@@ -55,6 +55,7 @@ fn example(id: &str) -> String {
         )
         .replace("[cluster]", "[cluster]\nruntime = \"docker\""),
         "HA233" => edited("[cluster]", "[base]\nsuite = \"bookworm\"\n[cluster]"),
+        "HA234" => edited("[endpoint]", "[endpoint]\nrun = \"static-pod\"\nimages.haproxy = \"docker.io/library/haproxy:2.1.4\""),
         "HA019" => network("pods = \"192.168.0.0/16\""),
         "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
         "HA342" => edited("[endpoint]", "[endpoint]\nbalancer = \"keepalived\""),
@@ -131,6 +132,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA231 `"1.24.17"`: Kubernetes 1.24.17 does not go with Docker 26.1 of `trixie` (use Kubernetes 1.23 or older, or `runtime = "containerd"` in `[cluster]`)
     HA232 `"docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000"`: `docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000` names a digest (name the image by its tag alone: the lock pins its digest all the same)
     HA233 `"bookworm"`: `raw` can't be made of `bookworm` (use stock images of the suite, `formats = ["cloud-init"]` in `[outputs]`, or `suite = "trixie"`)
+    HA234 `"docker.io/library/haproxy:2.1.4"`: `docker.io/library/haproxy:2.1.4` is older than 2.4, for which kiln configures haproxy (name a newer image)
     HA311 `51`: VRRP router identifier 51 is probably used by somebody else too (leave `virtual-router-id` out: it is then the last byte of the VIP)
     HA342 `"keepalived"`: with `keepalived` the VIP leads to one API server and moves whenever that one stops (use `balancer = "haproxy"`)
     HA343 `[endpoint]`: clients outside dial 10.0.0.11:6443, and no other control-plane node (give a DNS name that leads to every control-plane node: `names = ["kubernetes.example.org"]`)

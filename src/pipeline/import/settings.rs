@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::cluster::{BALANCERS, KubernetesVersion, PortRange};
+use crate::cluster::{BALANCERS, KubernetesVersion, PortRange, too_old};
 use crate::profile;
 
 /// One setting of a cluster file.
@@ -81,7 +81,7 @@ pub(super) static ROWS: &[Row] = &[
         "pause",
         Shape::Text,
         "\"registry.example.org/kubernetes/pause:3.9\"",
-        image,
+        |text| image("pause", text),
         "the default is the version's",
     ),
     row(
@@ -90,7 +90,7 @@ pub(super) static ROWS: &[Row] = &[
         "coredns",
         Shape::Text,
         "\"registry.example.org/kubernetes/coredns:v1.13.1\"",
-        image,
+        |text| image("coredns", text),
         "the default is the version's",
     ),
     row(Setting::Nodes, "network", "nodes", Shape::Text, "\"10.0.0.0/24\"", network, "the network that the machines and the VIP are in"),
@@ -165,7 +165,7 @@ pub(super) static ROWS: &[Row] = &[
         "haproxy",
         Shape::Text,
         "\"docker.io/library/haproxy:3.0\"",
-        |text| image_since(text, [2, 4]),
+        |text| image("haproxy", text),
         POD,
     ),
     row(
@@ -174,25 +174,17 @@ pub(super) static ROWS: &[Row] = &[
         "keepalived",
         Shape::Text,
         "\"localhost/keepalived:2.3\"",
-        |text| image_since(text, [2, 2]),
+        |text| image("keepalived", text),
         POD,
     ),
-    row(
-        Setting::NginxImage,
-        "endpoint.images",
-        "nginx",
-        Shape::Text,
-        "\"docker.io/library/nginx:1.28\"",
-        |text| image_since(text, [1, 20]),
-        POD,
-    ),
+    row(Setting::NginxImage, "endpoint.images", "nginx", Shape::Text, "\"docker.io/library/nginx:1.28\"", |text| image("nginx", text), POD),
     row(
         Setting::KubeVipImage,
         "endpoint.images",
         "kube-vip",
         Shape::Text,
         "\"ghcr.io/kube-vip/kube-vip:v1.0.0\"",
-        |text| image_since(text, [0, 4]),
+        |text| image("kube-vip", text),
         POD,
     ),
 ];
@@ -270,22 +262,15 @@ fn interface(text: &str) -> Option<String> {
     written("interface", text).filter(|_| !kernels)
 }
 
-/// An image whose tag says that it is `least` or newer, which is what kiln's configuration is for; or says nothing of that.
-fn image_since(text: &str, least: [u32; 2]) -> Option<String> {
-    let tag = text.split('@').next()?.rsplit('/').next()?.split_once(':').map_or("", |(_, tag)| tag.trim_start_matches('v'));
-    let mut numbers = tag.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    let version = numbers.next().map(|major| [major, numbers.next().unwrap_or(u32::MAX)]);
-    image(text).filter(|_| version.is_none_or(|version| version >= least))
-}
-
-/// An image with its registry: what has none is Docker Hub's, and without a path one of its library.
-fn image(text: &str) -> Option<String> {
+/// An image of a program with its registry: what has none is Docker Hub's, and without a path one of its library. None that is too old
+/// for kiln's configuration.
+fn image(program: &str, text: &str) -> Option<String> {
     let whole = match text.split_once('/') {
         Some((registry, _)) if registry.contains(['.', ':']) || registry == "localhost" => text.to_owned(),
         Some(_) => format!("docker.io/{text}"),
         None => format!("docker.io/library/{text}"),
     };
-    written("image", &whole)
+    written("image", &whole).filter(|_| too_old(program, &whole).is_none())
 }
 
 fn balancer(text: &str) -> Option<String> {
