@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
 use crate::cli::masked::masked;
@@ -65,8 +66,11 @@ fn folded(report: &Report) -> Vec<(&Problem, Vec<String>)> {
 
 /// The line around a byte offset.
 fn line(text: &str, offset: usize) -> &str {
-    let start = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
-    text[start..].lines().next().unwrap_or_default()
+    text[line_start(text, offset)..].lines().next().unwrap_or_default()
+}
+
+fn line_start(text: &str, offset: usize) -> usize {
+    text[..offset].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
 /// The JSON form of [`error()`].
@@ -106,8 +110,7 @@ pub(super) fn source_of<'a>(problem: &'a Problem, report: &'a Report) -> Option<
 /// Line and column of a byte offset, both from 1; the column counts characters.
 pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..offset];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    (before.matches('\n').count() + 1, before[line_start(text, offset)..].chars().count() + 1)
 }
 
 fn group<'a>(problem: &'a Problem, source: Option<&'a Source>, alike: Option<&'a str>) -> Group<'a> {
@@ -126,7 +129,7 @@ fn group<'a>(problem: &'a Problem, source: Option<&'a Source>, alike: Option<&'a
     if let Some(source) = source {
         let path = source.path.to_string_lossy();
         group = match &problem.span {
-            Some(span) => group.element(snippet(source, path).annotation(AnnotationKind::Primary.span(span.clone()))),
+            Some(span) => group.element(snippet(source, path, span)),
             None => group.element(Origin::path(path)),
         };
     }
@@ -139,8 +142,13 @@ fn group<'a>(problem: &'a Problem, source: Option<&'a Source>, alike: Option<&'a
     }
 }
 
-fn snippet<'a, T: Clone>(source: &'a Source, path: Cow<'a, str>) -> Snippet<'a, T> {
-    Snippet::source(masked(&path, &source.text)).path(path).fold(true)
+/// The lines of a span, without their secrets.
+fn snippet<'a>(source: &'a Source, path: Cow<'a, str>, span: &Range<usize>) -> Snippet<'a, Annotation<'a>> {
+    let start = line_start(&source.text, span.start);
+    let end = source.text[span.end..].find('\n').map_or(source.text.len(), |newline| span.end + newline);
+    let (line, _) = position(&source.text, span.start);
+    let annotation = AnnotationKind::Primary.span(span.start - start..span.end - start);
+    Snippet::source(masked(&path, &source.text[start..end])).line_start(line).path(path).annotation(annotation)
 }
 
 fn painted<'a>(text: &'a str, color: &str, colored: bool) -> Cow<'a, str> {

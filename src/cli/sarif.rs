@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::{Value, json};
 
 use crate::cli::diagnostic::{position, source_of};
@@ -70,11 +71,12 @@ fn location(problem: &Problem, report: &Report) -> Option<Value> {
     Some(json!({ "physicalLocation": physical }))
 }
 
+/// What stands for itself in the path of a reference.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// A path as a reference: what is no letter of URIs is written by its bytes (RFC 3986, section 2.1).
 fn uri(path: &Path) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=@".contains(&byte);
-    let written = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    path.as_os_str().as_encoded_bytes().iter().map(|byte| written(*byte)).collect()
+    percent_encode(path.as_os_str().as_encoded_bytes(), PATH).to_string()
 }
 
 fn level(severity: Severity) -> &'static str {

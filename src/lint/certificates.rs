@@ -55,15 +55,12 @@ struct Placed<'f, 'a> {
 
 /// The first certificate of every file, and those in kubeconfigs.
 fn all<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Placed<'f, 'a>> {
-    files(fleet).chain(within_kubeconfigs(fleet)).collect()
+    fleet.documents.iter().filter_map(of_document).chain(within_kubeconfigs(fleet)).collect()
 }
 
-fn files<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Placed<'f, 'a>> {
-    let documents = fleet.documents.iter().filter(|document| matches!(document.content, Content::Other));
-    documents.filter_map(|document| {
-        let certificate = Certificate::parse(document.text.text).ok()?;
-        Some(Placed { document, word: document.text.part(0..0), certificate })
-    })
+fn of_document<'f, 'a>(document: &'f Document<'a>) -> Option<Placed<'f, 'a>> {
+    let text = Some(document.text.text).filter(|_| matches!(document.content, Content::Other))?;
+    Some(Placed { document, word: document.text.part(0..0), certificate: Certificate::parse(text).ok()? })
 }
 
 /// The certificates with which kubeconfigs speak: those within them, and those in files that they name.
@@ -71,7 +68,7 @@ fn of_kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Placed<'f, 'a>> {
     let mut found = within_kubeconfigs(fleet);
     for (document, node) in fleet.manifests() {
         for word in node.find_all("client-certificate").into_iter().filter_map(Node::scalar) {
-            let file = files(fleet).find(|file| file.document.machine == document.machine && file.document.path == word.text);
+            let file = at(fleet, document.machine, word.text);
             found.extend(file.map(|file| Placed { document, word, certificate: file.certificate }));
         }
     }
@@ -93,8 +90,12 @@ fn within_kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Placed<'f, 'a>> {
 
 /// The certificate that a flag of a program names, on the same machine.
 fn of_flag<'f, 'a>(fleet: &'f Fleet<'a>, invocation: &Invocation<'a>, flag: &str) -> Option<Placed<'f, 'a>> {
-    let path = invocation.value(flag)?;
-    all(fleet).into_iter().find(|placed| placed.document.machine == invocation.machine && placed.document.path == path)
+    at(fleet, invocation.machine, invocation.value(flag)?)
+}
+
+fn at<'f, 'a>(fleet: &'f Fleet<'a>, machine: &str, path: &str) -> Option<Placed<'f, 'a>> {
+    let mut documents = fleet.documents.iter().filter(|document| document.machine == machine && document.path == path);
+    documents.find_map(of_document)
 }
 
 /// Names of the certificate that every API server serves with, with its place.

@@ -37,7 +37,9 @@ use crate::segment::Finding;
 
 pub(crate) use balancer::{inherited, seconds, streams};
 pub(crate) use endpoint::{host, vips};
-pub(crate) use files::{Block, Content, Document, File, Flag, Fleet, Invocation, Machine, Node as Yaml, Statement, Target, Word};
+pub(crate) use files::{
+    Block, Content, Document, File, Flag, Fleet, Invocation, Machine, Node as Yaml, Statement, TEMPLATES, Target, Word,
+};
 pub(crate) use row::Lint;
 use subject::{Findings, Subject};
 

@@ -2,6 +2,7 @@
 
 use crate::lint::Lint;
 use crate::lint::files::{Block, Fleet, Found, Statement};
+use crate::profile::slip;
 
 /// Keys that people misspell, with their neighbours, so that the right ones are not suspected (systemd.unit(5), systemd.service(5)).
 const KEYS: [&str; 44] = [
@@ -136,8 +137,7 @@ fn unknown_key<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for section in ["Unit", "Service", "Install"] {
         for block in fleet.units(section) {
             for word in block.statement.body.iter().map(Statement::name).filter(|word| !KEYS.contains(&word.text)) {
-                let is_near = |key: &&&str| key.len().abs_diff(word.text.len()) <= 1 && strsim::damerau_levenshtein(key, word.text) == 1;
-                if let Some(key) = KEYS.iter().find(is_near) {
+                if let Some(key) = slip(word.text, KEYS.iter().copied()) {
                     found.at(block.document, word, format!("systemd has no `{}=`; did you mean `{key}=`?", word.text));
                 }
             }

@@ -19,7 +19,7 @@ pub(crate) use document::{Document, MatchSection, NodeSection, Output};
 pub(crate) use format::find as format;
 pub(crate) use places::Places;
 pub(crate) use schema::cluster_file as schema;
-pub(crate) use suggest::closest;
+pub(crate) use suggest::{closest, slip};
 
 use std::path::{Path, PathBuf};
 

@@ -7,9 +7,21 @@ pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     scored.filter(|(score, _)| *score > 0.8).max_by(|first, second| first.0.total_cmp(&second.0)).map(|(_, candidate)| candidate)
 }
 
+/// The candidate that is one slip of a finger from `word`: a letter too many, too few, another one, or two that changed places.
+pub(crate) fn slip<'a>(word: &str, mut candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates.find(|other| other.len().abs_diff(word.len()) <= 1 && strsim::damerau_levenshtein(other, word) == 1)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::closest;
+    use super::{closest, slip};
+
+    #[test]
+    fn a_slip_is_one_letter_and_no_more() {
+        let find = |word: &str| slip(word, ["Restart", "RestartSec"].into_iter());
+        assert_eq!(["Restat", "Retsart", "Restarts"].map(find), [Some("Restart"); 3]);
+        assert_eq!(["Restart", "Rstar", "Start"].map(find), [None; 3]);
+    }
 
     #[test]
     fn a_typo_finds_its_word_and_nonsense_finds_none() {

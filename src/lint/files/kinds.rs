@@ -39,7 +39,7 @@ const BY_PATH: &[(&[&str], Kind)] = &[
 ];
 
 /// Ends of the paths of templates, which are read as what they make.
-const TEMPLATES: [&str; 5] = [".j2", ".tera", ".tmpl", ".tpl", ".erb"];
+pub(crate) const TEMPLATES: [&str; 6] = [".j2", ".tera", ".tmpl", ".tpl", ".erb", ".template"];
 
 /// Formats by directories.
 const BY_DIRECTORY: &[(&[&str], Kind)] = &[

@@ -28,7 +28,7 @@ use crate::error::Source;
 use crate::lint::row::Lint;
 
 pub(crate) use commands::{Extent, Flag, Invocation};
-pub(crate) use kinds::Content;
+pub(crate) use kinds::{Content, TEMPLATES};
 pub(crate) use settings::Setting;
 pub(crate) use shell::{Command, Script};
 pub(crate) use view::{Block, Kind, View};

@@ -3,7 +3,7 @@
 use super::known;
 use crate::lint::Lint;
 use crate::lint::files::{Flag, Fleet, Found, Invocation};
-use crate::profile::closest;
+use crate::profile::slip;
 
 /// A flag that some version no longer takes.
 struct Row {
@@ -242,8 +242,7 @@ fn misspelt<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let names =
             || known::flags(invocation.program).chain(TABLE.iter().filter(|row| row.program == invocation.program).map(|row| row.flag));
         for flag in invocation.flags.iter().filter(|flag| flag.name.len() > 5 && !names().any(|name| name == flag.name)) {
-            let near = closest(&flag.name, names()).filter(|name| strsim::damerau_levenshtein(name, &flag.name) == 1);
-            if let Some(name) = near {
+            if let Some(name) = slip(&flag.name, names()) {
                 found.flag(flag, fleet, format!("{} has no flag --{}; did you mean --{name}?", invocation.program, flag.name));
             }
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Problem, Report, Result, Severity, Source};
 use crate::host;
-use crate::lint::{File, Machine};
+use crate::lint::{File, Machine, TEMPLATES};
 
 /// Directories at a machine's root that hold configuration.
 const ROOTS: [&str; 9] = ["etc", "usr", "lib", "root", "home", "opt", "srv", "var", "run"];
@@ -37,8 +37,8 @@ const COMPONENTS: [&str; 17] = [
 const LARGEST: u64 = 256 << 10;
 /// How deep directories are read.
 const DEEPEST: usize = 24;
-/// Ends of names that say nothing about the format.
-const ENDS: [&str; 5] = [".j2", ".tmpl", ".tpl", ".template", ".txt"];
+/// The end of a name that says nothing about the format, beside those of templates.
+const TEXT: &str = ".txt";
 /// Ends of names of what was there before, or would be there instead.
 const SPARE: [&str; 8] = [".bak", ".orig", ".old", "~", ".rpmnew", ".rpmsave", ".dpkg-old", ".dpkg-dist"];
 
@@ -179,7 +179,7 @@ fn text(bytes: Vec<u8>) -> Option<String> {
 
 fn file(root: &Path, path: &Path, text: &str) -> File {
     let place = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
-    let name = ENDS.iter().chain(&SPARE).find_map(|end| place.strip_suffix(end)).unwrap_or(&place);
+    let name = TEMPLATES.iter().chain(&SPARE).chain([&TEXT]).find_map(|end| place.strip_suffix(end)).unwrap_or(&place);
     let source = Source { path: path.to_owned(), text: text.into() };
     File { path: format!("/{name}"), text: source.text.clone(), mode: None, source }
 }
