@@ -5,11 +5,10 @@
 
 mod common;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -22,14 +21,18 @@ const PATIENCE: Duration = Duration::from_secs(1500);
 const EMULATED: &str = "clearcpuid=cx16 no_timer_check mitigations=off lsm=lockdown,,capability,,landlock,,yama,,apparmor systemd.watchdog_sec=0 \
     systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=600";
 
-/// Two emulated machines at once would only take turns.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Waits until no other test emulates a machine: two at once would only take turns.
+fn turn() -> File {
+    let turn = File::create(cache().join(".emulation")).unwrap();
+    turn.lock().unwrap();
+    turn
+}
 
 /// A virtual machine that dies with the test.
 struct Machine {
     qemu: Child,
     serial: PathBuf,
-    _turn: MutexGuard<'static, ()>,
+    _turn: File,
 }
 
 impl Machine {
@@ -49,7 +52,7 @@ impl Machine {
         qemu.args(["-device", "virtio-blk-pci,drive=disk", "-serial", &format!("file:{}", serial.display())]);
         qemu.args("-netdev user,id=lan,restrict=on,net=10.0.0.0/24,host=10.0.0.1 -device virtio-net-pci,netdev=lan,romfile=".split(' '));
         qemu.args(["-smbios", &format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={EMULATED} {parameters}")]);
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         Some(Self { qemu: qemu.spawn().unwrap(), serial, _turn: turn })
     }
 
@@ -111,7 +114,7 @@ fn a_lab_boots_the_image_through_firmware_verity_and_agent_to_a_ready_control_pl
     let (Some(_), Some(lab)) = (judge("qemu-system-x86_64"), Lab::new()) else { return };
     let Some(site) = alone(&dir.path().join("site")) else { return };
     let client = Client::new(&site, dir.path()).unwrap();
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     lab.up_with("qemu", &client.artifacts);
     eventually("the node says that its boot has ended", PATIENCE, || {
         let said = console(&lab);

@@ -5,11 +5,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -27,16 +26,12 @@ pub const FAILOVER: Duration = Duration::from_secs(60);
 /// Where mmdebstrap works, which may make a system for somebody else meanwhile.
 const BOOTSTRAPS: &str = "/tmp/mmdebstrap.";
 
-/// A lab has addresses of its own, but two at once would take each other's time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// A lab in a directory of its own that ends with the test.
+/// A lab in a directory and a network of its own that ends with the test. Several run side by side.
 pub struct Lab {
     labs: tempfile::TempDir,
     before: BTreeSet<String>,
-    /// What it was started from: other people's labs have loop devices too.
-    artifacts: RefCell<Vec<PathBuf>>,
-    _turn: MutexGuard<'static, ()>,
+    /// What it was started from, each locked: other labs have loop devices too, of other artifacts.
+    artifacts: RefCell<Vec<(PathBuf, File)>>,
 }
 
 impl Lab {
@@ -45,10 +40,9 @@ impl Lab {
         for program in ["systemd-nspawn", "ip", "curl"] {
             judge(program)?;
         }
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let labs = tempfile::Builder::new().prefix("kiln-lab").tempdir().unwrap();
         let before = traces(labs.path());
-        Some(Self { labs, before, artifacts: RefCell::default(), _turn: turn })
+        Some(Self { labs, before, artifacts: RefCell::default() })
     }
 
     pub fn kiln(&self, arguments: &[&str]) -> Command {
@@ -65,9 +59,13 @@ impl Lab {
         approve(&mut self.starting(&["up", "--backend", backend], artifacts));
     }
 
-    /// A command that starts the lab.
+    /// A command that starts the lab, once no other test has one of the same artifacts.
     pub fn starting(&self, arguments: &[&str], artifacts: &Path) -> Command {
-        self.artifacts.borrow_mut().push(artifacts.to_owned());
+        if self.artifacts.borrow().iter().all(|(known, _)| known != artifacts) {
+            let directory = File::open(artifacts).unwrap();
+            directory.lock().unwrap();
+            self.artifacts.borrow_mut().push((artifacts.to_owned(), directory));
+        }
         let mut command = self.kiln(arguments);
         command.arg(artifacts);
         command
@@ -130,7 +128,7 @@ impl Lab {
     pub fn assert_gone(&self) {
         eventually("nothing is left of the lab", Duration::from_secs(20), || {
             let mut left = traces(self.labs.path());
-            left.extend(self.artifacts.borrow().iter().flat_map(|artifacts| loop_devices(artifacts)));
+            left.extend(self.artifacts.borrow().iter().flat_map(|(artifacts, _)| loop_devices(artifacts)));
             let left: Vec<String> = left.difference(&self.before).cloned().collect();
             if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
         });
