@@ -80,6 +80,6 @@ fn docker_runs_the_pods_of_kubelets_that_speak_to_it_and_leaves_the_network_alon
     succeeded(&running.lab.inside("m1", &["systemctl", "restart", "docker.service"]), "").unwrap();
     assert_eq!(id(running.docker("m1", filter)), before, "the pod is another one");
 
-    running.survives_the_holder();
+    running.survives_the_holder_as("static_pods_carry_the_vip_as_services_do");
     running.ends_well();
 }

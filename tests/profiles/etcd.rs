@@ -21,7 +21,7 @@ fn programs() -> Option<(PathBuf, String)> {
 }
 
 #[test]
-fn a_cluster_runs_the_etcd_that_its_file_names_and_survives_the_holder() {
+fn a_cluster_runs_the_etcd_that_its_file_names() {
     let Some((directory, version)) = programs() else { return };
     let source = format!("[etcd]\nversion = \"{version}\"\n[[binaries]]\ndirectory = \"{}\"", directory.display());
     let source = ("# [[binaries]]\n# directory = \"kubernetes\"", &*Box::leak(source.into_boxed_str()));
@@ -33,6 +33,6 @@ fn a_cluster_runs_the_etcd_that_its_file_names_and_survives_the_holder() {
         let expected = sha256(&directory.join("etcd"));
         assert!(String::from_utf8_lossy(&running_one.stdout).starts_with(&expected), "{node}: {running_one:?}");
     }
-    running.survives_the_holder();
+    running.survives_the_holder_as("tests/lab.rs");
     running.ends_well();
 }

@@ -71,6 +71,6 @@ fn haproxy_on_two_masters_hides_an_api_server_that_stops() {
     approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "start", "kube-apiserver.service"]));
     let local = format!("{}:6443", running.lab.address(&holder));
     eventually("the API server is back", PATIENCE, || running.client.ready(&running.lab, &local));
-    running.survives_the_holder();
+    running.survives_the_holder_as("two_masters_survive_one_of_them_and_an_api_server_that_stops");
     running.ends_well();
 }

@@ -97,7 +97,7 @@ fn nginx_and_keepalived_carry_the_vip_as_static_pods() {
     let pods = running.client.kubectl(&running.lab, &["--namespace=kube-system", "get", "pods", restarts]);
     assert!(pods.status.success() && String::from_utf8_lossy(&pods.stdout).split_whitespace().all(|count| count == "0"), "{pods:?}");
     eventually("some machine holds the VIP", FAILOVER, || running.holder().map(drop));
-    running.survives_the_holder();
+    running.survives_the_holder_as("static_pods_carry_the_vip_as_services_do");
     running.ends_well();
 }
 
