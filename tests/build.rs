@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Site, approve, cache, copy_directory, files, ha, judge, root, sha256};
+use common::{Site, approve, cache, copy_directory, files, fresh_store, ha, judge, root, sha256};
 
 /// Digests of everything that a build published, by path.
 fn digests(out: &Path) -> Vec<(String, String)> {
@@ -136,14 +136,6 @@ fn an_ordinary_user_builds_the_same_bytes_with_and_without_subordinate_ids() {
         let _ = Command::new("userdel").args(["--remove", user]).output();
         let _ = fs::remove_dir_all(&home);
     }
-}
-
-/// A store that holds the downloads of the shared one and none of its stages, so that everything is made anew.
-fn fresh_store(dir: &Path) -> std::path::PathBuf {
-    let store = dir.join("store");
-    fs::create_dir_all(&store).unwrap();
-    approve(Command::new("cp").arg("-a").arg(cache().join("store/blobs")).arg(&store));
-    store
 }
 
 /// Lets an ordinary user pass the directories that lead to its home; root's own cache is usually 0700.

@@ -22,6 +22,8 @@ const HA: Variant = Variant { name: "ha", profile: "ha", changes: &[] };
 /// A directory with a cluster file, a vault, a lock and outputs.
 pub struct Site {
     pub dir: PathBuf,
+    /// The tests share one, unless a test is about the store.
+    pub store: PathBuf,
 }
 
 /// The shared `ha` site, built. Tests read it and never write into it.
@@ -33,7 +35,7 @@ pub fn ha() -> Option<&'static Site> {
 /// A site of its own for a variant, built.
 pub fn built(variant: &Variant) -> Option<Site> {
     let programs = kubernetes()?;
-    let site = Site { dir: cache().join(format!("site-{}", variant.name)) };
+    let site = Site { dir: cache().join(format!("site-{}", variant.name)), store: cache().join("store") };
     fs::create_dir_all(&site.dir).unwrap();
     let guard = File::create(site.dir.join(".guard")).unwrap();
     guard.lock().unwrap();
@@ -60,7 +62,7 @@ impl Site {
     /// A new site of the `ha` profile under `dir`, initialised and locked, not built.
     pub fn new(dir: &Path) -> Option<Self> {
         let shared = ha()?;
-        let site = Self { dir: dir.to_owned() };
+        let site = Self { dir: dir.to_owned(), store: cache().join("store") };
         fs::create_dir_all(dir).unwrap();
         for name in ["cluster.toml", "kiln.lock"] {
             fs::copy(shared.dir.join(name), dir.join(name)).unwrap();
@@ -98,10 +100,10 @@ impl Site {
         fs::write(path, text).unwrap();
     }
 
-    /// kiln in this directory, with the store that the tests share.
+    /// kiln in this directory, with the site's store.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        command.current_dir(&self.dir).args(arguments).env("KILN_STORE", cache().join("store")).env_remove("SOURCE_DATE_EPOCH");
+        command.current_dir(&self.dir).args(arguments).env("KILN_STORE", &self.store).env_remove("SOURCE_DATE_EPOCH");
         command
     }
 
@@ -117,6 +119,14 @@ impl Site {
         let published: Vec<PathBuf> = fs::read_dir(self.dir.join("out")).unwrap().map(|entry| entry.unwrap().path()).collect();
         published.into_iter().find(|path| path.join("manifest.json").is_file()).expect("one cluster is published under out/")
     }
+}
+
+/// A store that holds the downloads of the shared one and none of its stages, so that everything is made anew.
+pub fn fresh_store(dir: &Path) -> PathBuf {
+    let store = dir.join("store");
+    fs::create_dir_all(&store).unwrap();
+    copy_directory(&cache().join("store/blobs"), &store);
+    store
 }
 
 /// The tests' store outlives a checkout. Its downloads may; what another kiln made of them would hide what this one makes.
