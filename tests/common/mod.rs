@@ -121,7 +121,7 @@ impl Site {
     }
 }
 
-/// A store that holds the downloads of the shared one and none of its stages, so that everything is made anew.
+/// A store that holds the downloads of the shared one and none of its stages: everything is made anew.
 pub fn fresh_store(dir: &Path) -> PathBuf {
     let store = dir.join("store");
     fs::create_dir_all(&store).unwrap();
@@ -195,6 +195,15 @@ pub fn approve(command: &mut Command) -> String {
 /// SHA-256 of a file, by coreutils.
 pub fn sha256(path: &Path) -> String {
     approve(Command::new("sha256sum").arg(path)).split(' ').next().unwrap().to_owned()
+}
+
+/// Files at or below `paths` that hold one of the lines of `patterns`, by grep(1), byte for byte.
+pub fn holding(patterns: &Path, paths: &[&Path]) -> Vec<String> {
+    let mut grep = Command::new("grep");
+    grep.args(["--recursive", "--fixed-strings", "--text", "--files-with-matches", "--file"]).arg(patterns).args(paths);
+    let output = grep.env("LC_ALL", "C").output().unwrap();
+    assert!(output.status.code().is_some_and(|code| code < 2), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 pub fn copy_directory(from: &Path, to: &Path) {
