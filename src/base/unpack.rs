@@ -1,6 +1,7 @@
 //! Packages' files into a directory: in parallel, never outside it, and with one result whatever the order was.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::io::Read;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,10 +39,12 @@ pub(super) struct Package {
     /// Configuration files and their MD5 digests, which is how dpkg knows them.
     pub(super) conffiles: Vec<(String, String)>,
     directories: Vec<(ImagePath, Attributes)>,
+    /// What is known of files by each of their names.
     owned: Vec<(ImagePath, Owned)>,
 }
 
 impl Package {
+    /// Forgets every file but those whose paths are kept.
     fn keep(&mut self, keeps: impl Fn(&ImagePath) -> bool) {
         self.paths.retain(&keeps);
         self.owned.retain(|(path, _)| keeps(path));
@@ -83,8 +86,8 @@ pub(super) fn unpack(debs: Vec<Deb>, root: &Path, keep: fn(&ImagePath) -> bool, 
     finish(root, packages.into_iter().map(|(_, package)| package).collect(), claims)
 }
 
-/// Takes from packages what others replaced, gives directories the attributes that the first package wants, and gathers
-/// what is known of owners.
+/// Takes from packages what others replaced, gives directories the attributes that the first package wants,
+/// and gathers what is known of owners.
 fn finish(root: &Path, mut packages: Vec<Package>, claims: Claims) -> Result<Unpacked> {
     let mut scoped = Scoped::open(root)?;
     let mut origins = claims.owners.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +112,8 @@ fn finish(root: &Path, mut packages: Vec<Package>, claims: Claims) -> Result<Unp
 /// Who owns which path that isn't a directory.
 struct Claims {
     owners: Mutex<BTreeMap<ImagePath, usize>>,
-    /// One of these is held from a claim until what was claimed is written, so that nobody replaces what isn't there yet.
+    /// One of these is held from a claim until what was claimed is written, so that no package replaces what
+    /// isn't there yet.
     turns: [Mutex<()>; 64],
     names: Vec<String>,
     replaces: Vec<Vec<usize>>,
@@ -136,8 +140,9 @@ impl Claims {
 
     /// Waits until no other package is at work at `path`.
     fn turn(&self, path: &ImagePath) -> MutexGuard<'_, ()> {
-        let sum = path.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        self.turns[sum % self.turns.len()].lock().unwrap_or_else(PoisonError::into_inner)
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(path.as_str());
+        let turn = usize::try_from(hash % self.turns.len() as u64).expect("there are few turns");
+        self.turns[turn].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn claim(&self, path: &ImagePath, claimant: usize) -> Result<Verdict> {
@@ -213,8 +218,9 @@ impl<'a> Unpacking<'a> {
             let target = link_name(&entry, &path)?;
             let target = place(target.as_bytes())?.ok_or_else(|| refused(&path, "is a second name of the root"))?;
             self.scoped.hard_link(path.relative(), target.relative())?;
-            let owned = self.package.owned.iter().find(|(owned, _)| *owned == target).map(|(_, owned)| *owned);
-            self.package.owned.extend(owned.map(|owned| (path.clone(), owned)));
+            let known = self.package.owned.iter().find(|(name, _)| *name == target);
+            let second = known.map(|(_, owned)| (path.clone(), *owned));
+            self.package.owned.extend(second);
         } else if kind.is_file() {
             self.file(&path, attributes, &mut entry)?;
         } else {
@@ -245,7 +251,8 @@ impl<'a> Unpacking<'a> {
             }
         };
         if mode != wanted.mode || (wanted.uid, wanted.gid) != (0, 0) {
-            self.package.owned.push((path.clone(), Owned::file(identity, wanted.mode, wanted.uid, wanted.gid)));
+            let owned = Owned::file(identity, wanted.mode, wanted.uid, wanted.gid);
+            self.package.owned.push((path.clone(), owned));
         }
         Ok(())
     }
@@ -369,17 +376,35 @@ mod tests {
         let paths: Vec<String> = (0..200).map(|number| format!("./etc/{number}")).collect();
         let conffiles: String = paths.iter().map(|path| format!("{}\n", &path[1..])).collect();
         let conffiles = [("conffiles", conffiles.as_str())];
-        let items = |mode, content| paths.iter().map(|path| Item::File(path, mode, 0, content)).collect::<Vec<_>>();
+        let item = |path, mode, content| Item::File(path, mode, 0, content);
+        let items = |mode, content| paths.iter().map(|path| item(path, mode, content)).collect::<Vec<_>>();
         let (old, new) = (items(0o4755, b"old"), items(0o755, b"new"));
         let (root, pool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let old = package(pool.path(), &control("old", ""), &conffiles, &old);
         let new = package(pool.path(), &control("new", "Replaces: old\n"), &conffiles, &new);
         let debs = [old, new].iter().map(|path| Deb::open(path).unwrap()).collect();
         let unpacked = unpack(debs, root.path(), |_| true, &*Silent.begin("", None)).unwrap();
-        assert!(paths.iter().all(|path| host::fs::read(&root.path().join(path)).unwrap() == b"new"));
+        let content = |path: &String| host::fs::read(&root.path().join(path)).unwrap();
+        assert!(paths.iter().all(|path| content(path) == b"new"));
         assert_eq!(unpacked.ownership.to_text(), "");
         let kept = |package: &Package| (package.paths.len(), package.conffiles.len());
         assert_eq!((kept(&unpacked.packages[0]), kept(&unpacked.packages[1])), ((0, 0), (200, 200)));
+    }
+
+    #[test]
+    fn a_second_name_keeps_owner_and_mode_when_the_first_is_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let large = vec![b'o'; 1 << 16];
+        let old: &[Item] = &[Item::File("./usr/x", 0o4755, 42, &large), Item::HardLink("./usr/y", "./usr/x")];
+        let new: &[Item] = &[Item::File("./usr/x", 0o755, 0, b"new")];
+        // One thread begins with the larger package.
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let (first, second) = (control("old", ""), control("new", "Replaces: old\n"));
+        let unpacked = alone.install(|| unpacked(root.path(), &[(&first, old), (&second, new)])).unwrap();
+        assert_eq!(host::fs::read(&root.path().join("usr/x")).unwrap(), b"new");
+        assert_eq!(host::fs::read(&root.path().join("usr/y")).unwrap(), large);
+        let state = unpacked.ownership.to_text();
+        assert!(state.lines().count() == 1 && state.contains(",mode=104755,uid=0,gid=42,"), "{state}");
     }
 
     #[test]
