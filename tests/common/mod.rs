@@ -35,7 +35,7 @@ pub fn ha() -> Option<&'static Site> {
 /// A site of its own for a variant, built.
 pub fn built(variant: &Variant) -> Option<Site> {
     let programs = kubernetes()?;
-    let site = Site { dir: cache().join(format!("site-{}", variant.name)), store: cache().join("store") };
+    let site = Site { dir: cache().join(format!("site-{}", variant.name)), store: shared_store() };
     fs::create_dir_all(&site.dir).unwrap();
     let guard = File::create(site.dir.join(".guard")).unwrap();
     guard.lock().unwrap();
@@ -62,7 +62,7 @@ impl Site {
     /// A new site of the `ha` profile under `dir`, initialised and locked, not built.
     pub fn new(dir: &Path) -> Option<Self> {
         let shared = ha()?;
-        let site = Self { dir: dir.to_owned(), store: cache().join("store") };
+        let site = Self { dir: dir.to_owned(), store: shared_store() };
         fs::create_dir_all(dir).unwrap();
         for name in ["cluster.toml", "kiln.lock"] {
             fs::copy(shared.dir.join(name), dir.join(name)).unwrap();
@@ -103,7 +103,8 @@ impl Site {
     /// kiln in this directory, with the site's store.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        command.current_dir(&self.dir).args(arguments).env("KILN_STORE", &self.store).env_remove("SOURCE_DATE_EPOCH");
+        command.current_dir(&self.dir).args(arguments).env("KILN_STORE", &self.store);
+        command.env_remove("SOURCE_DATE_EPOCH");
         command
     }
 
@@ -121,17 +122,21 @@ impl Site {
     }
 }
 
+fn shared_store() -> PathBuf {
+    cache().join("store")
+}
+
 /// A store that holds the downloads of the shared one and none of its stages: everything is made anew.
 pub fn fresh_store(dir: &Path) -> PathBuf {
     let store = dir.join("store");
     fs::create_dir_all(&store).unwrap();
-    copy_directory(&cache().join("store/blobs"), &store);
+    copy_directory(&shared_store().join("blobs"), &store);
     store
 }
 
 /// The tests' store outlives a checkout. Its downloads may; what another kiln made of them would hide what this one makes.
 fn forget_stages_of_another_kiln() {
-    let (store, kiln) = (cache().join("store"), sha256(Path::new(env!("CARGO_BIN_EXE_kiln"))));
+    let (store, kiln) = (shared_store(), sha256(Path::new(env!("CARGO_BIN_EXE_kiln"))));
     fs::create_dir_all(&store).unwrap();
     let guard = File::create(cache().join(".guard")).unwrap();
     guard.lock().unwrap();
@@ -200,7 +205,8 @@ pub fn sha256(path: &Path) -> String {
 /// Files at or below `paths` that hold one of the lines of `patterns`, by grep(1), byte for byte.
 pub fn holding(patterns: &Path, paths: &[&Path]) -> Vec<String> {
     let mut grep = Command::new("grep");
-    grep.args(["--recursive", "--fixed-strings", "--text", "--files-with-matches", "--file"]).arg(patterns).args(paths);
+    grep.args(["--recursive", "--fixed-strings", "--text", "--files-with-matches"]);
+    grep.arg("--file").arg(patterns).args(paths);
     let output = grep.env("LC_ALL", "C").output().unwrap();
     assert!(output.status.code().is_some_and(|code| code < 2), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()

@@ -157,8 +157,8 @@ impl Running {
         eventually("an object is written", FAILOVER, || succeeded(&self.client.kubectl(&self.lab, &create), "created"));
     }
 
-    /// As [`Self::survives_the_holder`], where `sister`, the test of another profile, shows the same failure: only
-    /// `ci/test all` shows it again.
+    /// As [`Self::survives_the_holder`], where `sister`, the test of another profile, shows the same failure:
+    /// only `ci/test all` shows it again.
     pub(crate) fn survives_the_holder_as(&self, sister: &str) {
         if std::env::var_os("KILN_TEST_ALL").is_some() {
             self.survives_the_holder();
