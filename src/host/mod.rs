@@ -13,6 +13,7 @@ pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod process;
 pub(crate) mod publish;
+pub(crate) mod random;
 pub(crate) mod root;
 pub(crate) mod sandbox;
 pub(crate) mod scoped;

@@ -184,7 +184,7 @@ impl Vault {
         let key = self.settings.algorithm.generate()?;
         self.write_new("sa.key", &pem::private_key(&key))?;
         self.write_new("sa.pub", &key.public_key_pem())?;
-        let encryption_key = Zeroizing::new(STANDARD.encode(Zeroizing::new(issue::random::<32>()?).as_slice()));
+        let encryption_key = Zeroizing::new(STANDARD.encode(Zeroizing::new(host::random::bytes::<32>()?).as_slice()));
         self.write_new("encryption.key", &format!("{}\n", *encryption_key))
     }
 }

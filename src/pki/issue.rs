@@ -10,7 +10,8 @@ use rcgen::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Kind, Result};
+use crate::host;
 use crate::pki::pem;
 use crate::pki::plan::PlannedLeaf;
 use crate::pki::table::{Authority, Usage};
@@ -147,16 +148,7 @@ fn params(common_name: &str, organization: Option<&str>, window: Window) -> Resu
 
 /// 126 random bits: more than the 64 of the CA/Browser Forum's rules, positive and of fixed length.
 fn serial_number() -> Result<SerialNumber> {
-    let mut bytes: [u8; 16] = random()?;
+    let mut bytes: [u8; 16] = host::random::bytes()?;
     bytes[0] = bytes[0] & 0x7f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
-}
-
-/// Random bytes for keys and identifiers.
-pub(super) fn random<const SIZE: usize>() -> Result<[u8; SIZE]> {
-    let mut bytes = [0; SIZE];
-    match aws_lc_rs::rand::fill(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err(Error::new(Kind::Internal, "the random number generator failed")),
-    }
 }

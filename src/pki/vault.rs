@@ -59,7 +59,7 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn new(cluster: &Cluster, algorithm: Algorithm, leaf_days: u32, now: u64) -> Result<Self> {
-        let cluster_id = u128::from_be_bytes(super::issue::random()?);
+        let cluster_id = host::random::number()?;
         Ok(Self {
             format: FORMAT,
             cluster: cluster.name.clone(),
