@@ -59,7 +59,7 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_address_holder_and
         eventually("etcd has three healthy members after one was replaced", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, replaced));
     eventually("the replaced node's object is that of the cluster", PATIENCE, || succeeded(&client.kubectl(&lab, &read), "after"));
     let says = lab.inside(replaced, &["journalctl", "--no-pager", "--unit=etcd"]);
-    succeeded(&says, "whose data is lost: replacing that member").unwrap();
+    succeeded(&says, "takes its place in the living cluster of").unwrap();
     eventually("every node runs without a failed unit", PATIENCE, || {
         let bad: Vec<Value> = lab.status().into_iter().filter(|node| node["system"] != "running").collect();
         if bad.is_empty() { Ok(()) } else { Err(serde_json::to_string_pretty(&bad).unwrap()) }

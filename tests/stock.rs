@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use base64::Engine as _;
@@ -34,7 +35,13 @@ fn three_stock_machines_become_a_cluster_by_their_cloud_init_documents() {
     let machines = scratch.path().join("machines");
     fs::create_dir(&machines).unwrap();
     let mut boot = Command::new("bash");
-    boot.arg(format!("{SCRIPTS}/boot")).args([&machines, &stock, &site.out().join("nodes"), &programs]);
+    boot.arg(format!("{SCRIPTS}/boot")).args([
+        &machines,
+        &stock,
+        &site.out().join("nodes"),
+        &programs,
+        Path::new(env!("CARGO_BIN_EXE_kiln")),
+    ]);
     let said = approve(boot.arg("https://10.0.0.10:8443/readyz").arg(&ca));
     let expected: String = ["m1", "m2", "m3"].map(|node| format!("== {node}\ncloud-init status: done\nsystem running\n")).concat();
     assert_eq!(said, expected);

@@ -3,6 +3,7 @@
 mod apply;
 mod discover;
 mod etc;
+pub(crate) mod etcd;
 mod failure;
 mod init;
 mod machine;

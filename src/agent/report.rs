@@ -1,9 +1,10 @@
 //! The last words of a boot, on every console: that the node is ready, or why it is not.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::agent::machine::parameter;
-use crate::agent::{Places, Status};
+use crate::agent::{Places, Status, etcd};
 use crate::error::Result;
 use crate::host;
 
@@ -32,7 +33,7 @@ pub(crate) fn report(places: &Places) -> Result<()> {
         if jobs.is_empty() {
             break;
         }
-        let line = node.line("waiting", "for", &jobs);
+        let line = node.line("waiting", "for", &jobs) + &reasons(&etcd::waits_for(Path::new(etcd::SETTINGS)));
         let silence = if line == told { REPEAT } else { CHANGE };
         if elapsed >= QUIET && (told.is_empty() || elapsed - last >= silence) {
             host::console::announce(&line);
@@ -70,6 +71,11 @@ impl Node {
         let units = if units.is_empty() { String::new() } else { format!(" {what}={}", units.join(",")) };
         format!("kiln: {state} node={} target={}{units}\n", self.name, self.roles)
     }
+}
+
+/// What etcd waits for, a line each.
+fn reasons(reasons: &[String]) -> String {
+    reasons.iter().map(|reason| format!("kiln:   etcd: {reason}\n")).collect()
 }
 
 /// Names of the units whose jobs are being worked on; those which wait in turn are not their own reason.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::places::Places;
-use crate::agent::segment;
+use crate::agent::{etcd, segment};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
@@ -33,6 +33,9 @@ pub(crate) struct Status {
     pub(crate) changed: Vec<String>,
     /// Seconds since 1970, by the machine's clock.
     pub(crate) finished: u64,
+    /// What this machine's member of etcd waits for, one sentence each; known later in the boot, and kept apart from the rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) etcd: Vec<String>,
     /// Who else on the segment has what is this cluster's; told later in the boot, and kept apart from the rest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) segment: Vec<Finding>,
@@ -62,7 +65,18 @@ impl Status {
     /// A run that has done nothing yet.
     pub(super) fn begin() -> Self {
         let (outcome, stages, changed) = (Outcome::Unchanged, Vec::new(), Vec::new());
-        Self { outcome, reason: None, identity: None, seed: None, source: None, stages, changed, finished: 0, segment: Vec::new() }
+        Self {
+            outcome,
+            reason: None,
+            identity: None,
+            seed: None,
+            source: None,
+            stages,
+            changed,
+            finished: 0,
+            etcd: Vec::new(),
+            segment: Vec::new(),
+        }
     }
 
     /// Runs one stage and notes how long it took.
@@ -91,7 +105,8 @@ impl Status {
                 .hint("run `kiln agent apply` on a machine that was booted from a kiln image")
         })?;
         let status: Self = serde_json::from_slice(&bytes).doing(Kind::Input, || format!("reading `{}`", path.display()))?;
-        Ok(Self { segment: segment::found(places)?, ..status })
+        let etcd = etcd::waits_for(&places.root.join(etcd::SETTINGS.trim_start_matches('/')));
+        Ok(Self { etcd, segment: segment::found(places)?, ..status })
     }
 
     /// What a person wants to know, one fact a line.
@@ -111,6 +126,7 @@ impl Status {
             format!("{:<8} {:>8.1} ms", stage.name, f64::from(u32::try_from(stage.microseconds).unwrap_or(u32::MAX)) / 1000.0)
         };
         lines.extend(self.stages.iter().map(stage));
+        lines.extend(self.etcd.iter().map(|reason| format!("etcd     waiting: {reason}")));
         lines.extend(self.segment.iter().map(|finding| format!("segment  {}; {}", finding.message, finding.fix)));
         lines.join("\n") + "\n"
     }

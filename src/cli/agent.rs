@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use crate::agent::{self, Places, Request, Status};
+use crate::agent::{self, Places, Request, Status, etcd};
 use crate::cli::Ui;
 use crate::error::{Error, Result};
 use crate::host;
@@ -41,8 +41,29 @@ enum Action {
     Failure,
     /// Look whether somebody else on the segment has the VIP or its virtual router identifier
     Segment,
+    /// Decide how this node's etcd member starts, and answer the other members
+    Etcd(Etcd),
     /// Show what the agent did in this boot
     Status,
+}
+
+#[derive(Debug, clap::Args)]
+struct Etcd {
+    #[command(subcommand)]
+    action: EtcdAction,
+    /// What the node's seed says of its cluster
+    #[arg(long, global = true, default_value = etcd::SETTINGS, value_name = "FILE")]
+    settings: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum EtcdAction {
+    /// Wait until etcd may start, and leave the flags that it needs
+    Start,
+    /// Answer the other members, until it is stopped
+    Serve,
+    /// Show what `start` would do now
+    Outlook,
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,6 +96,14 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
                 ui.message(format!("warning: nobody could look at the segment: {err}"));
             }
             Ok(())
+        }
+        Action::Etcd(args) => {
+            let settings = etcd::Settings::read(&args.settings)?;
+            match args.action {
+                EtcdAction::Start => etcd::start(&settings, &|line| ui.message(line)),
+                EtcdAction::Serve => etcd::serve(&settings, &|line| ui.message(line)),
+                EtcdAction::Outlook => ui.show(&etcd::outlook(&settings)?, etcd::Outlook::text),
+            }
         }
         Action::Status => {
             let status = Status::read(&Places::of_this_machine(Path::new("/"))?)?;

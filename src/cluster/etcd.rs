@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::cluster::{BinarySource, Cluster, Companion, Part, Suite};
@@ -31,6 +32,17 @@ impl EtcdVersion {
     pub(crate) fn companion(self) -> Option<&'static Companion> {
         Companion::find(Part::Etcd, &format!("3.{}", self.minor))
     }
+}
+
+/// Which founders a new etcd cluster takes
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Founders {
+    /// All of them: a machine that is missing at the first boot is waited for
+    #[default]
+    All,
+    /// More than half: an empty cluster may begin while the data of a machine that is off are intact
+    Majority,
 }
 
 impl Cluster {

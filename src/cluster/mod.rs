@@ -20,7 +20,7 @@ pub(crate) use balancer::{BALANCERS, Balancer, Means, Mover, Place, Run, too_old
 pub(crate) use bgp::{Bgp, BgpPeer};
 pub(crate) use cgroups::Cgroups;
 pub(crate) use companions::{COMPANIONS, Companion, Part, STOCK, SUITES, Span, Suite};
-pub(crate) use etcd::EtcdVersion;
+pub(crate) use etcd::{EtcdVersion, Founders};
 pub(crate) use plugin::NetworkPlugin;
 pub(crate) use ports::PortRange;
 pub(crate) use proxy::ProxyMode;
@@ -62,6 +62,8 @@ pub(crate) struct Cluster {
     pub(crate) own_images: BTreeMap<Part, String>,
     /// etcd, if it is not the suite's.
     pub(crate) etcd: Option<EtcdVersion>,
+    /// Whom etcd's members wait for before they found a cluster.
+    pub(crate) founders: Founders,
     /// The profile it was started from.
     pub(crate) profile: String,
     pub(crate) network: Network,

@@ -97,6 +97,12 @@ pub(crate) fn digest(path: &Path) -> Result<(Digest, u64)> {
     Digest::of_reader(open(path)?).doing(Kind::Io, || format!("reading `{}`", path.display()))
 }
 
+/// Bytes of all files below a directory.
+pub(crate) fn size_of_all(path: &Path) -> Result<u64> {
+    let of = |entry: PathBuf| if entry.is_dir() { size_of_all(&entry) } else { size(&entry) };
+    list(path)?.into_iter().map(of).sum()
+}
+
 /// Removes a file or a whole directory; it is no error when there is none.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     let result = match path.symlink_metadata() {

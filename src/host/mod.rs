@@ -18,6 +18,7 @@ pub(crate) mod root;
 pub(crate) mod sandbox;
 pub(crate) mod scoped;
 pub(crate) mod signal;
+pub(crate) mod tls;
 
 #[cfg(test)]
 pub(crate) mod test_server;

@@ -33,6 +33,8 @@ pub(crate) struct Input<'a> {
     pub(crate) packages: &'a [String],
     /// Names of Kubernetes programs; the lock knows their digests.
     pub(crate) programs: &'a [String],
+    /// Digest of kiln itself, where a unit of the machine runs it.
+    pub(crate) agent: Option<Digest>,
     pub(crate) users: &'a [User],
     pub(crate) lock: &'a Lock,
 }
@@ -130,7 +132,8 @@ mod tests {
             let (seed, role) =
                 (render::node(cluster, node, &pki, &overlays).unwrap(), render::role(cluster, &node.image(), &overlays).unwrap());
             let (packages, programs, users, lock) = (&needs.packages, &needs.binaries, &needs.users, &lock(&needs.binaries));
-            let input = Input { cluster, node, seed: &seed, role: &role, packages, programs, users, lock };
+            let agent = needs.agent.then(|| Digest::of(b"kiln"));
+            let input = Input { cluster, node, seed: &seed, role: &role, packages, programs, agent, users, lock };
             let made = documents(&input).unwrap();
             let again = documents(&input).unwrap();
             assert!(made.user_data == again.user_data && made.volume(1).unwrap() == again.volume(1).unwrap(), "two runs differ");

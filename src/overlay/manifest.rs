@@ -23,6 +23,9 @@ pub(crate) struct Manifest {
     /// Kubernetes programs, installed as `/usr/bin/NAME`.
     #[serde(default)]
     pub(crate) binaries: Vec<String>,
+    /// Whether its units run kiln itself, which images have and stock systems must be given.
+    #[serde(default)]
+    pub(crate) agent: bool,
     /// Container images that must be in the role image, by reference; each may be a template, of all but `node`.
     #[serde(default)]
     pub(crate) images: Vec<String>,

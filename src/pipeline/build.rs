@@ -20,7 +20,7 @@ use crate::output::cloud_init::Documents;
 use crate::output::{self, Artifacts, Format, ImageRecord, Manifest, Node, Packed, Published, Readers, RoleImage, RoleInputs};
 use crate::pipeline::lock::{fetch, load_lock, lock_file};
 use crate::pipeline::role::Layers;
-use crate::pipeline::site::{Site, Sources};
+use crate::pipeline::site::{self, Site, Sources};
 use crate::pipeline::stock;
 use crate::pki::{Pki, Vault};
 use crate::progress::Progress;
@@ -244,9 +244,9 @@ fn described(cluster: &Cluster) -> Result<Value> {
     Ok(value)
 }
 
-/// The running program: what builds here is what runs on the node.
+/// kiln itself, as a file of the image.
 fn agent() -> Result<Entry> {
-    let path = std::env::var_os("KILN_AGENT_BINARY").map_or_else(host::process::own_program, |path| Ok(path.into()))?;
+    let path = site::agent()?;
     let (sha256, size) = host::fs::digest(&path)?;
     let content = Content::Stored { file: Arc::from(path), offset: 0, size, sha256 };
     Ok(Entry::new(EntryKind::File(content), 0o755, &Arc::from("kiln")))

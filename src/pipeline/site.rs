@@ -34,6 +34,11 @@ pub(crate) struct Site {
     pub(crate) report: Report,
 }
 
+/// The running program: what builds here is what runs on the node.
+pub(super) fn agent() -> Result<PathBuf> {
+    std::env::var_os("KILN_AGENT_BINARY").map_or_else(host::process::own_program, |path| Ok(path.into()))
+}
+
 impl Site {
     /// Reads, resolves and lints.
     ///

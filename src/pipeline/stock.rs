@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use crate::base::Lock;
 use crate::cluster::Cluster;
 use crate::error::{Result, Within};
+use crate::host;
 use crate::output::cloud_init::{self, Documents};
-use crate::pipeline::site::Site;
+use crate::pipeline::site::{self, Site};
 use crate::pki::Pki;
 use crate::render;
 
@@ -22,6 +23,7 @@ const IMAGE: &str = "image";
 /// Those of rendering; [`crate::error::Kind::Input`] if the lock does not pin a program.
 pub(super) fn documents(site: &Site, lock: &Lock, pki: &Pki) -> Result<BTreeMap<String, Documents>> {
     let cluster = &without_image(&site.cluster);
+    let (agent, _) = host::fs::digest(&site::agent()?)?;
     let of_node = |node: &crate::cluster::Node| {
         let image = node.image();
         let needs = render::requirements(cluster, &image, &site.overlays)?;
@@ -32,6 +34,7 @@ pub(super) fn documents(site: &Site, lock: &Lock, pki: &Pki) -> Result<BTreeMap<
             role: &render::role(cluster, &image, &site.overlays)?,
             packages: &needs.packages,
             programs: &needs.binaries,
+            agent: needs.agent.then_some(agent),
             users: &needs.users,
             lock,
         };

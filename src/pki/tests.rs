@@ -23,6 +23,7 @@ pub(crate) fn sample() -> Cluster {
         image_repository: None,
         own_images: BTreeMap::new(),
         etcd: None,
+        founders: crate::cluster::Founders::All,
         profile: "ha".into(),
         network: Network {
             nodes: "10.0.0.0/24".parse().unwrap(),

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cluster::{
-    Balancer, BgpPeer, Cgroups, EtcdVersion, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode, Role, RootFilesystem, Run,
-    Runtime,
+    Balancer, BgpPeer, Cgroups, EtcdVersion, Founders, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode, Role, RootFilesystem,
+    Run, Runtime,
 };
 
 /// One cluster: its network, its nodes, and what they run
@@ -224,6 +224,8 @@ pub(crate) struct EtcdSection {
     /// Version of etcd to run, in quotes, from a release archive or a directory of `binaries`; by default the suite's package
     #[schemars(with = "String", extend("format" = "etcd-version"))]
     pub(crate) version: Option<EtcdVersion>,
+    /// Which of the members must be there, and blank, before they found a new cluster
+    pub(crate) found: Option<Founders>,
 }
 
 /// Where keys and certificates are kept

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cluster::{API_SERVER_PORT, Cluster, Companion, Node, Part, Role, RuntimeKind};
+use crate::cluster::{API_SERVER_PORT, Cluster, Companion, EtcdVersion, Node, Part, Role, RuntimeKind};
 use crate::overlay::Overlay;
 use crate::render::firewall::{self, Firewall};
 use crate::render::{balancer, fields, flags, kinds};
@@ -45,9 +45,9 @@ struct Computed<'a> {
     /// MAC address of that interface, when a match rule names one.
     mac: Option<&'a str>,
     control_plane: Vec<&'a Node>,
-    etcd_endpoints: Vec<String>,
-    /// Where other members find the one on this node.
-    etcd_member_url: String,
+    etcd_members: Vec<EtcdMember<'a>>,
+    /// What stands between this node's API server and etcd on other machines; none where the node is a member.
+    etcd_proxy: Option<EtcdProxy<'a>>,
     /// `https://host:port` that clients dial.
     endpoint_url: String,
     /// `https://host:port` of the API server on this node.
@@ -80,6 +80,30 @@ struct Computed<'a> {
     /// What the kind of balancer computes.
     balancer: Value,
     firewall: Firewall,
+}
+
+/// A member of etcd's cluster, as the others find it.
+#[derive(Serialize)]
+struct EtcdMember<'a> {
+    name: &'a str,
+    address: IpAddr,
+    peer_url: String,
+    client_url: String,
+}
+
+/// Members of etcd behind a proxy.
+#[derive(Serialize)]
+struct EtcdProxy<'a> {
+    /// Path at which a member says over TLS whether it takes requests.
+    health: &'static str,
+    /// The first one is preferred.
+    members: Vec<Server<'a>>,
+}
+
+#[derive(Serialize)]
+struct Server<'a> {
+    name: &'a str,
+    address: SocketAddr,
 }
 
 /// A node that registers.
@@ -133,8 +157,8 @@ impl<'a> Facts<'a> {
                 _ => None,
             }),
             control_plane: self.control_plane(),
-            etcd_endpoints: self.etcd_endpoints(),
-            etcd_member_url: self.url(self.node, 2380),
+            etcd_members: self.etcd_members(),
+            etcd_proxy: self.etcd_proxy(),
             endpoint_url: format!("https://{}", self.cluster.endpoint_authority()),
             local_url: self.url(self.node, API_SERVER_PORT),
             service_address: self.cluster.first_service_address().to_string(),
@@ -166,9 +190,33 @@ impl<'a> Facts<'a> {
         members.iter().map(|member| format!("{}={}", member.name, self.url(member, 2380))).collect::<Vec<_>>().join(",")
     }
 
-    /// Where API servers find etcd: every member, never a balancer.
-    pub(super) fn etcd_endpoints(&self) -> Vec<String> {
-        self.cluster.etcd_members().iter().map(|member| self.url(member, 2379)).collect()
+    /// Where API servers find etcd: their own member, or what stands before those of other machines. An API server asks all that it
+    /// knows, and a silent one would take a share of its requests along.
+    #[expect(clippy::unused_self, reason = "reads as a fact in the flag tables")]
+    pub(super) fn api_servers_etcd(&self) -> &'static str {
+        "https://127.0.0.1:2379"
+    }
+
+    fn etcd_proxy(&self) -> Option<EtcdProxy<'a>> {
+        let mut members = self.cluster.etcd_members();
+        if members.is_empty() || members.iter().any(|member| member.name == self.node.name) {
+            return None;
+        }
+        let number = self.control_plane().iter().position(|node| node.name == self.node.name)?;
+        let first = number % members.len();
+        members.rotate_left(first);
+        let server = |node: &'a Node| Server { name: &node.name, address: SocketAddr::new(node.address, 2379) };
+        let is_new = self.cluster.etcd_version() >= EtcdVersion { minor: 5, patch: 11 };
+        let health = if is_new { "/readyz" } else { "/health?exclude=NOSPACE" };
+        Some(EtcdProxy { health, members: members.into_iter().map(server).collect() })
+    }
+
+    fn etcd_members(&self) -> Vec<EtcdMember<'a>> {
+        let member = |node: &&'a Node| {
+            let (peer_url, client_url) = (self.url(node, 2380), self.url(node, 2379));
+            EtcdMember { name: &node.name, address: node.address, peer_url, client_url }
+        };
+        self.cluster.etcd_members().iter().map(member).collect()
     }
 
     /// `https://address:port`, with brackets around an IPv6 address.

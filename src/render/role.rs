@@ -19,6 +19,8 @@ pub(crate) struct Requirements {
     pub(crate) packages: Vec<String>,
     /// Kubernetes programs.
     pub(crate) binaries: Vec<String>,
+    /// Whether a unit runs kiln itself and could not do without.
+    pub(crate) agent: bool,
     pub(crate) users: Vec<User>,
     /// Container images by reference, each with the overlay that wants it.
     pub(crate) images: BTreeMap<String, String>,
@@ -55,6 +57,7 @@ pub(crate) fn requirements(cluster: &Cluster, image: &str, overlays: &Overlays) 
     Ok(Requirements {
         packages: sorted(chosen.iter().flat_map(|overlay| &overlay.manifest.packages).chain(base).collect()),
         binaries: sorted(chosen.iter().flat_map(|overlay| &overlay.manifest.binaries).collect()),
+        agent: chosen.iter().any(|overlay| overlay.manifest.agent),
         users,
         images: images(cluster, member, &chosen)?,
     })

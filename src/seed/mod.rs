@@ -5,9 +5,11 @@
 mod archive;
 mod header;
 mod identity;
+mod order;
 
 pub(crate) use header::read_carrier;
 pub(crate) use identity::Identity;
+pub(crate) use order::{ORDER, Order};
 
 use zeroize::Zeroizing;
 

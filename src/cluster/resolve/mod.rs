@@ -53,6 +53,7 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
         image_repository: document.cluster.image_repository.clone(),
         own_images: document.cluster.images.references(),
         etcd,
+        founders: document.etcd.found.unwrap_or_default(),
         profile: document.profile.clone()?,
         network: network?,
         endpoint: endpoint?,

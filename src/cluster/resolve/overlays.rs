@@ -12,6 +12,9 @@ const KUBEADM: &str = "kubeadm";
 /// The overlay of etcd's members, which a role of its own takes away from the control plane.
 const ETCD: &str = "etcd";
 
+/// What a control plane has instead.
+const ETCD_PROXY: &str = "etcd-proxy";
+
 pub(super) fn resolve(
     draft: &mut Draft<'_>,
     nodes: &[Node],
@@ -24,7 +27,11 @@ pub(super) fn resolve(
     for role in Role::ALL {
         let mut overlays = profile_overlays(draft, role);
         if role == Role::ControlPlane && has(Role::Etcd) {
+            let had = overlays.len();
             overlays.retain(|overlay| overlay != ETCD);
+            if overlays.len() < had {
+                overlays.push(ETCD_PROXY.to_owned());
+            }
         }
         if let Some(Endpoint { balancer, run, .. }) = endpoint
             && balancer.place.roles(has(Role::Lb)).contains(&role)

@@ -100,7 +100,11 @@ fn is_loopback(address: &str) -> bool {
 
 fn careless_process<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.haproxy(&["global"]) {
-        let unit = |section: &Block<'_, 'a>| section.document.path.ends_with("/haproxy.service");
+        let runs = |section: &Block<'_, 'a>| {
+            let command = section.statement.last(&["ExecStart"]);
+            command.is_some_and(|command| command.words.iter().any(|word| word.text == block.document.path))
+        };
+        let unit = |section: &Block<'_, 'a>| section.document.path.ends_with("/haproxy.service") || runs(section);
         let confined =
             fleet.on(block.document.machine).units("Service").filter(unit).any(|section| section.statement.setting("User").is_some());
         let confined = confined || is_confined_pod(fleet, block.document);

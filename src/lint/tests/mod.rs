@@ -40,6 +40,7 @@ fn example(id: &str) -> String {
         "HA015" => without_node("m2").replace("name = \"m3\"\nroles = [\"control-plane\"]", "name = \"m3\"\nroles = [\"worker\"]"),
         "HA018" => edited("[cluster]", "[overlays.worker]\nadd = [\"haproxi\"]\n[cluster]"),
         "HA021" => format!("{SAMPLE}\n[overlays.control-plane]\nremove = [\"containerd\"]\n"),
+        "HA022" => format!("{SAMPLE}\n[etcd]\nfound = \"majority\"\n"),
         "HA020" => format!("{SAMPLE}\n[overlays.control-plane]\nremove = [\"etcd\", \"kube-proxy\"]\n"),
         "HA219" => edited("[cluster]", "[base]\nsuite = \"sid\"\n[cluster]\nruntime = \"containerd\""),
         "HA226" => edited("1.20.2", "1.15.12"),
@@ -108,7 +109,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA003 `"10.0.0.0/16"`: `network.pods` 10.0.0.0/16 overlaps `network.nodes` 10.0.0.0/24 (choose networks that share no address)
     HA004 `26`: /26 gives 62 pod addresses for each node, which runs up to 110 pods (use a shorter prefix: /24 has 254 addresses)
     HA005 `"10.244.0.0/23"`: `10.244.0.0/23` holds 2 networks of /24, and there are 3 nodes (widen `network.pods`, or lengthen `network.pods-per-node-prefix`)
-    HA006 `"1024-65535"`: `1024-65535` holds ports that every node needs: 2379, 2380, 2381, 6443, 8405, 8443, 10248, 10249, 10250, 10256, 10257, 10259, those from 32768 on, which outgoing connections use (use the default, `30000-32767`)
+    HA006 `"1024-65535"`: `1024-65535` holds ports that every node needs: 2379, 2380, 2381, 2382, 6443, 8405, 8443, 10248, 10249, 10250, 10256, 10257, 10259, those from 32768 on, which outgoing connections use (use the default, `30000-32767`)
     HA008 `"172.38.0.10"`: `172.38.0.10` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
           `"172.38.0.11"`: `172.38.0.11` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
           `"172.38.0.12"`: `172.38.0.12` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
@@ -123,6 +124,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA019 `"192.168.0.0/16"`: pods get addresses of 192.168.0.0/16 (use a network such as 10.244.0.0/16)
     HA020 `"etcd"`: without `etcd` the cluster has no etcd (leave it in, or `add` an overlay that does its work)
     HA021 `"containerd"`: `containerd` stays: it is required by `kubelet` (remove those that require it too, or leave this one in)
+    HA022 `"majority"`: an empty cluster may begin while a machine that is off has all the data (leave `found` out, and answer a machine that is missing by an order: `kiln order --without NAME`)
     HA219 `"1.20.2"`: Kubernetes 1.20.2 does not go with containerd 2.1 of `sid` (use Kubernetes 1.23 or later, or `suite = "trixie"`, which has containerd 1.7, or `runtime = "docker"` in `[cluster]`)
     HA226 `"1.15.12"`: Kubernetes 1.15.12 is too old for this: balancers are told before an API server stops (since 1.16) (use Kubernetes 1.16 or later)
     HA227 `"1.36.0"`: Kubernetes 1.36.0 is made for something newer than containerd 1.7 of `trixie` (use Kubernetes 1.35 or older)

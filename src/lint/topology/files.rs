@@ -43,8 +43,16 @@ pub(in crate::lint) fn masters(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
     of_balancers.chain(flags).filter(|address| !address.is_unspecified()).collect()
 }
 
+/// The lists that say how many members there are: etcd's own, else what API servers know; but one of them may know its own member alone.
+fn declared<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(Setting<'f, 'a>, BTreeSet<&'a str>)> {
+    let is_told = !values(fleet, &["initial-cluster"], &[]).is_empty();
+    let lists = member_lists(fleet, if is_told { &["initial-cluster"] } else { &MEMBERS });
+    let is_loopback = |name: &&str| *name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    lists.into_iter().filter(|(_, members)| !members.iter().all(is_loopback)).collect()
+}
+
 pub(in crate::lint) fn quorum<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (setting, members) in member_lists(fleet, &MEMBERS) {
+    for (setting, members) in declared(fleet) {
         let count = members.len();
         if masters(fleet).len() >= 2 && (count < 3 || count.is_multiple_of(2)) {
             found.at(setting.document, setting.word, format!("{count} etcd members tolerate the loss of {}", (count - 1) / 2));

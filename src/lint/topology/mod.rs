@@ -5,7 +5,7 @@ mod removed;
 
 use std::collections::BTreeSet;
 
-use crate::cluster::{Mover, Role};
+use crate::cluster::{Founders, Mover, Role};
 use crate::error::counted;
 use crate::lint::Lint;
 use crate::lint::keepalived::router_id;
@@ -82,6 +82,14 @@ pub(super) static ROWS: &[Lint] = &[
         .why("other overlays of the machines require it and bring it back: the cluster file says one thing, and the machines get another")
         .fix("remove those that require it too, or leave this one in")
         .cluster(removed::no_removal),
+    Lint::warning("HA022", "a majority may found etcd without the rest")
+        .why("two machines that lost their disks see the same as at a first boot: with the third one off they found an empty cluster behind the same VIP, while its data lie intact")
+        .fix("leave `found` out, and answer a machine that is missing by an order: `kiln order --without NAME`")
+        .cluster(|subject, findings| {
+            if subject.cluster.founders == Founders::Majority {
+                findings.at("etcd.found", "an empty cluster may begin while a machine that is off has all the data");
+            }
+        }),
     Lint::error("HA311", "the VRRP router identifier is not this cluster's alone")
         .why("two clusters with one identifier in one segment fight for mastership, and both lose their VIP now and then; 51 stands in most published configurations")
         .fix("leave `virtual-router-id` out: it is then the last byte of the VIP")

@@ -206,5 +206,6 @@ fn archives(input: &Input<'_>) -> String {
 /// Digests and paths of the programs, as sha256sum(1) checks them.
 fn programs(input: &Input<'_>) -> Result<String> {
     let line = |name: &String| Ok(format!("{}  /usr/bin/{name}\n", input.lock.binary(name)?.sha256));
-    input.programs.iter().map(line).collect()
+    let agent = input.agent.map(|digest| Ok(format!("{digest}  /usr/bin/kiln\n")));
+    input.programs.iter().map(line).chain(agent).collect()
 }

@@ -24,7 +24,7 @@ pub(super) static CLUSTER: &[Field] = &[
     }),
     field("etcd", |facts| {
         json!({ "external": {
-            "endpoints": facts.etcd_endpoints(),
+            "endpoints": [facts.api_servers_etcd()],
             "caFile": "/etc/kubernetes/pki/etcd/ca.crt",
             "certFile": "/etc/kubernetes/pki/apiserver-etcd-client.crt",
             "keyFile": "/etc/kubernetes/pki/apiserver-etcd-client.key",

@@ -14,7 +14,7 @@ pub(super) static FLAGS: &[Flag] = &[
     computed("advertise-address", |facts| facts.node.address.to_string()),
     // Inert in 1.20 and gone in 1.24; before, it has to be closed.
     text("insecure-port", "0").until(19).deprecated(10).removed(24),
-    computed("etcd-servers", |facts| facts.etcd_endpoints().join(",")),
+    computed("etcd-servers", |facts| facts.api_servers_etcd().to_owned()),
     text("etcd-cafile", "/etc/kubernetes/pki/etcd/ca.crt"),
     text("etcd-certfile", "/etc/kubernetes/pki/apiserver-etcd-client.crt"),
     text("etcd-keyfile", "/etc/kubernetes/pki/apiserver-etcd-client.key"),

@@ -1,0 +1,154 @@
+//! What the agent asks of etcd and changes in it, by etcdctl's JSON.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::settings::Settings;
+use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::host;
+
+/// etcdctl's own limit for a question; a change of members waits for the members' agreement.
+const QUESTION: &str = "1s";
+const CHANGE: &str = "10s";
+const SNAPSHOT: &str = "10m";
+/// When etcdctl itself hangs.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// One member as the cluster sees it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Member {
+    /// `ID` in what etcdctl prints, `id` in what members answer each other.
+    #[serde(rename = "ID", alias = "id")]
+    pub(super) id: u64,
+    /// Empty as long as it has not started.
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(rename = "peerURLs", default)]
+    pub(super) peer_urls: Vec<String>,
+}
+
+/// What each answer of etcd begins with: who answers, and how far it is.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Header {
+    #[serde(rename = "cluster_id")]
+    pub(super) cluster: u64,
+    #[serde(rename = "member_id")]
+    pub(super) member: u64,
+    /// Absent in answers that are not about keys.
+    #[serde(default)]
+    pub(super) revision: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Read {
+    header: Header,
+}
+
+/// All members, and the cluster that they are of.
+#[derive(Debug, Deserialize)]
+pub(super) struct Members {
+    pub(super) header: Header,
+    pub(super) members: Vec<Member>,
+}
+
+/// One member of etcd, by the address at which clients reach it.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint<'a> {
+    settings: &'a Settings,
+    url: &'a str,
+}
+
+impl<'a> Endpoint<'a> {
+    pub(super) fn new(settings: &'a Settings, url: &'a str) -> Self {
+        Self { settings, url }
+    }
+
+    /// Reads through the quorum: an answer proves that there is one.
+    pub(super) fn quorum(&self) -> Result<Header> {
+        let read: Read = self.ask(QUESTION, &["get", "kiln", "--consistency=l", "--keys-only", "--limit=1"])?;
+        Ok(read.header)
+    }
+
+    pub(super) fn members(&self) -> Result<Members> {
+        self.ask(QUESTION, &["member", "list"])
+    }
+
+    pub(super) fn remove(&self, id: u64) -> Result<()> {
+        self.run(CHANGE, &["member", "remove", &format!("{id:x}")]).map(drop)
+    }
+
+    /// Adds a member, and returns all with it. With two of two there is no quorum to ask before it starts.
+    pub(super) fn add(&self, name: &str, peer_url: &str) -> Result<Vec<Member>> {
+        let added: Members = self.ask(CHANGE, &["member", "add", name, &format!("--peer-urls={peer_url}")])?;
+        Ok(added.members)
+    }
+
+    /// Saves all keys to a file.
+    pub(super) fn save(&self, snapshot: &Path) -> Result<()> {
+        host::process::run(self.command(SNAPSHOT).args(["snapshot", "save"]).arg(snapshot)).map(drop)
+    }
+
+    fn ask<T: DeserializeOwned>(&self, limit: &str, arguments: &[&str]) -> Result<T> {
+        let output = self.run(limit, arguments)?;
+        serde_json::from_slice(&output).doing(Kind::Tool, || format!("reading what `etcdctl {}` printed", arguments[0]))
+    }
+
+    fn run(&self, limit: &str, arguments: &[&str]) -> Result<Vec<u8>> {
+        let step = || format!("asking etcd at `{}`", self.url);
+        let output = host::process::output_within(self.command(limit).args(arguments), LONGEST).within(step)?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        // The last line is the reason; from 3.5 on it is one of JSON and has the reason in a field.
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        Err(Error::new(Kind::Tool, format!("{}: {}", step(), reason(last))))
+    }
+
+    fn command(&self, limit: &str) -> Command {
+        let identity = self.settings.identity();
+        let mut command = host::process::command("etcdctl");
+        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", self.url)).arg("--write-out=json");
+        command.arg(format!("--command-timeout={limit}")).arg(format!("--dial-timeout={limit}"));
+        command.arg("--cacert").arg(identity.authority).arg("--cert").arg(identity.certificate).arg("--key").arg(identity.key);
+        command
+    }
+}
+
+/// The reason in etcdctl's last line: `{"level":"warn",…,"error":"…"}`, or `Error: …`.
+fn reason(line: &str) -> String {
+    #[derive(Deserialize)]
+    struct Logged {
+        error: String,
+    }
+    let logged = serde_json::from_str::<Logged>(line).map(|logged| logged.error);
+    logged.unwrap_or_else(|_| line.trim_start_matches("Error: ").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Members, Read, reason};
+
+    #[test]
+    fn what_etcdctl_prints_is_read() {
+        // etcdctl 3.4 and 3.5 with `--write-out=json`; a member that has not started has no name.
+        let list = r#"{"header":{"cluster_id":14841639068965178418,"member_id":10276657743932975437,"raft_term":2},
+            "members":[{"ID":10276657743932975437,"name":"m1","peerURLs":["https://10.0.0.1:2380"],"clientURLs":["https://10.0.0.1:2379"]},
+            {"ID":18446744073709551615,"peerURLs":["https://10.0.0.2:2380"]}]}"#;
+        let members = serde_json::from_str::<Members>(list).unwrap().members;
+        assert_eq!((members[0].id, members[0].name.as_str()), (10_276_657_743_932_975_437, "m1"));
+        assert_eq!((members[1].id, members[1].name.as_str(), members[1].peer_urls.len()), (u64::MAX, "", 1));
+        let read = r#"{"header":{"cluster_id":1,"member_id":2,"revision":8123,"raft_term":2}}"#;
+        assert_eq!(serde_json::from_str::<Read>(read).unwrap().header.revision, 8123);
+    }
+
+    #[test]
+    fn the_reason_is_taken_from_either_form() {
+        assert_eq!(reason(r#"{"level":"warn","msg":"x","error":"rpc error: code = Unavailable"}"#), "rpc error: code = Unavailable");
+        assert_eq!(reason("Error: context deadline exceeded"), "context deadline exceeded");
+    }
+}

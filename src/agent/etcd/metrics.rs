@@ -1,0 +1,50 @@
+//! What etcd on this machine shows without a quorum: its metrics, in the text format of Prometheus.
+
+use std::time::Duration;
+
+use crate::host::http::{Client, Patience};
+
+/// A page of metrics is smaller.
+const LONGEST: u64 = 4 << 20;
+/// Revision of the newest write that this member has (server/mvcc).
+const REVISION: &str = "etcd_debugging_mvcc_current_revision";
+/// Index of the newest entry of the log that it has applied (server/etcdserver).
+const APPLIED: &str = "etcd_server_proposals_applied_total";
+
+/// How far this machine's member is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    pub(super) revision: Option<u64>,
+    pub(super) applied: Option<u64>,
+}
+
+/// Asks this machine's member, if it runs.
+pub(super) fn progress(url: &str) -> Progress {
+    let second = Duration::from_secs(1);
+    let read = || {
+        let client = Client::new(Patience { connect: second, silence: second, attempts: 1, pause: second }).ok()?;
+        client.read(url, LONGEST).ok()?
+    };
+    let page = read().unwrap_or_default();
+    let page = String::from_utf8_lossy(&page);
+    Progress { revision: number(&page, REVISION), applied: number(&page, APPLIED) }
+}
+
+/// The value of a metric without labels. Values are floating-point numbers: `8.123e+06`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "revisions are whole and small")]
+fn number(page: &str, name: &str) -> Option<u64> {
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    value.trim().parse::<f64>().ok().map(|value| value as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn a_metric_is_a_line_of_its_own() {
+        let page = "# HELP revision The revision.\n# TYPE revision gauge\nrevision_other 1\nrevision 8.123e+06\n";
+        assert_eq!(number(page, "revision"), Some(8_123_000));
+        assert_eq!(number(page, "missing"), None);
+    }
+}

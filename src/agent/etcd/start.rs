@@ -1,0 +1,319 @@
+//! The way to a start of etcd: ask, decide, do, until the decision is one to start by.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::control::{self, Endpoint};
+use super::decide::{Answer, Decision, Disk, Founding, Place, View, Why, decide};
+use super::directory::{Agreement, Directory, Record, token_text};
+use super::peers::{self, Heard};
+use super::recover;
+use super::settings::{Member, Settings};
+use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::host;
+use crate::host::clock::Stopwatch;
+use crate::host::tls::Asking;
+
+/// Where members of etcd find each other.
+const PEER_PORT: u16 = 2380;
+/// Between two looks at the others.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Flags that a start of etcd gets besides those of its unit; later ones count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Flags(Vec<String>);
+
+/// What a member waits for, for consoles and status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Waiting {
+    /// One sentence for each member that is waited for.
+    reasons: Vec<String>,
+}
+
+/// What this machine's member waits for, if it is a member and waits.
+pub(crate) fn waits_for(settings: &Path) -> Vec<String> {
+    let waiting = || -> Result<Waiting> {
+        let bytes = host::fs::read(&Settings::read(settings)?.status)?;
+        serde_json::from_slice(&bytes).doing(Kind::Io, || "reading the status".into())
+    };
+    waiting().map(|waiting| waiting.reasons).unwrap_or_default()
+}
+
+/// Waits as long as it must, and leaves the flags with which etcd is to start. What is waited for goes to `journal` and to the status.
+///
+/// # Errors
+///
+/// The disk's and the certificates' own; what the others do is waited for, and no error.
+pub(crate) fn start(settings: &Settings, journal: &dyn Fn(&str)) -> Result<()> {
+    let directory = Directory::new(&settings.data);
+    recover::finish(&directory)?;
+    let asking = Asking::new(&settings.identity())?;
+    let mut starting = Starting { settings, journal, directory, asking, said: Vec::new(), since: BTreeMap::new() };
+    let flags = loop {
+        if let Some(flags) = starting.step()? {
+            break flags;
+        }
+    };
+    host::fs::write_atomic(&settings.flags, flags.text().as_bytes(), host::fs::PUBLIC)?;
+    starting.say(Vec::new())
+}
+
+impl Flags {
+    fn text(&self) -> String {
+        format!("KILN_ETCD_FLAGS=\"{}\"\n", self.0.join(" "))
+    }
+}
+
+/// What one look at the disk and at the others leads to.
+struct Look {
+    heard: Vec<Heard>,
+    decision: Decision,
+}
+
+fn look(settings: &Settings, directory: &Directory, asking: &Asking) -> Result<Look> {
+    let disk = directory.disk(settings)?;
+    let order = settings.ordered(directory.order()?.as_deref());
+    let heard = peers::ask(settings, asking);
+    let expected_by = if let Some(Record::Joining { applied: Some(applied), .. }) = directory.record()?.filter(|_| disk == Disk::Joining) {
+        expected_by(settings, asking, &heard, applied)
+    } else {
+        None
+    };
+    let answers: Vec<Answer> = heard.iter().map(|heard| heard.answer).collect();
+    let view = View {
+        me: settings.me(),
+        disk,
+        founders: settings.founders(),
+        unanimity: settings.unanimity(),
+        order,
+        expected_by,
+        answers: &answers,
+    };
+    Ok(Look { decision: decide(&view), heard })
+}
+
+impl Look {
+    fn reasons(&self, settings: &Settings) -> Vec<String> {
+        let Decision::Wait(reasons) = &self.decision else { return Vec::new() };
+        reasons.iter().map(|(place, why)| reason(settings, *place, *why, &self.heard)).collect()
+    }
+}
+
+/// A decision in words, for people and scripts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Outlook {
+    /// `start`, `set-aside`, `recover`, `draw`, `agree`, `found`, `join`, `resume` or `wait`.
+    decision: &'static str,
+    /// What is agreed to, or founded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    /// The member through whom it joins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<String>,
+    /// One sentence for each member that is waited for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+}
+
+impl Outlook {
+    pub(crate) fn text(&self) -> String {
+        let object = self.token.as_ref().or(self.through.as_ref());
+        let first = object.map_or_else(|| self.decision.to_owned(), |object| format!("{} {object}", self.decision));
+        std::iter::once(&first).chain(&self.reasons).map(|line| format!("{line}\n")).collect()
+    }
+}
+
+/// What this member would do now, without doing it.
+///
+/// # Errors
+///
+/// As [`start`].
+pub(crate) fn outlook(settings: &Settings) -> Result<Outlook> {
+    let look = look(settings, &Directory::new(&settings.data), &Asking::new(&settings.identity())?)?;
+    let (decision, token, through) = match &look.decision {
+        Decision::Start => ("start", None, None),
+        Decision::SetAside => ("set-aside", None, None),
+        Decision::Recover => ("recover", None, None),
+        Decision::Draw => ("draw", None, None),
+        Decision::Agree(founding) => ("agree", Some(token_text(founding.token)), None),
+        Decision::Found(founding) => ("found", Some(token_text(founding.token)), None),
+        Decision::Resume(place) => ("resume", None, Some(settings.member(*place).name.clone())),
+        Decision::Join(place) => ("join", None, Some(settings.member(*place).name.clone())),
+        Decision::Wait(_) => ("wait", None, None),
+    };
+    Ok(Outlook { decision, token, through, reasons: look.reasons(settings) })
+}
+
+/// One start on its way.
+struct Starting<'a> {
+    settings: &'a Settings,
+    journal: &'a dyn Fn(&str),
+    directory: Directory,
+    asking: Asking,
+    /// What was said last.
+    said: Vec<String>,
+    /// Since when each reason has been one.
+    since: BTreeMap<String, Stopwatch>,
+}
+
+impl Starting<'_> {
+    /// Looks, decides and acts once. Returns flags when etcd may start.
+    fn step(&mut self) -> Result<Option<Flags>> {
+        let look = look(self.settings, &self.directory, &self.asking)?;
+        match look.decision {
+            Decision::Start => return Ok(Some(Flags::default())),
+            Decision::SetAside => self.set_aside()?,
+            Decision::Recover => recover::recover(self.settings, &self.directory, self.journal)?,
+            Decision::Draw => self.agree("drew", Founding { token: host::random::number()?, founders: self.settings.founders() })?,
+            Decision::Agree(founding) => self.agree("agreed to", founding)?,
+            Decision::Found(founding) => return self.found(founding).map(Some),
+            Decision::Join(place) => return self.join(place, look.heard[usize::from(place)].answer),
+            Decision::Resume(place) => return self.resume(place),
+            Decision::Wait(_) => {
+                self.say(look.reasons(self.settings))?;
+                host::clock::sleep(PAUSE);
+            }
+        }
+        Ok(None)
+    }
+
+    fn agree(&self, verb: &str, founding: Founding) -> Result<()> {
+        let founders = self.settings.names(founding.founders).join(", ");
+        (self.journal)(&format!("{verb} the token {} of a new cluster of {founders}", token_text(founding.token)));
+        self.directory.write(&Record::Agreed(Agreement::new(founding, self.settings)))
+    }
+
+    fn found(&self, founding: Founding) -> Result<Flags> {
+        self.directory.write(&Record::Starting(Agreement::new(founding, self.settings)))?;
+        (self.journal)("all founders have agreed: founds the cluster");
+        let cluster = self.settings.initial_cluster(founding.founders);
+        Ok(Flags(vec![
+            "--initial-cluster-state=new".into(),
+            format!("--initial-cluster={cluster}"),
+            format!("--initial-cluster-token={}", token_text(founding.token)),
+        ]))
+    }
+
+    /// Takes this member's place in a living cluster under a new identifier. What etcd refuses is said and tried again.
+    fn join(&mut self, place: Place, answer: Answer) -> Result<Option<Flags>> {
+        let through = self.settings.member(place);
+        let token = if let Answer::Data { token, .. } = answer { token.map(token_text) } else { None };
+        let order = self.settings.order.as_ref().map(|order| order.id.clone());
+        let endpoint = Endpoint::new(self.settings, &through.client_url);
+        let note = || {
+            let applied = Heard::of(self.settings, &self.asking, place).applied;
+            self.directory.write(&Record::Joining { token, order, applied })
+        };
+        match replace(self.settings, &endpoint, note) {
+            Ok(members) => {
+                (self.journal)(&format!("takes its place in the living cluster of {} under a new identifier", through.name));
+                Ok(Some(existing(self.settings, &members)))
+            }
+            Err(err) => {
+                self.say(vec![format!("the cluster of {} does not take this member yet: {err}", through.name)])?;
+                host::clock::sleep(PAUSE);
+                Ok(None)
+            }
+        }
+    }
+
+    fn resume(&mut self, place: Place) -> Result<Option<Flags>> {
+        let through = self.settings.member(place);
+        (self.journal)(&format!("was added to the cluster of {} before the power failed, and takes its place now", through.name));
+        Ok(Some(existing(self.settings, &local_members(&self.asking, through)?)))
+    }
+
+    fn set_aside(&mut self) -> Result<()> {
+        let aside = self.directory.set_aside()?;
+        (self.journal)(&format!("the data here are no longer the cluster's: they are kept in `{}`", aside.display()));
+        Ok(())
+    }
+
+    /// Says in the journal and the status what is waited for, when that changes and once a minute.
+    fn say(&mut self, reasons: Vec<String>) -> Result<()> {
+        self.since.retain(|reason, _| reasons.contains(reason));
+        let sentence = |reason: String| {
+            let minutes = self.since.entry(reason.clone()).or_insert_with(Stopwatch::start).elapsed().as_secs() / 60;
+            if minutes == 0 { reason } else { format!("{reason}, since {minutes} min") }
+        };
+        let reasons: Vec<String> = reasons.into_iter().map(sentence).collect();
+        if reasons == self.said {
+            return Ok(());
+        }
+        reasons.iter().for_each(|reason| (self.journal)(&format!("waiting: {reason}")));
+        let text = serde_json::to_vec(&Waiting { reasons: reasons.clone() }).doing(Kind::Internal, || "writing the status".into())?;
+        host::fs::write_atomic(&self.settings.status, &text, host::fs::PUBLIC)?;
+        self.said = reasons;
+        Ok(())
+    }
+}
+
+/// Removes whatever has this member's peer URL, adds the member, and returns all. `note` is called in between: what is found in this
+/// member's place after it was added by this disk.
+fn replace(settings: &Settings, endpoint: &Endpoint<'_>, note: impl FnOnce() -> Result<()>) -> Result<Vec<control::Member>> {
+    let own = settings.own();
+    for member in endpoint.members()?.members.iter().filter(|member| member.peer_urls.contains(&own.peer_url)) {
+        endpoint.remove(member.id).within(|| format!("removing the member {:x} that was here", member.id))?;
+    }
+    if endpoint.members()?.members.iter().any(|member| member.peer_urls.contains(&own.peer_url)) {
+        return Err(Error::new(Kind::Tool, format!("`{}` is still a member", own.peer_url)));
+    }
+    note()?;
+    endpoint.add(&own.name, &own.peer_url).within(|| format!("adding `{}`", own.name))
+}
+
+/// Flags of a member that joins.
+fn existing(settings: &Settings, members: &[control::Member]) -> Flags {
+    let own = settings.own();
+    let name = |member: &control::Member| if member.peer_urls.contains(&own.peer_url) { own.name.clone() } else { member.name.clone() };
+    let pairs = members.iter().flat_map(|member| member.peer_urls.iter().map(move |url| format!("{}={url}", name(member))));
+    let cluster = pairs.collect::<Vec<_>>().join(",");
+    Flags(vec!["--initial-cluster-state=existing".into(), format!("--initial-cluster={cluster}")])
+}
+
+/// A member with data that knows of this one as added and not started, and is not behind `applied`. etcd answers its peers so without a
+/// quorum.
+fn expected_by(settings: &Settings, asking: &Asking, heard: &[Heard], applied: u64) -> Option<Place> {
+    let expects = |place: &Place| {
+        let members = local_members(asking, settings.member(*place)).unwrap_or_default();
+        members.iter().any(|member| member.name.is_empty() && member.peer_urls.contains(&settings.own().peer_url))
+    };
+    let with_data = (0..).zip(heard).filter(|(_, heard)| matches!(heard.answer, Answer::Data { .. }) && heard.applied >= Some(applied));
+    with_data.map(|(place, _)| place).find(expects)
+}
+
+/// All members as one of them knows them by itself (server/etcdserver/api/etcdhttp/peer.go).
+fn local_members(asking: &Asking, member: &Member) -> Result<Vec<control::Member>> {
+    let body = asking.get(SocketAddr::new(member.address, PEER_PORT), "/members")?;
+    serde_json::from_slice(&body).doing(Kind::Network, || format!("reading the members that {} knows", member.name))
+}
+
+/// One sentence for a person.
+fn reason(settings: &Settings, place: Place, why: Why, heard: &[Heard]) -> String {
+    let name = &settings.member(place).name;
+    let heard = &heard[usize::from(place)];
+    match why {
+        Why::Silent => format!("{name} does not answer ({})", heard.reason.as_deref().unwrap_or("no reason is known")),
+        Why::DataWithoutQuorum => {
+            let revision = heard.revision.map_or(String::new(), |revision| format!(", revision {revision},"));
+            format!("{name} has the data{revision} and no quorum: bring its peers back, or order `--recover-from {name}`")
+        }
+        Why::Draws => format!("{name} draws the token of the new cluster"),
+        Why::Agrees => format!("{name} has not agreed to the token yet"),
+        Why::OtherFounders => format!("{name} founds with other members than this seed names: give all of them seeds of one build"),
+        Why::Recovers => format!("{name} is to recover the cluster from its data, as ordered, and has no quorum yet"),
+        Why::NothingToRecover => format!("{name}, which is this member, is to recover the cluster, as ordered, and has no data"),
+        Why::OtherCluster => format!(
+            "{name} lives in another cluster than the one whose data are here: they are kept; order `--set-aside {}` to join it",
+            settings.name
+        ),
+        Why::NothingToJoin => format!("{name} has no quorum that this member, whose data are to be set aside, could join"),
+        Why::FoundsWithoutMe => format!("{name} founds the cluster without this member, which joins when there is a quorum"),
+    }
+}

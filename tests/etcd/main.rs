@@ -1,0 +1,272 @@
+//! Who founds an etcd cluster, who rejoins, who waits: real etcd, real namespaces, the files that nodes get.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod decisions;
+mod history;
+mod steps;
+mod walks;
+mod world;
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use common::lab::eventually;
+use kiln_model::Look;
+use world::World;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What `kiln order` calls an order.
+const ORDER: &str = "0123456789abcdef0123456789abcdef";
+/// Longer than a member needs to found or to join when it may.
+const LONG_ENOUGH: Duration = Duration::from_secs(6);
+
+fn put(world: &World, key: &str, value: &str) {
+    eventually("a write", PATIENCE, || world.etcdctl(&["put", key, value]).map(drop));
+}
+
+fn whole(world: &World) -> u64 {
+    world.whole(PATIENCE).unwrap_or_else(|state| panic!("{state}"))
+}
+
+/// Insists that no member has a quorum, and that one says why.
+fn waits(world: &World, place: usize, reasons: &[&str]) {
+    sleep(LONG_ENOUGH);
+    let living: Vec<usize> = (0..world.members.len()).filter(|place| world.cluster_at(*place).is_some()).collect();
+    assert_eq!(living, [0_usize; 0], "these have a quorum");
+    let said = world.members[place].waits_for();
+    assert_eq!(said.len(), reasons.len(), "{said:?}");
+    assert!(said.iter().zip(reasons).all(|(said, reason)| said.starts_with(reason)), "{said:?}");
+}
+
+#[test]
+fn a_cluster_is_founded_by_all_or_not_at_all_whenever_they_come() {
+    let Some(mut world) = World::new(3) else { return };
+    world.on(&[2, 1]);
+    waits(&world, 1, &["m1 does not answer (Connection refused"]);
+    world.on(&[0]);
+    whole(&world);
+    put(&world, "key", "value");
+    // Who was there stays: no start after the first asks anybody.
+    (0..3).for_each(|place| world.members[place].off());
+    world.on(&[0, 1]);
+    eventually("the value", PATIENCE, || {
+        world.etcdctl(&["get", "key"]).and_then(|text| if text.contains("value") { Ok(()) } else { Err(text) })
+    });
+}
+
+#[test]
+fn a_member_that_lost_its_disk_comes_back_under_a_new_identifier() {
+    let Some(mut world) = World::new(3) else { return };
+    world.on(&[0, 1, 2]);
+    let cluster = whole(&world);
+    let before = world.cluster_at(0).unwrap().1;
+    put(&world, "key", "before");
+    world.members[2].off();
+    world.members[2].lose_disk();
+    world.members[2].on();
+    eventually("another identifier", PATIENCE, || {
+        let after = world.cluster_at(2).ok_or("no quorum at m3")?.1;
+        if after.iter().all(|member| before.contains(member)) { Err(format!("{after:?}")) } else { Ok(()) }
+    });
+    assert_eq!(whole(&world), cluster);
+    assert!(world.etcdctl_at(2, &["get", "key"]).unwrap().contains("before"));
+}
+
+#[test]
+fn two_that_lost_their_disks_never_found_beside_the_third() {
+    let Some(mut world) = World::new(3) else { return };
+    world.on(&[0, 1, 2]);
+    let cluster = whole(&world);
+    put(&world, "key", "value");
+    (0..3).for_each(|place| world.members[place].off());
+    (0..2).for_each(|place| world.members[place].lose_disk());
+    world.on(&[0, 1]);
+    waits(&world, 0, &["m3 does not answer"]);
+    world.on(&[2]);
+    waits(&world, 1, &["m3 has the data, revision "]);
+    // Its data are there as they were.
+    (0..2).for_each(|place| world.members[place].off());
+    assert!(world.members[2].data().join("member/wal").is_dir());
+    assert_ne!(cluster, 0);
+}
+
+#[test]
+fn all_that_lost_their_disks_found_another_cluster() {
+    let Some(mut world) = World::new(3) else { return };
+    world.on(&[0, 1, 2]);
+    let before = whole(&world);
+    for place in 0..3 {
+        world.members[place].off();
+        world.members[place].lose_disk();
+    }
+    world.on(&[0, 1, 2]);
+    assert_ne!(whole(&world), before);
+}
+
+#[test]
+fn data_of_a_member_that_was_removed_are_kept_aside_and_it_comes_back_as_another() {
+    let Some(mut world) = World::new(3) else { return };
+    world.on(&[0, 1, 2]);
+    let cluster = whole(&world);
+    let before = world.cluster_at(0).unwrap().1;
+    let (_, id) = before.iter().find(|(name, _)| name == "m3").unwrap();
+    // Its agent has seen which member it is.
+    eventually("a record", PATIENCE, || {
+        let record = std::fs::read_to_string(world.members[2].data().join("member/kiln.json")).map_err(|err| err.to_string())?;
+        if record.contains(&id.to_string()) { Ok(()) } else { Err(record) }
+    });
+    // Members that have only just found each other refuse changes for five seconds.
+    eventually("its removal", PATIENCE, || world.etcdctl_at(0, &["member", "remove", &format!("{id:x}")]).map(drop));
+    eventually("another identifier", PATIENCE, || {
+        let after = world.cluster_at(0).ok_or("no quorum at m1")?.1;
+        let is_back = after.iter().any(|(name, other)| name == "m3" && other != id);
+        if is_back { Ok(()) } else { Err(format!("{after:?}")) }
+    });
+    assert_eq!(whole(&world), cluster);
+    assert!(world.members[2].data().join("aside-1/wal").is_dir());
+}
+
+#[test]
+fn one_member_s_data_become_the_cluster_s_by_an_order_and_old_data_of_others_are_kept_aside() {
+    let Some(mut world) = World::new(3) else { return };
+    world.on(&[0, 1, 2]);
+    let before = whole(&world);
+    put(&world, "key", "value");
+    (0..3).for_each(|place| world.members[place].off());
+    world.members[0].lose_disk();
+    for member in &world.members {
+        member.order(&format!("id = \"{ORDER}\"\nrecover-from = \"m3\"\n"));
+    }
+    // Those with old data and those without wait for the one that is to recover.
+    world.on(&[0, 1]);
+    waits(&world, 1, &["m3 is to recover the cluster from its data, as ordered, and has no quorum yet"]);
+    world.on(&[2]);
+    let after = whole(&world);
+    assert_ne!(after, before);
+    assert!(world.etcdctl_at(1, &["get", "key"]).unwrap().contains("value"));
+    for place in [1, 2] {
+        assert!(world.members[place].data().join("aside-1/wal").is_dir(), "m{}", place + 1);
+    }
+    // The same seed says the same order at the next boot: it was carried out.
+    put(&world, "key", "newer");
+    (0..3).for_each(|place| world.members[place].off());
+    world.on(&[0, 1, 2]);
+    assert_eq!(whole(&world), after);
+    assert!(world.etcdctl_at(2, &["get", "key"]).unwrap().contains("newer"));
+    // Nor does a new disk of that member, which has nothing to recover, ask for the order a second time.
+    world.members[2].off();
+    world.members[2].lose_disk();
+    world.on(&[2]);
+    assert_eq!(whole(&world), after);
+    assert!(world.etcdctl_at(2, &["get", "key"]).unwrap().contains("newer"));
+}
+
+#[test]
+fn an_old_disk_that_returns_beside_a_living_cluster_waits_until_it_is_ordered_aside() {
+    let Some(mut world) = World::new(3) else { return };
+    world.on(&[0, 1, 2]);
+    whole(&world);
+    (0..3).for_each(|place| world.members[place].off());
+    let (here, elsewhere) = (world.members[0].data(), world.members[0].data().with_file_name("elsewhere"));
+    std::fs::rename(&here, &elsewhere).unwrap();
+    world.members[1].lose_disk();
+    for member in &world.members {
+        member.order(&format!("id = \"{ORDER}\"\nrecover-from = \"m3\"\n"));
+    }
+    world.on(&[0, 1, 2]);
+    let cluster = whole(&world);
+    put(&world, "key", "newer");
+    // m1's old disk returns, with a seed that knows of no order.
+    world.members[0].off();
+    world.members[0].lose_disk();
+    std::fs::rename(&elsewhere, &here).unwrap();
+    world.members[0].order("id = \"none\"\n");
+    world.on(&[0]);
+    eventually("it says why it waits", PATIENCE, || {
+        let said = world.members[0].waits_for();
+        let is_right = said.first().is_some_and(|said| said.starts_with("m2 lives in another cluster than the one whose data are here"));
+        if is_right { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+    assert!(here.join("member/wal").is_dir());
+    world.members[0].off();
+    world.members[0].order("id = \"fedcba9876543210fedcba9876543210\"\nset-aside = [\"m1\"]\n");
+    world.on(&[0]);
+    assert_eq!(whole(&world), cluster);
+    assert!(here.join("aside-1/wal").is_dir());
+    assert!(world.etcdctl_at(0, &["get", "key"]).unwrap().contains("newer"));
+}
+
+#[test]
+fn a_member_that_was_added_before_the_power_failed_takes_its_place_without_a_quorum() {
+    let Some(mut world) = World::new(3) else { return };
+    world.on(&[0, 1, 2]);
+    whole(&world);
+    (0..3).for_each(|place| world.members[place].off());
+    (0..2).for_each(|place| world.members[place].lose_disk());
+    for member in &world.members {
+        member.order(&format!("id = \"{ORDER}\"\nrecover-from = \"m3\"\n"));
+    }
+    world.on(&[2]);
+    eventually("a cluster of one", PATIENCE, || world.cluster_at(2).map(drop).ok_or_else(|| world.members[2].log()));
+    // m1 noted that it is to be added, was added, and had no time to start: two of two would be the quorum.
+    let record = format!("{{\"state\":\"joining\",\"token\":\"{ORDER}\",\"order\":\"{ORDER}\",\"applied\":1}}");
+    std::fs::create_dir_all(world.members[0].data().join("member")).unwrap();
+    std::fs::write(world.members[0].data().join("member/kiln.json"), record).unwrap();
+    world.etcdctl_at(2, &["member", "add", "m1", "--peer-urls=https://10.0.0.11:2380"]).unwrap();
+    sleep(Duration::from_secs(2));
+    assert_eq!(world.cluster_at(2), None);
+    world.on(&[0, 1]);
+    whole(&world);
+}
+
+#[test]
+fn a_founder_whose_start_is_cut_at_any_step_is_a_founder_all_the_same() {
+    for prepare in [steps::founding_as_the_first, steps::founding_as_another] {
+        let Some(steps) = steps::cut(prepare) else { return };
+        // It agrees, notes that all have agreed, and leaves the flags: each is written, synced and renamed.
+        assert!(steps >= 6, "{steps}");
+    }
+}
+
+#[test]
+fn a_member_whose_return_is_cut_at_any_step_returns_to_the_same_cluster() {
+    let Some(steps) = steps::cut(steps::rejoining) else { return };
+    assert!(steps >= 4, "{steps}");
+}
+
+#[test]
+fn a_recovery_that_is_cut_at_any_step_is_carried_out_once() {
+    let Some(steps) = steps::cut(steps::recovering) else { return };
+    assert!(steps >= 6, "{steps}");
+}
+
+#[test]
+fn no_history_of_three_members_forks_or_loses_an_acknowledged_write() {
+    walks::visit(3, 8, Look::AtOnce);
+    walks::visit(3, 3, Look::Apart);
+}
+
+#[test]
+fn no_history_of_five_members_forks_or_loses_an_acknowledged_write() {
+    let all = std::env::var_os("KILN_TEST_ALL").is_some();
+    walks::visit(5, if all { 6 } else { 4 }, Look::AtOnce);
+}
+
+#[test]
+fn the_walk_finds_what_a_wrong_rule_leads_to() {
+    walks::faults();
+}
+
+#[test]
+fn every_decision_of_the_model_is_the_agent_s() {
+    decisions::all();
+}
+
+#[test]
+fn random_histories_lose_no_acknowledged_write_and_never_fork() {
+    let all = std::env::var_os("KILN_TEST_ALL").is_some();
+    history::random(0..if all { 300 } else { 20 });
+}

@@ -1,0 +1,92 @@
+//! Each step of a start, cut: strace(1) ends the agent at its first, second, … call that changes the disk, and the machine starts again.
+
+use std::process::Command;
+use std::thread;
+
+use crate::common::judge;
+use crate::world::{Member, World};
+use crate::{ORDER, PATIENCE, put, whole};
+
+/// Calls that change what a start finds afterwards.
+const CALLS: [&str; 3] = ["fsync", "rename", "mkdir"];
+
+/// Brings a world to where one member's start is to be cut.
+type Prepare = fn(&mut World) -> Case;
+
+/// Whose start it is, and what must be true afterwards.
+pub(crate) struct Case {
+    place: usize,
+    /// The same cluster as before, by its identifier.
+    cluster: Option<u64>,
+    /// What was written before is there.
+    is_written: bool,
+}
+
+/// Cuts the start at every step, each in a world of its own, and insists on one whole cluster afterwards. Returns how many there were.
+pub(crate) fn cut(prepare: Prepare) -> Option<usize> {
+    judge("strace")?;
+    thread::scope(|scope| {
+        let calls = CALLS.map(|call| scope.spawn(move || (1..).take_while(|number| cut_at(prepare, call, *number)).count()));
+        Some(calls.into_iter().map(|steps| steps.join().unwrap()).sum())
+    })
+}
+
+/// Whether the start came that far.
+fn cut_at(prepare: Prepare, call: &str, number: usize) -> bool {
+    let Some(mut world) = World::new(3) else { return false };
+    let Case { place, cluster, is_written } = prepare(&mut world);
+    let trace = world.members[place].settings().with_file_name("trace");
+    let first = traced(&world.members[place], call, number, &trace);
+    world.members[place].on_after(first);
+    let others: Vec<usize> = (0..3).filter(|other| !world.members[*other].is_on()).collect();
+    world.on(&others);
+    let whole = world.whole(PATIENCE).unwrap_or_else(|state| panic!("cut at {call} {number}: {state}"));
+    assert!(cluster.is_none_or(|before| before == whole), "cut at {call} {number}: another cluster");
+    if is_written {
+        assert!(world.etcdctl_at(place, &["get", "key"]).unwrap().contains("value"), "cut at {call} {number}");
+        assert!(!world.members[place].data().join("aside-2").exists(), "cut at {call} {number}");
+    }
+    std::fs::read_to_string(&trace).unwrap().contains("killed by SIGKILL")
+}
+
+/// `kiln agent etcd start`, ended as it enters the call for this time.
+fn traced(member: &Member, call: &str, number: usize, trace: &std::path::Path) -> Command {
+    let start = member.agent("start");
+    let mut command = Command::new("strace");
+    command.arg("-o").arg(trace).args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:signal=KILL:when={number}")]);
+    // setpriv and ip(8) only prepare, and become the agent.
+    command.arg(start.get_program()).args(start.get_args());
+    command
+}
+
+/// A founding: the first founder draws the token.
+pub(crate) fn founding_as_the_first(_: &mut World) -> Case {
+    Case { place: 0, cluster: None, is_written: false }
+}
+
+pub(crate) fn founding_as_another(_: &mut World) -> Case {
+    Case { place: 1, cluster: None, is_written: false }
+}
+
+/// A new disk beside a living cluster.
+pub(crate) fn rejoining(world: &mut World) -> Case {
+    world.on(&[0, 1, 2]);
+    let cluster = Some(whole(world));
+    put(world, "key", "value");
+    world.members[1].off();
+    world.members[1].lose_disk();
+    Case { place: 1, cluster, is_written: true }
+}
+
+/// The only copy of the data, and an order to recover from it.
+pub(crate) fn recovering(world: &mut World) -> Case {
+    world.on(&[0, 1, 2]);
+    whole(world);
+    put(world, "key", "value");
+    (0..3).for_each(|place| world.members[place].off());
+    (0..2).for_each(|place| world.members[place].lose_disk());
+    for member in &world.members {
+        member.order(&format!("id = \"{ORDER}\"\nrecover-from = \"m3\"\n"));
+    }
+    Case { place: 2, cluster: None, is_written: true }
+}

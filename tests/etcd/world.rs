@@ -1,0 +1,422 @@
+//! Members of a real etcd, each in a network namespace of its own with the files that kiln renders for it: they can be switched off, cut
+//! off and lose their disks, by themselves.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::{approve, judge, root};
+
+pub(crate) const KILN: &str = env!("CARGO_BIN_EXE_kiln");
+/// As RestartSec= of the unit, but shorter.
+const RESTART: Duration = Duration::from_millis(300);
+
+/// A cluster's identifier, and its members' names and identifiers.
+pub(crate) type Cluster = (u64, Vec<(String, u64)>);
+
+/// A few members that hear each other, and nothing else.
+pub(crate) struct World {
+    _directory: tempfile::TempDir,
+    /// Kept for worlds of the same size that begin meanwhile.
+    _site: Arc<Site>,
+    hub: Arc<Namespace>,
+    pub(crate) members: Vec<Member>,
+}
+
+/// A network namespace with a name that no other test has.
+struct Namespace(String);
+
+impl Namespace {
+    fn new(name: &str) -> Self {
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
+        let name = format!("kiln-{}-{}-{name}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
+        approve(Command::new("ip").args(["netns", "add", &name]));
+        Self(name)
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        // What runs there ends with the test, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "ip", "netns", "exec", &self.0]).arg(program);
+        command
+    }
+
+    fn ip(&self, arguments: &str) {
+        approve(Command::new("ip").args(["-n", &self.0]).args(arguments.split(' ')));
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
+    }
+}
+
+/// One member's machine.
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) address: String,
+    namespace: Arc<Namespace>,
+    /// The files of the node, with paths that lead here.
+    root: PathBuf,
+    flags: Vec<String>,
+    power: Option<Power>,
+    cut: bool,
+}
+
+/// A machine that is switched on.
+struct Power {
+    stop: Arc<AtomicBool>,
+    running: Arc<Mutex<Vec<Child>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl World {
+    /// Members `m1` to `mN`, all switched off and blank.
+    pub(crate) fn new(count: usize) -> Option<Self> {
+        root()?;
+        for program in ["etcd", "etcdctl", "ip", "nft", "setpriv"] {
+            judge(program)?;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let site = Site::of(count);
+        approve(Command::new("cp").arg("--archive").arg(site.directory.path().join(".")).arg(directory.path()));
+        let hub = Namespace::new("hub");
+        hub.ip("link add br0 type bridge");
+        hub.ip("address add 10.0.0.250/24 dev br0");
+        hub.ip("link set br0 up");
+        let members = (1..=count).map(|number| Member::new(directory.path(), &hub, number)).collect();
+        Some(Self { _directory: directory, _site: site, hub: Arc::new(hub), members })
+    }
+
+    pub(crate) fn on(&mut self, places: &[usize]) {
+        places.iter().for_each(|place| self.members[*place].on());
+    }
+
+    /// As a client that knows all members does it.
+    pub(crate) fn etcdctl(&self, arguments: &[&str]) -> Result<String, String> {
+        let endpoints: Vec<String> = self.members.iter().map(Member::client_url).collect();
+        self.ask(&endpoints.join(","), arguments)
+    }
+
+    /// As a client of one member does it.
+    pub(crate) fn etcdctl_at(&self, place: usize, arguments: &[&str]) -> Result<String, String> {
+        self.ask(&self.members[place].client_url(), arguments)
+    }
+
+    fn ask(&self, endpoints: &str, arguments: &[&str]) -> Result<String, String> {
+        etcdctl(self.hub.command("etcdctl"), &self.members[0].root, endpoints, arguments)
+    }
+
+    /// A client that knows all members, and runs beside whatever is done to them.
+    pub(crate) fn client(&self) -> impl Fn(&[&str]) -> Result<String, String> + Send + use<> {
+        let (hub, root) = (Arc::clone(&self.hub), self.members[0].root.clone());
+        let endpoints = self.members.iter().map(Member::client_url).collect::<Vec<_>>().join(",");
+        move |arguments| etcdctl(hub.command("etcdctl"), &root, &endpoints, arguments)
+    }
+
+    /// The cluster that answers at a member through a quorum, and its members' names and identifiers.
+    pub(crate) fn cluster_at(&self, place: usize) -> Option<Cluster> {
+        self.etcdctl_at(place, &["get", "x", "--consistency=l"]).ok()?;
+        let list: Value = serde_json::from_str(&self.etcdctl_at(place, &["member", "list", "--write-out=json"]).ok()?).ok()?;
+        let member = |member: &Value| Some((member["name"].as_str().unwrap_or_default().to_owned(), member["ID"].as_u64()?));
+        Some((list["header"]["cluster_id"].as_u64()?, list["members"].as_array()?.iter().filter_map(member).collect()))
+    }
+
+    /// As [`World::cluster_at`] of every member, all asked at once.
+    pub(crate) fn clusters(&self) -> Vec<Option<Cluster>> {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..self.members.len()).map(|place| scope.spawn(move || self.cluster_at(place))).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+        })
+    }
+
+    /// Waits until every member answers in one cluster of all of them, and returns its identifier.
+    pub(crate) fn whole(&self, patience: Duration) -> Result<u64, String> {
+        let begin = Instant::now();
+        loop {
+            let clusters = self.clusters();
+            let names = |members: &[(String, u64)]| members.iter().filter(|(name, _)| !name.is_empty()).count();
+            let is_whole = clusters.iter().all(|cluster| {
+                cluster.as_ref().is_some_and(|(id, members)| {
+                    names(members) == self.members.len()
+                        && members.len() == self.members.len()
+                        && Some(*id) == clusters[0].as_ref().map(|(id, _)| *id)
+                })
+            });
+            if is_whole {
+                return Ok(clusters[0].as_ref().unwrap().0);
+            }
+            if begin.elapsed() > patience {
+                let waiting: Vec<_> = self.members.iter().map(|member| (&member.name, member.waits_for())).collect();
+                let logs: String = self.members.iter().map(|member| format!("\n--- {}\n{}", member.name, member.log())).collect();
+                return Err(format!("{clusters:?} {waiting:?}{logs}"));
+            }
+            sleep(Duration::from_millis(300));
+        }
+    }
+}
+
+fn etcdctl(mut command: Command, root: &Path, endpoints: &str, arguments: &[&str]) -> Result<String, String> {
+    let pki = root.join("etc/kubernetes/pki/etcd");
+    command.env("ETCDCTL_API", "3").args(["--command-timeout=1s", "--dial-timeout=1s"]).arg(format!("--endpoints={endpoints}"));
+    for (flag, file) in [("--cacert", "ca.crt"), ("--cert", "peer.crt"), ("--key", "peer.key")] {
+        command.arg(flag).arg(pki.join(file));
+    }
+    let output = command.args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+/// The files of every member of a cluster, in `directory/NAME`.
+struct Site {
+    members: usize,
+    directory: tempfile::TempDir,
+}
+
+impl Site {
+    /// Renders them, unless a world has the same.
+    fn of(members: usize) -> Arc<Self> {
+        static LAST: Mutex<Weak<Site>> = Mutex::new(Weak::new());
+        let mut last = LAST.lock().unwrap();
+        if let Some(site) = last.upgrade().filter(|site| site.members == members) {
+            return site;
+        }
+        let site = Arc::new(Self { members, directory: tempfile::tempdir().unwrap() });
+        render(site.directory.path(), members);
+        *last = Arc::downgrade(&site);
+        site
+    }
+}
+
+fn render(directory: &Path, count: usize) {
+    let kiln =
+        |arguments: &[&str]| approve(Command::new(KILN).current_dir(directory).args(arguments).env("KILN_STORE", directory.join("store")));
+    kiln(&["init", "--profile", "ha"]);
+    let path = directory.join("cluster.toml");
+    let mut text = fs::read_to_string(&path).unwrap();
+    for number in 4..=count {
+        let _ = write!(text, "\n[[nodes]]\nname = \"m{number}\"\nroles = [\"control-plane\"]\naddress = \"10.0.0.1{number}\"\n");
+    }
+    // The flags must be those of the etcd that runs here.
+    let said = approve(Command::new("etcd").arg("--version"));
+    let version = said.lines().next().unwrap().rsplit(' ').next().unwrap();
+    let _ = write!(text, "\n[etcd]\nversion = \"{version}\"\n");
+    fs::write(&path, text).unwrap();
+    kiln(&["pki", "init"]);
+    for number in 1..=count {
+        let name = format!("m{number}");
+        kiln(&["render", &name, "--secrets", "--out", &name]);
+    }
+}
+
+impl Member {
+    fn new(directory: &Path, hub: &Namespace, number: usize) -> Self {
+        let (name, address) = (format!("m{number}"), format!("10.0.0.1{number}"));
+        let namespace = Namespace::new(&name);
+        hub.ip(&format!("link add v{number} type veth peer name eth0 netns {}", namespace.0));
+        hub.ip(&format!("link set v{number} master br0 up"));
+        namespace.ip(&format!("address add {address}/24 dev eth0"));
+        namespace.ip("link set lo up");
+        namespace.ip("link set eth0 up");
+        let root = directory.join(&name);
+        let here = |text: &str| {
+            let mut text = text.to_owned();
+            for path in ["/var/lib/etcd", "/run/etcd", "/etc/kubernetes"] {
+                text = text.replace(path, root.join(&path[1..]).to_str().unwrap());
+            }
+            text
+        };
+        let settings = root.join("etc/kiln/etcd.toml");
+        fs::write(&settings, here(&fs::read_to_string(&settings).unwrap())).unwrap();
+        let unit = here(&fs::read_to_string(root.join("etc/systemd/system/etcd.service")).unwrap());
+        let command = unit.split_once("ExecStart=/usr/bin/etcd").unwrap().1.split_once("$KILN_ETCD_FLAGS").unwrap().0;
+        let flags = command.replace('\\', " ").split_whitespace().map(|flag| flag.trim_matches('"').to_owned()).collect();
+        Self { name, address, namespace: Arc::new(namespace), root, flags, power: None, cut: false }
+    }
+
+    pub(crate) fn client_url(&self) -> String {
+        format!("https://{}:2379", self.address)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.root.join("var/lib/etcd")
+    }
+
+    /// Leaves an order on this machine, as its seed would.
+    pub(crate) fn order(&self, text: &str) {
+        fs::write(self.settings().with_file_name("etcd-order.toml"), text).unwrap();
+    }
+
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.root.join("etc/kiln/etcd.toml")
+    }
+
+    /// The agent in this machine, whether etcd runs or not.
+    pub(crate) fn agent(&self, action: &str) -> Command {
+        let mut command = self.namespace.command(KILN);
+        command.args(["agent", "etcd", action, "--settings"]).arg(self.settings());
+        command
+    }
+
+    /// etcd as the only member of a cluster.
+    pub(crate) fn etcd_alone(&self) -> Command {
+        let mut command = self.namespace.command("etcd");
+        command.args(&self.flags).arg(format!("--initial-cluster={}=https://{}:2380", self.name, self.address));
+        command
+    }
+
+    /// Asks etcd on this machine for what only a quorum can answer.
+    pub(crate) fn etcdctl(&self, arguments: &[&str]) -> Result<String, String> {
+        etcdctl(self.namespace.command("etcdctl"), &self.root, "https://127.0.0.1:2379", arguments)
+    }
+
+    /// Whether something listens on a port of this machine, by ss(8).
+    pub(crate) fn listens(&self, port: u16) -> Result<(), String> {
+        let output = self.namespace.command("ss").args(["-Hltn"]).arg(format!("sport = :{port}")).output().unwrap();
+        if output.stdout.is_empty() { Err(format!("nothing listens on {port} of {}", self.name)) } else { Ok(()) }
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.power.is_some()
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    pub(crate) fn on(&mut self) {
+        let start = self.agent("start");
+        self.on_after(start);
+    }
+
+    /// As [`Member::on`], with another program at the first start.
+    pub(crate) fn on_after(&mut self, first: Command) {
+        assert!(self.power.is_none(), "{} is on", self.name);
+        let (stop, running) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let serve = self.agent("serve");
+        let start = self.agent("start");
+        let mut etcd = self.namespace.command("etcd");
+        etcd.args(&self.flags);
+        let log = fs::File::options().create(true).append(true).open(self.root.join("log")).unwrap();
+        let machine = Machine { stop: Arc::clone(&stop), running: Arc::clone(&running), flags: self.root.join("run/etcd/flags"), log };
+        let thread = std::thread::spawn(move || machine.run(serve, first, start, etcd));
+        self.power = Some(Power { stop, running, thread: Some(thread) });
+    }
+
+    /// Cuts the power: nothing that runs there gets another instruction.
+    pub(crate) fn off(&mut self) {
+        let Some(mut power) = self.power.take() else { return };
+        power.stop.store(true, Ordering::SeqCst);
+        for child in power.running.lock().unwrap().iter() {
+            let group = rustix::process::Pid::from_child(child);
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        power.thread.take().unwrap().join().unwrap();
+        let _ = fs::remove_dir_all(self.root.join("run"));
+    }
+
+    /// What a new disk has.
+    pub(crate) fn lose_disk(&mut self) {
+        assert!(self.power.is_none(), "{} is on", self.name);
+        let _ = fs::remove_dir_all(self.data());
+    }
+
+    /// Nothing reaches the machine or leaves it, and no sender learns why.
+    pub(crate) fn cut(&mut self, cut: bool) {
+        self.cut = cut;
+        let chain = |name: &str, way: &str| format!("chain {name} {{\ntype filter hook {name} priority 0\n{way} lo accept\ndrop\n}}\n");
+        let rules = format!("table inet cut {{\n{}{}}}\n", chain("input", "iif"), chain("output", "oif"));
+        let script = if cut { rules } else { "delete table inet cut\n".to_owned() };
+        let file = self.root.join("cut.nft");
+        fs::write(&file, script).unwrap();
+        approve(self.namespace.command("nft").arg("-f").arg(&file));
+    }
+
+    /// What the member says that it waits for.
+    pub(crate) fn waits_for(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.root.join("run/etcd/waiting.json")).unwrap_or_default();
+        let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        value["reasons"]
+            .as_array()
+            .map(|reasons| reasons.iter().map(|reason| reason.as_str().unwrap().to_owned()).collect())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.root.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.off();
+    }
+}
+
+/// What systemd does on a node.
+struct Machine {
+    stop: Arc<AtomicBool>,
+    running: Arc<Mutex<Vec<Child>>>,
+    flags: PathBuf,
+    log: fs::File,
+}
+
+impl Machine {
+    fn run(&self, mut serve: Command, mut first: Command, mut start: Command, mut etcd: Command) {
+        let base: Vec<_> = etcd.get_args().map(ToOwned::to_owned).collect();
+        let Some(serving) = self.spawn(&mut serve) else { return };
+        let mut starting = self.spawn(&mut first);
+        while let Some(id) = starting {
+            if self.wait(id) {
+                let text = fs::read_to_string(&self.flags).unwrap();
+                let extra = text.trim().strip_prefix("KILN_ETCD_FLAGS=").unwrap().trim_matches('"').to_owned();
+                let mut command = Command::new(etcd.get_program());
+                command.args(&base).args(extra.split_whitespace());
+                etcd = command;
+                let Some(running) = self.spawn(&mut etcd) else { break };
+                self.wait(running);
+            }
+            sleep(RESTART);
+            starting = self.spawn(&mut start);
+        }
+        self.wait(serving);
+    }
+
+    /// Starts a program, unless the power is off.
+    fn spawn(&self, command: &mut Command) -> Option<u32> {
+        let mut running = self.running.lock().unwrap();
+        if self.stop.load(Ordering::SeqCst) {
+            return None;
+        }
+        command.stdin(Stdio::null()).stdout(self.log.try_clone().unwrap()).stderr(self.log.try_clone().unwrap()).process_group(0);
+        let child = command.spawn().unwrap();
+        let id = child.id();
+        running.push(child);
+        Some(id)
+    }
+
+    /// Waits for its end, and ends what it started, as KillMode=control-group of systemd.kill(5); whether it succeeded.
+    fn wait(&self, id: u32) -> bool {
+        loop {
+            let mut running = self.running.lock().unwrap();
+            let at = running.iter().position(|child| child.id() == id).unwrap();
+            if let Some(status) = running[at].try_wait().unwrap() {
+                drop(running.remove(at));
+                let group = rustix::process::Pid::from_raw(id.cast_signed()).unwrap();
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+                return status.success();
+            }
+            drop(running);
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
