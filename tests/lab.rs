@@ -6,7 +6,7 @@ mod common;
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
 
 use common::lab::{Client, FAILOVER, Lab, PATIENCE, etcd_is_healthy, eventually, succeeded};
 use common::{approve, copy_directory, ha};
@@ -68,6 +68,90 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_address_holder_and
     approve(&mut lab.kiln(&["down"]));
     lab.assert_gone();
     eprintln!("etcd {etcd:.1?}, API at the VIP {ready:.1?} later, failover {moved:.1?}, rejoined in {back:.1?}, replaced in {joined:.1?}");
+}
+
+#[test]
+fn a_machine_that_never_came_is_left_out_by_an_order_and_joins_later() {
+    let (Some(lab), Some(site)) = (Lab::new(), ha()) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let Some(client) = Client::new(site, scratch.path()) else { return };
+    lab.up(&client.artifacts);
+    for node in NODES {
+        approve(&mut lab.kiln(&["kill", "--lose-disk", node]));
+    }
+
+    // Two of three wait, and say for whom: to them this first boot and a third machine that has all the data look the same.
+    for node in ["m1", "m2"] {
+        approve(&mut lab.kiln(&["start", node]));
+    }
+    eventually("the console says for whom", PATIENCE, || {
+        succeeded(&lab.kiln(&["console", "m1"]).output().unwrap(), "etcd: m3 does not answer")
+    });
+    let status = lab.inside("m2", &["kiln", "agent", "status"]);
+    succeeded(&status, "waiting: m3 does not answer").unwrap();
+    assert!(etcd_is_healthy(&lab, &["10.0.0.11", "10.0.0.12"], "m1").is_err());
+
+    // What a person decides comes as seeds, by name.
+    let order = scratch.path().join("order");
+    site.ok(&["order", "--without", "m3", "--out", order.to_str().unwrap()]);
+    for node in ["m1", "m2"] {
+        approve(&mut lab.kiln(&["kill", node]));
+        approve(&mut lab.kiln(&["start", node, "--seed", order.join(format!("{node}.seed")).to_str().unwrap()]));
+    }
+    eventually("two members are a cluster", PATIENCE, || etcd_is_healthy(&lab, &["10.0.0.11", "10.0.0.12"], "m1"));
+    eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
+
+    // The third one comes with its usual seed, which knows of no order.
+    approve(&mut lab.kiln(&["start", "m3"]));
+    eventually("all three are members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m3"));
+    approve(&mut lab.kiln(&["down"]));
+    lab.assert_gone();
+}
+
+#[test]
+fn a_cluster_is_recovered_by_an_order_from_the_only_copy_that_is_left() {
+    let (Some(lab), Some(site)) = (Lab::new(), ha()) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let Some(client) = Client::new(site, scratch.path()) else { return };
+    lab.up(&client.artifacts);
+    eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
+    let create = ["create", "configmap", "probe", "--from-literal=written=before"];
+    eventually("an object is created", PATIENCE, || succeeded(&client.kubectl(&lab, &create), "created"));
+    let revision = ["get", "configmap", "probe", "--output=jsonpath={.metadata.resourceVersion}"];
+    let list = ["get", "--raw", "/api/v1/namespaces/default/configmaps"];
+    let number = |output: &Output| String::from_utf8_lossy(&output.stdout).parse::<u64>().map_err(|_| format!("{output:?}"));
+    let newest = || {
+        let list: Value = serde_json::from_slice(&client.kubectl(&lab, &list).stdout).unwrap();
+        list["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap()
+    };
+    let before = newest();
+    let of_probe = number(&client.kubectl(&lab, &revision)).unwrap();
+
+    // Two machines are replaced while the third one is off; when it comes back no cluster is founded.
+    approve(&mut lab.kiln(&["kill", "m3"]));
+    for node in ["m1", "m2"] {
+        approve(&mut lab.kiln(&["kill", "--lose-disk", node]));
+    }
+    for node in NODES {
+        approve(&mut lab.kiln(&["start", node]));
+    }
+    let said = "etcd: m3 has the data, revision";
+    eventually("the console says who has the data", PATIENCE, || succeeded(&lab.kiln(&["console", "m1"]).output().unwrap(), said));
+
+    let order = scratch.path().join("order");
+    site.ok(&["order", "--recover-from", "m3", "--out", order.to_str().unwrap()]);
+    for node in NODES {
+        approve(&mut lab.kiln(&["kill", node]));
+        approve(&mut lab.kiln(&["start", node, "--seed", order.join(format!("{node}.seed")).to_str().unwrap()]));
+    }
+    eventually("all three are members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m3"));
+    eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
+    // The same object, and revisions that no client has seen: an old watch can't go on as if nothing had happened.
+    assert_eq!(number(&client.kubectl(&lab, &revision)), Ok(of_probe));
+    let after = newest();
+    assert!(after > before + 900_000_000, "{before} before, {after} after");
+    approve(&mut lab.kiln(&["down"]));
+    lab.assert_gone();
 }
 
 #[test]

@@ -7,7 +7,8 @@ use crate::agent::places::Places;
 use crate::agent::select::Candidate;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
-use crate::seed::{Seed, read_carrier};
+use crate::seed::{ORDER, Seed, read_carrier};
+use crate::tree::ImagePath;
 
 /// Partition label of the config partition.
 const CONFIG_LABEL: &str = "kiln-config";
@@ -66,7 +67,8 @@ fn open(place: &str, path: &Path) -> Result<Option<Found>> {
     let step = || format!("reading {place}");
     let Some(packed) = read_carrier(host::fs::open(path)?).doing(Kind::Io, step)? else { return Ok(None) };
     let seed = Seed::unpack(&packed).within(step)?;
-    let candidate = Candidate { place: place.to_owned(), digest: Seed::digest(&packed)?, identity: seed.identity.clone() };
+    let ordered = seed.tree.get(&ImagePath::new(ORDER)?).is_some();
+    let candidate = Candidate { place: place.to_owned(), digest: Seed::digest(&packed)?, identity: seed.identity.clone(), ordered };
     Ok(Some(Found { candidate, seed, packed }))
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Candidate {
     pub(crate) place: String,
     pub(crate) digest: Digest,
     pub(crate) identity: Identity,
+    /// It has an order.
+    pub(crate) ordered: bool,
 }
 
 /// How a seed and a machine compare.
@@ -28,14 +30,18 @@ enum Verdict {
     Foreign(Vec<String>),
 }
 
-/// Chooses among `carried` and returns the place in it. The same seed found in two places counts once.
+/// Chooses among `carried` and returns the place in it. The same seed found in two places counts once, and a node's seed with an order
+/// comes before its usual one: a stick with an order must do where the disk has a seed of its own.
 ///
 /// # Errors
 ///
 /// [`Kind::Input`] if no seed or more than one is this machine's; it lists every seed and what was compared.
 pub(crate) fn select(carried: &[Candidate], machine: &Machine) -> Result<usize> {
     let mut distinct: BTreeMap<Digest, (usize, Verdict)> = BTreeMap::new();
-    for (index, candidate) in carried.iter().enumerate() {
+    let name = |candidate: &Candidate| (candidate.identity.cluster_id.clone(), candidate.identity.node.clone());
+    let ordered: Vec<_> = carried.iter().filter(|candidate| candidate.ordered).map(name).collect();
+    let is_outdone = |candidate: &Candidate| !candidate.ordered && ordered.contains(&name(candidate));
+    for (index, candidate) in carried.iter().enumerate().filter(|(_, candidate)| !is_outdone(candidate)) {
         distinct.entry(candidate.digest).or_insert_with(|| (index, compare(&candidate.identity, machine)));
     }
     let own: Vec<usize> = distinct.values().filter(|(_, verdict)| *verdict == Verdict::Own).map(|(index, _)| *index).collect();
@@ -107,7 +113,7 @@ fn refusal(what: &str, carried: &[Candidate], machine: &Machine) -> Error {
 }
 
 fn describe(candidate: &Candidate, machine: &Machine) -> String {
-    let Candidate { place, identity, digest } = candidate;
+    let Candidate { place, identity, digest, .. } = candidate;
     let verdict = match compare(identity, machine) {
         Verdict::Own => "is this machine's".to_owned(),
         Verdict::Open => "has no match rules".to_owned(),
@@ -127,7 +133,11 @@ mod tests {
     fn candidate(place: &str, node: &str, matches: &[MatchRule]) -> Candidate {
         let identity = seed::tests::sample(node, matches.to_vec()).identity;
         let digest = Digest::of(format!("{node} {matches:?}").as_bytes());
-        Candidate { place: place.into(), digest, identity }
+        Candidate { place: place.into(), digest, identity, ordered: false }
+    }
+
+    fn ordered(place: &str, node: &str, order: &str) -> Candidate {
+        Candidate { digest: Digest::of(order.as_bytes()), ordered: true, ..candidate(place, node, &[]) }
     }
 
     fn machine() -> Machine {
@@ -160,6 +170,16 @@ mod tests {
         for (what, machine, carried, expected) in table {
             assert_eq!(select(&carried, &machine).unwrap(), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn an_order_comes_before_the_usual_seed_of_the_same_node() {
+        let (disk, other) = (candidate("disk", "m1", &[]), candidate("disk", "m2", &[]));
+        assert_eq!(select(&[disk.clone(), ordered("stick", "m1", "without m3")], &machine()).unwrap(), 1);
+        assert_eq!(select(&[ordered("stick", "m1", "without m3"), disk.clone()], &machine()).unwrap(), 0);
+        // A stick of another machine, or two orders: only a person knows.
+        select(&[other, ordered("stick", "m1", "without m3")], &machine()).unwrap_err();
+        select(&[disk, ordered("a", "m1", "without m3"), ordered("b", "m1", "without m2")], &machine()).unwrap_err();
     }
 
     #[test]

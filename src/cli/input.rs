@@ -22,8 +22,13 @@ pub(super) fn cluster(ui: &Ui) -> Result<Cluster> {
 ///
 /// [`crate::error::Kind::Input`] with every problem if one of them refuses the build.
 pub(super) fn checked(ui: &Ui) -> Result<Site> {
+    Site::load(&sources(ui))
+}
+
+/// What the global options name.
+pub(super) fn sources(ui: &Ui) -> Sources<'_> {
     let global = ui.global();
-    Site::load(&Sources { file: &global.file, profile_directories: &global.profile_dir, overlay_directories: &global.overlay_dir })
+    Sources { file: &global.file, profile_directories: &global.profile_dir, overlay_directories: &global.overlay_dir }
 }
 
 /// As [`checked`], and shows the warnings; remarks are for `kiln check`.

@@ -57,6 +57,9 @@ enum Action {
         #[command(flatten)]
         lab: Which,
         node: String,
+        /// Seed that it gets from now on, as one of `kiln order`
+        #[arg(long, value_name = "FILE")]
+        seed: Option<PathBuf>,
     },
     /// Print what a node wrote to its console
     Console {
@@ -126,7 +129,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             if status.success() { Ok(()) } else { host::process::end_as(status) }
         }
         Action::Kill { lab, node, lose_disk } => lab.find()?.kill(node, if *lose_disk { Disk::Lost } else { Disk::Kept }),
-        Action::Start { lab, node } => lab.find()?.start(node),
+        Action::Start { lab, node, seed } => lab.find()?.start(node, seed.as_deref()),
         Action::Console { lab, node } => {
             let lab = lab.find()?;
             ui.print(host::fs::read(&lab.console_of(lab.guest(node)?))?)

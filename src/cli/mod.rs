@@ -17,6 +17,7 @@ mod lab;
 mod list;
 mod lock;
 mod masked;
+mod order;
 mod picture;
 mod pki;
 mod plan;
@@ -84,6 +85,7 @@ enum Verb {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Lab(lab::Args),
+    Order(order::Args),
     Store(store::Args),
     Agent(agent::Args),
     Schema(schema::Args),
@@ -106,6 +108,7 @@ impl Verb {
             Self::Inspect(args) => inspect::run(args, ui),
             Self::Verify(args) => verify::run(args, ui),
             Self::Lab(args) => lab::run(args, ui),
+            Self::Order(args) => order::run(args, ui),
             Self::Store(args) => store::run(args, ui),
             Self::Agent(args) => agent::run(args, ui),
             Self::Schema(args) => schema::run(args, ui),

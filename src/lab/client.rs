@@ -202,9 +202,14 @@ impl Lab {
         self.ask(&Request::Kill { node: node.to_owned(), disk }).map(|_| ())
     }
 
-    /// Switches a node on.
-    pub(crate) fn start(&self, node: &str) -> Result<()> {
-        self.ask(&Request::Start(node.to_owned())).map(|_| ())
+    /// Switches a node on; from now on with another seed, if one is named.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`] if there is no such file.
+    pub(crate) fn start(&self, node: &str, seed: Option<&Path>) -> Result<()> {
+        let seed = seed.map(|path| path.canonicalize().doing(Kind::Io, || format!("opening `{}`", path.display()))).transpose()?;
+        self.ask(&Request::Start { node: node.to_owned(), seed }).map(|_| ())
     }
 
     /// Runs a program inside a node, or on this machine in the lab's network, and returns how it ended.

@@ -1,6 +1,7 @@
 //! What a lab's supervisor and the command line say to each other.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +15,8 @@ pub(super) enum Request {
     List,
     /// Cut a node's power.
     Kill { node: String, disk: Disk },
-    /// Switch a node on.
-    Start(String),
+    /// Switch a node on, with another seed from now on if one is named.
+    Start { node: String, seed: Option<PathBuf> },
     /// A handle to a node's first process, or to the supervisor itself.
     Enter(Option<String>),
     /// End everything.

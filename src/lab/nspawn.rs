@@ -68,7 +68,8 @@ impl Backend for Nspawn {
         let var = lab.directory_of(guest).join("var");
         host::fs::create_directories(&var)?;
         host::fs::set_mode(&var, 0o755)?;
-        let seed = lab.artifacts_of(guest).join(format!("{}.seed", guest.name));
+        let own = || lab.artifacts_of(guest).join(format!("{}.seed", guest.name));
+        let seed = guest.seed.clone().unwrap_or_else(own);
         let mut command = host::process::command("systemd-nspawn");
         command.args(arguments(&root_of(lab, guest), &var, &seed, guest));
         // Interfaces' settings belong to the node, all others to this machine.

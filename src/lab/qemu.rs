@@ -67,7 +67,7 @@ impl Backend for Qemu {
             firmware: firmware.code,
             variables,
             disk: overlay(&carrier.disk, &directory.join("disk.qcow2"))?,
-            seed: carrier.seed,
+            seed: guest.seed.clone().or(carrier.seed),
             tap: guest.tap(),
             mac: guest.mac(&lab.cluster),
             serial: guest.name.clone(),

@@ -40,6 +40,9 @@ pub(crate) struct Guest {
     pub(crate) image: String,
     /// How it recognises its seed; the lab's machine answers to it.
     pub(crate) matches: Vec<MatchRule>,
+    /// A seed that takes the place of the artifacts' own.
+    #[serde(default)]
+    pub(crate) seed: Option<PathBuf>,
 }
 
 impl Lab {
@@ -162,7 +165,7 @@ impl Lab {
             .ok_or_else(|| Error::new(Kind::Input, format!("no address is left for this machine in `{}`", cluster.network.nodes)))?;
         let guest = |(index, node): (usize, Node)| {
             let image = node.roles.join("+");
-            Guest { index, image, name: node.name, address: node.address, matches: node.matches }
+            Guest { index, image, name: node.name, address: node.address, matches: node.matches, seed: None }
         };
         Ok(Self {
             state: labs.join(&cluster.name),

@@ -5,7 +5,7 @@
 //! and runs the nodes. What outlives both, control groups without processes, a third one sweeps away.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -163,6 +163,8 @@ struct Running {
     process: Child,
     since: Stopwatch,
     ended: Option<String>,
+    /// What it was given in place of the artifacts' own.
+    seed: Option<PathBuf>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -174,7 +176,7 @@ impl<'a> Supervisor<'a> {
         self.backend.prepare(self.lab)?;
         for guest in &self.lab.guests {
             step(&format!("starting {}", guest.name))?;
-            self.start(guest)?;
+            self.start(guest, None)?;
         }
         Ok(())
     }
@@ -214,7 +216,7 @@ impl<'a> Supervisor<'a> {
         match request {
             Request::List => return Ok((Reply::Nodes(self.list()), None)),
             Request::Kill { node, disk } => self.kill(self.lab.guest(node)?, *disk)?,
-            Request::Start(node) => self.start(self.lab.guest(node)?)?,
+            Request::Start { node, seed } => self.start(self.lab.guest(node)?, seed.as_deref())?,
             Request::Enter(node) => return Ok((Reply::Done, Some(self.handle(node.as_deref())?))),
             Request::Down => self.down.store(true, Ordering::Relaxed),
             Request::Detach => {}
@@ -222,8 +224,10 @@ impl<'a> Supervisor<'a> {
         Ok((Reply::Done, None))
     }
 
-    fn start(&self, guest: &Guest) -> Result<()> {
+    fn start(&self, guest: &Guest, seed: Option<&Path>) -> Result<()> {
         let mut nodes = self.nodes();
+        let before = nodes.get(&guest.name).and_then(|node| node.seed.clone());
+        let guest = &Guest { seed: seed.map(Path::to_owned).or(before), ..guest.clone() };
         if nodes.get(&guest.name).is_some_and(|node| node.ended.is_none()) {
             return Err(Error::new(Kind::Input, format!("`{}` is running", guest.name)).hint(format!("kiln lab kill {}", guest.name)));
         }
@@ -240,7 +244,7 @@ impl<'a> Supervisor<'a> {
         if self.backend.needs_root() {
             branch(self.lab).below("supervisor").join()?;
         }
-        nodes.insert(guest.name.clone(), Running { process: process?, since: Stopwatch::start(), ended: None });
+        nodes.insert(guest.name.clone(), Running { process: process?, since: Stopwatch::start(), ended: None, seed: guest.seed.clone() });
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod build;
 mod import;
 mod lock;
+mod order;
 mod role;
 mod site;
 mod stock;
@@ -10,6 +11,7 @@ mod stock;
 pub(crate) use build::{Built, Request, build};
 pub(crate) use import::{Imported, import};
 pub(crate) use lock::{fetch, load_lock, lock, lock_file};
+pub(crate) use order::{Wanted, order};
 #[cfg(test)]
 pub(crate) use site::linted;
 pub(crate) use site::{Site, Sources};

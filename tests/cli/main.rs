@@ -4,6 +4,7 @@
 
 mod check;
 mod init;
+mod order;
 mod plan;
 mod reference;
 
