@@ -92,7 +92,12 @@ fn the_example_of_the_reference_can_be_built() {
 
 /// Every table of a cluster file with its settings, as the schema describes them.
 fn reference(schema: &serde_json::Value, defaults: &toml::Value) -> String {
-    const ORDER: [&str; 9] = ["cluster", "network", "endpoint", "nodes", "vault", "base", "binaries", "images", "outputs"];
+    const ORDER: [&str; 10] = ["cluster", "network", "endpoint", "nodes", "etcd", "vault", "base", "binaries", "images", "outputs"];
+    // These are described by hand.
+    let mut all = vec!["overlays", "profile"];
+    all.extend(ORDER);
+    all.sort_unstable();
+    assert!(schema["properties"].as_object().unwrap().keys().map(String::as_str).eq(all), "a section is missing here");
     let mut text = String::new();
     for name in ORDER {
         let section = &schema["properties"][name];
