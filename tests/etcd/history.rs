@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
+use crate::PATIENCE;
+use crate::common::lab::eventually;
 use crate::world::World;
 
 /// Events of one history.
@@ -98,7 +100,7 @@ impl History {
         // Some histories begin with a cluster, some with its founding.
         self.world.on(&[0, 1, 2]);
         if dice.below(3) > 0 {
-            self.world.whole(Duration::from_secs(60)).unwrap();
+            self.world.whole(PATIENCE).unwrap();
         }
         for _ in 0..EVENTS {
             self.event(&mut dice);
@@ -164,11 +166,14 @@ impl History {
             self.writer.end();
             return;
         }
-        if let Err(state) = self.world.whole(Duration::from_secs(60)) {
+        if let Err(state) = self.world.whole(PATIENCE) {
             panic!("seed {seed}:{}: {state}", self.said);
         }
+        // Where it was never whole before, nothing may have been.
+        eventually("a write is acknowledged", PATIENCE, || {
+            if self.writer.written.lock().unwrap().is_empty() { Err(format!("seed {seed}:{}", self.said)) } else { Ok(()) }
+        });
         let written = self.writer.end();
-        assert!(!written.is_empty(), "seed {seed}:{}: nothing was acknowledged", self.said);
         let read = self.world.etcdctl(&["get", "w", "--prefix"]).unwrap();
         let lines: Vec<&str> = read.lines().collect();
         let found: BTreeMap<&str, &str> = lines.chunks(2).map(|pair| (pair[0], pair[1])).collect();
