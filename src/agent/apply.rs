@@ -13,6 +13,9 @@ use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::host::root::Change;
 
+/// Where the root filesystem of the running machine is: in it, and in its initrd.
+const THIS_MACHINE: [&str; 2] = ["/", "/sysroot"];
+
 /// What the user of the agent asks for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
@@ -50,6 +53,10 @@ fn run(places: &Places, request: &Request, status: &mut Status) -> Result<()> {
     status.identity = Some(found.seed.identity.clone());
     status.seed = Some(found.candidate.digest);
     status.source = Some(found.candidate.place.clone());
+    status.stage("clock", |status| {
+        status.clock = raise_clock(places, found.seed.identity.not_before);
+        Ok(())
+    })?;
     status.stage("etc", |status| write_etc(places, request, &found, status))?;
     status.stage("name", |_| set_name(places, &found.seed.identity.node))?;
     status.stage("var", |status| fill_var(places, &found, status))?;
@@ -94,6 +101,20 @@ fn nothing_found() -> Error {
     let places = "a systemd credential `kiln.seed`, a partition labelled `kiln-config`, any other block device, `/var/lib/kiln/seed`";
     Error::new(Kind::Input, format!("no seed found; looked for {places}"))
         .hint("write the node's seed to the config partition, or attach it as a volume: `dd if=NODE.seed of=/dev/…`")
+}
+
+/// Raises a clock that is behind the seed's certificates, before anything reads one: machines come with the date of their board's
+/// battery, or with none. Only of the machine that runs; what could not be done is no reason not to boot.
+fn raise_clock(places: &Places, not_before: u64) -> Option<String> {
+    let before = host::clock::now();
+    if before >= not_before || !THIS_MACHINE.map(Path::new).contains(&places.root.as_path()) {
+        return None;
+    }
+    let [was, is] = [before, not_before].map(host::clock::rfc3339);
+    Some(match host::clock::set(not_before) {
+        Ok(()) => format!("was at {was}, before any certificate of the seed is valid: raised to {is}"),
+        Err(err) => format!("is at {was}, before any certificate of the seed is valid ({is}): {err}"),
+    })
 }
 
 fn write_etc(places: &Places, request: &Request, found: &Found, status: &mut Status) -> Result<()> {

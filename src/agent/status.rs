@@ -33,6 +33,9 @@ pub(crate) struct Status {
     pub(crate) changed: Vec<String>,
     /// Seconds since 1970, by the machine's clock.
     pub(crate) finished: u64,
+    /// What was done about a clock in the past.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) clock: Option<String>,
     /// What this machine's member of etcd waits for, one sentence each; known later in the boot, and kept apart from the rest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) etcd: Vec<String>,
@@ -74,6 +77,7 @@ impl Status {
             stages,
             changed,
             finished: 0,
+            clock: None,
             etcd: Vec::new(),
             segment: Vec::new(),
         }
@@ -126,6 +130,7 @@ impl Status {
             format!("{:<8} {:>8.1} ms", stage.name, f64::from(u32::try_from(stage.microseconds).unwrap_or(u32::MAX)) / 1000.0)
         };
         lines.extend(self.stages.iter().map(stage));
+        lines.extend(self.clock.iter().map(|clock| format!("clock    {clock}")));
         lines.extend(self.etcd.iter().map(|reason| format!("etcd     waiting: {reason}")));
         lines.extend(self.segment.iter().map(|finding| format!("segment  {}; {}", finding.message, finding.fix)));
         lines.join("\n") + "\n"

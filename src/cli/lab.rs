@@ -87,6 +87,9 @@ struct Up {
     /// Only these nodes
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     nodes: Vec<String>,
+    /// What the nodes' clocks say whenever they are switched on, in UTC: `2001-01-01T00:00:00`
+    #[arg(long, value_name = "TIME", value_parser = clock)]
+    clock: Option<String>,
     /// Stay until Ctrl-C, which ends the lab
     #[arg(long)]
     foreground: bool,
@@ -116,6 +119,14 @@ impl Which {
     }
 }
 
+/// A date and a time as QEMU's `-rtc base=` takes them.
+fn clock(text: &str) -> Result<String, String> {
+    let is_like = |(pattern, letter): (char, char)| if pattern == '0' { letter.is_ascii_digit() } else { letter == pattern };
+    let pattern = "0000-00-00T00:00:00";
+    let fits = text.len() == pattern.len() && pattern.chars().zip(text.chars()).all(is_like);
+    if fits { Ok(text.to_owned()) } else { Err("write it as 2001-01-01T00:00:00".into()) }
+}
+
 fn backends() -> PossibleValuesParser {
     BACKENDS.iter().map(|backend| PossibleValue::new(backend.name()).help(backend.summary())).collect::<Vec<_>>().into()
 }
@@ -141,7 +152,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
 
 fn run_up(args: &Up, ui: &Ui) -> Result<()> {
     let artifacts = args.artifacts.clone().map_or_else(|| published(ui), Ok)?;
-    let started = Labs::of_this_user().up(&artifacts, &args.backend, &args.nodes, &|step| ui.message(step))?;
+    let started = Labs::of_this_user().up(&artifacts, &args.backend, &args.nodes, args.clock.as_deref(), &|step| ui.message(step))?;
     if args.foreground {
         ui.message("the lab is up; Ctrl-C ends it");
         return started.stay();

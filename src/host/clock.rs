@@ -2,12 +2,24 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::error::{Error, Kind, Result};
+use rustix::time::{ClockId, Timespec, clock_settime};
+
+use crate::error::{Doing, Error, Kind, Result};
 
 /// Seconds since 1970-01-01T00:00:00Z.
 #[expect(clippy::disallowed_methods, reason = "the one place that asks the time")]
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+/// Sets this machine's clock to `seconds` since 1970.
+///
+/// # Errors
+///
+/// [`Kind::Io`] where the kernel refuses: containers may not, as a rule.
+pub(crate) fn set(seconds: u64) -> Result<()> {
+    let time = Timespec { tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX), tv_nsec: 0 };
+    clock_settime(ClockId::Realtime, time).doing(Kind::Io, || "setting the clock".into())
 }
 
 /// The user's `SOURCE_DATE_EPOCH`, in seconds since 1970 (<https://reproducible-builds.org/specs/source-date-epoch/>).

@@ -39,6 +39,9 @@ pub(crate) trait Backend: Sync {
 
     /// Whether a program can be run inside a node from outside (`kiln lab exec NODE`).
     fn can_exec(&self) -> bool;
+
+    /// Whether nodes have clocks of their own.
+    fn has_clocks(&self) -> bool;
 }
 
 /// The node's end of its network cable.

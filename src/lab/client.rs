@@ -60,11 +60,15 @@ impl Labs {
     /// # Errors
     ///
     /// [`Kind::Input`] if the cluster's lab is up already; what kept it from starting otherwise, and then nothing is left of it.
-    pub(crate) fn up(&self, artifacts: &Path, backend: &str, only: &[String], tell: &dyn Fn(&str)) -> Result<Started> {
+    pub(crate) fn up(&self, artifacts: &Path, backend: &str, only: &[String], clock: Option<&str>, tell: &dyn Fn(&str)) -> Result<Started> {
         let backend = backend::find(backend)?;
         require(backend)?;
+        if clock.is_some() && !backend.has_clocks() {
+            let message = format!("nodes of the {} backend have this machine's clock", backend.name());
+            return Err(Error::new(Kind::Input, message).hint("`--backend qemu` has a clock for each"));
+        }
         let artifacts = artifacts.canonicalize().doing(Kind::Io, || format!("looking for `{}`", artifacts.display()))?;
-        let lab = Lab::load(&artifacts, &self.0, only)?;
+        let lab = Lab { clock: clock.map(str::to_owned), ..Lab::load(&artifacts, &self.0, only)? };
         clear(&lab, backend)?;
         host::fs::create_private_directory(&lab.state)?;
         let plan = serde_json::to_vec(&(&lab, backend.name())).doing(Kind::Internal, || "writing the lab's plan".into())?;

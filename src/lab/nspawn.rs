@@ -80,6 +80,10 @@ impl Backend for Nspawn {
     fn can_exec(&self) -> bool {
         true
     }
+
+    fn has_clocks(&self) -> bool {
+        false
+    }
 }
 
 fn root_of(lab: &Lab, guest: &Guest) -> PathBuf {

@@ -72,6 +72,7 @@ impl Backend for Qemu {
             mac: guest.mac(&lab.cluster),
             serial: guest.name.clone(),
             uuid: None,
+            clock: lab.clock.clone(),
             // A boot that fails ends the machine instead of starting it over for ever.
             parameters: vec!["kiln.on-failure=poweroff:3".into()],
         };
@@ -83,6 +84,10 @@ impl Backend for Qemu {
 
     fn can_exec(&self) -> bool {
         false
+    }
+
+    fn has_clocks(&self) -> bool {
+        true
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) struct Lab {
     pub(crate) interface: String,
     pub(crate) vip: Option<IpAddr>,
     pub(crate) guests: Vec<Guest>,
+    /// What the machines' clocks say whenever they are switched on, `YYYY-MM-DDTHH:MM:SS` in UTC; none for this machine's time.
+    #[serde(default)]
+    pub(crate) clock: Option<String>,
 }
 
 /// One node of a lab.
@@ -176,6 +179,7 @@ impl Lab {
             interface: cluster.network.interface,
             vip: cluster.endpoint.vip,
             guests: cluster.nodes.into_iter().enumerate().map(guest).collect(),
+            clock: None,
         })
     }
 }

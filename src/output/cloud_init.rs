@@ -35,6 +35,8 @@ pub(crate) struct Input<'a> {
     pub(crate) programs: &'a [String],
     /// Digest of kiln itself, where a unit of the machine runs it.
     pub(crate) agent: Option<Digest>,
+    /// When the newest certificate became valid, in seconds since 1970.
+    pub(crate) not_before: u64,
     pub(crate) users: &'a [User],
     pub(crate) lock: &'a Lock,
 }
@@ -133,7 +135,8 @@ mod tests {
                 (render::node(cluster, node, &pki, &overlays).unwrap(), render::role(cluster, &node.image(), &overlays).unwrap());
             let (packages, programs, users, lock) = (&needs.packages, &needs.binaries, &needs.users, &lock(&needs.binaries));
             let agent = needs.agent.then(|| Digest::of(b"kiln"));
-            let input = Input { cluster, node, seed: &seed, role: &role, packages, programs, agent, users, lock };
+            let input =
+                Input { cluster, node, seed: &seed, role: &role, packages, programs, agent, not_before: 1_700_000_000, users, lock };
             let made = documents(&input).unwrap();
             let again = documents(&input).unwrap();
             assert!(made.user_data == again.user_data && made.volume(1).unwrap() == again.volume(1).unwrap(), "two runs differ");
@@ -193,7 +196,7 @@ mod tests {
     fn every_file_with_a_key_is_private_and_its_directory_closed_before() {
         for (node, made) in all(&cluster()) {
             let Some(data) = parsed(&made.user_data) else { return };
-            let closed: Vec<&str> = data["bootcmd"][1].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            let closed: Vec<&str> = data["bootcmd"][2].as_array().unwrap().iter().filter_map(Value::as_str).collect();
             let mut keys = 0;
             for file in data["write_files"].as_array().unwrap() {
                 let path = file["path"].as_str().unwrap();
@@ -205,6 +208,19 @@ mod tests {
             }
             assert!(keys >= 2, "{node} has {keys} keys");
         }
+    }
+
+    #[test]
+    fn a_clock_behind_the_certificates_is_raised_first_and_no_other_is_set() {
+        let Some(data) = parsed(&all(&cluster())[0].1.user_data) else { return };
+        let command = data["bootcmd"][0][2].as_str().unwrap();
+        let sets = |now: &str| {
+            let date = format!("date() {{ [ \"$1\" = +%s ] && echo {now} || echo \"$@\"; }}; {command}");
+            let said = host::process::run(host::process::command("sh").args(["-c", &date])).unwrap();
+            String::from_utf8(said.stdout).unwrap()
+        };
+        assert_eq!(sets("978307200"), "--utc --set=@1700000000\n");
+        assert_eq!(sets("1700000001"), "");
     }
 
     #[test]

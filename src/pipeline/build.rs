@@ -172,7 +172,7 @@ fn seeds(site: &Site, pki: &Pki, epoch: u64) -> Result<BTreeMap<String, Vec<u8>>
     let cluster = &site.cluster;
     let seed = |node: &crate::cluster::Node| {
         let tree = render::node(cluster, node, pki, &site.overlays)?;
-        let seed = Seed { identity: Identity::of(cluster, node, pki.cluster_id()), tree };
+        let seed = Seed { identity: Identity::of(cluster, node, pki.cluster_id(), pki.not_before()), tree };
         Ok((node.name.clone(), seed.pack(epoch).within(|| format!("packing the seed of `{}`", node.name))?))
     };
     cluster.nodes.par_iter().map(seed).collect()

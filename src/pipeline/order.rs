@@ -49,7 +49,7 @@ pub(crate) fn order(wanted: &Wanted<'_>) -> Result<Vec<PathBuf>> {
     let seeds = cluster.etcd_members().into_iter().filter(is_meant).map(|node| {
         let mut tree = render::node(cluster, node, &pki, &site.overlays)?;
         tree.insert(ImagePath::new(ORDER)?, file(&order)?);
-        let seed = Seed { identity: Identity::of(cluster, node, pki.cluster_id()), tree };
+        let seed = Seed { identity: Identity::of(cluster, node, pki.cluster_id(), pki.not_before()), tree };
         Ok((format!("{}.seed", node.name), seed.pack(epoch).within(|| format!("packing the seed of `{}`", node.name))?))
     });
     write(wanted.out, &seeds.collect::<Result<Vec<_>>>()?)

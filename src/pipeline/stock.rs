@@ -35,6 +35,7 @@ pub(super) fn documents(site: &Site, lock: &Lock, pki: &Pki) -> Result<BTreeMap<
             packages: &needs.packages,
             programs: &needs.binaries,
             agent: needs.agent.then_some(agent),
+            not_before: pki.not_before(),
             users: &needs.users,
             lock,
         };

@@ -39,6 +39,8 @@ pub(super) struct ServiceAccount {
 pub(super) struct Credential {
     pub(super) certificate: String,
     pub(super) key: Zeroizing<String>,
+    /// In seconds since 1970.
+    pub(super) not_before: u64,
 }
 
 /// One file for a node's tree.
@@ -53,6 +55,11 @@ impl Pki {
     /// 128 random bits in lower-case hexadecimal, fixed when the vault was made.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.cluster_id
+    }
+
+    /// When the newest certificate became valid, in seconds since 1970.
+    pub(crate) fn not_before(&self) -> u64 {
+        self.leaves.values().map(|leaf| leaf.not_before).max().unwrap_or(0)
     }
 
     /// The key that encrypts secrets in etcd: 32 random bytes in base64, as `EncryptionConfiguration` wants them.
@@ -84,7 +91,7 @@ impl Pki {
     }
 
     fn in_form(&self, row: &Leaf, credential: &Credential, node: &Node) -> Result<Vec<PkiFile>> {
-        let Credential { certificate, key } = credential;
+        let Credential { certificate, key, .. } = credential;
         match row.form {
             Form::Pair(stem) => {
                 Ok(vec![PkiFile::new(&format!("{stem}.crt"), certificate, false)?, PkiFile::new(&format!("{stem}.key"), key, true)?])
@@ -134,7 +141,7 @@ impl Pki {
         for (authority, certificate) in &self.authorities {
             hasher.field(authority.name(), certificate.as_bytes());
         }
-        for (id, Credential { certificate, key }) in &self.leaves {
+        for (id, Credential { certificate, key, .. }) in &self.leaves {
             hasher.field(&id.to_string(), certificate.as_bytes()).field("key", key.as_bytes());
         }
         hasher.finish()

@@ -85,7 +85,11 @@ impl Vault {
             () if parsed.not_before > now => misfit("it is not valid yet: is this machine's clock right?"),
             () if !parsed.is_signed_by(authority) => misfit("another authority signed it"),
             () if !parsed.has_key(key) => misfit("its key belongs to another certificate"),
-            () => Ok(Fitness::Fits(Credential { certificate: certificate.to_owned(), key: Zeroizing::new(key.to_owned()) })),
+            () => Ok(Fitness::Fits(Credential {
+                certificate: certificate.to_owned(),
+                key: Zeroizing::new(key.to_owned()),
+                not_before: parsed.not_before,
+            })),
         }
     }
 }

@@ -83,6 +83,7 @@ pub(crate) mod tests {
             node: node.into(),
             roles: vec!["control-plane".into()],
             machine_id: format!("{node:0>32}"),
+            not_before: 0,
             matches,
         };
         Seed { identity, tree }

@@ -52,11 +52,11 @@ impl Lab {
     }
 
     pub fn up(&self, artifacts: &Path) {
-        self.up_with("nspawn", artifacts);
+        self.up_with(&[], artifacts);
     }
 
-    pub fn up_with(&self, backend: &str, artifacts: &Path) {
-        approve(&mut self.starting(&["up", "--backend", backend], artifacts));
+    pub fn up_with(&self, options: &[&str], artifacts: &Path) {
+        approve(&mut self.starting(&[&["up"], options].concat(), artifacts));
     }
 
     /// A command that starts the lab, once no other test has one of the same artifacts.

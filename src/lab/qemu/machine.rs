@@ -41,6 +41,8 @@ pub(super) struct Machine {
     /// SMBIOS system serial number and UUID (DMTF DSP0134, type 1).
     pub(super) serial: String,
     pub(super) uuid: Option<String>,
+    /// What its clock says when it is switched on, in UTC.
+    pub(super) clock: Option<String>,
     /// Kernel parameters, after those of the image.
     pub(super) parameters: Vec<String>,
 }
@@ -65,6 +67,9 @@ impl Machine {
         // No option ROM: nothing boots from the network here, and the firmware would wait for it.
         add(&["-device", &format!("virtio-net-pci,netdev=lan,mac={},romfile=", self.mac)]);
         add(&["-device", "virtio-rng-pci", "-serial", "stdio"]);
+        if let Some(clock) = &self.clock {
+            add(&["-rtc", &format!("base={clock}")]);
+        }
         add(&["-smbios", &self.system_information()]);
         add(&["-smbios", &format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={}", self.command_line().replace(',', ",,"))]);
         arguments
@@ -103,6 +108,7 @@ mod tests {
             mac: "52:54:00:00:00:01".into(),
             serial: "S,1".into(),
             uuid: None,
+            clock: Some("2001-01-01T00:00:00".into()),
             parameters: vec!["kiln.node=m1".into()],
         };
         let arguments = machine.arguments();
@@ -110,6 +116,7 @@ mod tests {
             "if=none,id=disk,format=qcow2,cache=unsafe,file=/run/lab/a,,b/disk.qcow2",
             "if=none,id=seed,format=raw,readonly=on,file=/out/m1.seed",
             "type=1,serial=S,,1",
+            "base=2001-01-01T00:00:00",
         ] {
             assert!(arguments.iter().any(|argument| argument == expected), "{expected} is not in {arguments:?}");
         }

@@ -79,10 +79,11 @@ pub(super) fn user_data(input: &Input<'_>) -> Result<Value> {
     Ok(document)
 }
 
-/// Before any file is written: the users that own files, and directories that nobody else can enter while keys are written.
+/// Before any file is written: a clock that is behind the certificates is raised, as the agent does in images; the users that own files, and directories that nobody else can enter while keys are written.
 fn boot_commands(input: &Input<'_>) -> Vec<Vec<String>> {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let mut commands = Vec::new();
+    let raise = format!("[ \"$(date +%s)\" -ge {0} ] || date --utc --set=@{0}", input.not_before);
+    let mut commands = vec![words(&["sh", "-c", &raise])];
     if !input.users.is_empty() {
         let mut users = words(&["systemd-sysusers", "--inline"]);
         users.extend(input.users.iter().map(|user| format!("g {} {}", user.name, user.id)));
