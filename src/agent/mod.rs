@@ -1,6 +1,7 @@
 //! What runs on the node: finds the machine's seed, makes `/etc` and `/var` of it, and tells what it did. No secret is ever printed.
 
 mod apply;
+pub(crate) mod clock;
 mod discover;
 mod etc;
 pub(crate) mod etcd;

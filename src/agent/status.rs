@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::places::Places;
-use crate::agent::{etcd, segment};
+use crate::agent::{clock, etcd, segment};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
@@ -110,7 +110,8 @@ impl Status {
         })?;
         let status: Self = serde_json::from_slice(&bytes).doing(Kind::Input, || format!("reading `{}`", path.display()))?;
         let etcd = etcd::waits_for(&places.root.join(etcd::SETTINGS.trim_start_matches('/')));
-        Ok(Self { etcd, segment: segment::found(places)?, ..status })
+        let clock = clock::strays(&places.root).or(status.clock);
+        Ok(Self { clock, etcd, segment: segment::found(places)?, ..status })
     }
 
     /// What a person wants to know, one fact a line.

@@ -41,6 +41,8 @@ enum Action {
     Failure,
     /// Look whether somebody else on the segment has the VIP or its virtual router identifier
     Segment,
+    /// Set this machine's clock when it alone is wrong among etcd's members
+    Clock,
     /// Decide how this node's etcd member starts, and answer the other members
     Etcd(Etcd),
     /// Show what the agent did in this boot
@@ -97,6 +99,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             }
             Ok(())
         }
+        Action::Clock => agent::clock::watch(&|line| ui.message(line)),
         Action::Etcd(args) => {
             let settings = etcd::Settings::read(&args.settings)?;
             match args.action {

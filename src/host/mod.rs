@@ -11,6 +11,7 @@ pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod mount;
 pub(crate) mod namespace;
+pub(crate) mod ntp;
 pub(crate) mod process;
 pub(crate) mod publish;
 pub(crate) mod random;

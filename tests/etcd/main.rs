@@ -13,9 +13,10 @@ mod world;
 use std::thread::sleep;
 use std::time::Duration;
 
+use common::judge;
 use common::lab::eventually;
 use kiln_model::Look;
-use world::World;
+use world::{Clock, World};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What `kiln order` calls an order.
@@ -241,6 +242,23 @@ fn a_member_whose_return_is_cut_at_any_step_returns_to_the_same_cluster() {
 fn a_recovery_that_is_cut_at_any_step_is_carried_out_once() {
     let Some(steps) = steps::cut(steps::recovering) else { return };
     assert!(steps >= 6, "{steps}");
+}
+
+#[test]
+fn a_member_whose_clock_alone_is_wrong_waits_until_it_is_right() {
+    let Some(mut world) = World::new(3) else { return };
+    let (Some(_), Some(_)) = (judge("chronyd"), judge("faketime")) else { return };
+    // To m1 it is m1's clock that is wrong; to each of the others, those of the two others differ and nothing can be known.
+    let clocks: Vec<Clock> = [(0, "+0"), (1, "+1d"), (2, "+1d")].map(|(place, ahead)| world.members[place].clock(ahead)).into();
+    world.on(&[0, 1, 2]);
+    let reason = "this machine's clock is 24 h behind those of a majority of the members, which agree";
+    eventually("it says why it waits", PATIENCE, || {
+        let said = world.members[0].waits_for();
+        if said == [reason] { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+    assert_eq!(world.members[1].waits_for(), ["m1 draws the token of the new cluster"]);
+    drop(clocks);
+    whole(&world);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::common::lab::eventually;
 use crate::common::{approve, judge, root};
 
 pub(crate) const KILN: &str = env!("CARGO_BIN_EXE_kiln");
@@ -341,6 +343,31 @@ impl Member {
         approve(self.namespace.command("nft").arg("-f").arg(&file));
     }
 
+    /// chrony on this machine, by a clock that is so much ahead.
+    pub(crate) fn clock(&self, ahead: &str) -> Clock {
+        let directory = self.root.join("chrony");
+        fs::create_dir_all(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o750)).unwrap();
+        let here = |name: &str| directory.join(name).display().to_string();
+        let text = format!(
+            "local stratum 10 orphan\nallow all\ncmdport 0\nbindcmdaddress {}\npidfile {}\ndriftfile {}\n",
+            here("socket"),
+            here("pid"),
+            here("drift")
+        );
+        fs::write(directory.join("conf"), text).unwrap();
+        let mut command = self.namespace.command("chronyd");
+        command.args(["-x", "-d", "-u", "root", "-f"]).arg(directory.join("conf"));
+        // faketime(1) itself would leave chrony behind when it is killed; ld.so(8) puts the system's directory for `$LIB`.
+        command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1").env("FAKETIME", ahead);
+        let clock = Clock(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        eventually("chrony listens", Duration::from_secs(10), || {
+            let output = self.namespace.command("ss").args(["-Hlun", "sport = :123"]).output().unwrap();
+            if output.stdout.is_empty() { Err("nothing listens on 123".into()) } else { Ok(()) }
+        });
+        clock
+    }
+
     /// What the member says that it waits for.
     pub(crate) fn waits_for(&self) -> Vec<String> {
         let text = fs::read_to_string(self.root.join("run/etcd/waiting.json")).unwrap_or_default();
@@ -359,6 +386,16 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.off();
+    }
+}
+
+/// A machine's chrony.
+pub(crate) struct Clock(Child);
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 

@@ -98,6 +98,11 @@ impl Settings {
         self.member(self.me())
     }
 
+    /// Addresses of the other members.
+    pub(crate) fn others(&self) -> Vec<IpAddr> {
+        self.members.iter().filter(|member| member.name != self.name).map(|member| member.address).collect()
+    }
+
     /// All members, less those that an order leaves out.
     pub(super) fn founders(&self) -> Members {
         let left_out = self.order.iter().flat_map(|order| &order.without).collect::<Vec<_>>();

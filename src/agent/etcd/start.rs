@@ -13,6 +13,7 @@ use super::directory::{Agreement, Directory, Record, token_text};
 use super::peers::{self, Heard};
 use super::recover;
 use super::settings::{Member, Settings};
+use crate::agent::clock;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::host::clock::Stopwatch;
@@ -165,6 +166,12 @@ struct Starting<'a> {
 impl Starting<'_> {
     /// Looks, decides and acts once. Returns flags when etcd may start.
     fn step(&mut self) -> Result<Option<Flags>> {
+        // Certificates and leases would go by a clock that is known to be wrong.
+        if let Some(reason) = clock::look(&self.settings.others()).reason() {
+            self.say(vec![reason])?;
+            host::clock::sleep(PAUSE);
+            return Ok(None);
+        }
         let look = look(self.settings, &self.directory, &self.asking)?;
         match look.decision {
             Decision::Start => return Ok(Some(Flags::default())),

@@ -1,0 +1,172 @@
+//! Whether this machine's clock is the one that is wrong, by what the clocks of the other members say; and setting it if so.
+//!
+//! chrony steps a clock at its first updates only, because a step is dangerous while programs run; a clock that goes wrong later, or that
+//! the leader of the machines has, would stay wrong. A lone stray is no danger to step: what ran by its clock was wrong already.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::etcd::{SETTINGS, Settings};
+use crate::error::{Doing, Kind, Result};
+use crate::host;
+
+/// What the last look led to, for `kiln agent status`.
+const STATUS: &str = "/run/kiln-clock/clock.json";
+/// Clocks that agree differ by at most so many seconds.
+const AGREEING: f64 = 300.0;
+/// A clock strays that differs by more. Twice as much, so that strays are never a majority: two majorities share a clock, and through it
+/// each clock of the one is within twice as much of each of the other.
+const STRAYING: f64 = 2.0 * AGREEING;
+/// How long another machine may take to say the time.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What a look at the other clocks says of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "clock", rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    /// A majority of all agrees, and this clock with it.
+    Right,
+    /// No majority of all agrees without this clock: it can't be known which ones are wrong.
+    Unknown,
+    /// A majority of all agrees, and their clocks are ahead of this one by so many seconds.
+    Stray { by: f64 },
+}
+
+impl Verdict {
+    /// A sentence about a clock that strays.
+    pub(crate) fn reason(self) -> Option<String> {
+        let Self::Stray { by } = self else { return None };
+        let way = if by > 0.0 { "behind" } else { "ahead of" };
+        Some(format!("this machine's clock is {} {way} those of a majority of the members, which agree", duration(by.abs())))
+    }
+}
+
+/// Judges by how far other clocks are ahead; `count` is the number of all members, this one and those that do not answer included.
+fn judge(mut ahead: Vec<f64>, count: usize) -> Verdict {
+    ahead.sort_by(f64::total_cmp);
+    let agreeing = (0..ahead.len()).map(|first| {
+        let end = ahead.partition_point(|offset| *offset <= ahead[first] + AGREEING);
+        &ahead[first..end]
+    });
+    match agreeing.max_by_key(|group| group.len()) {
+        Some(group) if group.len() * 2 > count => {
+            let median = group[group.len() / 2];
+            if median.abs() > STRAYING { Verdict::Stray { by: median } } else { Verdict::Right }
+        }
+        _ => Verdict::Unknown,
+    }
+}
+
+/// Asks the other members' machines for their time, all at once.
+pub(crate) fn look(others: &[IpAddr]) -> Verdict {
+    let ahead = std::thread::scope(|scope| {
+        let asked: Vec<_> = others.iter().map(|address| scope.spawn(|| host::ntp::offset(*address, PATIENCE))).collect();
+        asked.into_iter().filter_map(|asked| asked.join().ok()?.ok()).collect()
+    });
+    judge(ahead, others.len() + 1)
+}
+
+/// Looks as long as the machine is on, and sets the clock when two looks in a row agree that it strays.
+///
+/// # Errors
+///
+/// Settings that can't be read.
+pub(crate) fn watch(journal: &dyn Fn(&str)) -> Result<()> {
+    let others = Settings::read(Path::new(SETTINGS))?.others();
+    let mut before = Verdict::Unknown;
+    loop {
+        let verdict = look(&others);
+        if verdict != before {
+            note(verdict).unwrap_or_else(|err| journal(&err.to_string()));
+        }
+        if let (Verdict::Stray { by }, Verdict::Stray { by: twice }, Some(reason)) = (verdict, before, verdict.reason())
+            && (by - twice).abs() < AGREEING
+        {
+            #[expect(clippy::cast_possible_truncation, reason = "a clock is right to the second after this, and chrony does the rest")]
+            let now = host::clock::now().saturating_add_signed(by.round() as i64);
+            match host::clock::set(now) {
+                Ok(()) => journal(&format!("{reason}: set to {}", host::clock::rfc3339(now))),
+                Err(err) => journal(&format!("{reason}; {err}")),
+            }
+        }
+        before = verdict;
+        host::clock::sleep(PAUSE);
+    }
+}
+
+fn note(verdict: Verdict) -> Result<()> {
+    let text = serde_json::to_vec(&verdict).doing(Kind::Internal, || "writing the verdict".into())?;
+    host::fs::write_atomic(Path::new(STATUS), &text, host::fs::PUBLIC)
+}
+
+/// What the watch saw last, if the clock strays.
+pub(super) fn strays(root: &Path) -> Option<String> {
+    let bytes = host::fs::read_if_exists(&root.join(STATUS.trim_start_matches('/'))).ok()??;
+    serde_json::from_slice::<Verdict>(&bytes).ok()?.reason()
+}
+
+/// As people say it: `36 h`, `12 min`, `731 d`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is rounded, and not negative")]
+fn duration(seconds: f64) -> String {
+    match (seconds / 60.0).round() as u64 {
+        minutes @ 0..120 => format!("{minutes} min"),
+        minutes @ 120..2880 => format!("{} h", minutes / 60),
+        minutes => format!("{} d", minutes / 1440),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Verdict, judge};
+
+    const DAY: f64 = 86_400.0;
+
+    /// What each of these clocks hears of the others.
+    fn verdicts(clocks: &[f64]) -> Vec<Verdict> {
+        let others = |own: usize| clocks.iter().enumerate().filter(move |(at, _)| *at != own).map(move |(_, clock)| clock - clocks[own]);
+        (0..clocks.len()).map(|own| judge(others(own).collect(), clocks.len())).collect()
+    }
+
+    #[test]
+    fn a_lone_stray_is_known_by_a_majority_that_agrees() {
+        use Verdict::{Right, Stray, Unknown};
+        let table: [(&[f64], &[Verdict]); 7] = [
+            (&[0.0, 1.0, 2.0], &[Right, Right, Right]),
+            (&[0.0, 1.0, DAY], &[Unknown, Unknown, Stray { by: 1.0 - DAY }]),
+            (&[0.0, 1.0, -2.0 * 365.0 * DAY], &[Unknown, Unknown, Stray { by: 730.0 * DAY + 1.0 }]),
+            // Neither of two can know.
+            (&[0.0, DAY], &[Unknown, Unknown]),
+            (&[0.0, DAY, 2.0 * DAY], &[Unknown, Unknown, Unknown]),
+            (&[0.0, 0.0, 0.0, DAY, DAY], &[Unknown, Unknown, Unknown, Stray { by: -DAY }, Stray { by: -DAY }]),
+            (&[0.0], &[Unknown]),
+        ];
+        for (clocks, expected) in table {
+            assert_eq!(verdicts(clocks), expected, "{clocks:?}");
+        }
+        // Who does not answer counts against a majority.
+        assert_eq!(judge(vec![DAY], 3), Unknown);
+    }
+
+    #[test]
+    fn what_strays_is_said_as_people_say_it() {
+        let said = |by: f64| Verdict::Stray { by }.reason().unwrap();
+        assert_eq!(said(-2.0 * DAY), "this machine's clock is 2 d ahead of those of a majority of the members, which agree");
+        assert_eq!(said(1200.0), "this machine's clock is 20 min behind those of a majority of the members, which agree");
+        assert_eq!(Verdict::Right.reason(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn strays_are_never_a_majority(clocks in prop::collection::vec(-2000.0..2000.0, 1..8)) {
+            let strays = verdicts(&clocks).iter().filter(|verdict| matches!(verdict, Verdict::Stray { .. })).count();
+            prop_assert!(strays * 2 < clocks.len(), "{clocks:?}");
+        }
+    }
+}
