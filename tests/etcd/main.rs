@@ -166,6 +166,39 @@ fn one_member_s_data_become_the_cluster_s_by_an_order_and_old_data_of_others_are
 }
 
 #[test]
+fn the_others_return_one_by_one_after_a_recovery_even_while_the_recovered_one_is_off() {
+    let Some(mut world) = World::new(3) else { return };
+    world.on(&[0, 1, 2]);
+    let before = whole(&world);
+    put(&world, "before", "1");
+    (0..3).for_each(|place| world.members[place].off());
+    for member in &world.members {
+        member.order(&format!("id = \"{ORDER}\"\nrecover-from = \"m3\"\n"));
+    }
+    world.on(&[2]);
+    put(&world, "alone", "2");
+    world.on(&[0]);
+    eventually("two members", PATIENCE, || world.cluster_at(0).map(drop).ok_or_else(|| world.members[0].log()));
+    put(&world, "of two", "3");
+    // m1 alone is no quorum of two, and m2's old data must not become one with it.
+    world.members[2].off();
+    world.on(&[1]);
+    waits(&world, 1, &["m3 is to recover the cluster from its data, as ordered, and has no quorum yet"]);
+    world.on(&[2]);
+    let after = whole(&world);
+    assert_ne!(after, before);
+    put(&world, "after", "4");
+    for (key, value) in [("before", "1"), ("alone", "2"), ("of two", "3"), ("after", "4")] {
+        for place in 0..3 {
+            assert_eq!(world.etcdctl_at(place, &["get", key, "--print-value-only"]).unwrap().trim(), value, "{key} at m{}", place + 1);
+        }
+    }
+    for place in [0, 1] {
+        assert!(world.members[place].data().join("aside-1/wal").is_dir(), "m{}", place + 1);
+    }
+}
+
+#[test]
 fn an_old_disk_that_returns_beside_a_living_cluster_waits_until_it_is_ordered_aside() {
     let Some(mut world) = World::new(3) else { return };
     world.on(&[0, 1, 2]);
