@@ -36,6 +36,7 @@ const FAILURES: &[Row] = &[
     ("what answers at the VIP fails there", "another one holds it", check_fails),
     ("an API server dies", "HAProxy leaves it out; new connections go elsewhere at once", server_dies),
     ("an API server hangs", "HAProxy cuts its clients off, and they go elsewhere", server_hangs),
+    ("the etcd of an API server hangs", "HAProxy leaves it out while another one is ready", server_is_unready),
     ("an API server dies", "IPVS leaves it out; new connections go elsewhere at once", |intervals| {
         let (every, retries, pause, _) = intervals.ipvs_checks()?;
         Some(retries * pause..=every + retries * pause)
@@ -58,6 +59,22 @@ const HOLDER_DIES: &str = "the machine that holds the VIP dies";
 
 /// How much later than its retry period a candidate may ask: client-go's jitter.
 const JITTER: f64 = 1.2;
+
+/// The port of etcd, behind which no API server is.
+const ETCD: &str = ":2379";
+
+/// How HAProxy checks a server (configuration manual: `inter`, `fall`, `timeout check`), in seconds.
+struct Checks {
+    interval: f64,
+    /// Between checks of a server that has failed one.
+    fast: f64,
+    /// Failures until it is down.
+    fall: f64,
+    /// How long a check waits for a program that hangs, whose kernel still accepts connections.
+    silence: f64,
+    /// Whether a server that isn't ready keeps its sessions.
+    spares_unready: bool,
+}
 
 /// Intervals in files.
 struct Intervals<'a> {
@@ -122,16 +139,28 @@ impl Intervals<'_> {
         Some((256.0 - f64::from(self.next?)) / 256.0)
     }
 
-    /// Interval, fast interval, number of failures and time limit of HAProxy's checks.
-    fn checks(&self) -> Option<(f64, f64, f64, f64)> {
-        let backend = self.fleet.haproxy(&["backend", "listen"]).find(|block| block.statement.last(&["server"]).is_some())?;
+    /// HAProxy's checks of API servers, which a machine may have beside those of others.
+    fn checks(&self) -> Option<Checks> {
+        let others = |server: &Statement<'_>| server.words.get(2).is_some_and(|word| word.text.ends_with(ETCD));
+        let backend = lint::api_backends(&self.fleet).find(|block| !lint::servers(*block).any(others))?;
         let defaults = lint::inherited(backend, &["default-server"]);
         let option = |name: &str| defaults.and_then(|statement: &Statement<'_>| statement.option(name)).map(|word| word.text);
+        let timeout = |name: &str| lint::seconds(lint::inherited(backend, &["timeout", name])?.words.get(2)?.text);
         let interval = option("inter").and_then(lint::seconds).unwrap_or(2.0);
-        let fast = option("fastinter").and_then(lint::seconds).unwrap_or(interval);
-        let fall = option("fall").and_then(|text| text.parse().ok()).unwrap_or(3.0);
-        let limit = lint::inherited(backend, &["timeout", "check"]).and_then(|statement| lint::seconds(statement.words.get(2)?.text));
-        Some((interval, fast, fall, limit.unwrap_or(interval)))
+        let answer = timeout("check");
+        // Until TLS is up, `timeout check` does not count.
+        let connection = answer.and_then(|_| timeout("connect")).map_or(interval, |limit| limit.min(interval));
+        let connects =
+            |check: &Statement<'_>| (check.is(&["tcp-check", "connect"]) || check.is(&["http-check", "connect"])) && check.has("ssl");
+        let over_tls = backend.statement.body.iter().any(connects)
+            || lint::servers(backend).chain(defaults).any(|server| server.has("ssl") || server.has("check-ssl"));
+        Some(Checks {
+            interval,
+            fast: option("fastinter").and_then(lint::seconds).unwrap_or(interval),
+            fall: option("fall").and_then(|text| text.parse().ok()).unwrap_or(3.0),
+            silence: if over_tls { connection } else { answer.unwrap_or(interval) },
+            spares_unready: backend.statement.body.iter().any(|check| check.has("L7OKC")),
+        })
     }
 
     /// Interval, number of retries, pause before each, and time limit of keepalived's checks of servers behind IPVS.
@@ -167,14 +196,24 @@ fn check_fails(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
 }
 
 fn server_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
-    let (interval, fast, fall, _) = intervals.checks()?;
-    Some((fall - 1.0) * fast..=interval + (fall - 1.0) * fast)
+    let checks = intervals.checks()?;
+    let again = (checks.fall - 1.0) * checks.fast;
+    Some(again..=checks.interval + again)
 }
 
 fn server_hangs(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
-    let (interval, fast, fall, limit) = intervals.checks()?;
-    let noticed = fall * limit + (fall - 1.0) * fast;
-    Some(noticed..=interval + noticed)
+    let checks = intervals.checks()?;
+    let noticed = checks.fall * checks.silence + (checks.fall - 1.0) * checks.fast;
+    Some(noticed..=checks.interval + noticed)
+}
+
+/// The server itself says so, once it has waited for etcd; one failure is enough. A newer server that is still waiting for the answer to
+/// one question gives the next ones its answer from before (apiserver's `newETCD3Check`), so that one check more may pass.
+fn server_is_unready(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
+    let checks = intervals.checks().filter(|checks| checks.spares_unready)?;
+    let wait = |name: &str| intervals.flag("kube-apiserver", name).and_then(lint::seconds);
+    let (alive, ready) = (wait("etcd-healthcheck-timeout")?, wait("etcd-readycheck-timeout").unwrap_or(0.0));
+    Some(alive..=2.0 * checks.interval + alive + ready)
 }
 
 /// nginx and HAProxy give a server this long to accept.

@@ -24,7 +24,7 @@ pub(super) fn mode<'a>(block: Block<'_, 'a>) -> &'a str {
 }
 
 /// Backends whose servers are API servers, as far as a file can say: TCP mode, and not the ports of an ingress.
-pub(super) fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
+pub(crate) fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
     fleet.haproxy(BACKENDS).filter(|block| mode(*block) == "tcp" && servers(*block).any(|server| !is_ingress(server)))
 }
 
@@ -34,7 +34,7 @@ fn is_ingress(server: &Statement<'_>) -> bool {
     port.is_some_and(|port| port == 80 || (30000..=32767).contains(&port))
 }
 
-pub(super) fn servers<'f, 'a>(block: Block<'f, 'a>) -> impl Iterator<Item = &'f Statement<'a>> {
+pub(crate) fn servers<'f, 'a>(block: Block<'f, 'a>) -> impl Iterator<Item = &'f Statement<'a>> {
     block.statement.body.iter().filter(|statement| statement.is(&["server"]) || statement.is(&["server-template"]))
 }
 
