@@ -22,4 +22,13 @@ pub(super) static ROWS: &[Lint] = &[
                 findings.at("endpoint", format!("clients outside dial {}, and no other control-plane node", subject.cluster.endpoint_authority()));
             }
         }),
+    Lint::info("HA346", "nginx does not notice an API server that hangs")
+        .why("nginx has no health checks of its own, and the kernel of a server that hangs still accepts connections: clients of that server wait until they give up, and it gets its share of new connections for as long as it hangs; no setting of nginx changes that")
+        .fix("use HAProxy, which cuts such clients off within seconds")
+        .cluster(|subject, findings| {
+            let balancer = subject.cluster.endpoint.balancer;
+            if balancer.proxy == Some("nginx") {
+                findings.at("endpoint.balancer", format!("with `{}` clients of an API server that hangs wait until they give up", balancer.name));
+            }
+        }),
 ];

@@ -39,7 +39,7 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("set `LimitNOFILE=` in its unit to at least twice `maxconn` plus 32")
         .files(too_few_descriptors),
     Lint::warning("HA335", "nginx balances the API servers")
-        .why("without health checks of its own it learns from clients that a server is down: a hung one keeps getting connections every `fail_timeout`")
+        .why("it has no health checks of its own and learns from connections that fail. Those to a hung API server do not fail, since its kernel accepts them: clients of that server wait until they give up, and it gets its share of new connections; no setting of nginx changes that")
         .fix("use HAProxy for the VIP; nginx will do on a node for itself")
         .files(nginx_stream),
 ];

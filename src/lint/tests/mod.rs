@@ -61,6 +61,7 @@ fn example(id: &str) -> String {
         "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
         "HA342" => edited("[endpoint]", "[endpoint]\nbalancer = \"keepalived\""),
         "HA343" => edited("vip = \"10.0.0.10\"\nnames = [\"kubernetes.example.org\"]", "balancer = \"node-local\""),
+        "HA346" => edited("[endpoint]", "[endpoint]\nbalancer = \"nginx\""),
         other => panic!("no example for {other}"),
     }
 }
@@ -138,6 +139,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA311 `51`: VRRP router identifier 51 is probably used by somebody else too (leave `virtual-router-id` out: it is then the last byte of the VIP)
     HA342 `"keepalived"`: with `keepalived` the VIP leads to one API server and moves whenever that one stops (use `balancer = "haproxy"`)
     HA343 `[endpoint]`: clients outside dial 10.0.0.11:6443, and no other control-plane node (give a DNS name that leads to every control-plane node: `names = ["kubernetes.example.org"]`)
+    HA346 `"nginx"`: with `nginx` clients of an API server that hangs wait until they give up (use HAProxy, which cuts such clients off within seconds)
     "#);
 }
 
