@@ -21,6 +21,7 @@ pub(super) fn data(facts: &Facts<'_>) -> Value {
         // Never preferred as the source of the node's own connections, which a shorter prefix could be.
         "vip": facts.cluster.endpoint.vip.map(|vip| format!("{vip}/{}", if vip.is_ipv6() { 128 } else { 32 })),
         "peers": peers,
+        "others": others(facts, &peers),
         "virtual_router_id": (facts.cluster.endpoint.balancer.mover == Mover::Keepalived).then_some(facts.cluster.endpoint.virtual_router_id),
         "environment": kube_vip::environment(facts),
     })
@@ -30,6 +31,17 @@ pub(super) fn data(facts: &Facts<'_>) -> Value {
 fn server(node: &Node) -> Value {
     let address = SocketAddr::new(node.address, API_SERVER_PORT);
     json!({ "name": node.name, "address": address, "host": address.ip(), "port": address.port() })
+}
+
+/// What a node that isn't cut off gets some answer from: API servers of other machines, and balancers on machines without one.
+fn others(facts: &Facts<'_>, peers: &[IpAddr]) -> Vec<Value> {
+    if facts.cluster.endpoint.balancer.proxy.is_none() {
+        return Vec::new();
+    }
+    let control_plane = facts.control_plane();
+    let balancers = peers.iter().filter(|peer| control_plane.iter().all(|node| node.address != **peer));
+    let balancers = balancers.map(|peer| json!({ "host": peer, "port": facts.cluster.endpoint.port }));
+    control_plane.iter().filter(|node| node.name != facts.node.name).map(|node| server(node)).chain(balancers).collect()
 }
 
 /// The VIP, loopback, and the node's own address unless its API server has that port; loopback alone where every machine balances.

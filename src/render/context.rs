@@ -139,6 +139,8 @@ struct Health {
     live: &'static str,
     /// It takes requests.
     ready: &'static str,
+    /// How long both answers may take together, in milliseconds.
+    limit: u32,
 }
 
 impl<'a> Facts<'a> {
@@ -169,7 +171,11 @@ impl<'a> Facts<'a> {
             cni_version: kubernetes.companion(Part::Cni),
             dns_image: self.dns_image(),
             flannel: Flannel::of(self.cluster),
-            health: Health { live: kubernetes.companion(Part::Liveness), ready: kubernetes.companion(Part::Readiness) },
+            health: Health {
+                live: kubernetes.companion(Part::Liveness),
+                ready: kubernetes.companion(Part::Readiness),
+                limit: flags::health_limit(kubernetes),
+            },
             api_versions: kinds::api_versions(kubernetes.minor),
             pods: self.cluster.pods_of(self.node),
             kubelets: self.kubelets(),

@@ -1,7 +1,20 @@
 //! kube-apiserver.
 
 use super::{CIPHER_SUITES, Flag, computed, text};
-use crate::cluster::API_SERVER_PORT;
+use crate::cluster::{API_SERVER_PORT, KubernetesVersion};
+
+/// How long an API server waits for etcd before it says that it isn't ready, in milliseconds. It reads a key through a quorum, which
+/// takes a heartbeat; an election takes longer, and none is ready meanwhile.
+const ETCD_WAIT: u32 = 600;
+
+/// The same before there was a flag for it.
+const FIXED_ETCD_WAIT: u32 = 2000;
+
+/// How long a balancer waits for an API server's answers about its health, in milliseconds: longer than that one waits for etcd, once for
+/// its life and once for its readiness, else a server with a hung etcd would be taken for one that hangs itself.
+pub(in crate::render) fn health_limit(kubernetes: KubernetesVersion) -> u32 {
+    if kubernetes.at_least(20) { 2 * ETCD_WAIT + 300 } else { FIXED_ETCD_WAIT + 500 }
+}
 
 pub(super) static FLAGS: &[Flag] = &[
     // A balancer of ours takes the same port on the VIP and on loopback, so the API server must leave them free.
@@ -18,6 +31,9 @@ pub(super) static FLAGS: &[Flag] = &[
     text("etcd-cafile", "/etc/kubernetes/pki/etcd/ca.crt"),
     text("etcd-certfile", "/etc/kubernetes/pki/apiserver-etcd-client.crt"),
     text("etcd-keyfile", "/etc/kubernetes/pki/apiserver-etcd-client.key"),
+    // kubernetes#93244; since 1.25 readiness asks once more, with a limit of its own (kubernetes#111399).
+    computed("etcd-healthcheck-timeout", |_| format!("{ETCD_WAIT}ms")).since(20),
+    computed("etcd-readycheck-timeout", |_| format!("{ETCD_WAIT}ms")).since(25),
     // Without it a read may come from a member that is behind; since 1.9 the only behaviour.
     text("etcd-quorum-read", "true").until(8).deprecated(9).removed(13),
     text("tls-cert-file", "/etc/kubernetes/pki/apiserver.crt"),
