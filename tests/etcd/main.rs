@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
+mod balancer;
 #[path = "../common/mod.rs"]
 mod common;
 mod decisions;

@@ -29,12 +29,12 @@ pub(crate) struct World {
     _directory: tempfile::TempDir,
     /// Kept for worlds of the same size that begin meanwhile.
     _site: Arc<Site>,
-    hub: Arc<Namespace>,
+    pub(crate) hub: Arc<Namespace>,
     pub(crate) members: Vec<Member>,
 }
 
 /// A network namespace with a name that no other test has.
-struct Namespace(String);
+pub(crate) struct Namespace(String);
 
 impl Namespace {
     fn new(name: &str) -> Self {
@@ -44,14 +44,19 @@ impl Namespace {
         Self(name)
     }
 
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         // What runs there ends with the test, however that ends.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "ip", "netns", "exec", &self.0]).arg(program);
         command
     }
 
-    fn ip(&self, arguments: &str) {
+    /// Its file, as ip-netns(8) has it.
+    pub(crate) fn file(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.0)
+    }
+
+    pub(crate) fn ip(&self, arguments: &str) {
         approve(Command::new("ip").args(["-n", &self.0]).args(arguments.split(' ')));
     }
 }
@@ -230,23 +235,21 @@ impl Member {
         namespace.ip("link set lo up");
         namespace.ip("link set eth0 up");
         let root = directory.join(&name);
-        let here = |text: &str| {
-            let mut text = text.to_owned();
-            for path in ["/var/lib/etcd", "/run/etcd", "/etc/kubernetes"] {
-                text = text.replace(path, root.join(&path[1..]).to_str().unwrap());
-            }
-            text
-        };
+        let here = |text: &str| here(&root, text);
         let settings = root.join("etc/kiln/etcd.toml");
         fs::write(&settings, here(&fs::read_to_string(&settings).unwrap())).unwrap();
         let unit = here(&fs::read_to_string(root.join("etc/systemd/system/etcd.service")).unwrap());
-        let command = unit.split_once("ExecStart=/usr/bin/etcd").unwrap().1.split_once("$KILN_ETCD_FLAGS").unwrap().0;
-        let flags = command.replace('\\', " ").split_whitespace().map(|flag| flag.trim_matches('"').to_owned()).collect();
+        let flags = words(unit.split_once("ExecStart=/usr/bin/etcd").unwrap().1.split_once("$KILN_ETCD_FLAGS").unwrap().0);
         Self { name, address, namespace: Arc::new(namespace), root, flags, power: None, cut: false }
     }
 
     pub(crate) fn client_url(&self) -> String {
         format!("https://{}:2379", self.address)
+    }
+
+    /// Where one of its files is.
+    pub(crate) fn path(&self, inside: &str) -> PathBuf {
+        self.root.join(inside)
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -279,6 +282,31 @@ impl Member {
     /// Asks etcd on this machine for what only a quorum can answer.
     pub(crate) fn etcdctl(&self, arguments: &[&str]) -> Result<String, String> {
         etcdctl(self.namespace.command("etcdctl"), &self.root, "https://127.0.0.1:2379", arguments)
+    }
+
+    /// The text of one of its files, with paths that lead to the others.
+    pub(crate) fn text(&self, file: &str) -> String {
+        here(&self.root, &fs::read_to_string(self.root.join(file)).unwrap())
+    }
+
+    /// Its API server, with the flags of its unit.
+    pub(crate) fn api_server(&self, program: &Path) -> Command {
+        let unit = self.text("etc/systemd/system/kube-apiserver.service");
+        let flags = unit.split_once("ExecStart=/usr/bin/kube-apiserver").unwrap().1.split_once("\n#").unwrap().0;
+        fs::create_dir_all(self.root.join("var/log/kubernetes")).unwrap();
+        let mut command = self.namespace.command(program);
+        let log = fs::File::create(self.root.join("api-server.log")).unwrap();
+        command.args(words(flags)).stdout(log.try_clone().unwrap()).stderr(log);
+        command
+    }
+
+    /// Stops etcd where it is, or lets it go on.
+    pub(crate) fn signal_etcd(&self, signal: rustix::process::Signal) {
+        let power = self.power.as_ref().unwrap();
+        let running = power.running.lock().unwrap();
+        let is_etcd = |child: &&Child| fs::read_to_string(format!("/proc/{}/comm", child.id())).is_ok_and(|name| name.trim() == "etcd");
+        let etcd = running.iter().find(is_etcd).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(etcd), signal).unwrap();
     }
 
     /// Whether something listens on a port of this machine, by ss(8).
@@ -397,6 +425,17 @@ impl Drop for Clock {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
+}
+
+/// A file of a node with paths that lead to where the node's files are.
+fn here(root: &Path, text: &str) -> String {
+    let paths = ["/var/lib/etcd", "/run/etcd", "/etc/kubernetes", "/var/log/kubernetes", "/run/haproxy"];
+    paths.iter().fold(text.to_owned(), |text, path| text.replace(path, root.join(&path[1..]).to_str().unwrap()))
+}
+
+/// The arguments of a command that goes on over several lines of a unit.
+fn words(command: &str) -> Vec<String> {
+    command.replace('\\', " ").split_whitespace().map(|flag| flag.trim_matches('"').to_owned()).collect()
 }
 
 /// What systemd does on a node.

@@ -1,0 +1,250 @@
+//! HAProxy with the file that a node gets, before real API servers that hang, lose their etcd, or all lose it.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::process::Child;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::common::lab::eventually;
+use crate::common::{judge, kubernetes};
+use crate::world::World;
+use crate::{PATIENCE, whole};
+
+/// Until the sessions of a server that hangs are cut: three times what `kiln plan` says, since other tests run meanwhile. Without a cut
+/// they last for as long as the server hangs.
+const CUT: Duration = Duration::from_millis(3 * 2200);
+
+/// A client's connection to some API server.
+struct Session {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// Which server it leads to.
+    server: usize,
+}
+
+impl Session {
+    /// Asks for `path` and returns the status.
+    fn get(&mut self, path: &str) -> Result<String, String> {
+        write!(self.stream, "GET {path} HTTP/1.1\r\nHost: kubernetes\r\n\r\n").map_err(|err| err.to_string())?;
+        let mut answer = Vec::new();
+        let mut some = [0; 4096];
+        loop {
+            let count = self.stream.read(&mut some).map_err(|err| err.to_string())?;
+            if count == 0 {
+                return Err("the connection ended".into());
+            }
+            answer.extend_from_slice(&some[..count]);
+            let text = String::from_utf8_lossy(&answer);
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            if length.is_none_or(|length: usize| body.len() >= length) {
+                return Ok(head.split(' ').nth(1).unwrap().to_owned());
+            }
+        }
+    }
+
+    /// How long the other side goes on without ending the connection.
+    fn lasts(mut self, limit: Duration) -> Duration {
+        let begin = Instant::now();
+        self.stream.sock.set_read_timeout(Some(limit)).unwrap();
+        let end = self.stream.read(&mut [0; 16]);
+        assert!(!matches!(end, Ok(1..)), "the server spoke");
+        begin.elapsed()
+    }
+}
+
+/// The processes of the test that are not the members'; they end with it.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a client knows: the authority, and each server's certificate.
+struct Client {
+    config: Arc<ClientConfig>,
+    servers: Vec<CertificateDer<'static>>,
+}
+
+impl Client {
+    fn new(world: &World) -> Self {
+        let pki = |place: usize, name: &str| -> PathBuf { world.members[place].path("etc/kubernetes/pki").join(name) };
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(pki(0, "ca.crt")).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let servers = (0..world.members.len()).map(|place| CertificateDer::from_pem_file(pki(place, "apiserver.crt")).unwrap());
+        Self { config: Arc::new(config), servers: servers.collect() }
+    }
+
+    /// A new connection by way of the balancer, over which a server that lives has answered.
+    fn connect(&self) -> Result<Session, String> {
+        let socket = TcpStream::connect("127.0.0.1:8443").map_err(|err| err.to_string())?;
+        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let connection = ClientConnection::new(Arc::clone(&self.config), ServerName::try_from("kubernetes").unwrap()).unwrap();
+        let mut session = Session { stream: StreamOwned::new(connection, socket), server: usize::MAX };
+        let status = session.get("/livez?exclude=etcd")?;
+        let seen = &session.stream.conn.peer_certificates().unwrap()[0];
+        session.server = self.servers.iter().position(|known| known == seen).unwrap();
+        if status == "200" { Ok(session) } else { Err(status) }
+    }
+
+    /// Of many new connections, how many each server got; each must be answered.
+    fn spread(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.servers.len()];
+        let sessions: Vec<Session> = (0..24).map(|_| self.connect().unwrap()).collect();
+        sessions.iter().for_each(|session| counts[session.server] += 1);
+        counts
+    }
+
+    /// A connection to a certain server.
+    fn connect_to(&self, server: usize) -> Session {
+        let mut rest = Vec::new();
+        loop {
+            let session = self.connect().unwrap();
+            if session.server == server {
+                return session;
+            }
+            rest.push(session);
+            assert!(rest.len() < 50, "no connection leads to server {server}");
+        }
+    }
+}
+
+/// What the balancer says of itself at `path`.
+fn status(path: &str) -> Result<String, String> {
+    let mut socket = TcpStream::connect("127.0.0.1:8405").map_err(|err| err.to_string())?;
+    write!(socket, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).map_err(|err| err.to_string())?;
+    answer.split(' ').nth(1).map(ToOwned::to_owned).ok_or(answer)
+}
+
+/// Waits until the balancer sees the servers so: their states in its statistics, and what their last checks said.
+fn sees(world: &World, expected: &[(&str, &str)]) {
+    eventually("the balancer sees it", PATIENCE, || {
+        let socket = world.members[0].path("run/haproxy/admin.sock");
+        let mut socket = std::os::unix::net::UnixStream::connect(socket).map_err(|err| err.to_string())?;
+        socket.write_all(b"show stat\n").unwrap();
+        let mut table = String::new();
+        socket.read_to_string(&mut table).unwrap();
+        let names: Vec<&str> = table.trim_start_matches("# ").lines().next().unwrap().split(',').collect();
+        let column = |line: &str, name: &str| {
+            line.split(',').nth(names.iter().position(|known| *known == name).unwrap()).unwrap().trim_matches('"').to_owned()
+        };
+        let servers = table.lines().filter(|line| line.starts_with("kube-apiserver,m"));
+        let seen: Vec<_> = servers.map(|line| (column(line, "status"), column(line, "last_chk"), column(line, "check_status"))).collect();
+        let matches =
+            |((state, check, _), wanted): (&(String, String, String), &(&str, &str))| state == wanted.0 && check.contains(wanted.1);
+        if seen.len() == expected.len() && seen.iter().zip(expected).all(matches) { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
+}
+
+/// What keepalived's check says, with the arguments that the first node gives it.
+fn may_hold_the_vip(world: &World) -> bool {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/overlays/keepalived/rootfs/usr/libexec/kiln/check-balancer");
+    let configuration = world.members[0].text("etc/keepalived/keepalived.conf");
+    let arguments = configuration.split_once("/check-balancer").unwrap().1.split_once('"').unwrap().0;
+    assert_eq!(arguments.split_whitespace().count(), 2, "{arguments}");
+    world.hub.command("bash").arg(script).args(arguments.split_whitespace()).status().unwrap().success()
+}
+
+/// Insists that a session ends in time.
+fn is_cut(session: Session) {
+    let lasted = session.lasts(2 * CUT);
+    #[expect(clippy::print_stderr, reason = "how much less than the limit is worth a look")]
+    {
+        eprintln!("cut after {lasted:?}");
+    }
+    assert!(lasted <= CUT, "{lasted:?}");
+}
+
+#[test]
+fn a_server_that_hangs_loses_its_sessions_and_one_without_etcd_new_ones_unless_all_are_without() {
+    let (Some(mut world), Some(programs), Some(_)) = (World::new(3), kubernetes(), judge("haproxy")) else { return };
+    world.on(&[0, 1, 2]);
+    whole(&world);
+    let api_servers: Vec<Running> =
+        (0..2).map(|place| Running(world.members[place].api_server(&programs.join("kube-apiserver")).spawn().unwrap())).collect();
+    world.hub.ip("link set lo up");
+    move_into_link_name_space(File::open(world.hub.file()).unwrap().as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+    let file = world.members[0].path("haproxy.cfg");
+    fs::write(&file, world.members[0].text("etc/haproxy/haproxy.cfg")).unwrap();
+    fs::create_dir_all(world.members[0].path("run/haproxy")).unwrap();
+    let log = File::create(world.members[0].path("haproxy.log")).unwrap();
+    let mut haproxy = world.hub.command("haproxy");
+    haproxy.args(["-db", "-f"]).arg(&file).stdout(log.try_clone().unwrap()).stderr(log);
+    let haproxy = Running(haproxy.spawn().unwrap());
+    let client = Client::new(&world);
+    // The third one has no API server: a machine that answers, and refuses.
+    sees(&world, &[("UP", ""), ("UP", ""), ("DOWN", "")]);
+    assert_eq!(client.spread()[2], 0);
+
+    // One hangs.
+    let session = client.connect_to(0);
+    api_servers[0].signal(Signal::STOP);
+    is_cut(session);
+    assert_eq!(client.spread(), [0, 24, 0]);
+    api_servers[0].signal(Signal::CONT);
+    sees(&world, &[("UP", ""), ("UP", ""), ("DOWN", "")]);
+
+    // One is without etcd: no new connections, and the old ones live; statistics say why.
+    let mut session = client.connect_to(0);
+    world.members[0].signal_etcd(Signal::STOP);
+    sees(&world, &[("NOLB", "etcd"), ("UP", ""), ("DOWN", "")]);
+    assert_eq!(client.spread(), [0, 24, 0]);
+    assert_eq!(session.get("/livez?exclude=etcd").as_deref(), Ok("200"));
+    assert_eq!(status("/readyz").as_deref(), Ok("200"));
+    assert!(may_hold_the_vip(&world));
+
+    // All are: with one member of three left nobody has a quorum. Whoever lives is dialled, and no session ends.
+    let mut other = client.connect_to(1);
+    world.members[1].signal_etcd(Signal::STOP);
+    sees(&world, &[("NOLB", "etcd"), ("NOLB", "etcd"), ("DOWN", "")]);
+    let spread = client.spread();
+    assert!(spread[0] > 0 && spread[1] > 0, "{spread:?}");
+    assert_eq!((status("/healthz").as_deref(), status("/readyz").as_deref()), (Ok("200"), Ok("503")));
+    assert!(may_hold_the_vip(&world));
+    // One that hangs then loses its sessions as ever.
+    let session_of_hung = client.connect_to(1);
+    api_servers[1].signal(Signal::STOP);
+    is_cut(session_of_hung);
+    assert_eq!(client.spread(), [24, 0, 0]);
+    api_servers[1].signal(Signal::CONT);
+    sees(&world, &[("NOLB", "etcd"), ("NOLB", "etcd"), ("DOWN", "")]);
+    assert_eq!(session.get("/livez?exclude=etcd").as_deref(), Ok("200"));
+    assert!(other.get("/livez?exclude=etcd").is_err(), "it led to the server that hung");
+
+    (0..2).for_each(|place| world.members[place].signal_etcd(Signal::CONT));
+    sees(&world, &[("UP", ""), ("UP", ""), ("DOWN", "")]);
+    assert_eq!((status("/readyz").as_deref(), session.get("/readyz").as_deref()), (Ok("200"), Ok("200")));
+
+    // The balancer hangs.
+    haproxy.signal(Signal::STOP);
+    assert!(!may_hold_the_vip(&world));
+    haproxy.signal(Signal::CONT);
+    // The machine is cut off from all others.
+    assert!(may_hold_the_vip(&world));
+    world.hub.ip("link set br0 down");
+    sees(&world, &[("DOWN", ""), ("DOWN", ""), ("DOWN", "")]);
+    assert!(!may_hold_the_vip(&world));
+}
