@@ -155,6 +155,82 @@ fn a_cluster_is_recovered_by_an_order_from_the_only_copy_that_is_left() {
 }
 
 #[test]
+fn a_snapshot_is_fetched_and_restored_by_an_order_and_no_old_watch_goes_on() {
+    let (Some(lab), Some(site)) = (Lab::new(), ha()) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let Some(client) = Client::new(site, scratch.path()) else { return };
+    lab.up(&client.artifacts);
+    eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
+    let create = |name: &str| ["create", "configmap", name, "--from-literal=written=before"].map(str::to_owned);
+    let kubectl = |words: &[String]| client.kubectl(&lab, &words.iter().map(String::as_str).collect::<Vec<_>>());
+    let list = "/api/v1/namespaces/default/configmaps";
+    let newest = || -> Result<u64, String> {
+        let output = client.kubectl(&lab, &["get", "--raw", list]);
+        let list: Value = serde_json::from_slice(&output.stdout).map_err(|_| format!("{output:?}"))?;
+        list["metadata"]["resourceVersion"].as_str().unwrap_or_default().parse().map_err(|_| list.to_string())
+    };
+    eventually("an object is created", PATIENCE, || succeeded(&kubectl(&create("kept")), "created"));
+    eventually("all three are members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m3"));
+    succeeded(&lab.inside("m2", &["kiln", "agent", "etcd", "snapshot"]), "revision").unwrap();
+    eventually("another object is created", PATIENCE, || succeeded(&kubectl(&create("later")), "created"));
+    let before = newest().unwrap();
+
+    // Whoever has the vault takes it away, over the network.
+    let file = scratch.path().join("etcd.db");
+    let with_vault = |words: &[&str]| {
+        let directory = format!("--chdir={}", site.dir().display());
+        let program = [&["env", &directory, env!("CARGO_BIN_EXE_kiln")], words].concat();
+        lab.run(&program)
+    };
+    let listed = with_vault(&["snapshot", "list"]);
+    for node in NODES {
+        succeeded(&listed, node).unwrap();
+    }
+    let fetched = with_vault(&["snapshot", "fetch", "--from", "m2", "--json", "--out", file.to_str().unwrap()]);
+    succeeded(&fetched, "m2").unwrap();
+    let fetched: Value = serde_json::from_slice(&fetched.stdout).unwrap();
+    // A node's own certificate is not enough.
+    let pki = "/etc/kubernetes/pki/etcd";
+    let [ca, certificate, key] = ["ca.crt", "peer.crt", "peer.key"].map(|file| format!("{pki}/{file}"));
+    let url = format!("https://{}:2383/snapshots", MEMBERS[1]);
+    let words = ["curl", "--silent", "--include", "--cacert", &ca, "--cert", &certificate, "--key", &key, &url];
+    let refused = lab.inside("m1", &words);
+    let refused = String::from_utf8_lossy(&refused.stdout);
+    assert!(refused.starts_with("HTTP/1.0 403 "), "{refused}");
+
+    let order = scratch.path().join("order");
+    let restore = format!("{}@{}", file.display(), fetched["sha256"].as_str().unwrap());
+    site.ok(&["order", "--restore", &restore, "--on", "m1", "--out", order.to_str().unwrap()]);
+    for node in NODES {
+        approve(&mut lab.kiln(&["kill", node]));
+    }
+    for node in NODES {
+        approve(&mut lab.kiln(&["start", node, "--seed", order.join(format!("{node}.seed")).to_str().unwrap()]));
+    }
+    eventually("all three are members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m3"));
+    eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
+    eventually("the object of the snapshot is there", PATIENCE, || {
+        succeeded(&client.kubectl(&lab, &["get", "configmap", "kept", "--output=name"]), "configmap/kept")
+    });
+    let later = client.kubectl(&lab, &["get", "configmap", "later"]);
+    assert!(String::from_utf8_lossy(&later.stderr).contains("NotFound"), "{later:?}");
+    let after = newest().unwrap();
+    assert!(after > before + 900_000_000, "{before} before, {after} after");
+    // Who watched before must list again, whatever server it asks.
+    for member in MEMBERS {
+        let server = format!("--server=https://{member}:6443");
+        let watch = format!("{list}?watch=1&timeoutSeconds=5&resourceVersion={before}");
+        eventually("an old watch ends with an error", PATIENCE, || {
+            let output = client.kubectl(&lab, &["get", "--raw", &watch, &server]);
+            let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            if said.contains("too old resource version") || said.contains("Expired") { Ok(()) } else { Err(said) }
+        });
+    }
+    approve(&mut lab.kiln(&["down"]));
+    lab.assert_gone();
+}
+
+#[test]
 fn a_lab_leaves_nothing_behind_however_it_ends() {
     let (Some(lab), Some(site)) = (Lab::new(), ha()) else { return };
     let kill = |signal: &str, ids: &[i32]| {

@@ -136,6 +136,10 @@ fn fill_var(places: &Places, found: &Found, status: &mut Status) -> Result<()> {
     if state::fill(places)? == Change::Written {
         status.changed.push("/var (filled)".into());
     }
+    // Before the seed is kept: an order whose snapshot did not arrive is not begun at the next boot either.
+    if state::take_snapshot(places, found)? == Change::Written {
+        status.changed.push(state::SNAPSHOTS.into());
+    }
     if state::store(places, &found.packed)? == Change::Written {
         status.changed.push("/var/lib/kiln/seed".into());
     }
@@ -230,6 +234,42 @@ mod tests {
         assert_eq!(machine.root("var/lib/kiln/seed").metadata().unwrap().mode() & 0o7777, 0o600);
         let told = read(&machine.places.run.join("kiln/status.json")).unwrap();
         assert!(!String::from_utf8(told).unwrap().contains("canary"));
+    }
+
+    #[test]
+    fn a_snapshot_behind_the_seed_is_taken_over_once_and_only_whole() {
+        let machine = Machine::new();
+        let snapshot = vec![7; 100_000];
+        let sha256 = crate::digest::Digest::of(&snapshot);
+        let mut bytes = Vec::new();
+        let order = format!("id = \"1\"\n[restore]\non = \"m1\"\nsha256 = \"{sha256}\"\n");
+        let mut seed = seed("m1", &[]);
+        let (uid, gid) = host::process::owner();
+        let entry = crate::tree::Entry::file(order.into_bytes(), 0o644, &"order".into()).owned_by(uid, gid);
+        seed.tree.insert(crate::tree::ImagePath::new(crate::seed::ORDER).unwrap(), entry);
+        crate::seed::attach(&mut bytes, &seed.pack(0).unwrap(), &*snapshot, 100_000, sha256).unwrap();
+        let kept = machine.root(&format!("var/lib/etcd-snapshots/ordered-{sha256}.db"));
+        // The stick was taken away while it was written.
+        write_atomic(&machine.places.dev.join("vdb"), &bytes[..50_000], PUBLIC).unwrap();
+        let err = machine.apply().unwrap_err().to_string();
+        assert!(err.contains("the file behind the seed is truncated"), "{err}");
+        assert!(!kept.exists() && !machine.root("var/lib/kiln/seed").exists());
+
+        write_atomic(&machine.places.dev.join("vdb"), &bytes, PUBLIC).unwrap();
+        machine.apply().unwrap();
+        assert_eq!(read(&kept).unwrap(), snapshot);
+        assert_eq!(kept.metadata().unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(kept.parent().unwrap().metadata().unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(machine.apply().unwrap().outcome, Outcome::Unchanged);
+
+        // The usual seed was written over the one with the order, and what was behind that is still there.
+        host::fs::remove(&kept).unwrap();
+        seed.tree.remove(&crate::tree::ImagePath::new(crate::seed::ORDER).unwrap()).unwrap();
+        let usual = seed.pack(0).unwrap();
+        bytes[..usual.len()].copy_from_slice(&usual);
+        write_atomic(&machine.places.dev.join("vdb"), &bytes, PUBLIC).unwrap();
+        machine.apply().unwrap();
+        assert!(!kept.exists());
     }
 
     #[test]

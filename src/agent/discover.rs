@@ -22,6 +22,8 @@ pub(crate) struct Found {
     pub(crate) seed: Seed,
     /// The packed bytes, to be stored as they are.
     pub(crate) packed: Vec<u8>,
+    /// Where it was read; a file may follow it there.
+    pub(crate) carrier: PathBuf,
 }
 
 /// What a search gave.
@@ -69,7 +71,7 @@ fn open(place: &str, path: &Path) -> Result<Option<Found>> {
     let seed = Seed::unpack(&packed).within(step)?;
     let ordered = seed.tree.get(&ImagePath::new(ORDER)?).is_some();
     let candidate = Candidate { place: place.to_owned(), digest: Seed::digest(&packed)?, identity: seed.identity.clone(), ordered };
-    Ok(Some(Found { candidate, seed, packed }))
+    Ok(Some(Found { candidate, seed, packed, carrier: path.to_owned() }))
 }
 
 /// Everything that may carry a seed, with a name for people; config partitions come before other devices.

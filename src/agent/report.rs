@@ -33,7 +33,7 @@ pub(crate) fn report(places: &Places) -> Result<()> {
         if jobs.is_empty() {
             break;
         }
-        let line = node.line("waiting", "for", &jobs) + &reasons(&etcd::waits_for(Path::new(etcd::SETTINGS)));
+        let line = node.line("waiting", "for", &jobs) + &reasons(&etcd_says());
         let silence = if line == told { REPEAT } else { CHANGE };
         if elapsed >= QUIET && (told.is_empty() || elapsed - last >= silence) {
             host::console::announce(&line);
@@ -44,7 +44,7 @@ pub(crate) fn report(places: &Places) -> Result<()> {
     }
     let failed = failed_units()?;
     let state = if failed.is_empty() { "ready" } else { "degraded" };
-    host::console::announce(&node.line(state, "failed", &failed));
+    host::console::announce(&(node.line(state, "failed", &failed) + &reasons(&etcd_says())));
     if parameter(&places.command_line, TEST).as_deref() == Some("poweroff") {
         host::process::run(host::process::command("systemctl").args(["--no-block", "poweroff"]))?;
     }
@@ -73,7 +73,13 @@ impl Node {
     }
 }
 
-/// What etcd waits for, a line each.
+/// What etcd waits for, and what is wrong with it.
+fn etcd_says() -> Vec<String> {
+    let settings = Path::new(etcd::SETTINGS);
+    [etcd::waits_for(settings), etcd::problems(settings)].concat()
+}
+
+/// Each in a line.
 fn reasons(reasons: &[String]) -> String {
     reasons.iter().map(|reason| format!("kiln:   etcd: {reason}\n")).collect()
 }

@@ -4,16 +4,24 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
+use crate::agent::discover::Found;
+use crate::agent::etcd;
 use crate::agent::places::Places;
-use crate::digest::Hasher;
-use crate::error::{Result, Within};
+use crate::digest::{Digest, Hasher};
+use crate::error::{Doing, Kind, Result, Within};
 use crate::host;
 use crate::host::root::{Attributes, Change, Root, attributes};
+use crate::seed::{ORDER, Order, attached};
+use crate::tree::{EntryKind, ImagePath};
 
 /// The image's copy of `/var`, below the root.
 const FACTORY: &str = "usr/share/factory/var";
 /// Holds the digest of the factory copy that `/var` was filled from; written last.
 const MARKER: &str = "var/lib/kiln/factory";
+/// Where etcd's agent keeps snapshots (overlay `etcd`).
+pub(super) const SNAPSHOTS: &str = "/var/lib/etcd-snapshots";
+/// Belongs to whoever runs etcd.
+const KEY: &str = "/etc/kubernetes/pki/etcd/peer.key";
 
 /// One entry of the factory copy.
 struct Original {
@@ -51,6 +59,45 @@ pub(crate) fn fill(places: &Places) -> Result<Change> {
     root.durable_file(MARKER, stamp.as_bytes(), root_owned(0o644))?;
     sync(places)?;
     Ok(Change::Written)
+}
+
+/// Takes over the snapshot of etcd that travels behind a seed, where its order has this machine restore it.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Io`] if it is not whole, if there is no room for it, or naming the path.
+pub(crate) fn take_snapshot(places: &Places, found: &Found) -> Result<Change> {
+    let step = || format!("taking over the snapshot behind the seed of {}", found.candidate.place);
+    let mut carrier = host::fs::open(&found.carrier)?;
+    let Some(attachment) = attached(&mut carrier, found.packed.len() as u64).within(step)? else { return Ok(Change::None) };
+    // A carrier that was written again with a usual seed still has the file behind it.
+    if !is_ordered(found, attachment.sha256)? {
+        return Ok(Change::None);
+    }
+    let directory = SNAPSHOTS.trim_start_matches('/');
+    let path = places.root.join(directory).join(etcd::ordered_name(attachment.sha256));
+    if path.exists() {
+        return Ok(Change::None);
+    }
+    let root = Root::open(&places.root)?;
+    root.directory("var/lib", root_owned(0o755), true)?;
+    // Whoever has etcd's key has etcd's data.
+    let key = found.seed.tree.get(&ImagePath::new(KEY)?).map(|entry| (entry.uid, entry.gid));
+    let (uid, gid) = key.unwrap_or_else(host::process::owner);
+    root.directory(directory, Attributes { uid, gid, ..root_owned(0o700) }, true)?;
+    let copied = host::fs::write_atomic_with(&path, host::fs::PRIVATE, |out| attachment.copy(&mut carrier, out));
+    copied.within(step)?;
+    host::fs::give(&path, &places.root.join(directory))?;
+    host::fs::sync_directory(&places.root.join(directory))?;
+    Ok(Change::Written)
+}
+
+/// Whether the seed's order has this machine restore the snapshot with this digest.
+fn is_ordered(found: &Found, sha256: Digest) -> Result<bool> {
+    let Some(entry) = found.seed.tree.get(&ImagePath::new(ORDER)?) else { return Ok(false) };
+    let EntryKind::File(content) = &entry.kind else { return Ok(false) };
+    let order: Order = toml::from_slice(&content.read()?).doing(Kind::Input, || format!("reading `{ORDER}` of the seed"))?;
+    Ok(order.restore.is_some_and(|restore| restore.on == found.seed.identity.node && restore.sha256 == sha256))
 }
 
 /// Keeps the packed seed for boots without its carrier.

@@ -39,6 +39,9 @@ pub(crate) struct Status {
     /// What this machine's member of etcd waits for, one sentence each; known later in the boot, and kept apart from the rest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) etcd: Vec<String>,
+    /// What is wrong with the member that runs, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) problems: Vec<String>,
     /// Who else on the segment has what is this cluster's; told later in the boot, and kept apart from the rest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) segment: Vec<Finding>,
@@ -79,6 +82,7 @@ impl Status {
             finished: 0,
             clock: None,
             etcd: Vec::new(),
+            problems: Vec::new(),
             segment: Vec::new(),
         }
     }
@@ -109,9 +113,10 @@ impl Status {
                 .hint("run `kiln agent apply` on a machine that was booted from a kiln image")
         })?;
         let status: Self = serde_json::from_slice(&bytes).doing(Kind::Input, || format!("reading `{}`", path.display()))?;
-        let etcd = etcd::waits_for(&places.root.join(etcd::SETTINGS.trim_start_matches('/')));
+        let settings = places.root.join(etcd::SETTINGS.trim_start_matches('/'));
+        let (etcd, problems) = (etcd::waits_for(&settings), etcd::problems(&settings));
         let clock = clock::strays(&places.root).or(status.clock);
-        Ok(Self { clock, etcd, segment: segment::found(places)?, ..status })
+        Ok(Self { clock, etcd, problems, segment: segment::found(places)?, ..status })
     }
 
     /// What a person wants to know, one fact a line.
@@ -133,6 +138,7 @@ impl Status {
         lines.extend(self.stages.iter().map(stage));
         lines.extend(self.clock.iter().map(|clock| format!("clock    {clock}")));
         lines.extend(self.etcd.iter().map(|reason| format!("etcd     waiting: {reason}")));
+        lines.extend(self.problems.iter().map(|problem| format!("etcd     {problem}")));
         lines.extend(self.segment.iter().map(|finding| format!("segment  {}; {}", finding.message, finding.fix)));
         lines.join("\n") + "\n"
     }

@@ -22,6 +22,7 @@ pub(super) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   kiln agent status
+  kiln agent etcd snapshots
   kiln agent apply --root /sysroot
   kiln agent apply --seed /media/m1.seed";
 
@@ -66,6 +67,10 @@ enum EtcdAction {
     Serve,
     /// Show what `start` would do now
     Outlook,
+    /// Save a snapshot of etcd now, as is done every six hours: do it before an update
+    Snapshot,
+    /// List the snapshots that this machine keeps, newest first
+    Snapshots,
 }
 
 #[derive(Debug, clap::Args)]
@@ -105,6 +110,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             match args.action {
                 EtcdAction::Start => etcd::start(&settings, &|line| ui.message(line)),
                 EtcdAction::Serve => etcd::serve(&settings, &|line| ui.message(line)),
+                EtcdAction::Snapshot => ui.show(&etcd::save(&settings)?, |kept| snapshots(std::slice::from_ref(kept))),
+                EtcdAction::Snapshots => ui.show(&etcd::kept(&settings)?, |kept| snapshots(kept)),
                 EtcdAction::Outlook => ui.show(&etcd::outlook(&settings)?, etcd::Outlook::text),
             }
         }
@@ -113,6 +120,15 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             ui.show(&status, Status::text)
         }
     }
+}
+
+/// A line for each; all of them were read and found sound when they were saved.
+fn snapshots(kept: &[etcd::Kept]) -> String {
+    let line = |kept: &etcd::Kept| {
+        let etcd::Kept { number, revision, sha256, size, saved, .. } = kept;
+        format!("{number:>6}  revision {revision:<12} {:>8} KiB  {saved}  {sha256}\n", size.div_ceil(1024))
+    };
+    kept.iter().map(line).collect()
 }
 
 fn run_apply(args: &Apply, ui: &Ui) -> Result<()> {

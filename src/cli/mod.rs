@@ -25,6 +25,7 @@ mod render;
 mod sarif;
 mod schema;
 mod segment;
+mod snapshot;
 mod store;
 mod table;
 mod ui;
@@ -86,6 +87,7 @@ enum Verb {
     Verify(verify::Args),
     Lab(lab::Args),
     Order(order::Args),
+    Snapshot(snapshot::Args),
     Store(store::Args),
     Agent(agent::Args),
     Schema(schema::Args),
@@ -109,6 +111,7 @@ impl Verb {
             Self::Verify(args) => verify::run(args, ui),
             Self::Lab(args) => lab::run(args, ui),
             Self::Order(args) => order::run(args, ui),
+            Self::Snapshot(args) => snapshot::run(args, ui),
             Self::Store(args) => store::run(args, ui),
             Self::Agent(args) => agent::run(args, ui),
             Self::Schema(args) => schema::run(args, ui),

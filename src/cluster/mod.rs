@@ -13,6 +13,7 @@ mod ports;
 mod proxy;
 mod resolve;
 mod runtime;
+mod snapshots;
 mod taints;
 mod version;
 
@@ -26,6 +27,7 @@ pub(crate) use ports::PortRange;
 pub(crate) use proxy::ProxyMode;
 pub(crate) use resolve::resolve;
 pub(crate) use runtime::{Runtime, RuntimeKind};
+pub(crate) use snapshots::{SNAPSHOTS_PORT, SNAPSHOTS_READER};
 pub(crate) use taints::Taint;
 pub(crate) use version::KubernetesVersion;
 

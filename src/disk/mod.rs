@@ -1,7 +1,9 @@
 //! Byte formats: each file knows one format's bytes and nothing of kiln's purpose. Nothing here opens files or asks the time.
 
+pub(crate) mod bolt;
 pub(crate) mod contents;
 pub(crate) mod cpio;
+pub(crate) mod etcd;
 pub(crate) mod fat;
 pub(crate) mod gpt;
 pub(crate) mod guid;

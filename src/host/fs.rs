@@ -92,6 +92,24 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode)).doing(Kind::Io, || format!("setting the mode of `{}`", path.display()))
 }
 
+/// Gives a file or directory to whoever has `model`; whoever may not do that has it already.
+pub(crate) fn give(path: &Path, model: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let step = || format!("setting the owner of `{}`", path.display());
+    let (wanted, own) = (model.metadata().doing(Kind::Io, step)?, path.metadata().doing(Kind::Io, step)?);
+    if (wanted.uid(), wanted.gid()) == (own.uid(), own.gid()) {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(path, Some(wanted.uid()), Some(wanted.gid())).doing(Kind::Io, step)
+}
+
+/// When a file was changed last, in seconds since 1970.
+pub(crate) fn modified(path: &Path) -> Result<u64> {
+    let modified =
+        path.metadata().and_then(|metadata| metadata.modified()).doing(Kind::Io, || format!("reading the time of `{}`", path.display()))?;
+    Ok(modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs())
+}
+
 /// Digests a file.
 pub(crate) fn digest(path: &Path) -> Result<(Digest, u64)> {
     Digest::of_reader(open(path)?).doing(Kind::Io, || format!("reading `{}`", path.display()))

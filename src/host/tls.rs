@@ -2,6 +2,7 @@
 //!
 //! There is no request: the TLS handshake names both sides, and the answer is all that there is to read (RFC 8446).
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, Stream};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, Stream, StreamOwned};
 
 use crate::error::{Doing, Error, Kind, Result};
 
@@ -19,6 +20,8 @@ use crate::error::{Doing, Error, Kind, Result};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// An answer is smaller.
 const LONGEST: u64 = 1 << 16;
+/// Lines of a request, and before an answer, are shorter.
+const HEAD: usize = 4096;
 /// Connections that are answered at once; more wait in the kernel's queue.
 const WORKERS: usize = 4;
 
@@ -50,18 +53,67 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_file_iter(path).doing(Kind::Io, step)?.collect::<Result<_, _>>().doing(Kind::Verify, step)
 }
 
+/// The same in memory, for a client whose key is in no file; PEM.
+pub(crate) struct Held<'a> {
+    pub(crate) authority: &'a [u8],
+    pub(crate) certificate: &'a [u8],
+    pub(crate) key: &'a [u8],
+}
+
 /// What asks others.
 #[derive(Clone, Debug)]
 pub(crate) struct Asking(Arc<ClientConfig>);
 
 impl Asking {
     pub(crate) fn new(identity: &Identity) -> Result<Self> {
-        let step = || "preparing TLS".to_owned();
         let (certificates, key) = identity.own()?;
+        Self::configured(identity.roots()?, certificates, key)
+    }
+
+    /// As [`Asking::new`], with what is in memory.
+    pub(crate) fn with(held: &Held<'_>) -> Result<Self> {
+        let step = || "preparing TLS".to_owned();
+        let read = |pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().doing(Kind::Verify, step);
+        let mut roots = RootCertStore::empty();
+        read(held.authority)?.into_iter().try_for_each(|certificate| roots.add(certificate)).doing(Kind::Verify, step)?;
+        let key = PrivateKeyDer::from_pem_slice(held.key).doing(Kind::Verify, step)?;
+        Self::configured(Arc::new(roots), read(held.certificate)?, key)
+    }
+
+    fn configured(roots: Arc<RootCertStore>, certificates: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self> {
+        let step = || "preparing TLS".to_owned();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().doing(Kind::Internal, step)?;
-        let config = config.with_root_certificates(identity.roots()?);
+        let config = config.with_root_certificates(roots);
         Ok(Self(Arc::new(config.with_client_auth_cert(certificates, key).doing(Kind::Verify, step)?)))
+    }
+
+    /// As [`Asking::get`], for a body of any length, which goes to `out` as it comes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asking::get`], and what `out` refuses.
+    pub(crate) fn fetch(&self, address: SocketAddr, path: &str, out: &mut dyn Write) -> Result<u64> {
+        let step = || format!("asking `{address}` for `{path}`");
+        let mut fetch = || {
+            let name = ServerName::IpAddress(address.ip().into());
+            let connection = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
+            let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+            bounded(&socket)?;
+            let mut stream = StreamOwned::new(connection, socket);
+            stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+            let head = head(&mut stream)?;
+            let mut lines = head.lines();
+            let status = lines.next().unwrap_or_default().to_owned();
+            if status.split(' ').nth(1) != Some("200") {
+                return Err(io::Error::other(status));
+            }
+            let length = lines.find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<u64>().ok());
+            let length = length.ok_or_else(|| io::Error::other("it does not say how long its answer is"))?;
+            let copied = io::copy(&mut stream.take(length), out)?;
+            if copied == length { Ok(length) } else { Err(io::Error::other(format!("the answer ended after {copied} bytes of {length}"))) }
+        };
+        fetch().doing(Kind::Network, step)
     }
 
     /// As [`Asking::ask`], of a server of HTTP/1.0: the body of what is at `path`.
@@ -142,6 +194,50 @@ impl Answering {
         }
     }
 
+    /// Answers requests of HTTP/1.0 for ever, those of clients with this common name alone; what is at a path is for `find` to say.
+    pub(crate) fn serve_files(&self, reader: &str, find: &(impl Fn(&str) -> Option<Found> + Sync)) -> ! {
+        let work = || -> ! {
+            loop {
+                match self.listener.accept() {
+                    Ok((socket, _)) => drop(self.hand_out(socket, reader, find)),
+                    Err(_) => super::clock::sleep(Duration::from_millis(100)),
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..WORKERS {
+                scope.spawn(work);
+            }
+            work()
+        })
+    }
+
+    fn hand_out(&self, socket: TcpStream, reader: &str, find: &impl Fn(&str) -> Option<Found>) -> io::Result<()> {
+        bounded(&socket)?;
+        let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, socket);
+        let head = head(&mut stream)?;
+        let path = head.strip_prefix("GET ").and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+        let is_reader = common_name(stream.conn.peer_certificates()).as_deref() == Some(reader);
+        let found =
+            if is_reader { find(path).ok_or("404 Not Found") } else { Err("403 Forbidden: this certificate may not read snapshots") };
+        let answer = |status: &str, length: u64| format!("HTTP/1.0 {status}\r\nContent-Length: {length}\r\n\r\n");
+        match found {
+            Err(status) => stream.write_all(answer(status, 0).as_bytes())?,
+            Ok(Found::Text(text)) => {
+                stream.write_all(answer("200 OK", text.len() as u64).as_bytes())?;
+                stream.write_all(&text)?;
+            }
+            Ok(Found::File(file)) => {
+                let length = file.metadata()?.len();
+                stream.write_all(answer("200 OK", length).as_bytes())?;
+                io::copy(&mut file.take(length), &mut stream)?;
+            }
+        }
+        stream.conn.send_close_notify();
+        stream.flush()
+    }
+
     fn converse(&self, mut socket: TcpStream, answer: impl Fn() -> Vec<u8>) -> io::Result<()> {
         bounded(&socket)?;
         let mut connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
@@ -155,6 +251,34 @@ impl Answering {
         }
         socket.flush()
     }
+}
+
+/// What is at a path.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Text(Vec<u8>),
+    File(File),
+}
+
+/// Reads the lines before a body, byte for byte: what follows is not theirs.
+fn head(stream: &mut impl Read) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > HEAD {
+            return Err(io::Error::other("its first lines do not end"));
+        }
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).map_err(io::Error::other)
+}
+
+/// The subject's common name of the first certificate.
+fn common_name(certificates: Option<&[CertificateDer<'_>]>) -> Option<String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificates?.first()?).ok()?;
+    let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
+    Some(name.to_owned())
 }
 
 fn bounded(socket: &TcpStream) -> io::Result<()> {

@@ -1,9 +1,12 @@
-//! Seeds with an order: for a machine that is missing, or for data that only one still has.
+//! Seeds with an order: for a machine that is missing, for data that only one still has, for a snapshot.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::cluster::{Cluster, Node};
+use crate::digest::Digest;
+use crate::disk;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::pipeline::Site;
@@ -11,7 +14,7 @@ use crate::pipeline::site::Sources;
 use crate::pki::Vault;
 use crate::profile::closest;
 use crate::render;
-use crate::seed::{Identity, ORDER, Order, Seed};
+use crate::seed::{self, Identity, ORDER, Order, Restore, Seed};
 use crate::tree::{Entry, ImagePath};
 
 /// What is ordered, as the user names it.
@@ -22,17 +25,44 @@ pub(crate) struct Wanted<'a> {
     pub(crate) without: &'a [String],
     /// The member whose copy of the data becomes the cluster's.
     pub(crate) recover_from: Option<&'a str>,
+    /// The snapshot that becomes the cluster's data.
+    pub(crate) restore: Option<&'a Snapshot>,
+    /// The member that restores it; the first one otherwise.
+    pub(crate) on: Option<&'a str>,
     /// Members that have the data of a cluster that is no more.
     pub(crate) set_aside: &'a [String],
     /// Directory for the seeds; it must not exist.
     pub(crate) out: &'a Path,
 }
 
+/// A snapshot by its digest, and the file that holds it unless the member keeps it itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) sha256: Digest,
+}
+
+impl FromStr for Snapshot {
+    type Err = Error;
+
+    /// Reads `FILE@SHA256` or `SHA256`.
+    fn from_str(text: &str) -> Result<Self> {
+        let (file, sha256) = text.rsplit_once('@').map_or((None, text), |(file, sha256)| (Some(PathBuf::from(file)), sha256));
+        let refused = || {
+            Error::new(Kind::Input, format!("`{text}` does not end with a SHA-256"))
+                .hint("write `FILE@SHA256`, as `sha256sum FILE` prints it")
+        };
+        let sha256 = sha256.parse().map_err(|_| refused())?;
+        Ok(Self { file, sha256 })
+    }
+}
+
 /// Writes a seed with the order for each member of etcd that it is about, and returns their paths.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] for names that are no members, or an order that no member is left to carry out; [`Kind::Io`].
+/// [`Kind::Input`] for names that are no members, or an order that no member is left to carry out; [`Kind::Verify`] for a snapshot that is
+/// damaged, or another one than the order says; [`Kind::Io`].
 pub(crate) fn order(wanted: &Wanted<'_>) -> Result<Vec<PathBuf>> {
     let site = Site::load(&wanted.sources)?;
     let cluster = &site.cluster;
@@ -41,8 +71,10 @@ pub(crate) fn order(wanted: &Wanted<'_>) -> Result<Vec<PathBuf>> {
         id: format!("{:032x}", host::random::number()?),
         without: wanted.without.to_vec(),
         recover_from: wanted.recover_from.map(str::to_owned),
+        restore: wanted.restore.map(|snapshot| restore(cluster, snapshot, wanted.on)),
         set_aside: wanted.set_aside.to_vec(),
     };
+    let travelling = travelling(wanted)?;
     let pki = Vault::open(&cluster.vault)?.pki(cluster)?;
     let epoch = host::clock::source_date_epoch()?.unwrap_or_else(host::clock::now);
     let is_meant = |node: &&Node| wanted.set_aside.is_empty() || wanted.set_aside.contains(&node.name);
@@ -52,7 +84,28 @@ pub(crate) fn order(wanted: &Wanted<'_>) -> Result<Vec<PathBuf>> {
         let seed = Seed { identity: Identity::of(cluster, node, pki.cluster_id(), pki.not_before()), tree };
         Ok((format!("{}.seed", node.name), seed.pack(epoch).within(|| format!("packing the seed of `{}`", node.name))?))
     });
-    write(wanted.out, &seeds.collect::<Result<Vec<_>>>()?)
+    let carried = |name: &str| travelling.filter(|_| order.restore.as_ref().is_some_and(|restore| name == format!("{}.seed", restore.on)));
+    write(wanted.out, &seeds.collect::<Result<Vec<_>>>()?, &carried)
+}
+
+fn restore(cluster: &Cluster, snapshot: &Snapshot, on: Option<&str>) -> Restore {
+    let first = || cluster.etcd_members().first().map(|node| node.name.clone()).unwrap_or_default();
+    Restore { on: on.map_or_else(first, str::to_owned), sha256: snapshot.sha256 }
+}
+
+/// A file behind a seed: where it is, how large, and what.
+type Travelling<'a> = (&'a Path, u64, Digest);
+
+/// The file that travels, once all of it was read and found sound: what is damaged is refused before a machine hears of it.
+fn travelling<'a>(wanted: &Wanted<'a>) -> Result<Option<Travelling<'a>>> {
+    let Some((snapshot, file)) = wanted.restore.and_then(|snapshot| Some((snapshot, snapshot.file.as_deref()?))) else { return Ok(None) };
+    let (actual, size) = host::fs::digest(file)?;
+    if actual != snapshot.sha256 {
+        let message = format!("`{}` has the SHA-256 {actual}, and the order says {}", file.display(), snapshot.sha256);
+        return Err(Error::new(Kind::Verify, message).hint("order another file, or this one by what it is"));
+    }
+    disk::etcd::verify(&host::fs::open(file)?).within(|| format!("checking `{}`", file.display()))?;
+    Ok(Some((file, size, actual)))
 }
 
 fn file(order: &Order) -> Result<Entry> {
@@ -63,7 +116,7 @@ fn file(order: &Order) -> Result<Entry> {
 fn check(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<()> {
     let (without, set_aside) = (wanted.without, wanted.set_aside);
     let members: Vec<&str> = cluster.etcd_members().into_iter().map(|node: &Node| node.name.as_str()).collect();
-    let mut named = without.iter().chain(set_aside).map(String::as_str).chain(wanted.recover_from);
+    let mut named = without.iter().chain(set_aside).map(String::as_str).chain(wanted.recover_from).chain(wanted.on);
     if let Some(name) = named.find(|name| !members.contains(name)) {
         let hint = match closest(name, members.iter().copied()) {
             Some(other) => format!("did you mean `{other}`?"),
@@ -82,7 +135,7 @@ fn check(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<()> {
 }
 
 /// Writes the seeds, all or none, for their owner alone.
-fn write(out: &Path, seeds: &[(String, Vec<u8>)]) -> Result<Vec<PathBuf>> {
+fn write<'a>(out: &Path, seeds: &[(String, Vec<u8>)], carried: &dyn Fn(&str) -> Option<Travelling<'a>>) -> Result<Vec<PathBuf>> {
     if out.exists() {
         return Err(Error::new(Kind::Input, format!("`{}` exists", out.display())).hint("name another directory with `--out`"));
     }
@@ -90,7 +143,13 @@ fn write(out: &Path, seeds: &[(String, Vec<u8>)]) -> Result<Vec<PathBuf>> {
     host::fs::create_directories(parent)?;
     let staged = tempfile::Builder::new().prefix(".kiln-").tempdir_in(parent).doing(Kind::Io, || format!("writing `{}`", out.display()))?;
     for (name, bytes) in seeds {
-        host::fs::write_atomic(&staged.path().join(name), bytes, host::fs::PRIVATE)?;
+        let path = staged.path().join(name);
+        if let Some((file, size, sha256)) = carried(name) {
+            let file = host::fs::open(file)?;
+            host::fs::write_atomic_with(&path, host::fs::PRIVATE, |to| seed::attach(to, bytes, &file, size, sha256))?;
+        } else {
+            host::fs::write_atomic(&path, bytes, host::fs::PRIVATE)?;
+        }
     }
     host::publish::exchange(staged.path(), out)?;
     Ok(seeds.iter().map(|(name, _)| out.join(name)).collect())

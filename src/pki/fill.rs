@@ -24,7 +24,7 @@ use crate::progress::Progress;
 const DAY: u64 = 86_400;
 
 /// Machines boot with clocks that are hours wrong.
-const BACKDATED: u64 = DAY;
+pub(super) const BACKDATED: u64 = DAY;
 
 /// An appliance has nobody who renews yearly, and its certificates are as old as its seed; `kiln pki expiry` watches them.
 const DEFAULT_LEAF_DAYS: u32 = 5 * 365;

@@ -132,6 +132,17 @@ pub(super) fn leaf(planned: &PlannedLeaf, algorithm: Algorithm, key: &KeyPair, s
     Ok(pem::encode("CERTIFICATE", certificate.der()))
 }
 
+/// Makes a client's certificate that is in no plan; PEM.
+pub(super) fn client(name: &str, algorithm: Algorithm, key: &KeyPair, signer: &Signer, window: Window) -> Result<String> {
+    let mut params = params(name, None, window)?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = algorithm.leaf_usages();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = params.signed_by(key, &signer.issuer()?).doing(Kind::Internal, || format!("issuing `{name}`"))?;
+    Ok(pem::encode("CERTIFICATE", certificate.der()))
+}
+
 fn params(common_name: &str, organization: Option<&str>, window: Window) -> Result<CertificateParams> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

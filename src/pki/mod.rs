@@ -30,6 +30,7 @@ mod issue;
 mod kubeconfig;
 mod pem;
 mod plan;
+mod reader;
 mod satisfy;
 mod table;
 #[cfg(test)]

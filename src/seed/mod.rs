@@ -3,13 +3,15 @@
 //! This room knows bytes and nothing of disks or machines; `output` carries seeds, `agent` finds and applies them.
 
 mod archive;
+mod attachment;
 mod header;
 mod identity;
 mod order;
 
+pub(crate) use attachment::{attach, attached};
 pub(crate) use header::read_carrier;
 pub(crate) use identity::Identity;
-pub(crate) use order::{ORDER, Order};
+pub(crate) use order::{ORDER, Order, Restore};
 
 use zeroize::Zeroizing;
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+
 /// Where a node has its order, if it has one.
 pub(crate) const ORDER: &str = "/etc/kiln/etcd-order.toml";
 
@@ -20,4 +22,25 @@ pub(crate) struct Order {
     /// Members whose data are moved aside once they see another cluster that lives, and that join it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) set_aside: Vec<String>,
+    /// A snapshot becomes the cluster's data; those of all members are moved aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restore: Option<Restore>,
+}
+
+impl Order {
+    /// Every member that it is about.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &String> {
+        let one = self.recover_from.iter().chain(self.restore.iter().map(|restore| &restore.on));
+        self.without.iter().chain(&self.set_aside).chain(one)
+    }
+}
+
+/// A snapshot, and who restores it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Restore {
+    /// The member that does it; the others join it.
+    pub(crate) on: String,
+    /// Of the whole file.
+    pub(crate) sha256: Digest,
 }

@@ -115,6 +115,11 @@ impl Site {
         output
     }
 
+    /// Where the cluster file and the vault are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The published outputs.
     pub fn out(&self) -> PathBuf {
         let published: Vec<PathBuf> = fs::read_dir(self.dir.join("out")).unwrap().map(|entry| entry.unwrap().path()).collect();

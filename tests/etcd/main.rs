@@ -7,6 +7,8 @@ mod balancer;
 mod common;
 mod decisions;
 mod history;
+mod snapshots;
+mod space;
 mod steps;
 mod walks;
 mod world;
@@ -324,4 +326,39 @@ fn every_decision_of_the_model_is_the_agent_s() {
 fn random_histories_lose_no_acknowledged_write_and_never_fork() {
     let all = std::env::var_os("KILN_TEST_ALL").is_some();
     history::random(0..if all { 300 } else { 20 });
+}
+
+#[test]
+fn snapshots_are_kept_whole_or_not_at_all() {
+    snapshots::kept_whole_or_not_at_all();
+}
+
+#[test]
+fn a_power_cut_while_a_snapshot_is_saved_leaves_the_others() {
+    snapshots::killed_while_saving();
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_before_a_machine_hears_of_it() {
+    snapshots::damaged_ones_are_refused_when_they_are_ordered();
+}
+
+#[test]
+fn a_snapshot_is_restored_by_an_order_and_a_damaged_one_is_refused_before_data_are_moved() {
+    snapshots::restored_by_an_order();
+}
+
+#[test]
+fn a_full_database_gets_room_one_member_at_a_time_and_the_leader_last() {
+    space::is_made();
+}
+
+#[test]
+fn a_database_that_is_full_of_what_is_needed_is_said_to_be() {
+    space::that_is_not_there_is_said();
+}
+
+#[test]
+fn nothing_is_done_about_corruption_but_to_say_so() {
+    space::nothing_is_done_about_corruption();
 }

@@ -26,7 +26,7 @@ pub(crate) type Cluster = (u64, Vec<(String, u64)>);
 
 /// A few members that hear each other, and nothing else.
 pub(crate) struct World {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     /// Kept for worlds of the same size that begin meanwhile.
     _site: Arc<Site>,
     pub(crate) hub: Arc<Namespace>,
@@ -101,7 +101,14 @@ impl World {
         hub.ip("address add 10.0.0.250/24 dev br0");
         hub.ip("link set br0 up");
         let members = (1..=count).map(|number| Member::new(directory.path(), &hub, number)).collect();
-        Some(Self { _directory: directory, _site: site, hub: Arc::new(hub), members })
+        Some(Self { directory, _site: site, hub: Arc::new(hub), members })
+    }
+
+    /// One member, whose seed leaves the others out.
+    pub(crate) fn alone() -> Option<Self> {
+        let world = Self::new(1)?;
+        world.members[0].order("id = \"0123456789abcdef0123456789abcdef\"\nwithout = [\"m2\", \"m3\"]\n");
+        Some(world)
     }
 
     pub(crate) fn on(&mut self, places: &[usize]) {
@@ -119,7 +126,22 @@ impl World {
         self.ask(&self.members[place].client_url(), arguments)
     }
 
-    fn ask(&self, endpoints: &str, arguments: &[&str]) -> Result<String, String> {
+    /// Where the cluster file is, and the vault.
+    pub(crate) fn site(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes a value of so many bytes, which a command line has no room for.
+    pub(crate) fn put_large(&self, key: &str, size: usize) -> Result<String, String> {
+        let file = tempfile::tempfile().unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &vec![b'x'; size], 0).unwrap();
+        let mut command = self.hub.command("etcdctl");
+        command.stdin(file);
+        let endpoints: Vec<String> = self.members.iter().map(Member::client_url).collect();
+        etcdctl(command, &self.members[0].root, &endpoints.join(","), &["--command-timeout=10s", "put", key])
+    }
+
+    pub(crate) fn ask(&self, endpoints: &str, arguments: &[&str]) -> Result<String, String> {
         etcdctl(self.hub.command("etcdctl"), &self.members[0].root, endpoints, arguments)
     }
 
@@ -250,6 +272,33 @@ impl Member {
     /// Where one of its files is.
     pub(crate) fn path(&self, inside: &str) -> PathBuf {
         self.root.join(inside)
+    }
+
+    /// A program in this machine's network.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        self.namespace.command(program)
+    }
+
+    /// The machine's files.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.root.join("var/lib/etcd-snapshots")
+    }
+
+    /// Another flag of etcd, from the next start on.
+    pub(crate) fn flag(&mut self, flag: &str) {
+        self.flags.push(flag.to_owned());
+    }
+
+    /// What its agent says is wrong.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.root.join("run/kiln-etcd/problems.json")).unwrap_or_default();
+        let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        let problems = value["problems"].as_array().cloned().unwrap_or_default();
+        problems.iter().map(|problem| problem.as_str().unwrap().to_owned()).collect()
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -429,7 +478,7 @@ impl Drop for Clock {
 
 /// A file of a node with paths that lead to where the node's files are.
 fn here(root: &Path, text: &str) -> String {
-    let paths = ["/var/lib/etcd", "/run/etcd", "/etc/kubernetes", "/var/log/kubernetes", "/run/haproxy"];
+    let paths = ["/var/lib/etcd", "/run/etcd", "/run/kiln-etcd", "/etc/kubernetes", "/var/log/kubernetes", "/run/haproxy"];
     paths.iter().fold(text.to_owned(), |text, path| text.replace(path, root.join(&path[1..]).to_str().unwrap()))
 }
 

@@ -14,7 +14,8 @@ use crate::host;
 /// etcdctl's own limit for a question; a change of members waits for the members' agreement.
 const QUESTION: &str = "1s";
 const CHANGE: &str = "10s";
-const SNAPSHOT: &str = "10m";
+/// How long what depends on the size of the data may take.
+const LARGE: &str = "10m";
 /// When etcdctl itself hangs.
 const LONGEST: Duration = Duration::from_secs(15);
 
@@ -55,6 +56,64 @@ pub(super) struct Members {
     pub(super) members: Vec<Member>,
 }
 
+/// A member's database, and who leads.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Status {
+    pub(super) header: Header,
+    /// Of the file, in bytes.
+    #[serde(rename = "dbSize", default)]
+    pub(super) size: u64,
+    /// Of what is in it.
+    #[serde(rename = "dbSizeInUse", default)]
+    pub(super) used: u64,
+    /// 0 if nobody does.
+    #[serde(default)]
+    pub(super) leader: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Answered {
+    #[serde(rename = "Status")]
+    status: Status,
+}
+
+/// What stops a cluster's writes until somebody has done something about it (api/etcdserverpb/rpc.proto, `AlarmType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alarm {
+    NoSpace,
+    Corrupt,
+    Other(u64),
+}
+
+impl From<u64> for Alarm {
+    fn from(number: u64) -> Self {
+        match number {
+            1 => Self::NoSpace,
+            2 => Self::Corrupt,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// An alarm, and the member that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Alarmed {
+    #[serde(rename = "memberID", default)]
+    pub(super) member: u64,
+    #[serde(default, deserialize_with = "alarm")]
+    pub(super) alarm: Option<Alarm>,
+}
+
+fn alarm<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Alarm>, D::Error> {
+    u64::deserialize(deserializer).map(|number| Some(number.into()))
+}
+
+#[derive(Debug, Deserialize)]
+struct Alarms {
+    #[serde(default)]
+    alarms: Vec<Alarmed>,
+}
+
 /// One member of etcd, by the address at which clients reach it.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint<'a> {
@@ -89,7 +148,42 @@ impl<'a> Endpoint<'a> {
 
     /// Saves all keys to a file.
     pub(super) fn save(&self, snapshot: &Path) -> Result<()> {
-        host::process::run(self.command(SNAPSHOT).args(["snapshot", "save"]).arg(snapshot)).map(drop)
+        host::process::run(self.command(LARGE).args(["snapshot", "save"]).arg(snapshot)).map(drop)
+    }
+
+    pub(super) fn status(&self) -> Result<Status> {
+        let answers: Vec<Answered> = self.ask(QUESTION, &["endpoint", "status"])?;
+        let nothing = || Error::new(Kind::Tool, format!("etcd at `{}` does not say how it is", self.url));
+        answers.into_iter().next().map(|answered| answered.status).ok_or_else(nothing)
+    }
+
+    pub(super) fn alarms(&self) -> Result<Vec<Alarmed>> {
+        let alarms: Alarms = self.ask(QUESTION, &["alarm", "list"])?;
+        Ok(alarms.alarms)
+    }
+
+    /// Ends all alarms, of whatever kind.
+    pub(super) fn disarm(&self) -> Result<()> {
+        self.run(CHANGE, &["alarm", "disarm"]).map(drop)
+    }
+
+    /// Forgets what was before `revision`, and waits until this member has. That somebody did so already is as good.
+    pub(super) fn compact(&self, revision: u64) -> Result<()> {
+        let compacted = host::process::run(self.command(LARGE).args(["compact", "--physical", &revision.to_string()]));
+        match compacted {
+            Err(err) if err.to_string().contains("has been compacted") => Ok(()),
+            other => other.map(drop).within(|| format!("compacting etcd up to revision {revision}")),
+        }
+    }
+
+    /// Gives what is free in the member's file back to its disk. The member answers nobody meanwhile.
+    pub(super) fn defragment(&self) -> Result<()> {
+        host::process::run(self.command(LARGE).arg("defrag")).map(drop).within(|| format!("defragmenting etcd at `{}`", self.url))
+    }
+
+    /// Has another member lead; this one must.
+    pub(super) fn hand_over(&self, id: u64) -> Result<()> {
+        self.run(CHANGE, &["move-leader", &format!("{id:x}")]).map(drop)
     }
 
     fn ask<T: DeserializeOwned>(&self, limit: &str, arguments: &[&str]) -> Result<T> {
@@ -131,7 +225,7 @@ fn reason(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Members, Read, reason};
+    use super::{Alarm, Alarms, Answered, Members, Read, reason};
 
     #[test]
     fn what_etcdctl_prints_is_read() {
@@ -144,6 +238,19 @@ mod tests {
         assert_eq!((members[1].id, members[1].name.as_str(), members[1].peer_urls.len()), (u64::MAX, "", 1));
         let read = r#"{"header":{"cluster_id":1,"member_id":2,"revision":8123,"raft_term":2}}"#;
         assert_eq!(serde_json::from_str::<Read>(read).unwrap().header.revision, 8123);
+    }
+
+    #[test]
+    fn alarms_and_sizes_are_read() {
+        let text = r#"{"header":{"cluster_id":1,"member_id":2},"alarms":[{"memberID":3,"alarm":1},{"memberID":4,"alarm":2}]}"#;
+        let alarms = serde_json::from_str::<Alarms>(text).unwrap().alarms;
+        let read = alarms.iter().map(|alarmed| (alarmed.member, alarmed.alarm));
+        assert_eq!(read.collect::<Vec<_>>(), [(3, Some(Alarm::NoSpace)), (4, Some(Alarm::Corrupt))]);
+        assert_eq!(serde_json::from_str::<Alarms>("{}").unwrap().alarms, []);
+        let text = r#"[{"Endpoint":"x","Status":{"header":{"cluster_id":1,"member_id":2,"revision":62,"raft_term":2},"version":"3.4.23",
+            "dbSize":2891776,"leader":2,"raftIndex":65,"raftTerm":2,"raftAppliedIndex":65,"dbSizeInUse":2646016}}]"#;
+        let status = serde_json::from_str::<Vec<Answered>>(text).unwrap().remove(0).status;
+        assert_eq!((status.header.member, status.leader, status.size, status.used), (2, 2, 2_891_776, 2_646_016));
     }
 
     #[test]

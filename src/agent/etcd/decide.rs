@@ -90,10 +90,19 @@ pub enum Unanimity {
 /// What a person decided about data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ordered {
-    /// One member's copy becomes the cluster's.
-    Recover { from: Place },
+    /// One member's copy of the data, or a snapshot there, becomes the cluster's.
+    Recover { from: Place, of: Copy },
     /// This member's data are of no more use beside another cluster that lives.
     SetAside,
+}
+
+/// What a cluster is recovered from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Copy {
+    /// The member's own data.
+    Data,
+    /// A snapshot that is on its machine, whatever else is there.
+    Snapshot,
 }
 
 /// Everything that a decision depends on.
@@ -119,7 +128,7 @@ pub enum Decision {
     Start,
     /// Move the data aside.
     SetAside,
-    /// Make a cluster of this member alone of the data that it has, as ordered.
+    /// Make a cluster of this member alone of the data or the snapshot that it has, as ordered.
     Recover,
     /// Draw a token and agree to it.
     Draw,
@@ -161,7 +170,7 @@ pub enum Why {
 /// Decides what the member of this view does next.
 pub fn decide(view: &View<'_>) -> Decision {
     match (view.order, view.disk) {
-        (Some(Ordered::Recover { from }), _) => return recover(view, from),
+        (Some(Ordered::Recover { from, of }), _) => return recover(view, from, of),
         (order, Disk::Data(token)) => return go_on(view, token, order == Some(Ordered::SetAside)),
         _ => {}
     }
@@ -211,7 +220,7 @@ fn go_on(view: &View<'_>, own: Option<u128>, sets_aside: bool) -> Decision {
 
 /// One member makes a cluster of its data; the others' old data would be a second one, and are moved aside once the new one lives. So
 /// are that member's own, or a new disk of it, which come after the order was carried out.
-fn recover(view: &View<'_>, from: Place) -> Decision {
+fn recover(view: &View<'_>, from: Place, of: Copy) -> Decision {
     let has_data = matches!(view.disk, Disk::Data(_) | Disk::Removed);
     let is_living = |answer: &Answer| matches!(answer, Answer::Data { quorum: true, ordered: true, .. });
     let living = (0..).zip(view.answers).find(|(place, answer)| *place != view.me && is_living(answer));
@@ -219,7 +228,7 @@ fn recover(view: &View<'_>, from: Place) -> Decision {
         Some(_) if has_data => Decision::SetAside,
         Some((place, _)) => Decision::Join(place),
         None if from != view.me => Decision::Wait(vec![(from, Why::Recovers)]),
-        None if has_data => Decision::Recover,
+        None if has_data || of == Copy::Snapshot => Decision::Recover,
         None => Decision::Wait(vec![(view.me, Why::NothingToRecover)]),
     }
 }

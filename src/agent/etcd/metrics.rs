@@ -11,23 +11,38 @@ const REVISION: &str = "etcd_debugging_mvcc_current_revision";
 /// Index of the newest entry of the log that it has applied (server/etcdserver).
 const APPLIED: &str = "etcd_server_proposals_applied_total";
 
+/// Bytes that the database may grow to (server/etcdserver).
+const QUOTA: &str = "etcd_server_quota_backend_bytes";
+
 /// How far this machine's member is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
+    /// Bytes that the database may grow to.
+    pub(super) quota: Option<u64>,
     pub(super) revision: Option<u64>,
     pub(super) applied: Option<u64>,
 }
 
 /// Asks this machine's member, if it runs.
 pub(super) fn progress(url: &str) -> Progress {
-    let second = Duration::from_secs(1);
-    let read = || {
-        let client = Client::new(Patience { connect: second, silence: second, attempts: 1, pause: second }).ok()?;
-        client.read(url, LONGEST).ok()?
-    };
-    let page = read().unwrap_or_default();
+    let page = read(url).unwrap_or_default();
     let page = String::from_utf8_lossy(&page);
-    Progress { revision: number(&page, REVISION), applied: number(&page, APPLIED) }
+    Progress { quota: number(&page, QUOTA), revision: number(&page, REVISION), applied: number(&page, APPLIED) }
+}
+
+/// Whether this machine's member runs and says that it is not healthy: because of an alarm, or because nobody leads. Not to ask for alarms
+/// otherwise saves a process every few seconds.
+pub(super) fn is_unwell(url: &str) -> bool {
+    let health = url.strip_suffix("/metrics").map(|server| format!("{server}/health"));
+    // Unhealthy is status 503 and no page.
+    let is_healthy = health.and_then(|url| read(&url)).is_some_and(|page| String::from_utf8_lossy(&page).contains("true"));
+    !is_healthy && read(url).is_some()
+}
+
+fn read(url: &str) -> Option<Vec<u8>> {
+    let second = Duration::from_secs(1);
+    let client = Client::new(Patience { connect: second, silence: second, attempts: 1, pause: second }).ok()?;
+    client.read(url, LONGEST).ok()?
 }
 
 /// The value of a metric without labels. Values are floating-point numbers: `8.123e+06`.

@@ -1,18 +1,23 @@
-//! Membership of etcd: who founds, who rejoins, who waits; and what is asked of the member that runs.
+//! Membership of etcd: who founds, who rejoins, who waits; and what is done for the member that runs: snapshots, room.
 
 mod control;
 #[expect(unreachable_pub, reason = "a model of all histories, which is a crate of its own, decides by the same file")]
 mod decide;
 mod directory;
 mod metrics;
+mod notes;
 mod peers;
 mod recover;
 mod settings;
+mod snapshots;
+mod space;
 mod start;
 mod upkeep;
 
+pub(crate) use notes::problems;
 pub(crate) use peers::serve;
 pub(crate) use settings::Settings;
+pub(crate) use snapshots::{Kept, kept, ordered_name, save};
 pub(crate) use start::{Outlook, outlook, start, waits_for};
 
 /// Where a node has its settings.

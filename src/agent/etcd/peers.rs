@@ -1,5 +1,7 @@
 //! What members answer each other: a few words by mutual TLS, on a port of their own, also while etcd runs.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::control::Endpoint;
@@ -7,7 +9,9 @@ use super::decide::{Answer, Place};
 use super::directory::{Agreement, Directory, token_number, token_text};
 use super::metrics::{self, Progress};
 use super::settings::Settings;
+use super::snapshots::Shelf;
 use super::upkeep;
+use crate::cluster::SNAPSHOTS_READER;
 use crate::error::{Doing, Kind, Result};
 use crate::host::tls::{Answering, Asking};
 
@@ -63,7 +67,7 @@ impl Heard {
 
     /// Asks one member.
     pub(super) fn of(settings: &Settings, asking: &Asking, place: Place) -> Self {
-        let address = std::net::SocketAddr::new(settings.member(place).address, settings.port);
+        let address = SocketAddr::new(settings.member(place).address, settings.port);
         let word =
             asking.ask(address).and_then(|bytes| serde_json::from_slice(&bytes).doing(Kind::Network, || "reading its answer".into()));
         match word {
@@ -95,7 +99,9 @@ impl Heard {
 pub(crate) fn serve(settings: &Settings, journal: &(dyn Fn(&str) + Sync)) -> Result<()> {
     let answering = Answering::bind(&settings.identity(), settings.listening())?;
     let directory = Directory::new(&settings.data);
+    let snapshots = Answering::bind(&settings.identity(), SocketAddr::new(settings.own().address, settings.snapshots_port))?;
     std::thread::scope(|scope| {
+        scope.spawn(|| -> ! { snapshots.serve_files(SNAPSHOTS_READER, &|path| Shelf::of(settings).at(path)) });
         scope.spawn(|| -> ! { upkeep::run(settings, journal) });
         answering.serve(|| {
             let word = word(settings, &directory).unwrap_or_else(|err| Word::Broken { reason: err.to_string() });
@@ -109,7 +115,7 @@ fn word(settings: &Settings, directory: &Directory) -> Result<Word> {
         Answer::Silent | Answer::Blank => Word::Blank,
         Answer::Agreed(founding) => Word::Agreed(Agreement::new(founding, settings)),
         Answer::Data { token, .. } => {
-            let Progress { revision, applied } = metrics::progress(&settings.metrics);
+            let Progress { revision, applied, .. } = metrics::progress(&settings.metrics);
             // etcdctl would try for its whole limit to reach an etcd that does not run.
             let quorum = || Endpoint::new(settings, &settings.own().client_url).quorum().ok();
             let agreed = applied.and_then(|_| quorum()).map(|header| header.revision);

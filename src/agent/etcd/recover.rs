@@ -1,17 +1,19 @@
-//! One member's data become those of a new cluster of one, as ordered: its log is replayed by an etcd that no other machine can reach, a
-//! snapshot is saved of that, and the snapshot is restored under another token and with a higher revision
+//! One member's data, or a snapshot, become those of a new cluster of one, as ordered. Data: their log is replayed by an etcd that no other
+//! machine can reach, and a snapshot is saved of that. The snapshot is restored under another token and with a higher revision
 //! (<https://etcd.io/docs/v3.5/op-guide/recovery/>). The data as they were are moved aside at the end, and never changed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::control::Endpoint;
 use super::directory::{Directory, Record};
 use super::settings::Settings;
+use super::snapshots::{self, Shelf};
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::host::clock::Stopwatch;
+use crate::seed::Restore;
 
 /// Where the log is replayed: no other machine can reach it.
 const CLIENT: &str = "https://127.0.0.1:2389";
@@ -25,30 +27,62 @@ const BUMP: &str = "1000000000";
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if there is no room for a second copy, [`Kind::Tool`] with what etcd said. The data are then as they were.
+/// [`Kind::Io`] if there is no room for a second copy, [`Kind::Verify`] if the snapshot is damaged or not here, [`Kind::Tool`] with what
+/// etcd said. The data are then as they were.
 pub(super) fn recover(settings: &Settings, directory: &Directory, journal: &dyn Fn(&str)) -> Result<()> {
     let order = settings.order.as_ref().ok_or_else(|| Error::new(Kind::Internal, "there is no order"))?;
     let (copy, restored) = (directory.path().join("recover"), directory.path().join("restored"));
-    journal("recovers the cluster from the data of this member, as ordered");
     let member = directory.path().join("member");
-    let (needed, free) = (host::fs::size_of_all(&member)?, host::fs::free_space(directory.path())?);
-    // The copy, the snapshot, and what is restored of it.
-    if free < 3 * needed {
-        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-        let message = format!("`{}` has {} MiB free, and recovering takes {}", directory.path().display(), mib(free), mib(3 * needed));
-        return Err(Error::new(Kind::Io, message));
-    }
-    host::fs::create_private_directory(&copy)?;
-    host::process::run(host::process::command("cp").arg("--archive").arg(&member).arg(&copy))?;
-    let snapshot = copy.join("snapshot.db");
-    save(settings, &copy, &snapshot).within(|| "replaying the log".into())?;
-    restore(settings, &snapshot, &restored, &order.id).within(|| "restoring the snapshot".into())?;
+    // What an attempt before this one left, which may be much.
+    [&copy, &restored].into_iter().try_for_each(|path| host::fs::remove(path))?;
+    let snapshot = if let Some(ordered) = &order.restore {
+        ordered_snapshot(settings, directory, ordered, journal)?
+    } else {
+        journal("recovers the cluster from the data of this member, as ordered");
+        // The copy, the snapshot, and what is restored of it.
+        insist_on_room(directory, 3 * host::fs::size_of_all(&member)?)?;
+        host::fs::create_private_directory(&copy)?;
+        host::process::run(host::process::command("cp").arg("--archive").arg(&member).arg(&copy))?;
+        let snapshot = copy.join("snapshot.db");
+        save(settings, &copy, &snapshot).within(|| "replaying the log".into())?;
+        snapshot
+    };
+    restore(settings, &snapshot, &restored, &order.id, journal).within(|| "restoring the snapshot".into())?;
+    // The record says that all the rest is whole.
+    host::fs::sync_filesystem(directory.path())?;
     let record = Record::Recovered { token: order.id.clone(), order: order.id.clone() };
     Directory::new(&restored).write(&record)?;
-    host::fs::sync_filesystem(directory.path())?;
-    let aside = directory.set_aside()?;
+    let aside = if member.exists() { Some(directory.set_aside()?) } else { None };
     finish(directory)?;
-    journal(&format!("the cluster is this member's alone now; the data as they were are kept in `{}`", aside.display()));
+    journal("the cluster is this member's alone now");
+    aside.iter().for_each(|aside| journal(&format!("the data as they were are kept in `{}`", aside.display())));
+    Ok(())
+}
+
+/// The snapshot that is to be restored, read whole before anything is changed.
+fn ordered_snapshot(settings: &Settings, directory: &Directory, ordered: &Restore, journal: &dyn Fn(&str)) -> Result<PathBuf> {
+    let shelf = Shelf::of(settings);
+    let sha256 = ordered.sha256;
+    let nowhere = || {
+        let message = format!("no snapshot with the SHA-256 {sha256} is on this machine, which is to restore it");
+        Error::new(Kind::Verify, message).hint("order it with its file, `--restore FILE@SHA256`, so that it travels with the seed")
+    };
+    let path = shelf.find(sha256)?.ok_or_else(nowhere)?;
+    let snapshot = snapshots::check(&path, sha256).within(|| "the snapshot that is to be restored is refused".into())?;
+    // What is restored of it, and the first files of its log.
+    insist_on_room(directory, 2 * snapshot.size + (64 << 20))?;
+    journal(&format!("restores the snapshot of revision {} with the SHA-256 {sha256}, as ordered", snapshot.revision));
+    Ok(path)
+}
+
+fn insist_on_room(directory: &Directory, needed: u64) -> Result<()> {
+    host::fs::create_directories(directory.path())?;
+    let free = host::fs::free_space(directory.path())?;
+    if free < needed {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let message = format!("`{}` has {} MiB free, and recovering takes {}", directory.path().display(), mib(free), mib(needed));
+        return Err(Error::new(Kind::Io, message));
+    }
     Ok(())
 }
 
@@ -109,16 +143,24 @@ impl Drop for Replaying {
 }
 
 /// Restores a snapshot as the data of a cluster of this member alone.
-fn restore(settings: &Settings, snapshot: &Path, target: &Path, token: &str) -> Result<()> {
+fn restore(settings: &Settings, snapshot: &Path, target: &Path, token: &str, journal: &dyn Fn(&str)) -> Result<()> {
     let own = settings.own();
-    // From 3.6 on etcdctl can't; before 3.5 there is no etcdutl, and nothing raises the revision.
-    let is_new = host::process::find("etcdutl").is_some();
-    let mut command = host::process::command(if is_new { "etcdutl" } else { "etcdctl" });
+    // From 3.6 on etcdctl can't; before 3.5 there is no etcdutl.
+    let program = if host::process::find("etcdutl").is_some() { "etcdutl" } else { "etcdctl" };
+    let mut command = host::process::command(program);
     command.env("ETCDCTL_API", "3").args(["snapshot", "restore"]).arg(snapshot).arg("--data-dir").arg(target);
     command.arg(format!("--name={}", own.name)).arg(format!("--initial-cluster={}={}", own.name, own.peer_url));
     command.arg(format!("--initial-advertise-peer-urls={}", own.peer_url)).arg(format!("--initial-cluster-token={token}"));
-    if is_new {
+    if raises_revisions(program)? {
         command.args(["--bump-revision", BUMP, "--mark-compacted"]);
+    } else {
+        journal(&format!("this `{program}` can't raise the revision: whoever watched the cluster before must list it again"));
     }
     host::process::run(&mut command).map(drop)
+}
+
+/// Whether a restorer knows how to raise the revision: etcdutl from 3.5.10 on.
+fn raises_revisions(program: &str) -> Result<bool> {
+    let help = host::process::run(host::process::command(program).env("ETCDCTL_API", "3").args(["snapshot", "restore", "--help"]))?;
+    Ok(String::from_utf8_lossy(&help.stdout).contains("--bump-revision"))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::decide::{Members, Ordered, Place, Unanimity};
+use super::decide::{Copy, Members, Ordered, Place, Unanimity};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
 use crate::host::tls::Identity;
@@ -23,12 +23,18 @@ pub(crate) struct Settings {
     pub(super) flags: PathBuf,
     /// What is waited for, as JSON for status and consoles.
     pub(super) status: PathBuf,
+    /// Where the member's snapshots are kept.
+    pub(super) snapshots: PathBuf,
+    /// What is wrong with the member that runs, as JSON for status and consoles.
+    pub(super) problems: PathBuf,
     /// Directory of `ca.crt`, `peer.crt` and `peer.key`.
     pub(super) certificates: PathBuf,
     /// Where etcd shows its metrics, to this machine alone.
     pub(super) metrics: String,
     /// TCP port on which members ask each other.
     pub(super) port: u16,
+    /// TCP port on which snapshots are handed out.
+    pub(super) snapshots_port: u16,
     pub(super) found: Found,
     /// Sorted by name when it is read.
     pub(super) members: Vec<Member>,
@@ -74,8 +80,8 @@ impl Settings {
         if settings.place(&settings.name).is_none() {
             return refuse(format!("`{}` is not among the members", settings.name));
         }
-        let mut named = settings.order.iter().flat_map(|order| order.without.iter().chain(&order.recover_from).chain(&order.set_aside));
-        if let Some(stranger) = named.find(|name| settings.place(name).is_none()) {
+        let stranger = settings.order.iter().flat_map(Order::named).find(|name| settings.place(name).is_none());
+        if let Some(stranger) = stranger {
             return refuse(format!("the order is about `{stranger}`, which is not among the members"));
         }
         Ok(settings)
@@ -112,9 +118,11 @@ impl Settings {
     /// What is ordered about this member's data, unless it was carried out here.
     pub(super) fn ordered(&self, done: Option<&str>) -> Option<Ordered> {
         let order = self.order.as_ref().filter(|order| done != Some(order.id.as_str()))?;
-        match &order.recover_from {
-            Some(name) => self.place(name).map(|from| Ordered::Recover { from }),
-            None => order.set_aside.contains(&self.name).then_some(Ordered::SetAside),
+        let recover = |name: &String, of: Copy| self.place(name).map(|from| Ordered::Recover { from, of });
+        match (&order.restore, &order.recover_from) {
+            (Some(restore), _) => recover(&restore.on, Copy::Snapshot),
+            (None, Some(name)) => recover(name, Copy::Data),
+            (None, None) => order.set_aside.contains(&self.name).then_some(Ordered::SetAside),
         }
     }
 

@@ -23,6 +23,8 @@ use crate::host::tls::Asking;
 const PEER_PORT: u16 = 2380;
 /// Between two looks at the others.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Between two attempts to carry an order out: each may read gigabytes.
+const REFUSED: Duration = Duration::from_secs(30);
 
 /// Flags that a start of etcd gets besides those of its unit; later ones count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -176,7 +178,7 @@ impl Starting<'_> {
         match look.decision {
             Decision::Start => return Ok(Some(Flags::default())),
             Decision::SetAside => self.set_aside()?,
-            Decision::Recover => recover::recover(self.settings, &self.directory, self.journal)?,
+            Decision::Recover => self.recover()?,
             Decision::Draw => self.agree("drew", Founding { token: host::random::number()?, founders: self.settings.founders() })?,
             Decision::Agree(founding) => self.agree("agreed to", founding)?,
             Decision::Found(founding) => return self.found(founding).map(Some),
@@ -234,6 +236,15 @@ impl Starting<'_> {
         let through = self.settings.member(place);
         (self.journal)(&format!("was added to the cluster of {} before the power failed, and takes its place now", through.name));
         Ok(Some(existing(self.settings, &local_members(&self.asking, through)?)))
+    }
+
+    /// Carries an order out. What keeps it from that is said and tried again: nothing has changed.
+    fn recover(&mut self) -> Result<()> {
+        let Err(err) = recover::recover(self.settings, &self.directory, self.journal) else { return Ok(()) };
+        let hints: String = err.hints().iter().map(|hint| format!("; {hint}")).collect();
+        self.say(vec![format!("{}, which is this member, can't carry the order out: {err}{hints}", self.settings.name)])?;
+        host::clock::sleep(REFUSED);
+        Ok(())
     }
 
     fn set_aside(&mut self) -> Result<()> {
@@ -314,7 +325,11 @@ fn reason(settings: &Settings, place: Place, why: Why, heard: &[Heard]) -> Strin
         Why::Draws => format!("{name} draws the token of the new cluster"),
         Why::Agrees => format!("{name} has not agreed to the token yet"),
         Why::OtherFounders => format!("{name} founds with other members than this seed names: give all of them seeds of one build"),
-        Why::Recovers => format!("{name} is to recover the cluster from its data, as ordered, and has no quorum yet"),
+        Why::Recovers => {
+            let is_restored = settings.order.as_ref().is_some_and(|order| order.restore.is_some());
+            let of = if is_restored { "restore a snapshot of the cluster" } else { "recover the cluster from its data" };
+            format!("{name} is to {of}, as ordered, and has no quorum yet")
+        }
         Why::NothingToRecover => format!("{name}, which is this member, is to recover the cluster, as ordered, and has no data"),
         Why::OtherCluster => format!(
             "{name} lives in another cluster than the one whose data are here: they are kept; order `--set-aside {}` to join it",

@@ -5,27 +5,91 @@ use std::time::Duration;
 use super::control::{Endpoint, Members};
 use super::decide::Answer;
 use super::directory::{Directory, Member, Record};
+use super::metrics;
+use super::notes::Notes;
 use super::peers;
 use super::settings::Settings;
+use super::snapshots::Shelf;
+use super::space::Space;
 use crate::error::Result;
 use crate::host;
+use crate::host::clock::Stopwatch;
 use crate::host::tls::Asking;
 
 /// Between two looks at the member.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Between two snapshots, by a clock that nobody sets.
+const INTERVAL: Duration = Duration::from_secs(6 * 3600);
+/// From the start to the first snapshot, if there are some: a machine that restarts again and again replaces none of them by its own.
+const SETTLED: Duration = Duration::from_secs(3600);
+/// Between two attempts.
+const AGAIN: Duration = Duration::from_secs(300);
 
 /// Looks after the member for ever. What fails is tried again: the member must not notice.
 pub(super) fn run(settings: &Settings, journal: &(dyn Fn(&str) + Sync)) -> ! {
+    let notes = Notes::new(settings, journal);
+    std::thread::scope(|scope| {
+        // A large one takes minutes.
+        scope.spawn(|| -> ! { snapshots(settings, &notes) });
+        members(settings, &notes)
+    })
+}
+
+fn members(settings: &Settings, notes: &Notes<'_>) -> ! {
     let directory = Directory::new(&settings.data);
-    let mut said = String::new();
+    let mut space = Space::default();
+    let one = |result: Result<()>| result.err().map(|err| err.to_string()).into_iter().collect();
     loop {
         host::clock::sleep(PAUSE);
-        let failed = look(settings, &directory, journal).err().map_or(String::new(), |err| err.to_string());
-        if failed != said {
-            journal(&failed);
-            said = failed;
+        notes.set("members", one(look(settings, &directory, &|line| notes.journal(line))));
+        if metrics::is_unwell(&settings.metrics) {
+            let quota = metrics::progress(&settings.metrics).quota;
+            let problems = space.look(settings, quota, &|line| notes.journal(line));
+            notes.set("space", problems.unwrap_or_else(|err| vec![err.to_string()]));
+        } else {
+            space = Space::default();
+            notes.set("space", Vec::new());
         }
     }
+}
+
+/// Saves a snapshot as soon as there is none, and then from time to time.
+fn snapshots(settings: &Settings, notes: &Notes<'_>) -> ! {
+    let (shelf, directory) = (Shelf::of(settings), Directory::new(&settings.data));
+    let running = Stopwatch::start();
+    let mut last: Option<Stopwatch> = None;
+    loop {
+        host::clock::sleep(PAUSE);
+        let is_due = || match last {
+            Some(last) => last.elapsed() >= INTERVAL,
+            None => running.elapsed() >= SETTLED || shelf.kept().is_ok_and(|kept| kept.is_empty()),
+        };
+        // A member without data, or without a quorum yet, has nothing that is worth keeping: others say so.
+        let lives = || Endpoint::new(settings, &settings.own().client_url).quorum().is_ok();
+        if !is_due() || !directory.has_data().unwrap_or_default() || !lives() {
+            continue;
+        }
+        match save(settings, &shelf, &directory) {
+            Ok(line) => {
+                last = Some(Stopwatch::start());
+                notes.journal(&line);
+                notes.set("snapshots", Vec::new());
+            }
+            Err(err) => {
+                notes.set("snapshots", vec![format!("no snapshot could be saved, and the ones before are kept: {err}")]);
+                host::clock::sleep(AGAIN);
+            }
+        }
+    }
+}
+
+fn save(settings: &Settings, shelf: &Shelf, directory: &Directory) -> Result<String> {
+    let kept = shelf.save(settings)?;
+    let waits_for_it = settings.ordered(directory.order()?.as_deref()).is_some();
+    if !waits_for_it {
+        shelf.forget_ordered()?;
+    }
+    Ok(format!("saved the snapshot {} of revision {}, SHA-256 {}", kept.number, kept.revision, kept.sha256))
 }
 
 fn look(settings: &Settings, directory: &Directory, journal: &dyn Fn(&str)) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{Endpoint, KUBELET, Network, Node, ProxyMode, Role, Run, Runtime};
+use crate::cluster::{Endpoint, EtcdVersion, KUBELET, Network, Node, ProxyMode, Role, Run, Runtime};
 use crate::profile::closest;
 
 /// The overlay whose control plane kubeadm makes.
@@ -48,8 +48,7 @@ pub(super) fn resolve(
             add_for_network(&mut overlays, role, has_kubelet, network);
         }
         if overlays.iter().chain(&draft.profile.document.overlays.of(role).add).any(|name| name == ETCD) {
-            let own = draft.profile.document.etcd.version.is_some();
-            add(&mut overlays, &[if own { "etcd-release" } else { "etcd-packages" }]);
+            add(&mut overlays, etcd_programs(draft.profile.document.etcd.version));
         }
         append(draft, role, &mut overlays);
         if endpoint.is_some_and(|endpoint| endpoint.run == Run::StaticPod && endpoint.balancer.place.roles(has(Role::Lb)).contains(&role)) {
@@ -59,6 +58,15 @@ pub(super) fn resolve(
     }
     check_dns_image(draft, &all);
     all
+}
+
+/// What brings etcd's programs. Packages have `etcdutl` where there is one; archives have it from 3.5 on.
+fn etcd_programs(own: Option<EtcdVersion>) -> &'static [&'static str] {
+    match own {
+        None => &["etcd-packages"],
+        Some(version) if version.minor < 5 => &["etcd-release"],
+        Some(_) => &["etcd-release", "etcd-restorer"],
+    }
 }
 
 /// kubeadm puts the name of CoreDNS's image together by itself.

@@ -110,7 +110,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA003 `"10.0.0.0/16"`: `network.pods` 10.0.0.0/16 overlaps `network.nodes` 10.0.0.0/24 (choose networks that share no address)
     HA004 `26`: /26 gives 62 pod addresses for each node, which runs up to 110 pods (use a shorter prefix: /24 has 254 addresses)
     HA005 `"10.244.0.0/23"`: `10.244.0.0/23` holds 2 networks of /24, and there are 3 nodes (widen `network.pods`, or lengthen `network.pods-per-node-prefix`)
-    HA006 `"1024-65535"`: `1024-65535` holds ports that every node needs: 2379, 2380, 2381, 2382, 6443, 8405, 8443, 10248, 10249, 10250, 10256, 10257, 10259, those from 32768 on, which outgoing connections use (use the default, `30000-32767`)
+    HA006 `"1024-65535"`: `1024-65535` holds ports that every node needs: 2379, 2380, 2381, 2382, 2383, 6443, 8405, 8443, 10248, 10249, 10250, 10256, 10257, 10259, those from 32768 on, which outgoing connections use (use the default, `30000-32767`)
     HA008 `"172.38.0.10"`: `172.38.0.10` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
           `"172.38.0.11"`: `172.38.0.11` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
           `"172.38.0.12"`: `172.38.0.12` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)

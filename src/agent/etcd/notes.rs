@@ -1,0 +1,63 @@
+//! What people must know of a member that runs: in the journal once, and in a file for status and consoles as long as it is so.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use super::settings::Settings;
+use crate::error::{Doing, Kind, Result};
+use crate::host;
+
+/// What the file holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Written {
+    problems: Vec<String>,
+}
+
+/// Problems by who sees to them.
+pub(super) struct Notes<'a> {
+    file: PathBuf,
+    journal: &'a (dyn Fn(&str) + Sync),
+    problems: Mutex<BTreeMap<&'static str, Vec<String>>>,
+}
+
+impl<'a> Notes<'a> {
+    pub(super) fn new(settings: &Settings, journal: &'a (dyn Fn(&str) + Sync)) -> Self {
+        Self { file: settings.problems.clone(), journal, problems: Mutex::default() }
+    }
+
+    pub(super) fn journal(&self, line: &str) {
+        (self.journal)(line);
+    }
+
+    /// Replaces the problems of one that sees to something; new ones go to the journal.
+    pub(super) fn set(&self, who: &'static str, problems: Vec<String>) {
+        let mut all = self.problems.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let before = all.insert(who, problems.clone()).unwrap_or_default();
+        if before == problems {
+            return;
+        }
+        problems.iter().filter(|problem| !before.contains(problem)).for_each(|problem| (self.journal)(problem));
+        let written = Written { problems: all.values().flatten().cloned().collect() };
+        if let Err(err) = write(&self.file, &written) {
+            (self.journal)(&err.to_string());
+        }
+    }
+}
+
+fn write(file: &Path, written: &Written) -> Result<()> {
+    let text = serde_json::to_vec(written).doing(Kind::Internal, || "writing what is wrong".into())?;
+    host::fs::write_atomic(file, &text, host::fs::PUBLIC)
+}
+
+/// What is wrong with this machine's member, if it is a member.
+pub(crate) fn problems(settings: &Path) -> Vec<String> {
+    let written = || -> Result<Written> {
+        let bytes = host::fs::read(&Settings::read(settings)?.problems)?;
+        serde_json::from_slice(&bytes).doing(Kind::Io, || "reading what is wrong".into())
+    };
+    written().map(|written| written.problems).unwrap_or_default()
+}
