@@ -190,13 +190,15 @@ fn a_snapshot_is_fetched_and_restored_by_an_order_and_no_old_watch_goes_on() {
     succeeded(&fetched, "m2").unwrap();
     let fetched: Value = serde_json::from_slice(&fetched.stdout).unwrap();
     // A node's own certificate is not enough.
-    let pki = "/etc/kubernetes/pki/etcd";
-    let [ca, certificate, key] = ["ca.crt", "peer.crt", "peer.key"].map(|file| format!("{pki}/{file}"));
+    let own = |name: &str| {
+        let path = scratch.path().join(format!("m1-{name}"));
+        fs::write(&path, lab.inside("m1", &["cat", &format!("/etc/kubernetes/pki/etcd/{name}")]).stdout).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (ca, certificate, key) = (own("ca.crt"), own("peer.crt"), own("peer.key"));
     let url = format!("https://{}:2383/snapshots", MEMBERS[1]);
-    let words = ["curl", "--silent", "--include", "--cacert", &ca, "--cert", &certificate, "--key", &key, &url];
-    let refused = lab.inside("m1", &words);
-    let refused = String::from_utf8_lossy(&refused.stdout);
-    assert!(refused.starts_with("HTTP/1.0 403 "), "{refused}");
+    let refused = lab.run(&["curl", "--silent", "--show-error", "--include", "--cacert", &ca, "--cert", &certificate, "--key", &key, &url]);
+    assert!(refused.stdout.starts_with(b"HTTP/1.0 403 "), "{refused:?}");
 
     let order = scratch.path().join("order");
     let restore = format!("{}@{}", file.display(), fetched["sha256"].as_str().unwrap());
