@@ -89,6 +89,13 @@ struct Apply {
     wait: u64,
 }
 
+impl Args {
+    /// Whether it runs until it is stopped.
+    pub(super) fn is_daemon(&self) -> bool {
+        matches!(&self.action, Action::Clock | Action::Etcd(Etcd { action: EtcdAction::Start | EtcdAction::Serve, .. }))
+    }
+}
+
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     match &args.action {
         Action::Apply(apply) => run_apply(apply, ui),

@@ -95,6 +95,11 @@ enum Verb {
 }
 
 impl Verb {
+    /// Daemons end at the first signal, as systemd expects: what they write is whole at any time, so there is nothing to clean up.
+    fn prepare(&self) -> Result<()> {
+        if matches!(self, Self::Agent(args) if args.is_daemon()) { Ok(()) } else { host::signal::watch() }
+    }
+
     fn run(&self, ui: &Ui) -> Result<()> {
         match self {
             Self::Init(args) => init::run(args, ui),
@@ -131,7 +136,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let ui = Ui::new(cli.global);
-    let result = host::signal::watch().and_then(|()| cli.verb.run(&ui));
+    let result = cli.verb.prepare().and_then(|()| cli.verb.run(&ui));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // A signal also ends the programs that kiln runs: their failure is only its echo.

@@ -301,6 +301,20 @@ fn a_member_whose_clock_alone_is_wrong_waits_until_it_is_right() {
 }
 
 #[test]
+fn agents_end_at_the_first_signal_whatever_they_wait_for() {
+    let Some(world) = World::new(3) else { return };
+    for action in ["serve", "start"] {
+        let mut agent = world.members[0].agent(action).spawn().unwrap();
+        // It waits for the others, or for their questions.
+        sleep(Duration::from_secs(3));
+        assert!(agent.try_wait().unwrap().is_none(), "{action}");
+        rustix::process::kill_process(rustix::process::Pid::from_child(&agent), rustix::process::Signal::TERM).unwrap();
+        // A machine that is shut down would wait for a minute.
+        eventually(action, Duration::from_secs(5), || if agent.try_wait().unwrap().is_some() { Ok(()) } else { Err("it goes on".into()) });
+    }
+}
+
+#[test]
 fn no_history_of_three_members_forks_or_loses_an_acknowledged_write() {
     walks::visit(3, 8, Look::AtOnce);
     walks::visit(3, 3, Look::Apart);
