@@ -171,9 +171,11 @@ fn a_snapshot_is_fetched_and_restored_by_an_order_and_no_old_watch_goes_on() {
     };
     eventually("an object is created", PATIENCE, || succeeded(&kubectl(&create("kept")), "created"));
     eventually("all three are members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m3"));
-    succeeded(&lab.inside("m2", &["kiln", "agent", "etcd", "snapshot"]), "revision").unwrap();
+    let save = || succeeded(&lab.inside("m2", &["kiln", "agent", "etcd", "snapshot"]), "revision");
+    eventually("a snapshot is saved", PATIENCE, save);
     eventually("another object is created", PATIENCE, || succeeded(&kubectl(&create("later")), "created"));
-    let before = newest().unwrap();
+    let mut before = 0;
+    eventually("the newest revision", PATIENCE, || newest().map(|newest| before = newest));
 
     // Whoever has the vault takes it away, over the network.
     let file = scratch.path().join("etcd.db");
@@ -214,9 +216,12 @@ fn a_snapshot_is_fetched_and_restored_by_an_order_and_no_old_watch_goes_on() {
     eventually("the object of the snapshot is there", PATIENCE, || {
         succeeded(&client.kubectl(&lab, &["get", "configmap", "kept", "--output=name"]), "configmap/kept")
     });
-    let later = client.kubectl(&lab, &["get", "configmap", "later"]);
-    assert!(String::from_utf8_lossy(&later.stderr).contains("NotFound"), "{later:?}");
-    let after = newest().unwrap();
+    eventually("the object that came later is not", PATIENCE, || {
+        let later = client.kubectl(&lab, &["get", "configmap", "later"]);
+        if String::from_utf8_lossy(&later.stderr).contains("NotFound") { Ok(()) } else { Err(format!("{later:?}")) }
+    });
+    let mut after = 0;
+    eventually("the newest revision", PATIENCE, || newest().map(|newest| after = newest));
     assert!(after > before + 900_000_000, "{before} before, {after} after");
     // Who watched before must list again, whatever server it asks.
     for member in MEMBERS {
