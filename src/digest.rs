@@ -77,6 +77,35 @@ impl io::Write for Hasher {
     }
 }
 
+/// Writes somewhere, and digests what was written.
+#[derive(Debug)]
+pub(crate) struct Tee<W> {
+    to: W,
+    hasher: Hasher,
+}
+
+impl<W: io::Write> Tee<W> {
+    pub(crate) fn new(to: W) -> Self {
+        Self { to, hasher: Hasher::default() }
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        self.hasher.finish()
+    }
+}
+
+impl<W: io::Write> io::Write for Tee<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

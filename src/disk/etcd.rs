@@ -28,15 +28,18 @@ pub(crate) struct Snapshot {
     pub(crate) entries: u64,
 }
 
-/// Reads all of a snapshot: the digest of its end, every page, every key of etcd.
+/// Reads all of a snapshot: the digest of its end, every page, every key of etcd. With `wanted` it must be the file of that digest.
 ///
 /// # Errors
 ///
 /// [`Kind::Verify`] with what is wrong; [`Kind::Io`].
-pub(crate) fn verify(file: &File) -> Result<Snapshot> {
+pub(crate) fn verify(file: &File, wanted: Option<Digest>) -> Result<Snapshot> {
     let step = || "reading the snapshot".to_owned();
     let size = file.metadata().doing(Kind::Io, step)?.len();
     let (sha256, sent, said) = digests(file, size)?;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
+        return Err(Error::new(Kind::Verify, format!("its SHA-256 is {sha256}, and not {wanted}")));
+    }
     if sent != said {
         let why = "it was truncated, changed, or is not a snapshot but a copy of a running database";
         return Err(Error::new(Kind::Verify, format!("the snapshot does not end with the SHA-256 of what is before: {why}")));

@@ -153,6 +153,16 @@ pub(crate) fn write_atomic_with(path: &Path, mode: u32, fill: impl FnOnce(&mut d
     Ok(())
 }
 
+/// As [`write_atomic`], with a file that `fill` writes and judges: what it refuses never has the name.
+pub(crate) fn write_checked(path: &Path, mode: u32, fill: impl FnOnce(&File) -> Result<()>) -> Result<()> {
+    let step = || format!("writing `{}`", path.display());
+    let file = write_beside(path, mode, |_| Ok(()))?;
+    fill(file.as_file())?;
+    file.as_file().sync_all().doing(Kind::Io, step)?;
+    file.persist(path).map_err(|err| err.error).doing(Kind::Io, step)?;
+    Ok(())
+}
+
 /// Writes a temporary file in the directory of `path`, which is made when it is not there.
 pub(super) fn write_beside(path: &Path, mode: u32, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<NamedTempFile> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::config::Config;
+use ureq::config::{Config, ConfigBuilder};
 use ureq::http::Response;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE};
-use ureq::tls::{PemItem, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsConfigBuilder};
+use ureq::typestate::AgentScope;
 use ureq::{Agent, Body as UreqBody, BodyReader};
 
 use crate::error::{Doing, Error, Kind, Result, Within};
@@ -36,6 +37,13 @@ impl Default for Patience {
     }
 }
 
+/// Who asks machines of a cluster, and whose certificates they must have; PEM.
+pub(crate) struct Held<'a> {
+    pub(crate) authority: &'a [u8],
+    pub(crate) certificate: &'a [u8],
+    pub(crate) key: &'a [u8],
+}
+
 /// Keeps connections open between requests; shared by threads.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -61,8 +69,32 @@ pub(crate) struct Body {
 }
 
 impl Client {
+    /// Asks servers of the world, through the user's proxy.
     pub(crate) fn new(patience: Patience) -> Result<Self> {
-        let config = Config::builder()
+        Ok(Self::with(patience, config().tls_config(tls()?)))
+    }
+
+    /// Asks programs on this machine, without TLS.
+    pub(crate) fn local(patience: Patience) -> Self {
+        Self::with(patience, config().proxy(None))
+    }
+
+    /// Asks machines of a cluster by their addresses, by mutual TLS. No proxy must see that.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Verify`] for what is no PEM.
+    pub(crate) fn among(held: &Held<'_>, patience: Patience) -> Result<Self> {
+        let step = || "preparing TLS".to_owned();
+        let key = PrivateKey::from_pem(held.key).doing(Kind::Verify, step)?;
+        let certificate = ClientCert::new_with_certs(&certificates(held.certificate).doing(Kind::Verify, step)?, key);
+        let authority = RootCerts::new_with_certs(&certificates(held.authority).doing(Kind::Verify, step)?);
+        let tls = provided().root_certs(authority).client_cert(Some(certificate)).build();
+        Ok(Self::with(patience, config().proxy(None).tls_config(tls)))
+    }
+
+    fn with(patience: Patience, config: ConfigBuilder<AgentScope>) -> Self {
+        let config = config
             .http_status_as_error(false)
             .timeout_resolve(Some(patience.connect))
             .timeout_connect(Some(patience.connect))
@@ -70,9 +102,8 @@ impl Client {
             .timeout_per_read(Some(patience.silence))
             .max_idle_connections_per_host(8)
             .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls()?)
             .build();
-        Ok(Self { agent: config.new_agent(), patience })
+        Self { agent: config.new_agent(), patience }
     }
 
     /// Asks for `url` from `offset` on.
@@ -158,24 +189,35 @@ fn range_start(response: &Response<UreqBody>) -> Option<u64> {
     range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }
 
+fn config() -> ConfigBuilder<AgentScope> {
+    Config::builder()
+}
+
 /// Trusts the host's authorities, so that a company's own one works; without any, those that browsers trust.
 fn tls() -> Result<TlsConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let chosen = std::env::var_os("SSL_CERT_FILE").map(Into::into);
     let bundle = chosen.or_else(|| HOST_AUTHORITIES.iter().map(Into::into).find(|path: &std::path::PathBuf| path.exists()));
-    let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
     Ok(match bundle {
-        Some(path) => builder.root_certs(authorities(&path)?).build(),
-        None => builder.root_certs(RootCerts::WebPki).build(),
+        Some(path) => provided().root_certs(authorities(&path)?).build(),
+        None => provided().root_certs(RootCerts::WebPki).build(),
     })
 }
 
+fn provided() -> TlsConfigBuilder {
+    TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+}
+
 fn authorities(path: &Path) -> Result<RootCerts> {
-    let mut certificates = Vec::new();
-    for item in ureq::tls::parse_pem(&fs::read(path)?) {
-        if let PemItem::Certificate(certificate) = item.doing(Kind::Io, || format!("parsing `{}`", path.display()))? {
-            certificates.push(certificate);
-        }
-    }
+    let certificates = certificates(&fs::read(path)?).doing(Kind::Io, || format!("parsing `{}`", path.display()))?;
     Ok(RootCerts::new_with_certs(&certificates))
+}
+
+/// All certificates of a PEM file, whatever else is in it.
+fn certificates(pem: &[u8]) -> std::result::Result<Vec<Certificate<'static>>, ureq::Error> {
+    let certificate = |item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+        Ok(_) => None,
+        Err(err) => Some(Err(err)),
+    };
+    ureq::tls::parse_pem(pem).filter_map(certificate).collect()
 }

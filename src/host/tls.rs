@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, Stream, StreamOwned};
 
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Kind, Result};
 
 /// How long connecting, and then each read and write may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -53,82 +53,18 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_file_iter(path).doing(Kind::Io, step)?.collect::<Result<_, _>>().doing(Kind::Verify, step)
 }
 
-/// The same in memory, for a client whose key is in no file; PEM.
-pub(crate) struct Held<'a> {
-    pub(crate) authority: &'a [u8],
-    pub(crate) certificate: &'a [u8],
-    pub(crate) key: &'a [u8],
-}
-
 /// What asks others.
 #[derive(Clone, Debug)]
 pub(crate) struct Asking(Arc<ClientConfig>);
 
 impl Asking {
     pub(crate) fn new(identity: &Identity) -> Result<Self> {
+        let step = || "preparing TLS".to_owned();
         let (certificates, key) = identity.own()?;
-        Self::configured(identity.roots()?, certificates, key)
-    }
-
-    /// As [`Asking::new`], with what is in memory.
-    pub(crate) fn with(held: &Held<'_>) -> Result<Self> {
-        let step = || "preparing TLS".to_owned();
-        let read = |pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().doing(Kind::Verify, step);
-        let mut roots = RootCertStore::empty();
-        read(held.authority)?.into_iter().try_for_each(|certificate| roots.add(certificate)).doing(Kind::Verify, step)?;
-        let key = PrivateKeyDer::from_pem_slice(held.key).doing(Kind::Verify, step)?;
-        Self::configured(Arc::new(roots), read(held.certificate)?, key)
-    }
-
-    fn configured(roots: Arc<RootCertStore>, certificates: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self> {
-        let step = || "preparing TLS".to_owned();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().doing(Kind::Internal, step)?;
-        let config = config.with_root_certificates(roots);
+        let config = config.with_root_certificates(identity.roots()?);
         Ok(Self(Arc::new(config.with_client_auth_cert(certificates, key).doing(Kind::Verify, step)?)))
-    }
-
-    /// As [`Asking::get`], for a body of any length, which goes to `out` as it comes.
-    ///
-    /// # Errors
-    ///
-    /// As [`Asking::get`], and what `out` refuses.
-    pub(crate) fn fetch(&self, address: SocketAddr, path: &str, out: &mut dyn Write) -> Result<u64> {
-        let step = || format!("asking `{address}` for `{path}`");
-        let mut fetch = || {
-            let name = ServerName::IpAddress(address.ip().into());
-            let connection = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
-            let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
-            bounded(&socket)?;
-            let mut stream = StreamOwned::new(connection, socket);
-            stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
-            let head = head(&mut stream)?;
-            let mut lines = head.lines();
-            let status = lines.next().unwrap_or_default().to_owned();
-            if status.split(' ').nth(1) != Some("200") {
-                return Err(io::Error::other(status));
-            }
-            let length = lines.find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<u64>().ok());
-            let length = length.ok_or_else(|| io::Error::other("it does not say how long its answer is"))?;
-            let copied = io::copy(&mut stream.take(length), out)?;
-            if copied == length { Ok(length) } else { Err(io::Error::other(format!("the answer ended after {copied} bytes of {length}"))) }
-        };
-        fetch().doing(Kind::Network, step)
-    }
-
-    /// As [`Asking::ask`], of a server of HTTP/1.0: the body of what is at `path`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Asking::ask`]; [`Kind::Network`] for any status but 200.
-    pub(crate) fn get(&self, address: SocketAddr, path: &str) -> Result<Vec<u8>> {
-        let step = || format!("asking `{address}` for `{path}`");
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-        let answer = self.answer(address, request.as_bytes()).doing(Kind::Network, step)?;
-        let refused = || Error::new(Kind::Network, format!("{}: {}", step(), String::from_utf8_lossy(&answer[..answer.len().min(80)])));
-        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or_else(refused)?;
-        let is_good = answer.starts_with(b"HTTP/1.0 200 ") || answer.starts_with(b"HTTP/1.1 200 ");
-        if is_good { Ok(answer[end + 4..].to_vec()) } else { Err(refused()) }
     }
 
     /// Reads the answer of the side at `address`, whose certificate must have that address.
@@ -137,18 +73,16 @@ impl Asking {
     ///
     /// [`Kind::Network`] with the reason: no route, no answer, a certificate that is not valid.
     pub(crate) fn ask(&self, address: SocketAddr) -> Result<Vec<u8>> {
-        self.answer(address, &[]).doing(Kind::Network, || format!("asking `{address}`"))
+        self.answer(address).doing(Kind::Network, || format!("asking `{address}`"))
     }
 
-    fn answer(&self, address: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
+    fn answer(&self, address: SocketAddr) -> io::Result<Vec<u8>> {
         let name = ServerName::IpAddress(address.ip().into());
         let mut connection = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
         let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
         bounded(&socket)?;
         let mut answer = Vec::new();
-        let mut stream = Stream::new(&mut connection, &mut socket);
-        stream.write_all(request)?;
-        stream.take(LONGEST).read_to_end(&mut answer)?;
+        Stream::new(&mut connection, &mut socket).take(LONGEST).read_to_end(&mut answer)?;
         Ok(answer)
     }
 }
@@ -176,30 +110,20 @@ impl Answering {
 
     /// Answers for ever.
     pub(crate) fn serve(&self, answer: impl Fn() -> Vec<u8> + Sync) -> ! {
-        std::thread::scope(|scope| {
-            for _ in 1..WORKERS {
-                scope.spawn(|| -> ! { self.work(&answer) });
-            }
-            self.work(&answer)
-        })
-    }
-
-    fn work(&self, answer: &impl Fn() -> Vec<u8>) -> ! {
-        loop {
-            match self.listener.accept() {
-                // Whoever is refused learns so by TLS; here it is no event.
-                Ok((socket, _)) => drop(self.converse(socket, answer)),
-                Err(_) => super::clock::sleep(Duration::from_millis(100)),
-            }
-        }
+        self.each(|socket| self.converse(socket, &answer))
     }
 
     /// Answers requests of HTTP/1.0 for ever, those of clients with this common name alone; what is at a path is for `find` to say.
     pub(crate) fn serve_files(&self, reader: &str, find: &(impl Fn(&str) -> Option<Found> + Sync)) -> ! {
+        self.each(|socket| self.hand_out(socket, reader, find))
+    }
+
+    fn each(&self, converse: impl Fn(TcpStream) -> io::Result<()> + Sync) -> ! {
         let work = || -> ! {
             loop {
                 match self.listener.accept() {
-                    Ok((socket, _)) => drop(self.hand_out(socket, reader, find)),
+                    // Whoever is refused learns so by TLS; here it is no event.
+                    Ok((socket, _)) => drop(converse(socket)),
                     Err(_) => super::clock::sleep(Duration::from_millis(100)),
                 }
             }

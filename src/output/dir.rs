@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Tee};
 use crate::error::{Doing, Kind, Result};
 use crate::host;
 use crate::output::artifacts::{Artifacts, Readers};
@@ -48,24 +48,7 @@ impl Format for Dir {
 
 /// Copies a file of the store and digests it on the way.
 fn copy(from: &Path, to: &File) -> Result<Digest> {
-    let mut tee = Tee { file: to, hasher: Hasher::default() };
+    let mut tee = Tee::new(to);
     host::fs::copy(host::fs::open(from)?, &mut tee, || format!("copying `{}`", from.display()))?;
-    Ok(tee.hasher.finish())
-}
-
-struct Tee<'a> {
-    file: &'a File,
-    hasher: Hasher,
-}
-
-impl Write for Tee<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.file.flush()
-    }
+    Ok(tee.finish())
 }

@@ -10,9 +10,8 @@ use crate::disk;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::pipeline::Site;
-use crate::pipeline::site::Sources;
+use crate::pipeline::site::{Sources, member};
 use crate::pki::Vault;
-use crate::profile::closest;
 use crate::render;
 use crate::seed::{self, Identity, ORDER, Order, Restore, Seed};
 use crate::tree::{Entry, ImagePath};
@@ -99,13 +98,9 @@ type Travelling<'a> = (&'a Path, u64, Digest);
 /// The file that travels, once all of it was read and found sound: what is damaged is refused before a machine hears of it.
 fn travelling<'a>(wanted: &Wanted<'a>) -> Result<Option<Travelling<'a>>> {
     let Some((snapshot, file)) = wanted.restore.and_then(|snapshot| Some((snapshot, snapshot.file.as_deref()?))) else { return Ok(None) };
-    let (actual, size) = host::fs::digest(file)?;
-    if actual != snapshot.sha256 {
-        let message = format!("`{}` has the SHA-256 {actual}, and the order says {}", file.display(), snapshot.sha256);
-        return Err(Error::new(Kind::Verify, message).hint("order another file, or this one by what it is"));
-    }
-    disk::etcd::verify(&host::fs::open(file)?).within(|| format!("checking `{}`", file.display()))?;
-    Ok(Some((file, size, actual)))
+    let checked = disk::etcd::verify(&host::fs::open(file)?, Some(snapshot.sha256)).within(|| format!("checking `{}`", file.display()));
+    let sound = checked.map_err(|err| err.hint("order another file, or this one by what `sha256sum` prints"))?;
+    Ok(Some((file, sound.size, sound.sha256)))
 }
 
 fn file(order: &Order) -> Result<Entry> {
@@ -115,16 +110,15 @@ fn file(order: &Order) -> Result<Entry> {
 
 fn check(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<()> {
     let (without, set_aside) = (wanted.without, wanted.set_aside);
-    let members: Vec<&str> = cluster.etcd_members().into_iter().map(|node: &Node| node.name.as_str()).collect();
-    let mut named = without.iter().chain(set_aside).map(String::as_str).chain(wanted.recover_from).chain(wanted.on);
-    if let Some(name) = named.find(|name| !members.contains(name)) {
-        let hint = match closest(name, members.iter().copied()) {
-            Some(other) => format!("did you mean `{other}`?"),
-            None => format!("its members are {}", members.join(", ")),
-        };
-        return Err(Error::new(Kind::Input, format!("`{name}` is not a member of etcd")).hint(hint));
-    }
-    if members.iter().all(|member| without.iter().any(|name| name == member)) {
+    without
+        .iter()
+        .chain(set_aside)
+        .map(String::as_str)
+        .chain(wanted.recover_from)
+        .chain(wanted.on)
+        .try_for_each(|name| member(cluster, name))?;
+    let members = cluster.etcd_members();
+    if members.iter().all(|member| without.contains(&member.name)) {
         return Err(Error::new(Kind::Input, "the order leaves out every member").hint("name those alone that are missing"));
     }
     if set_aside.len() * 2 >= members.len() {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::base::{TOOLS_PACKAGES, TOOLS_SET};
 use crate::cluster::{self, Cluster, Node, STOCK};
-use crate::error::{Report, Result};
+use crate::error::{Error, Kind, Report, Result};
 use crate::host;
 use crate::lint::{self, Machine, Target};
 use crate::overlay::Overlays;
-use crate::profile::{self, Profile};
+use crate::profile::{self, Profile, closest};
 use crate::render::{self, Requirements, TextFile};
 
 /// How many machines of one image have their files looked at.
@@ -37,6 +37,23 @@ pub(crate) struct Site {
 /// The running program: what builds here is what runs on the node.
 pub(super) fn agent() -> Result<PathBuf> {
     std::env::var_os("KILN_AGENT_BINARY").map_or_else(host::process::own_program, |path| Ok(path.into()))
+}
+
+/// Insists that a name is that of a member of etcd.
+///
+/// # Errors
+///
+/// [`Kind::Input`] with the name that was meant, or all there are.
+pub(super) fn member(cluster: &Cluster, name: &str) -> Result<()> {
+    let members: Vec<&str> = cluster.etcd_members().into_iter().map(|node| node.name.as_str()).collect();
+    if members.contains(&name) {
+        return Ok(());
+    }
+    let hint = match closest(name, members.iter().copied()) {
+        Some(other) => format!("did you mean `{other}`?"),
+        None => format!("its members are {}", members.join(", ")),
+    };
+    Err(Error::new(Kind::Input, format!("`{name}` is not a member of etcd")).hint(hint))
 }
 
 impl Site {

@@ -1,21 +1,26 @@
 //! What members of etcd keep of their cluster, as whoever has the vault sees it and takes it away.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, Node, SNAPSHOTS_PORT};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
-use crate::host::tls::{Asking, Held};
+use crate::host::http::{Answer, Client, Held, Patience};
 use crate::pipeline::Site;
-use crate::pipeline::site::Sources;
+use crate::pipeline::site::{Sources, member};
 use crate::pki::Vault;
-use crate::profile::closest;
+
+/// A list is shorter.
+const LONGEST: u64 = 1 << 16;
+/// Machines are near, or off.
+const PATIENCE: Patience =
+    Patience { connect: Duration::from_secs(3), silence: Duration::from_secs(30), pause: Duration::ZERO, attempts: 1 };
 
 /// A snapshot that a member keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +56,7 @@ pub(crate) struct Fetched {
 /// Members of a cluster, and the way to ask them.
 struct Offering {
     cluster: Cluster,
-    asking: Asking,
+    client: Client,
 }
 
 impl Offering {
@@ -59,13 +64,12 @@ impl Offering {
         let cluster = Site::load(sources)?.cluster;
         let reader = Vault::open(&cluster.vault)?.snapshots_reader(&cluster)?;
         let held = Held { authority: reader.authority.as_bytes(), certificate: reader.certificate.as_bytes(), key: reader.key.as_bytes() };
-        Ok(Self { asking: Asking::with(&held)?, cluster })
+        Ok(Self { client: Client::among(&held, PATIENCE)?, cluster })
     }
 
     fn ask(&self, node: &Node) -> Member {
         let list = || {
-            let mut text = Vec::new();
-            self.asking.fetch(address(node), "/snapshots", &mut text)?;
+            let text = self.client.read(&url(node, "/snapshots"), LONGEST)?.unwrap_or_default();
             serde_json::from_slice(&text).doing(Kind::Network, || "reading its list".into())
         };
         let (snapshots, error) = match list() {
@@ -85,8 +89,8 @@ impl Offering {
     }
 }
 
-fn address(node: &Node) -> SocketAddr {
-    SocketAddr::new(node.address, SNAPSHOTS_PORT)
+fn url(node: &Node, path: &str) -> String {
+    format!("https://{}{path}", SocketAddr::new(node.address, SNAPSHOTS_PORT))
 }
 
 /// What every member keeps.
@@ -102,16 +106,11 @@ pub(crate) fn snapshots(sources: &Sources<'_>) -> Result<Vec<Member>> {
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] for a name that is no member, or if `out` exists; [`Kind::Network`] if nobody has one; [`Kind::Verify`] if what came is
+/// [`Kind::Input`] for a name that is no member, or if `out` exists; [`Kind::Network`] if no member has one; [`Kind::Verify`] if what came is
 /// not what was offered.
 pub(crate) fn fetch_snapshot(sources: &Sources<'_>, from: Option<&str>, wanted: Option<Digest>, out: &Path) -> Result<Fetched> {
     let offering = Offering::open(sources)?;
-    let names: Vec<&str> = offering.cluster.etcd_members().into_iter().map(|node| node.name.as_str()).collect();
-    if let Some(from) = from.filter(|from| !names.contains(from)) {
-        let hint = closest(from, names.iter().copied()).map(|other| format!("did you mean `{other}`?"));
-        let hint = hint.unwrap_or_else(|| format!("its members are {}", names.join(", ")));
-        return Err(Error::new(Kind::Input, format!("`{from}` is not a member of etcd")).hint(hint));
-    }
+    from.map_or(Ok(()), |from| member(&offering.cluster, from))?;
     if out.exists() {
         return Err(Error::new(Kind::Input, format!("`{}` exists", out.display())).hint("name another file with `--out`"));
     }
@@ -119,51 +118,22 @@ pub(crate) fn fetch_snapshot(sources: &Sources<'_>, from: Option<&str>, wanted: 
     let offered = members.iter().flat_map(|member| member.snapshots.iter().map(move |snapshot| (member, snapshot)));
     let offered = offered.filter(|(_, snapshot)| wanted.is_none_or(|wanted| snapshot.sha256 == wanted));
     // Revisions are the cluster's, numbers each member's own.
-    let (member, snapshot) = offered.max_by_key(|(_, snapshot)| snapshot.revision).ok_or_else(|| nobody(&members))?;
+    let (member, snapshot) = offered.max_by_key(|(_, snapshot)| snapshot.revision).ok_or_else(|| none(&members))?;
     let node = offering.cluster.nodes.iter().find(|node| node.name == member.name).expect("it was asked");
-    let path = format!("/snapshots/{}", snapshot.number);
-    let mut failed = None;
-    let written = host::fs::write_atomic_with(out, host::fs::PRIVATE, |to| {
-        let mut checked = Checked { to, hasher: Hasher::default() };
-        let fetched = offering.asking.fetch(address(node), &path, &mut checked);
-        let actual = checked.hasher.finish();
-        let differs =
-            || Error::new(Kind::Verify, format!("what {} sent has the SHA-256 {actual}, and not {}", member.name, snapshot.sha256));
-        let result = fetched.and_then(|_| if actual == snapshot.sha256 { Ok(()) } else { Err(differs()) });
-        result.map_err(|err| {
-            let text = err.to_string();
-            failed = Some(err);
-            io::Error::other(text)
-        })
-    });
-    failed.map_or(written, Err)?;
-    if let Err(err) = disk::etcd::verify(&host::fs::open(out)?).within(|| format!("checking what {} sent", member.name)) {
-        host::fs::remove(out)?;
-        return Err(err);
-    }
+    let url = url(node, &format!("/snapshots/{}", snapshot.number));
+    // It is a file of the user's only after it was read whole.
+    host::fs::write_checked(out, host::fs::PRIVATE, |file| {
+        let Answer::Body(body) = offering.client.get(&url, 0)? else {
+            return Err(Error::new(Kind::Network, format!("{} no longer offers the snapshot", member.name)).hint("fetch the newest one"));
+        };
+        host::fs::copy(body, &mut &*file, || format!("fetching `{url}`"))?;
+        disk::etcd::verify(file, Some(snapshot.sha256)).within(|| format!("checking what {} sent", member.name)).map(drop)
+    })?;
     Ok(Fetched { member: member.name.clone(), snapshot: snapshot.clone() })
 }
 
-fn nobody(members: &[Member]) -> Error {
+fn none(members: &[Member]) -> Error {
     let why = |member: &Member| format!("{}: {}", member.name, member.error.as_deref().unwrap_or("it keeps none such"));
     let all = members.iter().map(why).collect::<Vec<_>>().join("; ");
     Error::new(Kind::Network, format!("no member offers the snapshot: {all}")).hint("run `kiln snapshot list` to see what there is")
-}
-
-/// Digests what is written.
-struct Checked<'a> {
-    to: &'a mut dyn io::Write,
-    hasher: Hasher,
-}
-
-impl io::Write for Checked<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
 }

@@ -1,4 +1,4 @@
-//! A file that travels behind a seed on the same carrier: a snapshot of etcd, for machines that nobody can log in to.
+//! A file that travels behind a seed on the same carrier: a snapshot of etcd, for machines that no one can log in to.
 //!
 //! Whoever knows nothing of it reads the seed alone: bytes after a seed belong to its carrier. The header is at the next multiple of 4096
 //! bytes after the seed, the file follows it at once, and zeros fill the last block, since volumes are made of whole ones.
@@ -14,7 +14,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Tee};
 use crate::error::{Doing, Error, Kind, Result};
 
 const MAGIC: &[u8; 8] = b"KILNFILE";
@@ -90,24 +90,12 @@ impl Attachment {
     /// One that says so if the carrier ends early or has changed.
     pub(crate) fn copy(&self, carrier: &mut (impl Read + Seek), out: &mut dyn Write) -> io::Result<()> {
         carrier.seek(SeekFrom::Start(self.offset))?;
-        let mut hasher = Hasher::default();
-        let mut buffer = vec![0; 1 << 20];
-        let mut left = self.size;
-        while left > 0 {
-            let want = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-            let read = carrier.read(&mut buffer[..want])?;
-            if read == 0 {
-                return Err(io::Error::other(format!(
-                    "the file behind the seed is truncated: {} bytes of {}",
-                    self.size - left,
-                    self.size
-                )));
-            }
-            hasher.update(&buffer[..read]);
-            out.write_all(&buffer[..read])?;
-            left -= read as u64;
+        let mut tee = Tee::new(out);
+        let copied = io::copy(&mut carrier.take(self.size), &mut tee)?;
+        if copied < self.size {
+            return Err(io::Error::other(format!("the file behind the seed is truncated: {copied} bytes of {}", self.size)));
         }
-        let actual = hasher.finish();
+        let actual = tee.finish();
         if actual == self.sha256 {
             Ok(())
         } else {

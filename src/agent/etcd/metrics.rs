@@ -30,7 +30,7 @@ pub(super) fn progress(url: &str) -> Progress {
     Progress { quota: number(&page, QUOTA), revision: number(&page, REVISION), applied: number(&page, APPLIED) }
 }
 
-/// Whether this machine's member runs and says that it is not healthy: because of an alarm, or because nobody leads. Not to ask for alarms
+/// Whether this machine's member runs and says that it is not healthy: because of an alarm, or because no member leads. Not to ask for alarms
 /// otherwise saves a process every few seconds.
 pub(super) fn is_unwell(url: &str) -> bool {
     let health = url.strip_suffix("/metrics").map(|server| format!("{server}/health"));
@@ -41,7 +41,7 @@ pub(super) fn is_unwell(url: &str) -> bool {
 
 fn read(url: &str) -> Option<Vec<u8>> {
     let second = Duration::from_secs(1);
-    let client = Client::new(Patience { connect: second, silence: second, attempts: 1, pause: second }).ok()?;
+    let client = Client::local(Patience { connect: second, silence: second, attempts: 1, pause: second });
     client.read(url, LONGEST).ok()?
 }
 

@@ -142,7 +142,7 @@ impl Shelf {
         endpoint.save(saving)?;
         host::fs::set_mode(saving, host::fs::PRIVATE)?;
         let file = host::fs::open(saving)?;
-        let snapshot = etcd::verify(&file).within(|| "reading what etcd sent".into())?;
+        let snapshot = etcd::verify(&file, None).within(|| "reading what etcd sent".into())?;
         file.sync_all().doing(Kind::Io, || format!("syncing `{}`", saving.display()))?;
         host::fs::give(saving, &self.0)?;
         Ok(snapshot)
@@ -183,12 +183,7 @@ pub(crate) fn save(settings: &Settings) -> Result<Kept> {
 ///
 /// [`Kind::Verify`] with what is wrong.
 pub(crate) fn check(path: &Path, sha256: Digest) -> Result<Snapshot> {
-    let step = || format!("checking `{}`", path.display());
-    let (actual, _) = host::fs::digest(path)?;
-    if actual != sha256 {
-        return Err(Error::new(Kind::Verify, format!("{}: its SHA-256 is {actual}, and not {sha256}", step())));
-    }
-    etcd::verify(&host::fs::open(path)?).within(step)
+    etcd::verify(&host::fs::open(path)?, Some(sha256)).within(|| format!("checking `{}`", path.display()))
 }
 
 /// Name of the file of a snapshot that comes with a seed.

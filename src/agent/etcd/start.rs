@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::control::{self, Endpoint};
 use super::decide::{Answer, Decision, Disk, Founding, Place, View, Why, decide};
@@ -17,10 +18,15 @@ use crate::agent::clock;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::host::clock::Stopwatch;
-use crate::host::tls::Asking;
+use crate::host::http::{Client, Held, Patience};
+use crate::host::tls::{Asking, Identity};
 
 /// Where members of etcd find each other.
 const PEER_PORT: u16 = 2380;
+/// What etcd answers about members is smaller.
+const LONGEST: u64 = 1 << 16;
+/// How long it is waited for.
+const ONCE: Patience = Patience { connect: Duration::from_secs(2), silence: Duration::from_secs(2), pause: Duration::ZERO, attempts: 1 };
 /// Between two looks at the others.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Between two attempts to carry an order out: each may read gigabytes.
@@ -83,7 +89,7 @@ fn look(settings: &Settings, directory: &Directory, asking: &Asking) -> Result<L
     let order = settings.ordered(directory.order()?.as_deref());
     let heard = peers::ask(settings, asking);
     let expected_by = if let Some(Record::Joining { applied: Some(applied), .. }) = directory.record()?.filter(|_| disk == Disk::Joining) {
-        expected_by(settings, asking, &heard, applied)
+        expected_by(settings, &heard, applied)
     } else {
         None
     };
@@ -235,7 +241,7 @@ impl Starting<'_> {
     fn resume(&mut self, place: Place) -> Result<Option<Flags>> {
         let through = self.settings.member(place);
         (self.journal)(&format!("was added to the cluster of {} before the power failed, and takes its place now", through.name));
-        Ok(Some(existing(self.settings, &local_members(&self.asking, through)?)))
+        Ok(Some(existing(self.settings, &local_members(self.settings, through)?)))
     }
 
     /// Carries an order out. What keeps it from that is said and tried again: nothing has changed.
@@ -297,9 +303,9 @@ fn existing(settings: &Settings, members: &[control::Member]) -> Flags {
 
 /// A member with data that knows of this one as added and not started, and is not behind `applied`. etcd answers its peers so without a
 /// quorum.
-fn expected_by(settings: &Settings, asking: &Asking, heard: &[Heard], applied: u64) -> Option<Place> {
+fn expected_by(settings: &Settings, heard: &[Heard], applied: u64) -> Option<Place> {
     let expects = |place: &Place| {
-        let members = local_members(asking, settings.member(*place)).unwrap_or_default();
+        let members = local_members(settings, settings.member(*place)).unwrap_or_default();
         members.iter().any(|member| member.name.is_empty() && member.peer_urls.contains(&settings.own().peer_url))
     };
     let with_data = (0..).zip(heard).filter(|(_, heard)| matches!(heard.answer, Answer::Data { .. }) && heard.applied >= Some(applied));
@@ -307,8 +313,12 @@ fn expected_by(settings: &Settings, asking: &Asking, heard: &[Heard], applied: u
 }
 
 /// All members as one of them knows them by itself (server/etcdserver/api/etcdhttp/peer.go).
-fn local_members(asking: &Asking, member: &Member) -> Result<Vec<control::Member>> {
-    let body = asking.get(SocketAddr::new(member.address, PEER_PORT), "/members")?;
+fn local_members(settings: &Settings, member: &Member) -> Result<Vec<control::Member>> {
+    let Identity { authority, certificate, key } = settings.identity();
+    let (authority, certificate, key) = (host::fs::read(&authority)?, host::fs::read(&certificate)?, Zeroizing::new(host::fs::read(&key)?));
+    let client = Client::among(&Held { authority: &authority, certificate: &certificate, key: &key }, ONCE)?;
+    let url = format!("https://{}/members", SocketAddr::new(member.address, PEER_PORT));
+    let body = client.read(&url, LONGEST)?.unwrap_or_default();
     serde_json::from_slice(&body).doing(Kind::Network, || format!("reading the members that {} knows", member.name))
 }
 
