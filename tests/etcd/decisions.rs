@@ -36,7 +36,7 @@ fn of_member(me: usize, mut cases: Vec<&Case>) {
         world.members.iter().enumerate().filter(|(place, _)| *place != me).map(|(place, member)| Other::new(place, member)).collect();
     for case in cases {
         let (_, disk, answers, decision) = case;
-        write(&world.members[me], me, *disk);
+        write(&world.members[me], *disk);
         others.iter_mut().for_each(|other| other.answer(answers[other.place]));
         let output = world.members[me].agent("outlook").arg("--json").output().unwrap();
         let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
@@ -73,7 +73,7 @@ fn agreement(state: &str, founding: &Founding) -> Value {
 }
 
 /// Leaves on a member's disk what is written there before it decides.
-fn write(member: &Member, _: usize, disk: Disk) {
+fn write(member: &Member, disk: Disk) {
     let _ = fs::remove_dir_all(member.data());
     let directory = member.data().join("member");
     fs::create_dir_all(directory.join("wal")).unwrap();
@@ -110,11 +110,11 @@ impl<'a> Other<'a> {
         self.serve(answer != Answer::Silent);
         match answer {
             Answer::Silent => {}
-            Answer::Blank => write(self.member, self.place, Disk::Blank),
-            Answer::Agreed(founding) => write(self.member, self.place, Disk::Agreed(founding)),
+            Answer::Blank => write(self.member, Disk::Blank),
+            Answer::Agreed(founding) => write(self.member, Disk::Agreed(founding)),
             Answer::Data { token, quorum: false, .. } => {
                 let founding = Founding { token: token.unwrap(), founders: [0, 1, 2].into_iter().collect() };
-                write(self.member, self.place, Disk::Starting(founding));
+                write(self.member, Disk::Starting(founding));
             }
             Answer::Data { token, quorum: true, .. } => {
                 let record = json!({ "state": "joining", "token": format!("{:032x}", token.unwrap()), "order": null, "applied": null });

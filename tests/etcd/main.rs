@@ -7,6 +7,8 @@ mod balancer;
 mod common;
 mod decisions;
 mod history;
+mod namespace;
+mod power;
 mod snapshots;
 mod space;
 mod steps;
@@ -93,8 +95,9 @@ fn two_that_lost_their_disks_never_found_beside_the_third() {
     waits(&world, 1, &["m3 has the data, revision "]);
     // Its data are there as they were.
     (0..2).for_each(|place| world.members[place].off());
+    let record = std::fs::read_to_string(world.members[2].data().join("member/kiln.json")).unwrap();
+    assert!(record.contains(&format!("\"cluster\":{cluster}")), "{record}");
     assert!(world.members[2].data().join("member/wal").is_dir());
-    assert_ne!(cluster, 0);
 }
 
 #[test]

@@ -4,23 +4,20 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::thread::{JoinHandle, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::common::lab::eventually;
 use crate::common::{approve, judge, root};
+use crate::namespace::Namespace;
+use crate::power::{Power, Programs};
 
 pub(crate) const KILN: &str = env!("CARGO_BIN_EXE_kiln");
-/// As RestartSec= of the unit, but shorter.
-const RESTART: Duration = Duration::from_millis(300);
-
 /// A cluster's identifier, and its members' names and identifiers.
 pub(crate) type Cluster = (u64, Vec<(String, u64)>);
 
@@ -33,40 +30,6 @@ pub(crate) struct World {
     pub(crate) members: Vec<Member>,
 }
 
-/// A network namespace with a name that no other test has.
-pub(crate) struct Namespace(String);
-
-impl Namespace {
-    fn new(name: &str) -> Self {
-        static WORLDS: AtomicU32 = AtomicU32::new(0);
-        let name = format!("kiln-{}-{}-{name}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
-        approve(Command::new("ip").args(["netns", "add", &name]));
-        Self(name)
-    }
-
-    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        // What runs there ends with the test, however that ends.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "ip", "netns", "exec", &self.0]).arg(program);
-        command
-    }
-
-    /// Its file, as ip-netns(8) has it.
-    pub(crate) fn file(&self) -> PathBuf {
-        Path::new("/run/netns").join(&self.0)
-    }
-
-    pub(crate) fn ip(&self, arguments: &str) {
-        approve(Command::new("ip").args(["-n", &self.0]).args(arguments.split(' ')));
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
-    }
-}
-
 /// One member's machine.
 pub(crate) struct Member {
     pub(crate) name: String,
@@ -77,13 +40,6 @@ pub(crate) struct Member {
     flags: Vec<String>,
     power: Option<Power>,
     cut: bool,
-}
-
-/// A machine that is switched on.
-struct Power {
-    stop: Arc<AtomicBool>,
-    running: Arc<Mutex<Vec<Child>>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl World {
@@ -251,7 +207,7 @@ impl Member {
     fn new(directory: &Path, hub: &Namespace, number: usize) -> Self {
         let (name, address) = (format!("m{number}"), format!("10.0.0.1{number}"));
         let namespace = Namespace::new(&name);
-        hub.ip(&format!("link add v{number} type veth peer name eth0 netns {}", namespace.0));
+        hub.ip(&format!("link add v{number} type veth peer name eth0 netns {}", namespace.name()));
         hub.ip(&format!("link set v{number} master br0 up"));
         namespace.ip(&format!("address add {address}/24 dev eth0"));
         namespace.ip("link set lo up");
@@ -351,11 +307,7 @@ impl Member {
 
     /// Stops etcd where it is, or lets it go on.
     pub(crate) fn signal_etcd(&self, signal: rustix::process::Signal) {
-        let power = self.power.as_ref().unwrap();
-        let running = power.running.lock().unwrap();
-        let is_etcd = |child: &&Child| fs::read_to_string(format!("/proc/{}/comm", child.id())).is_ok_and(|name| name.trim() == "etcd");
-        let etcd = running.iter().find(is_etcd).unwrap();
-        rustix::process::kill_process(rustix::process::Pid::from_child(etcd), signal).unwrap();
+        rustix::process::kill_process(self.power.as_ref().unwrap().process("etcd"), signal).unwrap();
     }
 
     /// Whether something listens on a port of this machine, by ss(8).
@@ -380,26 +332,17 @@ impl Member {
     /// As [`Member::on`], with another program at the first start.
     pub(crate) fn on_after(&mut self, first: Command) {
         assert!(self.power.is_none(), "{} is on", self.name);
-        let (stop, running) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let serve = self.agent("serve");
-        let start = self.agent("start");
         let mut etcd = self.namespace.command("etcd");
         etcd.args(&self.flags);
+        let programs = Programs { serve: self.agent("serve"), first, start: self.agent("start"), etcd };
         let log = fs::File::options().create(true).append(true).open(self.root.join("log")).unwrap();
-        let machine = Machine { stop: Arc::clone(&stop), running: Arc::clone(&running), flags: self.root.join("run/etcd/flags"), log };
-        let thread = std::thread::spawn(move || machine.run(serve, first, start, etcd));
-        self.power = Some(Power { stop, running, thread: Some(thread) });
+        self.power = Some(Power::on(programs, self.root.join("run/etcd/flags"), log));
     }
 
     /// Cuts the power: nothing that runs there gets another instruction.
     pub(crate) fn off(&mut self) {
-        let Some(mut power) = self.power.take() else { return };
-        power.stop.store(true, Ordering::SeqCst);
-        for child in power.running.lock().unwrap().iter() {
-            let group = rustix::process::Pid::from_child(child);
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-        power.thread.take().unwrap().join().unwrap();
+        let Some(power) = self.power.take() else { return };
+        power.off();
         let _ = fs::remove_dir_all(self.root.join("run"));
     }
 
@@ -485,63 +428,4 @@ fn here(root: &Path, text: &str) -> String {
 /// The arguments of a command that goes on over several lines of a unit.
 fn words(command: &str) -> Vec<String> {
     command.replace('\\', " ").split_whitespace().map(|flag| flag.trim_matches('"').to_owned()).collect()
-}
-
-/// What systemd does on a node.
-struct Machine {
-    stop: Arc<AtomicBool>,
-    running: Arc<Mutex<Vec<Child>>>,
-    flags: PathBuf,
-    log: fs::File,
-}
-
-impl Machine {
-    fn run(&self, mut serve: Command, mut first: Command, mut start: Command, mut etcd: Command) {
-        let base: Vec<_> = etcd.get_args().map(ToOwned::to_owned).collect();
-        let Some(serving) = self.spawn(&mut serve) else { return };
-        let mut starting = self.spawn(&mut first);
-        while let Some(id) = starting {
-            if self.wait(id) {
-                let text = fs::read_to_string(&self.flags).unwrap();
-                let extra = text.trim().strip_prefix("KILN_ETCD_FLAGS=").unwrap().trim_matches('"').to_owned();
-                let mut command = Command::new(etcd.get_program());
-                command.args(&base).args(extra.split_whitespace());
-                etcd = command;
-                let Some(running) = self.spawn(&mut etcd) else { break };
-                self.wait(running);
-            }
-            sleep(RESTART);
-            starting = self.spawn(&mut start);
-        }
-        self.wait(serving);
-    }
-
-    /// Starts a program, unless the power is off.
-    fn spawn(&self, command: &mut Command) -> Option<u32> {
-        let mut running = self.running.lock().unwrap();
-        if self.stop.load(Ordering::SeqCst) {
-            return None;
-        }
-        command.stdin(Stdio::null()).stdout(self.log.try_clone().unwrap()).stderr(self.log.try_clone().unwrap()).process_group(0);
-        let child = command.spawn().unwrap();
-        let id = child.id();
-        running.push(child);
-        Some(id)
-    }
-
-    /// Waits for its end, and ends what it started, as KillMode=control-group of systemd.kill(5); whether it succeeded.
-    fn wait(&self, id: u32) -> bool {
-        loop {
-            let mut running = self.running.lock().unwrap();
-            let at = running.iter().position(|child| child.id() == id).unwrap();
-            if let Some(status) = running[at].try_wait().unwrap() {
-                drop(running.remove(at));
-                let group = rustix::process::Pid::from_raw(id.cast_signed()).unwrap();
-                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-                return status.success();
-            }
-            drop(running);
-            sleep(Duration::from_millis(20));
-        }
-    }
 }
