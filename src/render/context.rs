@@ -46,7 +46,7 @@ struct Computed<'a> {
     mac: Option<&'a str>,
     control_plane: Vec<&'a Node>,
     etcd_members: Vec<EtcdMember<'a>>,
-    /// What stands between this node's API server and etcd on other machines; none where the node is a member.
+    /// What is between this node's API server and etcd on other machines; none where the node is a member.
     etcd_proxy: Option<EtcdProxy<'a>>,
     /// `https://host:port` that clients dial.
     endpoint_url: String,
@@ -196,7 +196,7 @@ impl<'a> Facts<'a> {
         members.iter().map(|member| format!("{}={}", member.name, self.url(member, 2380))).collect::<Vec<_>>().join(",")
     }
 
-    /// Where API servers find etcd: their own member, or what stands before those of other machines. An API server asks all that it
+    /// Where API servers find etcd: their own member, or what is before those of other machines. An API server asks all that it
     /// knows, and a silent one would take a share of its requests along.
     #[expect(clippy::unused_self, reason = "reads as a fact in the flag tables")]
     pub(super) fn api_servers_etcd(&self) -> &'static str {

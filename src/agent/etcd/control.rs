@@ -66,7 +66,7 @@ pub(super) struct Status {
     /// Of what is in it.
     #[serde(rename = "dbSizeInUse", default)]
     pub(super) used: u64,
-    /// 0 if nobody does.
+    /// 0 if none does.
     #[serde(default)]
     pub(super) leader: u64,
 }
@@ -77,7 +77,7 @@ struct Answered {
     status: Status,
 }
 
-/// What stops a cluster's writes until somebody has done something about it (api/etcdserverpb/rpc.proto, `AlarmType`).
+/// What stops a cluster's writes until something is done about it (api/etcdserverpb/rpc.proto, `AlarmType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alarm {
     NoSpace,
@@ -167,7 +167,7 @@ impl<'a> Endpoint<'a> {
         self.run(CHANGE, &["alarm", "disarm"]).map(drop)
     }
 
-    /// Forgets what was before `revision`, and waits until this member has. That somebody did so already is as good.
+    /// Forgets what was before `revision`, and waits until this member has. That another agent did so already is as good.
     pub(super) fn compact(&self, revision: u64) -> Result<()> {
         let compacted = host::process::run(self.command(LARGE).args(["compact", "--physical", &revision.to_string()]));
         match compacted {
@@ -176,7 +176,7 @@ impl<'a> Endpoint<'a> {
         }
     }
 
-    /// Gives what is free in the member's file back to its disk. The member answers nobody meanwhile.
+    /// Gives what is free in the member's file back to its disk. The member answers no one meanwhile.
     pub(super) fn defragment(&self) -> Result<()> {
         host::process::run(self.command(LARGE).arg("defrag")).map(drop).within(|| format!("defragmenting etcd at `{}`", self.url))
     }

@@ -107,13 +107,13 @@ impl Space {
             return Ok(vec!["an alarm that this agent does not know: see `etcdctl alarm list`".into()]);
         }
         let status = endpoint.status()?;
-        let told = format!("alarm NOSPACE of {}: etcd refuses every write", full.join(", "));
+        let said = format!("alarm NOSPACE of {}: etcd refuses every write", full.join(", "));
         if status.leader != status.header.member {
-            return Ok(vec![format!("{told}, until the agent of the leader, {}, has made room", name(status.leader))]);
+            return Ok(vec![format!("{said}, until the agent of the leader, {}, has made room", name(status.leader))]);
         }
-        let Some(quota) = quota else { return Ok(vec![format!("{told}, and its metrics do not say how much room it has")]) };
+        let Some(quota) = quota else { return Ok(vec![format!("{said}, and its metrics do not say how much room it has")]) };
         let why = self.act(settings, &endpoint, &status, quota, &name, journal)?;
-        Ok(why.map(|why| format!("{told}; {why}")).into_iter().collect())
+        Ok(why.map(|why| format!("{said}; {why}")).into_iter().collect())
     }
 
     fn act(
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(next(1, &[seen(1, 100, 10)], 100 * MIB), Step::Defragment(1));
         assert_eq!(next(1, &[seen(1, 95, 94)], 100 * MIB), Step::Defragment(1));
         assert_eq!(next(1, &[seen(1, 100, 10), seen(2, 12, 10)], 100 * MIB), Step::HandOver(2));
-        // Rewriting was of no use, to whichever of them: nobody goes on rewriting, and nobody hands leadership around.
+        // Rewriting was of no use, to whichever of them: none goes on rewriting, and none hands leadership around.
         let done = |id| Seen { done: true, ..seen(id, 100, 99) };
         assert_eq!(next(1, &[done(1)], 100 * MIB), Step::Full { size: 100 * MIB });
         assert_eq!(next(1, &[seen(1, 100, 99), done(2), seen(3, 100, 99)], 100 * MIB), Step::Full { size: 100 * MIB });

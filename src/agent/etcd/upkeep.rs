@@ -18,7 +18,7 @@ use crate::host::tls::Asking;
 
 /// Between two looks at the member.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Between two snapshots, by a clock that nobody sets.
+/// Between two snapshots, by a clock that is never set.
 const INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// From the start to the first snapshot, if there are some: a machine that restarts again and again replaces none of them by its own.
 const SETTLED: Duration = Duration::from_secs(3600);

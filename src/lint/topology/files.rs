@@ -45,8 +45,8 @@ pub(in crate::lint) fn masters(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
 
 /// The lists that say how many members there are: etcd's own, else what API servers know; but one of them may know its own member alone.
 fn declared<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(Setting<'f, 'a>, BTreeSet<&'a str>)> {
-    let is_told = !values(fleet, &["initial-cluster"], &[]).is_empty();
-    let lists = member_lists(fleet, if is_told { &["initial-cluster"] } else { &MEMBERS });
+    let is_declared = !values(fleet, &["initial-cluster"], &[]).is_empty();
+    let lists = member_lists(fleet, if is_declared { &["initial-cluster"] } else { &MEMBERS });
     let is_loopback = |name: &&str| *name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
     lists.into_iter().filter(|(_, members)| !members.iter().all(is_loopback)).collect()
 }
