@@ -21,6 +21,7 @@ use std::time::Duration;
 use common::judge;
 use common::lab::eventually;
 use kiln_model::Look;
+use serde_json::Value;
 use world::{Clock, World};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -301,6 +302,35 @@ fn a_member_whose_clock_alone_is_wrong_waits_until_it_is_right() {
     });
     drop(clocks);
     whole(&world);
+}
+
+/// Who leads, by place.
+fn leader(world: &World) -> Result<usize, String> {
+    let text = world.etcdctl(&["endpoint", "status", "--write-out=json"])?;
+    let answers: Vec<Value> = serde_json::from_str(&text).map_err(|err| err.to_string())?;
+    let leads = |answer: &Value| answer["Status"]["header"]["member_id"] == answer["Status"]["leader"];
+    let endpoint = answers.iter().find(|answer| leads(answer)).ok_or("nobody leads")?["Endpoint"].as_str().unwrap().to_owned();
+    Ok(world.members.iter().position(|member| member.client_url() == endpoint).unwrap())
+}
+
+#[test]
+fn a_leader_whose_disk_is_slow_hands_leadership_on_and_says_so() {
+    let Some(mut world) = World::new(3) else { return };
+    let Some(_) = judge("strace") else { return };
+    world.on(&[0, 1, 2]);
+    whole(&world);
+    let before = leader(&world).unwrap();
+    let _slow = world.members[before].slow_disk(200);
+    // Three looks, five seconds apart, and one to begin with.
+    eventually("another one leads", PATIENCE, || {
+        world.etcdctl(&["put", "key", "value"])?;
+        if leader(&world)? == before { Err("the slow one leads".into()) } else { Ok(()) }
+    });
+    let after = leader(&world).unwrap();
+    let log = world.members[before].log();
+    assert!(log.contains(&format!("every write of the cluster waits for it: hands leadership to m{}", after + 1)), "{log}");
+    let problems = world.members[before].problems();
+    assert!(problems.iter().any(|problem| problem.starts_with("its disk is slow: a sync of etcd's log takes 2")), "{problems:?}");
 }
 
 #[test]

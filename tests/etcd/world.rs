@@ -310,6 +310,15 @@ impl Member {
         rustix::process::kill_process(self.power.as_ref().unwrap().process("etcd"), signal).unwrap();
     }
 
+    /// A disk on which each sync of etcd takes so many milliseconds longer, for as long as the value lives.
+    pub(crate) fn slow_disk(&self, milliseconds: u32) -> Traced {
+        let mut command = self.namespace.command("strace");
+        command.args(["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e"]);
+        command.arg(format!("inject=fsync,fdatasync:delay_enter={milliseconds}000"));
+        command.args(["-p", &self.power.as_ref().unwrap().process("etcd").as_raw_nonzero().to_string()]).stderr(Stdio::null());
+        Traced(command.spawn().unwrap())
+    }
+
     /// Whether something listens on a port of this machine, by ss(8).
     pub(crate) fn listens(&self, port: u16) -> Result<(), String> {
         let output = self.namespace.command("ss").args(["-Hltn"]).arg(format!("sport = :{port}")).output().unwrap();
@@ -406,6 +415,17 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.off();
+    }
+}
+
+/// strace(1), attached to an etcd.
+pub(crate) struct Traced(Child);
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        // What it traces must be let go.
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), rustix::process::Signal::TERM).unwrap();
+        self.0.wait().unwrap();
     }
 }
 

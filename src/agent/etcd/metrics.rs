@@ -11,6 +11,8 @@ const REVISION: &str = "etcd_debugging_mvcc_current_revision";
 /// Index of the newest entry of the log that it has applied (server/etcdserver).
 const APPLIED: &str = "etcd_server_proposals_applied_total";
 
+/// How long the log's syncs took together, and how many there were (server/storage/wal).
+const SYNCED: [&str; 2] = ["etcd_disk_wal_fsync_duration_seconds_sum", "etcd_disk_wal_fsync_duration_seconds_count"];
 /// Bytes that the database may grow to (server/etcdserver).
 const QUOTA: &str = "etcd_server_quota_backend_bytes";
 
@@ -28,6 +30,22 @@ pub(super) fn progress(url: &str) -> Progress {
     let page = read(url).unwrap_or_default();
     let page = String::from_utf8_lossy(&page);
     Progress { quota: number(&page, QUOTA), revision: number(&page, REVISION), applied: number(&page, APPLIED) }
+}
+
+/// Syncs of the log since etcd started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Synced {
+    /// What they took together.
+    pub(super) seconds: f64,
+    pub(super) count: u64,
+}
+
+/// Asks this machine's member, if it runs.
+pub(super) fn synced(url: &str) -> Option<Synced> {
+    let page = read(url)?;
+    let page = String::from_utf8_lossy(&page);
+    let [seconds, count] = SYNCED;
+    Some(Synced { seconds: value(&page, seconds)?, count: number(&page, count)? })
 }
 
 /// Whether this machine's member runs and says that it is not healthy: because of an alarm, or because no member leads. Not to ask for alarms
@@ -48,8 +66,11 @@ fn read(url: &str) -> Option<Vec<u8>> {
 /// The value of a metric without labels. Values are floating-point numbers: `8.123e+06`.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "revisions are whole and small")]
 fn number(page: &str, name: &str) -> Option<u64> {
-    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-    value.trim().parse::<f64>().ok().map(|value| value as u64)
+    value(page, name).map(|value| value as u64)
+}
+
+fn value(page: &str, name: &str) -> Option<f64> {
+    page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.trim().parse().ok()
 }
 
 #[cfg(test)]

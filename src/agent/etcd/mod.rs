@@ -9,6 +9,7 @@ mod notes;
 mod peers;
 mod recover;
 mod settings;
+mod slow;
 mod snapshots;
 mod space;
 mod start;

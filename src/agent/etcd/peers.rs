@@ -9,6 +9,7 @@ use super::decide::{Answer, Place};
 use super::directory::{Agreement, Directory, token_number, token_text};
 use super::metrics::{self, Progress};
 use super::settings::Settings;
+use super::slow::Latency;
 use super::snapshots::Shelf;
 use super::upkeep;
 use crate::cluster::SNAPSHOTS_READER;
@@ -27,6 +28,9 @@ enum Word {
         revision: Option<u64>,
         /// Index of the newest entry of the log that it has applied.
         applied: Option<u64>,
+        /// How long its log takes to be synced, in milliseconds.
+        #[serde(default)]
+        latency: Option<u32>,
         /// The order that was carried out last.
         order: Option<String>,
     },
@@ -44,6 +48,8 @@ pub(super) struct Heard {
     pub(super) revision: Option<u64>,
     /// Index of the newest entry of the log that it has applied.
     pub(super) applied: Option<u64>,
+    /// How long its log takes to be synced, in milliseconds.
+    pub(super) latency: Option<u32>,
     /// Why it is silent.
     pub(super) reason: Option<String>,
 }
@@ -62,7 +68,15 @@ pub(super) fn ask(settings: &Settings, asking: &Asking) -> Vec<Heard> {
 
 impl Heard {
     fn silent(reason: Option<String>) -> Self {
-        Self { answer: Answer::Silent, revision: None, applied: None, reason }
+        Self { reason, ..Self::with(Answer::Silent) }
+    }
+
+    fn with(answer: Answer) -> Self {
+        Self { answer, revision: None, applied: None, latency: None, reason: None }
+    }
+
+    pub(super) fn has_quorum(&self) -> bool {
+        matches!(self.answer, Answer::Data { quorum: true, .. })
     }
 
     /// Asks one member.
@@ -71,19 +85,15 @@ impl Heard {
         let word =
             asking.ask(address).and_then(|bytes| serde_json::from_slice(&bytes).doing(Kind::Network, || "reading its answer".into()));
         match word {
-            Ok(Word::Blank) => Self { answer: Answer::Blank, revision: None, applied: None, reason: None },
+            Ok(Word::Blank) => Self::with(Answer::Blank),
             Ok(Word::Agreed(agreement)) => match agreement.founding(settings) {
-                Some(founding) => Self { answer: Answer::Agreed(founding), revision: None, applied: None, reason: None },
+                Some(founding) => Self::with(Answer::Agreed(founding)),
                 None => Self::silent(Some(format!("its token `{}` is none", agreement.token))),
             },
-            Ok(Word::Data { token, quorum, revision, applied, order }) => {
+            Ok(Word::Data { token, quorum, revision, applied, latency, order }) => {
                 let ordered = settings.order.as_ref().is_some_and(|own| order.as_ref() == Some(&own.id));
-                Self {
-                    answer: Answer::Data { token: token.as_deref().and_then(token_number), quorum, ordered },
-                    revision,
-                    applied,
-                    reason: None,
-                }
+                let answer = Answer::Data { token: token.as_deref().and_then(token_number), quorum, ordered };
+                Self { revision, applied, latency, ..Self::with(answer) }
             }
             Ok(Word::Broken { reason }) => Self::silent(Some(reason)),
             Err(err) => Self::silent(Some(err.steps().last().cloned().unwrap_or_default())),
@@ -100,17 +110,18 @@ pub(crate) fn serve(settings: &Settings, journal: &(dyn Fn(&str) + Sync)) -> Res
     let answering = Answering::bind(&settings.identity(), settings.listening())?;
     let directory = Directory::new(&settings.data);
     let snapshots = Answering::bind(&settings.identity(), SocketAddr::new(settings.own().address, settings.snapshots_port))?;
+    let latency = Latency::new();
     std::thread::scope(|scope| {
         scope.spawn(|| -> ! { snapshots.serve_files(SNAPSHOTS_READER, &|path| Shelf::of(settings).at(path)) });
-        scope.spawn(|| -> ! { upkeep::run(settings, journal) });
+        scope.spawn(|| -> ! { upkeep::run(settings, &latency, journal) });
         answering.serve(|| {
-            let word = word(settings, &directory).unwrap_or_else(|err| Word::Broken { reason: err.to_string() });
+            let word = word(settings, &directory, &latency).unwrap_or_else(|err| Word::Broken { reason: err.to_string() });
             serde_json::to_vec(&word).unwrap_or_default()
         })
     })
 }
 
-fn word(settings: &Settings, directory: &Directory) -> Result<Word> {
+fn word(settings: &Settings, directory: &Directory, latency: &Latency) -> Result<Word> {
     Ok(match directory.answer(settings)? {
         Answer::Silent | Answer::Blank => Word::Blank,
         Answer::Agreed(founding) => Word::Agreed(Agreement::new(founding, settings)),
@@ -120,7 +131,7 @@ fn word(settings: &Settings, directory: &Directory) -> Result<Word> {
             let quorum = || Endpoint::new(settings, &settings.own().client_url).quorum().ok();
             let agreed = applied.and_then(|_| quorum()).map(|header| header.revision);
             let (token, revision) = (token.map(token_text), agreed.or(revision));
-            Word::Data { token, quorum: agreed.is_some(), revision, applied, order: directory.order()? }
+            Word::Data { token, quorum: agreed.is_some(), revision, applied, latency: latency.get(), order: directory.order()? }
         }
     })
 }

@@ -9,6 +9,7 @@ use super::metrics;
 use super::notes::Notes;
 use super::peers;
 use super::settings::Settings;
+use super::slow::{Latency, Slow};
 use super::snapshots::Shelf;
 use super::space::Space;
 use crate::error::Result;
@@ -26,22 +27,24 @@ const SETTLED: Duration = Duration::from_secs(3600);
 const AGAIN: Duration = Duration::from_secs(300);
 
 /// Looks after the member for ever. What fails is tried again: the member must not notice.
-pub(super) fn run(settings: &Settings, journal: &(dyn Fn(&str) + Sync)) -> ! {
+pub(super) fn run(settings: &Settings, latency: &Latency, journal: &(dyn Fn(&str) + Sync)) -> ! {
     let notes = Notes::new(settings, journal);
     std::thread::scope(|scope| {
         // A large one takes minutes.
         scope.spawn(|| -> ! { snapshots(settings, &notes) });
-        members(settings, &notes)
+        members(settings, latency, &notes)
     })
 }
 
-fn members(settings: &Settings, notes: &Notes<'_>) -> ! {
+fn members(settings: &Settings, latency: &Latency, notes: &Notes<'_>) -> ! {
     let directory = Directory::new(&settings.data);
-    let mut space = Space::default();
+    let (mut space, mut slow) = (Space::default(), Slow::default());
     let one = |result: Result<()>| result.err().map(|err| err.to_string()).into_iter().collect();
     loop {
         host::clock::sleep(PAUSE);
         notes.set("members", one(look(settings, &directory, &|line| notes.journal(line))));
+        let disk = slow.look(settings, latency, &|line| notes.journal(line));
+        notes.set("disk", disk.unwrap_or_else(|err| vec![err.to_string()]));
         if metrics::is_unwell(&settings.metrics) {
             let quota = metrics::progress(&settings.metrics).quota;
             let problems = space.look(settings, quota, &|line| notes.journal(line));

@@ -1,0 +1,130 @@
+//! A disk that has become slow: while its member leads, every write of the cluster waits for it, and etcd elects no other leader as long as
+//! heartbeats come (etcd#7617, etcd#15247). So this agent hands leadership to a member whose disk is faster, once.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::control::Endpoint;
+use super::metrics::{self, Synced};
+use super::peers::{self, Heard};
+use super::settings::Settings;
+use crate::error::Result;
+use crate::host::clock::Stopwatch;
+use crate::host::tls::Asking;
+
+/// From where on a disk is slow, in milliseconds for one sync of the log: ten times what etcd asks of disks
+/// (<https://etcd.io/docs/v3.5/op-guide/hardware/#disks>).
+const SLOW: u32 = 100;
+/// So many looks in a row must find it slow.
+const LOOKS: u32 = 3;
+/// Fewer syncs than that say nothing.
+const FEWEST: u64 = 3;
+/// From one time that leadership is handed on to the next: where all disks are slow it would go around.
+const PAUSE: Duration = Duration::from_secs(600);
+/// No measurement.
+const UNKNOWN: u32 = u32::MAX;
+
+/// How long the log of this machine's member takes to be synced, in milliseconds; shared with those who answer other members.
+#[derive(Debug)]
+pub(super) struct Latency(AtomicU32);
+
+impl Latency {
+    pub(super) fn new() -> Self {
+        Self(AtomicU32::new(UNKNOWN))
+    }
+
+    pub(super) fn get(&self) -> Option<u32> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|latency| *latency != UNKNOWN)
+    }
+
+    fn set(&self, latency: Option<u32>) {
+        self.0.store(latency.unwrap_or(UNKNOWN), Ordering::Relaxed);
+    }
+}
+
+/// What this agent remembers from look to look.
+#[derive(Debug, Default)]
+pub(super) struct Slow {
+    before: Synced,
+    /// Looks in a row that found the disk slow.
+    looks: u32,
+    handed_over: Option<Stopwatch>,
+}
+
+impl Slow {
+    /// Measures, hands leadership on if that is of use, and returns what people must know.
+    ///
+    /// # Errors
+    ///
+    /// Those of etcd: what fails is tried again at the next look.
+    pub(super) fn look(&mut self, settings: &Settings, latency: &Latency, journal: &dyn Fn(&str)) -> Result<Vec<String>> {
+        let mean = self.measure(metrics::synced(&settings.metrics));
+        latency.set(mean);
+        let Some(own) = mean.filter(|_| self.looks >= LOOKS) else { return Ok(Vec::new()) };
+        let slow = format!("its disk is slow: a sync of etcd's log takes {own} ms on average");
+        let endpoint = Endpoint::new(settings, &settings.own().client_url);
+        let status = endpoint.status()?;
+        if status.leader != status.header.member {
+            return Ok(vec![slow]);
+        }
+        let slow = format!("{slow}, and every write of the cluster waits for it");
+        if self.handed_over.is_some_and(|since| since.elapsed() < PAUSE) {
+            return Ok(vec![format!("{slow}; leadership came back, and is not handed on again for a while")]);
+        }
+        let heard = peers::ask(settings, &Asking::new(&settings.identity())?);
+        let Some((place, other)) = faster(own, &heard) else { return Ok(vec![format!("{slow}; no other member's is known to be faster")]) };
+        let to = &settings.members[place];
+        let members = endpoint.members()?.members;
+        let Some(member) = members.iter().find(|member| member.peer_urls.contains(&to.peer_url)) else { return Ok(vec![slow]) };
+        journal(&format!("{slow}: hands leadership to {}, where it takes {other} ms", to.name));
+        endpoint.hand_over(member.id)?;
+        self.handed_over = Some(Stopwatch::start());
+        Ok(vec![slow])
+    }
+
+    /// The mean since the look before, in milliseconds; none if too little was written.
+    fn measure(&mut self, now: Option<Synced>) -> Option<u32> {
+        let now = now.unwrap_or_default();
+        let before = std::mem::replace(&mut self.before, now);
+        let count = now.count.checked_sub(before.count).filter(|count| *count >= FEWEST && before.count > 0)?;
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is small")]
+        let mean = ((now.seconds - before.seconds) * 1000.0 / count as f64).round() as u32;
+        self.looks = if mean >= SLOW { self.looks + 1 } else { 0 };
+        Some(mean)
+    }
+}
+
+/// The fastest of the others, by place, if it has a quorum and takes less than half as long.
+fn faster(own: u32, heard: &[Heard]) -> Option<(usize, u32)> {
+    let known = heard.iter().enumerate().filter(|(_, heard)| heard.has_quorum()).filter_map(|(place, heard)| Some((place, heard.latency?)));
+    known.min_by_key(|(_, latency)| *latency).filter(|(_, latency)| *latency < own / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOOKS, Slow};
+    use crate::agent::etcd::metrics::Synced;
+
+    #[test]
+    fn a_disk_is_slow_after_some_looks_and_fast_after_one() {
+        let mut slow = Slow::default();
+        let (mut seconds, mut count) = (0.0, 0);
+        let mut look = |syncs: u64, each: f64| {
+            count += syncs;
+            seconds += each * f64::from(u32::try_from(syncs).unwrap());
+            let mean = slow.measure(Some(Synced { seconds, count }));
+            (mean, slow.looks >= LOOKS)
+        };
+        // The first look has nothing to compare with, whatever the years before were.
+        assert_eq!(look(1000, 0.2), (None, false));
+        assert_eq!(look(10, 0.2), (Some(200), false));
+        assert_eq!(look(10, 0.2), (Some(200), false));
+        assert_eq!(look(10, 0.2), (Some(200), true));
+        // Nothing was written: it is neither fast nor slow.
+        assert_eq!(look(1, 0.2), (None, true));
+        assert_eq!(look(10, 0.002), (Some(2), false));
+        // etcd was started anew, and counts from zero.
+        assert_eq!(slow.measure(Some(Synced { seconds: 0.1, count: 5 })), None);
+        assert_eq!(slow.measure(None), None);
+    }
+}
