@@ -168,7 +168,8 @@ pub(crate) fn damaged_ones_are_refused_when_they_are_ordered() {
         fails(&output, 5, what);
         assert!(!world.site().join("refused").exists());
     };
-    fails(&ordered(&good, &digest(b"another"), "refused"), 5, "and the order says");
+    let other = digest(b"another");
+    fails(&ordered(&good, &other, "refused"), 5, &format!("its SHA-256 is {}, and not {other}", digest(&good)));
     refused(&good[..good.len() / 2], "does not end with the SHA-256 of what is before");
     refused(&good[..20], "the snapshot is truncated: it has 20 bytes");
     let sealed = |mut data: Vec<u8>| {
