@@ -261,6 +261,13 @@ impl Member {
         self.root.join("var/lib/etcd")
     }
 
+    /// The token of the cluster that its data are of, as the agent recorded it.
+    pub(crate) fn token(&self) -> String {
+        let text = fs::read_to_string(self.data().join("member/kiln.json")).unwrap();
+        let record: Value = serde_json::from_str(&text).unwrap();
+        record["token"].as_str().unwrap().to_owned()
+    }
+
     /// Leaves an order on this machine, as its seed would.
     pub(crate) fn order(&self, text: &str) {
         fs::write(self.settings().with_file_name("etcd-order.toml"), text).unwrap();
