@@ -57,7 +57,7 @@ const FAILURES: &[Row] = &[
 
 const HOLDER_DIES: &str = "the machine that holds the VIP dies";
 
-/// How much later than its retry period a candidate may ask: client-go's jitter.
+/// How much longer than its retry period a candidate may wait between two looks: client-go's `leaderelection.JitterFactor`.
 const JITTER: f64 = 1.2;
 
 /// The port of etcd, behind which no API server is.
@@ -182,8 +182,7 @@ fn leaseholder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
         let mut variables = intervals.fleet.manifests().flat_map(|(_, pod)| pod.find_all("env")).flat_map(Yaml::items);
         variables.find(|variable| variable.text("name").is_some_and(|word| word.text == name))?.text("value")?.text.parse::<f64>().ok()
     };
-    let (duration, retry) = (setting("vip_leaseduration")?, setting("vip_retryperiod")?);
-    Some(duration..=duration + JITTER * retry)
+    Some(expires(setting("vip_leaseduration")?, setting("vip_retryperiod")?))
 }
 
 /// A check that fails for good. With a weight the holder goes on as a backup would, and the next one waits for its silence.
@@ -231,6 +230,11 @@ fn connection_fails(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
 
 fn lease(intervals: &Intervals<'_>, program: &'static str) -> Option<RangeInclusive<f64>> {
     let seconds = |name: &str| intervals.flag(program, name).and_then(lint::seconds);
-    let (duration, retry) = (seconds("leader-elect-lease-duration")?, seconds("leader-elect-retry-period")?);
-    Some(duration..=duration + JITTER * retry)
+    Some(expires(seconds("leader-elect-lease-duration")?, seconds("leader-elect-retry-period")?))
+}
+
+/// A candidate counts the duration from when it saw the last renewal, which may be one look after it, and finds that it is over at its
+/// next look (client-go, tools/leaderelection).
+fn expires(duration: f64, retry: f64) -> RangeInclusive<f64> {
+    duration - retry..=duration + 2.0 * (1.0 + JITTER) * retry
 }

@@ -18,9 +18,10 @@ pub(super) static FLAGS: &[Flag] = &[
     text("requestheader-client-ca-file", "/etc/kubernetes/pki/front-proxy-ca.crt").since(13),
     text("leader-elect", "true"),
     text("leader-elect-resource-lock", "leases").since(14),
-    text("leader-elect-lease-duration", "15s"),
-    text("leader-elect-renew-deadline", "10s"),
-    text("leader-elect-retry-period", "2s"),
+    // As of the controller manager.
+    text("leader-elect-lease-duration", "6s"),
+    text("leader-elect-renew-deadline", "4s"),
+    text("leader-elect-retry-period", "1s"),
     text("profiling", "false"),
     text("v", "2"),
 ];
