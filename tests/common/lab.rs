@@ -23,8 +23,8 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 /// What every client of the cluster may take for granted once a machine is lost.
 pub const FAILOVER: Duration = Duration::from_secs(60);
 
-/// Where mmdebstrap works, which may make a system for somebody else meanwhile.
-const BOOTSTRAPS: &str = "/tmp/mmdebstrap.";
+/// Where other tests mount meanwhile: systems that mmdebstrap makes, namespaces of members of etcd, their small disks.
+const OTHERS: [&str; 3] = ["/tmp/mmdebstrap.", "/run/netns/kiln-", "/tmp/.tmp"];
 
 /// A lab in a directory and a network of its own that ends with the test. Several run side by side.
 pub struct Lab {
@@ -177,7 +177,8 @@ fn traces(labs: &Path) -> BTreeSet<String> {
         .map(|line| format!("interface {}", line.split([' ', '@']).next().unwrap()))
         .collect();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let targets = mounts.lines().map(|line| line.split(' ').nth(4).unwrap()).filter(|target| !target.starts_with(BOOTSTRAPS));
+    let targets = mounts.lines().map(|line| line.split(' ').nth(4).unwrap());
+    let targets = targets.filter(|target| !OTHERS.iter().any(|others| target.starts_with(others)));
     traces.extend(targets.map(|target| format!("mount {target}")));
     traces.extend(processes().into_iter().filter(|(_, line)| line.contains(&place)).map(|(id, line)| format!("process {id} {line:?}")));
     let find = Command::new("find").args(["/sys/fs/cgroup", "-name", "kiln-lab-*", "-printf", "%f\\n"]).output().unwrap();
