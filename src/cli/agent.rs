@@ -65,6 +65,8 @@ enum EtcdAction {
     Start,
     /// Answer the other members, until it is stopped
     Serve,
+    /// End connections to other members that have fallen silent, until it is stopped
+    Streams,
     /// Show what `start` would do now
     Outlook,
     /// Save a snapshot of etcd now, as is done every six hours: do it before an update
@@ -92,7 +94,10 @@ struct Apply {
 impl Args {
     /// Whether it runs until it is stopped.
     pub(super) fn is_daemon(&self) -> bool {
-        matches!(&self.action, Action::Clock | Action::Etcd(Etcd { action: EtcdAction::Start | EtcdAction::Serve, .. }))
+        matches!(
+            &self.action,
+            Action::Clock | Action::Etcd(Etcd { action: EtcdAction::Start | EtcdAction::Serve | EtcdAction::Streams, .. })
+        )
     }
 }
 
@@ -117,6 +122,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             match args.action {
                 EtcdAction::Start => etcd::start(&settings, &|line| ui.message(line)),
                 EtcdAction::Serve => etcd::serve(&settings, &|line| ui.message(line)),
+                EtcdAction::Streams => etcd::streams(&settings, &|line| ui.message(line)),
                 EtcdAction::Snapshot => ui.show(&etcd::save(&settings)?, |kept| snapshots(std::slice::from_ref(kept))),
                 EtcdAction::Snapshots => ui.show(&etcd::kept(&settings)?, |kept| snapshots(kept)),
                 EtcdAction::Outlook => ui.show(&etcd::outlook(&settings)?, etcd::Outlook::text),

@@ -13,6 +13,7 @@ mod slow;
 mod snapshots;
 mod space;
 mod start;
+mod streams;
 mod upkeep;
 
 pub(crate) use notes::problems;
@@ -20,6 +21,7 @@ pub(crate) use peers::serve;
 pub(crate) use settings::Settings;
 pub(crate) use snapshots::{Kept, kept, ordered_name, save};
 pub(crate) use start::{Outlook, outlook, start, waits_for};
+pub(crate) use streams::streams;
 
 /// Where a node has its settings.
 pub(crate) const SETTINGS: &str = "/etc/kiln/etcd.toml";

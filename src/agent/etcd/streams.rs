@@ -1,0 +1,110 @@
+//! Connections between members that have fallen silent are ended, so that etcd dials anew.
+//!
+//! A member reads what another one sends it from connections that it dialled itself, on each of which a heartbeat comes every 1.7 s. Until
+//! 3.4 it gave one up after five silent seconds; since 3.5 it does not: `NewTransport` of etcd's client/pkg/transport sets `DialContext`,
+//! and net/http then ignores the `Dial` with the limit that `NewTimeoutTransport` sets. What the other side has sent waits in that side's
+//! kernel, whose pauses before it tries again grow as long as the outage was, up to two minutes. So a member that was cut off for a minute
+//! is healthy for everyone who asks, and takes no part in an election for up to another one.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::settings::Settings;
+use crate::error::{Doing, Kind, Result};
+use crate::host::{self, signal};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(2);
+/// What etcd itself meant to bear (`ConnReadTimeout` of rafthttp: 5 s), and a little.
+const SILENT: u64 = 6_000;
+/// Whoever sent more carries messages itself, such as a snapshot, and may wait long for the answer. Who reads sent a handshake and a request.
+const READER: u64 = 64 << 10;
+
+/// Ends silent connections to other members until the process is asked to end. What fails is said once, and tried again.
+///
+/// # Errors
+///
+/// [`Kind::Input`] for a URL of a member without address and port.
+pub(crate) fn streams(settings: &Settings, journal: &dyn Fn(&str)) -> Result<()> {
+    let others = settings.members.iter().filter(|member| member.name != settings.name);
+    let peers = others.map(|member| address(&member.peer_url)).collect::<Result<Vec<_>>>()?;
+    let mut failed = String::new();
+    while !signal::interrupted() {
+        let now = look(&peers, journal).err().map(|err| err.to_string()).unwrap_or_default();
+        if now != failed && !now.is_empty() {
+            journal(&now);
+        }
+        failed = now;
+        host::clock::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+fn address(url: &str) -> Result<SocketAddr> {
+    url.trim_start_matches("https://").parse().doing(Kind::Input, || format!("reading the URL `{url}`"))
+}
+
+fn look(peers: &[SocketAddr], journal: &dyn Fn(&str)) -> Result<()> {
+    if peers.is_empty() {
+        return Ok(());
+    }
+    let ss = |option: &str| {
+        let mut command = host::process::command("ss");
+        command.args(["--no-header", "--tcp", "--numeric", option]);
+        command
+    };
+    let to_peers = peers.iter().map(|peer| format!("dst {peer}")).collect::<Vec<_>>().join(" or ");
+    let listed = host::process::run(ss("--info").args(["--oneline", "state", "established"]).args(to_peers.split(' ')))?;
+    for Silent { local, peer, silent } in silent(&String::from_utf8_lossy(&listed.stdout)) {
+        journal(&format!("{} has sent nothing for {} s on a connection: it is ended, and etcd makes another", peer.ip(), silent / 1000));
+        host::process::run(ss("--kill").args(["src", &local.to_string(), "dst", &peer.to_string()]))?;
+    }
+    Ok(())
+}
+
+/// A connection on which the other side has sent nothing for too long.
+#[derive(Debug, PartialEq, Eq)]
+struct Silent {
+    local: SocketAddr,
+    peer: SocketAddr,
+    /// Milliseconds.
+    silent: u64,
+}
+
+/// Finds them in a list of ss(8): queues, both addresses, then `name:value` of tcp_info, of which what is zero is left out.
+fn silent(list: &str) -> Vec<Silent> {
+    let one = |line: &str| {
+        let mut words = line.split_whitespace().skip(2);
+        let (local, peer) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let values: Vec<&str> = words.collect();
+        let value = |name: &str| values.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix(':')?.parse::<u64>().ok());
+        let [silent, idle] = ["lastrcv", "lastsnd"].map(|name| value(name).unwrap_or_default());
+        // What does not say how much it sent is left alone.
+        let is_reader = value("bytes_sent")? < READER && idle >= SILENT;
+        (is_reader && silent >= SILENT).then_some(Silent { local, peer, silent })
+    };
+    list.lines().filter_map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Silent, silent};
+
+    #[test]
+    fn readers_that_heard_nothing_are_found_and_senders_are_left_alone() {
+        let list = "\
+0 0 10.0.0.12:56964 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2311 bytes_received:91311 lastsnd:61212 lastrcv:48004 lastack:901
+0 0 10.0.0.12:56966 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2311 bytes_received:91311 lastsnd:61212 lastrcv:1604 lastack:1604
+0 0 10.0.0.12:56968 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2311 bytes_received:91311 lastsnd:61212
+0 0 10.0.0.12:56970 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:73400320 bytes_received:4100 lastsnd:9100 lastrcv:70100
+0 40960 10.0.0.12:56972 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2300 bytes_received:4100 lastsnd:4 lastrcv:70100
+0 0 10.0.0.12:56976 10.0.0.11:2380 cubic lastsnd:61212 lastrcv:48004
+0 0 [fd00::12]:56978 [fd00::11]:2380 cubic bytes_sent:2311 lastsnd:61212 lastrcv:6000
+";
+        let expected = |local: &str, peer: &str, silent| Silent { local: local.parse().unwrap(), peer: peer.parse().unwrap(), silent };
+        assert_eq!(
+            silent(list),
+            [expected("10.0.0.12:56964", "10.0.0.11:2380", 48_004), expected("[fd00::12]:56978", "[fd00::11]:2380", 6_000)]
+        );
+    }
+}
