@@ -12,6 +12,7 @@ mod power;
 mod snapshots;
 mod space;
 mod steps;
+mod streams;
 mod walks;
 mod world;
 
@@ -311,6 +312,11 @@ fn leader(world: &World) -> Result<usize, String> {
     let leads = |answer: &Value| answer["Status"]["header"]["member_id"] == answer["Status"]["leader"];
     let endpoint = answers.iter().find(|answer| leads(answer)).ok_or("nobody leads")?["Endpoint"].as_str().unwrap().to_owned();
     Ok(world.members.iter().position(|member| member.client_url() == endpoint).unwrap())
+}
+
+#[test]
+fn a_connection_that_a_member_reads_from_is_ended_when_it_is_silent() {
+    streams::readers_that_hear_nothing_are_ended_and_no_others();
 }
 
 #[test]

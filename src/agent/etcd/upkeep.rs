@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::control::{Endpoint, Members};
-use super::decide::Answer;
 use super::directory::{Directory, Member, Record};
 use super::metrics;
 use super::notes::Notes;
@@ -110,7 +109,7 @@ fn has_been_removed(settings: &Settings, directory: &Directory, journal: &dyn Fn
     let Some(Record::Running { token, member, .. }) = directory.record()? else { return Ok(()) };
     let asking = Asking::new(&settings.identity())?;
     for (other, heard) in settings.members.iter().zip(peers::ask(settings, &asking)) {
-        if !matches!(heard.answer, Answer::Data { quorum: true, .. }) {
+        if !heard.has_quorum() {
             continue;
         }
         let Members { header, members } = Endpoint::new(settings, &other.client_url).members()?;

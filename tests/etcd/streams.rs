@@ -1,0 +1,91 @@
+//! Silent connections between members, ended by the agent with ss(8) and the kernel. Their ends are programs of the test: the etcd of this
+//! machine may be one that gives them up itself.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::judge;
+use crate::common::lab::eventually;
+use crate::world::{Member, World};
+
+/// Where members of etcd find each other.
+const PORT: u16 = 2380;
+/// When silence is too long, and when the look after that is over on a busy machine.
+const SILENT: Duration = Duration::from_secs(6);
+const SEEN: Duration = Duration::from_secs(20);
+
+/// Takes connections, reads what they send, and says nothing but to those that ask for words.
+const LISTEN: &str = "
+import socket, sys, threading, time
+def serve(c):
+    talks = c.recv(1) == b't'
+    threading.Thread(target=lambda: [None for _ in iter(lambda: c.recv(65536), b'')], daemon=True).start()
+    while True:
+        time.sleep(1)
+        if talks: c.send(b'x')
+s = socket.create_server((sys.argv[1], int(sys.argv[2])))
+while True:
+    threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
+";
+
+/// Connects, sends so many bytes of a kind, and reads until the connection is ended.
+const DIAL: &str = "
+import socket, sys
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
+c.settimeout(None)
+c.sendall(sys.argv[3].encode() * int(sys.argv[4]))
+try:
+    while c.recv(65536): pass
+except OSError: pass
+";
+
+/// A program that ends with the test.
+struct Running(Child);
+
+impl Running {
+    fn new(mut command: Command) -> Self {
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(crate) fn readers_that_hear_nothing_are_ended_and_no_others() {
+    let Some(world) = World::new(3) else { return };
+    if judge("python3").is_none() || judge("ss").is_none() {
+        return;
+    }
+    let (one, other) = (&world.members[0], &world.members[1]);
+    let python = |member: &Member, program: &str, words: &[&str]| {
+        let mut command = member.command("python3");
+        command.args(["-c", program]).args(words);
+        Running::new(command)
+    };
+    let ports = [PORT, PORT + 1].map(|port| port.to_string());
+    let _listening = ports.each_ref().map(|port| python(other, LISTEN, &["10.0.0.12", port]));
+    for port in [PORT, PORT + 1] {
+        eventually("a listener", SEEN, || other.listens(port));
+    }
+    let begin = Instant::now();
+    let mut silent = python(one, DIAL, &["10.0.0.12", &ports[0], "s", "2000"]);
+    let mut kept = [
+        // Words come, as heartbeats do; a snapshot was sent, whose answer takes long; and what is no business of etcd.
+        python(one, DIAL, &["10.0.0.12", &ports[0], "t", "2000"]),
+        python(one, DIAL, &["10.0.0.12", &ports[0], "s", "200000"]),
+        python(one, DIAL, &["10.0.0.12", &ports[1], "s", "2000"]),
+    ];
+    let _agent = Running::new(one.agent("streams"));
+    eventually("the silent one is ended", SEEN, || if silent.is_over() { Ok(()) } else { Err("it lives".into()) });
+    assert!(begin.elapsed() >= SILENT, "{:?}", begin.elapsed());
+    std::thread::sleep(SILENT);
+    assert_eq!(kept.each_mut().map(Running::is_over), [false; 3]);
+}
