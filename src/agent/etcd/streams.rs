@@ -6,11 +6,13 @@
 //! kernel, whose pauses before it tries again grow as long as the outage was, up to two minutes. So a member that was cut off for a minute
 //! is healthy for everyone who asks, and takes no part in an election for up to another one.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::settings::Settings;
 use crate::error::{Doing, Kind, Result};
+use crate::host::clock::Stopwatch;
 use crate::host::{self, signal};
 
 /// Between two looks.
@@ -20,6 +22,9 @@ const SILENT: u64 = 6_000;
 /// Whoever sent more carries messages itself, such as a snapshot, and may wait long for the answer. Who reads sent a handshake and a request.
 const READER: u64 = 64 << 10;
 
+/// From one line about a member to the next: where it hangs, new connections to it fall silent every few seconds.
+const AGAIN: Duration = Duration::from_secs(600);
+
 /// Ends silent connections to other members until the process is asked to end. What fails is said once, and tried again.
 ///
 /// # Errors
@@ -28,9 +33,9 @@ const READER: u64 = 64 << 10;
 pub(crate) fn streams(settings: &Settings, journal: &dyn Fn(&str)) -> Result<()> {
     let others = settings.members.iter().filter(|member| member.name != settings.name);
     let peers = others.map(|member| address(&member.peer_url)).collect::<Result<Vec<_>>>()?;
-    let mut failed = String::new();
+    let (mut failed, mut said) = (String::new(), BTreeMap::new());
     while !signal::interrupted() {
-        let now = look(&peers, journal).err().map(|err| err.to_string()).unwrap_or_default();
+        let now = look(&peers, &mut said, journal).err().map(|err| err.to_string()).unwrap_or_default();
         if now != failed && !now.is_empty() {
             journal(&now);
         }
@@ -44,7 +49,7 @@ fn address(url: &str) -> Result<SocketAddr> {
     url.trim_start_matches("https://").parse().doing(Kind::Input, || format!("reading the URL `{url}`"))
 }
 
-fn look(peers: &[SocketAddr], journal: &dyn Fn(&str)) -> Result<()> {
+fn look(peers: &[SocketAddr], said: &mut BTreeMap<SocketAddr, Stopwatch>, journal: &dyn Fn(&str)) -> Result<()> {
     if peers.is_empty() {
         return Ok(());
     }
@@ -56,7 +61,14 @@ fn look(peers: &[SocketAddr], journal: &dyn Fn(&str)) -> Result<()> {
     let to_peers = peers.iter().map(|peer| format!("dst {peer}")).collect::<Vec<_>>().join(" or ");
     let listed = host::process::run(ss("--info").args(["--oneline", "state", "established"]).args(to_peers.split(' ')))?;
     for Silent { local, peer, silent } in silent(&String::from_utf8_lossy(&listed.stdout)) {
-        journal(&format!("{} has sent nothing for {} s on a connection: it is ended, and etcd makes another", peer.ip(), silent / 1000));
+        if said.get(&peer).is_none_or(|last| last.elapsed() >= AGAIN) {
+            let seconds = silent / 1000;
+            journal(&format!(
+                "{} has sent nothing for {seconds} s: connections on which it is silent are ended, and etcd makes others",
+                peer.ip()
+            ));
+            said.insert(peer, Stopwatch::start());
+        }
         host::process::run(ss("--kill").args(["src", &local.to_string(), "dst", &peer.to_string()]))?;
     }
     Ok(())
