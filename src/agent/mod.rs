@@ -6,6 +6,7 @@ mod discover;
 mod etc;
 pub(crate) mod etcd;
 mod failure;
+pub(crate) mod guard;
 mod init;
 mod machine;
 mod places;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::places::Places;
-use crate::agent::{clock, etcd, segment};
+use crate::agent::{clock, etcd, guard, segment};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
@@ -42,6 +42,9 @@ pub(crate) struct Status {
     /// What is wrong with the member that runs, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) problems: Vec<String>,
+    /// Why this machine does not hold the VIP, where a guard decides that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vip: Option<String>,
     /// Who else on the segment has what is this cluster's; told later in the boot, and kept apart from the rest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) segment: Vec<Finding>,
@@ -83,6 +86,7 @@ impl Status {
             clock: None,
             etcd: Vec::new(),
             problems: Vec::new(),
+            vip: None,
             segment: Vec::new(),
         }
     }
@@ -116,7 +120,7 @@ impl Status {
         let settings = places.root.join(etcd::SETTINGS.trim_start_matches('/'));
         let (etcd, problems) = (etcd::waits_for(&settings), etcd::problems(&settings));
         let clock = clock::strays(&places.root).or(status.clock);
-        Ok(Self { clock, etcd, problems, segment: segment::found(places)?, ..status })
+        Ok(Self { clock, etcd, problems, vip: guard::reason(&places.root), segment: segment::found(places)?, ..status })
     }
 
     /// What a person wants to know, one fact a line.
@@ -139,6 +143,7 @@ impl Status {
         lines.extend(self.clock.iter().map(|clock| format!("clock    {clock}")));
         lines.extend(self.etcd.iter().map(|reason| format!("etcd     waiting: {reason}")));
         lines.extend(self.problems.iter().map(|problem| format!("etcd     {problem}")));
+        lines.extend(self.vip.iter().map(|reason| format!("VIP      not here: {reason}")));
         lines.extend(self.segment.iter().map(|finding| format!("segment  {}; {}", finding.message, finding.fix)));
         lines.join("\n") + "\n"
     }

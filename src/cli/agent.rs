@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use crate::agent::{self, Places, Request, Status, etcd};
+use crate::agent::{self, Places, Request, Status, etcd, guard};
 use crate::cli::Ui;
 use crate::error::{Error, Result};
 use crate::host;
@@ -44,6 +44,12 @@ enum Action {
     Segment,
     /// Set this machine's clock when it alone is wrong among etcd's members
     Clock,
+    /// Decide whether this machine may hold the VIP, until it is stopped
+    Guard {
+        /// What the node's seed says of the VIP
+        #[arg(long, default_value = guard::SETTINGS, value_name = "FILE")]
+        settings: PathBuf,
+    },
     /// Decide how this node's etcd member starts, and answer the other members
     Etcd(Etcd),
     /// Show what the agent did in this boot
@@ -96,7 +102,9 @@ impl Args {
     pub(super) fn is_daemon(&self) -> bool {
         matches!(
             &self.action,
-            Action::Clock | Action::Etcd(Etcd { action: EtcdAction::Start | EtcdAction::Serve | EtcdAction::Streams, .. })
+            Action::Clock
+                | Action::Guard { .. }
+                | Action::Etcd(Etcd { action: EtcdAction::Start | EtcdAction::Serve | EtcdAction::Streams, .. })
         )
     }
 }
@@ -117,6 +125,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             Ok(())
         }
         Action::Clock => agent::clock::watch(&|line| ui.message(line)),
+        Action::Guard { settings } => guard::watch(settings, &|line| ui.message(line)),
         Action::Etcd(args) => {
             let settings = etcd::Settings::read(&args.settings)?;
             match args.action {

@@ -18,6 +18,9 @@ use crate::host::fs;
 /// Certificate authorities of the host, in the order of preference: Debian, Fedora, and their descendants.
 const HOST_AUTHORITIES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
+/// An answer of which only the status matters is shorter.
+const LONGEST_STATUS: u64 = 1 << 16;
+
 /// How long to wait, and how often to try again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
@@ -93,6 +96,17 @@ impl Client {
         Ok(Self::with(patience, config().proxy(None).tls_config(tls)))
     }
 
+    /// Asks machines of a cluster, by TLS, and shows no certificate of its own. No proxy must see that.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Verify`] for what is no PEM.
+    pub(crate) fn trusting(authority: &[u8], patience: Patience) -> Result<Self> {
+        let authority = certificates(authority).doing(Kind::Verify, || "preparing TLS".into())?;
+        let tls = provided().root_certs(RootCerts::new_with_certs(&authority)).build();
+        Ok(Self::with(patience, config().proxy(None).tls_config(tls)))
+    }
+
     fn with(patience: Patience, config: ConfigBuilder<AgentScope>) -> Self {
         let config = config
             .http_status_as_error(false)
@@ -128,6 +142,20 @@ impl Client {
             }
             status => Ok(Answer::Refused(status)),
         }
+    }
+
+    /// The status that the server answers with, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Network`] if nothing answers in time.
+    pub(crate) fn status(&self, url: &str) -> Result<u16> {
+        let step = || format!("requesting `{url}`");
+        let response = self.agent.get(url).call().doing(Kind::Network, step)?;
+        let status = response.status().as_u16();
+        // A connection is used again once its answer was read to the end.
+        response.into_body().into_with_config().limit(LONGEST_STATUS).read_to_vec().doing(Kind::Network, step)?;
+        Ok(status)
     }
 
     /// Reads a small file whole; `None` when the server does not have it.

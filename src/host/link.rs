@@ -105,6 +105,16 @@ impl Link {
     }
 }
 
+/// Addresses of the interface `name`; none where there is no such interface.
+///
+/// # Errors
+///
+/// [`Kind::Io`] if the kernel does not list interfaces.
+pub(crate) fn addresses(name: &str) -> Result<Vec<IpAddr>> {
+    let all = getifaddrs().doing(Kind::Io, || "listing network interfaces".into())?;
+    Ok(all.filter(|entry| entry.interface_name == name).filter_map(|entry| ip_address(&entry)).collect())
+}
+
 fn find(name: &str, all: &[InterfaceAddress]) -> Result<LinkAddr> {
     let link = |entry: &InterfaceAddress| entry.address.as_ref().and_then(SockaddrStorage::as_link_addr).copied();
     let ethernet = |entry: &&InterfaceAddress| link(entry).is_some_and(|link| link.hatype() == ETHERNET);

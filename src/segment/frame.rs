@@ -131,7 +131,7 @@ fn neighbour_claim(sender: Mac, payload: Icmpv6PayloadSlice<'_>) -> Option<Heard
 }
 
 /// RFC 3768 section 5.1 (version 2) and RFC 5798 section 5.1 (version 3): eight bytes that agree in what is read here, then addresses.
-fn advertisement(from: IpAddr, payload: &[u8]) -> Option<Router> {
+pub(super) fn advertisement(from: IpAddr, payload: &[u8]) -> Option<Router> {
     let ([kind, id, priority, count, ..], rest) = payload.split_first_chunk::<8>()?;
     if !matches!(kind, 0x21 | 0x31) {
         return None;

@@ -39,6 +39,24 @@ pub(crate) fn look(question: &Question, time: Duration) -> Result<Impression> {
     Ok(impression)
 }
 
+/// Whether somebody on the segment answers for `address` within `limit`.
+///
+/// # Errors
+///
+/// As [`look`].
+pub(crate) fn answers(interface: &str, address: IpAddr, limit: Duration) -> Result<bool> {
+    let link = Link::open(interface, &frame::types(address)[..1])?;
+    link.send(&frame::probe(link.mac, address))?;
+    let watch = Stopwatch::start();
+    while let Some(left) = limit.checked_sub(watch.elapsed()) {
+        let claimed = link.receive(left)?.as_deref().and_then(frame::read);
+        if matches!(claimed, Some(frame::Heard::Claim { address: claimed, .. }) if claimed == address) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// One probe for each address: nodes too, to know them by their MAC addresses.
 fn ask(link: &Link, question: &Question) -> Result<()> {
     let same = |address: &&IpAddr| address.is_ipv4() == question.vip.is_ipv4() && !link.addresses.contains(address);

@@ -3,15 +3,17 @@
 //! It changes nothing and claims nothing: probes carry no address of the sender (RFC 5227, RFC 4862), and advertisements are only
 //! listened for. It decides nothing either: nodes tell what it finds and start, people refuse to install.
 
+mod adverts;
 mod finding;
 mod frame;
 mod impression;
 mod look;
 mod question;
 
+pub(crate) use adverts::Adverts;
 pub(crate) use finding::{About, Finding};
 pub(crate) use impression::Impression;
-pub(crate) use look::look;
+pub(crate) use look::{answers, look};
 pub(crate) use question::Question;
 
 use std::time::Duration;

@@ -1,0 +1,80 @@
+//! A look at the rest of the cluster: is an API server ready for this machine, and if not, is the machine cut off?
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::own;
+use super::settings::Settings;
+use super::verdict::Standing;
+use crate::error::Result;
+use crate::host;
+use crate::host::http::Client;
+use crate::segment;
+
+/// Between two looks. An API server that is not ready is no reason to hurry: balancers lead past it.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long a question may take: nginx asks its servers one after the other.
+const LIMIT: Duration = Duration::from_secs(1);
+/// How long another machine may take to answer that it is there.
+const TOUCH: Duration = Duration::from_millis(500);
+
+/// The standing that was seen last; none at first.
+pub(super) type Seen = Mutex<Option<Standing>>;
+
+/// Reads what was seen last.
+pub(super) fn seen(seen: &Seen) -> Option<Standing> {
+    *seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks as long as the machine is on. What is bad must be seen twice in a row.
+pub(super) fn watch(settings: &Settings, client: &Client, seen: &Seen) -> ! {
+    let mut before = None;
+    loop {
+        let standing = look(settings, client);
+        if standing == Standing::Fit || before == Some(standing) {
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
+        }
+        before = Some(standing);
+        host::clock::sleep(PAUSE);
+    }
+}
+
+/// What asks API servers, or the balancer that asks them.
+pub(super) fn client(settings: &Settings) -> Result<Client> {
+    own::client(settings, LIMIT)
+}
+
+fn look(settings: &Settings, client: &Client) -> Standing {
+    let is_ready = |url: &String| client.status(url).is_ok_and(|status| status == 200);
+    if is_ready(&settings.ready) {
+        Standing::Fit
+    } else if any(&settings.elsewhere, is_ready) {
+        Standing::Outdone
+    } else if settings.others.is_empty() || any(&settings.others, |other| is_there(*other)) || router_is_there(settings) {
+        Standing::Fit
+    } else {
+        Standing::CutOff
+    }
+}
+
+/// Asks all at once.
+fn any<T: Sync>(all: &[T], ask: impl Fn(&T) -> bool + Sync) -> bool {
+    let ask = &ask;
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = all.iter().map(|one| scope.spawn(move || ask(one))).collect();
+        asked.into_iter().any(|asked| asked.join().unwrap_or_default())
+    })
+}
+
+/// A refused connection is an answer, too.
+fn is_there(address: SocketAddr) -> bool {
+    match TcpStream::connect_timeout(&address, TOUCH) {
+        Ok(_) => true,
+        Err(err) => err.kind() == std::io::ErrorKind::ConnectionRefused,
+    }
+}
+
+fn router_is_there(settings: &Settings) -> bool {
+    settings.gateway.is_some_and(|gateway| segment::answers(&settings.interface, gateway, TOUCH).unwrap_or_default())
+}

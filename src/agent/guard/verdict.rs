@@ -1,0 +1,146 @@
+//! The decision, by looks that were taken: no clock, no network.
+
+/// What one look at what answers at the VIP saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    Answered,
+    /// No answer in time, or a refusal.
+    Failed,
+    /// This program itself was not run meanwhile: a machine that is busy, or was frozen.
+    Void,
+}
+
+/// What the rest of the cluster makes of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It leads to an API server that is ready, or none is ready anywhere and it is in touch with other machines.
+    Fit,
+    /// No API server is ready for it, and no other machine answers.
+    CutOff,
+    /// Its API server is not ready, and another machine's is.
+    Outdone,
+}
+
+/// Whether the machine may hold the VIP, and why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    May,
+    MayNot(Why),
+}
+
+/// Why a machine may not hold the VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Nothing was seen yet.
+    Unknown,
+    Silent,
+    CutOff,
+    Outdone,
+    /// It was frozen, and another machine has taken over.
+    Replaced,
+}
+
+/// What is remembered from one look to the next.
+#[derive(Debug)]
+pub(super) struct Judge {
+    fall: u32,
+    /// Failures in a row.
+    failed: u32,
+    /// Looks for which the VIP is left to the one that took over.
+    yielding: u32,
+    verdict: Verdict,
+}
+
+/// For so many looks: twice as long as keepalived needs to hear that another machine holds the VIP.
+const YIELDING: u32 = 5;
+
+impl Judge {
+    /// Begins without a verdict; `fall` failures in a row are needed for one.
+    pub(super) fn new(fall: u32) -> Self {
+        Self { fall, failed: 0, yielding: 0, verdict: Verdict::MayNot(Why::Unknown) }
+    }
+
+    /// Takes one look into account; the standing is none until it was looked at.
+    pub(super) fn look(&mut self, look: Look, standing: Option<Standing>) -> Verdict {
+        self.failed = match look {
+            Look::Answered => 0,
+            Look::Failed => self.failed + 1,
+            Look::Void => self.failed,
+        };
+        self.verdict = match (look, standing) {
+            _ if self.failed >= self.fall => Verdict::MayNot(Why::Silent),
+            _ if self.yielding > 0 => Verdict::MayNot(Why::Replaced),
+            (Look::Answered, Some(Standing::Fit)) => Verdict::May,
+            (Look::Answered, Some(Standing::CutOff)) => Verdict::MayNot(Why::CutOff),
+            (Look::Answered, Some(Standing::Outdone)) => Verdict::MayNot(Why::Outdone),
+            _ => self.verdict,
+        };
+        self.yielding = self.yielding.saturating_sub(1);
+        self.verdict
+    }
+
+    /// Leaves the VIP to a machine that has taken over.
+    pub(super) fn replaced(&mut self) -> Verdict {
+        self.yielding = YIELDING;
+        self.look(Look::Void, None)
+    }
+}
+
+impl Why {
+    /// A sentence without its full stop.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Unknown => "what answers at the VIP has not answered on this machine yet",
+            Self::Silent => "what answers at the VIP does not answer on this machine",
+            Self::CutOff => "no API server is ready for this machine, and no other machine answers it",
+            Self::Outdone => "the API server of this machine is not ready, and that of another one is",
+            Self::Replaced => "this machine was not running for a while, and another one has taken over",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Judge, Look, Standing, Verdict, Why, YIELDING};
+
+    const MAY: Verdict = Verdict::May;
+
+    fn may_not(why: Why) -> Verdict {
+        Verdict::MayNot(why)
+    }
+
+    /// What is said after each look of a row.
+    fn verdicts(looks: &[(Look, Option<Standing>)]) -> Vec<Verdict> {
+        let mut judge = Judge::new(2);
+        looks.iter().map(|(look, standing)| judge.look(*look, *standing)).collect()
+    }
+
+    #[test]
+    fn a_balancer_that_answers_gets_the_vip_at_once_and_loses_it_after_two_failures() {
+        use Look::{Answered, Failed, Void};
+        let fit = Some(Standing::Fit);
+        let looks = [(Answered, None), (Answered, fit), (Failed, fit), (Answered, fit), (Failed, fit), (Void, fit), (Failed, fit)];
+        let expected = [may_not(Why::Unknown), MAY, MAY, MAY, MAY, MAY, may_not(Why::Silent)];
+        assert_eq!(verdicts(&looks), expected);
+        assert_eq!(verdicts(&[(Failed, fit), (Failed, fit), (Answered, fit)])[1..], [may_not(Why::Silent), MAY]);
+    }
+
+    #[test]
+    fn a_machine_that_is_cut_off_or_outdone_gives_the_vip_up_and_takes_part_again_later() {
+        let answered = |standing| (Look::Answered, Some(standing));
+        let looks = [Standing::Fit, Standing::CutOff, Standing::Fit, Standing::Outdone].map(answered);
+        assert_eq!(verdicts(&looks), [MAY, may_not(Why::CutOff), MAY, may_not(Why::Outdone)]);
+    }
+
+    #[test]
+    fn a_machine_that_was_not_running_leaves_the_vip_to_its_successor_for_a_while() {
+        let mut judge = Judge::new(2);
+        let fit = Some(Standing::Fit);
+        assert_eq!(judge.look(Look::Answered, fit), MAY);
+        assert_eq!(judge.replaced(), may_not(Why::Replaced));
+        let later: Vec<Verdict> = (0..YIELDING).map(|_| judge.look(Look::Answered, fit)).collect();
+        let (last, before) = later.split_last().unwrap();
+        assert!(before.iter().all(|verdict| *verdict == may_not(Why::Replaced)), "{later:?}");
+        assert_eq!(*last, MAY);
+    }
+}
