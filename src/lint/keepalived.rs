@@ -42,6 +42,10 @@ pub(super) static ROWS: &[Lint] = &[
         .why("examples name an SMTP server on 127.0.0.1; without one every change of state waits for it, and nobody is told")
         .fix("remove `notification_email` and `smtp_server`; watch keepalived's log or its metrics")
         .files(mail_to_nobody),
+    Lint::warning("HA347", "version 2 of VRRP has no intervals below a second")
+        .why("its packets have the interval in whole seconds (RFC 3768 section 5.3.7): keepalived takes another one than the file says")
+        .fix("write `version 3` in the instance, on every machine at once, or a whole `advert_int`")
+        .files(fraction_of_version_2),
     Lint::error("HA314", "machines disagree about who takes part")
         .why("a machine that is missing among the peers never hears of the VIP's holder and takes it too; different intervals or versions make each side drop what the other says")
         .fix("make the lists from one inventory: every other machine, the same `advert_int`, the same `vrrp_version`")
@@ -71,7 +75,13 @@ fn long_password<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 /// Blocks that an instance tracks, and where their weights stand.
-const TRACKED: [(&str, &str); 2] = [("track_script", "vrrp_script"), ("track_process", "vrrp_track_process")];
+const TRACKED: [(&str, &str); 4] = [
+    ("track_script", "vrrp_script"),
+    ("track_process", "vrrp_track_process"),
+    ("track_file", "track_file"),
+    // Until 2.1.
+    ("track_file", "vrrp_track_file"),
+];
 
 /// The weights by which the scripts and processes that an instance tracks change its priority.
 fn weights<'f, 'a>(fleet: &'f Fleet<'a>, instance: Block<'f, 'a>) -> Vec<(Block<'f, 'a>, f64, Word<'a>)> {
@@ -166,6 +176,14 @@ fn disagreement<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                 let word = other.statement.setting(name).unwrap_or(other.statement.name());
                 found.at(other.document, word, format!("`{name}` differs from that of `{}`", router[0].document.machine));
             }
+        }
+    }
+}
+
+fn fraction_of_version_2<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
+    for block in instances(fleet).filter(|block| effective(fleet, block, "version") < 3.0) {
+        if let Some((interval, word)) = block.statement.number("advert_int").filter(|(interval, _)| interval.fract() > 0.0) {
+            found.at(block.document, word, format!("version 2 of VRRP can't say {interval} s"));
         }
     }
 }
