@@ -6,7 +6,7 @@
 
 use std::ops::RangeInclusive;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, Mover, Node};
 use crate::error::Result;
@@ -32,8 +32,24 @@ type Row = (&'static str, &'static str, fn(&Intervals<'_>) -> Option<RangeInclus
 const FAILURES: &[Row] = &[
     (HOLDER_DIES, "another one holds it", holder_dies),
     (HOLDER_DIES, "another one has its lease", leaseholder_dies),
+    ("the machine that holds the VIP is frozen or cut off", "another one holds it", holder_dies),
+    (HOLDER_DIES, "kubelets give up the connections to it", |intervals| {
+        intervals.skew()?;
+        let (silence, answer) = intervals.pings?;
+        Some(silence..=silence + answer)
+    }),
+    ("keepalived is killed or hangs on it", "another one holds it", holder_dies),
     ("keepalived stops on it", "another one holds it", |intervals| intervals.skew().map(|skew| 0.0..=skew)),
     ("what answers at the VIP fails there", "another one holds it", check_fails),
+    ("what answers at the VIP dies there", "another one holds it", |intervals| {
+        let Looks { interval, fall, .. } = intervals.looks?;
+        Some((fall - 1.0) * interval..=fall * interval + intervals.skew()? + MOVE)
+    }),
+    ("what answers at the VIP hangs there", "another one holds it", |intervals| {
+        let Looks { interval, limit, fall } = intervals.looks?;
+        let noticed = fall * limit + (fall - 1.0) * interval;
+        Some(noticed..=interval + noticed + intervals.skew()? + MOVE)
+    }),
     ("an API server dies", "HAProxy leaves it out; new connections go elsewhere at once", server_dies),
     ("an API server hangs", "HAProxy cuts its clients off, and they go elsewhere", server_hangs),
     ("the etcd of an API server hangs", "HAProxy leaves it out while another one is ready", server_is_unready),
@@ -60,6 +76,25 @@ const HOLDER_DIES: &str = "the machine that holds the VIP dies";
 /// How much longer than its retry period a candidate may wait between two looks: client-go's `leaderelection.JitterFactor`.
 const JITTER: f64 = 1.2;
 
+/// What keepalived needs to move addresses, in seconds.
+const MOVE: f64 = 0.1;
+
+/// Where the guard's settings are.
+const GUARD: &str = "/etc/kiln/guard.toml";
+
+/// Where the kubelet's unit is.
+const KUBELET: &str = "/etc/systemd/system/kubelet.service";
+
+/// How often the guard looks at what answers at the VIP, in seconds; its own file has milliseconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Looks {
+    interval: f64,
+    /// Until one has failed.
+    limit: f64,
+    /// Failures in a row.
+    fall: f64,
+}
+
 /// The port of etcd, behind which no API server is.
 const ETCD: &str = ":2379";
 
@@ -81,6 +116,10 @@ struct Intervals<'a> {
     fleet: Fleet<'a>,
     /// Priority of the node that takes the VIP over.
     next: Option<u8>,
+    /// None where no guard looks.
+    looks: Option<Looks>,
+    /// Seconds of silence after which kubelets send a ping, and how long they wait for its answer.
+    pings: Option<(f64, f64)>,
 }
 
 /// Every failure of a cluster that somebody else takes over.
@@ -96,7 +135,12 @@ pub(super) fn failovers(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Fa
     let carriers = if by_priority { cluster.vip_carriers() } else { Vec::new() };
     let mut priorities: Vec<u8> = carriers.iter().map(|node| node.priority).collect();
     priorities.sort_unstable();
-    let intervals = Intervals { fleet: Fleet::read(&machines, target), next: priorities.iter().rev().nth(1).copied() };
+    let intervals = Intervals {
+        fleet: Fleet::read(&machines, target),
+        next: priorities.iter().rev().nth(1).copied(),
+        looks: looks(&machines),
+        pings: pings(&machines),
+    };
     let found = FAILURES.iter().filter_map(|(failure, until, seconds)| {
         let seconds = seconds(&intervals)?;
         Some(Failover { failure, until, seconds: [*seconds.start(), *seconds.end()].map(tenths) })
@@ -113,6 +157,22 @@ fn machine(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Machin
     let file = |TextFile { path, text, mode, source }| lint::File { path, text, mode: Some(mode), source };
     let files = render::texts(cluster, node, overlays)?.into_iter().map(file).collect();
     Ok(Machine { name: node.name.clone(), files, images: Vec::new() })
+}
+
+/// The looks of the first guard; all have the same.
+fn looks(machines: &[Machine]) -> Option<Looks> {
+    let mut files = machines.iter().flat_map(|machine| &machine.files);
+    let Looks { interval, limit, fall } = toml::from_str(&files.find(|file| file.path == GUARD)?.text).ok()?;
+    Some(Looks { interval: interval / 1000.0, limit: limit / 1000.0, fall })
+}
+
+/// What the kubelets' unit sets (`ConfigureHTTP2Transport` of k8s.io/apimachinery).
+fn pings(machines: &[Machine]) -> Option<(f64, f64)> {
+    let mut files = machines.iter().flat_map(|machine| &machine.files);
+    let unit = &files.find(|file| file.path == KUBELET)?.text;
+    let mut words = unit.lines().filter_map(|line| line.strip_prefix("Environment=")).flat_map(str::split_whitespace);
+    let mut seconds = |name: &str| words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
+    Some((seconds("HTTP2_READ_IDLE_TIMEOUT_SECONDS")?, seconds("HTTP2_PING_TIMEOUT_SECONDS")?))
 }
 
 /// Rounded up, as far as anybody cares.
@@ -134,9 +194,17 @@ impl Intervals<'_> {
         self.number("vrrp_instance", "advert_int").unwrap_or(1.0)
     }
 
-    /// What the next node waits beyond full advertisements: the less, the higher its priority is.
+    /// What the next node waits beyond full advertisements: the less, the higher its priority is. Version 2 counts in seconds, version 3 in
+    /// advertisements.
     fn skew(&self) -> Option<f64> {
-        Some((256.0 - f64::from(self.next?)) / 256.0)
+        let version = self.number("vrrp_instance", "version").or_else(|| self.number("global_defs", "vrrp_version"));
+        let unit = if version == Some(3.0) { self.advertisement() } else { 1.0 };
+        Some(unit * (256.0 - f64::from(self.next?)) / 256.0)
+    }
+
+    /// How many advertisements may be missing.
+    fn missing(&self) -> f64 {
+        self.number("vrrp_instance", "down_timer_adverts").unwrap_or(3.0)
     }
 
     /// HAProxy's checks of API servers, which a machine may have beside those of others.
@@ -172,8 +240,8 @@ impl Intervals<'_> {
 }
 
 fn holder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
-    let (every, skew) = (intervals.advertisement(), intervals.skew()?);
-    Some(2.0 * every + skew..=3.0 * every + skew)
+    let (every, missing, skew) = (intervals.advertisement(), intervals.missing(), intervals.skew()?);
+    Some((missing - 1.0) * every + skew..=missing * every + skew + MOVE)
 }
 
 /// kube-vip gives its lease up by silence only.
@@ -190,7 +258,7 @@ fn check_fails(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let skew = intervals.skew()?;
     let (every, fall) = (intervals.number("vrrp_script", "interval")?, intervals.number("vrrp_script", "fall").unwrap_or(1.0));
     let weighed = intervals.number("vrrp_script", "weight").is_some_and(|weight| weight != 0.0);
-    let silence = if weighed { 3.0 * intervals.advertisement() + skew } else { 0.0 };
+    let silence = if weighed { intervals.missing() * intervals.advertisement() + skew } else { 0.0 };
     Some((fall - 1.0) * every + skew..=fall * every + silence + skew)
 }
 

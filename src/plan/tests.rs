@@ -10,10 +10,10 @@ fn planned(text: &str) -> super::Plan {
 }
 
 #[test]
-fn the_sample_tolerates_one_failure_and_fails_over_within_four_seconds() {
+fn the_sample_tolerates_one_failure_and_fails_over_within_two_seconds() {
     let plan = planned(SAMPLE);
     assert_eq!((plan.quorum.members.len(), plan.quorum.needed, plan.quorum.tolerated), (3, 2, 1));
-    assert_eq!(plan.endpoint.failover_seconds, Some(3.1));
+    assert_eq!(plan.endpoint.failover_seconds, Some(1.2));
     assert_eq!((plan.capacity.nodes, plan.capacity.pods_per_node, plan.capacity.services), (256, 254, 1_048_574));
     assert_eq!(plan.images.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), ["control-plane"]);
 }
@@ -26,7 +26,7 @@ fn every_failure_lasts_as_long_as_the_intervals_in_the_files_say() {
     };
     insta::assert_snapshot!(told(SAMPLE));
     let nginx = told(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"nginx\""));
-    assert!(nginx.contains("[0.0, 1.0] the machine of an API server dies") && !nginx.contains("hangs"), "{nginx}");
+    assert!(nginx.contains("[0.0, 1.0] the machine of an API server dies") && !nginx.contains("an API server hangs"), "{nginx}");
     let external = told(&edited("vip = \"10.0.0.10\"", "balancer = \"external\""));
     assert!(external.starts_with("[1.0, 2.0] the leader of etcd dies"), "{external}");
 }
@@ -36,18 +36,22 @@ fn an_interval_of_an_overlay_of_ones_own_counts() {
     let directory = tempfile::tempdir().unwrap();
     let overlay = directory.path().join("keepalived");
     let from = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/overlays/keepalived"));
-    for file in ["overlay.toml", "rootfs/etc/keepalived/keepalived.conf.tera", "rootfs/usr/libexec/kiln/check-balancer"] {
-        let text = host::fs::read(&from.join(file)).unwrap();
-        let text =
-            String::from_utf8(text).unwrap().replace("advert_int 1\n", "advert_int 3\n").replace("fall 2\n", "fall 10\n    weight -60\n");
+    let unit = "rootfs/etc/systemd/system/kiln-guard.service";
+    for file in ["overlay.toml", "rootfs/etc/keepalived/keepalived.conf.tera", "rootfs/etc/kiln/guard.toml.tera", unit] {
+        let text = String::from_utf8(host::fs::read(&from.join(file)).unwrap()).unwrap();
+        // A check of one's own beside the guard's file.
+        let script = "vrrp_script check {\n    script /bin/true\n    interval 1\n    fall 10\n    weight -60\n}\nvrrp_instance";
+        let text = text.replace("advert_int 0.2\n", "advert_int 3\n").replace("vrrp_instance", script).replace("fall = 2\n", "fall = 5\n");
         let to = overlay.join(file);
         host::fs::create_directories(to.parent().unwrap()).unwrap();
         host::fs::write_atomic(&to, text.as_bytes(), host::fs::PUBLIC).unwrap();
     }
     let cluster = cluster::resolve(&read(SAMPLE)).unwrap();
     let plan = plan(&cluster, &Overlays::load(&[directory.path().to_owned()]).unwrap()).unwrap();
-    assert_eq!(plan.endpoint.failover_seconds, Some(9.1));
-    assert_eq!(plan.failovers[2].seconds, [9.1, 19.1]);
+    assert_eq!(plan.endpoint.failover_seconds, Some(15.2));
+    let seconds = |failure: &str| plan.failovers.iter().find(|row| row.failure == failure).map(|row| row.seconds);
+    assert_eq!(seconds("what answers at the VIP fails there"), Some([9.1, 25.1]));
+    assert_eq!(seconds("what answers at the VIP dies there"), Some([0.8, 1.2]));
 }
 
 #[test]

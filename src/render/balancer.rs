@@ -8,6 +8,9 @@ use crate::cluster::{API_SERVER_PORT, Mover, Node, Place, Role};
 use crate::render::context::Facts;
 use crate::render::kube_vip;
 
+/// Where etcd answers its clients.
+const ETCD_PORT: u16 = 2379;
+
 /// Where the node's balancer listens, where it forwards to, and with whom it shares the VIP.
 pub(super) fn data(facts: &Facts<'_>) -> Value {
     let carriers = facts.cluster.vip_carriers();
@@ -22,6 +25,7 @@ pub(super) fn data(facts: &Facts<'_>) -> Value {
         "vip": facts.cluster.endpoint.vip.map(|vip| format!("{vip}/{}", if vip.is_ipv6() { 128 } else { 32 })),
         "peers": peers,
         "others": others(facts, &peers),
+        "elsewhere": elsewhere(facts).collect::<Vec<_>>(),
         "virtual_router_id": (facts.cluster.endpoint.balancer.mover == Mover::Keepalived).then_some(facts.cluster.endpoint.virtual_router_id),
         "environment": kube_vip::environment(facts),
     })
@@ -29,19 +33,30 @@ pub(super) fn data(facts: &Facts<'_>) -> Value {
 
 /// An API server, whole and in parts.
 fn server(node: &Node) -> Value {
-    let address = SocketAddr::new(node.address, API_SERVER_PORT);
+    let address = api_server(node);
     json!({ "name": node.name, "address": address, "host": address.ip(), "port": address.port() })
 }
 
-/// What a node that isn't cut off gets some answer from: API servers of other machines, and balancers on machines without one.
-fn others(facts: &Facts<'_>, peers: &[IpAddr]) -> Vec<Value> {
-    if facts.cluster.endpoint.balancer.proxy.is_none() {
-        return Vec::new();
-    }
+fn api_server(node: &Node) -> SocketAddr {
+    SocketAddr::new(node.address, API_SERVER_PORT)
+}
+
+/// API servers of other machines.
+fn elsewhere(facts: &Facts<'_>) -> impl Iterator<Item = SocketAddr> {
+    facts.control_plane().into_iter().filter(|node| node.name != facts.node.name).map(api_server)
+}
+
+/// What a node that isn't cut off gets some answer from: API servers of other machines, and what balances or is etcd on machines without
+/// one.
+fn others(facts: &Facts<'_>, peers: &[IpAddr]) -> Vec<SocketAddr> {
     let control_plane = facts.control_plane();
-    let balancers = peers.iter().filter(|peer| control_plane.iter().all(|node| node.address != **peer));
-    let balancers = balancers.map(|peer| json!({ "host": peer, "port": facts.cluster.endpoint.port }));
-    control_plane.iter().filter(|node| node.name != facts.node.name).map(|node| server(node)).chain(balancers).collect()
+    let is_another = |address: IpAddr| control_plane.iter().all(|node| node.address != address);
+    let balancers = peers.iter().filter(|peer| is_another(**peer)).map(|peer| SocketAddr::new(*peer, facts.cluster.endpoint.port));
+    // The firewall lets no other machines in.
+    let asks_etcd = facts.node.roles.contains(&Role::ControlPlane);
+    let members = facts.cluster.etcd_members().into_iter().filter(|_| asks_etcd);
+    let members = members.map(|node| node.address).filter(|address| is_another(*address) && !peers.contains(address));
+    elsewhere(facts).chain(balancers).chain(members.map(|address| SocketAddr::new(address, ETCD_PORT))).collect()
 }
 
 /// The VIP, loopback, and the node's own address unless its API server has that port; loopback alone where every machine balances.

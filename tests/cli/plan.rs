@@ -12,7 +12,7 @@ fn the_plan_begins_with_what_matters() {
     --- stdout
     cluster   berlin, Kubernetes 1.20.2, profile ha
     endpoint  https://10.0.0.10:8443 (haproxy, VRRP router 10)
-    failover  within 3.1 s after the machine that holds the VIP dies
+    failover  within 1.2 s after the machine that holds the VIP dies
     quorum    3 etcd members, 2 must live, 1 may fail
     capacity  256 nodes, 254 pod addresses on each, 1048574 services, 2768 node ports
     time      kept by the machines among themselves; `ntp` in `[network]` names time servers

@@ -64,7 +64,7 @@ fn static_pods_carry_the_vip_as_services_do() {
         other => Err(format!("{other:?}")),
     });
     succeeded(&inside(&["cp", "/run/haproxy.yaml", manifest]), "").unwrap();
-    eventually("HAProxy is back", FAILOVER, || succeeded(&inside(&["/usr/libexec/kiln/check-balancer"]), ""));
+    eventually("HAProxy is back", FAILOVER, || succeeded(&inside(&["cat", "/run/kiln-guard/verdict"]), "0"));
 
     // A machine that returns imports nothing twice.
     let lost = running.survives_the_holder();

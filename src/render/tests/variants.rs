@@ -282,17 +282,14 @@ fn nginx(root: &Root, network: &Network) {
 
 pub(super) fn keepalived(root: &Root, network: &Network) {
     let Some(keepalived) = judge("keepalived") else { return };
-    let file = root.rewritten("/etc/keepalived/keepalived.conf", &["/usr/libexec"]);
-    // The user of the check exists in the image only.
-    let text = host::fs::read_to_string(&file).unwrap().replace("keepalived_script", "root");
-    host::fs::write_atomic(&file, text.as_bytes(), 0o644).unwrap();
+    let file = root.rewritten("/etc/keepalived/keepalived.conf", &["/run/kiln-guard"]);
     let said = network.run(&keepalived, &["--config-test", "--use-file"], &file).unwrap_or_default();
     assert_eq!(said, "", "keepalived has something to say");
 }
 
 #[test]
 fn balancers_ask_old_api_servers_for_what_they_have() {
-    for (variant, file) in [("ha-nginx", "/etc/nginx/nginx.conf"), ("two-masters", "/etc/keepalived/api-server.curl")] {
+    for (variant, file) in [("ha-nginx", "/etc/nginx/nginx.conf"), ("two-masters", "/etc/kiln/guard.toml")] {
         let variant = VARIANTS.iter().find(|row| row.name == variant).unwrap();
         let of_version = |version: &str| {
             let mut cluster = variant.cluster();
@@ -302,6 +299,6 @@ fn balancers_ask_old_api_servers_for_what_they_have() {
         };
         let (old, new) = (of_version("1.15.12"), of_version("1.16.15"));
         assert!(!old.contains("readyz") && new.contains("readyz"), "{file}:\n{old}\n{new}");
-        assert_eq!(old, new.replace("/readyz", "/healthz"));
+        assert_eq!(old, new.replace("/readyz", "/healthz").replace("/livez", "/healthz"));
     }
 }
