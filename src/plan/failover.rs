@@ -18,6 +18,8 @@ use crate::render::{self, TextFile};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Failover {
+    /// Names the failure to programs; never renamed. Balancers that bound the same failure share it.
+    pub(crate) key: &'static str,
     pub(crate) failure: &'static str,
     /// Seconds, at best and at worst.
     pub(crate) seconds: [f64; 2],
@@ -25,50 +27,57 @@ pub(crate) struct Failover {
     pub(crate) until: &'static str,
 }
 
-/// A failure, what ends it, and how long that takes where a cluster has what fails.
-type Row = (&'static str, &'static str, fn(&Intervals<'_>) -> Option<RangeInclusive<f64>>);
+/// A key, the failure, what ends it, and how long that takes where a cluster has what fails.
+type Row = (&'static str, &'static str, &'static str, fn(&Intervals<'_>) -> Option<RangeInclusive<f64>>);
 
 /// By how close to clients they are.
 const FAILURES: &[Row] = &[
-    (HOLDER_DIES, "another one holds it", holder_dies),
-    (HOLDER_DIES, "another one has its lease", leaseholder_dies),
-    ("the machine that holds the VIP is frozen or cut off", "another one holds it", holder_dies),
-    (HOLDER_DIES, "kubelets give up the connections to it", |intervals| {
-        intervals.skew()?;
-        let (silence, answer) = intervals.pings?;
-        Some(silence..=silence + answer)
-    }),
-    ("keepalived is killed or hangs on it", "another one holds it", holder_dies),
-    ("keepalived stops on it", "another one holds it", |intervals| intervals.skew().map(|skew| 0.0..=skew)),
-    ("what answers at the VIP fails there", "another one holds it", check_fails),
-    ("what answers at the VIP dies there", "another one holds it", |intervals| {
+    ("holder-dies", HOLDER_DIES, "another one holds it", holder_dies),
+    ("holder-dies", HOLDER_DIES, "another one has its lease", leaseholder_dies),
+    ("holder-frozen", "the machine that holds the VIP is frozen or cut off", "another one holds it", holder_dies),
+    ("keepalived-dies", "keepalived is killed or hangs on it", "another one holds it", holder_dies),
+    ("holder-leaves", "keepalived stops on it", "another one holds it", |intervals| intervals.skew().map(|skew| 0.0..=skew)),
+    ("balancer-fails", "what answers at the VIP fails there", "another one holds it", check_fails),
+    ("balancer-dies", "what answers at the VIP dies there", "another one holds it", |intervals| {
         let Looks { interval, fall, .. } = intervals.looks?;
         Some((fall - 1.0) * interval..=fall * interval + intervals.skew()? + MOVE)
     }),
-    ("what answers at the VIP hangs there", "another one holds it", |intervals| {
+    ("balancer-hangs", "what answers at the VIP hangs there", "another one holds it", |intervals| {
         let Looks { interval, limit, fall } = intervals.looks?;
         let noticed = fall * limit + (fall - 1.0) * interval;
         Some(noticed..=interval + noticed + intervals.skew()? + MOVE)
     }),
-    ("an API server dies", "HAProxy leaves it out; new connections go elsewhere at once", server_dies),
-    ("an API server hangs", "HAProxy cuts its clients off, and they go elsewhere", server_hangs),
-    ("the etcd of an API server hangs", "HAProxy leaves it out while another one is ready", server_is_unready),
-    ("an API server dies", "IPVS leaves it out; new connections go elsewhere at once", |intervals| {
+    ("client-waits", HOLDER_DIES, "kubelets give up the connections to it", |intervals| {
+        intervals.skew()?;
+        let (silence, answer) = intervals.pings?;
+        Some(silence..=silence + answer)
+    }),
+    ("api-server-dies", "an API server dies", "HAProxy leaves it out; new connections go elsewhere at once", server_dies),
+    ("api-server-hangs", "an API server hangs", "HAProxy cuts its clients off, and they go elsewhere", server_hangs),
+    ("etcd-hangs", "the etcd of an API server hangs", "HAProxy leaves it out while another one is ready", server_is_unready),
+    ("api-server-dies", "an API server dies", "IPVS leaves it out; new connections go elsewhere at once", |intervals| {
         let (every, retries, pause, _) = intervals.ipvs_checks()?;
         Some(retries * pause..=every + retries * pause)
     }),
-    ("an API server hangs, or its machine dies", "IPVS leaves it out; new connections go elsewhere at once", |intervals| {
-        let (every, retries, pause, limit) = intervals.ipvs_checks()?;
-        let noticed = retries * pause + (retries + 1.0) * limit;
-        Some(noticed..=every + noticed)
-    }),
-    ("the machine of an API server dies", "a new connection turns to another one", connection_fails),
-    ("the leader of etcd dies", "another one is elected", |intervals| {
+    (
+        "api-server-hangs",
+        "an API server hangs, or its machine dies",
+        "IPVS leaves it out; new connections go elsewhere at once",
+        |intervals| {
+            let (every, retries, pause, limit) = intervals.ipvs_checks()?;
+            let noticed = retries * pause + (retries + 1.0) * limit;
+            Some(noticed..=every + noticed)
+        },
+    ),
+    ("machine-dies", "the machine of an API server dies", "a new connection turns to another one", connection_fails),
+    ("etcd-leader-dies", "the leader of etcd dies", "another one is elected", |intervals| {
         let timeout = intervals.flag("etcd", "election-timeout")?.parse::<f64>().ok()? / 1000.0;
         Some(timeout..=2.0 * timeout)
     }),
-    ("the leading controller manager dies", "another one leads", |intervals| lease(intervals, "kube-controller-manager")),
-    ("the leading scheduler dies", "another one leads", |intervals| lease(intervals, "kube-scheduler")),
+    ("controller-manager-dies", "the leading controller manager dies", "another one leads", |intervals| {
+        lease(intervals, "kube-controller-manager")
+    }),
+    ("scheduler-dies", "the leading scheduler dies", "another one leads", |intervals| lease(intervals, "kube-scheduler")),
 ];
 
 const HOLDER_DIES: &str = "the machine that holds the VIP dies";
@@ -141,9 +150,9 @@ pub(super) fn failovers(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Fa
         looks: looks(&machines),
         pings: pings(&machines),
     };
-    let found = FAILURES.iter().filter_map(|(failure, until, seconds)| {
+    let found = FAILURES.iter().filter_map(|(key, failure, until, seconds)| {
         let seconds = seconds(&intervals)?;
-        Some(Failover { failure, until, seconds: [*seconds.start(), *seconds.end()].map(tenths) })
+        Some(Failover { key, failure, until, seconds: [*seconds.start(), *seconds.end()].map(tenths) })
     });
     Ok(found.collect())
 }

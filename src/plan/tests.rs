@@ -32,6 +32,19 @@ fn every_failure_lasts_as_long_as_the_intervals_in_the_files_say() {
 }
 
 #[test]
+fn a_key_names_one_failure_of_a_cluster() {
+    let nginx = edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"nginx\"");
+    for text in [SAMPLE, &nginx] {
+        let plan = planned(text);
+        let mut keys: Vec<&str> = plan.failovers.iter().map(|failover| failover.key).collect();
+        let all = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), all, "{keys:?}");
+    }
+}
+
+#[test]
 fn an_interval_of_an_overlay_of_ones_own_counts() {
     let directory = tempfile::tempdir().unwrap();
     let overlay = directory.path().join("keepalived");
