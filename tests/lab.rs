@@ -66,9 +66,52 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_address_holder_and
         if bad.is_empty() { Ok(()) } else { Err(serde_json::to_string_pretty(&bad).unwrap()) }
     });
 
+    is_broken_and_mended(&lab, &client, replaced);
+
     approve(&mut lab.kiln(&["down"]));
     lab.assert_gone();
     eprintln!("etcd {etcd:.1?}, API at the VIP {ready:.1?} later, failover {moved:.1?}, rejoined in {back:.1?}, replaced in {joined:.1?}");
+}
+
+/// What a node's freezer and cable do is what other machines see.
+fn is_broken_and_mended(lab: &Lab, client: &Client, node: &str) {
+    let address = lab.address(node);
+    let authority = format!("{address}:6443");
+    let verb = |words: &[&str]| approve(&mut lab.kiln(words));
+    let state = || lab.status().into_iter().find(|state| state["name"] == node).unwrap();
+    let answers = |why: &str| eventually(why, PATIENCE, || client.ready(lab, &authority));
+
+    verb(&["freeze", node]);
+    assert_eq!(state()["frozen"], true);
+    client.ready(lab, &authority).unwrap_err();
+    verb(&["thaw", node]);
+    answers("it goes on");
+
+    verb(&["cut", node, "--protocol", "tcp", "--port", "6443"]);
+    assert!(!lab.reaches(None, &address, 6443) && lab.reaches(None, &address, 8443), "one port is cut");
+    assert_eq!(state()["cuts"], serde_json::json!(["tcp/6443"]));
+    verb(&["mend", node]);
+    answers("its port is open again");
+
+    let other = NODES.into_iter().find(|name| *name != node).unwrap();
+    verb(&["cut", node, "--from", other]);
+    assert!(!lab.reaches(Some(other), &address, 6443) && lab.reaches(None, &address, 6443), "it is cut off from {other} alone");
+    verb(&["mend", node]);
+
+    verb(&["unplug", node]);
+    assert_eq!(state()["unplugged"], true);
+    client.ready(lab, &authority).unwrap_err();
+    verb(&["plug", node]);
+    answers("its cable is in again");
+
+    // A cut power ends what is frozen, too, and what starts has a whole cable.
+    verb(&["cut", node]);
+    verb(&["freeze", node]);
+    verb(&["kill", node]);
+    verb(&["start", node]);
+    let state = state();
+    assert_eq!([&state["frozen"], &state["unplugged"], &state["cuts"]], [&Value::from(false), &Value::from(false), &serde_json::json!([])]);
+    answers("it has started again");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use crate::cli::{Ui, input};
 use crate::error::Result;
 use crate::host;
-use crate::lab::{self, BACKENDS, Disk, Lab, Labs, NodeStatus, Part};
+use crate::lab::{self, BACKENDS, Cut, Direction, Disk, Lab, Labs, NodeStatus, Part, Protocol};
 
 /// Run the built cluster on this machine, break it, watch it
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,12 @@ Examples:
   kiln lab kill m1
   kiln lab kill m1 --lose-disk
   kiln lab start m1
+  kiln lab freeze m1 && sleep 20 && kiln lab thaw m1
+  kiln lab unplug m1 && sleep 20 && kiln lab plug m1
+  kiln lab cut m1 --protocol vrrp --direction out
+  kiln lab cut m1 --from m2 --protocol tcp --port 2380
+  kiln lab cut m1 --loss 5
+  kiln lab mend m1
   kiln lab down";
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +67,18 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         seed: Option<PathBuf>,
     },
+    /// Stop every process of a node: a machine that hangs, whose kernel still takes connections
+    Freeze(Node),
+    /// Let a frozen node go on
+    Thaw(Node),
+    /// Take a node's cable out
+    Unplug(Node),
+    /// Put a node's cable in again
+    Plug(Node),
+    /// Make a node's cable lose everything, or some of it; adds to what it loses already
+    Cut(CutArgs),
+    /// Make a node's cable lose nothing
+    Mend(Node),
     /// Print what a node wrote to its console
     Console {
         #[command(flatten)]
@@ -107,6 +125,41 @@ struct Exec {
 }
 
 #[derive(Debug, clap::Args)]
+struct Node {
+    #[command(flatten)]
+    lab: Which,
+    node: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct CutArgs {
+    #[command(flatten)]
+    node: Node,
+    /// Only what goes between the node and this other one
+    #[arg(long, value_name = "OTHER")]
+    from: Option<String>,
+    /// Only what goes this way, as the node sees it
+    #[arg(long)]
+    direction: Option<Direction>,
+    /// Only what is of this protocol
+    #[arg(long)]
+    protocol: Option<Protocol>,
+    /// Only what has this port at either end
+    #[arg(long, requires = "protocol")]
+    port: Option<u16>,
+    /// How many of a hundred frames are lost
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
+    loss: u8,
+}
+
+impl CutArgs {
+    fn cut(&self) -> Cut {
+        let Self { from, direction, protocol, port, loss, .. } = self;
+        Cut { from: from.clone(), direction: *direction, protocol: *protocol, port: *port, loss: *loss }
+    }
+}
+
+#[derive(Debug, clap::Args)]
 struct Which {
     /// The lab's cluster, if several labs are up
     #[arg(long, value_name = "NAME")]
@@ -141,6 +194,12 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         }
         Action::Kill { lab, node, lose_disk } => lab.find()?.kill(node, if *lose_disk { Disk::Lost } else { Disk::Kept }),
         Action::Start { lab, node, seed } => lab.find()?.start(node, seed.as_deref()),
+        Action::Freeze(Node { lab, node }) => lab.find()?.freeze(node, true),
+        Action::Thaw(Node { lab, node }) => lab.find()?.freeze(node, false),
+        Action::Unplug(Node { lab, node }) => lab.find()?.unplug(node, true),
+        Action::Plug(Node { lab, node }) => lab.find()?.unplug(node, false),
+        Action::Cut(args) => args.node.lab.find()?.cut(&args.node.node, args.cut()),
+        Action::Mend(Node { lab, node }) => lab.find()?.mend(node),
         Action::Console { lab, node } => {
             let lab = lab.find()?;
             ui.print(host::fs::read(&lab.console_of(lab.guest(node)?))?)
@@ -171,11 +230,21 @@ fn table(nodes: &[NodeStatus]) -> String {
     let width = nodes.iter().map(|node| node.state.name.len()).max().unwrap_or(0).max(4);
     let mut text = format!("{:<width$}  {:<15}  {:<9}  {:<10}  {:<3}  AGENT\n", "NODE", "ADDRESS", "POWER", "SYSTEM", "VIP");
     for NodeStatus { state, agent, system, failed_units, holds_vip } in nodes {
-        let power = if state.running { format!("on {} s", state.uptime) } else { "off".to_owned() };
+        let power = match (state.running, state.frozen) {
+            (true, true) => "frozen".to_owned(),
+            (true, false) => format!("on {} s", state.uptime),
+            (false, _) => "off".to_owned(),
+        };
         let vip = if *holds_vip { "vip" } else { "-" };
         let [system, agent] = [system, agent].map(|text| text.as_deref().unwrap_or("-"));
         let agent = state.ended.as_deref().unwrap_or(agent);
         let _ = writeln!(text, "{:<width$}  {:<15}  {power:<9}  {system:<10}  {vip:<3}  {agent}", state.name, state.address.to_string());
+        if state.unplugged {
+            let _ = writeln!(text, "{:<width$}  unplugged", "");
+        }
+        for cut in &state.cuts {
+            let _ = writeln!(text, "{:<width$}  cut: {cut}", "");
+        }
         for unit in failed_units {
             let _ = writeln!(text, "{:<width$}  failed: {unit}", "");
         }

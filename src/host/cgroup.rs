@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use rustix::mount::MountFlags;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::host;
 
 const MOUNT: &str = "/sys/fs/cgroup";
+/// A process that waits for a disk stops after that.
+const FREEZING: Duration = Duration::from_secs(5);
 
 /// One branch of the hierarchy.
 #[derive(Clone, Debug)]
@@ -52,6 +54,32 @@ impl Branch {
     pub(crate) fn kill(&self) -> Result<()> {
         let kill = self.0.join("cgroup.kill");
         if kill.exists() { host::fs::write_existing(&kill, b"1") } else { Ok(()) }
+    }
+
+    /// Stops every process in the branch, or lets all go on, and returns when they have; kernels have this since 5.2.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tool`] if they do not, and then they go on.
+    pub(crate) fn freeze(&self, frozen: bool) -> Result<()> {
+        let switch = self.0.join("cgroup.freeze");
+        let word: &[u8] = if frozen { b"1" } else { b"0" };
+        host::fs::write_existing(&switch, word)?;
+        let watch = host::clock::Stopwatch::start();
+        while self.is_frozen() != frozen {
+            if watch.elapsed() > FREEZING {
+                host::fs::write_existing(&switch, b"0")?;
+                return Err(Error::new(Kind::Tool, format!("the processes in `{}` do not stop", self.0.display())));
+            }
+            host::clock::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Whether every process in the branch is stopped.
+    pub(crate) fn is_frozen(&self) -> bool {
+        let events = host::fs::read_to_string(&self.0.join("cgroup.events")).unwrap_or_default();
+        events.lines().any(|line| line == "frozen 1")
     }
 
     /// Removes the branch and all below it, waiting a little for killed processes to be gone.

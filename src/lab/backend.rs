@@ -40,6 +40,9 @@ pub(crate) trait Backend: Sync {
     /// Whether a program can be run inside a node from outside (`kiln lab exec NODE`).
     fn can_exec(&self) -> bool;
 
+    /// Whether all of a node can be stopped and continued (`kiln lab freeze`).
+    fn can_freeze(&self) -> bool;
+
     /// Whether nodes have clocks of their own.
     fn has_clocks(&self) -> bool;
 }

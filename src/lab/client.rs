@@ -13,7 +13,7 @@ use crate::host::lock::FileLock;
 use crate::host::namespace::Scope;
 use crate::lab::control::{Disk, NodeState, Reply, Request};
 use crate::lab::supervisor::{self, PLAN, Part, SOCKET, read_plan};
-use crate::lab::{Backend, Lab, backend};
+use crate::lab::{Backend, Cut, Lab, backend};
 
 /// Longest time that ending a lab may take.
 const END: Duration = Duration::from_secs(30);
@@ -216,6 +216,30 @@ impl Lab {
         self.ask(&Request::Start { node: node.to_owned(), seed }).map(|_| ())
     }
 
+    /// Stops all of a node's processes, or lets them go on.
+    pub(crate) fn freeze(&self, node: &str, frozen: bool) -> Result<()> {
+        self.ask(&Request::Freeze { node: node.to_owned(), frozen }).map(|_| ())
+    }
+
+    /// Takes a node's cable out, or puts it in again.
+    pub(crate) fn unplug(&self, node: &str, unplugged: bool) -> Result<()> {
+        self.ask(&Request::Unplug { node: node.to_owned(), unplugged }).map(|_| ())
+    }
+
+    /// Makes a node's cable lose something, beside what it loses already.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tool`] if this machine has no nft(8).
+    pub(crate) fn cut(&self, node: &str, cut: Cut) -> Result<()> {
+        self.ask(&Request::Cut { node: node.to_owned(), cut }).map(|_| ())
+    }
+
+    /// Makes a node's cable lose nothing.
+    pub(crate) fn mend(&self, node: &str) -> Result<()> {
+        self.ask(&Request::Mend { node: node.to_owned() }).map(|_| ())
+    }
+
     /// Runs a program inside a node, or on this machine in the lab's network, and returns how it ended.
     ///
     /// # Errors
@@ -249,7 +273,11 @@ impl Lab {
     }
 
     fn look_inside(&self, state: NodeState) -> NodeStatus {
-        let ask = |program: &[&str]| if state.running { self.answer(&state.name, program) } else { None };
+        // In a frozen node only its kernel answers.
+        let ask = |program: &[&str]| {
+            let answers = state.running && (!state.frozen || program[0] == "ip");
+            if answers { self.answer(&state.name, program) } else { None }
+        };
         let agent = ask(&["/usr/bin/kiln", "agent", "status"]).and_then(|text| text.lines().next().map(str::to_owned));
         let system = ask(&["systemctl", "is-system-running"]).map(|word| word.trim().to_owned());
         let failed = ask(&["systemctl", "list-units", "--failed", "--plain", "--no-legend"]).unwrap_or_default();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::lab::Cut;
 
 /// A client's wish.
 #[derive(Debug, Serialize, Deserialize)]
@@ -17,6 +18,14 @@ pub(super) enum Request {
     Kill { node: String, disk: Disk },
     /// Switch a node on, with another seed from now on if one is named.
     Start { node: String, seed: Option<PathBuf> },
+    /// Stop all of a node, or let it go on.
+    Freeze { node: String, frozen: bool },
+    /// Take a node's cable out, or put it in again.
+    Unplug { node: String, unplugged: bool },
+    /// Make a node's cable lose something.
+    Cut { node: String, cut: Cut },
+    /// Make a node's cable lose nothing.
+    Mend { node: String },
     /// A handle to a node's first process, or to the supervisor itself.
     Enter(Option<String>),
     /// End everything.
@@ -52,6 +61,12 @@ pub(crate) struct NodeState {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
     pub(crate) running: bool,
+    /// Whether it was stopped by `kiln lab freeze`.
+    pub(crate) frozen: bool,
+    /// Whether its cable is out.
+    pub(crate) unplugged: bool,
+    /// What its cable loses.
+    pub(crate) cuts: Vec<String>,
     /// Seconds since it was switched on.
     pub(crate) uptime: u64,
     /// How it ended, if it ended by itself.

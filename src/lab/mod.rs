@@ -3,6 +3,7 @@
 mod backend;
 mod client;
 mod control;
+mod cut;
 mod image;
 mod network;
 mod nspawn;
@@ -13,6 +14,7 @@ mod supervisor;
 pub(crate) use backend::{Backend, Cable};
 pub(crate) use client::{Labs, NodeStatus};
 pub(crate) use control::Disk;
+pub(crate) use cut::{Cut, Direction, Protocol};
 pub(crate) use qemu::is_native;
 pub(crate) use spec::{Guest, Lab};
 pub(crate) use supervisor::{Part, supervise};

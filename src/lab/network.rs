@@ -39,6 +39,16 @@ pub(super) fn pull(guest: &Guest) -> Result<()> {
     ip(&format!("link delete {}\n", guest.tap())).within(|| format!("disconnecting `{}`", guest.name))
 }
 
+/// Puts a node's cable in, or takes it out for a while.
+///
+/// # Errors
+///
+/// As [`set_up`].
+pub(super) fn switch(guest: &Guest, plugged: bool) -> Result<()> {
+    let state = if plugged { "up" } else { "down" };
+    ip(&format!("link set dev {} {state}\n", guest.tap())).within(|| format!("switching the cable of `{}`", guest.name))
+}
+
 /// Removes what is left of a node's network once its processes are gone: their addresses would answer on.
 ///
 /// # Errors

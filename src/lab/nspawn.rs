@@ -81,6 +81,10 @@ impl Backend for Nspawn {
         true
     }
 
+    fn can_freeze(&self) -> bool {
+        true
+    }
+
     fn has_clocks(&self) -> bool {
         false
     }

@@ -86,6 +86,10 @@ impl Backend for Qemu {
         false
     }
 
+    fn can_freeze(&self) -> bool {
+        false
+    }
+
     fn has_clocks(&self) -> bool {
         true
     }

@@ -4,6 +4,8 @@
 //! Two processes, each of which cleans up after the other: the outer one waits, the inner one is the first process of the PID namespace
 //! and runs the nodes. What outlives both, control groups without processes, a third one sweeps away.
 
+mod faults;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,7 +25,7 @@ use crate::host::clock::Stopwatch;
 use crate::host::root::Root;
 use crate::lab::backend::{self, Backend};
 use crate::lab::control::{Disk, NodeState, Reply, Request};
-use crate::lab::{Guest, Lab, network};
+use crate::lab::{Cut, Guest, Lab, network};
 
 /// Name of the socket in the state directory.
 pub(super) const SOCKET: &str = "control";
@@ -165,6 +167,8 @@ struct Running {
     ended: Option<String>,
     /// What it was given in place of the artifacts' own.
     seed: Option<PathBuf>,
+    unplugged: bool,
+    cuts: Vec<Cut>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -217,6 +221,10 @@ impl<'a> Supervisor<'a> {
             Request::List => return Ok((Reply::Nodes(self.list()), None)),
             Request::Kill { node, disk } => self.kill(self.lab.guest(node)?, *disk)?,
             Request::Start { node, seed } => self.start(self.lab.guest(node)?, seed.as_deref())?,
+            Request::Freeze { node, frozen } => self.freeze(self.lab.guest(node)?, *frozen)?,
+            Request::Unplug { node, unplugged } => self.unplug(self.lab.guest(node)?, *unplugged)?,
+            Request::Cut { node, cut } => self.cut(self.lab.guest(node)?, cut)?,
+            Request::Mend { node } => self.mend(self.lab.guest(node)?)?,
             Request::Enter(node) => return Ok((Reply::Done, Some(self.handle(node.as_deref())?))),
             Request::Down => self.down.store(true, Ordering::Relaxed),
             Request::Detach => {}
@@ -232,6 +240,8 @@ impl<'a> Supervisor<'a> {
             return Err(Error::new(Kind::Input, format!("`{}` is running", guest.name)).hint(format!("kiln lab kill {}", guest.name)));
         }
         host::fs::create_private_directory(&self.lab.directory_of(guest))?;
+        // Its new cable is whole.
+        self.forget_cuts(&mut nodes, guest)?;
         network::plug(self.lab, guest, self.backend.cable())?;
         let mut command = self.backend.command(self.lab, guest)?;
         let console = || host::fs::open_to_append(&self.lab.console_of(guest), host::fs::PRIVATE);
@@ -244,7 +254,9 @@ impl<'a> Supervisor<'a> {
         if self.backend.needs_root() {
             branch(self.lab).below("supervisor").join()?;
         }
-        nodes.insert(guest.name.clone(), Running { process: process?, since: Stopwatch::start(), ended: None, seed: guest.seed.clone() });
+        let (process, seed) = (process?, guest.seed.clone());
+        let node = Running { process, since: Stopwatch::start(), ended: None, seed, unplugged: false, cuts: Vec::new() };
+        nodes.insert(guest.name.clone(), node);
         Ok(())
     }
 
@@ -307,10 +319,14 @@ impl<'a> Supervisor<'a> {
         let nodes = self.nodes();
         let state = |guest: &Guest| {
             let node = nodes.get(&guest.name);
+            let running = node.filter(|node| node.ended.is_none());
             NodeState {
                 name: guest.name.clone(),
                 address: guest.address,
-                running: node.is_some_and(|node| node.ended.is_none()),
+                running: running.is_some(),
+                frozen: running.is_some() && self.is_frozen(guest),
+                unplugged: running.is_some_and(|node| node.unplugged),
+                cuts: running.map(|node| node.cuts.iter().map(ToString::to_string).collect()).unwrap_or_default(),
                 uptime: node.map_or(0, |node| node.since.elapsed().as_secs()),
                 ended: node.and_then(|node| node.ended.clone()),
             }

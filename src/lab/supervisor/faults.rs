@@ -1,0 +1,72 @@
+//! What a supervisor does to a node that runs, short of its power: the freezer, the cable.
+
+use std::collections::BTreeMap;
+
+use super::{Running, Supervisor, branch};
+use crate::error::{Error, Kind, Result};
+use crate::lab::cut::{self, Cut};
+use crate::lab::{Guest, network};
+
+impl Supervisor<'_> {
+    /// Stops every process of a node between two instructions. Its kernel, which is this machine's, goes on.
+    pub(super) fn freeze(&self, guest: &Guest, frozen: bool) -> Result<()> {
+        if !self.backend.can_freeze() {
+            return Err(Error::new(Kind::Input, format!("the {} backend can't freeze a node", self.backend.name())));
+        }
+        let mut nodes = self.nodes();
+        running(&mut nodes, guest)?;
+        branch(self.lab).below(&guest.name).freeze(frozen)
+    }
+
+    /// Takes a node's cable out, or puts it in again: its interface has no carrier meanwhile.
+    pub(super) fn unplug(&self, guest: &Guest, unplugged: bool) -> Result<()> {
+        let mut nodes = self.nodes();
+        let node = running(&mut nodes, guest)?;
+        network::switch(guest, !unplugged)?;
+        node.unplugged = unplugged;
+        Ok(())
+    }
+
+    /// Makes a node's cable lose something, beside what it loses already.
+    pub(super) fn cut(&self, guest: &Guest, cut: &Cut) -> Result<()> {
+        cut.check()?;
+        if let Some(other) = &cut.from {
+            self.lab.guest(other)?;
+        }
+        let mut nodes = self.nodes();
+        running(&mut nodes, guest)?.cuts.push(cut.clone());
+        let applied = self.apply_cuts(&nodes);
+        if applied.is_err() {
+            running(&mut nodes, guest)?.cuts.pop();
+        }
+        applied
+    }
+
+    /// Makes a node's cable lose nothing.
+    pub(super) fn mend(&self, guest: &Guest) -> Result<()> {
+        let mut nodes = self.nodes();
+        running(&mut nodes, guest)?;
+        self.forget_cuts(&mut nodes, guest)
+    }
+
+    /// As [`Supervisor::mend`]; a machine that loses nothing needs no nft(8).
+    pub(super) fn forget_cuts(&self, nodes: &mut BTreeMap<String, Running>, guest: &Guest) -> Result<()> {
+        let cuts = nodes.get_mut(&guest.name).map(|node| std::mem::take(&mut node.cuts));
+        if cuts.is_some_and(|cuts| !cuts.is_empty()) { self.apply_cuts(nodes) } else { Ok(()) }
+    }
+
+    fn apply_cuts(&self, nodes: &BTreeMap<String, Running>) -> Result<()> {
+        let cuts_of = |guest: &Guest| nodes.get(&guest.name).map_or(&[][..], |node| &node.cuts);
+        let cuts: Vec<_> = self.lab.guests.iter().flat_map(|guest| cuts_of(guest).iter().map(move |cut| (guest, cut))).collect();
+        cut::apply(self.lab, &cuts)
+    }
+
+    pub(super) fn is_frozen(&self, guest: &Guest) -> bool {
+        self.backend.can_freeze() && branch(self.lab).below(&guest.name).is_frozen()
+    }
+}
+
+fn running<'a>(nodes: &'a mut BTreeMap<String, Running>, guest: &Guest) -> Result<&'a mut Running> {
+    let node = nodes.get_mut(&guest.name).filter(|node| node.ended.is_none());
+    node.ok_or_else(|| Error::new(Kind::Input, format!("`{}` is not running", guest.name)).hint(format!("kiln lab start {}", guest.name)))
+}
