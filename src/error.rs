@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Verify,
     /// A program that kiln runs failed or is missing. Exit code 6.
     Tool,
+    /// A promise was not kept: what was measured is not what was predicted. Exit code 1.
+    Broken,
     /// A bug in kiln. Exit code 70, as in sysexits(3).
     Internal,
     /// Interrupted by a signal. Exit code 130, as shells report SIGINT.
@@ -40,6 +42,7 @@ impl Kind {
             Self::Network => 4,
             Self::Verify => 5,
             Self::Tool => 6,
+            Self::Broken => 1,
             Self::Internal => 70,
             Self::Interrupted => 130,
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
-use crate::cli::{Ui, input};
+use crate::cli::{Ui, input, rehearse};
 use crate::error::Result;
 use crate::host;
 use crate::lab::{self, BACKENDS, Cut, Direction, Disk, Lab, Labs, NodeStatus, Part, Protocol};
@@ -36,7 +36,9 @@ Examples:
   kiln lab cut m1 --from m2 --protocol tcp --port 2380
   kiln lab cut m1 --loss 5
   kiln lab mend m1
-  kiln lab down";
+  kiln lab down
+  kiln lab rehearse out/ha --report rehearsal.html
+  kiln lab rehearse --case holder-power --case api-server-hung --repeat 3";
 
 #[derive(Debug, Subcommand)]
 enum Action {
@@ -90,6 +92,8 @@ enum Action {
         #[command(flatten)]
         lab: Which,
     },
+    /// Break the cluster in every way while clients use it, and hold what they see against the plan
+    Rehearse(rehearse::Args),
     #[command(hide = true)]
     Supervise { part: Part, state: PathBuf },
 }
@@ -205,6 +209,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             ui.print(host::fs::read(&lab.console_of(lab.guest(node)?))?)
         }
         Action::Down { lab } => lab.find()?.down(),
+        Action::Rehearse(args) => rehearse::run(args, ui),
         Action::Supervise { part, state } => lab::supervise(state, *part),
     }
 }
@@ -221,7 +226,7 @@ fn run_up(args: &Up, ui: &Ui) -> Result<()> {
 }
 
 /// Where `kiln build` publishes what the cluster file describes.
-fn published(ui: &Ui) -> Result<PathBuf> {
+pub(super) fn published(ui: &Ui) -> Result<PathBuf> {
     let name = input::cluster(ui)?.name;
     Ok(ui.global().file.with_file_name("out").join(name))
 }

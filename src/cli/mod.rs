@@ -21,6 +21,7 @@ mod order;
 mod picture;
 mod pki;
 mod plan;
+mod rehearse;
 mod render;
 mod sarif;
 mod schema;
@@ -52,6 +53,7 @@ First steps:
 
 Exit codes:
     0  done
+    1  a promise was not kept: `kiln lab rehearse` measured more than was predicted
     2  the input is wrong: a file, a flag, a missing setting
     3  the machine refused: reading, writing, space, permissions
     4  a server could not be reached or answered wrongly
@@ -165,7 +167,7 @@ mod tests {
 
     #[test]
     fn every_exit_code_is_documented() {
-        for kind in [Kind::Input, Kind::Io, Kind::Network, Kind::Verify, Kind::Tool, Kind::Internal, Kind::Interrupted] {
+        for kind in [Kind::Broken, Kind::Input, Kind::Io, Kind::Network, Kind::Verify, Kind::Tool, Kind::Internal, Kind::Interrupted] {
             let code = format!("{:>5}  ", kind.exit_code());
             assert!(AFTER_HELP.lines().any(|line| line.starts_with(&code)), "{kind:?} is not documented");
         }

@@ -50,6 +50,14 @@ impl Branch {
         host::fs::write_existing(&self.0.join("cgroup.procs"), b"0")
     }
 
+    /// Every process in the branch and below it, by its number in this PID namespace.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let own = host::fs::read_to_string(&self.0.join("cgroup.procs")).unwrap_or_default();
+        let below = host::fs::list(&self.0).unwrap_or_default().into_iter().filter(|child| child.is_dir());
+        let below = below.flat_map(|child| Self(child).processes());
+        own.lines().filter_map(|id| id.parse().ok()).filter(|id| *id != 0).chain(below).collect()
+    }
+
     /// Ends every process in the branch at once, as a power cut does.
     pub(crate) fn kill(&self) -> Result<()> {
         let kill = self.0.join("cgroup.kill");

@@ -12,6 +12,12 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
+/// The time since 1970-01-01T00:00:00Z, for what must be found in journals.
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the time")]
+pub(crate) fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}
+
 /// Sets this machine's clock to `seconds` since 1970.
 ///
 /// # Errors

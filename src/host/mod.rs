@@ -14,6 +14,7 @@ pub(crate) mod namespace;
 pub(crate) mod notify;
 pub(crate) mod ntp;
 pub(crate) mod packets;
+pub(crate) mod pressure;
 pub(crate) mod process;
 pub(crate) mod processes;
 pub(crate) mod publish;
@@ -21,6 +22,7 @@ pub(crate) mod random;
 pub(crate) mod root;
 pub(crate) mod sandbox;
 pub(crate) mod scoped;
+pub(crate) mod session;
 pub(crate) mod signal;
 pub(crate) mod tls;
 

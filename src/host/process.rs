@@ -163,6 +163,26 @@ pub(crate) fn children(id: u32) -> Result<Vec<u32>> {
     Ok(children.split_whitespace().filter_map(|child| child.parse().ok()).collect())
 }
 
+/// File name of the program that the process `id` runs, as it was called, and the letter of its state (proc_pid_stat(5)).
+pub(crate) fn program_of(id: u32) -> Option<(String, char)> {
+    let line = super::fs::read(Path::new(&format!("/proc/{id}/cmdline"))).ok()?;
+    let first = String::from_utf8_lossy(line.split(|byte| *byte == 0 || *byte == b' ').next()?).into_owned();
+    let stat = super::fs::read_to_string(Path::new(&format!("/proc/{id}/stat"))).ok()?;
+    let state = stat.rsplit_once(") ")?.1.chars().next()?;
+    let name = first.trim_end_matches(':').rsplit('/').next()?.to_owned();
+    Some((name, state))
+}
+
+/// Sends a signal to the process `id`; one that is gone already gets none.
+pub(crate) fn send(id: u32, signal: Signal) -> Result<()> {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| Error::new(Kind::Internal, format!("{id} is not a process")))?;
+    match rustix::process::kill_process(pid, signal) {
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        other => other.doing(Kind::Io, || format!("sending a signal to the process {id}")),
+    }
+}
+
 /// Ends this process at once, under threads that still wait.
 #[expect(clippy::exit, reason = "a supervisor's threads wait for clients that may never come")]
 pub(crate) fn end(code: i32) -> ! {

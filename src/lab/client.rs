@@ -1,5 +1,7 @@
 //! The command line's side of a lab: starting the supervisor, talking to it, running programs in its namespaces.
 
+mod breaking;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
@@ -11,9 +13,9 @@ use crate::host;
 use crate::host::channel::{Channel, Received};
 use crate::host::lock::FileLock;
 use crate::host::namespace::Scope;
-use crate::lab::control::{Disk, NodeState, Reply, Request};
+use crate::lab::control::{NodeState, Reply, Request};
 use crate::lab::supervisor::{self, PLAN, Part, SOCKET, read_plan};
-use crate::lab::{Backend, Cut, Lab, backend};
+use crate::lab::{Backend, Lab, backend};
 
 /// Longest time that ending a lab may take.
 const END: Duration = Duration::from_secs(30);
@@ -53,6 +55,26 @@ impl Labs {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let own = variable("XDG_RUNTIME_DIR").filter(|_| !host::namespace::is_root());
         Self(variable("KILN_LAB").or_else(|| own.map(|directory| directory.join("kiln-lab"))).unwrap_or_else(|| "/run/kiln-lab".into()))
+    }
+
+    /// A directory of labs of its own below this one, for a lab that no other command finds.
+    pub(crate) fn apart(&self, name: &str) -> Self {
+        Self(self.0.join(format!("{name}-{}", std::process::id())))
+    }
+
+    /// The lab that [`Labs::up`] would start, with all its nodes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::load`].
+    pub(super) fn plan(&self, artifacts: &Path) -> Result<Lab> {
+        let artifacts = artifacts.canonicalize().doing(Kind::Io, || format!("looking for `{}`", artifacts.display()))?;
+        Lab::load(&artifacts, &self.0, &[])
+    }
+
+    /// Removes the directory above, unless other labs are in it.
+    pub(super) fn remove_if_empty(&self) {
+        let _ = self.0.parent().map(host::fs::remove_empty_directory);
     }
 
     /// Starts the nodes of the published directory `artifacts`, all or those in `only`, and returns when all are switched on.
@@ -156,7 +178,7 @@ impl Started {
             match self.channel.receive::<Reply>(Some(Duration::from_millis(200)))? {
                 Received::Message(Reply::Step(step), _) => tell(&step),
                 Received::Message(Reply::Failed(failure), _) => return Err(failure.into()),
-                Received::Message(Reply::Done | Reply::Nodes(_), _) => return Ok(()),
+                Received::Message(Reply::Done | Reply::Nodes(_) | Reply::Processes(_), _) => return Ok(()),
                 Received::Nothing => {}
                 Received::End => {
                     let log = host::fs::read(&self.lab.state.join("supervisor.log")).unwrap_or_default();
@@ -165,6 +187,17 @@ impl Started {
                 }
             }
         }
+    }
+
+    /// Does something with the lab and ends it, however that went.
+    ///
+    /// # Errors
+    ///
+    /// What the work or the end said.
+    pub(crate) fn during<T>(self, work: impl FnOnce(&Lab) -> Result<T>) -> Result<T> {
+        let done = work(&self.lab);
+        let ended = self.end();
+        done.and_then(|done| ended.map(|()| done))
     }
 
     /// Leaves the lab running when this process ends.
@@ -201,43 +234,17 @@ impl Lab {
         Ok(())
     }
 
-    /// Cuts a node's power, and may lose its disk with it.
-    pub(crate) fn kill(&self, node: &str, disk: Disk) -> Result<()> {
-        self.ask(&Request::Kill { node: node.to_owned(), disk }).map(|_| ())
+    /// What the supervisor sees of the nodes from outside.
+    pub(super) fn nodes(&self) -> Result<Vec<NodeState>> {
+        match self.ask(&Request::List)? {
+            (Reply::Nodes(states), _) => Ok(states),
+            _ => Err(Error::new(Kind::Internal, "the supervisor answered something else")),
+        }
     }
 
-    /// Switches a node on; from now on with another seed, if one is named.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::Io`] if there is no such file.
-    pub(crate) fn start(&self, node: &str, seed: Option<&Path>) -> Result<()> {
-        let seed = seed.map(|path| path.canonicalize().doing(Kind::Io, || format!("opening `{}`", path.display()))).transpose()?;
-        self.ask(&Request::Start { node: node.to_owned(), seed }).map(|_| ())
-    }
-
-    /// Stops all of a node's processes, or lets them go on.
-    pub(crate) fn freeze(&self, node: &str, frozen: bool) -> Result<()> {
-        self.ask(&Request::Freeze { node: node.to_owned(), frozen }).map(|_| ())
-    }
-
-    /// Takes a node's cable out, or puts it in again.
-    pub(crate) fn unplug(&self, node: &str, unplugged: bool) -> Result<()> {
-        self.ask(&Request::Unplug { node: node.to_owned(), unplugged }).map(|_| ())
-    }
-
-    /// Makes a node's cable lose something, beside what it loses already.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::Tool`] if this machine has no nft(8).
-    pub(crate) fn cut(&self, node: &str, cut: Cut) -> Result<()> {
-        self.ask(&Request::Cut { node: node.to_owned(), cut }).map(|_| ())
-    }
-
-    /// Makes a node's cable lose nothing.
-    pub(crate) fn mend(&self, node: &str) -> Result<()> {
-        self.ask(&Request::Mend { node: node.to_owned() }).map(|_| ())
+    /// A handle to the process in whose network this machine's programs see the nodes.
+    pub(super) fn network(&self) -> Result<std::os::fd::OwnedFd> {
+        self.ask(&Request::Enter(None))?.1.ok_or_else(|| Error::new(Kind::Internal, "the supervisor sent no handle"))
     }
 
     /// Runs a program inside a node, or on this machine in the lab's network, and returns how it ended.
@@ -262,9 +269,7 @@ impl Lab {
 
     /// Everything worth knowing about every node; nodes are asked at the same time.
     pub(crate) fn status(&self) -> Result<Vec<NodeStatus>> {
-        let (Reply::Nodes(states), _) = self.ask(&Request::List)? else {
-            return Err(Error::new(Kind::Internal, "the supervisor answered something else"));
-        };
+        let states = self.nodes()?;
         let statuses = std::thread::scope(|scope| {
             let asked: Vec<_> = states.into_iter().map(|state| scope.spawn(|| self.look_inside(state))).collect();
             asked.into_iter().map(|asked| asked.join().expect("asking does not panic")).collect()
@@ -289,11 +294,26 @@ impl Lab {
     }
 
     /// What a program inside a node prints; `None` if it can't be run. Its exit code is part of some answers, so it does not count.
-    fn answer(&self, node: &str, program: &[&str]) -> Option<String> {
-        let mut command = host::process::command("/proc/self/exe");
-        command.args(["--quiet", "lab", "exec", "--cluster", &self.cluster, node, "--"]).args(program);
-        let output = host::process::output_within(&mut command, QUESTION).ok()?;
+    pub(super) fn answer(&self, node: &str, program: &[&str]) -> Option<String> {
+        let output = host::process::output_within(&mut self.command_in(node, program), QUESTION).ok()?;
         String::from_utf8(output.stdout).ok().filter(|text| !text.is_empty())
+    }
+
+    /// What a program inside a node prints, however much that is.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tool`] if it fails.
+    pub(super) fn transcript(&self, node: &str, program: &[&str]) -> Result<String> {
+        let output = host::process::run(&mut self.command_in(node, program))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn command_in(&self, node: &str, program: &[&str]) -> std::process::Command {
+        let mut command = host::process::command("/proc/self/exe");
+        command.env("KILN_LAB", supervisor::labs(self));
+        command.args(["--quiet", "lab", "exec", "--cluster", &self.cluster, node, "--"]).args(program);
+        command
     }
 
     fn ask(&self, request: &Request) -> Result<(Reply, Option<std::os::fd::OwnedFd>)> {

@@ -26,6 +26,8 @@ pub(super) enum Request {
     Cut { node: String, cut: Cut },
     /// Make a node's cable lose nothing.
     Mend { node: String },
+    /// Send a signal to a program's processes in a node, or only find them.
+    Signal { node: String, program: String, signal: Option<Word> },
     /// A handle to a node's first process, or to the supervisor itself.
     Enter(Option<String>),
     /// End everything.
@@ -50,8 +52,30 @@ pub(super) enum Reply {
     /// Told to the one who starts the lab, before it is [`Reply::Done`].
     Step(String),
     Nodes(Vec<NodeState>),
+    /// What a signal was sent to.
+    Processes(Vec<Process>),
     Done,
     Failed(Failure),
+}
+
+/// A signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Word {
+    Kill,
+    End,
+    Stop,
+    Continue,
+}
+
+/// A process in a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Process {
+    /// As the supervisor sees it.
+    pub(crate) id: u32,
+    /// `T` for one that is stopped, proc_pid_stat(5).
+    pub(crate) state: char,
 }
 
 /// A node as the supervisor sees it from outside.

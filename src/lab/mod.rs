@@ -8,6 +8,7 @@ mod image;
 mod network;
 mod nspawn;
 mod qemu;
+mod rehearse;
 mod spec;
 mod supervisor;
 
@@ -16,6 +17,7 @@ pub(crate) use client::{Labs, NodeStatus};
 pub(crate) use control::Disk;
 pub(crate) use cut::{Cut, Direction, Protocol};
 pub(crate) use qemu::is_native;
+pub(crate) use rehearse::{COLUMNS, Report, Row, Wish, rehearse};
 pub(crate) use spec::{Guest, Lab};
 pub(crate) use supervisor::{Part, supervise};
 

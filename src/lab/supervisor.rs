@@ -110,7 +110,7 @@ fn remove_contents(lab: &Lab) -> Result<()> {
 }
 
 /// The directory of all labs.
-fn labs(lab: &Lab) -> &Path {
+pub(super) fn labs(lab: &Lab) -> &Path {
     lab.state.parent().expect("the state directory is in the directory of all labs")
 }
 
@@ -225,6 +225,9 @@ impl<'a> Supervisor<'a> {
             Request::Unplug { node, unplugged } => self.unplug(self.lab.guest(node)?, *unplugged)?,
             Request::Cut { node, cut } => self.cut(self.lab.guest(node)?, cut)?,
             Request::Mend { node } => self.mend(self.lab.guest(node)?)?,
+            Request::Signal { node, program, signal } => {
+                return Ok((Reply::Processes(self.signal(self.lab.guest(node)?, program, *signal)?), None));
+            }
             Request::Enter(node) => return Ok((Reply::Done, Some(self.handle(node.as_deref())?))),
             Request::Down => self.down.store(true, Ordering::Relaxed),
             Request::Detach => {}

@@ -7,6 +7,7 @@ mod init;
 mod order;
 mod plan;
 mod reference;
+mod rehearse;
 
 use std::fmt::Write as _;
 use std::path::Path;

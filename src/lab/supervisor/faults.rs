@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use rustix::process::Signal;
+
 use super::{Running, Supervisor, branch};
 use crate::error::{Error, Kind, Result};
+use crate::host;
+use crate::lab::control::{Process, Word};
 use crate::lab::cut::{self, Cut};
 use crate::lab::{Guest, network};
 
@@ -59,6 +63,26 @@ impl Supervisor<'_> {
         let cuts_of = |guest: &Guest| nodes.get(&guest.name).map_or(&[][..], |node| &node.cuts);
         let cuts: Vec<_> = self.lab.guests.iter().flat_map(|guest| cuts_of(guest).iter().map(move |cut| (guest, cut))).collect();
         cut::apply(self.lab, &cuts)
+    }
+
+    /// Sends a signal to all processes of a program in a node, at one moment as far as possible, and returns them as they were.
+    pub(super) fn signal(&self, guest: &Guest, program: &str, signal: Option<Word>) -> Result<Vec<Process>> {
+        if !self.backend.can_freeze() {
+            return Err(Error::new(Kind::Input, format!("the {} backend does not see a node's processes", self.backend.name())));
+        }
+        let processes = branch(self.lab).below(&guest.name).processes().into_iter();
+        let found = processes.filter_map(|id| host::process::program_of(id).map(|(name, state)| (name, Process { id, state })));
+        let found: Vec<Process> = found.filter(|(name, _)| name == program).map(|(_, process)| process).collect();
+        let number = signal.map(|signal| match signal {
+            Word::Kill => Signal::KILL,
+            Word::End => Signal::TERM,
+            Word::Stop => Signal::STOP,
+            Word::Continue => Signal::CONT,
+        });
+        if let Some(number) = number {
+            found.iter().try_for_each(|process| host::process::send(process.id, number))?;
+        }
+        Ok(found)
     }
 
     pub(super) fn is_frozen(&self, guest: &Guest) -> bool {

@@ -1,0 +1,56 @@
+//! What a command asks of a node that it wants broken, or whole again.
+
+use std::path::Path;
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::lab::control::{Disk, Process, Reply, Request, Word};
+use crate::lab::{Cut, Lab};
+
+impl Lab {
+    /// Cuts a node's power, and may lose its disk with it.
+    pub(crate) fn kill(&self, node: &str, disk: Disk) -> Result<()> {
+        self.ask(&Request::Kill { node: node.to_owned(), disk }).map(|_| ())
+    }
+
+    /// Switches a node on; from now on with another seed, if one is named.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`] if there is no such file.
+    pub(crate) fn start(&self, node: &str, seed: Option<&Path>) -> Result<()> {
+        let seed = seed.map(|path| path.canonicalize().doing(Kind::Io, || format!("opening `{}`", path.display()))).transpose()?;
+        self.ask(&Request::Start { node: node.to_owned(), seed }).map(|_| ())
+    }
+
+    /// Stops all of a node's processes, or lets them go on.
+    pub(crate) fn freeze(&self, node: &str, frozen: bool) -> Result<()> {
+        self.ask(&Request::Freeze { node: node.to_owned(), frozen }).map(|_| ())
+    }
+
+    /// Takes a node's cable out, or puts it in again.
+    pub(crate) fn unplug(&self, node: &str, unplugged: bool) -> Result<()> {
+        self.ask(&Request::Unplug { node: node.to_owned(), unplugged }).map(|_| ())
+    }
+
+    /// Makes a node's cable lose something, beside what it loses already.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tool`] if this machine has no nft(8).
+    pub(crate) fn cut(&self, node: &str, cut: Cut) -> Result<()> {
+        self.ask(&Request::Cut { node: node.to_owned(), cut }).map(|_| ())
+    }
+
+    /// Makes a node's cable lose nothing.
+    pub(crate) fn mend(&self, node: &str) -> Result<()> {
+        self.ask(&Request::Mend { node: node.to_owned() }).map(|_| ())
+    }
+
+    /// Sends a signal to all processes of a program in a node, or only finds them.
+    pub(in crate::lab) fn signal(&self, node: &str, program: &str, signal: Option<Word>) -> Result<Vec<Process>> {
+        match self.ask(&Request::Signal { node: node.to_owned(), program: program.to_owned(), signal })? {
+            (Reply::Processes(processes), _) => Ok(processes),
+            _ => Err(Error::new(Kind::Internal, "the supervisor answered something else")),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What is broken, one line a case.
+
+use crate::error::{Error, Kind, Result};
+
+/// One way to break a cluster.
+#[derive(Debug)]
+pub(crate) struct Case {
+    /// The word after `--case`; kebab-case, never renamed.
+    pub(super) name: &'static str,
+    /// One line for reports.
+    pub(super) what: &'static str,
+    pub(super) victim: Victim,
+    pub(super) fault: Fault,
+    pub(super) measure: Measure,
+    /// Keys of the plan's rows, of which the first one that a cluster has predicts what is measured.
+    pub(super) predicted_by: &'static [&'static str],
+}
+
+/// Which node it happens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Victim {
+    /// One with an API server that does not hold the VIP.
+    ApiServer,
+    /// The one that holds the VIP.
+    Holder,
+    /// One that neither holds the VIP nor leads etcd, as far as there is one.
+    Other,
+    EtcdLeader,
+    EtcdFollower,
+    /// The one whose program holds this Lease.
+    Leads(&'static str),
+    All,
+}
+
+/// What happens there, and by that what ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A program ends at once; whatever started it starts it again.
+    Kill(Program),
+    /// A program stops between two instructions, until it is continued.
+    Hang(Program),
+    /// A program ends as it is asked to, and is started again.
+    Restart(Program),
+    ShutDown,
+    Power,
+    Freeze,
+    FreezeUnplugged,
+    Unplug,
+    /// Of a hundred frames on the cable.
+    Loss(u8),
+    /// The power of all machines at once, which comes back.
+    Outage,
+}
+
+/// A program by what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Program {
+    ApiServer,
+    Balancer,
+    Keepalived,
+    Etcd,
+    ControllerManager,
+    Scheduler,
+}
+
+impl Program {
+    /// Names of files that do it.
+    pub(super) fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::ApiServer => &["kube-apiserver"],
+            Self::Balancer => &["haproxy", "nginx"],
+            Self::Keepalived => &["keepalived", "kube-vip"],
+            Self::Etcd => &["etcd"],
+            Self::ControllerManager => &["kube-controller-manager"],
+            Self::Scheduler => &["kube-scheduler"],
+        }
+    }
+}
+
+/// What the time of a case is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// The longest time without service.
+    Service,
+    /// That, or the time until a watch of the victim is cut, whichever is longer.
+    Sessions,
+    /// The time until another one holds this Lease.
+    Lease(&'static str),
+}
+
+/// All of them, in the order in which they are run. Adding one means adding a line.
+pub(super) fn all() -> Vec<Case> {
+    use Program::{ApiServer, Balancer, ControllerManager, Etcd, Keepalived, Scheduler};
+    const MANAGER: &str = "kube-controller-manager";
+    const SCHEDULER: &str = "kube-scheduler";
+    vec![
+        case("api-server-killed", "an API server is killed", Victim::ApiServer, Fault::Kill(ApiServer)).by(&["api-server-dies"]),
+        case("api-server-restarted", "an API server is restarted as an update does it", Victim::ApiServer, Fault::Restart(ApiServer)),
+        case("api-server-hung", "an API server hangs", Victim::ApiServer, Fault::Hang(ApiServer))
+            .by(&["api-server-hangs"])
+            .measuring(Measure::Sessions),
+        case("balancer-killed", "the balancer that holds the VIP is killed", Victim::Holder, Fault::Kill(Balancer)).by(&["balancer-fails"]),
+        case("balancer-hung", "the balancer that holds the VIP hangs", Victim::Holder, Fault::Hang(Balancer))
+            .by(&["balancer-hangs", "balancer-fails"]),
+        case("keepalived-killed", "what holds the VIP is killed", Victim::Holder, Fault::Kill(Keepalived))
+            .by(&["keepalived-dies", "holder-dies"]),
+        case("keepalived-hung", "what holds the VIP hangs", Victim::Holder, Fault::Hang(Keepalived))
+            .by(&["keepalived-hangs", "holder-dies"]),
+        case("holder-shut-down", "the machine that holds the VIP is shut down", Victim::Holder, Fault::ShutDown).by(&["holder-leaves"]),
+        case("holder-power", "the machine that holds the VIP loses its power", Victim::Holder, Fault::Power).by(&["holder-dies"]),
+        case("holder-frozen", "all programs of the machine that holds the VIP hang", Victim::Holder, Fault::Freeze).by(&["holder-dies"]),
+        case("holder-frozen-unplugged", "the machine that holds the VIP hangs as a whole", Victim::Holder, Fault::FreezeUnplugged)
+            .by(&["holder-dies"]),
+        case("holder-cut-off", "the cable of the machine that holds the VIP is out", Victim::Holder, Fault::Unplug).by(&["holder-dies"]),
+        case("node-power", "another machine loses its power", Victim::Other, Fault::Power).by(&["machine-dies"]),
+        case("node-frozen", "all programs of another machine hang", Victim::Other, Fault::Freeze).by(&["api-server-hangs"]),
+        case("etcd-hung", "a member of etcd that follows hangs", Victim::EtcdFollower, Fault::Hang(Etcd)).by(&["etcd-hangs"]),
+        case("etcd-leader-killed", "the leader of etcd is killed", Victim::EtcdLeader, Fault::Kill(Etcd)).by(&["etcd-leader-dies"]),
+        case("etcd-leader-hung", "the leader of etcd hangs", Victim::EtcdLeader, Fault::Hang(Etcd)),
+        case(
+            "controller-manager-killed",
+            "the leading controller manager is killed",
+            Victim::Leads(MANAGER),
+            Fault::Kill(ControllerManager),
+        )
+        .by(&["controller-manager-dies"])
+        .measuring(Measure::Lease(MANAGER)),
+        case("scheduler-killed", "the leading scheduler is killed", Victim::Leads(SCHEDULER), Fault::Kill(Scheduler))
+            .by(&["scheduler-dies"])
+            .measuring(Measure::Lease(SCHEDULER)),
+        case("loss", "the cable of the machine that holds the VIP loses 5 % for a minute", Victim::Holder, Fault::Loss(5)),
+        case("all-power", "all machines lose their power at once, and get it back", Victim::All, Fault::Outage),
+    ]
+}
+
+fn case(name: &'static str, what: &'static str, victim: Victim, fault: Fault) -> Case {
+    Case { name, what, victim, fault, measure: Measure::Service, predicted_by: &[] }
+}
+
+impl Case {
+    fn by(self, predicted_by: &'static [&'static str]) -> Self {
+        Self { predicted_by, ..self }
+    }
+
+    fn measuring(self, measure: Measure) -> Self {
+        Self { measure, ..self }
+    }
+
+    /// Seconds for which the fault lasts at least: what begins late must be seen.
+    pub(super) fn least(&self) -> f64 {
+        match self.fault {
+            Fault::Kill(_) | Fault::Restart(_) | Fault::Outage => 8.0,
+            Fault::Hang(_) | Fault::ShutDown | Fault::Power => 15.0,
+            Fault::Freeze | Fault::FreezeUnplugged | Fault::Unplug => 20.0,
+            Fault::Loss(_) => 60.0,
+        }
+    }
+}
+
+/// Those with these names, or all.
+///
+/// # Errors
+///
+/// [`Kind::Input`] that lists the names there are.
+pub(super) fn named(names: &[String]) -> Result<Vec<Case>> {
+    let all = all();
+    if let Some(unknown) = names.iter().find(|name| all.iter().all(|case| case.name != **name)) {
+        let known: Vec<&str> = all.iter().map(|case| case.name).collect();
+        return Err(Error::new(Kind::Input, format!("no case named `{unknown}`")).hint(format!("the cases are {}", known.join(", "))));
+    }
+    Ok(all.into_iter().filter(|case| names.is_empty() || names.iter().any(|name| name == case.name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{all, named};
+
+    #[test]
+    fn an_unknown_case_is_answered_with_the_names_there_are() {
+        let err = named(&["holder-power".into(), "fire".into()]).unwrap_err();
+        assert_eq!(err.to_string(), "no case named `fire`");
+        assert!(err.hints()[0].contains("holder-power, holder-frozen"), "{:?}", err.hints());
+        assert_eq!(named(&["loss".into()]).unwrap().len(), 1);
+        assert_eq!(named(&[]).unwrap().len(), all().len());
+    }
+
+    #[test]
+    fn every_case_is_explained_in_the_documentation() {
+        let text = crate::host::fs::read_to_string(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rehearse.md"))).unwrap();
+        for case in all() {
+            assert!(text.contains(&format!("| `{}` |", case.name)), "{}", case.name);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Breaking, finding out that it is broken, and mending.
+
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::host;
+use crate::host::clock::Stopwatch;
+use crate::lab::control::{Disk, Word};
+use crate::lab::rehearse::cases::{Fault, Program};
+use crate::lab::rehearse::world::World;
+use crate::lab::{Cut, Lab};
+
+/// How long a fault may need until it can be seen.
+const SEEN: Duration = Duration::from_secs(3);
+/// How long a machine may take to shut down.
+const OFF: Duration = Duration::from_secs(120);
+/// How long an outage of all machines lasts.
+const OUTAGE: Duration = Duration::from_secs(2);
+
+/// A fault that was made on some nodes.
+pub(super) struct Struck {
+    fault: Fault,
+    nodes: Vec<String>,
+    /// Processes as they were.
+    before: Vec<u32>,
+}
+
+/// Breaks something.
+///
+/// # Errors
+///
+/// What the lab said.
+pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck> {
+    let mut before = Vec::new();
+    for node in nodes {
+        match fault {
+            Fault::Kill(program) => before.extend(signal(lab, node, program, Some(Word::Kill))?),
+            Fault::Hang(program) => before.extend(signal(lab, node, program, Some(Word::Stop))?),
+            Fault::Restart(program) => before.extend(restart(lab, node, program)?),
+            Fault::ShutDown => drop(lab.answer(node, &["systemctl", "poweroff"])),
+            Fault::Power | Fault::Outage => lab.kill(node, Disk::Kept)?,
+            Fault::Freeze => lab.freeze(node, true)?,
+            Fault::FreezeUnplugged => {
+                lab.unplug(node, true)?;
+                lab.freeze(node, true)?;
+            }
+            Fault::Unplug => lab.unplug(node, true)?,
+            Fault::Loss(share) => lab.cut(node, Cut { loss: share, ..Cut::whole() })?,
+        }
+    }
+    if fault == Fault::Outage {
+        host::clock::sleep(OUTAGE);
+        nodes.iter().try_for_each(|node| lab.start(node, None))?;
+    }
+    Ok(Struck { fault, nodes: nodes.to_vec(), before })
+}
+
+/// By its unit, which is how an update does it; where a kubelet runs it, by a signal that asks it to end.
+fn restart(lab: &Lab, node: &str, program: Program) -> Result<Vec<u32>> {
+    let before = signal(lab, node, program, None)?;
+    let unit = format!("{}.service", program.names()[0]);
+    if lab.answer(node, &["systemctl", "is-active", &unit]).is_some_and(|word| word.trim() == "active") {
+        drop(lab.answer(node, &["systemctl", "--no-block", "restart", &unit]));
+        return Ok(before);
+    }
+    signal(lab, node, program, Some(Word::End))
+}
+
+fn signal(lab: &Lab, node: &str, program: Program, word: Option<Word>) -> Result<Vec<u32>> {
+    for name in program.names() {
+        let found = lab.signal(node, name, word)?;
+        if !found.is_empty() {
+            return Ok(found.into_iter().map(|process| process.id).collect());
+        }
+    }
+    Ok(Vec::new())
+}
+
+impl Struck {
+    /// Whether the fault is there; the reason if it is not.
+    ///
+    /// # Errors
+    ///
+    /// If the lab is gone.
+    pub(super) fn verify(&self, lab: &Lab) -> Result<Result<(), String>> {
+        let watch = Stopwatch::start();
+        let limit = if matches!(self.fault, Fault::ShutDown | Fault::Restart(_)) { 10 * SEEN } else { SEEN };
+        loop {
+            match self.look(lab)? {
+                Err(_) if watch.elapsed() < limit => host::clock::sleep(Duration::from_millis(20)),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn look(&self, lab: &Lab) -> Result<Result<(), String>> {
+        let states = lab.nodes()?;
+        for node in &self.nodes {
+            let Some(state) = states.iter().find(|state| state.name == *node) else { continue };
+            let seen = match self.fault {
+                Fault::Kill(program) | Fault::Restart(program) => self.are_gone(lab, node, program)?,
+                Fault::Hang(program) => are_stopped(lab, node, program)?,
+                Fault::ShutDown => !state.running || is_stopping(lab, node),
+                Fault::Power => !state.running,
+                Fault::Freeze => state.frozen,
+                Fault::FreezeUnplugged => state.frozen && state.unplugged,
+                Fault::Unplug => state.unplugged,
+                Fault::Loss(_) => !state.cuts.is_empty(),
+                Fault::Outage => state.running,
+            };
+            if !seen {
+                return Ok(Err(format!("the fault is not seen on {node}: {:?}", self.fault)));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn are_gone(&self, lab: &Lab, node: &str, program: Program) -> Result<bool> {
+        let now = signal(lab, node, program, None)?;
+        Ok(!self.before.is_empty() && self.before.iter().all(|id| !now.contains(id)))
+    }
+
+    /// Ends the fault, as far as it does not end by itself.
+    ///
+    /// # Errors
+    ///
+    /// What the lab said.
+    pub(super) fn heal(&self, lab: &Lab) -> Result<()> {
+        for node in &self.nodes {
+            match self.fault {
+                Fault::Hang(program) => drop(signal(lab, node, program, Some(Word::Continue))?),
+                Fault::ShutDown => {
+                    wait_until_off(lab, node)?;
+                    lab.start(node, None)?;
+                }
+                Fault::Power => lab.start(node, None)?,
+                Fault::Freeze => lab.freeze(node, false)?,
+                Fault::FreezeUnplugged => {
+                    lab.unplug(node, false)?;
+                    lab.freeze(node, false)?;
+                }
+                Fault::Unplug => lab.unplug(node, false)?,
+                Fault::Loss(_) => lab.mend(node)?,
+                Fault::Kill(_) | Fault::Restart(_) | Fault::Outage => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what is broken can't be whole before it is mended.
+    pub(super) fn lasts(&self) -> bool {
+        !matches!(self.fault, Fault::Kill(_) | Fault::Restart(_) | Fault::Outage)
+    }
+}
+
+fn is_stopping(lab: &Lab, node: &str) -> bool {
+    lab.answer(node, &["systemctl", "is-system-running"]).is_some_and(|word| word.trim() == "stopping")
+}
+
+/// A machine ends its programs in its own time; one that never does loses its power.
+fn wait_until_off(lab: &Lab, node: &str) -> Result<()> {
+    let watch = Stopwatch::start();
+    while lab.nodes()?.iter().any(|state| state.name == node && state.running) {
+        host::signal::check()?;
+        if watch.elapsed() > OFF {
+            return lab.kill(node, Disk::Kept);
+        }
+        host::clock::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+fn are_stopped(lab: &Lab, node: &str, program: Program) -> Result<bool> {
+    for name in program.names() {
+        let found = lab.signal(node, name, None)?;
+        if !found.is_empty() {
+            return Ok(found.iter().all(|process| matches!(process.state, 'T' | 't')));
+        }
+    }
+    Ok(false)
+}
+
+impl World<'_> {
+    /// As [`strike`], on the nodes of this lab.
+    pub(super) fn strike(&self, fault: Fault, nodes: &[String]) -> Result<Struck> {
+        strike(self.lab, fault, nodes)
+    }
+}

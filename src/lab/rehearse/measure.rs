@@ -1,0 +1,237 @@
+//! One run of a case: whole, broken, served again, mended, whole again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::host;
+use crate::host::pressure::Pressure;
+use crate::lab::rehearse::cases::{Case, Fault, Measure, Victim};
+use crate::lab::rehearse::probe::{Shared, locked};
+use crate::lab::rehearse::record::{self, Ending, Sample, TRAFFIC};
+use crate::lab::rehearse::report::{Outcome, Run, Watched, Watches};
+use crate::lab::rehearse::world::World;
+use crate::lab::rehearse::{journal, steady, traffic};
+
+/// Longest time until everything is whole: a machine that comes back may need a minute.
+const WHOLE: Duration = Duration::from_secs(180);
+/// Longest time for which something stays broken, in seconds.
+const LONGEST: f64 = 120.0;
+/// Seconds without a loss after which clients are served again.
+const SERVED: f64 = 5.0;
+/// Seconds in which a request ends, served or lost.
+const PENDING: f64 = 2.5;
+/// Seconds for which it matters at least how busy this machine is.
+const LOOK: f64 = 2.0;
+
+/// Where what nodes said is kept.
+pub(super) struct Journals {
+    pub(super) directory: PathBuf,
+    pub(super) name: String,
+}
+
+/// Makes a case. What says nothing says why.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Interrupted`] if a signal came.
+pub(super) fn run(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &dyn Fn(&str)) -> Result<Run> {
+    let mut run = Run::default();
+    let done = attempt(world, case, journals, phase, &mut run);
+    host::signal::check()?;
+    if let Err(err) = done {
+        run.outcome = Outcome::Inconclusive;
+        run.why = Some(err.to_string());
+    }
+    if let Err(err) = world.lab.nodes() {
+        (run.outcome, run.why) = (Outcome::Void, Some(format!("the lab is gone: {err}")));
+    }
+    Ok(run)
+}
+
+fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &dyn Fn(&str), run: &mut Run) -> Result<()> {
+    phase("waiting until everything is whole");
+    run.waited = steady::wait(world, WHOLE)?;
+    run.victims = world.victims(case.victim)?;
+    let before = world.members()?;
+    let shared = &world.probe.shared;
+    let watched = watched(shared);
+    let (time, begin, pressure) = (host::clock::since_1970().as_secs_f64(), shared.now(), Pressure::begin()?);
+    phase(&format!("broken: {}", run.victims.join(", ")));
+    let struck = world.strike(case.fault, &run.victims)?;
+    if let Err(why) = struck.verify(world.lab)? {
+        struck.heal(world.lab)?;
+        run.why = Some(why);
+        return Ok(());
+    }
+    let mut leader = None;
+    let served = hold(world, case, begin, &mut leader, |open| {
+        if open || shared.now() - begin < LOOK {
+            run.pressure = pressure.share();
+        }
+    })?;
+    if struck.lasts() {
+        phase("mended");
+        run.healed = Some(shared.now() - begin);
+        struck.heal(world.lab)?;
+    }
+    phase("waiting until everything is whole again");
+    let whole = steady::wait(world, WHOLE);
+    host::clock::sleep(Duration::from_millis(200));
+    run.ended = shared.now() - begin;
+    judge_clients(run, shared, &world.probe.samples(begin - 0.5, shared.now()), begin);
+    run.watched = outcomes(shared, &watched, begin);
+    run.watches = count(&run.watched, run.healed.unwrap_or(run.ended));
+    let ending = run.watched.iter().find(|watched| run.victims.contains(&watched.node)).and_then(|watched| watched.ended);
+    run.cut = ending.filter(|(_, how)| *how == Ending::Reset).map(|(at, _)| at);
+    let gap = run.gaps.values().fold(0.0, |longest: f64, gap| longest.max(gap.seconds));
+    run.measured = match case.measure {
+        Measure::Service => gap,
+        Measure::Sessions => gap.max(ending.map_or(0.0, |(at, _)| at)),
+        Measure::Lease(_) => leader.unwrap_or(run.ended),
+    };
+    run.censored = !served && (case.victim != Victim::All);
+    run.broken = broken(world, before.map(|members| members.clusters))?;
+    if let Err(err) = whole {
+        run.broken.push(err.to_string());
+    }
+    run.outcome = Outcome::Measured;
+    let directory = journals.map(|journals| journals.directory.as_path());
+    run.lines = journal::collect(world, time, directory, journals.map_or("", |journals| &journals.name))?;
+    Ok(())
+}
+
+/// Waits until clients are served, whatever is still broken; whether they were within the time.
+fn hold(world: &World<'_>, case: &Case, begin: f64, leader: &mut Option<f64>, mut look: impl FnMut(bool)) -> Result<bool> {
+    let shared = &world.probe.shared;
+    loop {
+        host::signal::check()?;
+        host::clock::sleep(Duration::from_millis(100));
+        world.lab.nodes()?;
+        let now = shared.now();
+        let last = record::last_loss(&world.probe.samples(begin - 0.5, now));
+        let is_quiet = last.is_none_or(|last| now - last > SERVED + PENDING);
+        if let Measure::Lease(_) = case.measure {
+            *leader = leader.or_else(|| successor(&locked(&shared.leaders), begin));
+        }
+        let is_led = !matches!(case.measure, Measure::Lease(_)) || leader.is_some();
+        look(last.is_some_and(|last| now - last < 1.0) || !is_led);
+        // What is lost now and then goes on as long as the cable is bad.
+        if matches!(case.fault, Fault::Loss(_)) && now - begin > case.least() {
+            return Ok(true);
+        }
+        if now - begin > LONGEST {
+            return Ok(is_quiet && is_led);
+        }
+        if is_quiet && is_led && now - begin > case.least() {
+            return Ok(true);
+        }
+    }
+}
+
+/// When another one was first seen to lead.
+fn successor(leaders: &[(f64, String)], begin: f64) -> Option<f64> {
+    let before = leaders.iter().rev().find(|(at, _)| *at <= begin).map(|(_, holder)| holder)?;
+    leaders.iter().find(|(at, holder)| *at > begin && holder != before).map(|(at, _)| at - begin)
+}
+
+/// The oldest watch that lives on each API server.
+fn watched(shared: &Shared) -> Vec<(String, usize)> {
+    let (names, watches) = (locked(&shared.names), locked(&shared.watches));
+    let lives =
+        |node: &str| watches.iter().position(|watch| watch.end.is_none() && names.get(&watch.server).is_some_and(|name| name == node));
+    shared.target.servers.iter().filter_map(|(node, _)| Some((node.clone(), lives(node)?))).collect()
+}
+
+/// What became of them.
+fn outcomes(shared: &Shared, watched: &[(String, usize)], begin: f64) -> Vec<Watched> {
+    let watches = locked(&shared.watches);
+    let outcome = |(node, index): &(String, usize)| {
+        let ended = watches[*index].end.map(|(at, how)| (at - begin, how));
+        Watched { node: node.clone(), ended }
+    };
+    watched.iter().map(outcome).collect()
+}
+
+/// How many ended how until something was mended.
+fn count(watched: &[Watched], until: f64) -> Watches {
+    watched.iter().fold(Watches::default(), |mut sum, watched| {
+        match watched.ended.filter(|(at, _)| *at <= until) {
+            None => sum.kept += 1,
+            Some((_, Ending::Reset)) => sum.reset += 1,
+            Some((_, Ending::Stalled)) => sum.stalled += 1,
+        }
+        sum
+    })
+}
+
+fn judge_clients(run: &mut Run, shared: &Shared, samples: &[Sample], begin: f64) {
+    for traffic in TRAFFIC {
+        run.losses.insert(traffic, record::losses(samples, traffic));
+        run.gaps.insert(traffic, record::gap(samples, traffic));
+        let lost = samples.iter().filter(|sample| sample.traffic == traffic && !sample.served);
+        let mut lost: Vec<f64> = lost.map(|sample| sample.sent - begin).collect();
+        lost.sort_by(f64::total_cmp);
+        run.lost_at.insert(traffic, lost);
+    }
+    run.last_loss = record::last_loss(samples).map(|at| at - begin);
+    let holders = locked(&shared.holders);
+    let first = holders.iter().rposition(|(at, _)| *at <= begin).unwrap_or(0);
+    run.holders = holders[first..].iter().map(|(at, holder)| (at - begin, holder.clone())).collect();
+}
+
+/// Promises that no fault may break: one history, in which every acknowledged write is, and one holder of the VIP.
+fn broken(world: &World<'_>, clusters: Option<std::collections::BTreeSet<u64>>) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    let after = world.members()?.map(|members| members.clusters);
+    if let (Some(before), Some(after)) = (clusters, after)
+        && before != after
+    {
+        broken.push(format!("etcd was the cluster {before:x?} and is {after:x?}"));
+    }
+    let acknowledged = world.probe.shared.revision.load(Ordering::Relaxed);
+    let answers: BTreeMap<String, Result<u64, String>> = world.probe.ask(traffic::ask_each).unwrap_or_default().into_iter().collect();
+    for (node, answer) in answers {
+        match answer {
+            Ok(revision) if revision < acknowledged => {
+                broken.push(format!("{node} has revision {revision}, but {acknowledged} was acknowledged"));
+            }
+            _ => {}
+        }
+    }
+    let holders = world.holders()?;
+    if world.lab.vip.is_some() && holders.len() != 1 {
+        broken.push(format!("the VIP is on {holders:?}"));
+    }
+    Ok(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{count, successor};
+    use crate::lab::rehearse::record::Ending;
+    use crate::lab::rehearse::report::{Watched, Watches};
+
+    #[test]
+    fn a_successor_is_another_one_than_who_led_at_the_fault() {
+        let leaders = [(1.0, "m1_a".to_owned()), (14.0, "m1_b".to_owned()), (15.5, "m2_c".to_owned())];
+        assert_eq!(successor(&leaders, 10.0), Some(4.0));
+        assert_eq!(successor(&leaders, 14.5), Some(1.0));
+        assert_eq!(successor(&leaders, 16.0), None);
+        assert_eq!(successor(&leaders, 0.5), None);
+    }
+
+    #[test]
+    fn what_ends_once_something_was_mended_does_not_count() {
+        let watched = |ended| Watched { node: "m1".into(), ended };
+        let all = [
+            watched(None),
+            watched(Some((2.0, Ending::Reset))),
+            watched(Some((6.0, Ending::Stalled))),
+            watched(Some((16.0, Ending::Reset))),
+        ];
+        assert_eq!(count(&all, 15.0), Watches { kept: 2, reset: 1, stalled: 1 });
+    }
+}

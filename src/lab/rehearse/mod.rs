@@ -1,0 +1,187 @@
+//! What the plan promises, held against the artifacts themselves: clients send requests while one thing after another is broken.
+//!
+//! Each case begins from a state that is proven to be whole; its fault is seen before anything counts; it lasts until clients are served
+//! again, or two minutes; and lateness on a machine that had no time for it is no failure.
+
+mod cases;
+mod faults;
+mod journal;
+mod measure;
+mod probe;
+mod record;
+mod report;
+mod steady;
+mod target;
+mod traffic;
+mod verdict;
+mod world;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::host;
+use crate::lab::Labs;
+
+use cases::Case;
+use probe::Probe;
+use report::{Outcome, Run};
+use target::Target;
+use world::World;
+
+pub(crate) use report::{COLUMNS, Report, Row};
+use verdict::Verdict;
+
+/// Longest time for a boot.
+const BOOT: Duration = Duration::from_secs(420);
+
+/// What is wanted.
+#[derive(Debug)]
+pub(crate) struct Wish<'a> {
+    pub(crate) artifacts: &'a Path,
+    /// Another build, for comparison.
+    pub(crate) baseline: Option<&'a Path>,
+    /// Names of cases; none for all that the cluster has.
+    pub(crate) cases: &'a [String],
+    pub(crate) repeat: u32,
+    /// Where the report goes; journals go beside it.
+    pub(crate) report: Option<&'a Path>,
+    /// Seconds by the keys of the plan's rows.
+    pub(crate) predictions: BTreeMap<&'static str, [f64; 2]>,
+}
+
+impl Wish<'_> {
+    /// The cases, if everything that is named exists.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] for an unknown case, or a report of an unknown kind.
+    pub(crate) fn check(&self) -> Result<Vec<Case>> {
+        self.report.map_or(Ok(()), |file| report::format(file).map(drop))?;
+        cases::named(self.cases)
+    }
+}
+
+/// Runs the cases on a lab of its own and on one of the other build, if there is one.
+///
+/// # Errors
+///
+/// As [`Wish::check`]; [`Kind::Tool`] if the cluster does not come up.
+pub(crate) fn rehearse(wish: &Wish<'_>, tell: &dyn Fn(&str)) -> Result<Report> {
+    let cases = wish.check()?;
+    if let Some(file) = wish.report {
+        host::fs::create_directories(&journals(file))?;
+    }
+    let time = host::clock::rfc3339(host::clock::now());
+    let (cluster, rows) = on_a_lab(wish, wish.artifacts, &cases, "", tell)?;
+    let baseline = match wish.baseline {
+        Some(artifacts) => on_a_lab(wish, artifacts, &cases, "baseline-", tell)?.1,
+        None => Vec::new(),
+    };
+    let report = Report { cluster, kiln: env!("CARGO_PKG_VERSION"), time, rows, baseline };
+    if let Some(file) = wish.report {
+        report.write(file)?;
+    }
+    Ok(report)
+}
+
+fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, tell: &dyn Fn(&str)) -> Result<(String, Vec<Row>)> {
+    let labs = Labs::of_this_user().apart("rehearse");
+    let planned = labs.plan(artifacts)?;
+    if let Err(why) = can_run(&planned) {
+        tell(&format!("the cases of `{}` are predicted only: {why}", planned.cluster));
+        let rows = cases.iter().map(|case| row(case, wish).conclude()).collect();
+        return Ok((planned.cluster, rows));
+    }
+    let started = labs.up(artifacts, crate::lab::BACKENDS[0].name(), &[], None, tell);
+    let done = started.and_then(|started| {
+        started.during(|lab| {
+            let world = World { lab, probe: Probe::start(Target::of(lab)?, lab.network()?)? };
+            world.probe.begin();
+            tell("waiting until everything is whole");
+            steady::wait(&world, BOOT)?;
+            run_all(&world, wish, cases, mark, tell)
+        })
+    });
+    labs.remove_if_empty();
+    done.map(|rows| (planned.cluster, rows))
+}
+
+/// Whether this machine can run what the artifacts are, and dial it.
+fn can_run(lab: &crate::lab::Lab) -> Result<(), String> {
+    let lacks = |guest: &&crate::lab::Guest| !lab.image_of(guest).with_extension("raw").exists() && !lab.image_of(guest).is_dir();
+    if let Some(guest) = lab.guests.iter().find(lacks) {
+        return Err(format!("there is no image that `{}` could run here from (outputs `raw` or `dir`)", guest.name));
+    }
+    Target::of(lab).map(drop).map_err(|err| err.to_string())
+}
+
+fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, tell: &dyn Fn(&str)) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for case in cases {
+        let has = match world.has(case) {
+            Ok(has) => has,
+            Err(err) => {
+                host::signal::check()?;
+                let run = Run { outcome: Outcome::Void, why: Some(err.to_string()), ..Run::default() };
+                rows.push(Row { runs: vec![run], ..row(case, wish) }.conclude());
+                return Ok(rows);
+            }
+        };
+        if !has {
+            // Whoever asks for a case by its name learns that there is nothing to break.
+            if !wish.cases.is_empty() {
+                rows.push(row(case, wish).conclude());
+            }
+            continue;
+        }
+        let mut row = row(case, wish);
+        for number in 1..=wish.repeat {
+            let times = if wish.repeat > 1 { format!(" ({number} of {})", wish.repeat) } else { String::new() };
+            let begin = |phase: &str| tell(&format!("{}{times}: {phase}", case.name));
+            let journals =
+                wish.report.map(|file| measure::Journals { directory: journals(file), name: format!("{mark}{}-{number}", case.name) });
+            let run = measure::run(world, case, journals.as_ref(), &begin)?;
+            let is_void = run.outcome == Outcome::Void;
+            row.runs.push(run);
+            if is_void {
+                rows.push(row.conclude());
+                return Ok(rows);
+            }
+        }
+        let row = row.conclude();
+        tell(&row.cells().join("  "));
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn row(case: &Case, wish: &Wish<'_>) -> Row {
+    let predicted = case.predicted_by.iter().find_map(|key| wish.predictions.get(key)).copied();
+    let (case, what) = (case.name, case.what);
+    Row { case, what, predicted, verdict: Verdict::PredictedOnly, median: None, worst: None, runs: Vec::new() }
+}
+
+/// The directory beside a report that keeps what nodes said.
+fn journals(file: &Path) -> PathBuf {
+    file.with_extension("journals")
+}
+
+impl Report {
+    /// Whether everything was kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Broken`] if a promise was not; [`Kind::Tool`] if the lab was gone.
+    pub(crate) fn judge(&self) -> Result<()> {
+        let (failed, void) = (self.with(Verdict::Failed), self.with(Verdict::Void));
+        if !failed.is_empty() {
+            return Err(Error::new(Kind::Broken, format!("{} of {} cases failed: {}", failed.len(), self.rows.len(), failed.join(", "))));
+        }
+        if !void.is_empty() {
+            return Err(Error::new(Kind::Tool, "the lab was gone before the last case"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! The state that every case begins from and must come back to, proven and not assumed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::host;
+use crate::lab::rehearse::cases::Program;
+use crate::lab::rehearse::probe::locked;
+use crate::lab::rehearse::record::{Sample, Traffic, losses};
+use crate::lab::rehearse::traffic;
+use crate::lab::rehearse::world::{Members, World};
+
+/// Seconds that are looked back at.
+const BACK: f64 = 3.0;
+/// New connections by which the share of each API server is judged.
+const CONNECTIONS: usize = 45;
+/// Watches beside those that are needed, which give each API server its share of connections.
+const BALLAST: usize = 24;
+/// Seconds within which a watch that lives says something.
+const FRESH: f64 = 1.5;
+
+/// What has been done for it so far.
+#[derive(Default)]
+struct Efforts {
+    created: bool,
+    /// When the last watch was opened.
+    opened: f64,
+    ballast: usize,
+}
+
+/// Waits until everything is whole and every client served; returns the seconds that it took.
+///
+/// # Errors
+///
+/// [`Kind::Tool`] with what is not, after `limit`.
+pub(super) fn wait(world: &World<'_>, limit: Duration) -> Result<f64> {
+    let begin = world.probe.now();
+    let mut efforts = Efforts::default();
+    loop {
+        host::signal::check()?;
+        let Some(missing) = missing(world, &mut efforts)? else { return Ok(world.probe.now() - begin) };
+        if world.probe.now() - begin > limit.as_secs_f64() {
+            return Err(Error::new(Kind::Tool, format!("not steady within {} s: {missing}", limit.as_secs())));
+        }
+        host::clock::sleep(Duration::from_millis(300));
+    }
+}
+
+/// The first thing that is not as it should be, cheap questions first.
+fn missing(world: &World<'_>, efforts: &mut Efforts) -> Result<Option<String>> {
+    let whole = |node: &crate::lab::control::NodeState| node.running && !node.frozen && !node.unplugged && node.cuts.is_empty();
+    if let Some(node) = world.lab.nodes()?.iter().find(|node| !whole(node)) {
+        return Ok(Some(format!("{} is not whole", node.name)));
+    }
+    let Some(servers) = world.probe.ask(traffic::ask_each) else { return Ok(Some("API servers do not answer in time".into())) };
+    if !efforts.created {
+        match world.probe.ask(traffic::create) {
+            Some(Ok(())) => efforts.created = true,
+            other => return Ok(Some(other.and_then(Result::err).unwrap_or_else(|| "the endpoint does not answer in time".into()))),
+        }
+    }
+    if let Some((name, Err(why))) = servers.iter().find(|(_, answer)| answer.is_err()) {
+        return Ok(Some(format!("the API server of {name}: {why}")));
+    }
+    let now = world.probe.now();
+    let samples = world.probe.samples(now - BACK, now);
+    let lost = samples.iter().filter(|sample| !sample.served).count();
+    if lost > 0 || losses(&samples, Traffic::Write).sent < 10 {
+        return Ok(Some(format!("{lost} of {} requests of the last {BACK} s were lost", samples.len())));
+    }
+    if let Some(text) = watches(world, efforts).or_else(|| pool(world, efforts)) {
+        return Ok(Some(text));
+    }
+    inside(world)
+}
+
+/// What only the nodes know.
+fn inside(world: &World<'_>) -> Result<Option<String>> {
+    let holders = world.holders()?;
+    if world.lab.vip.is_some() && holders.len() != 1 {
+        return Ok(Some(format!("the VIP is on {holders:?}")));
+    }
+    let nodes = world.running(Program::Etcd)?.len();
+    if let Some(Members { clusters, leader, count }) = world.members()?
+        && (clusters.len() > 1 || leader.is_none() || count < nodes)
+    {
+        return Ok(Some(format!("{count} of {nodes} members of etcd answer; leader {leader:?}")));
+    }
+    let sockets = world.ask_nodes(&[
+        "ss",
+        "--no-header",
+        "--tcp",
+        "--info",
+        "--numeric",
+        "state",
+        "established",
+        "( sport = :2380 or dport = :2380 )",
+    ])?;
+    let repeats = sockets.iter().find(|(_, text)| text.as_deref().is_some_and(is_repeating));
+    Ok(repeats.map(|(name, _)| format!("a connection of the etcd member of {name} is retransmitting")))
+}
+
+/// Whether a connection waits for an acknowledgement that should have come, ss(8).
+fn is_repeating(sockets: &str) -> bool {
+    let repeats = |word: &str| word.strip_prefix("retrans:").is_some_and(|counts| !counts.starts_with("0/"));
+    sockets.split_whitespace().any(|word| word.starts_with("backoff:") || repeats(word))
+}
+
+/// Opens a watch if there is a server without one that lives, one at a time.
+fn watches(world: &World<'_>, efforts: &mut Efforts) -> Option<String> {
+    let shared = &world.probe.shared;
+    let (now, names) = (shared.now(), locked(&shared.names).clone());
+    let lives = |node: &String| {
+        let watches = locked(&shared.watches);
+        watches.iter().any(|watch| watch.end.is_none() && now - watch.fresh < FRESH && names.get(&watch.server) == Some(node))
+    };
+    let lonely = shared.target.servers.iter().map(|(name, _)| name).find(|name| !lives(name))?;
+    let said = format!("no watch is on the API server of {lonely}");
+    open(world, efforts).map_or(Some(said.clone()), |why| Some(format!("{said}, and {why}")))
+}
+
+/// Opens a watch if a server gets less than a third of its fair share of new connections.
+fn pool(world: &World<'_>, efforts: &mut Efforts) -> Option<String> {
+    let shared = &world.probe.shared;
+    let samples: Vec<Sample> = world.probe.samples((shared.now() - 2.0 * BACK).max(efforts.opened + 0.3), shared.now());
+    let new: Vec<&Sample> = samples.iter().filter(|sample| sample.traffic == Traffic::New).take(CONNECTIONS).collect();
+    if new.len() < CONNECTIONS {
+        return Some("too few requests to judge the shares of API servers".into());
+    }
+    let names = locked(&shared.names).clone();
+    let mut answered: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in new.iter().filter_map(|sample| names.get(&sample.server?)) {
+        *answered.entry(name).or_default() += 1;
+    }
+    let fair = new.len() / shared.target.servers.len().max(1);
+    let starved = |name: &&str| answered.get(*name).copied().unwrap_or(0) * 3 < fair;
+    let starved = shared.target.servers.iter().map(|(name, _)| name.as_str()).find(starved)?;
+    let said = format!("{starved} answers {} of {} requests", answered.get(starved).unwrap_or(&0), new.len());
+    open(world, efforts).map_or(Some(said.clone()), |why| Some(format!("{said}, and {why}")))
+}
+
+/// Opens a watch, unless one was opened just now or there are enough; why not, then.
+fn open(world: &World<'_>, efforts: &mut Efforts) -> Option<&'static str> {
+    if world.probe.now() - efforts.opened < 1.0 {
+        return None;
+    }
+    if efforts.ballast >= BALLAST {
+        return Some("more connections do not change that");
+    }
+    (efforts.opened, efforts.ballast) = (world.probe.now(), efforts.ballast + 1);
+    world.probe.watch();
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_repeating;
+
+    #[test]
+    fn a_connection_that_waits_for_an_acknowledgement_is_seen() {
+        let line = |word: &str| format!("0 0 10.0.0.11:2380 10.0.0.12:41232\n\t cubic wscale:7,7 rto:204 {word} unacked:1 rcv_space:14480");
+        for (word, expected) in [("retrans:0/3", false), ("retrans:1/3", true), ("backoff:2", true), ("lost:1", false)] {
+            assert_eq!(is_repeating(&line(word)), expected, "{word}");
+        }
+    }
+}

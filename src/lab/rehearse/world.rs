@@ -1,0 +1,151 @@
+//! The lab as a rehearsal sees it: which machine runs what, and who has which part right now.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::error::{Error, Kind, Result};
+use crate::host;
+use crate::lab::Lab;
+use crate::lab::rehearse::cases::{Case, Fault, Program, Victim};
+use crate::lab::rehearse::probe::{Probe, locked};
+
+/// Where members of etcd keep what its clients need.
+const ETCD: &str = "/etc/kubernetes/pki/etcd";
+
+/// A lab and its clients.
+pub(super) struct World<'a> {
+    pub(super) lab: &'a Lab,
+    pub(super) probe: Probe,
+}
+
+/// What the members of etcd say of themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Members {
+    /// Identifiers of the cluster that they are in.
+    pub(super) clusters: BTreeSet<u64>,
+    /// The node whose member leads.
+    pub(super) leader: Option<String>,
+    pub(super) count: usize,
+}
+
+impl World<'_> {
+    /// Asks all nodes that run at the same time; in node order.
+    pub(super) fn ask_nodes(&self, program: &[&str]) -> Result<Vec<(String, Option<String>)>> {
+        let running = self.lab.nodes()?.into_iter().filter(|node| node.running).map(|node| node.name);
+        Ok(std::thread::scope(|scope| {
+            let ask = |name: String| {
+                scope.spawn(move || {
+                    let answer = self.lab.answer(&name, program);
+                    (name, answer)
+                })
+            };
+            let asked: Vec<_> = running.map(ask).collect();
+            asked.into_iter().map(|asked| asked.join().expect("asking does not panic")).collect()
+        }))
+    }
+
+    /// Nodes that have the VIP on an interface.
+    pub(super) fn holders(&self) -> Result<Vec<String>> {
+        let Some(vip) = self.lab.vip.map(|vip| vip.to_string()) else { return Ok(Vec::new()) };
+        let has = |text: &str| text.split_whitespace().any(|word| word.split('/').next() == Some(&vip));
+        let nodes = self.ask_nodes(&["ip", "-oneline", "address"])?.into_iter();
+        Ok(nodes.filter(|(_, text)| text.as_deref().is_some_and(has)).map(|(name, _)| name).collect())
+    }
+
+    /// Nodes that run a program, and the program's name.
+    pub(super) fn running(&self, program: Program) -> Result<Vec<(String, &'static str)>> {
+        let mut found = Vec::new();
+        for node in self.lab.nodes()?.into_iter().filter(|node| node.running) {
+            for name in program.names() {
+                if !self.lab.signal(&node.name, name, None)?.is_empty() {
+                    found.push((node.name.clone(), *name));
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the members of etcd say; `None` where no node has what asks them.
+    pub(super) fn members(&self) -> Result<Option<Members>> {
+        let nodes = self.running(Program::Etcd)?;
+        let address = |name: &str| self.lab.guest(name).map(|guest| format!("https://{}", std::net::SocketAddr::new(guest.address, 2379)));
+        let endpoints = nodes.iter().map(|(name, _)| address(name)).collect::<Result<Vec<_>>>()?.join(",");
+        let [ca, certificate, key] = ["ca.crt", "healthcheck-client.crt", "healthcheck-client.key"].map(|file| format!("{ETCD}/{file}"));
+        let program = ["env", "ETCDCTL_API=3", "etcdctl", "--command-timeout=3s", "--cacert", &ca, "--cert", &certificate, "--key", &key];
+        let program = [&program[..], &["--endpoints", &endpoints, "endpoint", "status", "--write-out=json"]].concat();
+        let answer = nodes.first().and_then(|(name, _)| self.lab.answer(name, &program));
+        let Some(statuses) = answer.and_then(|text| serde_json::from_str::<Vec<Value>>(&text).ok()) else { return Ok(None) };
+        let mut members = Members { count: statuses.len(), ..Members::default() };
+        for status in &statuses {
+            let number = |place: &str| status.pointer(place).and_then(Value::as_u64);
+            members.clusters.extend(number("/Status/header/cluster_id"));
+            if number("/Status/leader").is_some_and(|leader| leader != 0 && Some(leader) == number("/Status/header/member_id")) {
+                let endpoint = status["Endpoint"].as_str().unwrap_or_default();
+                let is_it = |name: &&str| address(name).is_ok_and(|address| address == endpoint);
+                members.leader = nodes.iter().map(|(name, _)| name.as_str()).find(is_it).map(str::to_owned);
+            }
+        }
+        Ok(Some(members))
+    }
+
+    /// Whether the cluster has what a case breaks, and more than one of it.
+    pub(super) fn has(&self, case: &Case) -> Result<bool> {
+        let several = |program| self.running(program).map(|nodes| nodes.len() > 1);
+        let victims = match case.victim {
+            Victim::Holder => self.lab.vip.is_some(),
+            Victim::EtcdLeader | Victim::EtcdFollower => self.running(Program::Etcd)?.len() > 2 && self.members()?.is_some(),
+            Victim::ApiServer | Victim::Other => several(Program::ApiServer)?,
+            Victim::Leads(_) | Victim::All => true,
+        };
+        let program = match case.fault {
+            Fault::Kill(program) | Fault::Hang(program) | Fault::Restart(program) => several(program)?,
+            _ => true,
+        };
+        Ok(victims && program)
+    }
+
+    /// The nodes that a case happens to.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tool`] if there is none just now.
+    pub(super) fn victims(&self, victim: Victim) -> Result<Vec<String>> {
+        let holders = self.holders()?;
+        let leader = || Ok::<_, Error>(self.members()?.and_then(|members| members.leader));
+        let servers = || -> Result<Vec<String>> { Ok(self.running(Program::ApiServer)?.into_iter().map(|(name, _)| name).collect()) };
+        let not = |nodes: Vec<String>, avoided: &[String]| {
+            let rest: Vec<String> = nodes.iter().filter(|name| !avoided.contains(name)).cloned().collect();
+            if rest.is_empty() { nodes } else { rest }
+        };
+        let mut found = match victim {
+            Victim::All => return Ok(self.lab.guests.iter().map(|guest| guest.name.clone()).collect()),
+            Victim::Holder => holders,
+            Victim::ApiServer => not(servers()?, &holders),
+            Victim::Other => not(not(servers()?, &holders), leader()?.as_slice()),
+            Victim::EtcdLeader => leader()?.into_iter().collect(),
+            Victim::EtcdFollower => {
+                let members = self.running(Program::Etcd)?.into_iter().map(|(name, _)| name).collect();
+                not(not(members, leader()?.as_slice()), &holders)
+            }
+            Victim::Leads(lease) => self.leader_of(lease).into_iter().collect(),
+        };
+        found.truncate(1);
+        if found.is_empty() { Err(Error::new(Kind::Tool, format!("no node is the victim: {victim:?}"))) } else { Ok(found) }
+    }
+
+    /// The node whose program holds a Lease; identities begin with the node's name.
+    fn leader_of(&self, lease: &'static str) -> Option<String> {
+        *locked(&self.probe.shared.lease) = Some(lease);
+        let watch = host::clock::Stopwatch::start();
+        loop {
+            let seen = locked(&self.probe.shared.leaders).last().map(|(_, holder)| holder.clone());
+            let node = seen.and_then(|holder| self.lab.guests.iter().find(|guest| holder.starts_with(&format!("{}_", guest.name))));
+            if node.is_some() || watch.elapsed().as_secs() > 5 {
+                return node.map(|guest| guest.name.clone());
+            }
+            host::clock::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+}
