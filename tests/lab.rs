@@ -341,6 +341,11 @@ fn a_lab_leaves_nothing_behind_however_it_ends() {
         kill("KILL", &lab.supervisors(part));
         lab.assert_gone();
     }
+    let mut rehearsal = lab.starting(&["rehearse"], &site.out()).spawn().unwrap();
+    eventually("a lab of its own runs", PATIENCE, || if lab.supervisors("inner").is_empty() { Err("none".into()) } else { Ok(()) });
+    kill("INT", &[rehearsal.id().try_into().unwrap()]);
+    rehearsal.wait().unwrap();
+    lab.assert_gone();
     // Nobody is left to clean up: the next command does.
     lab.up(&site.out());
     kill("KILL", &[lab.supervisors("outer"), lab.supervisors("inner")].concat());
