@@ -45,6 +45,8 @@ struct Computed<'a> {
     /// MAC address of that interface, when a match rule names one.
     mac: Option<&'a str>,
     control_plane: Vec<&'a Node>,
+    /// Names that no search domain is added to.
+    time_servers: Vec<String>,
     etcd_members: Vec<EtcdMember<'a>>,
     /// What is between this node's API server and etcd on other machines; none where the node is a member.
     etcd_proxy: Option<EtcdProxy<'a>>,
@@ -159,6 +161,7 @@ impl<'a> Facts<'a> {
                 _ => None,
             }),
             control_plane: self.control_plane(),
+            time_servers: network.ntp.iter().map(|server| absolute(server)).collect(),
             etcd_members: self.etcd_members(),
             etcd_proxy: self.etcd_proxy(),
             endpoint_url: format!("https://{}", self.cluster.endpoint_authority()),
@@ -291,9 +294,16 @@ fn is_own(key: &str) -> bool {
     !within(&RESERVED_LABELS) || within(&KUBELET_LABELS)
 }
 
+/// A name with a final dot, which no search domain is added to: a record `*` of such a domain would answer for it (resolv.conf(5), `ndots`).
+/// An address, and a name of one label, which needs a search domain, are as they were.
+fn absolute(server: &str) -> String {
+    let is_name = server.contains('.') && !server.ends_with('.') && server.parse::<IpAddr>().is_err();
+    if is_name { format!("{server}.") } else { server.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::is_own;
+    use super::{absolute, is_own};
 
     #[test]
     fn a_kubelet_sets_no_label_of_the_reserved_namespaces() {
@@ -307,5 +317,11 @@ mod tests {
         ] {
             assert_eq!(is_own(key), own, "{key}");
         }
+    }
+
+    #[test]
+    fn names_of_time_servers_are_absolute() {
+        let servers = ["0.pool.ntp.org", "time.example.org.", "10.0.0.1", "fd00::1", "ntp"];
+        assert_eq!(servers.map(absolute), ["0.pool.ntp.org.", "time.example.org.", "10.0.0.1", "fd00::1", "ntp"]);
     }
 }
