@@ -17,7 +17,7 @@ use crate::host::clock::Stopwatch;
 use crate::host::{self, processes};
 use crate::segment::Adverts;
 
-/// A pause that is longer by so much was none of ours.
+/// A pause that is longer by so much was none of ours, and another machine has missed this one's advertisements by its end.
 const NOT_RUNNING: Duration = Duration::from_secs(1);
 
 /// What is kept for `kiln agent status`.
@@ -126,14 +126,12 @@ impl Guard<'_> {
             self.rival.forget();
             return if held { self.settings.end_connections() } else { Ok(()) };
         }
-        match other {
-            // keepalived would take it back, if its priority is higher: a second interruption.
-            Some(_) if stopped => {
-                let verdict = self.judge.replaced();
-                self.leave(verdict)
-            }
-            other => self.rival.hear(self.running.elapsed(), other).map_or(Ok(()), |other| self.oust(other)),
+        // keepalived would take it back, if its priority is higher: a second interruption. The other's advertisements may be on their way yet.
+        if stopped && !self.settings.peers.is_empty() {
+            let verdict = self.judge.replaced();
+            return self.leave(verdict);
         }
+        self.rival.hear(self.running.elapsed(), other).map_or(Ok(()), |other| self.oust(other))
     }
 
     /// Ends a keepalived that does not give the VIP up; systemd or the kubelet starts another one.
