@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// How often to make each case
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: u32,
+    /// For how long `loss` and `busy` last
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
     /// Output directory of another build to compare with
     #[arg(long, value_name = "OUT_DIR")]
     baseline: Option<PathBuf>,
@@ -37,6 +40,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         baseline: args.baseline.as_deref(),
         cases: &args.cases,
         repeat: args.repeat,
+        seconds: Some(args.seconds),
         report: args.report.as_deref(),
         predictions: BTreeMap::new(),
     };

@@ -14,6 +14,8 @@ pub(crate) struct Case {
     pub(super) measure: Measure,
     /// Keys of the plan's rows, of which the first one that a cluster has predicts what is measured.
     pub(super) predicted_by: &'static [&'static str],
+    /// Seconds for which a burden lasts.
+    pub(super) burden: f64,
 }
 
 /// Which node it happens to.
@@ -21,8 +23,10 @@ pub(crate) struct Case {
 pub(super) enum Victim {
     /// One with an API server that does not hold the VIP.
     ApiServer,
-    /// The one that holds the VIP.
+    /// The one that holds the VIP, and does not lead etcd.
     Holder,
+    /// The one that holds the VIP and leads etcd.
+    LeadingHolder,
     /// One that neither holds the VIP nor leads etcd, as far as there is one.
     Other,
     EtcdLeader,
@@ -48,6 +52,8 @@ pub(super) enum Fault {
     Unplug,
     /// Of a hundred frames on the cable.
     Loss(u8),
+    /// So many programs compute on the machine that the lab runs on.
+    Busy(u8),
     /// The power of all machines at once, which comes back.
     Outage,
 }
@@ -99,19 +105,24 @@ pub(super) fn all() -> Vec<Case> {
         case("api-server-hung", "an API server hangs", Victim::ApiServer, Fault::Hang(ApiServer))
             .by(&["api-server-hangs"])
             .measuring(Measure::Sessions),
-        case("balancer-killed", "the balancer that holds the VIP is killed", Victim::Holder, Fault::Kill(Balancer)).by(&["balancer-fails"]),
+        case("balancer-killed", "the balancer that holds the VIP is killed", Victim::Holder, Fault::Kill(Balancer))
+            .by(&["balancer-dies", "balancer-fails"]),
         case("balancer-hung", "the balancer that holds the VIP hangs", Victim::Holder, Fault::Hang(Balancer))
             .by(&["balancer-hangs", "balancer-fails"]),
         case("keepalived-killed", "what holds the VIP is killed", Victim::Holder, Fault::Kill(Keepalived))
             .by(&["keepalived-dies", "holder-dies"]),
         case("keepalived-hung", "what holds the VIP hangs", Victim::Holder, Fault::Hang(Keepalived))
-            .by(&["keepalived-hangs", "holder-dies"]),
+            .by(&["keepalived-dies", "holder-dies"]),
         case("holder-shut-down", "the machine that holds the VIP is shut down", Victim::Holder, Fault::ShutDown).by(&["holder-leaves"]),
         case("holder-power", "the machine that holds the VIP loses its power", Victim::Holder, Fault::Power).by(&["holder-dies"]),
-        case("holder-frozen", "all programs of the machine that holds the VIP hang", Victim::Holder, Fault::Freeze).by(&["holder-dies"]),
+        case("holder-frozen", "all programs of the machine that holds the VIP hang", Victim::Holder, Fault::Freeze)
+            .by(&["holder-frozen", "holder-dies"]),
         case("holder-frozen-unplugged", "the machine that holds the VIP hangs as a whole", Victim::Holder, Fault::FreezeUnplugged)
-            .by(&["holder-dies"]),
-        case("holder-cut-off", "the cable of the machine that holds the VIP is out", Victim::Holder, Fault::Unplug).by(&["holder-dies"]),
+            .by(&["holder-frozen", "holder-dies"]),
+        case("holder-cut-off", "the cable of the machine that holds the VIP is out", Victim::Holder, Fault::Unplug)
+            .by(&["holder-frozen", "holder-dies"]),
+        case("holder-leader-power", "the machine that holds the VIP and leads etcd loses its power", Victim::LeadingHolder, Fault::Power)
+            .by(&["etcd-leader-dies"]),
         case("node-power", "another machine loses its power", Victim::Other, Fault::Power).by(&["machine-dies"]),
         case("node-frozen", "all programs of another machine hang", Victim::Other, Fault::Freeze).by(&["api-server-hangs"]),
         case("etcd-hung", "a member of etcd that follows hangs", Victim::EtcdFollower, Fault::Hang(Etcd)).by(&["etcd-hangs"]),
@@ -128,13 +139,17 @@ pub(super) fn all() -> Vec<Case> {
         case("scheduler-killed", "the leading scheduler is killed", Victim::Leads(SCHEDULER), Fault::Kill(Scheduler))
             .by(&["scheduler-dies"])
             .measuring(Measure::Lease(SCHEDULER)),
-        case("loss", "the cable of the machine that holds the VIP loses 5 % for a minute", Victim::Holder, Fault::Loss(5)),
+        case("loss", "the cable of the machine that holds the VIP loses 5 %", Victim::Holder, Fault::Loss(5)),
+        case("busy", "ten programs compute beside the cluster", Victim::All, Fault::Busy(10)),
         case("all-power", "all machines lose their power at once, and get it back", Victim::All, Fault::Outage),
     ]
 }
 
+/// Seconds for which a burden lasts unless they are chosen.
+const BURDEN: f64 = 60.0;
+
 fn case(name: &'static str, what: &'static str, victim: Victim, fault: Fault) -> Case {
-    Case { name, what, victim, fault, measure: Measure::Service, predicted_by: &[] }
+    Case { name, what, victim, fault, measure: Measure::Service, predicted_by: &[], burden: BURDEN }
 }
 
 impl Case {
@@ -152,8 +167,15 @@ impl Case {
             Fault::Kill(_) | Fault::Restart(_) | Fault::Outage => 8.0,
             Fault::Hang(_) | Fault::ShutDown | Fault::Power => 15.0,
             Fault::Freeze | Fault::FreezeUnplugged | Fault::Unplug => 20.0,
-            Fault::Loss(_) => 60.0,
+            Fault::Loss(_) | Fault::Busy(_) => self.burden,
         }
+    }
+}
+
+impl Fault {
+    /// Whether the cluster must bear it without reacting: no server is given up, no VIP moves, no member of etcd is elected.
+    pub(super) fn is_borne(self) -> bool {
+        matches!(self, Self::Loss(_) | Self::Busy(_))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Breaking, finding out that it is broken, and mending.
 
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Doing, Kind, Result};
 use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::lab::control::{Disk, Word};
@@ -23,6 +24,24 @@ pub(super) struct Struck {
     nodes: Vec<String>,
     /// Processes as they were.
     before: Vec<u32>,
+    burden: Vec<Burden>,
+}
+
+/// A program that computes for as long as this lives.
+struct Burden(Child);
+
+impl Burden {
+    fn new() -> Result<Self> {
+        let mut command = host::process::command("yes");
+        command.stdout(Stdio::null()).spawn().map(Self).doing(Kind::Tool, || "starting `yes`".into())
+    }
+}
+
+impl Drop for Burden {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Breaks something.
@@ -32,6 +51,7 @@ pub(super) struct Struck {
 /// What the lab said.
 pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck> {
     let mut before = Vec::new();
+    let burden = if let Fault::Busy(count) = fault { (0..count).map(|_| Burden::new()).collect::<Result<_>>()? } else { Vec::new() };
     for node in nodes {
         match fault {
             Fault::Kill(program) => before.extend(signal(lab, node, program, Some(Word::Kill))?),
@@ -45,6 +65,7 @@ pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck
                 lab.freeze(node, true)?;
             }
             Fault::Unplug => lab.unplug(node, true)?,
+            Fault::Busy(_) => {}
             Fault::Loss(share) => lab.cut(node, Cut { loss: share, ..Cut::whole() })?,
         }
     }
@@ -52,7 +73,7 @@ pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck
         host::clock::sleep(OUTAGE);
         nodes.iter().try_for_each(|node| lab.start(node, None))?;
     }
-    Ok(Struck { fault, nodes: nodes.to_vec(), before })
+    Ok(Struck { fault, nodes: nodes.to_vec(), before, burden })
 }
 
 /// By its unit, which is how an update does it; where a kubelet runs it, by a signal that asks it to end.
@@ -107,6 +128,7 @@ impl Struck {
                 Fault::Unplug => state.unplugged,
                 Fault::Loss(_) => !state.cuts.is_empty(),
                 Fault::Outage => state.running,
+                Fault::Busy(count) => self.burden.len() == usize::from(count),
             };
             if !seen {
                 return Ok(Err(format!("the fault is not seen on {node}: {:?}", self.fault)));
@@ -125,7 +147,8 @@ impl Struck {
     /// # Errors
     ///
     /// What the lab said.
-    pub(super) fn heal(&self, lab: &Lab) -> Result<()> {
+    pub(super) fn heal(&mut self, lab: &Lab) -> Result<()> {
+        self.burden.clear();
         for node in &self.nodes {
             match self.fault {
                 Fault::Hang(program) => drop(signal(lab, node, program, Some(Word::Continue))?),
@@ -141,7 +164,7 @@ impl Struck {
                 }
                 Fault::Unplug => lab.unplug(node, false)?,
                 Fault::Loss(_) => lab.mend(node)?,
-                Fault::Kill(_) | Fault::Restart(_) | Fault::Outage => {}
+                Fault::Kill(_) | Fault::Restart(_) | Fault::Busy(_) | Fault::Outage => {}
             }
         }
         Ok(())

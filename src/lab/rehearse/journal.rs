@@ -8,7 +8,7 @@ use crate::lab::rehearse::report::Line;
 use crate::lab::rehearse::world::World;
 
 /// Lines that are kept in a report at most.
-const MOST: usize = 16;
+pub(super) const MOST: usize = 16;
 /// Letters of a line that are kept at most.
 const LONGEST: usize = 160;
 
@@ -41,7 +41,6 @@ pub(super) fn collect(world: &World<'_>, begin: f64, directory: Option<&Path>, n
         lines.extend(text.lines().filter_map(|line| telling(line, &node, begin)));
     }
     lines.sort_by(|one, other| one.at.total_cmp(&other.at));
-    lines.truncate(MOST);
     Ok(lines)
 }
 

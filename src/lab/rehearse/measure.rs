@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::host;
 use crate::host::pressure::Pressure;
-use crate::lab::rehearse::cases::{Case, Fault, Measure, Victim};
+use crate::lab::rehearse::cases::{Case, Measure, Victim};
 use crate::lab::rehearse::probe::{Shared, locked};
 use crate::lab::rehearse::record::{self, Ending, Sample, TRAFFIC};
 use crate::lab::rehearse::report::{Outcome, Run, Watched, Watches};
@@ -55,23 +55,31 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
     phase("waiting until everything is whole");
     run.waited = steady::wait(world, WHOLE)?;
     run.victims = world.victims(case.victim)?;
+    if let (Victim::Holder | Victim::LeadingHolder, [holder]) = (case.victim, &run.victims[..]) {
+        world.lead(holder, case.victim == Victim::LeadingHolder)?;
+    }
     let before = world.members()?;
     let shared = &world.probe.shared;
     let watched = watched(shared);
     let (time, begin, pressure) = (host::clock::since_1970().as_secs_f64(), shared.now(), Pressure::begin()?);
     phase(&format!("broken: {}", run.victims.join(", ")));
-    let struck = world.strike(case.fault, &run.victims)?;
+    let mut struck = world.strike(case.fault, &run.victims)?;
     if let Err(why) = struck.verify(world.lab)? {
         struck.heal(world.lab)?;
         run.why = Some(why);
         return Ok(());
     }
     let mut leader = None;
-    let served = hold(world, case, begin, &mut leader, |open| {
-        if open || shared.now() - begin < LOOK {
-            run.pressure = pressure.share();
-        }
-    })?;
+    let served = if case.fault.is_borne() {
+        bear(world, case, begin)?;
+        true
+    } else {
+        hold(world, case, begin, &mut leader, |open| {
+            if open || shared.now() - begin < LOOK {
+                run.pressure = pressure.share();
+            }
+        })?
+    };
     if struck.lasts() {
         phase("mended");
         run.healed = Some(shared.now() - begin);
@@ -93,6 +101,7 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
         Measure::Lease(_) => leader.unwrap_or(run.ended),
     };
     run.censored = !served && (case.victim != Victim::All);
+    let term = before.as_ref().map(|members| members.term);
     run.broken = broken(world, before.map(|members| members.clusters))?;
     if let Err(err) = whole {
         run.broken.push(err.to_string());
@@ -100,7 +109,40 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
     run.outcome = Outcome::Measured;
     let directory = journals.map(|journals| journals.directory.as_path());
     run.lines = journal::collect(world, time, directory, journals.map_or("", |journals| &journals.name))?;
+    if case.fault.is_borne() {
+        let term = world.members()?.map(|members| members.term).zip(term);
+        run.broken.extend(reactions(run, term));
+    }
+    run.lines.truncate(journal::MOST);
     Ok(())
+}
+
+/// Lets a burden last, whatever becomes of requests.
+fn bear(world: &World<'_>, case: &Case, begin: f64) -> Result<()> {
+    while world.probe.shared.now() - begin < case.least() {
+        host::signal::check()?;
+        host::clock::sleep(Duration::from_millis(200));
+        world.lab.nodes()?;
+    }
+    Ok(())
+}
+
+/// What a cluster did that had to bear something: a sentence each. `terms` are those of etcd's last elections, after and before.
+fn reactions(run: &Run, terms: Option<(u64, u64)>) -> Vec<String> {
+    let (moves, ended) = (run.holders.len().saturating_sub(1), run.ended);
+    let downs = run.lines.iter().filter(|line| (0.0..ended).contains(&line.at) && line.text.contains(" is DOWN")).count();
+    let elections = terms.map_or(0, |(after, before)| after.saturating_sub(before));
+    let mut found = Vec::new();
+    if moves > 0 {
+        found.push(format!("the VIP moved {moves} times"));
+    }
+    if downs > 0 {
+        found.push(format!("balancers gave up API servers {downs} times"));
+    }
+    if elections > 0 {
+        found.push(format!("etcd elected {elections} times"));
+    }
+    found
 }
 
 /// Waits until clients are served, whatever is still broken; whether they were within the time.
@@ -118,10 +160,6 @@ fn hold(world: &World<'_>, case: &Case, begin: f64, leader: &mut Option<f64>, mu
         }
         let is_led = !matches!(case.measure, Measure::Lease(_)) || leader.is_some();
         look(last.is_some_and(|last| now - last < 1.0) || !is_led);
-        // What is lost now and then goes on as long as the cable is bad.
-        if matches!(case.fault, Fault::Loss(_)) && now - begin > case.least() {
-            return Ok(true);
-        }
         if now - begin > LONGEST {
             return Ok(is_quiet && is_led);
         }

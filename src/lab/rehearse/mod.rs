@@ -45,6 +45,8 @@ pub(crate) struct Wish<'a> {
     /// Names of cases; none for all that the cluster has.
     pub(crate) cases: &'a [String],
     pub(crate) repeat: u32,
+    /// Seconds for which a burden lasts that the cluster must bear.
+    pub(crate) seconds: Option<u32>,
     /// Where the report goes; journals go beside it.
     pub(crate) report: Option<&'a Path>,
     /// Seconds by the keys of the plan's rows.
@@ -59,7 +61,8 @@ impl Wish<'_> {
     /// [`Kind::Input`] for an unknown case, or a report of an unknown kind.
     pub(crate) fn check(&self) -> Result<Vec<Case>> {
         self.report.map_or(Ok(()), |file| report::format(file).map(drop))?;
-        cases::named(self.cases)
+        let lasting = |case: Case| Case { burden: self.seconds.map_or(case.burden, f64::from), ..case };
+        Ok(cases::named(self.cases)?.into_iter().map(lasting).collect())
     }
 }
 

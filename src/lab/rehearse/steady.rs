@@ -82,7 +82,7 @@ fn inside(world: &World<'_>) -> Result<Option<String>> {
         return Ok(Some(format!("the VIP is on {holders:?}")));
     }
     let nodes = world.running(Program::Etcd)?.len();
-    if let Some(Members { clusters, leader, count }) = world.members()?
+    if let Some(Members { clusters, leader, count, .. }) = world.members()?
         && (clusters.len() > 1 || leader.is_none() || count < nodes)
     {
         return Ok(Some(format!("{count} of {nodes} members of etcd answer; leader {leader:?}")));

@@ -1,6 +1,6 @@
 //! The lab as a rehearsal sees it: which machine runs what, and who has which part right now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -27,6 +27,10 @@ pub(super) struct Members {
     /// The node whose member leads.
     pub(super) leader: Option<String>,
     pub(super) count: usize,
+    /// Grows with each election.
+    pub(super) term: u64,
+    /// Identifiers of members by their nodes.
+    pub(super) ids: BTreeMap<String, u64>,
 }
 
 impl World<'_> {
@@ -70,24 +74,57 @@ impl World<'_> {
     /// What the members of etcd say; `None` where no node has what asks them.
     pub(super) fn members(&self) -> Result<Option<Members>> {
         let nodes = self.running(Program::Etcd)?;
-        let address = |name: &str| self.lab.guest(name).map(|guest| format!("https://{}", std::net::SocketAddr::new(guest.address, 2379)));
-        let endpoints = nodes.iter().map(|(name, _)| address(name)).collect::<Result<Vec<_>>>()?.join(",");
-        let [ca, certificate, key] = ["ca.crt", "healthcheck-client.crt", "healthcheck-client.key"].map(|file| format!("{ETCD}/{file}"));
-        let program = ["env", "ETCDCTL_API=3", "etcdctl", "--command-timeout=3s", "--cacert", &ca, "--cert", &certificate, "--key", &key];
-        let program = [&program[..], &["--endpoints", &endpoints, "endpoint", "status", "--write-out=json"]].concat();
-        let answer = nodes.first().and_then(|(name, _)| self.lab.answer(name, &program));
+        let names: Vec<&str> = nodes.iter().map(|(name, _)| name.as_str()).collect();
+        let answer = self.etcdctl(&names, &["endpoint", "status", "--write-out=json"])?;
         let Some(statuses) = answer.and_then(|text| serde_json::from_str::<Vec<Value>>(&text).ok()) else { return Ok(None) };
         let mut members = Members { count: statuses.len(), ..Members::default() };
         for status in &statuses {
             let number = |place: &str| status.pointer(place).and_then(Value::as_u64);
             members.clusters.extend(number("/Status/header/cluster_id"));
-            if number("/Status/leader").is_some_and(|leader| leader != 0 && Some(leader) == number("/Status/header/member_id")) {
-                let endpoint = status["Endpoint"].as_str().unwrap_or_default();
-                let is_it = |name: &&str| address(name).is_ok_and(|address| address == endpoint);
-                members.leader = nodes.iter().map(|(name, _)| name.as_str()).find(is_it).map(str::to_owned);
+            members.term = members.term.max(number("/Status/raftTerm").unwrap_or_default());
+            let endpoint = status["Endpoint"].as_str().unwrap_or_default();
+            let is_it = |name: &&&str| self.client_url(name).is_ok_and(|url| url == endpoint);
+            let Some(name) = names.iter().find(is_it) else { continue };
+            let Some(id) = number("/Status/header/member_id") else { continue };
+            members.ids.insert((*name).to_owned(), id);
+            if number("/Status/leader") == Some(id) {
+                members.leader = Some((*name).to_owned());
             }
         }
         Ok(Some(members))
+    }
+
+    /// Hands etcd's leadership to another member, or to this one, so that a case is about what its name says.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tool`] if it does not go there.
+    pub(super) fn lead(&self, node: &str, here: bool) -> Result<()> {
+        let Some(members) = self.members()? else { return Ok(()) };
+        let Some(leader) = members.leader.filter(|_| members.ids.contains_key(node)) else { return Ok(()) };
+        let next = members.ids.iter().find(|(name, _)| (name.as_str() == node) == here && **name != leader);
+        let Some((next, id)) = next.filter(|_| (leader == node) != here) else { return Ok(()) };
+        self.etcdctl(&[&leader], &["move-leader", &format!("{id:x}")])?;
+        let watch = host::clock::Stopwatch::start();
+        while self.members()?.and_then(|members| members.leader).as_ref() != Some(next) {
+            if watch.elapsed().as_secs() > 5 {
+                return Err(Error::new(Kind::Tool, format!("{leader} does not hand etcd's leadership to {next}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks members of etcd, by the program of the first one's node.
+    fn etcdctl(&self, nodes: &[&str], words: &[&str]) -> Result<Option<String>> {
+        let endpoints = nodes.iter().map(|name| self.client_url(name)).collect::<Result<Vec<_>>>()?.join(",");
+        let [ca, certificate, key] = ["ca.crt", "healthcheck-client.crt", "healthcheck-client.key"].map(|file| format!("{ETCD}/{file}"));
+        let tls = ["--cacert", &ca, "--cert", &certificate, "--key", &key, "--endpoints", &endpoints];
+        let program = [&["env", "ETCDCTL_API=3", "etcdctl", "--command-timeout=3s"], &tls[..], words].concat();
+        Ok(nodes.first().and_then(|name| self.lab.answer(name, &program)))
+    }
+
+    fn client_url(&self, node: &str) -> Result<String> {
+        Ok(format!("https://{}", std::net::SocketAddr::new(self.lab.guest(node)?.address, 2379)))
     }
 
     /// Whether the cluster has what a case breaks, and more than one of it.
@@ -95,6 +132,10 @@ impl World<'_> {
         let several = |program| self.running(program).map(|nodes| nodes.len() > 1);
         let victims = match case.victim {
             Victim::Holder => self.lab.vip.is_some(),
+            Victim::LeadingHolder => {
+                let (holders, members) = (self.holders()?, self.members()?.unwrap_or_default());
+                holders.iter().any(|holder| members.ids.contains_key(holder))
+            }
             Victim::EtcdLeader | Victim::EtcdFollower => self.running(Program::Etcd)?.len() > 2 && self.members()?.is_some(),
             Victim::ApiServer | Victim::Other => several(Program::ApiServer)?,
             Victim::Leads(_) | Victim::All => true,
@@ -121,7 +162,7 @@ impl World<'_> {
         };
         let mut found = match victim {
             Victim::All => return Ok(self.lab.guests.iter().map(|guest| guest.name.clone()).collect()),
-            Victim::Holder => holders,
+            Victim::Holder | Victim::LeadingHolder => holders,
             Victim::ApiServer => not(servers()?, &holders),
             Victim::Other => not(not(servers()?, &holders), leader()?.as_slice()),
             Victim::EtcdLeader => leader()?.into_iter().collect(),
