@@ -1,10 +1,11 @@
 //! The whole boot path in QEMU: firmware, unified kernel image, verity, initrd, agent, control plane. Judged by what the machine says
 //! on its serial line and by how it ends; once in a lab.
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,15 @@ use std::process::{Child, Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::lab::{Client, Lab, eventually, succeeded};
+use common::lab::{Client, Lab, etcd_is_healthy, etcdctl, eventually, succeeded};
+use common::watch::Watch;
 use common::{Site, approve, cache, ha, judge};
+use serde_json::Value;
 
+const MEMBERS: [&str; 3] = ["10.0.0.11", "10.0.0.12", "10.0.0.13"];
+const VIP: &str = "10.0.0.10:8443";
+/// The longest that the VIP may not answer or not write while another machine comes: that of a leader that changes, on a busy machine.
+const LOSS: Duration = Duration::from_secs(10);
 /// Emulation on a busy machine is slow; a boot that hangs must still end.
 const PATIENCE: Duration = Duration::from_secs(1500);
 /// What an emulated machine may take its time for, and what spares it work; the same that `kiln lab` passes.
@@ -103,9 +110,9 @@ fn alone(dir: &Path) -> Option<Site> {
     Some(site)
 }
 
-/// What the node wrote to its serial line, as a user of the lab reads it.
-fn console(lab: &Lab) -> String {
-    approve(&mut lab.kiln(&["console", "m1"]))
+/// What a node wrote to its serial line, as a user of the lab reads it.
+fn console(lab: &Lab, node: &str) -> String {
+    approve(&mut lab.kiln(&["console", node]))
 }
 
 #[test]
@@ -118,7 +125,7 @@ fn a_lab_boots_the_image_through_firmware_verity_and_agent_to_a_ready_control_pl
     // Its clock is that of a board without a battery: no certificate is valid yet.
     lab.up_with(&["--backend", "qemu", "--clock", "2001-01-01T00:00:00"], &client.artifacts);
     eventually("the node says that its boot has ended", PATIENCE, || {
-        let said = console(&lab);
+        let said = console(&lab, "m1");
         // On a very busy machine the network takes longer than this unit waits for it, and the node gets there all the same.
         let late = "kiln: degraded node=m1 target=control-plane failed=systemd-networkd-wait-online.service";
         let ended = said.contains("kiln: ready node=m1 target=control-plane") || said.contains(late);
@@ -126,7 +133,7 @@ fn a_lab_boots_the_image_through_firmware_verity_and_agent_to_a_ready_control_pl
         if ended { Ok(()) } else { Err(said) }
     });
     // Not the VIP: checks that give an API server a second or two rightly take an emulated one for dead.
-    assert!(console(&lab).contains("before any certificate of the seed is valid: raised to"), "{}", console(&lab));
+    assert!(console(&lab, "m1").contains("before any certificate of the seed is valid: raised to"), "{}", console(&lab, "m1"));
     let ca = client.ca.to_str().unwrap();
     let asks = || lab.run(&["curl", "--silent", "--show-error", "--max-time", "60", "--cacert", ca, "https://10.0.0.11:6443/version"]);
     eventually("its API server answers through the lab's network", PATIENCE, || succeeded(&asks(), ""));
@@ -141,6 +148,90 @@ fn a_lab_boots_the_image_through_firmware_verity_and_agent_to_a_ready_control_pl
     assert_eq!(lab.status()[0]["running"], true);
     approve(&mut lab.kiln(&["down"]));
     lab.assert_gone();
+}
+
+#[test]
+fn a_machine_whose_clock_is_two_years_ahead_is_reported_and_the_cluster_keeps_working() {
+    if std::env::var_os("KILN_TEST_ALL").is_none() {
+        return;
+    }
+    let Some(trial) = Strayed::new() else { return };
+    trial.comes("2 years", &["this machine's clock is 73", " d ahead of those of a majority of the members, which agree"]);
+    trial.end();
+}
+
+#[test]
+fn machines_whose_clocks_are_a_day_off_or_at_the_epoch_are_reported_and_the_cluster_keeps_working() {
+    if std::env::var_os("KILN_TEST_ALL").is_none() {
+        return;
+    }
+    let Some(trial) = Strayed::new() else { return };
+    let table = [
+        ("1 day", "this machine's clock is 24 h ahead of those of a majority"),
+        ("1 day ago", "this machine's clock is 24 h behind those of a majority"),
+        ("1970-01-01", "before any certificate of the seed is valid: raised to"),
+    ];
+    for (clock, report) in table {
+        trial.comes(clock, &[report]);
+    }
+    trial.end();
+}
+
+/// A cluster of containers, of which m3 is off and comes back as a virtual machine: only that has a clock of its own.
+struct Strayed {
+    lab: Lab,
+    client: Client,
+    scratch: tempfile::TempDir,
+    _turn: File,
+}
+
+impl Strayed {
+    fn new() -> Option<Self> {
+        judge("qemu-system-x86_64")?;
+        let (lab, site, scratch) = (Lab::new()?, ha()?, scratch());
+        let client = Client::new(site, scratch.path())?;
+        let turn = turn();
+        lab.up(&client.artifacts);
+        eventually("etcd has three healthy members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m1"));
+        Some(Self { lab, client, scratch, _turn: turn })
+    }
+
+    /// m3 comes with a clock that date(1) calls `clock`; its console reports `said`, its clock is set, and it becomes a member.
+    fn comes(&self, clock: &str, said: &[&str]) {
+        let Self { lab, client, scratch, .. } = self;
+        let time = approve(Command::new("date").args(["--utc", "+%Y-%m-%dT%H:%M:%S", "--date", clock]));
+        approve(&mut lab.kiln(&["kill", "m3"]));
+        let is_writable = || succeeded(&client.kubectl(lab, &["annotate", "namespace", "default", "--overwrite", "m3=off"]), "annotated");
+        eventually("the VIP answers without m3", PATIENCE, || client.ready(lab, VIP).and_then(|()| is_writable()));
+        let before = console(lab, "m3").len();
+        approve(&mut lab.kiln(&["start", "m3", "--backend", "qemu", "--clock", time.trim()]));
+        let watch = Watch::begin(lab, client, VIP, scratch.path());
+        let came = eventually("m3 is a healthy member", PATIENCE, || {
+            let loss = watch.gaps();
+            assert!(loss.iter().all(|gap| *gap < LOSS), "no answer, no write for {loss:?}: {}", watch.errors());
+            etcd_is_healthy(lab, &MEMBERS, "m1").map_err(|why| format!("{why}\n{}", &console(lab, "m3")[before..]))
+        });
+        assert_eq!(self.clusters(), 1, "etcd is one cluster");
+        let console = &console(lab, "m3")[before..];
+        for part in said.iter().chain(&[", which agree: set to "]) {
+            assert!(console.contains(part), "{part:?} is not in\n{console}");
+        }
+        eprintln!("{clock}: a member after {came:.0?}; the longest times without an answer and a write: {:.1?}", watch.gaps());
+    }
+
+    /// How many clusters the members belong to.
+    fn clusters(&self) -> usize {
+        let output = etcdctl(&self.lab, &MEMBERS, "m1", &["endpoint", "status", "--write-out=json"]);
+        let members: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(members.len(), MEMBERS.len(), "{output:?}");
+        let clusters: BTreeSet<u64> = members.iter().map(|member| member["Status"]["header"]["cluster_id"].as_u64().unwrap()).collect();
+        clusters.len()
+    }
+
+    fn end(self) {
+        approve(&mut self.lab.kiln(&["down"]));
+        self.lab.assert_gone();
+    }
 }
 
 #[test]

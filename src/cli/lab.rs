@@ -10,7 +10,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use crate::cli::{Ui, input, rehearse};
 use crate::error::Result;
 use crate::host;
-use crate::lab::{self, BACKENDS, Cut, Direction, Disk, Lab, Labs, NodeStatus, Part, Protocol};
+use crate::lab::{self, BACKENDS, Changes, Cut, Direction, Disk, Lab, Labs, NodeStatus, Part, Protocol};
 
 /// Run the built cluster on this machine, break it, watch it
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,7 @@ Examples:
   kiln lab kill m1
   kiln lab kill m1 --lose-disk
   kiln lab start m1
+  kiln lab start m1 --backend qemu --clock 2001-01-01T00:00:00
   kiln lab freeze m1 && sleep 20 && kiln lab thaw m1
   kiln lab unplug m1 && sleep 20 && kiln lab plug m1
   kiln lab cut m1 --protocol vrrp --direction out
@@ -68,6 +69,12 @@ enum Action {
         /// Seed that it gets from now on, as one of `kiln order`
         #[arg(long, value_name = "FILE")]
         seed: Option<PathBuf>,
+        /// How to run it from now on, on a disk of that backend's own
+        #[arg(long, value_parser = backends())]
+        backend: Option<String>,
+        /// What its clock says whenever it is switched on from now on, in UTC
+        #[arg(long, value_name = "TIME", value_parser = clock)]
+        clock: Option<String>,
     },
     /// Stop every process of a node: a machine that hangs, whose kernel still takes connections
     Freeze(Node),
@@ -197,7 +204,9 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             if status.success() { Ok(()) } else { host::process::end_as(status) }
         }
         Action::Kill { lab, node, lose_disk } => lab.find()?.kill(node, if *lose_disk { Disk::Lost } else { Disk::Kept }),
-        Action::Start { lab, node, seed } => lab.find()?.start(node, seed.as_deref()),
+        Action::Start { lab, node, seed, backend, clock } => {
+            lab.find()?.start(node, Changes { backend: backend.clone(), clock: clock.clone(), seed: seed.clone() })
+        }
         Action::Freeze(Node { lab, node }) => lab.find()?.freeze(node, true),
         Action::Thaw(Node { lab, node }) => lab.find()?.freeze(node, false),
         Action::Unplug(Node { lab, node }) => lab.find()?.unplug(node, true),
@@ -216,7 +225,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
 
 fn run_up(args: &Up, ui: &Ui) -> Result<()> {
     let artifacts = args.artifacts.clone().map_or_else(|| published(ui), Ok)?;
-    let started = Labs::of_this_user().up(&artifacts, &args.backend, &args.nodes, args.clock.as_deref(), &|step| ui.message(step))?;
+    let changes = Changes { backend: Some(args.backend.clone()), clock: args.clock.clone(), seed: None };
+    let started = Labs::of_this_user().up(&artifacts, &args.nodes, &changes, &|step| ui.message(step))?;
     if args.foreground {
         ui.message("the lab is up; Ctrl-C ends it");
         return started.stay();
@@ -233,6 +243,7 @@ pub(super) fn published(ui: &Ui) -> Result<PathBuf> {
 
 fn table(nodes: &[NodeStatus]) -> String {
     let width = nodes.iter().map(|node| node.state.name.len()).max().unwrap_or(0).max(4);
+    let is_mixed = nodes.iter().any(|node| node.state.backend != nodes[0].state.backend);
     let mut text = format!("{:<width$}  {:<15}  {:<9}  {:<10}  {:<3}  AGENT\n", "NODE", "ADDRESS", "POWER", "SYSTEM", "VIP");
     for NodeStatus { state, agent, system, failed_units, holds_vip } in nodes {
         let power = match (state.running, state.frozen) {
@@ -244,6 +255,10 @@ fn table(nodes: &[NodeStatus]) -> String {
         let [system, agent] = [system, agent].map(|text| text.as_deref().unwrap_or("-"));
         let agent = state.ended.as_deref().unwrap_or(agent);
         let _ = writeln!(text, "{:<width$}  {:<15}  {power:<9}  {system:<10}  {vip:<3}  {agent}", state.name, state.address.to_string());
+        if is_mixed || state.clock.is_some() {
+            let clock = state.clock.as_ref().map(|clock| format!(", clock from {clock}")).unwrap_or_default();
+            let _ = writeln!(text, "{:<width$}  {}{clock}", "", state.backend);
+        }
         if state.unplugged {
             let _ = writeln!(text, "{:<width$}  unplugged", "");
         }

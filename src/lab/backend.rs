@@ -1,12 +1,15 @@
 //! What a way to run nodes promises.
 
+use std::fmt::Debug;
 use std::process::Command;
+
+use serde::{Deserialize as _, Deserializer, Serializer};
 
 use crate::error::{Error, Kind, Result};
 use crate::lab::{BACKENDS, Guest, Lab};
 
 /// One way to run nodes. All calls happen inside the lab's namespaces, by its supervisor.
-pub(crate) trait Backend: Sync {
+pub(crate) trait Backend: Debug + Sync {
     /// The word after `--backend`; kebab-case, never renamed.
     fn name(&self) -> &'static str;
 
@@ -22,12 +25,12 @@ pub(crate) trait Backend: Sync {
     /// Whether only root can run it; otherwise the supervisor makes a user namespace.
     fn needs_root(&self) -> bool;
 
-    /// Checks and prepares what the nodes share, before the first one starts.
+    /// Checks and prepares what a node is started from, before it is connected. Nodes may share it; called again at each start.
     ///
     /// # Errors
     ///
     /// [`crate::error::Kind::Verify`] if an artifact is not what the manifest says; [`crate::error::Kind::Tool`] if a program is missing.
-    fn prepare(&self, lab: &Lab) -> Result<()>;
+    fn prepare(&self, lab: &Lab, guest: &Guest) -> Result<()>;
 
     /// The process that is the running node: it stays in the foreground, writes the node's console to standard output, and killing
     /// it is a power cut. Called again after a power cut; what lies in [`Lab::directory_of`] lasts.
@@ -66,4 +69,28 @@ pub(super) fn find(name: &str) -> Result<&'static dyn Backend> {
         let names: Vec<&str> = BACKENDS.iter().map(|backend| backend.name()).collect();
         Error::new(Kind::Input, format!("no lab backend named `{name}`")).hint(format!("the backends are {}", names.join(", ")))
     })
+}
+
+/// Refuses a clock for nodes that have this machine's.
+///
+/// # Errors
+///
+/// [`Kind::Input`] with the backends that have one for each node.
+pub(super) fn check_clock(backend: &dyn Backend, clock: Option<&str>) -> Result<()> {
+    if clock.is_none() || backend.has_clocks() {
+        return Ok(());
+    }
+    let able = BACKENDS.iter().filter(|backend| backend.has_clocks()).map(|backend| format!("`--backend {}`", backend.name()));
+    Err(Error::new(Kind::Input, format!("nodes of the {} backend have this machine's clock", backend.name()))
+        .hint(format!("{} has a clock for each", able.collect::<Vec<_>>().join(", "))))
+}
+
+/// Writes a backend as its name, for serde.
+pub(super) fn serialize<S: Serializer>(backend: &&'static dyn Backend, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.serialize_str(backend.name())
+}
+
+/// Reads a backend by its name, for serde.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<&'static dyn Backend, D::Error> {
+    find(&String::deserialize(from)?).map_err(serde::de::Error::custom)
 }

@@ -15,7 +15,7 @@ use crate::host::lock::FileLock;
 use crate::host::namespace::Scope;
 use crate::lab::control::{NodeState, Reply, Request};
 use crate::lab::supervisor::{self, PLAN, Part, SOCKET, read_plan};
-use crate::lab::{Backend, Lab, backend};
+use crate::lab::{BACKENDS, Backend, Changes, Lab, backend};
 
 /// Longest time that ending a lab may take.
 const END: Duration = Duration::from_secs(30);
@@ -77,23 +77,22 @@ impl Labs {
         let _ = self.0.parent().map(host::fs::remove_empty_directory);
     }
 
-    /// Starts the nodes of the published directory `artifacts`, all or those in `only`, and returns when all are switched on.
+    /// Starts the nodes of the published directory `artifacts`, all or those in `only`, each with the same changes, and returns when all
+    /// are switched on.
     ///
     /// # Errors
     ///
     /// [`Kind::Input`] if the cluster's lab is up already; what kept it from starting otherwise, and then nothing is left of it.
-    pub(crate) fn up(&self, artifacts: &Path, backend: &str, only: &[String], clock: Option<&str>, tell: &dyn Fn(&str)) -> Result<Started> {
-        let backend = backend::find(backend)?;
-        require(backend)?;
-        if clock.is_some() && !backend.has_clocks() {
-            let message = format!("nodes of the {} backend have this machine's clock", backend.name());
-            return Err(Error::new(Kind::Input, message).hint("`--backend qemu` has a clock for each"));
-        }
+    pub(crate) fn up(&self, artifacts: &Path, only: &[String], changes: &Changes, tell: &dyn Fn(&str)) -> Result<Started> {
+        require(changes.backend.as_deref().map_or(Ok(BACKENDS[0]), backend::find)?)?;
         let artifacts = artifacts.canonicalize().doing(Kind::Io, || format!("looking for `{}`", artifacts.display()))?;
-        let lab = Lab { clock: clock.map(str::to_owned), ..Lab::load(&artifacts, &self.0, only)? };
-        clear(&lab, backend)?;
+        let mut lab = Lab::load(&artifacts, &self.0, only)?;
+        for guest in &mut lab.guests {
+            *guest = guest.changed(changes)?;
+        }
+        clear(&lab)?;
         host::fs::create_private_directory(&lab.state)?;
-        let plan = serde_json::to_vec(&(&lab, backend.name())).doing(Kind::Internal, || "writing the lab's plan".into())?;
+        let plan = serde_json::to_vec(&lab).doing(Kind::Internal, || "writing the lab's plan".into())?;
         host::fs::write_atomic(&lab.state.join(PLAN), &plan, host::fs::PRIVATE)?;
         Started::spawn(lab, tell)
     }
@@ -112,7 +111,7 @@ impl Labs {
             [] => return Err(Error::new(Kind::Input, "no lab is up").hint("kiln lab up out/CLUSTER")),
             _ => return Err(Error::new(Kind::Input, "several labs are up").hint("name one: `--cluster NAME`")),
         };
-        read_plan(state).map(|(lab, _)| lab)
+        read_plan(state)
     }
 }
 
@@ -129,7 +128,7 @@ fn require(backend: &dyn Backend) -> Result<()> {
 }
 
 /// Removes what a lab left whose processes were all killed; a lab that is just ending gets a little time for it.
-fn clear(lab: &Lab, backend: &dyn Backend) -> Result<()> {
+fn clear(lab: &Lab) -> Result<()> {
     let watch = host::clock::Stopwatch::start();
     while lab.state.exists() {
         // Processes that were killed take connections until they are gone, but they do not answer.
@@ -138,7 +137,7 @@ fn clear(lab: &Lab, backend: &dyn Backend) -> Result<()> {
             return Err(Error::new(Kind::Input, format!("the lab of `{}` is up", lab.cluster)).hint("kiln lab down"));
         }
         match FileLock::try_directory(&lab.state) {
-            Ok(Some(_dead)) => return supervisor::clean_up(lab, backend),
+            Ok(Some(_dead)) => return supervisor::clean_up(lab),
             _ => host::clock::sleep(Duration::from_millis(50)),
         }
     }
@@ -218,7 +217,7 @@ impl Lab {
     /// Ends everything and returns when nothing is left, also of a lab whose processes were killed.
     pub(crate) fn down(&self) -> Result<()> {
         if self.ask(&Request::Down).is_err() {
-            return clear(self, backend::find(&read_plan(&self.state)?.1)?);
+            return clear(&read_plan(&self.state)?);
         }
         self.wait_for_end()
     }

@@ -1,12 +1,11 @@
 //! What a lab's supervisor and the command line say to each other.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::lab::Cut;
+use crate::lab::{Changes, Cut};
 
 /// A client's wish.
 #[derive(Debug, Serialize, Deserialize)]
@@ -16,8 +15,8 @@ pub(super) enum Request {
     List,
     /// Cut a node's power.
     Kill { node: String, disk: Disk },
-    /// Switch a node on, with another seed from now on if one is named.
-    Start { node: String, seed: Option<PathBuf> },
+    /// Switch a node on, with these changes from now on.
+    Start { node: String, changes: Changes },
     /// Stop all of a node, or let it go on.
     Freeze { node: String, frozen: bool },
     /// Take a node's cable out, or put it in again.
@@ -84,6 +83,11 @@ pub(crate) struct Process {
 pub(crate) struct NodeState {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
+    /// What runs it, now or last.
+    pub(crate) backend: String,
+    /// What its clock said when it was switched on, where that is not this machine's time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) clock: Option<String>,
     pub(crate) running: bool,
     /// Whether it was stopped by `kiln lab freeze`.
     pub(crate) frozen: bool,

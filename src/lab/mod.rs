@@ -18,7 +18,7 @@ pub(crate) use control::Disk;
 pub(crate) use cut::{Cut, Direction, Protocol};
 pub(crate) use qemu::is_native;
 pub(crate) use rehearse::{COLUMNS, Report, Row, Wish, rehearse};
-pub(crate) use spec::{Guest, Lab};
+pub(crate) use spec::{Changes, Guest, Lab};
 pub(crate) use supervisor::{Part, supervise};
 
 /// Every backend, in the order `--help` lists them; the first is the default. Adding one means adding a line here.

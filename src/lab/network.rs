@@ -22,7 +22,8 @@ pub(super) fn set_up(lab: &Lab) -> Result<()> {
 /// # Errors
 ///
 /// As [`set_up`].
-pub(super) fn plug(lab: &Lab, guest: &Guest, cable: Cable) -> Result<()> {
+pub(super) fn plug(lab: &Lab, guest: &Guest) -> Result<()> {
+    let cable = guest.backend.cable();
     let connected = ip(&connection(lab, guest, cable)).within(|| format!("connecting `{}`", guest.name));
     match cable {
         Cable::Namespace => connected,
@@ -54,8 +55,8 @@ pub(super) fn switch(guest: &Guest, plugged: bool) -> Result<()> {
 /// # Errors
 ///
 /// As [`set_up`].
-pub(super) fn forget(guest: &Guest, cable: Cable) -> Result<()> {
-    match cable {
+pub(super) fn forget(guest: &Guest) -> Result<()> {
+    match guest.backend.cable() {
         Cable::Namespace => ip(&format!("netns delete {}\n", guest.namespace())).within(|| format!("disconnecting `{}`", guest.name)),
         Cable::Tap => Ok(()),
     }

@@ -43,25 +43,25 @@ impl Backend for Nspawn {
         true
     }
 
-    fn prepare(&self, lab: &Lab) -> Result<()> {
+    fn prepare(&self, lab: &Lab, guest: &Guest) -> Result<()> {
+        if !lab.has_control_groups() {
+            return Err(Error::new(Kind::Input, "this lab began without containers and has no control groups for them")
+                .hint("kiln lab down && kiln lab up --backend nspawn"));
+        }
         // nspawn refuses to start where it finds no sign of systemd.
         host::fs::create_directories(Path::new("/run/systemd"))?;
-        for guest in &lab.guests {
-            let target = root_of(lab, guest);
-            if host::mount::is_mount_point(&target) {
-                continue;
-            }
-            let (disk, directory) = (lab.image_of(guest).with_extension("raw"), lab.image_of(guest));
-            if disk.exists() {
-                image::mount(&disk, &target)?;
-            } else if directory.is_dir() {
-                image::mount_parts(&directory, &target)?;
-            } else {
-                return Err(Error::new(Kind::Input, format!("there is neither `{}` nor `{}`", disk.display(), directory.display()))
-                    .hint("add `raw` to `outputs` in the cluster file and run `kiln build`"));
-            }
+        let target = root_of(lab, guest);
+        let (disk, directory) = (lab.image_of(guest).with_extension("raw"), lab.image_of(guest));
+        if host::mount::is_mount_point(&target) {
+            Ok(())
+        } else if disk.exists() {
+            image::mount(&disk, &target)
+        } else if directory.is_dir() {
+            image::mount_parts(&directory, &target)
+        } else {
+            Err(Error::new(Kind::Input, format!("there is neither `{}` nor `{}`", disk.display(), directory.display()))
+                .hint("add `raw` to `outputs` in the cluster file and run `kiln build`"))
         }
-        Ok(())
     }
 
     fn command(&self, lab: &Lab, guest: &Guest) -> Result<Command> {

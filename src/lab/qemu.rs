@@ -48,9 +48,9 @@ impl Backend for Qemu {
         false
     }
 
-    fn prepare(&self, lab: &Lab) -> Result<()> {
+    fn prepare(&self, lab: &Lab, guest: &Guest) -> Result<()> {
         Firmware::find()?;
-        lab.guests.iter().try_for_each(|guest| carrier(lab, guest).map(drop))
+        carrier(lab, guest).map(drop)
     }
 
     fn command(&self, lab: &Lab, guest: &Guest) -> Result<Command> {
@@ -72,7 +72,7 @@ impl Backend for Qemu {
             mac: guest.mac(&lab.cluster),
             serial: guest.name.clone(),
             uuid: None,
-            clock: lab.clock.clone(),
+            clock: guest.clock.clone(),
             // A boot that fails ends the machine instead of starting it over for ever.
             parameters: vec!["kiln.on-failure=poweroff:3".into()],
         };

@@ -10,6 +10,7 @@ use crate::cluster::MatchRule;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
+use crate::lab::{BACKENDS, Backend, backend};
 
 /// One lab: a cluster's artifacts and where it lives on this machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,9 +28,6 @@ pub(crate) struct Lab {
     pub(crate) interface: String,
     pub(crate) vip: Option<IpAddr>,
     pub(crate) guests: Vec<Guest>,
-    /// What the machines' clocks say whenever they are switched on, `YYYY-MM-DDTHH:MM:SS` in UTC; none for this machine's time.
-    #[serde(default)]
-    pub(crate) clock: Option<String>,
 }
 
 /// One node of a lab.
@@ -43,8 +41,23 @@ pub(crate) struct Guest {
     pub(crate) image: String,
     /// How it recognises its seed; the lab's machine answers to it.
     pub(crate) matches: Vec<MatchRule>,
+    /// What runs it.
+    #[serde(with = "crate::lab::backend")]
+    pub(crate) backend: &'static dyn Backend,
+    /// What its clock says whenever it is switched on, `YYYY-MM-DDTHH:MM:SS` in UTC; none for this machine's time.
+    #[serde(default)]
+    pub(crate) clock: Option<String>,
     /// A seed that takes the place of the artifacts' own.
     #[serde(default)]
+    pub(crate) seed: Option<PathBuf>,
+}
+
+/// What is different about a node from its next start on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Changes {
+    /// Name of another backend.
+    pub(crate) backend: Option<String>,
+    pub(crate) clock: Option<String>,
     pub(crate) seed: Option<PathBuf>,
 }
 
@@ -72,6 +85,12 @@ impl Lab {
     /// `out/<cluster>/nodes/<node>`, the directory of the node's own artifacts.
     pub(crate) fn artifacts_of(&self, guest: &Guest) -> PathBuf {
         self.artifacts.join("nodes").join(&guest.name)
+    }
+
+    /// Whether the lab's supervisor is root and puts each node into a control group, which containers need. A lab that began without
+    /// containers has none.
+    pub(crate) fn has_control_groups(&self) -> bool {
+        self.guests.iter().any(|guest| guest.backend.needs_root())
     }
 
     /// The guest of that name.
@@ -105,6 +124,19 @@ impl Guest {
         let [a, b, c, d, ..] = *digest.as_bytes();
         // "52:54" is QEMU's customary prefix, with the locally-administered bit set.
         format!("52:54:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+    }
+
+    /// The node with these changes. A clock goes with a backend that has none.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] for a backend that there is not, or a clock where the backend has none.
+    pub(super) fn changed(&self, changes: &Changes) -> Result<Self> {
+        let backend = changes.backend.as_deref().map_or(Ok(self.backend), backend::find)?;
+        backend::check_clock(backend, changes.clock.as_deref())?;
+        let clock = changes.clock.clone().or_else(|| self.clock.clone()).filter(|_| backend.has_clocks());
+        let seed = changes.seed.clone().or_else(|| self.seed.clone());
+        Ok(Self { backend, clock, seed, ..self.clone() })
     }
 }
 
@@ -168,7 +200,16 @@ impl Lab {
             .ok_or_else(|| Error::new(Kind::Input, format!("no address is left for this machine in `{}`", cluster.network.nodes)))?;
         let guest = |(index, node): (usize, Node)| {
             let image = node.roles.join("+");
-            Guest { index, image, name: node.name, address: node.address, matches: node.matches, seed: None }
+            Guest {
+                index,
+                image,
+                name: node.name,
+                address: node.address,
+                matches: node.matches,
+                backend: BACKENDS[0],
+                clock: None,
+                seed: None,
+            }
         };
         Ok(Self {
             state: labs.join(&cluster.name),
@@ -179,7 +220,6 @@ impl Lab {
             interface: cluster.network.interface,
             vip: cluster.endpoint.vip,
             guests: cluster.nodes.into_iter().enumerate().map(guest).collect(),
-            clock: None,
         })
     }
 }
@@ -207,7 +247,7 @@ fn last_hosts(network: &IpNet, count: usize) -> Vec<IpAddr> {
 pub(super) mod tests {
     use std::path::Path;
 
-    use super::Lab;
+    use super::{Changes, Guest, Lab};
 
     /// A lab of two nodes.
     pub(in crate::lab) fn sample() -> Lab {
@@ -245,6 +285,38 @@ pub(super) mod tests {
         let err = lab.guest("m9").unwrap_err();
         assert_eq!(err.to_string(), "no node named `m9` in the lab of `ha`");
         assert_eq!(err.hints(), ["its nodes are m1, m2"]);
+    }
+
+    #[test]
+    fn a_node_keeps_its_backend_and_clock_until_another_is_named() {
+        let table: [(&[(&str, &str)], &str); 6] = [
+            (&[("", "")], "nspawn None"),
+            (&[("qemu", "")], "qemu None"),
+            (&[("qemu", "2001-01-01T00:00:00"), ("", "")], "qemu Some(\"2001-01-01T00:00:00\")"),
+            (&[("qemu", "2001-01-01T00:00:00"), ("nspawn", "")], "nspawn None"),
+            (&[("", "2001-01-01T00:00:00")], "nodes of the nspawn backend have this machine's clock"),
+            (&[("podman", "")], "no lab backend named `podman`"),
+        ];
+        for (starts, expected) in table {
+            let given = |word: &str| Some(word.to_owned()).filter(|word| !word.is_empty());
+            let start = |guest: Guest, (backend, clock): &(&str, &str)| {
+                guest.changed(&Changes { backend: given(backend), clock: given(clock), seed: None })
+            };
+            let guest = starts.iter().try_fold(sample().guests[0].clone(), start);
+            let found = guest.map_or_else(|err| err.to_string(), |guest| format!("{} {:?}", guest.backend.name(), guest.clock));
+            assert_eq!(found, expected, "{starts:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_names_the_backend_of_each_node() {
+        let mut lab = sample();
+        assert!(lab.has_control_groups());
+        for guest in &mut lab.guests {
+            *guest = guest.changed(&Changes { backend: Some("qemu".into()), ..Changes::default() }).unwrap();
+        }
+        let lab: Lab = serde_json::from_slice(&serde_json::to_vec(&lab).unwrap()).unwrap();
+        assert!(lab.guests.iter().all(|guest| guest.backend.name() == "qemu") && !lab.has_control_groups());
     }
 
     #[test]

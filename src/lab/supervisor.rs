@@ -7,7 +7,7 @@
 mod faults;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,13 +23,12 @@ use crate::host::cgroup::Branch;
 use crate::host::channel::{Channel, Listener, Received};
 use crate::host::clock::Stopwatch;
 use crate::host::root::Root;
-use crate::lab::backend::{self, Backend};
 use crate::lab::control::{Disk, NodeState, Reply, Request};
-use crate::lab::{Cut, Guest, Lab, network};
+use crate::lab::{Changes, Cut, Guest, Lab, network};
 
 /// Name of the socket in the state directory.
 pub(super) const SOCKET: &str = "control";
-/// What the supervisor reads: [`Lab`] and the backend's name.
+/// What the supervisor reads: a [`Lab`].
 pub(super) const PLAN: &str = "lab.json";
 /// How often the supervisor looks at its nodes.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -51,10 +50,10 @@ pub(crate) enum Part {
 ///
 /// What keeps the lab from starting; the one who started it is told the same.
 pub(crate) fn supervise(state: &Path, part: Part) -> Result<()> {
-    let (lab, name): (Lab, String) = read_plan(state)?;
+    let lab = read_plan(state)?;
     match part {
-        Part::Outer => run_outside(&lab, backend::find(&name)?),
-        Part::Inner => run_inside(&lab, backend::find(&name)?),
+        Part::Outer => run_outside(&lab),
+        Part::Inner => run_inside(&lab),
         Part::Sweep => sweep(&lab),
     }
 }
@@ -67,12 +66,12 @@ pub(super) fn program(lab: &Lab, part: Part) -> Command {
     command
 }
 
-pub(super) fn read_plan(state: &Path) -> Result<(Lab, String)> {
+pub(super) fn read_plan(state: &Path) -> Result<Lab> {
     let path = state.join(PLAN);
     serde_json::from_slice(&host::fs::read(&path)?).doing(Kind::Internal, || format!("reading `{}`", path.display()))
 }
 
-fn run_outside(lab: &Lab, backend: &dyn Backend) -> Result<()> {
+fn run_outside(lab: &Lab) -> Result<()> {
     let _alive = host::lock::FileLock::try_directory(&lab.state)?;
     host::namespace::leave_terminal()?;
     let before = host::namespace::begin_processes()?;
@@ -83,15 +82,15 @@ fn run_outside(lab: &Lab, backend: &dyn Backend) -> Result<()> {
         }
         host::clock::sleep(PAUSE);
     }
-    if backend.needs_root() {
+    if lab.has_control_groups() {
         before.restore()?;
     }
-    clean_up(lab, backend)
+    clean_up(lab)
 }
 
 /// Removes what is not bound to the namespaces, once the lab's processes are gone.
-pub(super) fn clean_up(lab: &Lab, backend: &dyn Backend) -> Result<()> {
-    if backend.needs_root() && lab.state.join(PLAN).exists() {
+pub(super) fn clean_up(lab: &Lab) -> Result<()> {
+    if lab.has_control_groups() && lab.state.join(PLAN).exists() {
         host::process::run(&mut program(lab, Part::Sweep))?;
     }
     remove_contents(lab)?;
@@ -126,12 +125,12 @@ fn branch(lab: &Lab) -> Branch {
     Branch::top(&format!("kiln-lab-{}-{}", lab.cluster, place.short()))
 }
 
-fn run_inside(lab: &Lab, backend: &'static dyn Backend) -> Result<()> {
+fn run_inside(lab: &Lab) -> Result<()> {
     host::namespace::end_with_parent()?;
     let starter = Channel::from_stdin()?;
     // Its own mount of /run will hide the directory that all labs are in.
     let above = Root::open(labs(lab).parent().expect("the directory of all labs is not the root"))?;
-    let supervisor = Supervisor { lab, backend, nodes: Mutex::default(), down: AtomicBool::new(false) };
+    let supervisor = Supervisor { lab, nodes: Mutex::default(), down: AtomicBool::new(false) };
     if let Err(err) = supervisor.set_up(&starter) {
         // Who started the lab may be gone, and then nobody is left to tell.
         let _ = starter.send(&Reply::Failed((&err).into()), None);
@@ -155,18 +154,17 @@ fn run_inside(lab: &Lab, backend: &'static dyn Backend) -> Result<()> {
 
 struct Supervisor<'a> {
     lab: &'a Lab,
-    backend: &'static dyn Backend,
     nodes: Mutex<BTreeMap<String, Running>>,
     down: AtomicBool,
 }
 
 /// A node that was switched on.
 struct Running {
+    /// With what was changed about it since the lab began.
+    guest: Guest,
     process: Child,
     since: Stopwatch,
     ended: Option<String>,
-    /// What it was given in place of the artifacts' own.
-    seed: Option<PathBuf>,
     unplugged: bool,
     cuts: Vec<Cut>,
 }
@@ -175,12 +173,12 @@ impl<'a> Supervisor<'a> {
     fn set_up(&self, starter: &Channel) -> Result<()> {
         let step = |text: &str| starter.send(&Reply::Step(text.to_owned()), None);
         step("preparing the lab")?;
-        prepare_namespaces(self.lab, self.backend)?;
+        prepare_namespaces(self.lab)?;
         network::set_up(self.lab)?;
-        self.backend.prepare(self.lab)?;
+        self.lab.guests.iter().try_for_each(|guest| guest.backend.prepare(self.lab, guest))?;
         for guest in &self.lab.guests {
             step(&format!("starting {}", guest.name))?;
-            self.start(guest, None)?;
+            self.start(guest, &Changes::default())?;
         }
         Ok(())
     }
@@ -220,7 +218,7 @@ impl<'a> Supervisor<'a> {
         match request {
             Request::List => return Ok((Reply::Nodes(self.list()), None)),
             Request::Kill { node, disk } => self.kill(self.lab.guest(node)?, *disk)?,
-            Request::Start { node, seed } => self.start(self.lab.guest(node)?, seed.as_deref())?,
+            Request::Start { node, changes } => self.start(self.lab.guest(node)?, changes)?,
             Request::Freeze { node, frozen } => self.freeze(self.lab.guest(node)?, *frozen)?,
             Request::Unplug { node, unplugged } => self.unplug(self.lab.guest(node)?, *unplugged)?,
             Request::Cut { node, cut } => self.cut(self.lab.guest(node)?, cut)?,
@@ -235,32 +233,38 @@ impl<'a> Supervisor<'a> {
         Ok((Reply::Done, None))
     }
 
-    fn start(&self, guest: &Guest, seed: Option<&Path>) -> Result<()> {
+    fn start(&self, guest: &Guest, changes: &Changes) -> Result<()> {
         let mut nodes = self.nodes();
-        let before = nodes.get(&guest.name).and_then(|node| node.seed.clone());
-        let guest = &Guest { seed: seed.map(Path::to_owned).or(before), ..guest.clone() };
+        let guest = nodes.get(&guest.name).map_or(guest, |node| &node.guest).changed(changes)?;
         if nodes.get(&guest.name).is_some_and(|node| node.ended.is_none()) {
             return Err(Error::new(Kind::Input, format!("`{}` is running", guest.name)).hint(format!("kiln lab kill {}", guest.name)));
         }
-        host::fs::create_private_directory(&self.lab.directory_of(guest))?;
+        guest.backend.prepare(self.lab, &guest)?;
+        let mut command = self.command(&guest)?;
         // Its new cable is whole.
-        self.forget_cuts(&mut nodes, guest)?;
-        network::plug(self.lab, guest, self.backend.cable())?;
-        let mut command = self.backend.command(self.lab, guest)?;
-        let console = || host::fs::open_to_append(&self.lab.console_of(guest), host::fs::PRIVATE);
-        command.stdout(console()?).stderr(console()?);
+        self.forget_cuts(&mut nodes, &guest)?;
+        network::plug(self.lab, &guest)?;
         // What is started begins in the control group that its parent is in; the lock keeps others from starting at the same time.
-        if self.backend.needs_root() {
+        if self.lab.has_control_groups() {
             branch(self.lab).below(&guest.name).join()?;
         }
         let process = command.spawn().doing(Kind::Tool, || format!("starting `{}`", guest.name));
-        if self.backend.needs_root() {
+        if self.lab.has_control_groups() {
             branch(self.lab).below("supervisor").join()?;
         }
-        let (process, seed) = (process?, guest.seed.clone());
-        let node = Running { process, since: Stopwatch::start(), ended: None, seed, unplugged: false, cuts: Vec::new() };
-        nodes.insert(guest.name.clone(), node);
+        let (process, name) = (process?, guest.name.clone());
+        let node = Running { guest, process, since: Stopwatch::start(), ended: None, unplugged: false, cuts: Vec::new() };
+        nodes.insert(name, node);
         Ok(())
+    }
+
+    /// The process that is the node, with the file of its console for what it prints.
+    fn command(&self, guest: &Guest) -> Result<Command> {
+        host::fs::create_private_directory(&self.lab.directory_of(guest))?;
+        let mut command = guest.backend.command(self.lab, guest)?;
+        let console = || host::fs::open_to_append(&self.lab.console_of(guest), host::fs::PRIVATE);
+        command.stdout(console()?).stderr(console()?);
+        Ok(command)
     }
 
     fn kill(&self, guest: &Guest, disk: Disk) -> Result<()> {
@@ -269,28 +273,28 @@ impl<'a> Supervisor<'a> {
             return Err(Error::new(Kind::Input, format!("`{}` is not running", guest.name)));
         };
         network::pull(guest)?;
-        if self.backend.needs_root() {
+        if self.lab.has_control_groups() {
             branch(self.lab).below(&guest.name).kill()?;
         }
         node.process.kill().doing(Kind::Tool, || format!("killing `{}`", guest.name))?;
         node.process.wait().doing(Kind::Tool, || format!("waiting for `{}`", guest.name))?;
         let lost = disk == Disk::Lost;
         node.ended = Some(if lost { "its disk was lost" } else { "its power was cut" }.into());
-        self.forget(guest)?;
+        self.forget(&node.guest)?;
         if lost { host::fs::empty(&self.lab.directory_of(guest)) } else { Ok(()) }
     }
 
     /// Removes what a node that is off has left.
     fn forget(&self, guest: &Guest) -> Result<()> {
-        if self.backend.needs_root() {
+        if self.lab.has_control_groups() {
             branch(self.lab).below(&guest.name).remove()?;
         }
-        network::forget(guest, self.backend.cable())
+        network::forget(guest)
     }
 
     /// Does the outer process's part.
     fn clean_up(&self, above: &Root) -> Result<()> {
-        if self.backend.needs_root() {
+        if self.lab.has_control_groups() {
             for guest in &self.lab.guests {
                 branch(self.lab).below(&guest.name).kill()?;
             }
@@ -313,7 +317,7 @@ impl<'a> Supervisor<'a> {
             let Some(node) = nodes.get_mut(&guest.name).filter(|node| node.ended.is_none()) else { continue };
             if let Ok(Some(status)) = node.process.try_wait() {
                 node.ended = Some(status.to_string());
-                let _ = network::pull(guest).and_then(|()| self.forget(guest));
+                let _ = network::pull(guest).and_then(|()| self.forget(&node.guest));
             }
         }
     }
@@ -323,9 +327,12 @@ impl<'a> Supervisor<'a> {
         let state = |guest: &Guest| {
             let node = nodes.get(&guest.name);
             let running = node.filter(|node| node.ended.is_none());
+            let guest = node.map_or(guest, |node| &node.guest);
             NodeState {
                 name: guest.name.clone(),
                 address: guest.address,
+                backend: guest.backend.name().to_owned(),
+                clock: guest.clock.clone(),
                 running: running.is_some(),
                 frozen: running.is_some() && self.is_frozen(guest),
                 unplugged: running.is_some_and(|node| node.unplugged),
@@ -340,12 +347,12 @@ impl<'a> Supervisor<'a> {
     /// A handle to the process whose namespaces are to be entered.
     fn handle(&self, node: Option<&str>) -> Result<std::os::fd::OwnedFd> {
         let Some(node) = node else { return host::namespace::handle(std::process::id()) };
-        let guest = self.lab.guest(node)?;
-        if !self.backend.can_exec() {
-            return Err(Error::new(Kind::Input, format!("the {} backend can't run programs inside a node", self.backend.name()))
+        let nodes = self.nodes();
+        let guest = nodes.get(node).map_or(self.lab.guest(node)?, |node| &node.guest);
+        if !guest.backend.can_exec() {
+            return Err(Error::new(Kind::Input, format!("the {} backend can't run programs inside a node", guest.backend.name()))
                 .hint(format!("its console is in `{}`", self.lab.console_of(guest).display())));
         }
-        let nodes = self.nodes();
         let process = nodes.get(node).filter(|node| node.ended.is_none()).map(|node| node.process.id());
         let process = process.ok_or_else(|| Error::new(Kind::Input, format!("`{node}` is not running")))?;
         let first = host::process::children(process)?.first().copied();
@@ -354,14 +361,14 @@ impl<'a> Supervisor<'a> {
 }
 
 /// Gives the namespaces what they need, so that nothing of this machine but its programs is used, and nothing is left on it.
-fn prepare_namespaces(lab: &Lab, backend: &dyn Backend) -> Result<()> {
+fn prepare_namespaces(lab: &Lab) -> Result<()> {
     host::namespace::isolate()?;
     host::namespace::isolate_mounts()?;
     host::mount::filesystem("proc", "proc", Path::new("/proc"), MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")?;
     host::mount::hide_but(Path::new("/run"), &lab.state)?;
     host::fs::create_private_directory(&lab.private())?;
     host::mount::filesystem("tmpfs", "kiln", &lab.private(), MountFlags::NODEV, "mode=0700,size=75%")?;
-    if backend.needs_root() {
+    if lab.has_control_groups() {
         host::cgroup::mount()?;
         branch(lab).below("supervisor").join().within(|| "making control groups for the lab".into())?;
     }

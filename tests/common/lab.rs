@@ -227,10 +227,14 @@ impl Client {
     }
 
     pub fn kubectl(&self, lab: &Lab, arguments: &[&str]) -> Output {
+        lab.run(&self.kubectl_command(arguments))
+    }
+
+    pub fn kubectl_command<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a OsStr> {
         let mut program: Vec<&OsStr> = vec![self.kubectl.as_os_str(), OsStr::new("--request-timeout=10s"), OsStr::new("--kubeconfig")];
         program.push(self.kubeconfig.as_os_str());
-        program.extend(arguments.iter().map(OsStr::new));
-        lab.run(&program)
+        program.extend(arguments.iter().map(|word| OsStr::new(*word)));
+        program
     }
 
     /// What listens at `authority` answers with a certificate of the cluster's CA and is ready.
@@ -241,20 +245,22 @@ impl Client {
     }
 }
 
-/// Every member answers over TLS with a client certificate, as `node` sees it, and they are one cluster.
-pub fn etcd_is_healthy(lab: &Lab, members: &[&str], node: &str) -> Result<(), String> {
+/// etcdctl on `node`, with a client certificate, asking `members`.
+pub fn etcdctl(lab: &Lab, members: &[&str], node: &str, words: &[&str]) -> Output {
     let pki = "/etc/kubernetes/pki";
     let [ca, certificate, key] =
         ["etcd/ca.crt", "etcd/healthcheck-client.crt", "etcd/healthcheck-client.key"].map(|file| format!("{pki}/{file}"));
     let url = |address: &&str| format!("https://{}", SocketAddr::new(address.parse().unwrap(), 2379));
     let endpoints = members.iter().map(url).collect::<Vec<_>>().join(",");
-    let etcdctl = |words: &[&str]| {
-        let tls = ["etcdctl", "--cacert", &ca, "--cert", &certificate, "--key", &key, "--endpoints"];
-        lab.inside(node, &[&["env", "ETCDCTL_API=3"], &tls[..], &[&endpoints], words].concat())
-    };
-    let health = etcdctl(&["endpoint", "health"]);
+    let tls = ["etcdctl", "--cacert", &ca, "--cert", &certificate, "--key", &key, "--endpoints"];
+    lab.inside(node, &[&["env", "ETCDCTL_API=3"], &tls[..], &[&endpoints], words].concat())
+}
+
+/// Every member answers over TLS, as `node` sees it, and they are one cluster.
+pub fn etcd_is_healthy(lab: &Lab, members: &[&str], node: &str) -> Result<(), String> {
+    let health = etcdctl(lab, members, node, &["endpoint", "health"]);
     succeeded(&health, "")?;
-    let list = etcdctl(&["member", "list"]);
+    let list = etcdctl(lab, members, node, &["member", "list"]);
     let count = String::from_utf8_lossy(&list.stdout).lines().filter(|line| line.contains(", started, ")).count();
     if count == members.len() { Ok(()) } else { Err(format!("{count} members have started")) }
 }

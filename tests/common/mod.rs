@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 
 pub mod lab;
+pub mod watch;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,10 +1,8 @@
 //! What a command asks of a node that it wants broken, or whole again.
 
-use std::path::Path;
-
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lab::control::{Disk, Process, Reply, Request, Word};
-use crate::lab::{Cut, Lab};
+use crate::lab::{Changes, Cut, Lab, backend};
 
 impl Lab {
     /// Cuts a node's power, and may lose its disk with it.
@@ -12,14 +10,19 @@ impl Lab {
         self.ask(&Request::Kill { node: node.to_owned(), disk }).map(|_| ())
     }
 
-    /// Switches a node on; from now on with another seed, if one is named.
+    /// Switches a node on, with these changes from now on.
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if there is no such file.
-    pub(crate) fn start(&self, node: &str, seed: Option<&Path>) -> Result<()> {
-        let seed = seed.map(|path| path.canonicalize().doing(Kind::Io, || format!("opening `{}`", path.display()))).transpose()?;
-        self.ask(&Request::Start { node: node.to_owned(), seed }).map(|_| ())
+    /// [`Kind::Io`] if there is no such seed; as [`crate::lab::Labs::up`] for a backend that can't run here.
+    pub(crate) fn start(&self, node: &str, mut changes: Changes) -> Result<()> {
+        if let Some(seed) = &mut changes.seed {
+            *seed = seed.canonicalize().doing(Kind::Io, || format!("opening `{}`", seed.display()))?;
+        }
+        if let Some(backend) = &changes.backend {
+            super::require(backend::find(backend)?)?;
+        }
+        self.ask(&Request::Start { node: node.to_owned(), changes }).map(|_| ())
     }
 
     /// Stops all of a node's processes, or lets them go on.

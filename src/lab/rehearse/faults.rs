@@ -9,10 +9,12 @@ use crate::host::clock::Stopwatch;
 use crate::lab::control::{Disk, Word};
 use crate::lab::rehearse::cases::{Fault, Program};
 use crate::lab::rehearse::world::World;
-use crate::lab::{Cut, Lab};
+use crate::lab::{Changes, Cut, Lab};
 
 /// How long a fault may need until it can be seen.
 const SEEN: Duration = Duration::from_secs(3);
+/// The same of what ends in its own time: an API server finishes requests for up to a minute.
+const ENDED: Duration = Duration::from_secs(90);
 /// How long a machine may take to shut down.
 const OFF: Duration = Duration::from_secs(120);
 /// How long an outage of all machines lasts.
@@ -71,7 +73,7 @@ pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck
     }
     if fault == Fault::Outage {
         host::clock::sleep(OUTAGE);
-        nodes.iter().try_for_each(|node| lab.start(node, None))?;
+        nodes.iter().try_for_each(|node| lab.start(node, Changes::default()))?;
     }
     Ok(Struck { fault, nodes: nodes.to_vec(), before, burden })
 }
@@ -105,7 +107,7 @@ impl Struck {
     /// If the lab is gone.
     pub(super) fn verify(&self, lab: &Lab) -> Result<Result<(), String>> {
         let watch = Stopwatch::start();
-        let limit = if matches!(self.fault, Fault::ShutDown | Fault::Restart(_)) { 10 * SEEN } else { SEEN };
+        let limit = if matches!(self.fault, Fault::ShutDown | Fault::Restart(_)) { ENDED } else { SEEN };
         loop {
             match self.look(lab)? {
                 Err(_) if watch.elapsed() < limit => host::clock::sleep(Duration::from_millis(20)),
@@ -154,9 +156,9 @@ impl Struck {
                 Fault::Hang(program) => drop(signal(lab, node, program, Some(Word::Continue))?),
                 Fault::ShutDown => {
                     wait_until_off(lab, node)?;
-                    lab.start(node, None)?;
+                    lab.start(node, Changes::default())?;
                 }
-                Fault::Power => lab.start(node, None)?,
+                Fault::Power => lab.start(node, Changes::default())?,
                 Fault::Freeze => lab.freeze(node, false)?,
                 Fault::FreezeUnplugged => {
                     lab.unplug(node, false)?;

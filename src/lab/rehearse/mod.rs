@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 use crate::host;
-use crate::lab::Labs;
+use crate::lab::{Changes, Labs};
 
 use cases::Case;
 use probe::Probe;
@@ -97,7 +97,7 @@ fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, tell:
         let rows = cases.iter().map(|case| row(case, wish).conclude()).collect();
         return Ok((planned.cluster, rows));
     }
-    let started = labs.up(artifacts, crate::lab::BACKENDS[0].name(), &[], None, tell);
+    let started = labs.up(artifacts, &[], &Changes::default(), tell);
     let done = started.and_then(|started| {
         started.during(|lab| {
             let world = World { lab, probe: Probe::start(Target::of(lab)?, lab.network()?)? };

@@ -14,11 +14,11 @@ use crate::lab::{Guest, network};
 impl Supervisor<'_> {
     /// Stops every process of a node between two instructions. Its kernel, which is this machine's, goes on.
     pub(super) fn freeze(&self, guest: &Guest, frozen: bool) -> Result<()> {
-        if !self.backend.can_freeze() {
-            return Err(Error::new(Kind::Input, format!("the {} backend can't freeze a node", self.backend.name())));
-        }
         let mut nodes = self.nodes();
-        running(&mut nodes, guest)?;
+        let backend = running(&mut nodes, guest)?.guest.backend;
+        if !backend.can_freeze() {
+            return Err(Error::new(Kind::Input, format!("the {} backend can't freeze a node", backend.name())));
+        }
         branch(self.lab).below(&guest.name).freeze(frozen)
     }
 
@@ -67,8 +67,9 @@ impl Supervisor<'_> {
 
     /// Sends a signal to all processes of a program in a node, at one moment as far as possible, and returns them as they were.
     pub(super) fn signal(&self, guest: &Guest, program: &str, signal: Option<Word>) -> Result<Vec<Process>> {
-        if !self.backend.can_freeze() {
-            return Err(Error::new(Kind::Input, format!("the {} backend does not see a node's processes", self.backend.name())));
+        let backend = running(&mut self.nodes(), guest)?.guest.backend;
+        if !backend.can_freeze() {
+            return Err(Error::new(Kind::Input, format!("the {} backend does not see a node's processes", backend.name())));
         }
         let processes = branch(self.lab).below(&guest.name).processes().into_iter();
         let found = processes.filter_map(|id| host::process::program_of(id).map(|(name, state)| (name, Process { id, state })));
@@ -86,7 +87,7 @@ impl Supervisor<'_> {
     }
 
     pub(super) fn is_frozen(&self, guest: &Guest) -> bool {
-        self.backend.can_freeze() && branch(self.lab).below(&guest.name).is_frozen()
+        guest.backend.can_freeze() && branch(self.lab).below(&guest.name).is_frozen()
     }
 }
 
