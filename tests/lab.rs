@@ -371,3 +371,45 @@ fn an_image_with_one_changed_byte_is_not_started() {
     assert!(said.contains("control-plane.raw`: the root partition is changed"), "{said}");
     lab.assert_gone();
 }
+
+/// Since 3.5 a member that was cut off for a minute hears nothing of what others send it until their kernels try again, up to two minutes
+/// later, and an election in which it must vote fails for as long.
+#[test]
+fn a_member_that_was_cut_off_takes_part_in_the_next_election() {
+    let (Some(lab), Some(site)) = (Lab::new(), ha()) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let Some(client) = Client::new(site, scratch.path()) else { return };
+    lab.up(&client.artifacts);
+    eventually("etcd has three healthy members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m1"));
+    eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
+    let leader = leader(&lab, &NODES).unwrap();
+    let [away, other] = NODES.into_iter().filter(|node| *node != leader).collect::<Vec<_>>()[..] else { panic!("{leader}") };
+    approve(&mut lab.kiln(&["unplug", away]));
+    approve(&mut lab.kiln(&["freeze", away]));
+    std::thread::sleep(Duration::from_secs(60));
+    approve(&mut lab.kiln(&["thaw", away]));
+    approve(&mut lab.kiln(&["plug", away]));
+    // It is healthy to everyone who asks, and so far no one depends on it.
+    eventually("etcd has three healthy members again", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, other));
+    std::thread::sleep(Duration::from_secs(15));
+    approve(&mut lab.kiln(&["kill", &leader]));
+    let elected = eventually("one of the others leads", Duration::from_secs(10), || {
+        self::leader(&lab, &[away, other]).map(drop).ok_or_else(|| "no leader".to_owned())
+    });
+    eprintln!("elected after {elected:.1?}");
+}
+
+/// The node whose member of etcd leads, as those of `nodes` see it.
+fn leader(lab: &Lab, nodes: &[&str]) -> Option<String> {
+    let pki = "/etc/kubernetes/pki/etcd";
+    let script = format!(
+        "ETCDCTL_API=3 etcdctl --command-timeout 1s --cacert {pki}/ca.crt --cert {pki}/healthcheck-client.crt \
+         --key {pki}/healthcheck-client.key --endpoints https://127.0.0.1:2379 endpoint status --write-out json"
+    );
+    nodes.iter().find_map(|node| {
+        let output = lab.inside(node, &["sh", "-c", &script]);
+        let statuses: Value = serde_json::from_slice(&output.stdout).ok()?;
+        let status = &statuses[0]["Status"];
+        (status["leader"].as_u64()? == status["header"]["member_id"].as_u64()?).then(|| (*node).to_owned())
+    })
+}

@@ -56,7 +56,8 @@ fn cut_at(prepare: Prepare, call: &str, number: usize) -> bool {
     assert!(cluster.is_none_or(|before| before == whole), "cut at {call} {number}: another cluster");
     if is_written {
         assert!(world.etcdctl_at(place, &["get", "key"]).unwrap().contains("value"), "cut at {call} {number}");
-        assert!(!world.members[place].data().join("aside-2").exists(), "cut at {call} {number}");
+        let log = world.members[place].log();
+        assert!(!world.members[place].data().join("aside-2").exists(), "cut at {call} {number}: carried out twice\n{log}");
     }
     std::fs::read_to_string(&trace).unwrap().contains("killed by SIGKILL")
 }
