@@ -55,6 +55,7 @@ const FAILURES: &[Row] = &[
     ("api-server-dies", "an API server dies", "HAProxy leaves it out; new connections go elsewhere at once", server_dies),
     ("api-server-hangs", "an API server hangs", "HAProxy cuts its clients off, and they go elsewhere", server_hangs),
     ("etcd-hangs", "the etcd of an API server hangs", "HAProxy leaves it out while another one is ready", server_is_unready),
+    ("etcd-hangs-on", "the etcd of an API server hangs", "HAProxy cuts its clients off while another one is ready", server_is_given_up),
     ("api-server-dies", "an API server dies", "IPVS leaves it out; new connections go elsewhere at once", |intervals| {
         let (every, retries, pause, _) = intervals.ipvs_checks()?;
         Some(retries * pause..=every + retries * pause)
@@ -90,6 +91,9 @@ const MOVE: f64 = 0.1;
 
 /// Where the guard's settings are.
 const GUARD: &str = "/etc/kiln/guard.toml";
+
+/// Where HAProxy's script is.
+const SESSIONS: &str = "/etc/haproxy/sessions.lua";
 
 /// Where the kubelet's unit is.
 const KUBELET: &str = "/etc/systemd/system/kubelet.service";
@@ -127,6 +131,8 @@ struct Intervals<'a> {
     next: Option<u8>,
     /// None where no guard looks.
     looks: Option<Looks>,
+    /// Seconds between two looks at servers without etcd, and how many must agree; none where nothing looks.
+    sessions: Option<(f64, f64)>,
     /// Seconds of silence after which kubelets send a ping, and how long they wait for its answer.
     pings: Option<(f64, f64)>,
 }
@@ -149,6 +155,7 @@ pub(super) fn failovers(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Fa
         next: priorities.iter().rev().nth(1).copied(),
         looks: looks(&machines),
         pings: pings(&machines),
+        sessions: sessions(&machines),
     };
     let found = FAILURES.iter().filter_map(|(key, failure, until, seconds)| {
         let seconds = seconds(&intervals)?;
@@ -173,6 +180,15 @@ fn looks(machines: &[Machine]) -> Option<Looks> {
     let mut files = machines.iter().flat_map(|machine| &machine.files);
     let Looks { interval, limit, fall } = toml::from_str(&files.find(|file| file.path == GUARD)?.text).ok()?;
     Some(Looks { interval: interval / 1000.0, limit: limit / 1000.0, fall })
+}
+
+/// How often HAProxy's script looks, and how many looks must agree: `local PAUSE, LOOKS = 400, 3`.
+fn sessions(machines: &[Machine]) -> Option<(f64, f64)> {
+    let mut files = machines.iter().flat_map(|machine| &machine.files);
+    let script = &files.find(|file| file.path == SESSIONS)?.text;
+    let numbers = script.lines().find_map(|line| line.strip_prefix("local PAUSE, LOOKS = "))?;
+    let (pause, looks) = numbers.split_once(", ")?;
+    Some((pause.parse::<f64>().ok()? / 1000.0, looks.parse().ok()?))
 }
 
 /// What the kubelets' unit sets (`ConfigureHTTP2Transport` of k8s.io/apimachinery).
@@ -290,6 +306,12 @@ fn server_is_unready(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let wait = |name: &str| intervals.flag("kube-apiserver", name).and_then(lint::seconds);
     let (alive, ready) = (wait("etcd-healthcheck-timeout")?, wait("etcd-readycheck-timeout").unwrap_or(0.0));
     Some(alive..=2.0 * checks.interval + alive + ready)
+}
+
+/// Once it is known to be unready, as many looks as must agree.
+fn server_is_given_up(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
+    let ((pause, looks), noticed) = (intervals.sessions?, server_is_unready(intervals)?);
+    Some(noticed.start() + (looks - 1.0) * pause..=noticed.end() + looks * pause)
 }
 
 /// nginx and HAProxy give a server this long to accept.

@@ -261,7 +261,7 @@ impl Network {
 
 pub(super) fn haproxy(root: &Root, network: &Network) {
     let Some(haproxy) = judge("haproxy") else { return };
-    let file = root.rewritten("/etc/haproxy/haproxy.cfg", &["/etc/kubernetes"]);
+    let file = root.rewritten("/etc/haproxy/haproxy.cfg", &["/etc/kubernetes", "/etc/haproxy/sessions.lua"]);
     let said = network.run(&haproxy, &["-c", "-f"], &file).unwrap_or_default();
     assert!(!said.contains("WARNING"), "{said}");
 }
