@@ -113,10 +113,12 @@ impl Machine {
     /// A file of the node, with paths that lead here.
     fn file(&self, path: &str) -> String {
         let file = self.files.join(path);
-        let text = fs::read_to_string(&file).unwrap();
-        let here = self.files.join("etc/kubernetes").display().to_string();
+        let mut text = fs::read_to_string(&file).unwrap();
+        for directory in ["/etc/kubernetes", "/etc/haproxy"] {
+            text = text.replace(directory, self.files.join(&directory[1..]).to_str().unwrap());
+        }
         let copy = self.files.join(file.file_name().unwrap());
-        fs::write(&copy, text.replace("/etc/kubernetes", &here)).unwrap();
+        fs::write(&copy, text).unwrap();
         copy.display().to_string()
     }
 
