@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         baseline: args.baseline.as_deref(),
         cases: &args.cases,
         repeat: args.repeat,
-        seconds: Some(args.seconds),
+        seconds: args.seconds,
         report: args.report.as_deref(),
         predictions: BTreeMap::new(),
     };

@@ -7,9 +7,8 @@ use rustix::time::{ClockId, Timespec, clock_settime};
 use crate::error::{Doing, Error, Kind, Result};
 
 /// Seconds since 1970-01-01T00:00:00Z.
-#[expect(clippy::disallowed_methods, reason = "the one place that asks the time")]
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+    since_1970().as_secs()
 }
 
 /// The time since 1970-01-01T00:00:00Z, for what must be found in journals.

@@ -16,7 +16,6 @@ pub(crate) mod ntp;
 pub(crate) mod packets;
 pub(crate) mod pressure;
 pub(crate) mod process;
-pub(crate) mod processes;
 pub(crate) mod publish;
 pub(crate) mod random;
 pub(crate) mod root;

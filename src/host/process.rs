@@ -173,6 +173,17 @@ pub(crate) fn program_of(id: u32) -> Option<(String, char)> {
     Some((name, state))
 }
 
+/// Ends every process of this machine that runs the program `name`, at once.
+///
+/// # Errors
+///
+/// [`Kind::Io`] if one may not be ended.
+pub(crate) fn kill_all(name: &str) -> Result<()> {
+    let ids = super::fs::list(Path::new("/proc"))?.into_iter().filter_map(|entry| entry.file_name()?.to_str()?.parse().ok());
+    let mut ids = ids.filter(|id| program_of(*id).is_some_and(|(program, _)| program == name));
+    ids.try_for_each(|id| send(id, Signal::KILL))
+}
+
 /// Sends a signal to the process `id`; one that is gone already gets none.
 pub(crate) fn send(id: u32, signal: Signal) -> Result<()> {
     let pid = i32::try_from(id).ok().and_then(Pid::from_raw);

@@ -1,11 +1,12 @@
 //! A client's connection over TLS that shows who is at its other end, with a time limit for each answer as a whole: what measures a
-//! service must not wait longer than it says. HTTP/1.1 as API servers speak it (RFC 9112).
+//! service must not wait longer than it says. ureq, which asks everything else, hides the certificate and the connection.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use httparse::Status;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -15,8 +16,10 @@ use crate::digest::Digest;
 use crate::error::{Doing, Kind, Result};
 use crate::host::http::Held;
 
-/// Longest head of an answer.
-const HEAD: usize = 16 << 10;
+/// Most fields of a head.
+const FIELDS: usize = 64;
+/// Length of what ends a chunk.
+const END: usize = "\r\n".len();
 
 /// What connects to servers of one cluster.
 #[derive(Clone, Debug)]
@@ -100,18 +103,16 @@ impl Session {
     ///
     /// What the network said; the connection is of no use then.
     pub(crate) fn request(&mut self, method: &str, path: &str, body: &[u8], limit: Duration) -> io::Result<Response> {
-        let (status, head, mut body) = self.begin(method, path, body, limit)?;
-        if let Some(length) = field(&head, "content-length").and_then(|length| length.parse::<usize>().ok()) {
-            while body.len() < length {
-                self.more(&mut body)?;
+        let (head, mut body) = self.begin(method, path, body, limit)?;
+        match head.length {
+            Length::Known(length) => {
+                while body.len() < length {
+                    self.more(&mut body)?;
+                }
             }
-        } else if field(&head, "transfer-encoding").is_some() {
-            while !body.ends_with(b"0\r\n\r\n") {
-                self.more(&mut body)?;
-            }
-            body = dechunked(&body);
+            Length::Chunks => body = self.chunks(body)?,
         }
-        Ok(Response { status, body })
+        Ok(Response { status: head.status, body })
     }
 
     /// Sends a request whose answer has no end, and reads that answer's head within `limit`.
@@ -120,7 +121,7 @@ impl Session {
     ///
     /// What the network said.
     pub(crate) fn follow(&mut self, path: &str, limit: Duration) -> io::Result<u16> {
-        self.begin("GET", path, b"", limit).map(|(status, ..)| status)
+        self.begin("GET", path, b"", limit).map(|(head, _)| head.status)
     }
 
     /// Waits for more of an answer without an end.
@@ -133,26 +134,39 @@ impl Session {
         }
     }
 
-    /// Status, head, and what has come of the body.
-    fn begin(&mut self, method: &str, path: &str, body: &[u8], limit: Duration) -> io::Result<(u16, String, Vec<u8>)> {
+    /// The head, and what has come of the body.
+    fn begin(&mut self, method: &str, path: &str, body: &[u8], limit: Duration) -> io::Result<(Head, Vec<u8>)> {
         self.stream.sock.end = Instant::now() + limit;
         let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
         let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{kind}Content-Length: {}\r\n\r\n", self.host, body.len());
         self.stream.write_all(&[head.as_bytes(), body].concat())?;
         let mut bytes = Vec::new();
-        let end = loop {
-            if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                break at + 4;
-            }
-            if bytes.len() > HEAD {
-                return Err(io::Error::other("its head does not end"));
-            }
+        loop {
             self.more(&mut bytes)?;
-        };
-        let rest = bytes.split_off(end);
-        let head = String::from_utf8(bytes).map_err(io::Error::other)?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Ok((status.ok_or_else(|| io::Error::other("it has no status"))?, head, rest))
+            if let Some((head, end)) = Head::parse(&bytes)? {
+                return Ok((head, bytes.split_off(end)));
+            }
+        }
+    }
+
+    /// What is in the chunks of a body, of which `bytes` have come.
+    fn chunks(&mut self, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+        let (mut body, mut at) = (Vec::new(), 0);
+        loop {
+            let size = httparse::parse_chunk_size(&bytes[at..]).map_err(|_| io::Error::other("its chunks are not those of HTTP"))?;
+            let whole = match size {
+                Status::Complete((start, size)) => usize::try_from(size).ok().map(|size| (at + start, size)),
+                Status::Partial => None,
+            };
+            match whole.filter(|(start, size)| bytes.len() >= start + size + END) {
+                Some((_, 0)) => return Ok(body),
+                Some((start, size)) => {
+                    body.extend_from_slice(&bytes[start..start + size]);
+                    at = start + size + END;
+                }
+                None => self.more(&mut bytes)?,
+            }
+        }
     }
 
     fn more(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
@@ -167,22 +181,32 @@ impl Session {
     }
 }
 
-/// A field of a head, by its name in lower case.
-fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let fields = head.lines().filter_map(|line| line.split_once(':'));
-    fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+/// How an answer begins, as far as it matters.
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    status: u16,
+    length: Length,
 }
 
-/// Chunks without what frames them.
-fn dechunked(mut bytes: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    while let Some(at) = bytes.windows(2).position(|two| two == b"\r\n") {
-        let size = std::str::from_utf8(&bytes[..at]).ok().and_then(|size| usize::from_str_radix(size.trim(), 16).ok()).unwrap_or(0);
-        let Some(chunk) = bytes.get(at + 2..at + 2 + size).filter(|chunk| !chunk.is_empty()) else { break };
-        body.extend_from_slice(chunk);
-        bytes = bytes.get(at + 4 + size..).unwrap_or_default();
+/// Where a body ends (RFC 9112 section 6.3).
+#[derive(Debug, PartialEq, Eq)]
+enum Length {
+    Known(usize),
+    Chunks,
+}
+
+impl Head {
+    /// The head and its length, once all of it has come.
+    fn parse(bytes: &[u8]) -> io::Result<Option<(Self, usize)>> {
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+        let mut response = httparse::Response::new(&mut fields);
+        let Status::Complete(end) = response.parse(bytes).map_err(io::Error::other)? else { return Ok(None) };
+        let status = response.code.ok_or_else(|| io::Error::other("it has no status"))?;
+        let field = |name: &str| response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+        let known = field("content-length").and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
+        let length = if field("transfer-encoding").is_some() { Length::Chunks } else { Length::Known(known.unwrap_or(0)) };
+        Ok(Some((Self { status, length }, end)))
     }
-    body
 }
 
 fn is_silence(err: &io::Error) -> bool {
@@ -223,13 +247,14 @@ impl Write for Bounded {
 
 #[cfg(test)]
 mod tests {
-    use super::{dechunked, field};
+    use super::{Head, Length};
 
     #[test]
-    fn fields_and_chunks_are_read_as_they_are_written() {
-        let head = "HTTP/1.1 200 OK\r\nContent-LENGTH: 12\r\n\r\n";
-        assert_eq!(field(head, "content-length"), Some("12"));
-        assert_eq!(field(head, "transfer-encoding"), None);
-        assert_eq!(dechunked(b"3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n"), b"abc0123456789");
+    fn a_head_says_where_the_body_ends() {
+        let whole = |head: &str| Head::parse(head.as_bytes()).unwrap().map(|(head, end)| (head.status, head.length, end));
+        assert_eq!(whole("HTTP/1.1 200 OK\r\nContent-LENGTH: 12\r\n\r\n{"), Some((200, Length::Known(12), 39)));
+        assert_eq!(whole("HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n"), Some((500, Length::Chunks, 47)));
+        assert_eq!(whole("HTTP/1.1 200 OK\r\nContent-Le"), None);
+        assert!(Head::parse(b"SSH-2.0\r\n\r\n").is_err());
     }
 }

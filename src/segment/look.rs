@@ -39,7 +39,7 @@ pub(crate) fn look(question: &Question, time: Duration) -> Result<Impression> {
     Ok(impression)
 }
 
-/// Whether somebody on the segment answers for `address` within `limit`.
+/// Returns whether a machine of the segment answers for `address` within `limit`.
 ///
 /// # Errors
 ///

@@ -4,6 +4,8 @@ use super::settings::Settings;
 use crate::error::Result;
 use crate::host::{self, link, process};
 
+const LOOPBACK: &str = "lo";
+
 impl Settings {
     /// Whether this machine holds the VIP.
     pub(super) fn holds_vip(&self) -> Result<bool> {
@@ -29,10 +31,13 @@ impl Settings {
         ended.map(drop)
     }
 
+    /// Takes the VIP off loopback, where one that was ended just then may have left it.
+    pub(super) fn tidy(&self) -> Result<()> {
+        if link::addresses(LOOPBACK)?.contains(&self.vip) { self.address("delete", LOOPBACK) } else { Ok(()) }
+    }
+
     fn address(&self, verb: &str, interface: &str) -> Result<()> {
         let whole = format!("{}/{}", self.vip, if self.vip.is_ipv6() { 128 } else { 32 });
         process::run(host::process::command("ip").args(["address", verb, &whole, "dev", interface])).map(drop)
     }
 }
-
-const LOOPBACK: &str = "lo";

@@ -11,14 +11,17 @@ use super::cluster::{self, Seen, seen};
 use super::own::Own;
 use super::rival::Rival;
 use super::settings::Settings;
-use super::verdict::{Judge, Verdict};
+use super::verdict::{Judge, Verdict, Why};
 use crate::error::{Doing, Kind, Result};
+use crate::host;
 use crate::host::clock::Stopwatch;
-use crate::host::{self, processes};
 use crate::segment::Adverts;
 
 /// A pause that is longer by so much was none of ours, and another machine has missed this one's advertisements by its end.
 const NOT_RUNNING: Duration = Duration::from_secs(1);
+
+/// Before anything was seen.
+const UNKNOWN: Verdict = Verdict::MayNot(Why::Unknown);
 
 /// What is kept for `kiln agent status`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,7 +51,9 @@ pub(crate) fn watch(path: &Path, journal: &(dyn Fn(&str) + Sync)) -> Result<()> 
         last: Stopwatch::start(),
         failure: String::new(),
     };
-    guard.begin()?;
+    settings.tidy()?;
+    // keepalived finds a verdict when it starts.
+    guard.leave(UNKNOWN)?;
     host::notify::ready()?;
     std::thread::scope(|scope| {
         scope.spawn(|| -> ! { cluster::watch(&settings, &cluster, &standing) });
@@ -79,12 +84,6 @@ struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    /// Leaves a verdict before keepalived starts. One of a run before stays until there is a new one: this program may end, the machine
-    /// serves on.
-    fn begin(&mut self) -> Result<()> {
-        if self.settings.verdict.exists() { Ok(()) } else { self.leave(Verdict::MayNot(super::verdict::Why::Unknown)) }
-    }
-
     /// Does a part of the work. What fails is reported once, and tried again at the next look.
     fn keep(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) {
         let Err(err) = work(self) else { return };
@@ -95,10 +94,10 @@ impl Guard<'_> {
         }
     }
 
-    /// Gives keepalived a verdict, if it is another one.
+    /// Gives keepalived a verdict, if it is another one. That of a run before stays until more is known: this program may end, the machine
+    /// serves on.
     fn leave(&mut self, verdict: Verdict) -> Result<()> {
-        let unknown = Verdict::MayNot(super::verdict::Why::Unknown);
-        if self.left == Some(verdict) || (verdict == unknown && self.settings.verdict.exists()) {
+        if self.left == Some(verdict) || (verdict == UNKNOWN && self.settings.verdict.exists()) {
             return Ok(());
         }
         let (value, reason) = match verdict {
@@ -121,11 +120,15 @@ impl Guard<'_> {
         let holds = self.settings.holds_vip()?;
         let others = adverts.holders()?;
         let other = others.into_iter().rfind(|other| self.settings.peers.contains(other));
-        let held = std::mem::replace(&mut self.held, holds);
         if !holds {
             self.rival.forget();
-            return if held { self.settings.end_connections() } else { Ok(()) };
+            if self.held {
+                self.settings.end_connections()?;
+            }
+            self.held = false;
+            return Ok(());
         }
+        self.held = true;
         // keepalived would take it back, if its priority is higher: a second interruption. The other's advertisements may be on their way yet.
         if stopped && !self.settings.peers.is_empty() {
             let verdict = self.judge.replaced();
@@ -138,10 +141,9 @@ impl Guard<'_> {
     fn oust(&mut self, other: IpAddr) -> Result<()> {
         self.rival.forget();
         (self.journal)(&format!("{other} holds the VIP, too, and keepalived does not settle that: it is ended here, and the VIP removed"));
-        processes::kill("keepalived")?;
-        self.settings.remove_vip()?;
-        self.held = false;
-        self.settings.end_connections()
+        host::process::kill_all("keepalived")?;
+        // The next look ends the connections.
+        self.settings.remove_vip()
     }
 }
 

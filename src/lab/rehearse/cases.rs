@@ -125,7 +125,9 @@ pub(super) fn all() -> Vec<Case> {
             .by(&["etcd-leader-dies"]),
         case("node-power", "another machine loses its power", Victim::Other, Fault::Power).by(&["machine-dies"]),
         case("node-frozen", "all programs of another machine hang", Victim::Other, Fault::Freeze).by(&["api-server-hangs"]),
-        case("etcd-hung", "a member of etcd that follows hangs", Victim::EtcdFollower, Fault::Hang(Etcd)).by(&["etcd-hangs"]),
+        case("etcd-hung", "a member of etcd that follows hangs", Victim::EtcdFollower, Fault::Hang(Etcd))
+            .by(&["etcd-hangs-on", "etcd-hangs"])
+            .measuring(Measure::Sessions),
         case("etcd-leader-killed", "the leader of etcd is killed", Victim::EtcdLeader, Fault::Kill(Etcd)).by(&["etcd-leader-dies"]),
         case("etcd-leader-hung", "the leader of etcd hangs", Victim::EtcdLeader, Fault::Hang(Etcd)),
         case(
@@ -145,11 +147,8 @@ pub(super) fn all() -> Vec<Case> {
     ]
 }
 
-/// Seconds for which a burden lasts unless they are chosen.
-const BURDEN: f64 = 60.0;
-
 fn case(name: &'static str, what: &'static str, victim: Victim, fault: Fault) -> Case {
-    Case { name, what, victim, fault, measure: Measure::Service, predicted_by: &[], burden: BURDEN }
+    Case { name, what, victim, fault, measure: Measure::Service, predicted_by: &[], burden: 0.0 }
 }
 
 impl Case {
@@ -179,13 +178,13 @@ impl Fault {
     }
 }
 
-/// Those with these names, or all.
+/// Those with these names, or all; what the cluster must bear lasts for `burden` seconds.
 ///
 /// # Errors
 ///
 /// [`Kind::Input`] that lists the names there are.
-pub(super) fn named(names: &[String]) -> Result<Vec<Case>> {
-    let all = all();
+pub(super) fn named(names: &[String], burden: f64) -> Result<Vec<Case>> {
+    let all: Vec<Case> = all().into_iter().map(|case| Case { burden, ..case }).collect();
     if let Some(unknown) = names.iter().find(|name| all.iter().all(|case| case.name != **name)) {
         let known: Vec<&str> = all.iter().map(|case| case.name).collect();
         return Err(Error::new(Kind::Input, format!("no case named `{unknown}`")).hint(format!("the cases are {}", known.join(", "))));
@@ -199,11 +198,11 @@ mod tests {
 
     #[test]
     fn an_unknown_case_is_answered_with_the_names_there_are() {
-        let err = named(&["holder-power".into(), "fire".into()]).unwrap_err();
+        let err = named(&["holder-power".into(), "fire".into()], 60.0).unwrap_err();
         assert_eq!(err.to_string(), "no case named `fire`");
         assert!(err.hints()[0].contains("holder-power, holder-frozen"), "{:?}", err.hints());
-        assert_eq!(named(&["loss".into()]).unwrap().len(), 1);
-        assert_eq!(named(&[]).unwrap().len(), all().len());
+        assert_eq!(named(&["loss".into()], 60.0).unwrap().len(), 1);
+        assert_eq!(named(&[], 60.0).unwrap().len(), all().len());
     }
 
     #[test]

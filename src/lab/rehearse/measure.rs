@@ -12,7 +12,7 @@ use crate::lab::rehearse::cases::{Case, Measure, Victim};
 use crate::lab::rehearse::probe::{Shared, locked};
 use crate::lab::rehearse::record::{self, Ending, Sample, TRAFFIC};
 use crate::lab::rehearse::report::{Outcome, Run, Watched, Watches};
-use crate::lab::rehearse::world::World;
+use crate::lab::rehearse::world::{Members, World};
 use crate::lab::rehearse::{journal, steady, traffic};
 
 /// Longest time until everything is whole: a machine that comes back may need a minute.
@@ -58,10 +58,9 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
     if let (Victim::Holder | Victim::LeadingHolder, [holder]) = (case.victim, &run.victims[..]) {
         world.lead(holder, case.victim == Victim::LeadingHolder)?;
     }
-    let before = world.members()?;
     let shared = &world.probe.shared;
-    let watched = watched(shared);
-    let (time, begin, pressure) = (host::clock::since_1970().as_secs_f64(), shared.now(), Pressure::begin()?);
+    let before = Before { members: world.members()?, watched: watched(shared), time: host::clock::since_1970().as_secs_f64() };
+    let (begin, pressure) = (shared.now(), Pressure::begin()?);
     phase(&format!("broken: {}", run.victims.join(", ")));
     let mut struck = world.strike(case.fault, &run.victims)?;
     if let Err(why) = struck.verify(world.lab)? {
@@ -90,28 +89,47 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
     host::clock::sleep(Duration::from_millis(200));
     run.ended = shared.now() - begin;
     judge_clients(run, shared, &world.probe.samples(begin - 0.5, shared.now()), begin);
-    run.watched = outcomes(shared, &watched, begin);
+    run.watched = outcomes(shared, &before.watched, begin);
     run.watches = count(&run.watched, run.healed.unwrap_or(run.ended));
-    let ending = run.watched.iter().find(|watched| run.victims.contains(&watched.node)).and_then(|watched| watched.ended);
-    run.cut = ending.filter(|(_, how)| *how == Ending::Reset).map(|(at, _)| at);
-    let gap = run.gaps.values().fold(0.0, |longest: f64, gap| longest.max(gap.seconds));
-    run.measured = match case.measure {
-        Measure::Service => gap,
-        Measure::Sessions => gap.max(ending.map_or(0.0, |(at, _)| at)),
-        Measure::Lease(_) => leader.unwrap_or(run.ended),
-    };
     run.censored = !served && (case.victim != Victim::All);
-    let term = before.as_ref().map(|members| members.term);
-    run.broken = broken(world, before.map(|members| members.clusters))?;
+    time(run, case.measure, leader);
+    conclude(world, case, &before, journals, run)?;
     if let Err(err) = whole {
         run.broken.push(err.to_string());
     }
     run.outcome = Outcome::Measured;
+    Ok(())
+}
+
+/// What was so before something was broken.
+struct Before {
+    members: Option<Members>,
+    watched: Vec<(String, usize)>,
+    /// Seconds since 1970.
+    time: f64,
+}
+
+/// Fills in how long the case took.
+fn time(run: &mut Run, measure: Measure, leader: Option<f64>) {
+    let ending = run.watched.iter().find(|watched| run.victims.contains(&watched.node)).and_then(|watched| watched.ended);
+    run.cut = ending.filter(|(_, how)| *how == Ending::Reset).map(|(at, _)| at);
+    let gap = run.gaps.values().fold(0.0, |longest: f64, gap| longest.max(gap.seconds));
+    run.measured = match measure {
+        Measure::Service => gap,
+        Measure::Sessions => gap.max(ending.map_or(0.0, |(at, _)| at)),
+        Measure::Lease(_) => leader.unwrap_or(run.ended),
+    };
+}
+
+/// Fills in which promises were broken, and what nodes said.
+fn conclude(world: &World<'_>, case: &Case, before: &Before, journals: Option<&Journals>, run: &mut Run) -> Result<()> {
+    let after = world.members()?;
+    run.broken = broken(world, before.members.as_ref(), after.as_ref())?;
     let directory = journals.map(|journals| journals.directory.as_path());
-    run.lines = journal::collect(world, time, directory, journals.map_or("", |journals| &journals.name))?;
+    run.lines = journal::collect(world, before.time, directory, journals.map_or("", |journals| &journals.name))?;
     if case.fault.is_borne() {
-        let term = world.members()?.map(|members| members.term).zip(term);
-        run.broken.extend(reactions(run, term));
+        let terms = after.zip(before.members.as_ref()).map(|(after, before)| (after.term, before.term));
+        run.broken.extend(reactions(run, terms));
     }
     run.lines.truncate(journal::MOST);
     Ok(())
@@ -221,11 +239,10 @@ fn judge_clients(run: &mut Run, shared: &Shared, samples: &[Sample], begin: f64)
 }
 
 /// Promises that no fault may break: one history, in which every acknowledged write is, and one holder of the VIP.
-fn broken(world: &World<'_>, clusters: Option<std::collections::BTreeSet<u64>>) -> Result<Vec<String>> {
+fn broken(world: &World<'_>, before: Option<&Members>, after: Option<&Members>) -> Result<Vec<String>> {
     let mut broken = Vec::new();
-    let after = world.members()?.map(|members| members.clusters);
-    if let (Some(before), Some(after)) = (clusters, after)
-        && before != after
+    if let Some((before, after)) =
+        before.zip(after).map(|(before, after)| (&before.clusters, &after.clusters)).filter(|(before, after)| before != after)
     {
         broken.push(format!("etcd was the cluster {before:x?} and is {after:x?}"));
     }

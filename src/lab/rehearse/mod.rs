@@ -46,7 +46,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) cases: &'a [String],
     pub(crate) repeat: u32,
     /// Seconds for which a burden lasts that the cluster must bear.
-    pub(crate) seconds: Option<u32>,
+    pub(crate) seconds: u32,
     /// Where the report goes; journals go beside it.
     pub(crate) report: Option<&'a Path>,
     /// Seconds by the keys of the plan's rows.
@@ -61,8 +61,7 @@ impl Wish<'_> {
     /// [`Kind::Input`] for an unknown case, or a report of an unknown kind.
     pub(crate) fn check(&self) -> Result<Vec<Case>> {
         self.report.map_or(Ok(()), |file| report::format(file).map(drop))?;
-        let lasting = |case: Case| Case { burden: self.seconds.map_or(case.burden, f64::from), ..case };
-        Ok(cases::named(self.cases)?.into_iter().map(lasting).collect())
+        cases::named(self.cases, f64::from(self.seconds))
     }
 }
 
@@ -71,15 +70,15 @@ impl Wish<'_> {
 /// # Errors
 ///
 /// As [`Wish::check`]; [`Kind::Tool`] if the cluster does not come up.
-pub(crate) fn rehearse(wish: &Wish<'_>, tell: &dyn Fn(&str)) -> Result<Report> {
+pub(crate) fn rehearse(wish: &Wish<'_>, say: &dyn Fn(&str)) -> Result<Report> {
     let cases = wish.check()?;
     if let Some(file) = wish.report {
         host::fs::create_directories(&journals(file))?;
     }
     let time = host::clock::rfc3339(host::clock::now());
-    let (cluster, rows) = on_a_lab(wish, wish.artifacts, &cases, "", tell)?;
+    let (cluster, rows) = on_a_lab(wish, wish.artifacts, &cases, "", say)?;
     let baseline = match wish.baseline {
-        Some(artifacts) => on_a_lab(wish, artifacts, &cases, "baseline-", tell)?.1,
+        Some(artifacts) => on_a_lab(wish, artifacts, &cases, "baseline-", say)?.1,
         None => Vec::new(),
     };
     let report = Report { cluster, kiln: env!("CARGO_PKG_VERSION"), time, rows, baseline };
@@ -89,22 +88,22 @@ pub(crate) fn rehearse(wish: &Wish<'_>, tell: &dyn Fn(&str)) -> Result<Report> {
     Ok(report)
 }
 
-fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, tell: &dyn Fn(&str)) -> Result<(String, Vec<Row>)> {
+fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, say: &dyn Fn(&str)) -> Result<(String, Vec<Row>)> {
     let labs = Labs::of_this_user().apart("rehearse");
     let planned = labs.plan(artifacts)?;
     if let Err(why) = can_run(&planned) {
-        tell(&format!("the cases of `{}` are predicted only: {why}", planned.cluster));
+        say(&format!("the cases of `{}` are predicted only: {why}", planned.cluster));
         let rows = cases.iter().map(|case| row(case, wish).conclude()).collect();
         return Ok((planned.cluster, rows));
     }
-    let started = labs.up(artifacts, &[], &Changes::default(), tell);
+    let started = labs.up(artifacts, &[], &Changes::default(), say);
     let done = started.and_then(|started| {
         started.during(|lab| {
             let world = World { lab, probe: Probe::start(Target::of(lab)?, lab.network()?)? };
             world.probe.begin();
-            tell("waiting until everything is whole");
+            say("waiting until everything is whole");
             steady::wait(&world, BOOT)?;
-            run_all(&world, wish, cases, mark, tell)
+            run_all(&world, wish, cases, mark, say)
         })
     });
     labs.remove_if_empty();
@@ -120,7 +119,7 @@ fn can_run(lab: &crate::lab::Lab) -> Result<(), String> {
     Target::of(lab).map(drop).map_err(|err| err.to_string())
 }
 
-fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, tell: &dyn Fn(&str)) -> Result<Vec<Row>> {
+fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, say: &dyn Fn(&str)) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for case in cases {
         let has = match world.has(case) {
@@ -142,7 +141,7 @@ fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, tell:
         let mut row = row(case, wish);
         for number in 1..=wish.repeat {
             let times = if wish.repeat > 1 { format!(" ({number} of {})", wish.repeat) } else { String::new() };
-            let begin = |phase: &str| tell(&format!("{}{times}: {phase}", case.name));
+            let begin = |phase: &str| say(&format!("{}{times}: {phase}", case.name));
             let journals =
                 wish.report.map(|file| measure::Journals { directory: journals(file), name: format!("{mark}{}-{number}", case.name) });
             let run = measure::run(world, case, journals.as_ref(), &begin)?;
@@ -154,7 +153,7 @@ fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, tell:
             }
         }
         let row = row.conclude();
-        tell(&row.cells().join("  "));
+        say(&row.cells().join("  "));
         rows.push(row);
     }
     Ok(rows)
