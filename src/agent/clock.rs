@@ -71,7 +71,8 @@ pub(crate) fn look(others: &[IpAddr]) -> Verdict {
     judge(ahead, others.len() + 1)
 }
 
-/// Looks as long as the machine is on, and sets the clock when two looks in a row agree that it strays.
+/// Looks as long as the machine is on, and sets the clock when two looks in a row agree that it strays. Says when it begins to stray, and
+/// when it no longer does, whoever has set it.
 ///
 /// # Errors
 ///
@@ -79,10 +80,14 @@ pub(crate) fn look(others: &[IpAddr]) -> Verdict {
 pub(crate) fn watch(journal: &dyn Fn(&str)) -> Result<()> {
     let others = Settings::read(Path::new(SETTINGS))?.others();
     let mut before = Verdict::Unknown;
+    let mut strayed = false;
     loop {
         let verdict = look(&others);
         if verdict != before {
             note(verdict).unwrap_or_else(|err| journal(&err.to_string()));
+        }
+        if let Some(news) = news(&mut strayed, verdict) {
+            journal(&news);
         }
         if let (Verdict::Stray { by }, Verdict::Stray { by: twice }, Some(reason)) = (verdict, before, verdict.reason())
             && (by - twice).abs() < AGREEING
@@ -96,6 +101,21 @@ pub(crate) fn watch(journal: &dyn Fn(&str)) -> Result<()> {
         }
         before = verdict;
         host::clock::sleep(PAUSE);
+    }
+}
+
+/// What is worth a line, for a clock that `strayed` when that was last known.
+fn news(strayed: &mut bool, now: Verdict) -> Option<String> {
+    let before = *strayed;
+    *strayed = match now {
+        Verdict::Stray { .. } => true,
+        Verdict::Right => false,
+        Verdict::Unknown => before,
+    };
+    match (before, *strayed) {
+        (false, true) => now.reason(),
+        (true, false) => Some("this machine's clock agrees with those of a majority of the members again".into()),
+        _ => None,
     }
 }
 
@@ -124,7 +144,7 @@ fn duration(seconds: f64) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Verdict, judge};
+    use super::{Verdict, judge, news};
 
     const DAY: f64 = 86_400.0;
 
@@ -160,6 +180,18 @@ mod tests {
         assert_eq!(said(-2.0 * DAY), "this machine's clock is 2 d ahead of those of a majority of the members, which agree");
         assert_eq!(said(1200.0), "this machine's clock is 20 min behind those of a majority of the members, which agree");
         assert_eq!(Verdict::Right.reason(), None);
+    }
+
+    #[test]
+    fn a_clock_that_begins_to_stray_and_one_that_is_right_again_are_news() {
+        let (right, unknown, stray) = (Verdict::Right, Verdict::Unknown, Verdict::Stray { by: -2.0 * DAY });
+        let reason = "this machine's clock is 2 d ahead of those of a majority of the members, which agree";
+        let again = "this machine's clock agrees with those of a majority of the members again";
+        let mut strayed = false;
+        let looks = [unknown, right, stray, Verdict::Stray { by: -2.0 * DAY - 0.1 }, unknown, right, right, stray];
+        let news: Vec<Option<String>> = looks.into_iter().map(|verdict| news(&mut strayed, verdict)).collect();
+        let news: Vec<Option<&str>> = news.iter().map(Option::as_deref).collect();
+        assert_eq!(news, [None, None, Some(reason), None, None, Some(again), None, Some(reason)]);
     }
 
     proptest! {
