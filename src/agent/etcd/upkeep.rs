@@ -113,7 +113,9 @@ fn has_been_removed(settings: &Settings, directory: &Directory, journal: &dyn Fn
             continue;
         }
         let Members { header, members } = Endpoint::new(settings, &other.client_url).members()?;
-        if header.cluster == member.cluster && members.iter().all(|known| known.id != member.id) {
+        // A list without the member that gives it is older than what that one has agreed to.
+        let has = |id: u64| members.iter().any(|known| known.id == id);
+        if header.cluster == member.cluster && has(header.member) && !has(member.id) {
             journal(&format!("the cluster of {} has removed this member, {:x}: its data will be moved aside", other.name, member.id));
             return directory.write(&Record::Removed { token, member });
         }
