@@ -56,6 +56,7 @@ const FAILURES: &[Row] = &[
     ("api-server-hangs", "an API server hangs", "HAProxy cuts its clients off, and they go elsewhere", server_hangs),
     ("etcd-hangs", "the etcd of an API server hangs", "HAProxy leaves it out while another one is ready", server_is_unready),
     ("etcd-hangs-on", "the etcd of an API server hangs", "HAProxy cuts its clients off while another one is ready", server_is_given_up),
+    ("api-servers-return", "all API servers come back", "once one is ready, HAProxy passes connections on to it", servers_return),
     ("api-server-dies", "an API server dies", "IPVS leaves it out; new connections go elsewhere at once", |intervals| {
         let (every, retries, pause, _) = intervals.ipvs_checks()?;
         Some(retries * pause..=every + retries * pause)
@@ -71,10 +72,8 @@ const FAILURES: &[Row] = &[
         },
     ),
     ("machine-dies", "the machine of an API server dies", "a new connection turns to another one", connection_fails),
-    ("etcd-leader-dies", "the leader of etcd dies", "another one is elected", |intervals| {
-        let timeout = intervals.flag("etcd", "election-timeout")?.parse::<f64>().ok()? / 1000.0;
-        Some(timeout..=2.0 * timeout)
-    }),
+    ("etcd-leader-dies", "the leader of etcd dies", "another one is elected", election),
+    ("etcd-leader-hangs", "the leader of etcd hangs", "another one is elected, and HAProxy leaves its API server out", leader_hangs),
     ("controller-manager-dies", "the leading controller manager dies", "another one leads", |intervals| {
         lease(intervals, "kube-controller-manager")
     }),
@@ -111,13 +110,17 @@ struct Looks {
 /// The port of etcd, behind which no API server is.
 const ETCD: &str = ":2379";
 
-/// How HAProxy checks a server (configuration manual: `inter`, `fall`, `timeout check`), in seconds.
+/// How HAProxy checks a server (configuration manual: `inter`, `fall`, `rise`, `timeout check`), in seconds.
 struct Checks {
     interval: f64,
     /// Between checks of a server that has failed one.
     fast: f64,
+    /// Between checks of a server that is down.
+    down: f64,
     /// Failures until it is down.
     fall: f64,
+    /// Good checks until it is up again.
+    rise: f64,
     /// How long a check waits for a program that hangs, whose kernel still accepts connections.
     silence: f64,
     /// Whether a server that isn't ready keeps its sessions.
@@ -250,7 +253,9 @@ impl Intervals<'_> {
         Some(Checks {
             interval,
             fast: option("fastinter").and_then(lint::seconds).unwrap_or(interval),
+            down: option("downinter").and_then(lint::seconds).unwrap_or(interval),
             fall: option("fall").and_then(|text| text.parse().ok()).unwrap_or(3.0),
+            rise: option("rise").and_then(|text| text.parse().ok()).unwrap_or(2.0),
             silence: if over_tls { connection } else { answer.unwrap_or(interval) },
             spares_unready: backend.statement.body.iter().any(|check| check.has("L7OKC")),
         })
@@ -312,6 +317,25 @@ fn server_is_unready(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
 fn server_is_given_up(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let ((pause, looks), noticed) = (intervals.sessions?, server_is_unready(intervals)?);
     Some(noticed.start() + (looks - 1.0) * pause..=noticed.end() + looks * pause)
+}
+
+/// Each member waits for one to two timeouts, at random (raft's `randomizedElectionTimeout`).
+fn election(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
+    let timeout = intervals.flag("etcd", "election-timeout")?.parse::<f64>().ok()? / 1000.0;
+    Some(timeout..=2.0 * timeout)
+}
+
+/// Meanwhile no API server is ready, so HAProxy passes connections on to any; one check later those with a leader are ready again.
+fn leader_hangs(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
+    let (elected, unready) = (election(intervals)?, server_is_unready(intervals)?);
+    let most = elected.end().max(*unready.end());
+    Some(elected.start().max(*unready.start())..=most + intervals.checks()?.interval)
+}
+
+/// The first good check may come a whole interval after the server is ready, and the others follow as fast as while one is failing.
+fn servers_return(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
+    let checks = intervals.checks()?;
+    Some(0.0..=checks.down + (checks.rise - 1.0) * checks.fast)
 }
 
 /// nginx and HAProxy give a server this long to accept.
