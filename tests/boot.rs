@@ -183,6 +183,20 @@ fn machines_whose_clocks_are_a_day_off_or_at_the_epoch_are_reported_and_the_clus
     trial.end();
 }
 
+/// Longer than a clock may be off, 10 minutes; one that was paused for 20 differs in nothing but the time that this takes.
+const PAUSE: Duration = Duration::from_secs(11 * 60);
+
+#[test]
+fn a_machine_that_was_paused_for_minutes_has_its_clock_set_and_the_cluster_keeps_working() {
+    if std::env::var_os("KILN_TEST_ALL").is_none() {
+        return;
+    }
+    let Some(trial) = Strayed::new() else { return };
+    trial.comes_with(&[], "now", &[]);
+    trial.is_paused();
+    trial.end();
+}
+
 /// A cluster of containers, of which one is off and comes back as a virtual machine: only that has a clock of its own.
 struct Strayed {
     lab: Lab,
@@ -210,14 +224,20 @@ impl Strayed {
 
     /// The machine comes with a clock that date(1) calls `clock`; its console reports `said`, its clock is set, and it becomes a member.
     fn comes(&self, clock: &str, said: &[&str]) {
-        let Self { lab, client, scratch, .. } = self;
         let time = approve(Command::new("date").args(["--utc", "+%Y-%m-%dT%H:%M:%S", "--date", clock]));
+        let said = [said, &["this machine's clock agrees with those of a majority of the members again"]].concat();
+        self.comes_with(&["--clock", time.trim()], clock, &said);
+    }
+
+    /// The same with options of `kiln lab start`.
+    fn comes_with(&self, options: &[&str], clock: &str, said: &[&str]) {
+        let Self { lab, client, scratch, .. } = self;
         approve(&mut lab.kiln(&["kill", STRAY]));
         let is_writable =
             || succeeded(&client.kubectl(lab, &["annotate", "namespace", "default", "--overwrite", "stray=off"]), "annotated");
         eventually("the VIP answers without it", PATIENCE, || client.ready(lab, VIP).and_then(|()| is_writable()));
         let before = console(lab, STRAY).len();
-        approve(&mut lab.kiln(&["start", STRAY, "--backend", "qemu", "--clock", time.trim()]));
+        approve(&mut lab.kiln(&[&["start", STRAY, "--backend", "qemu"], options].concat()));
         let watch = Watch::begin(lab, client, VIP, scratch.path());
         let came = eventually("it is a healthy member", PATIENCE, || {
             let loss = watch.gaps();
@@ -225,13 +245,43 @@ impl Strayed {
             etcd_is_healthy(lab, &MEMBERS, OTHER).map_err(|why| format!("{why}\n{}", &console(lab, STRAY)[before..]))
         });
         assert_eq!(self.clusters(), 1, "etcd is one cluster");
-        for part in said.iter().chain(&["this machine's clock agrees with those of a majority of the members again"]) {
+        self.says(said, before);
+        eprintln!("{clock}: a member after {came:.0?}; the longest times without an answer and a write: {:.1?}", watch.gaps());
+    }
+
+    /// Its console reports all of `said`, after so many bytes.
+    fn says(&self, said: &[&str], before: usize) {
+        for part in said {
             eventually(part, PATIENCE, || {
-                let console = &console(lab, STRAY)[before..];
+                let console = &console(&self.lab, STRAY)[before..];
                 if console.contains(part) { Ok(()) } else { Err(format!("{part:?} is not in\n{console}")) }
             });
         }
-        eprintln!("{clock}: a member after {came:.0?}; the longest times without an answer and a write: {:.1?}", watch.gaps());
+    }
+
+    /// The machine, which has run for a while, is paused and goes on; its console reports how far its clock is behind, it is set, and the
+    /// cluster answers and writes all the while.
+    fn is_paused(&self) {
+        let Self { lab, client, scratch, .. } = self;
+        let behind = || console(lab, STRAY).matches("behind those of a majority").count();
+        assert_eq!(behind(), 0, "its clock was right: {}", console(lab, STRAY));
+        let (before, watch) = (console(lab, STRAY).len(), Watch::begin(lab, client, VIP, scratch.path()));
+        approve(&mut lab.kiln(&["freeze", STRAY]));
+        assert_eq!(lab.status()[0]["frozen"], true);
+        sleep(PAUSE);
+        assert_eq!(console(lab, STRAY).len(), before, "a paused machine says something");
+        approve(&mut lab.kiln(&["thaw", STRAY]));
+        let thawed = Instant::now();
+        self.says(&["this machine's clock is 11 min behind those of a majority of the members, which agree"], before);
+        let reported = thawed.elapsed();
+        assert!(reported < Duration::from_secs(60), "it is reported after {reported:.0?}");
+        self.says(&["which agree: set to", "this machine's clock agrees with those of a majority of the members again"], before);
+        let set = thawed.elapsed();
+        let back = eventually("it is a healthy member", PATIENCE, || etcd_is_healthy(lab, &MEMBERS, OTHER));
+        let loss = watch.gaps();
+        assert!(loss.iter().all(|gap| *gap < LOSS), "no answer, no write for {loss:?}: {}", watch.errors());
+        assert_eq!(self.clusters(), 1, "etcd is one cluster");
+        eprintln!("paused: reported after {reported:.0?}, right after {set:.0?}, a member {back:.0?} later; the longest gaps: {loss:.1?}");
     }
 
     /// How many clusters the members belong to.

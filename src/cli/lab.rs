@@ -76,7 +76,7 @@ enum Action {
         #[arg(long, value_name = "TIME", value_parser = clock)]
         clock: Option<String>,
     },
-    /// Stop every process of a node: a machine that hangs, whose kernel still takes connections
+    /// Stop all of a node: a container's programs, whose kernel still takes connections, or a virtual machine and its clock
     Freeze(Node),
     /// Let a frozen node go on
     Thaw(Node),

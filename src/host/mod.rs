@@ -17,6 +17,7 @@ pub(crate) mod packets;
 pub(crate) mod pressure;
 pub(crate) mod process;
 pub(crate) mod publish;
+pub(crate) mod qmp;
 pub(crate) mod random;
 pub(crate) mod root;
 pub(crate) mod sandbox;

@@ -43,8 +43,8 @@ pub(crate) trait Backend: Debug + Sync {
     /// Whether a program can be run inside a node from outside (`kiln lab exec NODE`).
     fn can_exec(&self) -> bool;
 
-    /// Whether all of a node can be stopped and continued (`kiln lab freeze`).
-    fn can_freeze(&self) -> bool;
+    /// How all of a node is stopped and continued (`kiln lab freeze`).
+    fn freezer(&self) -> Freezer;
 
     /// Whether nodes have clocks of their own.
     fn has_clocks(&self) -> bool;
@@ -57,6 +57,15 @@ pub(crate) enum Cable {
     Namespace,
     /// A tap device named [`Guest::tap`] in the supervisor's namespace, already a port of the bridge.
     Tap,
+}
+
+/// What stops a node between two instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freezer {
+    /// That of the node's control group, which has its processes: programs stop, and their kernel, which is this machine's, goes on.
+    ControlGroup,
+    /// A virtual machine's monitor, listening at [`Lab::monitor_of`]: its kernel and its clock stop as well.
+    Monitor,
 }
 
 /// The backend of that name.

@@ -12,7 +12,7 @@ mod rehearse;
 mod spec;
 mod supervisor;
 
-pub(crate) use backend::{Backend, Cable};
+pub(crate) use backend::{Backend, Cable, Freezer};
 pub(crate) use client::{Labs, NodeStatus};
 pub(crate) use control::Disk;
 pub(crate) use cut::{Cut, Direction, Protocol};

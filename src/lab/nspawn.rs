@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::error::{Error, Kind, Result};
 use crate::host;
-use crate::lab::{Backend, Cable, Guest, Lab, image};
+use crate::lab::{Backend, Cable, Freezer, Guest, Lab, image};
 
 /// The seed inside the container.
 const SEED: &str = "/run/host/kiln.seed";
@@ -81,8 +81,8 @@ impl Backend for Nspawn {
         true
     }
 
-    fn can_freeze(&self) -> bool {
-        true
+    fn freezer(&self) -> Freezer {
+        Freezer::ControlGroup
     }
 
     fn has_clocks(&self) -> bool {

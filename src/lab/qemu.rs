@@ -16,7 +16,7 @@ use machine::{Disk, Machine};
 use crate::cluster::MatchRule;
 use crate::error::{Error, Kind, Result};
 use crate::host;
-use crate::lab::{Backend, Cable, Guest, Lab};
+use crate::lab::{Backend, Cable, Freezer, Guest, Lab};
 
 const QEMU: &str = "qemu-system-x86_64";
 const QEMU_IMG: &str = "qemu-img";
@@ -68,6 +68,7 @@ impl Backend for Qemu {
             variables,
             disk: overlay(&carrier.disk, &directory.join("disk.qcow2"))?,
             seed: guest.seed.clone().or(carrier.seed),
+            monitor: lab.monitor_of(guest),
             tap: guest.tap(),
             mac: guest.mac(&lab.cluster),
             serial: guest.name.clone(),
@@ -86,8 +87,8 @@ impl Backend for Qemu {
         false
     }
 
-    fn can_freeze(&self) -> bool {
-        false
+    fn freezer(&self) -> Freezer {
+        Freezer::Monitor
     }
 
     fn has_clocks(&self) -> bool {

@@ -67,6 +67,11 @@ impl Lab {
         self.private().join(&guest.name)
     }
 
+    /// The socket of the node's monitor, where its backend has one.
+    pub(crate) fn monitor_of(&self, guest: &Guest) -> PathBuf {
+        self.directory_of(guest).join("monitor")
+    }
+
     /// Mount point of the lab's private filesystem, visible only inside its mount namespace.
     pub(crate) fn private(&self) -> PathBuf {
         self.state.join("private")

@@ -166,6 +166,8 @@ struct Running {
     since: Stopwatch,
     ended: Option<String>,
     unplugged: bool,
+    /// Stopped by its monitor.
+    paused: bool,
     cuts: Vec<Cut>,
 }
 
@@ -253,7 +255,7 @@ impl<'a> Supervisor<'a> {
             branch(self.lab).below("supervisor").join()?;
         }
         let (process, name) = (process?, guest.name.clone());
-        let node = Running { guest, process, since: Stopwatch::start(), ended: None, unplugged: false, cuts: Vec::new() };
+        let node = Running { guest, process, since: Stopwatch::start(), ended: None, unplugged: false, paused: false, cuts: Vec::new() };
         nodes.insert(name, node);
         Ok(())
     }
@@ -334,7 +336,7 @@ impl<'a> Supervisor<'a> {
                 backend: guest.backend.name().to_owned(),
                 clock: guest.clock.clone(),
                 running: running.is_some(),
-                frozen: running.is_some() && self.is_frozen(guest),
+                frozen: running.is_some_and(|node| self.is_frozen(node)),
                 unplugged: running.is_some_and(|node| node.unplugged),
                 cuts: running.map(|node| node.cuts.iter().map(ToString::to_string).collect()).unwrap_or_default(),
                 uptime: node.map_or(0, |node| node.since.elapsed().as_secs()),

@@ -35,6 +35,8 @@ pub(super) struct Machine {
     pub(super) disk: PathBuf,
     /// A volume that holds the seed.
     pub(super) seed: Option<PathBuf>,
+    /// A socket that does not exist, for the monitor.
+    pub(super) monitor: PathBuf,
     /// An existing tap device.
     pub(super) tap: String,
     pub(super) mac: String,
@@ -67,6 +69,7 @@ impl Machine {
         // No option ROM: nothing boots from the network here, and the firmware would wait for it.
         add(&["-device", &format!("virtio-net-pci,netdev=lan,mac={},romfile=", self.mac)]);
         add(&["-device", "virtio-rng-pci", "-serial", "stdio"]);
+        add(&["-qmp", &format!("unix:{},server=on,wait=off", escape(&self.monitor))]);
         if let Some(clock) = &self.clock {
             add(&["-rtc", &format!("base={clock}")]);
         }
@@ -104,6 +107,7 @@ mod tests {
             variables: "/run/lab/a,b/vars".into(),
             disk: "/run/lab/a,b/disk.qcow2".into(),
             seed: Some("/out/m1.seed".into()),
+            monitor: "/run/lab/a,b/monitor".into(),
             tap: "kiln-n0".into(),
             mac: "52:54:00:00:00:01".into(),
             serial: "S,1".into(),
@@ -116,6 +120,7 @@ mod tests {
             "if=none,id=disk,format=qcow2,cache=unsafe,file=/run/lab/a,,b/disk.qcow2",
             "if=none,id=seed,format=raw,readonly=on,file=/out/m1.seed",
             "type=1,serial=S,,1",
+            "unix:/run/lab/a,,b/monitor,server=on,wait=off",
             "base=2001-01-01T00:00:00",
         ] {
             assert!(arguments.iter().any(|argument| argument == expected), "{expected} is not in {arguments:?}");

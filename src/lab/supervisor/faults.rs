@@ -9,17 +9,21 @@ use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::lab::control::{Process, Word};
 use crate::lab::cut::{self, Cut};
-use crate::lab::{Guest, network};
+use crate::lab::{Freezer, Guest, network};
 
 impl Supervisor<'_> {
-    /// Stops every process of a node between two instructions. Its kernel, which is this machine's, goes on.
+    /// Stops all of a node between two instructions, or lets it go on.
     pub(super) fn freeze(&self, guest: &Guest, frozen: bool) -> Result<()> {
         let mut nodes = self.nodes();
-        let backend = running(&mut nodes, guest)?.guest.backend;
-        if !backend.can_freeze() {
-            return Err(Error::new(Kind::Input, format!("the {} backend can't freeze a node", backend.name())));
+        let node = running(&mut nodes, guest)?;
+        match node.guest.backend.freezer() {
+            Freezer::ControlGroup => branch(self.lab).below(&guest.name).freeze(frozen),
+            Freezer::Monitor => {
+                host::qmp::command(&self.lab.monitor_of(guest), if frozen { "stop" } else { "cont" })?;
+                node.paused = frozen;
+                Ok(())
+            }
         }
-        branch(self.lab).below(&guest.name).freeze(frozen)
     }
 
     /// Takes a node's cable out, or puts it in again: its interface has no carrier meanwhile.
@@ -68,7 +72,7 @@ impl Supervisor<'_> {
     /// Sends a signal to all processes of a program in a node, at one moment as far as possible, and returns them as they were.
     pub(super) fn signal(&self, guest: &Guest, program: &str, signal: Option<Word>) -> Result<Vec<Process>> {
         let backend = running(&mut self.nodes(), guest)?.guest.backend;
-        if !backend.can_freeze() {
+        if backend.freezer() != Freezer::ControlGroup {
             return Err(Error::new(Kind::Input, format!("the {} backend does not see a node's processes", backend.name())));
         }
         let processes = branch(self.lab).below(&guest.name).processes().into_iter();
@@ -86,8 +90,11 @@ impl Supervisor<'_> {
         Ok(found)
     }
 
-    pub(super) fn is_frozen(&self, guest: &Guest) -> bool {
-        guest.backend.can_freeze() && branch(self.lab).below(&guest.name).is_frozen()
+    pub(super) fn is_frozen(&self, node: &Running) -> bool {
+        match node.guest.backend.freezer() {
+            Freezer::ControlGroup => branch(self.lab).below(&node.guest.name).is_frozen(),
+            Freezer::Monitor => node.paused,
+        }
     }
 }
 
