@@ -11,7 +11,7 @@ use common::lab::Lab;
 use common::{Site, ha};
 use serde_json::Value;
 
-/// One way to break each part that clients depend on; the whole matrix takes three times as long (`ci/test all`).
+/// One way to break each part that clients depend on; the whole matrix takes five times as long (`ci/test all`).
 const CASES: [&str; 7] = [
     "api-server-killed",
     "balancer-hung",

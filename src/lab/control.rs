@@ -42,6 +42,10 @@ pub(crate) enum Disk {
     Kept,
     /// The node begins anew, as a machine that was replaced.
     Lost,
+    /// The same, and the disk is kept for [`Disk::Returned`].
+    Aside,
+    /// It goes, and the one that was kept takes its place.
+    Returned,
 }
 
 /// The supervisor's answer.

@@ -280,10 +280,25 @@ impl<'a> Supervisor<'a> {
         }
         node.process.kill().doing(Kind::Tool, || format!("killing `{}`", guest.name))?;
         node.process.wait().doing(Kind::Tool, || format!("waiting for `{}`", guest.name))?;
-        let lost = disk == Disk::Lost;
+        let lost = matches!(disk, Disk::Lost | Disk::Aside);
         node.ended = Some(if lost { "its disk was lost" } else { "its power was cut" }.into());
         self.forget(&node.guest)?;
-        if lost { host::fs::empty(&self.lab.directory_of(guest)) } else { Ok(()) }
+        self.swap_disk(guest, disk)
+    }
+
+    /// Does to the disk of a node that is off what becomes of it.
+    fn swap_disk(&self, guest: &Guest, disk: Disk) -> Result<()> {
+        let directory = self.lab.directory_of(guest);
+        let aside = directory.with_file_name(format!("{}.aside", guest.name));
+        match disk {
+            Disk::Kept => Ok(()),
+            Disk::Lost => host::fs::empty(&directory),
+            Disk::Aside => host::fs::rename(&directory, &aside),
+            Disk::Returned => {
+                host::fs::remove(&directory)?;
+                host::fs::rename(&aside, &directory)
+            }
+        }
     }
 
     /// Removes what a node that is off has left.

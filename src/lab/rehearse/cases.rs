@@ -1,6 +1,7 @@
 //! What is broken, one line a case.
 
 use crate::error::{Error, Kind, Result};
+use crate::lab::rehearse::goals::{Goals, Lost, MINUTE};
 
 /// One way to break a cluster.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub(crate) struct Case {
     pub(super) measure: Measure,
     /// Keys of the plan's rows, of which the first one that a cluster has predicts what is measured.
     pub(super) predicted_by: &'static [&'static str],
+    pub(super) goals: Goals,
     /// Seconds for which a burden lasts.
     pub(super) burden: f64,
 }
@@ -33,6 +35,10 @@ pub(super) enum Victim {
     EtcdFollower,
     /// The one whose program holds this Lease.
     Leads(&'static str),
+    /// Every one with an API server.
+    ApiServers,
+    /// Every member of etcd.
+    Members,
     All,
 }
 
@@ -56,6 +62,10 @@ pub(super) enum Fault {
     Busy(u8),
     /// The power of all machines at once, which comes back.
     Outage,
+    /// The same, and the last machine stays off.
+    OutageButOne,
+    /// A majority loses its disks, and the others are off at first.
+    LostDisks,
 }
 
 /// A program by what it does.
@@ -92,6 +102,10 @@ pub(super) enum Measure {
     Sessions,
     /// The time until another one holds this Lease.
     Lease(&'static str),
+    /// The time from the first ready API server to the first good answer at the endpoint.
+    ReadyToServed,
+    /// The time until each member that waits says for whom.
+    Waiting,
 }
 
 /// All of them, in the order in which they are run. Adding one means adding a line.
@@ -101,7 +115,8 @@ pub(super) fn all() -> Vec<Case> {
     const SCHEDULER: &str = "kube-scheduler";
     vec![
         case("api-server-killed", "an API server is killed", Victim::ApiServer, Fault::Kill(ApiServer)).by(&["api-server-dies"]),
-        case("api-server-restarted", "an API server is restarted as an update does it", Victim::ApiServer, Fault::Restart(ApiServer)),
+        case("api-server-restarted", "an API server is restarted as an update does it", Victim::ApiServer, Fault::Restart(ApiServer))
+            .losing(Lost::None),
         case("api-server-hung", "an API server hangs", Victim::ApiServer, Fault::Hang(ApiServer))
             .by(&["api-server-hangs"])
             .measuring(Measure::Sessions),
@@ -123,13 +138,18 @@ pub(super) fn all() -> Vec<Case> {
             .by(&["holder-frozen", "holder-dies"]),
         case("holder-leader-power", "the machine that holds the VIP and leads etcd loses its power", Victim::LeadingHolder, Fault::Power)
             .by(&["etcd-leader-dies"]),
-        case("node-power", "another machine loses its power", Victim::Other, Fault::Power).by(&["machine-dies"]),
-        case("node-frozen", "all programs of another machine hang", Victim::Other, Fault::Freeze).by(&["api-server-hangs"]),
+        case("node-power", "another machine loses its power", Victim::Other, Fault::Power).by(&["machine-dies"]).losing(HUNDREDTH),
+        case("node-frozen", "all programs of another machine hang", Victim::Other, Fault::Freeze)
+            .by(&["api-server-hangs"])
+            .losing(HUNDREDTH),
         case("etcd-hung", "a member of etcd that follows hangs", Victim::EtcdFollower, Fault::Hang(Etcd))
             .by(&["etcd-hangs-on", "etcd-hangs"])
-            .measuring(Measure::Sessions),
+            .measuring(Measure::Sessions)
+            .losing(HUNDREDTH),
         case("etcd-leader-killed", "the leader of etcd is killed", Victim::EtcdLeader, Fault::Kill(Etcd)).by(&["etcd-leader-dies"]),
-        case("etcd-leader-hung", "the leader of etcd hangs", Victim::EtcdLeader, Fault::Hang(Etcd)),
+        case("etcd-leader-hung", "the leader of etcd hangs", Victim::EtcdLeader, Fault::Hang(Etcd))
+            .by(&["etcd-leader-hangs"])
+            .losing(Lost::Predicted),
         case(
             "controller-manager-killed",
             "the leading controller manager is killed",
@@ -143,12 +163,25 @@ pub(super) fn all() -> Vec<Case> {
             .measuring(Measure::Lease(SCHEDULER)),
         case("loss", "the cable of the machine that holds the VIP loses 5 %", Victim::Holder, Fault::Loss(5)),
         case("busy", "ten programs compute beside the cluster", Victim::All, Fault::Busy(10)),
-        case("all-power", "all machines lose their power at once, and get it back", Victim::All, Fault::Outage),
+        case("all-api-servers", "all API servers are killed at once", Victim::ApiServers, Fault::Kill(ApiServer))
+            .by(&["api-servers-return"])
+            .measuring(Measure::ReadyToServed)
+            .within(Goals { ready_to_served: Some(1.0), ..Goals::default() }),
+        case("all-power", "all machines lose their power at once, and get it back", Victim::All, Fault::Outage).within(COLD),
+        case("all-power-one-missing", "the same, and one of them stays off", Victim::All, Fault::OutageButOne).within(COLD),
+        case("majority-lost-disks", "a majority of the members of etcd loses its disks", Victim::Members, Fault::LostDisks)
+            .measuring(Measure::Waiting),
     ]
 }
 
+/// What may be lost when a machine fails that clients can do without.
+const HUNDREDTH: Lost = Lost::Share(0.01);
+
+/// How soon a cluster is back that had no power.
+const COLD: Goals = Goals { seconds: Some(20.0), ready_to_served: Some(2.0), lost: None };
+
 fn case(name: &'static str, what: &'static str, victim: Victim, fault: Fault) -> Case {
-    Case { name, what, victim, fault, measure: Measure::Service, predicted_by: &[], burden: 0.0 }
+    Case { name, what, victim, fault, measure: Measure::Service, predicted_by: &[], goals: Goals::default(), burden: 0.0 }
 }
 
 impl Case {
@@ -160,11 +193,30 @@ impl Case {
         Self { measure, ..self }
     }
 
+    fn within(self, goals: Goals) -> Self {
+        Self { goals, ..self }
+    }
+
+    fn losing(self, lost: Lost) -> Self {
+        Self { goals: Goals { lost: Some(lost), ..self.goals }, ..self }
+    }
+
+    /// Whether API servers are asked by themselves all the while.
+    pub(super) fn asks_each(&self) -> bool {
+        self.goals.ready_to_served.is_some()
+    }
+
+    /// Whether lost requests of the first minute are counted.
+    pub(super) fn lasts_a_minute(&self) -> bool {
+        matches!(self.goals.lost, Some(Lost::Share(_) | Lost::Predicted))
+    }
+
     /// Seconds for which the fault lasts at least: what begins late must be seen.
     pub(super) fn least(&self) -> f64 {
         match self.fault {
+            _ if self.lasts_a_minute() => MINUTE,
             Fault::Kill(_) | Fault::Restart(_) | Fault::Outage => 8.0,
-            Fault::Hang(_) | Fault::ShutDown | Fault::Power => 15.0,
+            Fault::Hang(_) | Fault::ShutDown | Fault::Power | Fault::OutageButOne | Fault::LostDisks => 15.0,
             Fault::Freeze | Fault::FreezeUnplugged | Fault::Unplug => 20.0,
             Fault::Loss(_) | Fault::Busy(_) => self.burden,
         }

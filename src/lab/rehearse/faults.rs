@@ -60,7 +60,9 @@ pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck
             Fault::Hang(program) => before.extend(signal(lab, node, program, Some(Word::Stop))?),
             Fault::Restart(program) => before.extend(restart(lab, node, program)?),
             Fault::ShutDown => drop(lab.answer(node, &["systemctl", "poweroff"])),
-            Fault::Power | Fault::Outage => lab.kill(node, Disk::Kept)?,
+            Fault::Power | Fault::Outage | Fault::OutageButOne => lab.kill(node, Disk::Kept)?,
+            Fault::LostDisks if lost(nodes).contains(node) => lab.kill(node, Disk::Aside)?,
+            Fault::LostDisks => lab.kill(node, Disk::Kept)?,
             Fault::Freeze => lab.freeze(node, true)?,
             Fault::FreezeUnplugged => {
                 lab.unplug(node, true)?;
@@ -71,11 +73,27 @@ pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck
             Fault::Loss(share) => lab.cut(node, Cut { loss: share, ..Cut::whole() })?,
         }
     }
-    if fault == Fault::Outage {
+    let back = match fault {
+        Fault::Outage => nodes,
+        Fault::OutageButOne => but_last(nodes),
+        Fault::LostDisks => lost(nodes),
+        _ => &[],
+    };
+    if !back.is_empty() {
         host::clock::sleep(OUTAGE);
-        nodes.iter().try_for_each(|node| lab.start(node, Changes::default()))?;
+        back.iter().try_for_each(|node| lab.start(node, Changes::default()))?;
     }
     Ok(Struck { fault, nodes: nodes.to_vec(), before, burden })
+}
+
+/// All machines but the one that stays off.
+fn but_last(nodes: &[String]) -> &[String] {
+    nodes.split_last().map_or(&[], |(_, others)| others)
+}
+
+/// The majority, which loses its disks.
+fn lost(members: &[String]) -> &[String] {
+    &members[..members.len() / 2 + 1]
 }
 
 /// By its unit, which is how an update does it; where a kubelet runs it, by a signal that asks it to end.
@@ -130,6 +148,8 @@ impl Struck {
                 Fault::Unplug => state.unplugged,
                 Fault::Loss(_) => !state.cuts.is_empty(),
                 Fault::Outage => state.running,
+                Fault::OutageButOne => state.running == but_last(&self.nodes).contains(node),
+                Fault::LostDisks => state.running == lost(&self.nodes).contains(node),
                 Fault::Busy(count) => self.burden.len() == usize::from(count),
             };
             if !seen {
@@ -151,6 +171,11 @@ impl Struck {
     /// What the lab said.
     pub(super) fn heal(&mut self, lab: &Lab) -> Result<()> {
         self.burden.clear();
+        match self.fault {
+            Fault::OutageButOne => return self.nodes.last().map_or(Ok(()), |node| lab.start(node, Changes::default())),
+            Fault::LostDisks => return self.give_back(lab),
+            _ => {}
+        }
         for node in &self.nodes {
             match self.fault {
                 Fault::Hang(program) => drop(signal(lab, node, program, Some(Word::Continue))?),
@@ -166,10 +191,30 @@ impl Struck {
                 }
                 Fault::Unplug => lab.unplug(node, false)?,
                 Fault::Loss(_) => lab.mend(node)?,
-                Fault::Kill(_) | Fault::Restart(_) | Fault::Busy(_) | Fault::Outage => {}
+                _ => {}
             }
         }
         Ok(())
+    }
+
+    /// All are switched off, and on again with the disks that they had.
+    fn give_back(&self, lab: &Lab) -> Result<()> {
+        let states = lab.nodes()?;
+        for node in &self.nodes {
+            let is_on = states.iter().any(|state| state.name == *node && state.running);
+            if lost(&self.nodes).contains(node) {
+                lab.kill(node, Disk::Returned)?;
+            } else if is_on {
+                lab.kill(node, Disk::Kept)?;
+            }
+        }
+        self.nodes.iter().try_for_each(|node| lab.start(node, Changes::default()))
+    }
+
+    /// Members whose disks were lost, and those that have theirs.
+    pub(super) fn parted(&self) -> (&[String], &[String]) {
+        let lost = lost(&self.nodes);
+        (lost, &self.nodes[lost.len()..])
     }
 
     /// Whether what is broken can't be whole before it is mended.

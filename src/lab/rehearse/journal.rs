@@ -18,7 +18,7 @@ const TELLING: &[(&str, &[&str])] = &[
     ("Keepalived", &[" STATE", "FAULT", "Stopped", "terminated"]),
     ("kube-vip", &["lost leadership", "became leader", "Node ["]),
     ("etcd", &["became leader", "elected leader", "lost leader", "lost TCP streaming", "stepped down"]),
-    ("kiln", &["VIP", "silent", "fork", "waits", "leaves"]),
+    ("kiln", &["VIP", "silent", "fork", "waiting: ", "leaves"]),
     ("systemd", &["Main process exited", "Failed with result", "Started Kubernetes API", "Stopping Kubernetes API"]),
     ("kube-controller", &["became leader", "successfully acquired lease", "lost"]),
     ("kube-scheduler", &["became leader", "successfully acquired lease", "lost"]),

@@ -8,12 +8,12 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::host;
 use crate::host::pressure::Pressure;
-use crate::lab::rehearse::cases::{Case, Measure, Victim};
+use crate::lab::rehearse::cases::{Case, Fault, Measure, Victim};
 use crate::lab::rehearse::probe::{Shared, locked};
 use crate::lab::rehearse::record::{self, Ending, Sample, TRAFFIC};
-use crate::lab::rehearse::report::{Outcome, Run, Watched, Watches};
+use crate::lab::rehearse::report::{Line, Outcome, Run, Watched, Watches};
 use crate::lab::rehearse::world::{Members, World};
-use crate::lab::rehearse::{journal, steady, traffic};
+use crate::lab::rehearse::{goals, journal, ready, steady, traffic, waits};
 
 /// Longest time until everything is whole: a machine that comes back may need a minute.
 const WHOLE: Duration = Duration::from_secs(180);
@@ -37,9 +37,20 @@ pub(super) struct Journals {
 /// # Errors
 ///
 /// [`crate::error::Kind::Interrupted`] if a signal came.
-pub(super) fn run(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &dyn Fn(&str)) -> Result<Run> {
+pub(super) fn run(
+    world: &World<'_>,
+    case: &Case,
+    predicted: Option<[f64; 2]>,
+    journals: Option<&Journals>,
+    phase: &dyn Fn(&str),
+) -> Result<Run> {
     let mut run = Run::default();
+    world.probe.shared.asks_each.store(case.asks_each(), Ordering::Relaxed);
     let done = attempt(world, case, journals, phase, &mut run);
+    world.probe.shared.asks_each.store(false, Ordering::Relaxed);
+    if run.outcome == Outcome::Measured {
+        run.late = goals::missed(case.goals, &run, predicted);
+    }
     host::signal::check()?;
     if let Err(err) = done {
         run.outcome = Outcome::Inconclusive;
@@ -59,8 +70,8 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
         world.lead(holder, case.victim == Victim::LeadingHolder)?;
     }
     let shared = &world.probe.shared;
-    let before = Before { members: world.members()?, watched: watched(shared), time: host::clock::since_1970().as_secs_f64() };
-    let (begin, pressure) = (shared.now(), Pressure::begin()?);
+    let before = Before::look(world)?;
+    let begin = before.begin;
     phase(&format!("broken: {}", run.victims.join(", ")));
     let mut struck = world.strike(case.fault, &run.victims)?;
     if let Err(why) = struck.verify(world.lab)? {
@@ -68,14 +79,20 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
         run.why = Some(why);
         return Ok(());
     }
-    let mut leader = None;
+    let mut change = None;
     let served = if case.fault.is_borne() {
         bear(world, case, begin)?;
         true
+    } else if case.measure == Measure::Waiting {
+        let seen = waits::watch(world, struck.parted(), begin, phase)?;
+        (change, run.broken, run.pressure) = (seen.said, seen.broken, before.pressure.share());
+        run.lines = lines(world, &before, journals, "-waiting")?;
+        run.lines.retain(|line| line.text.contains("waiting: "));
+        true
     } else {
-        hold(world, case, begin, &mut leader, |open| {
+        hold(world, case, begin, &mut change, |open| {
             if open || shared.now() - begin < LOOK {
-                run.pressure = pressure.share();
+                run.pressure = before.pressure.share();
             }
         })?
     };
@@ -88,11 +105,9 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
     let whole = steady::wait(world, WHOLE);
     host::clock::sleep(Duration::from_millis(200));
     run.ended = shared.now() - begin;
-    judge_clients(run, shared, &world.probe.samples(begin - 0.5, shared.now()), begin);
-    run.watched = outcomes(shared, &before.watched, begin);
-    run.watches = count(&run.watched, run.healed.unwrap_or(run.ended));
-    run.censored = !served && (case.victim != Victim::All);
-    time(run, case.measure, leader);
+    judge_clients(run, shared, case, &before);
+    run.censored = !served && case.fault != Fault::Outage;
+    time(run, case.measure, change);
     conclude(world, case, &before, journals, run)?;
     if let Err(err) = whole {
         run.broken.push(err.to_string());
@@ -105,34 +120,52 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
 struct Before {
     members: Option<Members>,
     watched: Vec<(String, usize)>,
-    /// Seconds since 1970.
+    /// When something was broken, in seconds since the probe began and since 1970.
+    begin: f64,
     time: f64,
+    pressure: Pressure,
 }
 
-/// Fills in how long the case took.
-fn time(run: &mut Run, measure: Measure, leader: Option<f64>) {
+impl Before {
+    fn look(world: &World<'_>) -> Result<Self> {
+        let shared = &world.probe.shared;
+        let (members, watched) = (world.members()?, watched(shared));
+        let time = host::clock::since_1970().as_secs_f64();
+        Ok(Self { members, watched, begin: shared.now(), time, pressure: Pressure::begin()? })
+    }
+}
+
+/// Fills in how long the case took; `change` is when what it is about was seen, where clients see nothing of that.
+fn time(run: &mut Run, measure: Measure, change: Option<f64>) {
     let ending = run.watched.iter().find(|watched| run.victims.contains(&watched.node)).and_then(|watched| watched.ended);
     run.cut = ending.filter(|(_, how)| *how == Ending::Reset).map(|(at, _)| at);
     let gap = run.gaps.values().fold(0.0, |longest: f64, gap| longest.max(gap.seconds));
     run.measured = match measure {
         Measure::Service => gap,
         Measure::Sessions => gap.max(ending.map_or(0.0, |(at, _)| at)),
-        Measure::Lease(_) => leader.unwrap_or(run.ended),
+        Measure::Lease(_) | Measure::Waiting => change.unwrap_or(run.ended),
+        Measure::ReadyToServed => run.ready_to_served.unwrap_or(run.ended),
     };
 }
 
 /// Fills in which promises were broken, and what nodes said.
 fn conclude(world: &World<'_>, case: &Case, before: &Before, journals: Option<&Journals>, run: &mut Run) -> Result<()> {
     let after = world.members()?;
-    run.broken = broken(world, before.members.as_ref(), after.as_ref())?;
-    let directory = journals.map(|journals| journals.directory.as_path());
-    run.lines = journal::collect(world, before.time, directory, journals.map_or("", |journals| &journals.name))?;
+    run.broken.extend(broken(world, before.members.as_ref(), after.as_ref())?);
+    run.lines.extend(lines(world, before, journals, "")?);
     if case.fault.is_borne() {
         let terms = after.zip(before.members.as_ref()).map(|(after, before)| (after.term, before.term));
         run.broken.extend(reactions(run, terms));
     }
     run.lines.truncate(journal::MOST);
     Ok(())
+}
+
+/// What nodes have said since the fault; those of several moments of a run are kept under names of their own.
+fn lines(world: &World<'_>, before: &Before, journals: Option<&Journals>, mark: &str) -> Result<Vec<Line>> {
+    let directory = journals.map(|journals| journals.directory.as_path());
+    let name = journals.map_or_else(String::new, |journals| format!("{}{mark}", journals.name));
+    journal::collect(world, before.time, directory, &name)
 }
 
 /// Lets a burden last, whatever becomes of requests.
@@ -223,7 +256,25 @@ fn count(watched: &[Watched], until: f64) -> Watches {
     })
 }
 
-fn judge_clients(run: &mut Run, shared: &Shared, samples: &[Sample], begin: f64) {
+/// Fills in what clients saw, until now.
+fn judge_clients(run: &mut Run, shared: &Shared, case: &Case, before: &Before) {
+    let begin = before.begin;
+    let samples = shared.samples(begin - 0.5, shared.now());
+    judge_requests(run, &samples, begin);
+    if case.asks_each() {
+        run.ready_to_served = ready::to_served(&locked(&shared.readiness), &samples, begin);
+    }
+    run.lost_share = case.lasts_a_minute().then(|| record::share(&samples, begin, begin + goals::MINUTE));
+    run.watched = outcomes(shared, &before.watched, begin);
+    // A watch is found to be silent once there are writes again.
+    let until = run.healed.filter(|_| case.measure != Measure::Waiting);
+    run.watches = count(&run.watched, until.unwrap_or(run.ended));
+    let holders = locked(&shared.holders);
+    let first = holders.iter().rposition(|(at, _)| *at <= begin).unwrap_or(0);
+    run.holders = holders[first..].iter().map(|(at, holder)| (at - begin, holder.clone())).collect();
+}
+
+fn judge_requests(run: &mut Run, samples: &[Sample], begin: f64) {
     for traffic in TRAFFIC {
         run.losses.insert(traffic, record::losses(samples, traffic));
         run.gaps.insert(traffic, record::gap(samples, traffic));
@@ -233,9 +284,6 @@ fn judge_clients(run: &mut Run, shared: &Shared, samples: &[Sample], begin: f64)
         run.lost_at.insert(traffic, lost);
     }
     run.last_loss = record::last_loss(samples).map(|at| at - begin);
-    let holders = locked(&shared.holders);
-    let first = holders.iter().rposition(|(at, _)| *at <= begin).unwrap_or(0);
-    run.holders = holders[first..].iter().map(|(at, holder)| (at - begin, holder.clone())).collect();
 }
 
 /// Promises that no fault may break: one history, in which every acknowledged write is, and one holder of the VIP.

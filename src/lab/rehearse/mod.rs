@@ -5,15 +5,18 @@
 
 mod cases;
 mod faults;
+mod goals;
 mod journal;
 mod measure;
 mod probe;
+mod ready;
 mod record;
 mod report;
 mod steady;
 mod target;
 mod traffic;
 mod verdict;
+mod waits;
 mod world;
 
 use std::collections::BTreeMap;
@@ -144,7 +147,7 @@ fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, say: 
             let begin = |phase: &str| say(&format!("{}{times}: {phase}", case.name));
             let journals =
                 wish.report.map(|file| measure::Journals { directory: journals(file), name: format!("{mark}{}-{number}", case.name) });
-            let run = measure::run(world, case, journals.as_ref(), &begin)?;
+            let run = measure::run(world, case, row.predicted, journals.as_ref(), &begin)?;
             let is_void = run.outcome == Outcome::Void;
             row.runs.push(run);
             if is_void {

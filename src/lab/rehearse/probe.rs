@@ -15,6 +15,7 @@ use crate::error::{Doing, Kind, Result};
 use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::host::namespace::Scope;
+use crate::lab::rehearse::ready::{self, Readiness};
 use crate::lab::rehearse::record::{Sample, Watch};
 use crate::lab::rehearse::target::Target;
 use crate::lab::rehearse::traffic;
@@ -50,6 +51,9 @@ pub(super) struct Shared {
     /// The Lease that is looked at, and who held it, from when on.
     pub(super) lease: Mutex<Option<&'static str>>,
     pub(super) leaders: Mutex<Vec<(f64, String)>>,
+    /// Whether each API server is asked by itself, and what they said.
+    pub(super) asks_each: AtomicBool,
+    pub(super) readiness: Mutex<Vec<Readiness>>,
     /// Nodes by the certificate of their API server.
     pub(super) names: Mutex<BTreeMap<Digest, String>>,
 }
@@ -66,6 +70,14 @@ impl Shared {
 
     pub(super) fn record(&self, sample: Sample) {
         locked(&self.samples).push(sample);
+    }
+
+    /// Requests that were sent in a time and have ended.
+    pub(super) fn samples(&self, from: f64, to: f64) -> Vec<Sample> {
+        let samples = locked(&self.samples);
+        // Those of long ago are at the beginning.
+        let recent = samples.iter().rev().take_while(|sample| sample.sent + 5.0 > from);
+        recent.filter(|sample| sample.sent >= from && sample.sent < to).cloned().collect()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -98,6 +110,8 @@ impl Probe {
             revision: AtomicU64::new(0),
             lease: Mutex::default(),
             leaders: Mutex::default(),
+            asks_each: AtomicBool::new(false),
+            readiness: Mutex::default(),
             names: Mutex::default(),
         });
         let (jobs, queue) = mpsc::channel::<Job>();
@@ -121,6 +135,7 @@ impl Probe {
         for work in traffic::ALL {
             let _ = self.jobs.send(Box::new(*work));
         }
+        let _ = self.jobs.send(Box::new(ready::look));
     }
 
     /// Opens another watch.
@@ -140,12 +155,9 @@ impl Probe {
         self.shared.now()
     }
 
-    /// Requests that were sent in a time and have ended.
+    /// As [`Shared::samples`].
     pub(super) fn samples(&self, from: f64, to: f64) -> Vec<Sample> {
-        let samples = locked(&self.shared.samples);
-        // Those of long ago are at the beginning.
-        let recent = samples.iter().rev().take_while(|sample| sample.sent + 5.0 > from);
-        recent.filter(|sample| sample.sent >= from && sample.sent < to).cloned().collect()
+        self.shared.samples(from, to)
     }
 }
 

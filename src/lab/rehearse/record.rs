@@ -70,28 +70,40 @@ pub(super) fn losses(samples: &[Sample], traffic: Traffic) -> Losses {
     of.fold(Losses::default(), |sum, sample| Losses { lost: sum.lost + usize::from(!sample.served), sent: sum.sent + 1 })
 }
 
-/// From when the first lost request was sent until the first answer to one that was sent after it.
+/// The longest time from when the first lost request was sent until the first answer to one that was sent after it.
 pub(super) fn gap(samples: &[Sample], traffic: Traffic) -> Gap {
+    longest(samples, traffic).1
+}
+
+/// The same, and when it began.
+pub(super) fn longest(samples: &[Sample], traffic: Traffic) -> (f64, Gap) {
     let mut of: Vec<&Sample> = samples.iter().filter(|sample| sample.traffic == traffic).collect();
     of.sort_by(|one, other| one.sent.total_cmp(&other.sent));
-    let mut longest = Gap::default();
+    let mut longest = (0.0, Gap::default());
     let mut lost: Option<f64> = None;
     for sample in &of {
         match (lost, sample.served) {
             (None, false) => lost = Some(sample.sent),
             (Some(begin), true) => {
-                longest = longer(longest, Gap { seconds: sample.sent + sample.took - begin, open: false });
+                longest = longer(longest, (begin, Gap { seconds: sample.sent + sample.took - begin, open: false }));
                 lost = None;
             }
             _ => {}
         }
     }
     let end = of.last().map_or(0.0, |sample| sample.sent + sample.took);
-    lost.map_or(longest, |begin| longer(longest, Gap { seconds: end - begin, open: true }))
+    lost.map_or(longest, |begin| longer(longest, (begin, Gap { seconds: end - begin, open: true })))
 }
 
-pub(super) fn longer(one: Gap, other: Gap) -> Gap {
-    if other.seconds > one.seconds { other } else { one }
+fn longer(one: (f64, Gap), other: (f64, Gap)) -> (f64, Gap) {
+    if other.1.seconds > one.1.seconds { other } else { one }
+}
+
+/// The share of requests of all kinds that were lost, of those sent from `from` to `to`.
+#[expect(clippy::cast_precision_loss, reason = "shares need no precision")]
+pub(super) fn share(samples: &[Sample], from: f64, to: f64) -> f64 {
+    let of = || samples.iter().filter(|sample| (from..to).contains(&sample.sent));
+    of().filter(|sample| !sample.served).count() as f64 / of().count().max(1) as f64
 }
 
 /// When the last request that was lost was sent.
@@ -112,7 +124,7 @@ pub(super) fn worst(values: &[f64]) -> Option<f64> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{Gap, Losses, Sample, Traffic, gap, last_loss, losses, median};
+    use super::{Gap, Losses, Sample, Traffic, gap, last_loss, longest, losses, median, share};
 
     /// Requests each tenth of a second, answered after a hundredth; `.` is served, `x` lost.
     pub(in crate::lab::rehearse) fn samples(traffic: Traffic, pattern: &str) -> Vec<Sample> {
@@ -131,6 +143,8 @@ pub(super) mod tests {
         assert_eq!(losses(&samples, Traffic::New), Losses { lost: 6, sent: 12 });
         assert_eq!(losses(&samples, Traffic::Write), Losses::default());
         assert_eq!(last_loss(&samples), Some(1.0));
+        assert!((longest(&samples, Traffic::New).0 - 0.5).abs() < 1e-9);
+        assert!((share(&samples, 0.15, 0.95) - 5.0 / 8.0).abs() < 1e-9);
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::lab::rehearse::world::{Members, World};
 const BACK: f64 = 3.0;
 /// New connections by which the share of each API server is judged.
 const CONNECTIONS: usize = 45;
-/// Watches beside those that are needed, which give each API server its share of connections.
-const BALLAST: usize = 24;
+/// Watches beside those that are needed, which give each API server its share of connections: once all were gone, the first that is back has
+/// those of all agents.
+const BALLAST: usize = 60;
 /// Seconds within which a watch that lives says something.
 const FRESH: f64 = 1.5;
 

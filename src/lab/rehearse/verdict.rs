@@ -21,7 +21,7 @@ pub(crate) enum Verdict {
     Busy,
     /// The fault was not there, or the cluster was not whole before it.
     Inconclusive,
-    /// A measured time is beyond the prediction, or a promise was broken.
+    /// A measured time is beyond the prediction or a goal, or a promise was broken.
     Failed,
     /// The lab was gone.
     Void,
@@ -47,7 +47,7 @@ pub(super) fn of(row: &Row) -> Verdict {
 }
 
 fn of_run(run: &Run, predicted: Option<[f64; 2]>) -> Verdict {
-    let late = run.censored || predicted.is_some_and(|[_, most]| run.measured > most + SLACK);
+    let late = run.censored || !run.late.is_empty() || predicted.is_some_and(|[_, most]| run.measured > most + SLACK);
     match run.outcome {
         Outcome::Void => Verdict::Void,
         // A forked history or a lost write is no matter of time.
@@ -77,6 +77,8 @@ mod tests {
         assert_eq!(verdict(&|run| run.measured = 3.5), Verdict::Failed);
         assert_eq!(verdict(&|run| run.censored = true), Verdict::Failed);
         assert_eq!(verdict(&|run| (run.measured, run.pressure) = (3.5, 0.7)), Verdict::Busy);
+        assert_eq!(verdict(&|run| run.late.push("1.2 % were lost".into())), Verdict::Failed);
+        assert_eq!(verdict(&|run| (run.late, run.pressure) = (vec!["1.2 % were lost".into()], 0.7)), Verdict::Busy);
         assert_eq!(verdict(&|run| run.broken.push("two histories".into())), Verdict::Failed);
         assert_eq!(verdict(&|run| (run.broken, run.pressure) = (vec!["two histories".into()], 0.7)), Verdict::Failed);
         assert_eq!(verdict(&|run| run.outcome = Outcome::Inconclusive), Verdict::Inconclusive);

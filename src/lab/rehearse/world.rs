@@ -138,13 +138,22 @@ impl World<'_> {
             }
             Victim::EtcdLeader | Victim::EtcdFollower => self.running(Program::Etcd)?.len() > 2 && self.members()?.is_some(),
             Victim::ApiServer | Victim::Other => several(Program::ApiServer)?,
-            Victim::Leads(_) | Victim::All => true,
+            Victim::Members => self.running(Program::Etcd)?.len() > 2 && self.is_founded_by_agents()?,
+            Victim::All if case.fault == Fault::OutageButOne => self.running(Program::Etcd)?.len() > 2,
+            Victim::ApiServers | Victim::Leads(_) | Victim::All => true,
         };
         let program = match case.fault {
             Fault::Kill(program) | Fault::Hang(program) | Fault::Restart(program) => several(program)?,
             _ => true,
         };
         Ok(victims && program)
+    }
+
+    /// Whether agents decide about members of etcd (docs/etcd.md), which kubeadm's static pods know nothing of.
+    fn is_founded_by_agents(&self) -> Result<bool> {
+        let answers = self.running(Program::Etcd)?.into_iter();
+        let mut answers = answers.map(|(node, _)| self.lab.answer(&node, &["systemctl", "is-active", "kiln-etcd.service"]));
+        Ok(answers.all(|word| word.is_some_and(|word| word.trim() == "active")))
     }
 
     /// The nodes that a case happens to.
@@ -161,7 +170,15 @@ impl World<'_> {
             if rest.is_empty() { nodes } else { rest }
         };
         let mut found = match victim {
-            Victim::All => return Ok(self.lab.guests.iter().map(|guest| guest.name.clone()).collect()),
+            // The last one is one that a quorum can do without.
+            Victim::All => {
+                let mut all: Vec<String> = self.lab.guests.iter().map(|guest| guest.name.clone()).collect();
+                let last = self.running(Program::Etcd)?.into_iter().map(|(name, _)| name).rfind(|name| !holders.contains(name));
+                all.sort_by_key(|name| Some(name) == last.as_ref());
+                return Ok(all);
+            }
+            Victim::ApiServers => return servers(),
+            Victim::Members => return Ok(self.running(Program::Etcd)?.into_iter().map(|(name, _)| name).collect()),
             Victim::Holder | Victim::LeadingHolder => holders,
             Victim::ApiServer => not(servers()?, &holders),
             Victim::Other => not(not(servers()?, &holders), leader()?.as_slice()),

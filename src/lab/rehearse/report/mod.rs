@@ -80,10 +80,18 @@ pub(crate) struct Run {
     pub(crate) healed: Option<f64>,
     /// When everything was whole again, and looked at.
     pub(crate) ended: f64,
+    /// Seconds from when the first API server was ready, asked by itself, to the first good answer at the endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ready_to_served: Option<f64>,
+    /// Share of the requests of the first minute that were lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lost_share: Option<f64>,
     /// Share of the time in which something waited for a processor, until service was back.
     pub(crate) pressure: f64,
     /// Promises that were broken.
     pub(crate) broken: Vec<String>,
+    /// Promises about time that were not kept, which a machine without time excuses.
+    pub(crate) late: Vec<String>,
     /// Who had the VIP, from when on, as this machine saw it.
     pub(crate) holders: Vec<(f64, Option<String>)>,
     /// When requests were sent that were lost.
@@ -198,7 +206,12 @@ impl Run {
     /// What a person must know beside the figures, a sentence each.
     pub(super) fn remarks(&self) -> Vec<String> {
         let mut remarks: Vec<String> = self.broken.iter().map(|broken| format!("broken: {broken}")).collect();
+        remarks.extend(self.late.iter().map(|late| format!("late: {late}")));
         remarks.extend(self.why.clone());
+        remarks.extend(
+            self.ready_to_served.map(|seconds| format!("the endpoint answered {seconds:.2} s after the first API server was ready")),
+        );
+        remarks.extend(self.lost_share.map(|share| format!("{:.2} % of the requests of the first minute were lost", 100.0 * share)));
         remarks.extend(self.cut.map(|cut| format!("the watch of its API server ended after {cut:.2} s")));
         let kinds = TRAFFIC.iter().filter_map(|kind| Some((kind, self.losses.get(kind)?, self.gaps.get(kind)?)));
         remarks.extend(kinds.map(|(kind, losses, gap)| {
