@@ -41,6 +41,7 @@ fn what_fails_is_taken_over_as_the_plan_says() {
     assert!(matches!(output.status.code(), Some(0 | 1)), "{}\n{said}", output.status);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
 
+    assert_eq!(report["complete"], true);
     let rows = report["rows"].as_array().unwrap();
     let made: Vec<&str> = rows.iter().map(|row| row["case"].as_str().unwrap()).collect();
     assert!(if all { CASES.iter().all(|case| made.contains(case)) } else { made == CASES }, "{made:?}");

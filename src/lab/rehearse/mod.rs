@@ -79,25 +79,37 @@ pub(crate) fn rehearse(wish: &Wish<'_>, say: &dyn Fn(&str)) -> Result<Report> {
         host::fs::create_directories(&journals(file))?;
     }
     let time = host::clock::rfc3339(host::clock::now());
-    let (cluster, rows) = on_a_lab(wish, wish.artifacts, &cases, "", say)?;
-    let baseline = match wish.baseline {
-        Some(artifacts) => on_a_lab(wish, artifacts, &cases, "baseline-", say)?.1,
-        None => Vec::new(),
-    };
-    let report = Report { cluster, kiln: env!("CARGO_PKG_VERSION"), time, rows, baseline };
-    if let Some(file) = wish.report {
-        report.write(file)?;
+    let cluster = Labs::of_this_user().plan(wish.artifacts)?.cluster;
+    let mut report = Report { cluster, kiln: env!("CARGO_PKG_VERSION"), time, complete: false, rows: Vec::new(), baseline: Vec::new() };
+    on_a_lab(wish, wish.artifacts, &cases, "", say, &mut |rows| {
+        report.rows = rows.to_vec();
+        keep(wish, &report)
+    })?;
+    if let Some(artifacts) = wish.baseline {
+        on_a_lab(wish, artifacts, &cases, "baseline-", say, &mut |rows| {
+            report.baseline = rows.to_vec();
+            keep(wish, &report)
+        })?;
     }
+    report.complete = report.with(Verdict::Void).is_empty();
+    keep(wish, &report)?;
     Ok(report)
 }
 
-fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, say: &dyn Fn(&str)) -> Result<(String, Vec<Row>)> {
+/// What takes the rows so far, after each run.
+type Keep<'a> = &'a mut dyn FnMut(&[Row]) -> Result<()>;
+
+/// Writes the report as it is, so that what ends a rehearsal does not take along what was measured.
+fn keep(wish: &Wish<'_>, report: &Report) -> Result<()> {
+    wish.report.map_or(Ok(()), |file| report.write(file))
+}
+
+fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, say: &dyn Fn(&str), keep: Keep<'_>) -> Result<()> {
     let labs = Labs::of_this_user().apart("rehearse");
     let planned = labs.plan(artifacts)?;
     if let Err(why) = can_run(&planned) {
         say(&format!("the cases of `{}` are predicted only: {why}", planned.cluster));
-        let rows = cases.iter().map(|case| row(case, wish).conclude()).collect();
-        return Ok((planned.cluster, rows));
+        return keep(&cases.iter().map(|case| row(case, wish).conclude()).collect::<Vec<_>>());
     }
     let started = labs.up(artifacts, &[], &Changes::default(), say);
     let done = started.and_then(|started| {
@@ -106,11 +118,11 @@ fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, say: 
             world.probe.begin();
             say("waiting until everything is whole");
             steady::wait(&world, BOOT)?;
-            run_all(&world, wish, cases, mark, say)
+            run_all(&world, wish, cases, mark, say, keep)
         })
     });
     labs.remove_if_empty();
-    done.map(|rows| (planned.cluster, rows))
+    done
 }
 
 /// Whether this machine can run what the artifacts are, and dial it.
@@ -122,8 +134,8 @@ fn can_run(lab: &crate::lab::Lab) -> Result<(), String> {
     Target::of(lab).map(drop).map_err(|err| err.to_string())
 }
 
-fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, say: &dyn Fn(&str)) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, say: &dyn Fn(&str), keep: Keep<'_>) -> Result<()> {
+    let mut rows: Vec<Row> = Vec::new();
     for case in cases {
         let has = match world.has(case) {
             Ok(has) => has,
@@ -131,7 +143,7 @@ fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, say: 
                 host::signal::check()?;
                 let run = Run { outcome: Outcome::Void, why: Some(err.to_string()), ..Run::default() };
                 rows.push(Row { runs: vec![run], ..row(case, wish) }.conclude());
-                return Ok(rows);
+                return keep(&rows);
             }
         };
         if !has {
@@ -141,7 +153,7 @@ fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, say: 
             }
             continue;
         }
-        let mut row = row(case, wish);
+        let (mut row, before) = (row(case, wish), rows.len());
         for number in 1..=wish.repeat {
             let times = if wish.repeat > 1 { format!(" ({number} of {})", wish.repeat) } else { String::new() };
             let begin = |phase: &str| say(&format!("{}{times}: {phase}", case.name));
@@ -150,16 +162,17 @@ fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, say: 
             let run = measure::run(world, case, row.predicted, journals.as_ref(), &begin)?;
             let is_void = run.outcome == Outcome::Void;
             row.runs.push(run);
+            row = row.conclude();
+            rows.truncate(before);
+            rows.push(row.clone());
+            keep(&rows)?;
             if is_void {
-                rows.push(row.conclude());
-                return Ok(rows);
+                return Ok(());
             }
         }
-        let row = row.conclude();
         say(&row.cells().join("  "));
-        rows.push(row);
     }
-    Ok(rows)
+    Ok(())
 }
 
 fn row(case: &Case, wish: &Wish<'_>) -> Row {

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::lab::rehearse::report::{COLUMNS, Report, Row};
+use crate::lab::rehearse::report::{COLUMNS, Report, Row, UNFINISHED};
 
 pub(super) fn text(report: &Report) -> String {
-    let mut text = format!("# Rehearsal of {}, kiln {}, {}\n\n{}", report.cluster, report.kiln, report.time, table(&report.rows));
+    let unfinished = if report.complete { "" } else { UNFINISHED };
+    let mut text =
+        format!("# Rehearsal of {}, kiln {}, {}{unfinished}\n\n{}", report.cluster, report.kiln, report.time, table(&report.rows));
     if !report.baseline.is_empty() {
         let _ = write!(text, "\nThe other build:\n\n{}", table(&report.baseline));
     }

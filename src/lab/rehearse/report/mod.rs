@@ -23,6 +23,8 @@ pub(crate) struct Report {
     pub(crate) kiln: &'static str,
     /// When it began.
     pub(crate) time: String,
+    /// Whether all cases were made; not while it goes on, nor once something has ended it early.
+    pub(crate) complete: bool,
     pub(crate) rows: Vec<Row>,
     /// The same cases on the other build, if there is one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -30,7 +32,7 @@ pub(crate) struct Report {
 }
 
 /// One case.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Row {
     pub(crate) case: &'static str,
@@ -54,7 +56,7 @@ pub(crate) enum Outcome {
 }
 
 /// One time that a case was made. Times are seconds since the fault.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Run {
     pub(crate) outcome: Outcome,
@@ -135,6 +137,9 @@ const FORMATS: &[Format] = &[("html", |report| Ok(html::page(report))), ("json",
 /// Titles of the columns of [`Row::cells`].
 pub(crate) const COLUMNS: [&str; 7] = ["CASE", "PREDICTED", "MEDIAN", "WORST", "LOST", "WATCHES", "VERDICT"];
 
+/// What a report says of itself that is not complete.
+const UNFINISHED: &str = ", not complete";
+
 /// Finds what writes a file of that name, before anything is measured.
 ///
 /// # Errors
@@ -150,7 +155,7 @@ pub(super) fn format(file: &Path) -> Result<fn(&Report) -> Result<String>> {
 }
 
 impl Report {
-    /// Writes it to a file, whose ending says how.
+    /// Writes it to a file, whose ending says how, whole or not at all.
     ///
     /// # Errors
     ///
@@ -272,6 +277,7 @@ pub(super) mod tests {
             cluster: "ha".into(),
             kiln: "0.1.0",
             time: "2026-11-30T09:00:00Z".into(),
+            complete: true,
             rows: vec![row().conclude()],
             baseline: Vec::new(),
         }
