@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output};
 use std::time::Duration;
 
 use common::lab::{Client, FAILOVER, Lab, PATIENCE, etcd_is_healthy, eventually, succeeded};
-use common::{Variant, approve, built, copy_directory, ha, images};
+use common::{Variant, approve, built, copy_directory, ha, images, judge};
 use serde_json::Value;
 
 const NODES: [&str; 3] = ["m1", "m2", "m3"];
@@ -98,6 +98,8 @@ fn is_broken_and_mended(lab: &Lab, client: &Client, node: &str) {
     assert!(!lab.reaches(Some(other), &address, 6443) && lab.reaches(None, &address, 6443), "it is cut off from {other} alone");
     verb(&["mend", node]);
 
+    is_slow_and_fast_again(lab, node);
+
     verb(&["unplug", node]);
     assert_eq!(state()["unplugged"], true);
     client.ready(lab, &authority).unwrap_err();
@@ -106,12 +108,58 @@ fn is_broken_and_mended(lab: &Lab, client: &Client, node: &str) {
 
     // A cut power ends what is frozen, too, and what starts has a whole cable.
     verb(&["cut", node]);
+    verb(&["cut", node, "--delay", "50ms"]);
     verb(&["freeze", node]);
     verb(&["kill", node]);
     verb(&["start", node]);
     let state = state();
     assert_eq!([&state["frozen"], &state["unplugged"], &state["cuts"]], [&Value::from(false), &Value::from(false), &serde_json::json!([])]);
+    assert!(state["delay"].is_null(), "{state:#}");
     answers("it has started again");
+}
+
+/// A round trip takes the delay longer and a little more, to whom ever, and nothing is lost but what shall be.
+fn is_slow_and_fast_again(lab: &Lab, node: &str) {
+    if judge("ping").is_none() {
+        return;
+    }
+    let address = lab.address(node);
+    let verb = |words: &[&str]| approve(&mut lab.kiln(words));
+    let state = || lab.status().into_iter().find(|state| state["name"] == node).unwrap();
+
+    let (fast, lost) = ping(lab, &address);
+    assert!(fast < 15.0 && lost == 0, "before: {fast} ms, {lost} lost");
+    verb(&["cut", node, "--delay", "50ms"]);
+    assert_eq!(state()["delay"], "50 ms");
+    // With what it knows of its neighbours, and without.
+    for round in ["known", "unknown"] {
+        let (slow, lost) = ping(lab, &address);
+        assert!((50.0..65.0).contains(&slow) && lost == 0, "{round}: {slow} ms, {lost} lost");
+        verb(&["unplug", node]);
+        verb(&["plug", node]);
+        verb(&["exec", node, "--", "ip", "neighbour", "flush", "all"]);
+    }
+
+    verb(&["cut", node, "--delay", "20ms", "--direction", "out", "--loss", "20"]);
+    assert_eq!((&state()["delay"], &state()["cuts"]), (&"20 ms out".into(), &serde_json::json!(["everything out 20 %"])));
+    let (slow, lost) = ping(lab, &address);
+    // Of a hundred, 20 are lost; fewer than 3, or more than 50, in one of a million times.
+    assert!((20.0..35.0).contains(&slow) && (3..=50).contains(&lost), "{slow} ms, {lost} lost");
+
+    verb(&["mend", node]);
+    let (fast, lost) = ping(lab, &address);
+    assert!(fast < 15.0 && lost == 0 && state()["delay"].is_null(), "after: {fast} ms, {lost} lost");
+}
+
+/// The shortest of a hundred round trips in milliseconds, and how many were lost; ping(8).
+fn ping(lab: &Lab, address: &str) -> (f64, u32) {
+    let output = lab.run(&["ping", "-q", "-n", "-i", "0.02", "-c", "100", "-w", "20", address]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let shortest = said.split("min/avg/max/mdev = ").nth(1).and_then(|times| times.split('/').next()).and_then(|time| time.parse().ok());
+    let number = |word: &str| -> Option<u32> { said.split(word).next()?.split_whitespace().last()?.parse().ok() };
+    let (sent, received) = (number(" packets transmitted"), number(" received"));
+    let lost = sent.zip(received).map(|(sent, received)| sent - received);
+    shortest.zip(lost).unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 #[test]

@@ -10,7 +10,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use crate::cli::{Ui, input, rehearse};
 use crate::error::Result;
 use crate::host;
-use crate::lab::{self, BACKENDS, Changes, Cut, Direction, Disk, Lab, Labs, NodeStatus, Part, Protocol};
+use crate::lab::{self, BACKENDS, Changes, Cut, Delay, Direction, Disk, Lab, Labs, NodeStatus, Part, Protocol};
 
 /// Run the built cluster on this machine, break it, watch it
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,7 @@ Examples:
   kiln lab cut m1 --protocol vrrp --direction out
   kiln lab cut m1 --from m2 --protocol tcp --port 2380
   kiln lab cut m1 --loss 5
+  kiln lab cut m1 --delay 50ms --loss 5
   kiln lab mend m1
   kiln lab down
   kiln lab rehearse out/ha --report rehearsal.html
@@ -84,9 +85,9 @@ enum Action {
     Unplug(Node),
     /// Put a node's cable in again
     Plug(Node),
-    /// Make a node's cable lose everything, or some of it; adds to what it loses already
+    /// Make a node's cable slow, or lose everything or some of it beside what it loses already
     Cut(CutArgs),
-    /// Make a node's cable lose nothing
+    /// Make a node's cable whole again
     Mend(Node),
     /// Print what a node wrote to its console
     Console {
@@ -158,15 +159,28 @@ struct CutArgs {
     /// Only what has this port at either end
     #[arg(long, requires = "protocol")]
     port: Option<u16>,
-    /// How many of a hundred frames are lost
-    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
-    loss: u8,
+    /// How many of a hundred frames are lost [default: 100, with `--delay` none]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    loss: Option<u8>,
+    /// Make round trips take this much longer, half of it each way or all of it in `--direction`; replaces an earlier delay
+    #[arg(long, value_name = "TIME", value_parser = Delay::parse, conflicts_with_all = ["from", "protocol", "port"])]
+    delay: Option<u16>,
 }
 
 impl CutArgs {
-    fn cut(&self) -> Cut {
-        let Self { from, direction, protocol, port, loss, .. } = self;
-        Cut { from: from.clone(), direction: *direction, protocol: *protocol, port: *port, loss: *loss }
+    fn run(&self) -> Result<()> {
+        let (lab, node) = (self.node.lab.find()?, &self.node.node);
+        if let Some(milliseconds) = self.delay {
+            lab.delay(node, Delay { milliseconds, direction: self.direction })?;
+        }
+        self.cut().map_or(Ok(()), |cut| lab.cut(node, cut))
+    }
+
+    /// What is lost, if anything: a cable that is only slow loses nothing.
+    fn cut(&self) -> Option<Cut> {
+        let Self { from, direction, protocol, port, delay, .. } = self;
+        let loss = self.loss.or_else(|| delay.is_none().then_some(100))?;
+        Some(Cut { from: from.clone(), direction: *direction, protocol: *protocol, port: *port, loss })
     }
 }
 
@@ -211,7 +225,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         Action::Thaw(Node { lab, node }) => lab.find()?.freeze(node, false),
         Action::Unplug(Node { lab, node }) => lab.find()?.unplug(node, true),
         Action::Plug(Node { lab, node }) => lab.find()?.unplug(node, false),
-        Action::Cut(args) => args.node.lab.find()?.cut(&args.node.node, args.cut()),
+        Action::Cut(args) => args.run(),
         Action::Mend(Node { lab, node }) => lab.find()?.mend(node),
         Action::Console { lab, node } => {
             let lab = lab.find()?;
@@ -261,6 +275,9 @@ fn table(nodes: &[NodeStatus]) -> String {
         }
         if state.unplugged {
             let _ = writeln!(text, "{:<width$}  unplugged", "");
+        }
+        if let Some(delay) = &state.delay {
+            let _ = writeln!(text, "{:<width$}  delay: {delay}", "");
         }
         for cut in &state.cuts {
             let _ = writeln!(text, "{:<width$}  cut: {cut}", "");

@@ -24,6 +24,7 @@ pub(crate) mod sandbox;
 pub(crate) mod scoped;
 pub(crate) mod session;
 pub(crate) mod signal;
+pub(crate) mod tap;
 pub(crate) mod tls;
 
 #[cfg(test)]

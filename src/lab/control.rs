@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::lab::{Changes, Cut};
+use crate::lab::{Changes, Cut, Delay};
 
 /// A client's wish.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,7 +23,9 @@ pub(super) enum Request {
     Unplug { node: String, unplugged: bool },
     /// Make a node's cable lose something.
     Cut { node: String, cut: Cut },
-    /// Make a node's cable lose nothing.
+    /// Make a node's cable slow.
+    Delay { node: String, delay: Delay },
+    /// Make a node's cable whole: it loses nothing and is fast.
     Mend { node: String },
     /// Send a signal to a program's processes in a node, or only find them.
     Signal { node: String, program: String, signal: Option<Word> },
@@ -99,6 +101,9 @@ pub(crate) struct NodeState {
     pub(crate) unplugged: bool,
     /// What its cable loses.
     pub(crate) cuts: Vec<String>,
+    /// How much longer a round trip over its cable takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delay: Option<String>,
     /// Seconds since it was switched on.
     pub(crate) uptime: u64,
     /// How it ended, if it ended by itself.

@@ -97,7 +97,7 @@ impl fmt::Display for Cut {
 }
 
 /// The word that a user types.
-fn word(value: &impl ValueEnum) -> String {
+pub(super) fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().expect("no value is hidden").get_name().to_owned()
 }
 
@@ -147,12 +147,19 @@ fn rules(text: &mut String, lab: &Lab, guest: &Guest, cut: &Cut, hook: &str) {
         if !is_wanted || hook == outside || (other.is_some() && hook != "forward") {
             continue;
         }
-        let far = other.map(|other| format!("{far} \"{}\" ", other.tap())).unwrap_or_default();
+        // Between two nodes both are known by their ports of the lab's bridge; else by the node's own end of a cable that may be slow.
+        let far = other.map(|other| format!("{far} {} ", ports(other))).unwrap_or_default();
+        let own = if other.is_some() { ports(guest) } else { format!("\"{}\"", guest.tap()) };
         let loss = if cut.loss < 100 { format!("numgen random mod 100 < {} ", cut.loss) } else { String::new() };
         for kind in cut.kinds() {
-            let _ = writeln!(text, "    {near} \"{}\" {far}{kind}{loss}counter drop comment \"{}\"", guest.tap(), guest.name);
+            let _ = writeln!(text, "    {near} {own} {far}{kind}{loss}counter drop comment \"{}\"", guest.name);
         }
     }
+}
+
+/// The names that a node's port of the lab's bridge has.
+fn ports(guest: &Guest) -> String {
+    format!("{{ \"{}\", \"{}\" }}", guest.tap(), guest.slow_port())
 }
 
 #[cfg(test)]
@@ -200,8 +207,8 @@ mod tests {
         let cut = Cut { from: Some("m1".into()), protocol: Some(Protocol::Vrrp), loss: 5, ..Cut::whole() };
         insta::assert_snapshot!(rules(&cut), @r#"
         chain forward {
-        oifname "kiln-n1" iifname "kiln-n0" meta l4proto 112 numgen random mod 100 < 5 counter drop comment "m2"
-        iifname "kiln-n1" oifname "kiln-n0" meta l4proto 112 numgen random mod 100 < 5 counter drop comment "m2"
+        oifname { "kiln-n1", "kiln-s1" } iifname { "kiln-n0", "kiln-s0" } meta l4proto 112 numgen random mod 100 < 5 counter drop comment "m2"
+        iifname { "kiln-n1", "kiln-s1" } oifname { "kiln-n0", "kiln-s0" } meta l4proto 112 numgen random mod 100 < 5 counter drop comment "m2"
         chain input {
         chain output {
         "#);

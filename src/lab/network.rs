@@ -62,13 +62,61 @@ pub(super) fn forget(guest: &Guest) -> Result<()> {
     }
 }
 
+/// Puts the slow piece into a node's cable, whose ends are the interfaces [`Guest::slow_port`] and the second one of
+/// [`Guest::slow_bridge`].
+///
+/// # Errors
+///
+/// As [`set_up`].
+pub(super) fn lengthen(guest: &Guest) -> Result<()> {
+    ip(&lengthening(guest)).within(|| format!("making the cable of `{}` slow", guest.name))
+}
+
+/// Takes the slow piece out again; its ends are gone when the interfaces are.
+///
+/// # Errors
+///
+/// As [`set_up`].
+pub(super) fn shorten(guest: &Guest) -> Result<()> {
+    let [bridge, _] = guest.slow_bridge();
+    let connect = format!("link set dev {} master {BRIDGE}\n", guest.tap());
+    ip(&format!("{connect}link delete {bridge}\n")).within(|| format!("making the cable of `{}` fast", guest.name))
+}
+
+/// Removes what is left of a slow cable whose node is gone.
+///
+/// # Errors
+///
+/// As [`set_up`].
+pub(super) fn remove_slow(guest: &Guest) -> Result<()> {
+    let [bridge, _] = guest.slow_bridge();
+    ip(&format!("link delete {bridge}\n")).within(|| format!("removing the cable of `{}`", guest.name))
+}
+
+/// The node's own end is moved last: until then the old way works. This machine must not answer on the bridge, as Linux does for all
+/// its addresses on all its interfaces: the answers would be on the fast side.
+fn lengthening(guest: &Guest) -> String {
+    let ([bridge, near], far, own) = (guest.slow_bridge(), guest.slow_port(), guest.tap());
+    format!(
+        "link add name {bridge} type bridge forward_delay 0 mcast_snooping 0\n\
+         link set dev {bridge} arp off addrgenmode none\n\
+         link set dev {bridge} up\n\
+         link set dev {near} master {bridge}\n\
+         link set dev {near} up\n\
+         link set dev {far} master {BRIDGE}\n\
+         link set dev {far} up\n\
+         link set dev {own} master {bridge}\n"
+    )
+}
+
 fn bridge(lab: &Lab) -> String {
     let address = format!("{}/{}", lab.host_address, lab.network.prefix_len());
     format!(
         "link set dev lo up\n\
-         link add name {BRIDGE} type bridge forward_delay 0 mcast_snooping 0\n\
+         link add name {BRIDGE} address {} type bridge forward_delay 0 mcast_snooping 0\n\
          address add {address} dev {BRIDGE}\n\
-         link set dev {BRIDGE} up\n"
+         link set dev {BRIDGE} up\n",
+        lab.mac()
     )
 }
 
@@ -90,7 +138,7 @@ fn ip(batch: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bridge, connection};
+    use super::{bridge, connection, lengthening};
     use crate::lab::Cable;
     use crate::lab::spec::tests::sample;
 
@@ -98,10 +146,11 @@ mod tests {
     fn each_node_gets_a_cable_that_ends_under_the_name_its_configuration_expects() {
         let lab = sample();
         let guest = &lab.guests[1];
-        let lines = [bridge(&lab), connection(&lab, guest, Cable::Namespace), connection(&lab, guest, Cable::Tap)].join("--\n");
+        let lines =
+            [bridge(&lab), connection(&lab, guest, Cable::Namespace), connection(&lab, guest, Cable::Tap), lengthening(guest)].join("--\n");
         insta::assert_snapshot!(lines, @r"
         link set dev lo up
-        link add name kiln0 type bridge forward_delay 0 mcast_snooping 0
+        link add name kiln0 address 52:54:51:0f:ff:bb type bridge forward_delay 0 mcast_snooping 0
         address add 10.0.0.254/24 dev kiln0
         link set dev kiln0 up
         --
@@ -113,6 +162,15 @@ mod tests {
         tuntap add dev kiln-n1 mode tap
         link set dev kiln-n1 master kiln0
         link set dev kiln-n1 up
+        --
+        link add name kiln-b1 type bridge forward_delay 0 mcast_snooping 0
+        link set dev kiln-b1 arp off addrgenmode none
+        link set dev kiln-b1 up
+        link set dev kiln-t1 master kiln-b1
+        link set dev kiln-t1 up
+        link set dev kiln-s1 master kiln0
+        link set dev kiln-s1 up
+        link set dev kiln-n1 master kiln-b1
         ");
     }
 }

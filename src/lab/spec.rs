@@ -98,6 +98,11 @@ impl Lab {
         self.guests.iter().any(|guest| guest.backend.needs_root())
     }
 
+    /// MAC address of the bridge: its own would change with its ports, and nodes would not find this machine for a while.
+    pub(crate) fn mac(&self) -> String {
+        mac(&self.cluster)
+    }
+
     /// The guest of that name.
     ///
     /// # Errors
@@ -123,12 +128,19 @@ impl Guest {
         format!("kiln-n{}", self.index)
     }
 
+    /// Name of the node's port of the lab's bridge while its cable is slow.
+    pub(crate) fn slow_port(&self) -> String {
+        format!("kiln-s{}", self.index)
+    }
+
+    /// Names of the bridge that is on the node's side of the slow piece of its cable, and of its port there.
+    pub(crate) fn slow_bridge(&self) -> [String; 2] {
+        [format!("kiln-b{}", self.index), format!("kiln-t{}", self.index)]
+    }
+
     /// A locally administered MAC address that depends on cluster and node only.
     pub(crate) fn mac(&self, cluster: &str) -> String {
-        let digest = Digest::of(format!("kiln lab mac {cluster} {}", self.name).as_bytes());
-        let [a, b, c, d, ..] = *digest.as_bytes();
-        // "52:54" is QEMU's customary prefix, with the locally-administered bit set.
-        format!("52:54:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+        mac(&format!("{cluster} {}", self.name))
     }
 
     /// The node with these changes. A clock goes with a backend that has none.
@@ -143,6 +155,13 @@ impl Guest {
         let seed = changes.seed.clone().or_else(|| self.seed.clone());
         Ok(Self { backend, clock, seed, ..self.clone() })
     }
+}
+
+/// "52:54" is QEMU's customary prefix, with the locally-administered bit set.
+fn mac(of: &str) -> String {
+    let digest = Digest::of(format!("kiln lab mac {of}").as_bytes());
+    let [a, b, c, d, ..] = *digest.as_bytes();
+    format!("52:54:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 /// The part of `manifest.json` that a lab needs.
@@ -327,7 +346,7 @@ pub(super) mod tests {
     #[test]
     fn interface_names_fit_the_kernels_limit() {
         let lab = parse(&manifest("10.0.0.0/24", "null"));
-        assert!(lab.guests.iter().all(|guest| guest.tap().len() <= 15));
+        assert!(lab.guests.iter().all(|guest| guest.tap().len().max(guest.slow_port().len()) <= 15));
         assert_ne!(lab.guests[0].mac("ha"), lab.guests[1].mac("ha"));
     }
 }

@@ -24,7 +24,8 @@ use crate::host::channel::{Channel, Listener, Received};
 use crate::host::clock::Stopwatch;
 use crate::host::root::Root;
 use crate::lab::control::{Disk, NodeState, Reply, Request};
-use crate::lab::{Changes, Cut, Guest, Lab, network};
+use crate::lab::relay::Relay;
+use crate::lab::{Changes, Cut, Delay, Guest, Lab, network};
 
 /// Name of the socket in the state directory.
 pub(super) const SOCKET: &str = "control";
@@ -169,6 +170,8 @@ struct Running {
     /// Stopped by its monitor.
     paused: bool,
     cuts: Vec<Cut>,
+    /// The slow piece of its cable.
+    delay: Option<(Delay, Relay)>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -224,6 +227,7 @@ impl<'a> Supervisor<'a> {
             Request::Freeze { node, frozen } => self.freeze(self.lab.guest(node)?, *frozen)?,
             Request::Unplug { node, unplugged } => self.unplug(self.lab.guest(node)?, *unplugged)?,
             Request::Cut { node, cut } => self.cut(self.lab.guest(node)?, cut)?,
+            Request::Delay { node, delay } => self.delay(self.lab.guest(node)?, *delay)?,
             Request::Mend { node } => self.mend(self.lab.guest(node)?)?,
             Request::Signal { node, program, signal } => {
                 return Ok((Reply::Processes(self.signal(self.lab.guest(node)?, program, *signal)?), None));
@@ -255,7 +259,16 @@ impl<'a> Supervisor<'a> {
             branch(self.lab).below("supervisor").join()?;
         }
         let (process, name) = (process?, guest.name.clone());
-        let node = Running { guest, process, since: Stopwatch::start(), ended: None, unplugged: false, paused: false, cuts: Vec::new() };
+        let node = Running {
+            guest,
+            process,
+            since: Stopwatch::start(),
+            ended: None,
+            unplugged: false,
+            paused: false,
+            cuts: Vec::new(),
+            delay: None,
+        };
         nodes.insert(name, node);
         Ok(())
     }
@@ -282,7 +295,7 @@ impl<'a> Supervisor<'a> {
         node.process.wait().doing(Kind::Tool, || format!("waiting for `{}`", guest.name))?;
         let lost = matches!(disk, Disk::Lost | Disk::Aside);
         node.ended = Some(if lost { "its disk was lost" } else { "its power was cut" }.into());
-        self.forget(&node.guest)?;
+        self.forget(node)?;
         self.swap_disk(guest, disk)
     }
 
@@ -302,7 +315,11 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Removes what a node that is off has left.
-    fn forget(&self, guest: &Guest) -> Result<()> {
+    fn forget(&self, node: &mut Running) -> Result<()> {
+        let guest = &node.guest;
+        if node.delay.take().is_some() {
+            network::remove_slow(guest)?;
+        }
         if self.lab.has_control_groups() {
             branch(self.lab).below(&guest.name).remove()?;
         }
@@ -334,7 +351,7 @@ impl<'a> Supervisor<'a> {
             let Some(node) = nodes.get_mut(&guest.name).filter(|node| node.ended.is_none()) else { continue };
             if let Ok(Some(status)) = node.process.try_wait() {
                 node.ended = Some(status.to_string());
-                let _ = network::pull(guest).and_then(|()| self.forget(&node.guest));
+                let _ = network::pull(guest).and_then(|()| self.forget(node));
             }
         }
     }
@@ -354,6 +371,7 @@ impl<'a> Supervisor<'a> {
                 frozen: running.is_some_and(|node| self.is_frozen(node)),
                 unplugged: running.is_some_and(|node| node.unplugged),
                 cuts: running.map(|node| node.cuts.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+                delay: running.and_then(|node| node.delay.as_ref()).map(|(delay, _)| delay.to_string()),
                 uptime: node.map_or(0, |node| node.since.elapsed().as_secs()),
                 ended: node.and_then(|node| node.ended.clone()),
             }

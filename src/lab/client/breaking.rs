@@ -2,7 +2,7 @@
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lab::control::{Disk, Process, Reply, Request, Word};
-use crate::lab::{Changes, Cut, Lab, backend};
+use crate::lab::{Changes, Cut, Delay, Lab, backend};
 
 impl Lab {
     /// Cuts a node's power, and may lose its disk with it.
@@ -44,7 +44,16 @@ impl Lab {
         self.ask(&Request::Cut { node: node.to_owned(), cut }).map(|_| ())
     }
 
-    /// Makes a node's cable lose nothing.
+    /// Makes a node's cable slow, in place of what made it slow before.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`] if the lab may not open `/dev/net/tun`.
+    pub(crate) fn delay(&self, node: &str, delay: Delay) -> Result<()> {
+        self.ask(&Request::Delay { node: node.to_owned(), delay }).map(|_| ())
+    }
+
+    /// Makes a node's cable whole: it loses nothing and is fast.
     pub(crate) fn mend(&self, node: &str) -> Result<()> {
         self.ask(&Request::Mend { node: node.to_owned() }).map(|_| ())
     }

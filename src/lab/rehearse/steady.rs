@@ -50,7 +50,9 @@ pub(super) fn wait(world: &World<'_>, limit: Duration) -> Result<f64> {
 
 /// The first thing that is not as it should be, cheap questions first.
 fn missing(world: &World<'_>, efforts: &mut Efforts) -> Result<Option<String>> {
-    let whole = |node: &crate::lab::control::NodeState| node.running && !node.frozen && !node.unplugged && node.cuts.is_empty();
+    let whole = |node: &crate::lab::control::NodeState| {
+        node.running && !node.frozen && !node.unplugged && node.cuts.is_empty() && node.delay.is_none()
+    };
     if let Some(node) = world.lab.nodes()?.iter().find(|node| !whole(node)) {
         return Ok(Some(format!("{} is not whole", node.name)));
     }

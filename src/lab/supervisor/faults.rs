@@ -7,9 +7,11 @@ use rustix::process::Signal;
 use super::{Running, Supervisor, branch};
 use crate::error::{Error, Kind, Result};
 use crate::host;
+use crate::host::tap::Tap;
 use crate::lab::control::{Process, Word};
 use crate::lab::cut::{self, Cut};
-use crate::lab::{Freezer, Guest, network};
+use crate::lab::relay::Relay;
+use crate::lab::{Delay, Freezer, Guest, network};
 
 impl Supervisor<'_> {
     /// Stops all of a node between two instructions, or lets it go on.
@@ -50,10 +52,24 @@ impl Supervisor<'_> {
         applied
     }
 
-    /// Makes a node's cable lose nothing.
+    /// Makes a node's cable slow, in place of what made it slow before. Frames that are on their way then are lost.
+    pub(super) fn delay(&self, guest: &Guest, delay: Delay) -> Result<()> {
+        let mut nodes = self.nodes();
+        let node = running(&mut nodes, guest)?;
+        hasten(node)?;
+        let [_, near] = guest.slow_bridge();
+        let (near, far) = (Tap::open(&near)?, Tap::open(&guest.slow_port())?);
+        let relay = Relay::start(near, far, delay)?;
+        // Without its interfaces the bridge of a failed attempt is of no use.
+        network::lengthen(guest).inspect_err(|_| drop(network::shorten(guest)))?;
+        node.delay = Some((delay, relay));
+        Ok(())
+    }
+
+    /// Makes a node's cable whole.
     pub(super) fn mend(&self, guest: &Guest) -> Result<()> {
         let mut nodes = self.nodes();
-        running(&mut nodes, guest)?;
+        hasten(running(&mut nodes, guest)?)?;
         self.forget_cuts(&mut nodes, guest)
     }
 
@@ -96,6 +112,14 @@ impl Supervisor<'_> {
             Freezer::Monitor => node.paused,
         }
     }
+}
+
+/// Takes the slow piece out of a node's cable, if there is one.
+fn hasten(node: &mut Running) -> Result<()> {
+    let Some(slow) = node.delay.take() else { return Ok(()) };
+    let shortened = network::shorten(&node.guest);
+    drop(slow);
+    shortened
 }
 
 fn running<'a>(nodes: &'a mut BTreeMap<String, Running>, guest: &Guest) -> Result<&'a mut Running> {
