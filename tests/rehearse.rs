@@ -99,6 +99,24 @@ fn nothing_reacts_to_a_machine_that_is_busy() {
     assert_eq!((&run["outcome"], &run["broken"]), (&Value::from("measured"), &serde_json::json!([])), "{report:#}");
 }
 
+/// Ten minutes of a cable that loses 5 % and is 50 ms slow: nothing reacts, whatever becomes of requests.
+#[test]
+fn nothing_reacts_to_a_cable_that_is_bad() {
+    if std::env::var_os("KILN_TEST_ALL").is_none() {
+        return;
+    }
+    let (Some(lab), Some(site)) = (Lab::new(), ha()) else { return };
+    let arguments = ["rehearse", "--json", "--case", "loss", "--seconds", "600"];
+    let output = lab.starting(&arguments, &site.out()).current_dir(site.dir()).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let run = &report["rows"][0]["runs"][0];
+    assert_eq!(run["outcome"], "measured", "{report:#}");
+    assert_eq!(run["broken"], serde_json::json!([]), "{report:#}");
+    let sent = |series: &str| run["compared"][series]["sent"].as_u64().unwrap();
+    assert!(sent("endpoint") > 14_000 && sent("direct") > 14_000, "{report:#}");
+    eprintln!("{}", run["compared"]);
+}
+
 /// The keepalived, check and HAProxy of published instructions, under the same failures.
 #[test]
 fn published_instructions_are_found_wrong_by_lints_and_by_failures() {

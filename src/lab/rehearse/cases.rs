@@ -56,8 +56,11 @@ pub(super) enum Fault {
     Freeze,
     FreezeUnplugged,
     Unplug,
-    /// Of a hundred frames on the cable.
-    Loss(u8),
+    /// Of a hundred frames on the cable some are lost, and a round trip over it takes longer.
+    Loss {
+        percent: u8,
+        milliseconds: u16,
+    },
     /// So many programs compute on the machine that the lab runs on.
     Busy(u8),
     /// The power of all machines at once, which comes back.
@@ -112,6 +115,7 @@ pub(super) enum Measure {
 pub(super) fn all() -> Vec<Case> {
     use Program::{ApiServer, Balancer, ControllerManager, Etcd, Keepalived, Scheduler};
     const MANAGER: &str = "kube-controller-manager";
+    const BAD: Fault = Fault::Loss { percent: 5, milliseconds: 50 };
     const SCHEDULER: &str = "kube-scheduler";
     vec![
         case("api-server-killed", "an API server is killed", Victim::ApiServer, Fault::Kill(ApiServer)).by(&["api-server-dies"]),
@@ -161,7 +165,7 @@ pub(super) fn all() -> Vec<Case> {
         case("scheduler-killed", "the leading scheduler is killed", Victim::Leads(SCHEDULER), Fault::Kill(Scheduler))
             .by(&["scheduler-dies"])
             .measuring(Measure::Lease(SCHEDULER)),
-        case("loss", "the cable of the machine that holds the VIP loses 5 %", Victim::Holder, Fault::Loss(5)),
+        case("loss", "the cable of the machine that holds the VIP loses 5 % and is 50 ms slow", Victim::Holder, BAD),
         case("busy", "ten programs compute beside the cluster", Victim::All, Fault::Busy(10)),
         case("all-api-servers", "all API servers are killed at once", Victim::ApiServers, Fault::Kill(ApiServer))
             .by(&["api-servers-return"])
@@ -218,7 +222,7 @@ impl Case {
             Fault::Kill(_) | Fault::Restart(_) | Fault::Outage => 8.0,
             Fault::Hang(_) | Fault::ShutDown | Fault::Power | Fault::OutageButOne | Fault::LostDisks => 15.0,
             Fault::Freeze | Fault::FreezeUnplugged | Fault::Unplug => 20.0,
-            Fault::Loss(_) | Fault::Busy(_) => self.burden,
+            Fault::Loss { .. } | Fault::Busy(_) => self.burden,
         }
     }
 }
@@ -226,7 +230,7 @@ impl Case {
 impl Fault {
     /// Whether the cluster must bear it without reacting: no server is given up, no VIP moves, no member of etcd is elected.
     pub(super) fn is_borne(self) -> bool {
-        matches!(self, Self::Loss(_) | Self::Busy(_))
+        matches!(self, Self::Loss { .. } | Self::Busy(_))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::host::clock::Stopwatch;
 use crate::lab::control::{Disk, Word};
 use crate::lab::rehearse::cases::{Fault, Program};
 use crate::lab::rehearse::world::World;
-use crate::lab::{Changes, Cut, Lab};
+use crate::lab::{Changes, Cut, Delay, Lab};
 
 /// How long a fault may need until it can be seen.
 const SEEN: Duration = Duration::from_secs(3);
@@ -70,7 +70,10 @@ pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck
             }
             Fault::Unplug => lab.unplug(node, true)?,
             Fault::Busy(_) => {}
-            Fault::Loss(share) => lab.cut(node, Cut { loss: share, ..Cut::whole() })?,
+            Fault::Loss { percent, milliseconds } => {
+                lab.delay(node, Delay { milliseconds, direction: None })?;
+                lab.cut(node, Cut { loss: percent, ..Cut::whole() })?;
+            }
         }
     }
     let back = match fault {
@@ -146,7 +149,7 @@ impl Struck {
                 Fault::Freeze => state.frozen,
                 Fault::FreezeUnplugged => state.frozen && state.unplugged,
                 Fault::Unplug => state.unplugged,
-                Fault::Loss(_) => !state.cuts.is_empty(),
+                Fault::Loss { .. } => !state.cuts.is_empty() && state.delay.is_some(),
                 Fault::Outage => state.running,
                 Fault::OutageButOne => state.running == but_last(&self.nodes).contains(node),
                 Fault::LostDisks => state.running == lost(&self.nodes).contains(node),
@@ -190,7 +193,7 @@ impl Struck {
                     lab.freeze(node, false)?;
                 }
                 Fault::Unplug => lab.unplug(node, false)?,
-                Fault::Loss(_) => lab.mend(node)?,
+                Fault::Loss { .. } => lab.mend(node)?,
                 _ => {}
             }
         }

@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::host;
 use crate::host::pressure::Pressure;
 use crate::lab::rehearse::cases::{Case, Fault, Measure, Victim};
+use crate::lab::rehearse::compare::Comparison;
 use crate::lab::rehearse::probe::{Shared, locked};
-use crate::lab::rehearse::record::{self, Ending, Sample, TRAFFIC};
+use crate::lab::rehearse::record::{self, Ending, Sample, TRAFFIC, Traffic};
 use crate::lab::rehearse::report::{Line, Outcome, Run, Watched, Watches};
 use crate::lab::rehearse::world::{Members, World};
 use crate::lab::rehearse::{goals, journal, ready, steady, traffic, waits};
@@ -80,8 +81,9 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
         return Ok(());
     }
     let mut change = None;
+    let mut compared = None;
     let served = if case.fault.is_borne() {
-        bear(world, case, begin)?;
+        compared = bear(world, case, begin, &run.victims)?;
         true
     } else if case.measure == Measure::Waiting {
         let seen = waits::watch(world, struck.parted(), begin, phase)?;
@@ -106,6 +108,7 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
     host::clock::sleep(Duration::from_millis(200));
     run.ended = shared.now() - begin;
     judge_clients(run, shared, case, &before);
+    run.compared = compared.map(|(from, to)| compare(&world.probe.samples(from, to)));
     run.censored = !served && case.fault != Fault::Outage;
     time(run, case.measure, change);
     conclude(world, case, &before, journals, run)?;
@@ -168,14 +171,30 @@ fn lines(world: &World<'_>, before: &Before, journals: Option<&Journals>, mark: 
     journal::collect(world, before.time, directory, &name)
 }
 
-/// Lets a burden last, whatever becomes of requests.
-fn bear(world: &World<'_>, case: &Case, begin: f64) -> Result<()> {
+/// Lets a burden last, whatever becomes of requests. Beside a bad cable, connections go straight to the API server of its machine, if it
+/// has one; returns from when to when.
+fn bear(world: &World<'_>, case: &Case, begin: f64, victims: &[String]) -> Result<Option<(f64, f64)>> {
+    let shared = &world.probe.shared;
+    let server = shared.target.servers.iter().find(|(node, _)| victims.contains(node)).map(|(_, address)| *address);
+    let server = server.filter(|_| matches!(case.fault, Fault::Loss { .. }));
+    *locked(&shared.direct) = server;
+    let from = shared.now();
+    let borne = last(world, case, begin);
+    *locked(&shared.direct) = None;
+    borne.map(|()| server.map(|_| (from, shared.now())))
+}
+
+fn last(world: &World<'_>, case: &Case, begin: f64) -> Result<()> {
     while world.probe.shared.now() - begin < case.least() {
         host::signal::check()?;
         host::clock::sleep(Duration::from_millis(200));
         world.lab.nodes()?;
     }
     Ok(())
+}
+
+fn compare(samples: &[Sample]) -> Comparison {
+    Comparison { endpoint: record::losses(samples, Traffic::New), direct: record::losses(samples, Traffic::Direct) }
 }
 
 /// What a cluster did that had to bear something: a sentence each. `terms` are those of etcd's last elections, after and before.
@@ -193,6 +212,7 @@ fn reactions(run: &Run, terms: Option<(u64, u64)>) -> Vec<String> {
     if elections > 0 {
         found.push(format!("etcd elected {elections} times"));
     }
+    found.extend(run.compared.and_then(Comparison::judge));
     found
 }
 

@@ -4,6 +4,7 @@
 //! again, or two minutes; and lateness on a machine that had no time for it is no failure.
 
 mod cases;
+mod compare;
 mod faults;
 mod goals;
 mod journal;

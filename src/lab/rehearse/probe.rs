@@ -3,6 +3,7 @@
 //! A thread enters that network, and every thread that it starts is there too; the rest of the process stays where it is.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     /// Writes that were acknowledged, and the highest revision among them.
     pub(super) written: AtomicU64,
     pub(super) revision: AtomicU64,
+    /// The API server that gets new connections beside the endpoint.
+    pub(super) direct: Mutex<Option<SocketAddr>>,
     /// The Lease that is looked at, and who held it, from when on.
     pub(super) lease: Mutex<Option<&'static str>>,
     pub(super) leaders: Mutex<Vec<(f64, String)>>,
@@ -108,6 +111,7 @@ impl Probe {
             holders: Mutex::default(),
             written: AtomicU64::new(0),
             revision: AtomicU64::new(0),
+            direct: Mutex::default(),
             lease: Mutex::default(),
             leaders: Mutex::default(),
             asks_each: AtomicBool::new(false),

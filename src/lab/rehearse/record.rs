@@ -14,9 +14,11 @@ pub(crate) enum Traffic {
     Write,
     /// Reads it over a connection that is kept.
     KeepAlive,
+    /// As [`Traffic::New`], straight to an API server.
+    Direct,
 }
 
-/// Every kind, in the order of reports.
+/// Every kind that uses the endpoint, in the order of reports.
 pub(crate) const TRAFFIC: [Traffic; 3] = [Traffic::New, Traffic::Write, Traffic::KeepAlive];
 
 /// One request.
@@ -108,7 +110,7 @@ pub(super) fn share(samples: &[Sample], from: f64, to: f64) -> f64 {
 
 /// When the last request that was lost was sent.
 pub(super) fn last_loss(samples: &[Sample]) -> Option<f64> {
-    samples.iter().filter(|sample| !sample.served).map(|sample| sample.sent).max_by(f64::total_cmp)
+    samples.iter().filter(|sample| !sample.served && sample.traffic != Traffic::Direct).map(|sample| sample.sent).max_by(f64::total_cmp)
 }
 
 pub(super) fn median(values: &[f64]) -> Option<f64> {

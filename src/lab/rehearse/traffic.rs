@@ -1,6 +1,7 @@
 //! What clients do, each kind at its own pace.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -44,14 +45,18 @@ fn pace(shared: &Arc<Shared>, traffic: Traffic, period: u64, limit: Duration) {
             return;
         }
         let kept = Arc::clone(&kept);
-        shared.spawn(move |shared| send(shared, traffic, number, limit, &kept));
+        shared.spawn(move |shared| send(shared, traffic, shared.target.endpoint, number, limit, &kept));
+        if let Some(server) = locked(&shared.direct).filter(|_| traffic == Traffic::New) {
+            shared.spawn(move |shared| send(shared, Traffic::Direct, server, number, limit, &Mutex::default()));
+        }
     }
 }
 
-fn send(shared: &Shared, traffic: Traffic, number: u64, limit: Duration, kept: &Mutex<Option<Session>>) {
+fn send(shared: &Shared, traffic: Traffic, to: SocketAddr, number: u64, limit: Duration, kept: &Mutex<Option<Session>>) {
     let (sent, clock) = (shared.now(), Stopwatch::start());
-    let session = if traffic == Traffic::New { None } else { locked(kept).take() };
-    let session = session.map_or_else(|| shared.target.dialler.connect(shared.target.endpoint, limit), Ok);
+    let is_kept = matches!(traffic, Traffic::Write | Traffic::KeepAlive);
+    let session = if is_kept { locked(kept).take() } else { None };
+    let session = session.map_or_else(|| shared.target.dialler.connect(to, limit), Ok);
     let server = session.as_ref().ok().map(|session| session.server);
     let answer = session.and_then(|mut session| {
         let response = perform(&mut session, traffic, number, limit.saturating_sub(clock.elapsed()))?;
@@ -62,7 +67,7 @@ fn send(shared: &Shared, traffic: Traffic, number: u64, limit: Duration, kept: &
         if traffic == Traffic::Write && served {
             acknowledge(shared, &response);
         }
-        if traffic != Traffic::New && served {
+        if is_kept && served {
             locked(kept).get_or_insert(session);
         }
     }
@@ -71,7 +76,7 @@ fn send(shared: &Shared, traffic: Traffic, number: u64, limit: Duration, kept: &
 
 fn perform(session: &mut Session, traffic: Traffic, number: u64, limit: Duration) -> io::Result<Response> {
     match traffic {
-        Traffic::New => session.request("GET", "/readyz", b"", limit),
+        Traffic::New | Traffic::Direct => session.request("GET", "/readyz", b"", limit),
         Traffic::Write => session.request("PUT", OBJECT, object(number).as_bytes(), limit),
         Traffic::KeepAlive => session.request("GET", OBJECT, b"", limit),
     }

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::host;
+use crate::lab::rehearse::compare::Comparison;
 use crate::lab::rehearse::record::{self, Ending, Gap, Losses, TRAFFIC, Traffic};
 use crate::lab::rehearse::verdict::Verdict;
 
@@ -72,6 +73,9 @@ pub(crate) struct Run {
     pub(crate) censored: bool,
     pub(crate) losses: BTreeMap<Traffic, Losses>,
     pub(crate) gaps: BTreeMap<Traffic, Gap>,
+    /// The same of new connections, beside those that went straight to an API server over the same bad cable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) compared: Option<Comparison>,
     /// When the last request was sent that was lost.
     pub(crate) last_loss: Option<f64>,
     pub(crate) watches: Watches,
@@ -222,6 +226,7 @@ impl Run {
         remarks.extend(kinds.map(|(kind, losses, gap)| {
             format!("{}: {} of {} lost, longest gap {:.2} s", word(*kind), losses.lost, losses.sent, gap.seconds)
         }));
+        remarks.extend(self.compared.map(|compared| format!("late on the bad cable: {compared}")));
         remarks.push(format!("processors were waited for {:.0} % of the time", 100.0 * self.pressure));
         remarks
     }
@@ -232,6 +237,7 @@ fn word(traffic: Traffic) -> &'static str {
         Traffic::New => "new connections",
         Traffic::Write => "writes",
         Traffic::KeepAlive => "kept connections",
+        Traffic::Direct => "new connections to one server",
     }
 }
 
