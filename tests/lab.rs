@@ -7,7 +7,7 @@ mod common;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::lab::{Client, FAILOVER, Lab, PATIENCE, etcd_is_healthy, eventually, succeeded};
 use common::{Variant, approve, built, copy_directory, ha, images, judge};
@@ -73,7 +73,7 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_address_holder_and
     eprintln!("etcd {etcd:.1?}, API at the VIP {ready:.1?} later, failover {moved:.1?}, rejoined in {back:.1?}, replaced in {joined:.1?}");
 }
 
-/// What a node's freezer and cable do is what other machines see.
+/// What a node's freezer and cable do is what other machines see; what its disk does, what its own programs see.
 fn is_broken_and_mended(lab: &Lab, client: &Client, node: &str) {
     let address = lab.address(node);
     let authority = format!("{address}:6443");
@@ -106,7 +106,24 @@ fn is_broken_and_mended(lab: &Lab, client: &Client, node: &str) {
     verb(&["plug", node]);
     answers("its cable is in again");
 
-    // A cut power ends what is frozen, too, and what starts has a whole cable.
+    let probe = |script: &str| lab.inside(node, &["systemd-run", "--quiet", "--wait", "--pipe", "sh", "-c", script]);
+    let devices = NODES.map(|name| lab.inside(name, &["stat", "--format=%d", "/var"]).stdout);
+    assert!(devices[0] != devices[1] && devices[1] != devices[2] && devices[0] != devices[2], "each has a disk of its own: {devices:?}");
+    verb(&["slow", node, "--sync", "500"]);
+    let begin = Instant::now();
+    succeeded(&probe("dd if=/dev/zero of=/var/tmp/probe bs=4k count=2 oflag=dsync"), "").unwrap();
+    assert!(begin.elapsed() > Duration::from_millis(700), "two syncs took {:?}", begin.elapsed());
+    verb(&["fill", node]);
+    assert_eq!(state()["disk"], serde_json::json!(["a sync takes 500 ms", "full"]));
+    let write = "head -c 1000000 /dev/zero >/var/tmp/probe && sync /var/tmp/probe";
+    let refused = probe(write);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("No space left on device"), "{refused:?}");
+    verb(&["mend", node]);
+    succeeded(&probe(write), "").unwrap();
+    assert_eq!(state()["disk"], serde_json::json!([]));
+
+    // A cut power ends what is frozen, too, and what starts has a whole cable. A disk stays as it is.
+    verb(&["slow", node]);
     verb(&["cut", node]);
     verb(&["cut", node, "--delay", "50ms"]);
     verb(&["freeze", node]);
@@ -115,6 +132,8 @@ fn is_broken_and_mended(lab: &Lab, client: &Client, node: &str) {
     let state = state();
     assert_eq!([&state["frozen"], &state["unplugged"], &state["cuts"]], [&Value::from(false), &Value::from(false), &serde_json::json!([])]);
     assert!(state["delay"].is_null(), "{state:#}");
+    assert_eq!(state["disk"], serde_json::json!(["a sync takes 200 ms"]));
+    verb(&["mend", node]);
     answers("it has started again");
 }
 

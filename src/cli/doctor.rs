@@ -32,6 +32,7 @@ const PLAUSIBLE: u64 = 1_735_689_600;
 /// Debian packages of programs that do not have their name.
 const DEBIAN: &[(&str, &str)] = &[
     ("ip", "iproute2"),
+    ("mkfs.ext4", "e2fsprogs"),
     ("nft", "nftables"),
     ("qemu-img", "qemu-utils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -70,6 +71,7 @@ pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
     for backend in BACKENDS {
         findings.push(finding(&format!("lab {}", backend.name()), State::Doubtful, programs(backend.tools())));
     }
+    findings.push(finding("lab disks", State::Doubtful, programs(lab::DISK_TOOLS)));
     ui.show(&findings, |findings| findings.iter().map(line).collect())?;
     let bad = findings.iter().filter(|finding| finding.state == State::Bad).count();
     if bad == 0 {

@@ -37,6 +37,9 @@ Examples:
   kiln lab cut m1 --from m2 --protocol tcp --port 2380
   kiln lab cut m1 --loss 5
   kiln lab cut m1 --delay 50ms --loss 5
+  kiln lab slow m1
+  kiln lab slow m1 --sync 500
+  kiln lab fill m1
   kiln lab mend m1
   kiln lab down
   kiln lab rehearse out/ha --report rehearsal.html
@@ -87,7 +90,17 @@ enum Action {
     Plug(Node),
     /// Make a node's cable slow, or lose everything or some of it beside what it loses already
     Cut(CutArgs),
-    /// Make a node's cable whole again
+    /// Make a node's disk slow: each sync takes its time
+    Slow {
+        #[command(flatten)]
+        node: Node,
+        /// How long a sync of etcd's log takes on average
+        #[arg(long, value_name = "MILLISECONDS", default_value_t = lab::SYNC, value_parser = clap::value_parser!(u32).range(20..=2000))]
+        sync: u32,
+    },
+    /// Make a node's disk full, and what is freed on it, too
+    Fill(Node),
+    /// Make a node's cable whole again, and its disk fast, with room
     Mend(Node),
     /// Print what a node wrote to its console
     Console {
@@ -226,6 +239,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         Action::Unplug(Node { lab, node }) => lab.find()?.unplug(node, true),
         Action::Plug(Node { lab, node }) => lab.find()?.unplug(node, false),
         Action::Cut(args) => args.run(),
+        Action::Slow { node: Node { lab, node }, sync } => lab.find()?.slow(node, *sync),
+        Action::Fill(Node { lab, node }) => lab.find()?.fill(node),
         Action::Mend(Node { lab, node }) => lab.find()?.mend(node),
         Action::Console { lab, node } => {
             let lab = lab.find()?;
@@ -281,6 +296,9 @@ fn table(nodes: &[NodeStatus]) -> String {
         }
         for cut in &state.cuts {
             let _ = writeln!(text, "{:<width$}  cut: {cut}", "");
+        }
+        for fault in &state.disk {
+            let _ = writeln!(text, "{:<width$}  disk: {fault}", "");
         }
         for unit in failed_units {
             let _ = writeln!(text, "{:<width$}  failed: {unit}", "");

@@ -259,6 +259,38 @@ pub(crate) fn free_space(path: &Path) -> Result<u64> {
     Ok(numbers.f_bavail.saturating_mul(numbers.f_frsize))
 }
 
+/// Makes a file take all that is free of its filesystem, without writing anything: a file that is there grows.
+///
+/// # Errors
+///
+/// [`Kind::Io`] if the filesystem can't reserve room (fallocate(2)).
+pub(crate) fn fill(path: &Path, mode: u32) -> Result<()> {
+    const BLOCK: u64 = 4096;
+    let file = open_to_append(path, mode)?;
+    let doing = || format!("filling the filesystem of `{}`", path.display());
+    let mut step = free_space(path)?;
+    loop {
+        let size = file.metadata().doing(Kind::Io, doing)?.len();
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), size, step.max(BLOCK)) {
+            Err(rustix::io::Errno::NOSPC) if step <= BLOCK => return Ok(()),
+            Err(rustix::io::Errno::NOSPC) => step /= 2,
+            other => other.doing(Kind::Io, doing)?,
+        }
+    }
+}
+
+/// Makes an empty file of `size` bytes, which takes no room until something is written to it.
+pub(crate) fn create_sparse(path: &Path, size: u64, mode: u32) -> Result<()> {
+    create(path, mode)?.set_len(size).doing(Kind::Io, || format!("making `{}`", path.display()))
+}
+
+/// The device of the filesystem that `path` is on, `MAJOR:MINOR`.
+pub(crate) fn device(path: &Path) -> Result<String> {
+    use std::os::unix::fs::MetadataExt;
+    let device = path.metadata().doing(Kind::Io, || format!("looking at `{}`", path.display()))?.dev();
+    Ok(format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)))
+}
+
 /// Copies `reader` into `writer` through one large buffer.
 pub(crate) fn copy(mut reader: impl Read, writer: &mut impl Write, step: impl Fn() -> String) -> Result<u64> {
     let mut buffer = vec![0; 1 << 20];

@@ -46,6 +46,9 @@ pub(crate) trait Backend: Debug + Sync {
     /// How all of a node is stopped and continued (`kiln lab freeze`).
     fn freezer(&self) -> Freezer;
 
+    /// Whether nodes have disks that this machine's kernel knows, and can make slow or full (`kiln lab slow`, `kiln lab fill`).
+    fn has_disks(&self) -> bool;
+
     /// Whether nodes have clocks of their own.
     fn has_clocks(&self) -> bool;
 }

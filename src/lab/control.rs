@@ -25,7 +25,11 @@ pub(super) enum Request {
     Cut { node: String, cut: Cut },
     /// Make a node's cable slow.
     Delay { node: String, delay: Delay },
-    /// Make a node's cable whole: it loses nothing and is fast.
+    /// Make a sync of a node's disk take about this many milliseconds.
+    Slow { node: String, sync: u32 },
+    /// Take all the room of a node's disk.
+    Fill { node: String },
+    /// Make a node's cable whole, and its disk fast, with room.
     Mend { node: String },
     /// Send a signal to a program's processes in a node, or only find them.
     Signal { node: String, program: String, signal: Option<Word> },
@@ -104,6 +108,8 @@ pub(crate) struct NodeState {
     /// How much longer a round trip over its cable takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) delay: Option<String>,
+    /// What is wrong with its disk.
+    pub(crate) disk: Vec<String>,
     /// Seconds since it was switched on.
     pub(crate) uptime: u64,
     /// How it ended, if it ended by itself.

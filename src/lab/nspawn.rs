@@ -8,6 +8,7 @@ use std::process::Command;
 
 use crate::error::{Error, Kind, Result};
 use crate::host;
+use crate::lab::disk::OwnDisk;
 use crate::lab::{Backend, Cable, Freezer, Guest, Lab, image};
 
 /// The seed inside the container.
@@ -65,9 +66,7 @@ impl Backend for Nspawn {
     }
 
     fn command(&self, lab: &Lab, guest: &Guest) -> Result<Command> {
-        let var = lab.directory_of(guest).join("var");
-        host::fs::create_directories(&var)?;
-        host::fs::set_mode(&var, 0o755)?;
+        let var = OwnDisk::of(lab, guest).var()?;
         let own = || lab.artifacts_of(guest).join(format!("{}.seed", guest.name));
         let seed = guest.seed.clone().unwrap_or_else(own);
         let mut command = host::process::command("systemd-nspawn");
@@ -83,6 +82,10 @@ impl Backend for Nspawn {
 
     fn freezer(&self) -> Freezer {
         Freezer::ControlGroup
+    }
+
+    fn has_disks(&self) -> bool {
+        true
     }
 
     fn has_clocks(&self) -> bool {

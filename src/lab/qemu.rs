@@ -16,12 +16,11 @@ use machine::{Disk, Machine};
 use crate::cluster::MatchRule;
 use crate::error::{Error, Kind, Result};
 use crate::host;
+use crate::lab::disk::SIZE_GIB;
 use crate::lab::{Backend, Cable, Freezer, Guest, Lab};
 
 const QEMU: &str = "qemu-system-x86_64";
 const QEMU_IMG: &str = "qemu-img";
-/// Size that a node's disk appears to have; what is not written costs nothing.
-const DISK: &str = "16G";
 
 /// The backend.
 #[derive(Debug)]
@@ -91,6 +90,10 @@ impl Backend for Qemu {
         Freezer::Monitor
     }
 
+    fn has_disks(&self) -> bool {
+        false
+    }
+
     fn has_clocks(&self) -> bool {
         true
     }
@@ -123,7 +126,9 @@ fn overlay(image: &Disk, path: &Path) -> Result<PathBuf> {
     if !path.exists() {
         let temporary = path.with_extension("new");
         let create = ["create", "-q", "-f", "qcow2", "-F", image.format];
-        host::process::run(host::process::command(QEMU_IMG).args(create).arg("-b").arg(&image.path).arg(&temporary).arg(DISK))?;
+        host::process::run(
+            host::process::command(QEMU_IMG).args(create).arg("-b").arg(&image.path).arg(&temporary).arg(format!("{SIZE_GIB}G")),
+        )?;
         host::fs::rename(&temporary, path)?;
     }
     Ok(path.to_owned())

@@ -5,6 +5,7 @@
 //! and runs the nodes. What outlives both, control groups without processes, a third one sweeps away.
 
 mod faults;
+mod groups;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,14 +17,13 @@ use std::time::Duration;
 use clap::ValueEnum;
 use rustix::mount::MountFlags;
 
-use crate::digest::Digest;
-use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
-use crate::host::cgroup::Branch;
 use crate::host::channel::{Channel, Listener, Received};
 use crate::host::clock::Stopwatch;
 use crate::host::root::Root;
 use crate::lab::control::{Disk, NodeState, Reply, Request};
+use crate::lab::disk::OwnDisk;
 use crate::lab::relay::Relay;
 use crate::lab::{Changes, Cut, Delay, Guest, Lab, network};
 
@@ -116,14 +116,7 @@ pub(super) fn labs(lab: &Lab) -> &Path {
 
 fn sweep(lab: &Lab) -> Result<()> {
     host::namespace::isolate_mounts()?;
-    host::cgroup::mount()?;
-    branch(lab).kill()?;
-    branch(lab).remove()
-}
-
-fn branch(lab: &Lab) -> Branch {
-    let place = Digest::of(lab.state.as_os_str().as_encoded_bytes());
-    Branch::top(&format!("kiln-lab-{}-{}", lab.cluster, place.short()))
+    groups::sweep(lab)
 }
 
 fn run_inside(lab: &Lab) -> Result<()> {
@@ -172,6 +165,8 @@ struct Running {
     cuts: Vec<Cut>,
     /// The slow piece of its cable.
     delay: Option<(Delay, Relay)>,
+    /// Milliseconds that a sync of its disk takes, if it is slow.
+    slow: Option<u32>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -228,6 +223,8 @@ impl<'a> Supervisor<'a> {
             Request::Unplug { node, unplugged } => self.unplug(self.lab.guest(node)?, *unplugged)?,
             Request::Cut { node, cut } => self.cut(self.lab.guest(node)?, cut)?,
             Request::Delay { node, delay } => self.delay(self.lab.guest(node)?, *delay)?,
+            Request::Slow { node, sync } => self.slow(self.lab.guest(node)?, *sync)?,
+            Request::Fill { node } => self.fill(self.lab.guest(node)?)?,
             Request::Mend { node } => self.mend(self.lab.guest(node)?)?,
             Request::Signal { node, program, signal } => {
                 return Ok((Reply::Processes(self.signal(self.lab.guest(node)?, program, *signal)?), None));
@@ -252,11 +249,16 @@ impl<'a> Supervisor<'a> {
         network::plug(self.lab, &guest)?;
         // What is started begins in the control group that its parent is in; the lock keeps others from starting at the same time.
         if self.lab.has_control_groups() {
-            branch(self.lab).below(&guest.name).join()?;
+            groups::join(self.lab, &guest.name)?;
+        }
+        // A disk is as it was when the power was cut.
+        let slow = nodes.get(&guest.name).and_then(|node| node.slow).filter(|_| guest.backend.has_disks());
+        if slow.is_some() {
+            self.set_pace(&guest, slow)?;
         }
         let process = command.spawn().doing(Kind::Tool, || format!("starting `{}`", guest.name));
         if self.lab.has_control_groups() {
-            branch(self.lab).below("supervisor").join()?;
+            groups::join_own(self.lab)?;
         }
         let (process, name) = (process?, guest.name.clone());
         let node = Running {
@@ -268,6 +270,7 @@ impl<'a> Supervisor<'a> {
             paused: false,
             cuts: Vec::new(),
             delay: None,
+            slow,
         };
         nodes.insert(name, node);
         Ok(())
@@ -288,26 +291,38 @@ impl<'a> Supervisor<'a> {
             return Err(Error::new(Kind::Input, format!("`{}` is not running", guest.name)));
         };
         network::pull(guest)?;
+        // What was written goes to the disk when the last of its users ends, and must not wait.
+        if node.slow.is_some() {
+            self.set_pace(&node.guest, None)?;
+        }
         if self.lab.has_control_groups() {
-            branch(self.lab).below(&guest.name).kill()?;
+            groups::branch(self.lab).below(&guest.name).kill()?;
         }
         node.process.kill().doing(Kind::Tool, || format!("killing `{}`", guest.name))?;
         node.process.wait().doing(Kind::Tool, || format!("waiting for `{}`", guest.name))?;
         let lost = matches!(disk, Disk::Lost | Disk::Aside);
         node.ended = Some(if lost { "its disk was lost" } else { "its power was cut" }.into());
         self.forget(node)?;
+        if lost {
+            node.slow = None;
+        }
         self.swap_disk(guest, disk)
     }
 
     /// Does to the disk of a node that is off what becomes of it.
     fn swap_disk(&self, guest: &Guest, disk: Disk) -> Result<()> {
         let directory = self.lab.directory_of(guest);
+        let own = OwnDisk::of(self.lab, guest);
         let aside = directory.with_file_name(format!("{}.aside", guest.name));
         match disk {
             Disk::Kept => Ok(()),
-            Disk::Lost => host::fs::empty(&directory),
+            Disk::Lost => {
+                own.lose()?;
+                host::fs::empty(&directory)
+            }
             Disk::Aside => host::fs::rename(&directory, &aside),
             Disk::Returned => {
+                own.lose()?;
                 host::fs::remove(&directory)?;
                 host::fs::rename(&aside, &directory)
             }
@@ -321,7 +336,7 @@ impl<'a> Supervisor<'a> {
             network::remove_slow(guest)?;
         }
         if self.lab.has_control_groups() {
-            branch(self.lab).below(&guest.name).remove()?;
+            groups::remove(self.lab, &guest.name)?;
         }
         network::forget(guest)
     }
@@ -330,10 +345,9 @@ impl<'a> Supervisor<'a> {
     fn clean_up(&self, above: &Root) -> Result<()> {
         if self.lab.has_control_groups() {
             for guest in &self.lab.guests {
-                branch(self.lab).below(&guest.name).kill()?;
+                groups::branch(self.lab).below(&guest.name).kill()?;
             }
-            Branch::leave()?;
-            branch(self.lab).remove()?;
+            groups::leave(self.lab)?;
         }
         host::mount::detach(&self.lab.private())?;
         remove_contents(self.lab)?;
@@ -344,7 +358,7 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Notices nodes that ended by themselves and takes their addresses off the network.
+    /// Notices nodes that ended by themselves and takes their addresses off the network; keeps full disks full.
     fn look_after(&self) {
         let mut nodes = self.nodes();
         for guest in &self.lab.guests {
@@ -352,6 +366,10 @@ impl<'a> Supervisor<'a> {
             if let Ok(Some(status)) = node.process.try_wait() {
                 node.ended = Some(status.to_string());
                 let _ = network::pull(guest).and_then(|()| self.forget(node));
+            }
+            let disk = OwnDisk::of(self.lab, guest);
+            if disk.is_full() {
+                let _ = disk.fill();
             }
         }
     }
@@ -372,6 +390,7 @@ impl<'a> Supervisor<'a> {
                 unplugged: running.is_some_and(|node| node.unplugged),
                 cuts: running.map(|node| node.cuts.iter().map(ToString::to_string).collect()).unwrap_or_default(),
                 delay: running.and_then(|node| node.delay.as_ref()).map(|(delay, _)| delay.to_string()),
+                disk: running.map(|node| self.faults_of_disk(node)).unwrap_or_default(),
                 uptime: node.map_or(0, |node| node.since.elapsed().as_secs()),
                 ended: node.and_then(|node| node.ended.clone()),
             }
@@ -404,8 +423,8 @@ fn prepare_namespaces(lab: &Lab) -> Result<()> {
     host::fs::create_private_directory(&lab.private())?;
     host::mount::filesystem("tmpfs", "kiln", &lab.private(), MountFlags::NODEV, "mode=0700,size=75%")?;
     if lab.has_control_groups() {
-        host::cgroup::mount()?;
-        branch(lab).below("supervisor").join().within(|| "making control groups for the lab".into())?;
+        groups::mount(lab)?;
+        groups::join_own(lab)?;
     }
     Ok(())
 }

@@ -53,7 +53,25 @@ impl Lab {
         self.ask(&Request::Delay { node: node.to_owned(), delay }).map(|_| ())
     }
 
-    /// Makes a node's cable whole: it loses nothing and is fast.
+    /// Makes a sync of a node's disk take about `sync` milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tool`] if the node has no disk of its own, or the kernel bounds no writes.
+    pub(crate) fn slow(&self, node: &str, sync: u32) -> Result<()> {
+        self.ask(&Request::Slow { node: node.to_owned(), sync }).map(|_| ())
+    }
+
+    /// Takes all the room of a node's disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tool`] if the node has no disk of its own.
+    pub(crate) fn fill(&self, node: &str) -> Result<()> {
+        self.ask(&Request::Fill { node: node.to_owned() }).map(|_| ())
+    }
+
+    /// Makes a node's cable whole, and its disk fast, with room.
     pub(crate) fn mend(&self, node: &str) -> Result<()> {
         self.ask(&Request::Mend { node: node.to_owned() }).map(|_| ())
     }

@@ -1,15 +1,17 @@
-//! What a supervisor does to a node that runs, short of its power: the freezer, the cable.
+//! What a supervisor does to a node that runs, short of its power: the freezer, the cable, the disk.
 
 use std::collections::BTreeMap;
 
 use rustix::process::Signal;
 
-use super::{Running, Supervisor, branch};
+use super::groups::{self, branch};
+use super::{Running, Supervisor};
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::host::tap::Tap;
 use crate::lab::control::{Process, Word};
 use crate::lab::cut::{self, Cut};
+use crate::lab::disk::{self, OwnDisk};
 use crate::lab::relay::Relay;
 use crate::lab::{Delay, Freezer, Guest, network};
 
@@ -66,11 +68,48 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Makes a node's cable whole.
+    /// Makes a node's cable whole, and its disk fast, with room.
     pub(super) fn mend(&self, guest: &Guest) -> Result<()> {
         let mut nodes = self.nodes();
-        hasten(running(&mut nodes, guest)?)?;
+        let node = running(&mut nodes, guest)?;
+        hasten(node)?;
+        if node.slow.is_some() {
+            self.set_pace(&node.guest, None)?;
+            node.slow = None;
+        }
+        OwnDisk::of(self.lab, guest).relieve()?;
         self.forget_cuts(&mut nodes, guest)
+    }
+
+    /// Makes a sync of a node's disk take about `milliseconds`.
+    pub(super) fn slow(&self, guest: &Guest, milliseconds: u32) -> Result<()> {
+        let mut nodes = self.nodes();
+        let node = running(&mut nodes, guest)?;
+        require_disk(node)?;
+        self.set_pace(&node.guest, Some(milliseconds))?;
+        node.slow = Some(milliseconds);
+        Ok(())
+    }
+
+    /// Takes all the room of a node's disk, and what is freed later, too.
+    pub(super) fn fill(&self, guest: &Guest) -> Result<()> {
+        let mut nodes = self.nodes();
+        require_disk(running(&mut nodes, guest)?)?;
+        OwnDisk::of(self.lab, guest).fill()
+    }
+
+    /// Has a sync of a node's disk take about so many milliseconds, or as long as it takes.
+    pub(super) fn set_pace(&self, guest: &Guest, slow: Option<u32>) -> Result<()> {
+        let device = OwnDisk::of(self.lab, guest).device()?;
+        groups::bound_writes(self.lab, &guest.name, &device, slow.map(disk::writes_per_second))
+    }
+
+    /// What is wrong with a node's disk.
+    pub(super) fn faults_of_disk(&self, node: &Running) -> Vec<String> {
+        let slow = node.slow.map(|milliseconds| format!("a sync takes {milliseconds} ms"));
+        let is_full = node.guest.backend.has_disks() && OwnDisk::of(self.lab, &node.guest).is_full();
+        let full = is_full.then(|| "full".to_owned());
+        slow.into_iter().chain(full).collect()
     }
 
     /// As [`Supervisor::mend`]; a machine that loses nothing needs no nft(8).
@@ -125,4 +164,13 @@ fn hasten(node: &mut Running) -> Result<()> {
 fn running<'a>(nodes: &'a mut BTreeMap<String, Running>, guest: &Guest) -> Result<&'a mut Running> {
     let node = nodes.get_mut(&guest.name).filter(|node| node.ended.is_none());
     node.ok_or_else(|| Error::new(Kind::Input, format!("`{}` is not running", guest.name)).hint(format!("kiln lab start {}", guest.name)))
+}
+
+/// Refuses a node whose disk this machine's kernel does not see.
+fn require_disk(node: &Running) -> Result<()> {
+    let backend = node.guest.backend;
+    if backend.has_disks() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Input, format!("the {} backend can't make a node's disk slow or full", backend.name())))
 }
