@@ -61,6 +61,10 @@ pub(super) enum Fault {
         percent: u8,
         milliseconds: u16,
     },
+    /// Each sync takes its time.
+    SlowDisk,
+    /// There is no room left, whatever is deleted.
+    FullDisk,
     /// So many programs compute on the machine that the lab runs on.
     Busy(u8),
     /// The power of all machines at once, which comes back.
@@ -154,6 +158,10 @@ pub(super) fn all() -> Vec<Case> {
         case("etcd-leader-hung", "the leader of etcd hangs", Victim::EtcdLeader, Fault::Hang(Etcd))
             .by(&["etcd-leader-hangs"])
             .losing(Lost::Predicted),
+        case("etcd-leader-disk-slow", "the disk of the leader of etcd is slow", Victim::EtcdLeader, Fault::SlowDisk),
+        case("etcd-leader-disk-full", "the disk of the leader of etcd is full", Victim::EtcdLeader, Fault::FullDisk)
+            .by(&["etcd-leader-dies"])
+            .losing(Lost::Predicted),
         case(
             "controller-manager-killed",
             "the leading controller manager is killed",
@@ -222,6 +230,8 @@ impl Case {
             Fault::Kill(_) | Fault::Restart(_) | Fault::Outage => 8.0,
             Fault::Hang(_) | Fault::ShutDown | Fault::Power | Fault::OutageButOne | Fault::LostDisks => 15.0,
             Fault::Freeze | Fault::FreezeUnplugged | Fault::Unplug => 20.0,
+            Fault::SlowDisk => 45.0,
+            Fault::FullDisk => MINUTE,
             Fault::Loss { .. } | Fault::Busy(_) => self.burden,
         }
     }

@@ -9,7 +9,7 @@ use crate::host::clock::Stopwatch;
 use crate::lab::control::{Disk, Word};
 use crate::lab::rehearse::cases::{Fault, Program};
 use crate::lab::rehearse::world::World;
-use crate::lab::{Changes, Cut, Delay, Lab};
+use crate::lab::{Changes, Cut, Delay, Lab, SYNC};
 
 /// How long a fault may need until it can be seen.
 const SEEN: Duration = Duration::from_secs(3);
@@ -17,6 +17,8 @@ const SEEN: Duration = Duration::from_secs(3);
 const ENDED: Duration = Duration::from_secs(90);
 /// How long a machine may take to shut down.
 const OFF: Duration = Duration::from_secs(120);
+/// What etcd says where it can't write, errno(3).
+const NO_SPACE: &str = "no space left on device";
 /// How long an outage of all machines lasts.
 const OUTAGE: Duration = Duration::from_secs(2);
 
@@ -70,6 +72,11 @@ pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck
             }
             Fault::Unplug => lab.unplug(node, true)?,
             Fault::Busy(_) => {}
+            Fault::SlowDisk => lab.slow(node, SYNC)?,
+            Fault::FullDisk => {
+                before.extend(signal(lab, node, Program::Etcd, None)?);
+                lab.fill(node)?;
+            }
             Fault::Loss { percent, milliseconds } => {
                 lab.delay(node, Delay { milliseconds, direction: None })?;
                 lab.cut(node, Cut { loss: percent, ..Cut::whole() })?;
@@ -150,6 +157,7 @@ impl Struck {
                 Fault::FreezeUnplugged => state.frozen && state.unplugged,
                 Fault::Unplug => state.unplugged,
                 Fault::Loss { .. } => !state.cuts.is_empty() && state.delay.is_some(),
+                Fault::SlowDisk | Fault::FullDisk => !state.disk.is_empty(),
                 Fault::Outage => state.running,
                 Fault::OutageButOne => state.running == but_last(&self.nodes).contains(node),
                 Fault::LostDisks => state.running == lost(&self.nodes).contains(node),
@@ -172,7 +180,7 @@ impl Struck {
     /// # Errors
     ///
     /// What the lab said.
-    pub(super) fn heal(&mut self, lab: &Lab) -> Result<()> {
+    fn heal(&mut self, lab: &Lab) -> Result<()> {
         self.burden.clear();
         match self.fault {
             Fault::OutageButOne => return self.nodes.last().map_or(Ok(()), |node| lab.start(node, Changes::default())),
@@ -193,7 +201,7 @@ impl Struck {
                     lab.freeze(node, false)?;
                 }
                 Fault::Unplug => lab.unplug(node, false)?,
-                Fault::Loss { .. } => lab.mend(node)?,
+                Fault::Loss { .. } | Fault::SlowDisk | Fault::FullDisk => lab.mend(node)?,
                 _ => {}
             }
         }
@@ -218,6 +226,23 @@ impl Struck {
     pub(super) fn parted(&self) -> (&[String], &[String]) {
         let lost = lost(&self.nodes);
         (lost, &self.nodes[lost.len()..])
+    }
+
+    /// Whether what runs on the node was harmed at all, by what it said since `begin`, in seconds since 1970: etcd writes for long into what
+    /// it has reserved on a disk that is full.
+    ///
+    /// # Errors
+    ///
+    /// If the lab is gone.
+    pub(super) fn was_met(&self, lab: &Lab, begin: f64) -> Result<Result<(), String>> {
+        let since = format!("--since=@{begin}");
+        for node in self.nodes.iter().filter(|_| self.fault == Fault::FullDisk) {
+            let said = lab.transcript(node, &["journalctl", "--no-pager", "--unit=etcd.service", &since])?;
+            if !said.contains(NO_SPACE) && !self.are_gone(lab, node, Program::Etcd)? {
+                return Ok(Err(format!("the member of etcd on {node} did not run out of room")));
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// Whether what is broken can't be whole before it is mended.
@@ -256,6 +281,16 @@ fn are_stopped(lab: &Lab, node: &str, program: Program) -> Result<bool> {
 impl World<'_> {
     /// As [`strike`], on the nodes of this lab.
     pub(super) fn strike(&self, fault: Fault, nodes: &[String]) -> Result<Struck> {
-        strike(self.lab, fault, nodes)
+        let struck = strike(self.lab, fault, nodes)?;
+        if fault == Fault::FullDisk {
+            self.grow(nodes)?;
+        }
+        Ok(struck)
+    }
+
+    /// As [`Struck::heal`].
+    pub(super) fn heal(&self, struck: &mut Struck) -> Result<()> {
+        struck.heal(self.lab)?;
+        if struck.fault == Fault::FullDisk { self.shrink(&struck.nodes) } else { Ok(()) }
     }
 }

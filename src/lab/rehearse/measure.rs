@@ -1,6 +1,5 @@
 //! One run of a case: whole, broken, served again, mended, whole again.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,11 +9,12 @@ use crate::host;
 use crate::host::pressure::Pressure;
 use crate::lab::rehearse::cases::{Case, Fault, Measure, Victim};
 use crate::lab::rehearse::compare::Comparison;
+use crate::lab::rehearse::members::Members;
 use crate::lab::rehearse::probe::{Shared, locked};
 use crate::lab::rehearse::record::{self, Ending, Sample, TRAFFIC, Traffic};
 use crate::lab::rehearse::report::{Line, Outcome, Run, Watched, Watches};
-use crate::lab::rehearse::world::{Members, World};
-use crate::lab::rehearse::{goals, journal, ready, steady, traffic, waits};
+use crate::lab::rehearse::world::World;
+use crate::lab::rehearse::{goals, journal, promises, ready, steady, waits};
 
 /// Longest time until everything is whole: a machine that comes back may need a minute.
 const WHOLE: Duration = Duration::from_secs(180);
@@ -76,7 +76,7 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
     phase(&format!("broken: {}", run.victims.join(", ")));
     let mut struck = world.strike(case.fault, &run.victims)?;
     if let Err(why) = struck.verify(world.lab)? {
-        struck.heal(world.lab)?;
+        world.heal(&mut struck)?;
         run.why = Some(why);
         return Ok(());
     }
@@ -98,10 +98,11 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
             }
         })?
     };
+    let met = struck.was_met(world.lab, before.time)?;
     if struck.lasts() {
         phase("mended");
         run.healed = Some(shared.now() - begin);
-        struck.heal(world.lab)?;
+        world.heal(&mut struck)?;
     }
     phase("waiting until everything is whole again");
     let whole = steady::wait(world, WHOLE);
@@ -115,7 +116,10 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
     if let Err(err) = whole {
         run.broken.push(err.to_string());
     }
-    run.outcome = Outcome::Measured;
+    match met {
+        Ok(()) => run.outcome = Outcome::Measured,
+        Err(why) => run.why = Some(why),
+    }
     Ok(())
 }
 
@@ -154,12 +158,10 @@ fn time(run: &mut Run, measure: Measure, change: Option<f64>) {
 /// Fills in which promises were broken, and what nodes said.
 fn conclude(world: &World<'_>, case: &Case, before: &Before, journals: Option<&Journals>, run: &mut Run) -> Result<()> {
     let after = world.members()?;
-    run.broken.extend(broken(world, before.members.as_ref(), after.as_ref())?);
+    run.broken.extend(promises::broken(world, before.members.as_ref(), after.as_ref())?);
     run.lines.extend(lines(world, before, journals, "")?);
-    if case.fault.is_borne() {
-        let terms = after.zip(before.members.as_ref()).map(|(after, before)| (after.term, before.term));
-        run.broken.extend(reactions(run, terms));
-    }
+    let terms = after.zip(before.members.as_ref()).map(|(after, before)| (after.term, before.term));
+    run.broken.extend(promises::of(case.fault, run, terms));
     run.lines.truncate(journal::MOST);
     Ok(())
 }
@@ -195,25 +197,6 @@ fn last(world: &World<'_>, case: &Case, begin: f64) -> Result<()> {
 
 fn compare(samples: &[Sample]) -> Comparison {
     Comparison { endpoint: record::losses(samples, Traffic::New), direct: record::losses(samples, Traffic::Direct) }
-}
-
-/// What a cluster did that had to bear something: a sentence each. `terms` are those of etcd's last elections, after and before.
-fn reactions(run: &Run, terms: Option<(u64, u64)>) -> Vec<String> {
-    let (moves, ended) = (run.holders.len().saturating_sub(1), run.ended);
-    let downs = run.lines.iter().filter(|line| (0.0..ended).contains(&line.at) && line.text.contains(" is DOWN")).count();
-    let elections = terms.map_or(0, |(after, before)| after.saturating_sub(before));
-    let mut found = Vec::new();
-    if moves > 0 {
-        found.push(format!("the VIP moved {moves} times"));
-    }
-    if downs > 0 {
-        found.push(format!("balancers gave up API servers {downs} times"));
-    }
-    if elections > 0 {
-        found.push(format!("etcd elected {elections} times"));
-    }
-    found.extend(run.compared.and_then(Comparison::judge));
-    found
 }
 
 /// Waits until clients are served, whatever is still broken; whether they were within the time.
@@ -304,31 +287,6 @@ fn judge_requests(run: &mut Run, samples: &[Sample], begin: f64) {
         run.lost_at.insert(traffic, lost);
     }
     run.last_loss = record::last_loss(samples).map(|at| at - begin);
-}
-
-/// Promises that no fault may break: one history, in which every acknowledged write is, and one holder of the VIP.
-fn broken(world: &World<'_>, before: Option<&Members>, after: Option<&Members>) -> Result<Vec<String>> {
-    let mut broken = Vec::new();
-    if let Some((before, after)) =
-        before.zip(after).map(|(before, after)| (&before.clusters, &after.clusters)).filter(|(before, after)| before != after)
-    {
-        broken.push(format!("etcd was the cluster {before:x?} and is {after:x?}"));
-    }
-    let acknowledged = world.probe.shared.revision.load(Ordering::Relaxed);
-    let answers: BTreeMap<String, Result<u64, String>> = world.probe.ask(traffic::ask_each).unwrap_or_default().into_iter().collect();
-    for (node, answer) in answers {
-        match answer {
-            Ok(revision) if revision < acknowledged => {
-                broken.push(format!("{node} has revision {revision}, but {acknowledged} was acknowledged"));
-            }
-            _ => {}
-        }
-    }
-    let holders = world.holders()?;
-    if world.lab.vip.is_some() && holders.len() != 1 {
-        broken.push(format!("the VIP is on {holders:?}"));
-    }
-    Ok(broken)
 }
 
 #[cfg(test)]

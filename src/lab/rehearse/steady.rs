@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 use crate::host;
+use crate::lab::control::NodeState;
 use crate::lab::rehearse::cases::Program;
+use crate::lab::rehearse::members::Members;
 use crate::lab::rehearse::probe::locked;
 use crate::lab::rehearse::record::{Sample, Traffic, losses};
 use crate::lab::rehearse::traffic;
-use crate::lab::rehearse::world::{Members, World};
+use crate::lab::rehearse::world::World;
 
 /// Seconds that are looked back at.
 const BACK: f64 = 3.0;
@@ -50,8 +52,8 @@ pub(super) fn wait(world: &World<'_>, limit: Duration) -> Result<f64> {
 
 /// The first thing that is not as it should be, cheap questions first.
 fn missing(world: &World<'_>, efforts: &mut Efforts) -> Result<Option<String>> {
-    let whole = |node: &crate::lab::control::NodeState| {
-        node.running && !node.frozen && !node.unplugged && node.cuts.is_empty() && node.delay.is_none()
+    let whole = |node: &NodeState| {
+        node.running && !node.frozen && !node.unplugged && node.cuts.is_empty() && node.delay.is_none() && node.disk.is_empty()
     };
     if let Some(node) = world.lab.nodes()?.iter().find(|node| !whole(node)) {
         return Ok(Some(format!("{} is not whole", node.name)));

@@ -1,36 +1,15 @@
 //! The lab as a rehearsal sees it: which machine runs what, and who has which part right now.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde_json::Value;
-
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::lab::Lab;
 use crate::lab::rehearse::cases::{Case, Fault, Program, Victim};
 use crate::lab::rehearse::probe::{Probe, locked};
 
-/// Where members of etcd keep what its clients need.
-const ETCD: &str = "/etc/kubernetes/pki/etcd";
-
 /// A lab and its clients.
 pub(super) struct World<'a> {
     pub(super) lab: &'a Lab,
     pub(super) probe: Probe,
-}
-
-/// What the members of etcd say of themselves.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Members {
-    /// Identifiers of the cluster that they are in.
-    pub(super) clusters: BTreeSet<u64>,
-    /// The node whose member leads.
-    pub(super) leader: Option<String>,
-    pub(super) count: usize,
-    /// Grows with each election.
-    pub(super) term: u64,
-    /// Identifiers of members by their nodes.
-    pub(super) ids: BTreeMap<String, u64>,
 }
 
 impl World<'_> {
@@ -69,62 +48,6 @@ impl World<'_> {
             }
         }
         Ok(found)
-    }
-
-    /// What the members of etcd say; `None` where no node has what asks them.
-    pub(super) fn members(&self) -> Result<Option<Members>> {
-        let nodes = self.running(Program::Etcd)?;
-        let names: Vec<&str> = nodes.iter().map(|(name, _)| name.as_str()).collect();
-        let answer = self.etcdctl(&names, &["endpoint", "status", "--write-out=json"])?;
-        let Some(statuses) = answer.and_then(|text| serde_json::from_str::<Vec<Value>>(&text).ok()) else { return Ok(None) };
-        let mut members = Members { count: statuses.len(), ..Members::default() };
-        for status in &statuses {
-            let number = |place: &str| status.pointer(place).and_then(Value::as_u64);
-            members.clusters.extend(number("/Status/header/cluster_id"));
-            members.term = members.term.max(number("/Status/raftTerm").unwrap_or_default());
-            let endpoint = status["Endpoint"].as_str().unwrap_or_default();
-            let is_it = |name: &&&str| self.client_url(name).is_ok_and(|url| url == endpoint);
-            let Some(name) = names.iter().find(is_it) else { continue };
-            let Some(id) = number("/Status/header/member_id") else { continue };
-            members.ids.insert((*name).to_owned(), id);
-            if number("/Status/leader") == Some(id) {
-                members.leader = Some((*name).to_owned());
-            }
-        }
-        Ok(Some(members))
-    }
-
-    /// Hands etcd's leadership to another member, or to this one, so that a case is about what its name says.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::Tool`] if it does not go there.
-    pub(super) fn lead(&self, node: &str, here: bool) -> Result<()> {
-        let Some(members) = self.members()? else { return Ok(()) };
-        let Some(leader) = members.leader.filter(|_| members.ids.contains_key(node)) else { return Ok(()) };
-        let next = members.ids.iter().find(|(name, _)| (name.as_str() == node) == here && **name != leader);
-        let Some((next, id)) = next.filter(|_| (leader == node) != here) else { return Ok(()) };
-        self.etcdctl(&[&leader], &["move-leader", &format!("{id:x}")])?;
-        let watch = host::clock::Stopwatch::start();
-        while self.members()?.and_then(|members| members.leader).as_ref() != Some(next) {
-            if watch.elapsed().as_secs() > 5 {
-                return Err(Error::new(Kind::Tool, format!("{leader} does not hand etcd's leadership to {next}")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks members of etcd, by the program of the first one's node.
-    fn etcdctl(&self, nodes: &[&str], words: &[&str]) -> Result<Option<String>> {
-        let endpoints = nodes.iter().map(|name| self.client_url(name)).collect::<Result<Vec<_>>>()?.join(",");
-        let [ca, certificate, key] = ["ca.crt", "healthcheck-client.crt", "healthcheck-client.key"].map(|file| format!("{ETCD}/{file}"));
-        let tls = ["--cacert", &ca, "--cert", &certificate, "--key", &key, "--endpoints", &endpoints];
-        let program = [&["env", "ETCDCTL_API=3", "etcdctl", "--command-timeout=3s"], &tls[..], words].concat();
-        Ok(nodes.first().and_then(|name| self.lab.answer(name, &program)))
-    }
-
-    fn client_url(&self, node: &str) -> Result<String> {
-        Ok(format!("https://{}", std::net::SocketAddr::new(self.lab.guest(node)?.address, 2379)))
     }
 
     /// Whether the cluster has what a case breaks, and more than one of it.

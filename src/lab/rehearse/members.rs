@@ -1,0 +1,112 @@
+//! The members of etcd as a rehearsal sees them: what they say of themselves, and what is written to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::error::{Error, Kind, Result};
+use crate::host;
+use crate::lab::rehearse::cases::Program;
+use crate::lab::rehearse::world::World;
+
+/// Where members of etcd keep what its clients need.
+const ETCD: &str = "/etc/kubernetes/pki/etcd";
+/// A key beside those of Kubernetes.
+const LARGE: &str = "kiln.rehearsal/large";
+/// Runs a program with a megabyte on its standard input.
+const MEGABYTE: [&str; 4] = ["sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x | \"$@\"", "sh"];
+
+/// What the members of etcd say of themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Members {
+    /// Identifiers of the cluster that they are in.
+    pub(super) clusters: BTreeSet<u64>,
+    /// The node whose member leads.
+    pub(super) leader: Option<String>,
+    pub(super) count: usize,
+    /// Grows with each election.
+    pub(super) term: u64,
+    /// Identifiers of members by their nodes.
+    pub(super) ids: BTreeMap<String, u64>,
+}
+
+impl World<'_> {
+    /// What the members of etcd say; `None` where no node has what asks them.
+    pub(super) fn members(&self) -> Result<Option<Members>> {
+        let nodes = self.running(Program::Etcd)?;
+        let names: Vec<&str> = nodes.iter().map(|(name, _)| name.as_str()).collect();
+        let answer = self.etcdctl(&names, &["endpoint", "status", "--write-out=json"])?;
+        let Some(statuses) = answer.and_then(|text| serde_json::from_str::<Vec<Value>>(&text).ok()) else { return Ok(None) };
+        let mut members = Members { count: statuses.len(), ..Members::default() };
+        for status in &statuses {
+            let number = |place: &str| status.pointer(place).and_then(Value::as_u64);
+            members.clusters.extend(number("/Status/header/cluster_id"));
+            members.term = members.term.max(number("/Status/raftTerm").unwrap_or_default());
+            let endpoint = status["Endpoint"].as_str().unwrap_or_default();
+            let is_it = |name: &&&str| self.client_url(name).is_ok_and(|url| url == endpoint);
+            let Some(name) = names.iter().find(is_it) else { continue };
+            let Some(id) = number("/Status/header/member_id") else { continue };
+            members.ids.insert((*name).to_owned(), id);
+            if number("/Status/leader") == Some(id) {
+                members.leader = Some((*name).to_owned());
+            }
+        }
+        Ok(Some(members))
+    }
+
+    /// Hands etcd's leadership to another member, or to this one, so that a case is about what its name says.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tool`] if it does not go there.
+    pub(super) fn lead(&self, node: &str, here: bool) -> Result<()> {
+        let Some(members) = self.members()? else { return Ok(()) };
+        let Some(leader) = members.leader.filter(|_| members.ids.contains_key(node)) else { return Ok(()) };
+        let next = members.ids.iter().find(|(name, _)| (name.as_str() == node) == here && **name != leader);
+        let Some((next, id)) = next.filter(|_| (leader == node) != here) else { return Ok(()) };
+        self.etcdctl(&[&leader], &["move-leader", &format!("{id:x}")])?;
+        let watch = host::clock::Stopwatch::start();
+        while self.members()?.and_then(|members| members.leader).as_ref() != Some(next) {
+            if watch.elapsed().as_secs() > 5 {
+                return Err(Error::new(Kind::Tool, format!("{leader} does not hand etcd's leadership to {next}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the database grow by a megabyte, through a member on another node: what is free in its file would hold small objects for long.
+    pub(super) fn grow(&self, victims: &[String]) -> Result<()> {
+        let others = self.others(victims)?;
+        let name = others.first().map(String::as_str);
+        self.etcdctl_after(&MEGABYTE, name.as_slice(), &["put", LARGE]).map(drop)
+    }
+
+    /// Deletes what made it grow.
+    pub(super) fn shrink(&self, victims: &[String]) -> Result<()> {
+        let others = self.others(victims)?;
+        self.etcdctl(others.first().map(String::as_str).as_slice(), &["del", LARGE]).map(drop)
+    }
+
+    fn others(&self, victims: &[String]) -> Result<Vec<String>> {
+        let members = self.running(Program::Etcd)?.into_iter().map(|(name, _)| name);
+        Ok(members.filter(|name| !victims.contains(name)).collect())
+    }
+
+    /// Asks members of etcd, by the program of the first one's node.
+    fn etcdctl(&self, nodes: &[&str], words: &[&str]) -> Result<Option<String>> {
+        self.etcdctl_after(&[], nodes, words)
+    }
+
+    /// The same, with words of a program that runs it before its own.
+    fn etcdctl_after(&self, before: &[&str], nodes: &[&str], words: &[&str]) -> Result<Option<String>> {
+        let endpoints = nodes.iter().map(|name| self.client_url(name)).collect::<Result<Vec<_>>>()?.join(",");
+        let [ca, certificate, key] = ["ca.crt", "healthcheck-client.crt", "healthcheck-client.key"].map(|file| format!("{ETCD}/{file}"));
+        let tls = ["--cacert", &ca, "--cert", &certificate, "--key", &key, "--endpoints", &endpoints];
+        let program = [&["env", "ETCDCTL_API=3", "etcdctl", "--command-timeout=3s"], &tls[..], words].concat();
+        Ok(nodes.first().and_then(|name| self.lab.answer(name, &[before, &program].concat())))
+    }
+
+    fn client_url(&self, node: &str) -> Result<String> {
+        Ok(format!("https://{}", std::net::SocketAddr::new(self.lab.guest(node)?.address, 2379)))
+    }
+}

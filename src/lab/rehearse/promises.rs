@@ -1,0 +1,111 @@
+//! What must be so after a case, and what must not have happened during it: a sentence for each promise that was broken.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use crate::error::Result;
+use crate::lab::rehearse::cases::Fault;
+use crate::lab::rehearse::compare::Comparison;
+use crate::lab::rehearse::members::Members;
+use crate::lab::rehearse::report::Run;
+use crate::lab::rehearse::traffic;
+use crate::lab::rehearse::world::World;
+
+/// Seconds within which leadership is handed on: the agent looks three times, two seconds apart, and asks an etcd that is slow.
+const HANDED_ON: f64 = 30.0;
+
+/// Promises of a fault; `terms` are those of etcd's last elections, after and before.
+pub(super) fn of(fault: Fault, run: &Run, terms: Option<(u64, u64)>) -> Vec<String> {
+    let elections = terms.map_or(0, |(after, before)| after.saturating_sub(before));
+    match fault {
+        Fault::Loss { .. } | Fault::Busy(_) => reactions(run, elections),
+        Fault::SlowDisk => handing_on(run, elections),
+        _ => Vec::new(),
+    }
+}
+
+/// What a cluster did that had to bear something.
+fn reactions(run: &Run, elections: u64) -> Vec<String> {
+    let (moves, ended) = (run.holders.len().saturating_sub(1), run.ended);
+    let downs = run.lines.iter().filter(|line| (0.0..ended).contains(&line.at) && line.text.contains(" is DOWN")).count();
+    let mut found = Vec::new();
+    if moves > 0 {
+        found.push(format!("the VIP moved {moves} times"));
+    }
+    if downs > 0 {
+        found.push(format!("balancers gave up API servers {downs} times"));
+    }
+    if elections > 0 {
+        found.push(format!("etcd elected {elections} times"));
+    }
+    found.extend(run.compared.and_then(Comparison::judge));
+    found
+}
+
+/// What was not as it should be while the leader's disk was slow: nothing is lost, and another member leads soon, once.
+fn handing_on(run: &Run, elections: u64) -> Vec<String> {
+    let lost: usize = run.losses.values().map(|losses| losses.lost).sum();
+    let is_said = run.lines.iter().any(|line| (0.0..HANDED_ON).contains(&line.at) && line.text.contains("hands leadership to"));
+    let mut found = Vec::new();
+    if lost > 0 {
+        found.push(format!("{lost} requests were lost"));
+    }
+    if !is_said {
+        found.push(format!("no agent said within {HANDED_ON} s that it hands leadership on"));
+    }
+    if elections != 1 {
+        found.push(format!("etcd elected {elections} times"));
+    }
+    found
+}
+
+/// Promises that no fault may break: one history, in which every acknowledged write is, and one holder of the VIP.
+pub(super) fn broken(world: &World<'_>, before: Option<&Members>, after: Option<&Members>) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    if let Some((before, after)) =
+        before.zip(after).map(|(before, after)| (&before.clusters, &after.clusters)).filter(|(before, after)| before != after)
+    {
+        broken.push(format!("etcd was the cluster {before:x?} and is {after:x?}"));
+    }
+    let acknowledged = world.probe.shared.revision.load(Ordering::Relaxed);
+    let answers: BTreeMap<String, Result<u64, String>> = world.probe.ask(traffic::ask_each).unwrap_or_default().into_iter().collect();
+    for (node, answer) in answers {
+        match answer {
+            Ok(revision) if revision < acknowledged => {
+                broken.push(format!("{node} has revision {revision}, but {acknowledged} was acknowledged"));
+            }
+            _ => {}
+        }
+    }
+    let holders = world.holders()?;
+    if world.lab.vip.is_some() && holders.len() != 1 {
+        broken.push(format!("the VIP is on {holders:?}"));
+    }
+    Ok(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of;
+    use crate::lab::rehearse::cases::Fault;
+    use crate::lab::rehearse::record::{Losses, Traffic};
+    use crate::lab::rehearse::report::{Line, Run};
+
+    fn run(lost: usize, said: f64) -> Run {
+        let line =
+            Line { at: said, node: "m1".into(), text: "kiln[7]: its disk is slow: hands leadership to m2, where it takes 2 ms".into() };
+        let mut run = Run { lines: vec![line], ended: 120.0, ..Run::default() };
+        run.losses.insert(Traffic::New, Losses { lost, sent: 3000 });
+        run.lost_at.insert(Traffic::New, vec![1.0; lost]);
+        run
+    }
+
+    #[test]
+    fn a_slow_disk_loses_nothing_and_costs_one_election_that_is_said_in_time() {
+        let broken = |run: &Run, terms| of(Fault::SlowDisk, run, Some(terms)).join(", ");
+        assert_eq!(broken(&run(0, 14.0), (8, 7)), "");
+        assert_eq!(broken(&run(2, 14.0), (8, 7)), "2 requests were lost");
+        assert_eq!(broken(&run(0, 31.0), (7, 7)), "no agent said within 30 s that it hands leadership on, etcd elected 0 times");
+        assert_eq!(broken(&run(0, 14.0), (9, 7)), "etcd elected 2 times");
+    }
+}
