@@ -8,6 +8,7 @@ mod metrics;
 mod notes;
 mod peers;
 mod recover;
+mod room;
 mod settings;
 mod slow;
 mod snapshots;

@@ -7,6 +7,7 @@ use super::directory::{Directory, Member, Record};
 use super::metrics;
 use super::notes::Notes;
 use super::peers;
+use super::room;
 use super::settings::Settings;
 use super::slow::{Latency, Slow};
 use super::snapshots::Shelf;
@@ -18,6 +19,8 @@ use crate::host::tls::Asking;
 
 /// Between two looks at the member.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Between two looks at the disk: while a leader's is slow, clients are lost.
+const LOOK: Duration = Duration::from_secs(2);
 /// Between two snapshots, by a clock that is never set.
 const INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// From the start to the first snapshot, if there are some: a machine that restarts again and again replaces none of them by its own.
@@ -31,19 +34,30 @@ pub(super) fn run(settings: &Settings, latency: &Latency, journal: &(dyn Fn(&str
     std::thread::scope(|scope| {
         // A large one takes minutes.
         scope.spawn(|| -> ! { snapshots(settings, &notes) });
-        members(settings, latency, &notes)
+        // While a leader's disk is slow every other question takes seconds.
+        scope.spawn(|| -> ! { disk(settings, latency, &notes) });
+        members(settings, &notes)
     })
 }
 
-fn members(settings: &Settings, latency: &Latency, notes: &Notes<'_>) -> ! {
+/// Measures how long the disk takes, and how much room it has.
+fn disk(settings: &Settings, latency: &Latency, notes: &Notes<'_>) -> ! {
+    let mut slow = Slow::default();
+    loop {
+        host::clock::sleep(LOOK);
+        let problems = slow.look(settings, latency, &|line| notes.journal(line));
+        notes.set("disk", problems.unwrap_or_else(|err| vec![err.to_string()]));
+        notes.set("room", room::look(&settings.data).unwrap_or_else(|err| vec![err.to_string()]));
+    }
+}
+
+fn members(settings: &Settings, notes: &Notes<'_>) -> ! {
     let directory = Directory::new(&settings.data);
-    let (mut space, mut slow) = (Space::default(), Slow::default());
+    let mut space = Space::default();
     let one = |result: Result<()>| result.err().map(|err| err.to_string()).into_iter().collect();
     loop {
         host::clock::sleep(PAUSE);
         notes.set("members", one(look(settings, &directory, &|line| notes.journal(line))));
-        let disk = slow.look(settings, latency, &|line| notes.journal(line));
-        notes.set("disk", disk.unwrap_or_else(|err| vec![err.to_string()]));
         if metrics::is_unwell(&settings.metrics) {
             let quota = metrics::progress(&settings.metrics).quota;
             let problems = space.look(settings, quota, &|line| notes.journal(line));
