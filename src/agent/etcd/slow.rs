@@ -64,7 +64,8 @@ impl Slow {
             latency.set(mean);
         }
         let Some(own) = mean.filter(|_| self.looks >= LOOKS) else { return Ok(Vec::new()) };
-        let slow = format!("its disk is slow: a sync of etcd's log takes {own} ms on average");
+        // The same words for as long as it is about so slow, since new ones go to the journal.
+        let slow = format!("its disk is slow: a sync of etcd's log takes {} ms or more on average", own / SLOW * SLOW);
         let endpoint = Endpoint::new(settings, &settings.own().client_url);
         let status = endpoint.status()?;
         if status.leader != status.header.member {
