@@ -172,7 +172,7 @@ fn is_slow_and_fast_again(lab: &Lab, node: &str) {
 
 /// The shortest of a hundred round trips in milliseconds, and how many were lost; ping(8).
 fn ping(lab: &Lab, address: &str) -> (f64, u32) {
-    let output = lab.run(&["ping", "-q", "-n", "-i", "0.02", "-c", "100", "-w", "20", address]);
+    let output = lab.run(&["ping", "-q", "-n", "-i", "0.02", "-c", "100", address]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let shortest = said.split("min/avg/max/mdev = ").nth(1).and_then(|times| times.split('/').next()).and_then(|time| time.parse().ok());
     let number = |word: &str| -> Option<u32> { said.split(word).next()?.split_whitespace().last()?.parse().ok() };

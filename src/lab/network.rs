@@ -1,12 +1,19 @@
 //! The lab's network: one bridge with this machine's address on it, one cable for each node. Lines for ip-batch(8), so that what is
 //! done can be read and tested; all of it is inside the supervisor's namespaces.
 
-use crate::error::{Result, Within};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::{Doing, Kind, Result, Within};
 use crate::host;
+use crate::host::clock::Stopwatch;
 use crate::lab::{Cable, Guest, Lab};
 
 /// Name of the bridge.
 const BRIDGE: &str = "kiln0";
+/// How long a new port may take until frames pass; it is a matter of milliseconds.
+const PASSING: Duration = Duration::from_secs(2);
 
 /// Makes the bridge.
 ///
@@ -63,13 +70,27 @@ pub(super) fn forget(guest: &Guest) -> Result<()> {
 }
 
 /// Puts the slow piece into a node's cable, whose ends are the interfaces [`Guest::slow_port`] and the second one of
-/// [`Guest::slow_bridge`].
+/// [`Guest::slow_bridge`]. Frames pass when it returns: the kernel learns a little later that a TAP is open.
 ///
 /// # Errors
 ///
 /// As [`set_up`].
 pub(super) fn lengthen(guest: &Guest) -> Result<()> {
-    ip(&lengthening(guest)).within(|| format!("making the cable of `{}` slow", guest.name))
+    let doing = || format!("making the cable of `{}` slow", guest.name);
+    ip(&lengthening(guest)).within(doing)?;
+    let [_, near] = guest.slow_bridge();
+    let watch = Stopwatch::start();
+    while watch.elapsed() < PASSING && !(forwards(&near).within(doing)? && forwards(&guest.slow_port()).within(doing)?) {
+        host::clock::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// Whether a bridge passes what comes in by this port of it.
+fn forwards(port: &str) -> Result<bool> {
+    let output = host::process::run(host::process::command("ip").args(["-json", "-details", "link", "show", "dev", port]))?;
+    let links: Value = serde_json::from_slice(&output.stdout).doing(Kind::Tool, || "reading what `ip` says".into())?;
+    Ok(links.pointer("/0/linkinfo/info_slave_data/state").and_then(Value::as_str) == Some("forwarding"))
 }
 
 /// Takes the slow piece out again; its ends are gone when the interfaces are.
