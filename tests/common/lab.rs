@@ -113,9 +113,21 @@ impl Lab {
         node["address"].as_str().unwrap().to_owned()
     }
 
-    pub fn holders(&self) -> Vec<String> {
+    /// The machine that alone holds the VIP now.
+    pub fn holder(&self) -> Result<String, String> {
         let holds = |node: &Value| (node["holds-vip"] == true).then(|| node["name"].as_str().unwrap().to_owned());
-        self.status().iter().filter_map(holds).collect()
+        match &self.status().iter().filter_map(holds).collect::<Vec<_>>()[..] {
+            [holder] => Ok(holder.clone()),
+            holders => Err(format!("{holders:?} hold the VIP")),
+        }
+    }
+
+    /// The machine that holds the VIP, once it is one: backups of nearly the same priority both take it from a master that is gone,
+    /// until one has heard the other.
+    pub fn one_holder(&self) -> String {
+        let mut found = String::new();
+        eventually("one machine holds the VIP", FAILOVER, || self.holder().map(|holder| found = holder));
+        found
     }
 
     /// The lab's processes that do `part` of supervising it.

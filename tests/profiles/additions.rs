@@ -63,7 +63,7 @@ impl Running {
             let script = format!("ip address {what} {vip}/32 dev $(ip -brief link show type bridge | cut -d' ' -f1)");
             approve(self.lab.kiln(&["exec", "--"]).args(["sh", "-c", &script]));
         };
-        let holder = self.holder().unwrap();
+        let holder = self.one_holder();
         let other = nodes.into_iter().find(|node| *node != holder).unwrap();
         bridge("add");
         let looked = self.lab.inside(other, &["systemctl", "restart", "kiln-segment"]);

@@ -23,7 +23,7 @@ fn nginx_carries_the_vip_as_haproxy_does_in_a_cluster_of_ipv6_alone() {
     let (here, there) = (running.pod_on("m1"), running.pod_on("m2"));
     assert!(running.lab.reaches(Some("m1"), &there, 9), "a node reaches pods of another");
     assert!(running.lab.reaches(Some("m2"), &here, 9), "and the other its own");
-    let holder = running.holder().unwrap();
+    let holder = running.one_holder();
     approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "stop", "nginx.service"]));
     eventually("the VIP has left the node without nginx", FAILOVER, || match running.holder() {
         Ok(now) if now != holder => running.ready(),
@@ -44,7 +44,7 @@ fn two_masters_survive_one_of_them_and_an_api_server_that_stops() {
     let local = format!("{}:6443", running.lab.address(&lost));
     eventually("the node that was lost serves again", PATIENCE, || running.client.ready(&running.lab, &local));
 
-    let holder = running.holder().unwrap();
+    let holder = running.one_holder();
     let stop = ["systemctl", "stop", "--no-block", "kube-apiserver.service"];
     approve(running.lab.kiln(&["exec", &holder, "--"]).args(stop));
     eventually("the VIP is where an API server is ready", FAILOVER, || match running.holder() {
@@ -63,11 +63,11 @@ fn haproxy_on_two_masters_hides_an_api_server_that_stops() {
     let members = ["10.0.0.11", "10.0.0.12", "10.0.0.21"];
     let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members, kubelets: 4 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
-    let holder = running.holder().unwrap();
+    let holder = running.one_holder();
     approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "stop", "--no-block", "kube-apiserver.service"]));
     eventually("the other API server answers", FAILOVER, || running.ready());
     running.is_writable("by-the-other");
-    assert_eq!(running.holder().unwrap(), holder, "the VIP stays where HAProxy works");
+    assert_eq!(running.one_holder(), holder, "the VIP stays where HAProxy works");
     approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "start", "kube-apiserver.service"]));
     let local = format!("{}:6443", running.lab.address(&holder));
     eventually("the API server is back", PATIENCE, || running.client.ready(&running.lab, &local));

@@ -44,7 +44,7 @@ fn static_pods_carry_the_vip_as_services_do() {
     let variant = Variant { name: "ha-static-pods", profile: "ha-static-pods", changes: Box::leak(Box::new([RAW, images])) };
     let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members: MASTERS, kubelets: 3 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
-    let holder = running.holder().unwrap();
+    let holder = running.one_holder();
     let inside = |program: &[&str]| running.lab.inside(&holder, program);
     for program in ["haproxy", "keepalived"] {
         running.runs_only_as_a_pod(program, &holder);
@@ -88,7 +88,7 @@ fn nginx_and_keepalived_carry_the_vip_as_static_pods() {
     let variant = Variant { name: "ha-nginx-static-pods", profile: "ha-static-pods", changes: Box::leak(Box::new([RAW, NGINX, images])) };
     let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members: MASTERS, kubelets: 3 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
-    let holder = running.holder().unwrap();
+    let holder = running.one_holder();
     for program in ["nginx", "keepalived"] {
         running.runs_only_as_a_pod(program, &holder);
     }
@@ -96,7 +96,7 @@ fn nginx_and_keepalived_carry_the_vip_as_static_pods() {
     let restarts = "--output=jsonpath={.items[*].status.containerStatuses[*].restartCount}";
     let pods = running.client.kubectl(&running.lab, &["--namespace=kube-system", "get", "pods", restarts]);
     assert!(pods.status.success() && String::from_utf8_lossy(&pods.stdout).split_whitespace().all(|count| count == "0"), "{pods:?}");
-    eventually("some machine holds the VIP", FAILOVER, || running.holder().map(drop));
+    running.one_holder();
     running.survives_the_holder_as("static_pods_carry_the_vip_as_services_do");
     running.ends_well();
 }
