@@ -35,7 +35,7 @@ use crate::overlay::Overlays;
 use crate::profile::Profile;
 use crate::segment::Finding;
 
-pub(crate) use balancer::{api_backends, inherited, seconds, servers, streams};
+pub(crate) use balancer::{api_backends, checking, inherited, seconds, servers, streams};
 pub(crate) use endpoint::{host, vips};
 pub(crate) use files::{
     Block, Content, Document, File, Flag, Fleet, Invocation, Machine, Node as Yaml, Statement, TEMPLATES, Target, Word,

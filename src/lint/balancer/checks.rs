@@ -1,6 +1,6 @@
 //! Health checks that see, and lists of servers that agree.
 
-use super::{BACKENDS, api_backends, inherited, of_server, seconds, servers};
+use super::{BACKENDS, api_backends, checking, inherited, of_server, seconds, servers};
 use crate::lint::Lint;
 use crate::lint::files::{Block, Fleet, Found, Statement};
 
@@ -60,7 +60,7 @@ fn two_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn plain_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for block in api_backends(fleet) {
+    for block in api_backends(fleet).map(|block| checking(fleet, block)) {
         let Some(option) = inherited(block, &["option", "httpchk"]) else { continue };
         let connects = block.statement.all(&["http-check", "connect"]).any(|check| check.has("ssl"));
         let speaks = |server: &Statement<'a>| ["check-ssl", "ssl"].iter().any(|word| of_server(block, server, word));
@@ -73,7 +73,8 @@ fn plain_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn blind_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for block in api_backends(fleet) {
+    for served in api_backends(fleet) {
+        let block = checking(fleet, served);
         // A TCP check that expects nothing only connects.
         let expects = inherited(block, &["tcp-check", "expect"]).is_some();
         let means = |kind: &str| kind != "ssl-hello-chk" && (kind != "tcp-check" || expects);
@@ -86,8 +87,9 @@ fn blind_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                 None => {}
             }
         }
-        if let Some(server) = servers(block).find(|server| !of_server(block, server, "check")) {
-            found.at(block.document, server.name(), "the server is never checked");
+        let is_checked = |server: &Statement<'a>| server.has("track") || of_server(served, server, "check");
+        if let Some(server) = servers(served).find(|server| !is_checked(server)) {
+            found.at(served.document, server.name(), "the server is never checked");
         }
     }
 }

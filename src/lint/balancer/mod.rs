@@ -23,9 +23,40 @@ pub(super) fn mode<'a>(block: Block<'_, 'a>) -> &'a str {
     inherited(block, &["mode"]).and_then(Statement::value).map_or("tcp", |word| word.text)
 }
 
-/// Backends whose servers are API servers, as far as a file can say: TCP mode, and not the ports of an ingress.
+/// Backends whose servers are API servers, as far as a file can say: TCP mode, not the ports of an ingress, and not there to check the
+/// servers of others alone.
 pub(crate) fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
-    fleet.haproxy(BACKENDS).filter(|block| mode(*block) == "tcp" && servers(*block).any(|server| !is_ingress(server)))
+    let leads_to_some = |block: &Block<'f, 'a>| mode(*block) == "tcp" && servers(*block).any(|server| !is_ingress(server));
+    fleet.haproxy(BACKENDS).filter(leads_to_some).filter(|block| !only_checks(fleet, *block))
+}
+
+/// Whether the servers of other sections follow those of this one, and no client is led here.
+fn only_checks<'f, 'a>(fleet: &'f Fleet<'a>, block: Block<'f, 'a>) -> bool {
+    let Some(name) = block.statement.value().filter(|_| block.statement.name().text == "backend") else { return false };
+    let (mut is_followed, mut is_used) = (false, false);
+    for other in sections(fleet, block, &["frontend", "backend", "listen"]) {
+        is_followed |= servers(other).any(|server| followed(server).is_some_and(|section| section == name.text));
+        let uses = |statement: &Statement<'_>| statement.is(&["default_backend"]) || statement.is(&["use_backend"]);
+        is_used |= other.statement.body.iter().filter(|statement| uses(statement)).any(|statement| statement.has(name.text));
+    }
+    is_followed && !is_used
+}
+
+/// The section whose checks decide about the servers of this one: another one where they `track` its servers.
+pub(crate) fn checking<'f, 'a>(fleet: &'f Fleet<'a>, block: Block<'f, 'a>) -> Block<'f, 'a> {
+    let followed = servers(block).find_map(followed);
+    let is_it = |other: &Block<'f, 'a>| other.statement.value().is_some_and(|name| Some(name.text) == followed);
+    sections(fleet, block, BACKENDS).find(is_it).unwrap_or(block)
+}
+
+/// The section that `track` names on a server's line.
+fn followed<'a>(server: &Statement<'a>) -> Option<&'a str> {
+    server.option("track")?.text.split_once('/').map(|(section, _)| section)
+}
+
+/// Sections of the same file.
+fn sections<'f, 'a>(fleet: &'f Fleet<'a>, block: Block<'f, 'a>, names: &'static [&str]) -> impl Iterator<Item = Block<'f, 'a>> {
+    fleet.haproxy(names).filter(move |other| std::ptr::eq(other.document, block.document))
 }
 
 /// Whether a server is on a port of web servers, or on a node port.

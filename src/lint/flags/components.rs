@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::cluster::{Companion, Part};
 use crate::lint::Lint;
 use crate::lint::addons::images;
-use crate::lint::balancer::{api_backends, inherited, of_server, servers};
+use crate::lint::balancer::{api_backends, checking, inherited, of_server, servers};
 use crate::lint::files::{Extent, Flag, Fleet, Found, Node, Word};
 use crate::lint::node::loads_module;
 
@@ -83,7 +83,7 @@ fn anonymous_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     if !by_flag && !fleet.of_kind("AuthenticationConfiguration").any(|(_, node)| refuses(node)) {
         return;
     }
-    for block in api_backends(fleet) {
+    for block in api_backends(fleet).map(|block| checking(fleet, block)) {
         let Some(check) = inherited(block, &["option", "httpchk"]) else { continue };
         if !servers(block).any(|server| of_server(block, server, "crt")) {
             found.at(block.document, check.name(), TOLD);
