@@ -110,6 +110,9 @@ struct Looks {
 /// The port of etcd, behind which no API server is.
 const ETCD: &str = ":2379";
 
+/// How an API server is asked whether it is ready without what it says of etcd for its life, too.
+const ONCE: &str = "/readyz?exclude=etcd";
+
 /// How HAProxy checks a server (configuration manual: `inter`, `fall`, `rise`, `timeout check`), in seconds.
 struct Checks {
     interval: f64,
@@ -125,6 +128,8 @@ struct Checks {
     silence: f64,
     /// Whether a server that isn't ready keeps its sessions.
     spares_unready: bool,
+    /// Whether a server that asks its etcd twice is asked for one of the answers only.
+    excludes_etcd: bool,
 }
 
 /// Intervals in files.
@@ -185,13 +190,13 @@ fn looks(machines: &[Machine]) -> Option<Looks> {
     Some(Looks { interval: interval / 1000.0, limit: limit / 1000.0, fall })
 }
 
-/// How often HAProxy's script looks, and how many looks must agree: `local PAUSE, LOOKS = 400, 3`.
+/// How often HAProxy's script looks, and how many looks must find a server without etcd: `local PAUSE, WITHOUT, READY = 400, 3, 7`.
 fn sessions(machines: &[Machine]) -> Option<(f64, f64)> {
     let mut files = machines.iter().flat_map(|machine| &machine.files);
     let script = &files.find(|file| file.path == SESSIONS)?.text;
-    let numbers = script.lines().find_map(|line| line.strip_prefix("local PAUSE, LOOKS = "))?;
-    let (pause, looks) = numbers.split_once(", ")?;
-    Some((pause.parse::<f64>().ok()? / 1000.0, looks.parse().ok()?))
+    let numbers = script.lines().find_map(|line| line.strip_prefix("local PAUSE, WITHOUT, READY = "))?;
+    let mut numbers = numbers.split(", ");
+    Some((numbers.next()?.parse::<f64>().ok()? / 1000.0, numbers.next()?.parse().ok()?))
 }
 
 /// What the kubelets' unit sets (`ConfigureHTTP2Transport` of k8s.io/apimachinery).
@@ -239,6 +244,7 @@ impl Intervals<'_> {
     fn checks(&self) -> Option<Checks> {
         let others = |server: &Statement<'_>| server.words.get(2).is_some_and(|word| word.text.ends_with(ETCD));
         let backend = lint::api_backends(&self.fleet).find(|block| !lint::servers(*block).any(others))?;
+        let backend = lint::checking(&self.fleet, backend);
         let defaults = lint::inherited(backend, &["default-server"]);
         let option = |name: &str| defaults.and_then(|statement: &Statement<'_>| statement.option(name)).map(|word| word.text);
         let timeout = |name: &str| lint::seconds(lint::inherited(backend, &["timeout", name])?.words.get(2)?.text);
@@ -258,6 +264,7 @@ impl Intervals<'_> {
             rise: option("rise").and_then(|text| text.parse().ok()).unwrap_or(2.0),
             silence: if over_tls { connection } else { answer.unwrap_or(interval) },
             spares_unready: backend.statement.body.iter().any(|check| check.has("L7OKC")),
+            excludes_etcd: backend.statement.body.iter().any(|check| check.words.iter().any(|word| word.text.contains(ONCE))),
         })
     }
 
@@ -309,8 +316,9 @@ fn server_hangs(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
 fn server_is_unready(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let checks = intervals.checks().filter(|checks| checks.spares_unready)?;
     let wait = |name: &str| intervals.flag("kube-apiserver", name).and_then(lint::seconds);
-    let (alive, ready) = (wait("etcd-healthcheck-timeout")?, wait("etcd-readycheck-timeout").unwrap_or(0.0));
-    Some(alive..=2.0 * checks.interval + alive + ready)
+    let (alive, ready) = (wait("etcd-healthcheck-timeout")?, wait("etcd-readycheck-timeout"));
+    let once = ready.filter(|_| checks.excludes_etcd).unwrap_or(alive + ready.unwrap_or(0.0));
+    Some(alive.min(once)..=2.0 * checks.interval + once)
 }
 
 /// Once it is known to be unready, as many looks as must agree.

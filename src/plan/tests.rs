@@ -26,7 +26,7 @@ fn every_failure_lasts_as_long_as_the_intervals_in_the_files_say() {
     };
     insta::assert_snapshot!(told(SAMPLE));
     let nginx = told(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"nginx\""));
-    assert!(nginx.contains("[0.0, 1.0] the machine of an API server dies") && !nginx.contains("an API server hangs"), "{nginx}");
+    assert!(nginx.contains("[0.0, 0.3] the machine of an API server dies") && !nginx.contains("an API server hangs"), "{nginx}");
     // nginx looks at no health, and knows nothing of servers that come back or of their etcd.
     assert!(!nginx.contains("the leader of etcd hangs") && !nginx.contains("all API servers come back"), "{nginx}");
     let external = told(&edited("vip = \"10.0.0.10\"", "balancer = \"external\""));

@@ -140,7 +140,7 @@ struct Health {
     /// It runs and need not be started again.
     live: &'static str,
     /// It takes requests.
-    ready: &'static str,
+    ready: String,
     /// How long both answers may take together, in milliseconds.
     limit: u32,
 }
@@ -176,7 +176,7 @@ impl<'a> Facts<'a> {
             flannel: Flannel::of(self.cluster),
             health: Health {
                 live: kubernetes.companion(Part::Liveness),
-                ready: kubernetes.companion(Part::Readiness),
+                ready: flags::readiness(kubernetes),
                 limit: flags::health_limit(kubernetes),
             },
             api_versions: kinds::api_versions(kubernetes.minor),

@@ -151,7 +151,7 @@ fn sees(world: &World, expected: &[(&str, &str)]) {
         let column = |line: &str, name: &str| {
             line.split(',').nth(names.iter().position(|known| *known == name).unwrap()).unwrap().trim_matches('"').to_owned()
         };
-        let servers = table.lines().filter(|line| line.starts_with("kube-apiserver,m"));
+        let servers = table.lines().filter(|line| line.starts_with("checks,m"));
         let seen: Vec<_> = servers.map(|line| (column(line, "status"), column(line, "last_chk"), column(line, "check_status"))).collect();
         let matches =
             |((state, check, _), wanted): (&(String, String, String), &(&str, &str))| state == wanted.0 && check.contains(wanted.1);

@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::cluster::Runtime;
 use crate::render::context::Facts;
 
-pub(super) use apiserver::health_limit;
+pub(super) use apiserver::{health_limit, readiness};
 pub(super) use kubeadm::extra;
 
 /// AEAD suites with forward secrecy for TLS 1.2, as Go names them.
