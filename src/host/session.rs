@@ -35,6 +35,10 @@ pub(crate) struct Session {
     host: String,
     /// Of the certificate that the server showed.
     pub(crate) server: Digest,
+    /// Whether the server ended the connection in good order (RFC 8446 section 6.1) and answered nothing to the last request. Another
+    /// connection may ask again then: so do clients of HTTP/2, to whom the server names the last request that it took (RFC 9113
+    /// section 6.8).
+    pub(crate) is_ended: bool,
 }
 
 /// A whole answer.
@@ -92,7 +96,7 @@ impl Dialler {
         }
         let certificate = stream.conn.peer_certificates().and_then(<[_]>::first);
         let server = certificate.map(|certificate| Digest::of(certificate)).ok_or_else(|| io::Error::other("no certificate"))?;
-        Ok(Session { stream, host: address.to_string(), server })
+        Ok(Session { stream, host: address.to_string(), server, is_ended: false })
     }
 }
 
@@ -142,7 +146,10 @@ impl Session {
         self.stream.write_all(&[head.as_bytes(), body].concat())?;
         let mut bytes = Vec::new();
         loop {
-            self.more(&mut bytes)?;
+            let more = self.more(&mut bytes);
+            // rustls says of any other end that it is unexpected.
+            self.is_ended = bytes.is_empty() && self.stream.conn.process_new_packets().is_ok_and(|state| state.peer_has_closed());
+            more?;
             if let Some((head, end)) = Head::parse(&bytes)? {
                 return Ok((head, bytes.split_off(end)));
             }
@@ -247,7 +254,17 @@ impl Write for Bounded {
 
 #[cfg(test)]
 mod tests {
-    use super::{Head, Length};
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rcgen::CertifiedKey;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+    use super::{Dialler, Head, Length};
+    use crate::host::http::Held;
 
     #[test]
     fn a_head_says_where_the_body_ends() {
@@ -256,5 +273,40 @@ mod tests {
         assert_eq!(whole("HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n"), Some((500, Length::Chunks, 47)));
         assert_eq!(whole("HTTP/1.1 200 OK\r\nContent-Le"), None);
         assert!(Head::parse(b"SSH-2.0\r\n\r\n").is_err());
+    }
+    /// Whether the connection counts as ended in good order after a server that answers `said` to a request, and takes leave or does not.
+    fn is_ended(said: &'static str, takes_leave: bool) -> bool {
+        let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(vec!["kubernetes".to_owned()]).unwrap();
+        let (pem, key) = (cert.pem(), signing_key.serialize_pem());
+        let held = Held { authority: pem.as_bytes(), certificate: pem.as_bytes(), key: key.as_bytes() };
+        let dialler = Dialler::new(&held, "kubernetes").unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let config = config.with_single_cert(vec![CertificateDer::from(cert.der().to_vec())], key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (socket, _) = listener.accept().unwrap();
+            let mut stream = StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), socket);
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+            stream.write_all(said.as_bytes()).unwrap();
+            if takes_leave {
+                stream.conn.send_close_notify();
+            }
+            stream.flush().unwrap();
+        });
+        let limit = Duration::from_secs(10);
+        let mut session = dialler.connect(address, limit).unwrap();
+        session.request("GET", "/", b"", limit).unwrap_err();
+        server.join().unwrap();
+        session.is_ended
+    }
+
+    #[test]
+    fn a_connection_is_ended_in_good_order_by_a_server_that_takes_leave_before_it_answers() {
+        assert!(is_ended("", true));
+        assert!(!is_ended("", false), "it was cut");
+        assert!(!is_ended("HTTP/1.1 200 OK\r\n", true), "it has begun to answer");
     }
 }

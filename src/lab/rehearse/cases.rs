@@ -158,7 +158,8 @@ pub(super) fn all() -> Vec<Case> {
         case("etcd-leader-hung", "the leader of etcd hangs", Victim::EtcdLeader, Fault::Hang(Etcd))
             .by(&["etcd-leader-hangs"])
             .losing(Lost::Predicted),
-        case("etcd-leader-disk-slow", "the disk of the leader of etcd is slow", Victim::EtcdLeader, Fault::SlowDisk),
+        case("etcd-leader-disk-slow", "the disk of the leader of etcd is slow", Victim::EtcdLeader, Fault::SlowDisk)
+            .losing(Lost::Share(0.05)),
         case("etcd-leader-disk-full", "the disk of the leader of etcd is full", Victim::EtcdLeader, Fault::FullDisk)
             .by(&["etcd-leader-dies"])
             .losing(Lost::Predicted),

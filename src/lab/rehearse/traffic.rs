@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::digest::Digest;
 use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::host::session::{Response, Session, Waited};
@@ -55,13 +56,10 @@ fn pace(shared: &Arc<Shared>, traffic: Traffic, period: u64, limit: Duration) {
 fn send(shared: &Shared, traffic: Traffic, to: SocketAddr, number: u64, limit: Duration, kept: &Mutex<Option<Session>>) {
     let (sent, clock) = (shared.now(), Stopwatch::start());
     let is_kept = matches!(traffic, Traffic::Write | Traffic::KeepAlive);
-    let session = if is_kept { locked(kept).take() } else { None };
-    let session = session.map_or_else(|| shared.target.dialler.connect(to, limit), Ok);
-    let server = session.as_ref().ok().map(|session| session.server);
-    let answer = session.and_then(|mut session| {
-        let response = perform(&mut session, traffic, number, limit.saturating_sub(clock.elapsed()))?;
-        Ok((session, response))
-    });
+    let request = Request { traffic, number, limit, clock };
+    let free = if is_kept { locked(kept).take() } else { None };
+    let connect = || shared.target.dialler.connect(to, request.left());
+    let (server, answer) = request.ask(free, connect);
     let served = answer.as_ref().is_ok_and(|(_, response)| response.status == 200);
     if let Ok((session, response)) = answer {
         if traffic == Traffic::Write && served {
@@ -71,14 +69,41 @@ fn send(shared: &Shared, traffic: Traffic, to: SocketAddr, number: u64, limit: D
             locked(kept).get_or_insert(session);
         }
     }
-    shared.record(Sample { traffic, sent, took: clock.elapsed().as_secs_f64(), served, server });
+    shared.record(Sample { traffic, sent, took: request.clock.elapsed().as_secs_f64(), served, server });
 }
 
-fn perform(session: &mut Session, traffic: Traffic, number: u64, limit: Duration) -> io::Result<Response> {
-    match traffic {
-        Traffic::New | Traffic::Direct => session.request("GET", "/readyz", b"", limit),
-        Traffic::Write => session.request("PUT", OBJECT, object(number).as_bytes(), limit),
-        Traffic::KeepAlive => session.request("GET", OBJECT, b"", limit),
+/// What is asked, and for how long.
+struct Request {
+    traffic: Traffic,
+    number: u64,
+    limit: Duration,
+    clock: Stopwatch,
+}
+
+impl Request {
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.clock.elapsed())
+    }
+
+    /// Asks over the connection that is `free`, or else over a new one; says which server was asked last.
+    fn ask(&self, free: Option<Session>, connect: impl Fn() -> io::Result<Session>) -> (Option<Digest>, io::Result<(Session, Response)>) {
+        if let Some(mut session) = free {
+            let response = self.perform(&mut session);
+            if response.is_ok() || !session.is_ended {
+                return (Some(session.server), response.map(|response| (session, response)));
+            }
+        }
+        let session = connect();
+        let server = session.as_ref().ok().map(|session| session.server);
+        (server, session.and_then(|mut session| self.perform(&mut session).map(|response| (session, response))))
+    }
+
+    fn perform(&self, session: &mut Session) -> io::Result<Response> {
+        match self.traffic {
+            Traffic::Write => session.request("PUT", OBJECT, object(self.number).as_bytes(), self.left()),
+            // A server that is about to end says that it is not ready, and serves what reaches it none the less.
+            Traffic::New | Traffic::Direct | Traffic::KeepAlive => session.request("GET", OBJECT, b"", self.left()),
+        }
     }
 }
 
