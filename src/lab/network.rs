@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::error::{Doing, Kind, Result, Within};
+use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::lab::{Cable, Guest, Lab};
@@ -80,7 +80,10 @@ pub(super) fn lengthen(guest: &Guest) -> Result<()> {
     ip(&lengthening(guest)).within(doing)?;
     let [_, near] = guest.slow_bridge();
     let watch = Stopwatch::start();
-    while watch.elapsed() < PASSING && !(forwards(&near).within(doing)? && forwards(&guest.slow_port()).within(doing)?) {
+    while !(forwards(&near).within(doing)? && forwards(&guest.slow_port()).within(doing)?) {
+        if watch.elapsed() >= PASSING {
+            return Err(Error::new(Kind::Tool, format!("the bridge passes no frames after {PASSING:?}"))).within(doing);
+        }
         host::clock::sleep(Duration::from_millis(10));
     }
     Ok(())

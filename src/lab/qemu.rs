@@ -49,6 +49,7 @@ impl Backend for Qemu {
 
     fn prepare(&self, lab: &Lab, guest: &Guest) -> Result<()> {
         Firmware::find()?;
+        is_address(&lab.monitor_of(guest))?;
         carrier(lab, guest).map(drop)
     }
 
@@ -99,6 +100,15 @@ impl Backend for Qemu {
     }
 }
 
+/// Insists that a socket can have this path (unix(7), `sun_path`): QEMU would end at once.
+fn is_address(socket: &Path) -> Result<()> {
+    std::os::unix::net::SocketAddr::from_pathname(socket).map(drop).map_err(|_| {
+        let length = socket.as_os_str().len();
+        let why = format!("`{}` has {length} bytes, which is too long for a socket", socket.display());
+        Error::new(Kind::Input, why).hint("let the environment variable KILN_LAB name a directory with a shorter path")
+    })
+}
+
 /// What a node boots from, and the seed if that does not hold it.
 struct Carrier {
     disk: Disk,
@@ -141,5 +151,20 @@ fn answer(machine: &mut Machine, rule: &MatchRule) {
         MatchRule::Serial(serial) => machine.serial.clone_from(serial),
         MatchRule::Uuid(uuid) => machine.uuid = Some(uuid.clone()),
         MatchRule::Mac(mac) => machine.mac.clone_from(mac),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::is_address;
+
+    #[test]
+    fn a_monitor_whose_path_is_too_long_for_a_socket_is_refused() {
+        let path = |length: usize| format!("/{}", "a".repeat(length - 1));
+        is_address(Path::new(&path(107))).unwrap();
+        let err = is_address(Path::new(&path(108))).unwrap_err();
+        assert!(err.to_string().ends_with("has 108 bytes, which is too long for a socket"), "{err}");
     }
 }
