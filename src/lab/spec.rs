@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::MatchRule;
+use crate::cluster::{Balancer, MatchRule};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
@@ -27,6 +27,8 @@ pub(crate) struct Lab {
     /// The node network's interface inside a node.
     pub(crate) interface: String,
     pub(crate) vip: Option<IpAddr>,
+    /// Whether the endpoint leads to all API servers; else to that of the machine which holds the VIP.
+    pub(crate) shares_load: bool,
     pub(crate) guests: Vec<Guest>,
 }
 
@@ -188,6 +190,7 @@ struct Network {
 #[derive(Deserialize)]
 struct Endpoint {
     vip: Option<IpAddr>,
+    balancer: Balancer,
 }
 
 #[derive(Deserialize)]
@@ -243,6 +246,7 @@ impl Lab {
             host_address,
             interface: cluster.network.interface,
             vip: cluster.endpoint.vip,
+            shares_load: cluster.endpoint.balancer.proxy.is_some() || !cluster.endpoint.balancer.moves_vip(),
             guests: cluster.nodes.into_iter().enumerate().map(guest).collect(),
         })
     }
@@ -281,7 +285,7 @@ pub(super) mod tests {
     fn manifest(network: &str, gateway: &str) -> String {
         format!(
             r#"{{"format":1,"cluster":{{"name":"ha","network":{{"nodes":"{network}","gateway":{gateway},"interface":"lan0"}},
-            "endpoint":{{"vip":"10.0.0.5","port":6443}},
+            "endpoint":{{"vip":"10.0.0.5","port":6443,"balancer":"haproxy"}},
             "nodes":[{{"name":"m1","roles":["control-plane"],"address":"10.0.0.6"}},{{"name":"m2","roles":["control-plane","worker"],"address":"10.0.0.4"}}]}}}}"#
         )
     }

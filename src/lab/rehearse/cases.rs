@@ -1,6 +1,7 @@
 //! What is broken, one line a case.
 
 use crate::error::{Error, Kind, Result};
+use crate::lab::Lab;
 use crate::lab::rehearse::goals::{Goals, Lost, MINUTE};
 
 /// One way to break a cluster.
@@ -87,11 +88,11 @@ pub(super) enum Program {
 }
 
 impl Program {
-    /// Names of files that do it.
-    pub(super) fn names(self) -> &'static [&'static str] {
+    /// Names of files that do it. Where nothing shares the load, an API server itself answers at the VIP.
+    pub(super) fn names(self, lab: &Lab) -> &'static [&'static str] {
         match self {
-            Self::ApiServer => &["kube-apiserver"],
-            Self::Balancer => &["haproxy", "nginx"],
+            Self::Balancer if lab.shares_load => &["haproxy", "nginx"],
+            Self::Balancer | Self::ApiServer => &["kube-apiserver"],
             Self::Keepalived => &["keepalived", "kube-vip"],
             Self::Etcd => &["etcd"],
             Self::ControllerManager => &["kube-controller-manager"],

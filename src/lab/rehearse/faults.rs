@@ -109,7 +109,7 @@ fn lost(members: &[String]) -> &[String] {
 /// By its unit, which is how an update does it; where a kubelet runs it, by a signal that asks it to end.
 fn restart(lab: &Lab, node: &str, program: Program) -> Result<Vec<u32>> {
     let before = signal(lab, node, program, None)?;
-    let unit = format!("{}.service", program.names()[0]);
+    let unit = format!("{}.service", program.names(lab)[0]);
     if lab.answer(node, &["systemctl", "is-active", &unit]).is_some_and(|word| word.trim() == "active") {
         drop(lab.answer(node, &["systemctl", "--no-block", "restart", &unit]));
         return Ok(before);
@@ -118,7 +118,7 @@ fn restart(lab: &Lab, node: &str, program: Program) -> Result<Vec<u32>> {
 }
 
 fn signal(lab: &Lab, node: &str, program: Program, word: Option<Word>) -> Result<Vec<u32>> {
-    for name in program.names() {
+    for name in program.names(lab) {
         let found = lab.signal(node, name, word)?;
         if !found.is_empty() {
             return Ok(found.into_iter().map(|process| process.id).collect());
@@ -269,7 +269,7 @@ fn wait_until_off(lab: &Lab, node: &str) -> Result<()> {
 }
 
 fn are_stopped(lab: &Lab, node: &str, program: Program) -> Result<bool> {
-    for name in program.names() {
+    for name in program.names(lab) {
         let found = lab.signal(node, name, None)?;
         if !found.is_empty() {
             return Ok(found.iter().all(|process| matches!(process.state, 'T' | 't')));

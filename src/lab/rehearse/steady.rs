@@ -74,7 +74,8 @@ fn missing(world: &World<'_>, efforts: &mut Efforts) -> Result<Option<String>> {
     if lost > 0 || losses(&samples, Traffic::Write).sent < 10 {
         return Ok(Some(format!("{lost} of {} requests of the last {BACK} s were lost", samples.len())));
     }
-    if let Some(text) = watches(world, efforts).or_else(|| pool(world, efforts)) {
+    let reached = world.reached()?;
+    if let Some(text) = watches(world, &reached, efforts).or_else(|| pool(world, &reached, efforts)) {
         return Ok(Some(text));
     }
     inside(world)
@@ -113,20 +114,20 @@ fn is_repeating(sockets: &str) -> bool {
 }
 
 /// Opens a watch if there is a server without one that lives, one at a time.
-fn watches(world: &World<'_>, efforts: &mut Efforts) -> Option<String> {
+fn watches(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Option<String> {
     let shared = &world.probe.shared;
     let (now, names) = (shared.now(), locked(&shared.names).clone());
     let lives = |node: &String| {
         let watches = locked(&shared.watches);
         watches.iter().any(|watch| watch.end.is_none() && now - watch.fresh < FRESH && names.get(&watch.server) == Some(node))
     };
-    let lonely = shared.target.servers.iter().map(|(name, _)| name).find(|name| !lives(name))?;
+    let lonely = reached.iter().find(|name| !lives(name))?;
     let said = format!("no watch is on the API server of {lonely}");
     open(world, efforts).map_or(Some(said.clone()), |why| Some(format!("{said}, and {why}")))
 }
 
 /// Opens a watch if a server gets less than a third of its fair share of new connections.
-fn pool(world: &World<'_>, efforts: &mut Efforts) -> Option<String> {
+fn pool(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Option<String> {
     let shared = &world.probe.shared;
     let samples: Vec<Sample> = world.probe.samples((shared.now() - 2.0 * BACK).max(efforts.opened + 0.3), shared.now());
     let new: Vec<&Sample> = samples.iter().filter(|sample| sample.traffic == Traffic::New).take(CONNECTIONS).collect();
@@ -138,10 +139,10 @@ fn pool(world: &World<'_>, efforts: &mut Efforts) -> Option<String> {
     for name in new.iter().filter_map(|sample| names.get(&sample.server?)) {
         *answered.entry(name).or_default() += 1;
     }
-    let fair = new.len() / shared.target.servers.len().max(1);
-    let starved = |name: &&str| answered.get(*name).copied().unwrap_or(0) * 3 < fair;
-    let starved = shared.target.servers.iter().map(|(name, _)| name.as_str()).find(starved)?;
-    let said = format!("{starved} answers {} of {} requests", answered.get(starved).unwrap_or(&0), new.len());
+    let fair = new.len() / reached.len().max(1);
+    let count = |name: &String| answered.get(name.as_str()).copied().unwrap_or(0);
+    let starved = reached.iter().find(|name| count(name) * 3 < fair)?;
+    let said = format!("{starved} answers {} of {} requests", count(starved), new.len());
     open(world, efforts).map_or(Some(said.clone()), |why| Some(format!("{said}, and {why}")))
 }
 

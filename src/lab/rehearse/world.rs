@@ -36,11 +36,19 @@ impl World<'_> {
         Ok(nodes.filter(|(_, text)| text.as_deref().is_some_and(has)).map(|(name, _)| name).collect())
     }
 
+    /// Nodes whose API servers the endpoint leads to, now or in turn.
+    pub(super) fn reached(&self) -> Result<Vec<String>> {
+        if !self.lab.shares_load {
+            return self.holders();
+        }
+        Ok(self.probe.shared.target.servers.iter().map(|(name, _)| name.clone()).collect())
+    }
+
     /// Nodes that run a program, and the program's name.
     pub(super) fn running(&self, program: Program) -> Result<Vec<(String, &'static str)>> {
         let mut found = Vec::new();
         for node in self.lab.nodes()?.into_iter().filter(|node| node.running) {
-            for name in program.names() {
+            for name in program.names(self.lab) {
                 if !self.lab.signal(&node.name, name, None)?.is_empty() {
                     found.push((node.name.clone(), *name));
                     break;
