@@ -210,7 +210,7 @@ fn hold(world: &World<'_>, case: &Case, begin: f64, leader: &mut Option<f64>, mu
         let last = record::last_loss(&world.probe.samples(begin - 0.5, now));
         let is_quiet = last.is_none_or(|last| now - last > SERVED + PENDING);
         if let Measure::Lease(_) = case.measure {
-            *leader = leader.or_else(|| successor(&locked(&shared.leaders), begin));
+            *leader = leader.or_else(|| locked(&shared.lease).as_ref().and_then(|lease| successor(&lease.holders, begin)));
         }
         let is_led = !matches!(case.measure, Measure::Lease(_)) || leader.is_some();
         look(last.is_some_and(|last| now - last < 1.0) || !is_led);

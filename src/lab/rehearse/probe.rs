@@ -17,7 +17,7 @@ use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::host::namespace::Scope;
 use crate::lab::rehearse::ready::{self, Readiness};
-use crate::lab::rehearse::record::{Sample, Watch};
+use crate::lab::rehearse::record::{Lease, Sample, Watch};
 use crate::lab::rehearse::target::Target;
 use crate::lab::rehearse::traffic;
 
@@ -51,9 +51,8 @@ pub(super) struct Shared {
     pub(super) revision: AtomicU64,
     /// The API server that gets new connections beside the endpoint.
     pub(super) direct: Mutex<Option<SocketAddr>>,
-    /// The Lease that is looked at, and who held it, from when on.
-    pub(super) lease: Mutex<Option<&'static str>>,
-    pub(super) leaders: Mutex<Vec<(f64, String)>>,
+    /// The Lease that is looked at.
+    pub(super) lease: Mutex<Option<Lease>>,
     /// Whether each API server is asked by itself, and what they said.
     pub(super) asks_each: AtomicBool,
     pub(super) readiness: Mutex<Vec<Readiness>>,
@@ -113,7 +112,6 @@ impl Probe {
             revision: AtomicU64::new(0),
             direct: Mutex::default(),
             lease: Mutex::default(),
-            leaders: Mutex::default(),
             asks_each: AtomicBool::new(false),
             readiness: Mutex::default(),
             names: Mutex::default(),

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Traffic {
-    /// Asks over a connection of its own whether the server is ready.
+    /// Reads an object over a connection of its own.
     New,
     /// Writes an object.
     Write,
@@ -40,6 +40,14 @@ pub(crate) enum Ending {
     Reset,
     /// It said nothing for five seconds while writes were acknowledged.
     Stalled,
+}
+
+/// A Lease of a program that has one leader.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    pub(crate) name: &'static str,
+    /// Who held it, from when on.
+    pub(crate) holders: Vec<(f64, String)>,
 }
 
 /// One watch.

@@ -202,13 +202,16 @@ fn look_at_lease(shared: &Arc<Shared>) {
     let mut kept: Option<Session> = None;
     while !shared.is_over() {
         host::clock::sleep(Duration::from_millis(100));
-        let Some(name) = *locked(&shared.lease) else { continue };
+        let Some(name) = locked(&shared.lease).as_ref().map(|lease| lease.name) else { continue };
         let session = kept.take().map_or_else(|| shared.target.dialler.connect(shared.target.endpoint, limit), Ok);
         let Ok(mut session) = session else { continue };
         let Ok(answer) = session.request("GET", &format!("{LEASES}/{name}"), b"", limit) else { continue };
         let lease: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        if let Some(holder) = lease["spec"]["holderIdentity"].as_str() {
-            note(&mut locked(&shared.leaders), shared.now(), holder.to_owned());
+        // Another one may be asked for by now.
+        let mut looked_at = locked(&shared.lease);
+        if let (Some(holder), Some(seen)) = (lease["spec"]["holderIdentity"].as_str(), looked_at.as_mut().filter(|seen| seen.name == name))
+        {
+            note(&mut seen.holders, shared.now(), holder.to_owned());
         }
         kept = Some(session);
     }

@@ -5,6 +5,7 @@ use crate::host;
 use crate::lab::Lab;
 use crate::lab::rehearse::cases::{Case, Fault, Program, Victim};
 use crate::lab::rehearse::probe::{Probe, locked};
+use crate::lab::rehearse::record::Lease;
 
 /// A lab and its clients.
 pub(super) struct World<'a> {
@@ -126,10 +127,14 @@ impl World<'_> {
 
     /// The node whose program holds a Lease; identities begin with the node's name.
     fn leader_of(&self, lease: &'static str) -> Option<String> {
-        *locked(&self.probe.shared.lease) = Some(lease);
+        let mut looked_at = locked(&self.probe.shared.lease);
+        if looked_at.as_ref().is_none_or(|seen| seen.name != lease) {
+            *looked_at = Some(Lease { name: lease, holders: Vec::new() });
+        }
+        drop(looked_at);
         let watch = host::clock::Stopwatch::start();
         loop {
-            let seen = locked(&self.probe.shared.leaders).last().map(|(_, holder)| holder.clone());
+            let seen = locked(&self.probe.shared.lease).as_ref().and_then(|seen| seen.holders.last()).map(|(_, holder)| holder.clone());
             let node = seen.and_then(|holder| self.lab.guests.iter().find(|guest| holder.starts_with(&format!("{}_", guest.name))));
             if node.is_some() || watch.elapsed().as_secs() > 5 {
                 return node.map(|guest| guest.name.clone());
