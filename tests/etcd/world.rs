@@ -23,11 +23,12 @@ pub(crate) type Cluster = (u64, Vec<(String, u64)>);
 
 /// A few members that hear each other, and nothing else.
 pub(crate) struct World {
-    directory: tempfile::TempDir,
+    // Fields are dropped in this order: machines run in the directory until they are off.
+    pub(crate) members: Vec<Member>,
+    pub(crate) hub: Arc<Namespace>,
     /// Kept for worlds of the same size that begin meanwhile.
     _site: Arc<Site>,
-    pub(crate) hub: Arc<Namespace>,
-    pub(crate) members: Vec<Member>,
+    directory: tempfile::TempDir,
 }
 
 /// One member's machine.
