@@ -244,7 +244,7 @@ impl Intervals<'_> {
     fn checks(&self) -> Option<Checks> {
         let others = |server: &Statement<'_>| server.words.get(2).is_some_and(|word| word.text.ends_with(ETCD));
         let backend = lint::api_backends(&self.fleet).find(|block| !lint::servers(*block).any(others))?;
-        let backend = lint::checking(&self.fleet, backend);
+        let backend = lint::checking(backend);
         let defaults = lint::inherited(backend, &["default-server"]);
         let option = |name: &str| defaults.and_then(|statement: &Statement<'_>| statement.option(name)).map(|word| word.text);
         let timeout = |name: &str| lint::seconds(lint::inherited(backend, &["timeout", name])?.words.get(2)?.text);

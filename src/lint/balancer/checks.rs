@@ -60,7 +60,7 @@ fn two_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn plain_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for block in api_backends(fleet).map(|block| checking(fleet, block)) {
+    for block in api_backends(fleet).map(checking) {
         let Some(option) = inherited(block, &["option", "httpchk"]) else { continue };
         let connects = block.statement.all(&["http-check", "connect"]).any(|check| check.has("ssl"));
         let speaks = |server: &Statement<'a>| ["check-ssl", "ssl"].iter().any(|word| of_server(block, server, word));
@@ -74,7 +74,7 @@ fn plain_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn blind_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for served in api_backends(fleet) {
-        let block = checking(fleet, served);
+        let block = checking(served);
         // A TCP check that expects nothing only connects.
         let expects = inherited(block, &["tcp-check", "expect"]).is_some();
         let means = |kind: &str| kind != "ssl-hello-chk" && (kind != "tcp-check" || expects);

@@ -27,14 +27,14 @@ pub(super) fn mode<'a>(block: Block<'_, 'a>) -> &'a str {
 /// servers of others alone.
 pub(crate) fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
     let leads_to_some = |block: &Block<'f, 'a>| mode(*block) == "tcp" && servers(*block).any(|server| !is_ingress(server));
-    fleet.haproxy(BACKENDS).filter(leads_to_some).filter(|block| !only_checks(fleet, *block))
+    fleet.haproxy(BACKENDS).filter(leads_to_some).filter(|block| !only_checks(*block))
 }
 
 /// Whether the servers of other sections follow those of this one, and no client is led here.
-fn only_checks<'f, 'a>(fleet: &'f Fleet<'a>, block: Block<'f, 'a>) -> bool {
+fn only_checks(block: Block<'_, '_>) -> bool {
     let Some(name) = block.statement.value().filter(|_| block.statement.name().text == "backend") else { return false };
     let (mut is_followed, mut is_used) = (false, false);
-    for other in sections(fleet, block, &["frontend", "backend", "listen"]) {
+    for other in sections(block, &["frontend", "backend", "listen"]) {
         is_followed |= servers(other).any(|server| followed(server).is_some_and(|section| section == name.text));
         let uses = |statement: &Statement<'_>| statement.is(&["default_backend"]) || statement.is(&["use_backend"]);
         is_used |= other.statement.body.iter().filter(|statement| uses(statement)).any(|statement| statement.has(name.text));
@@ -43,10 +43,10 @@ fn only_checks<'f, 'a>(fleet: &'f Fleet<'a>, block: Block<'f, 'a>) -> bool {
 }
 
 /// The section whose checks decide about the servers of this one: another one where they `track` its servers.
-pub(crate) fn checking<'f, 'a>(fleet: &'f Fleet<'a>, block: Block<'f, 'a>) -> Block<'f, 'a> {
+pub(crate) fn checking<'f, 'a>(block: Block<'f, 'a>) -> Block<'f, 'a> {
     let followed = servers(block).find_map(followed);
     let is_it = |other: &Block<'f, 'a>| other.statement.value().is_some_and(|name| Some(name.text) == followed);
-    sections(fleet, block, BACKENDS).find(is_it).unwrap_or(block)
+    sections(block, BACKENDS).find(is_it).unwrap_or(block)
 }
 
 /// The section that `track` names on a server's line.
@@ -55,8 +55,9 @@ fn followed<'a>(server: &Statement<'a>) -> Option<&'a str> {
 }
 
 /// Sections of the same file.
-fn sections<'f, 'a>(fleet: &'f Fleet<'a>, block: Block<'f, 'a>, names: &'static [&str]) -> impl Iterator<Item = Block<'f, 'a>> {
-    fleet.haproxy(names).filter(move |other| std::ptr::eq(other.document, block.document))
+fn sections<'f, 'a>(block: Block<'f, 'a>, names: &'static [&str]) -> impl Iterator<Item = Block<'f, 'a>> {
+    let all = block.document.content.haproxy().into_iter().flatten();
+    all.filter(|statement| names.contains(&statement.name().text)).map(move |statement| Block { statement, ..block })
 }
 
 /// Whether a server is on a port of web servers, or on a node port.

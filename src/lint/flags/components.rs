@@ -83,7 +83,7 @@ fn anonymous_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     if !by_flag && !fleet.of_kind("AuthenticationConfiguration").any(|(_, node)| refuses(node)) {
         return;
     }
-    for block in api_backends(fleet).map(|block| checking(fleet, block)) {
+    for block in api_backends(fleet).map(checking) {
         let Some(check) = inherited(block, &["option", "httpchk"]) else { continue };
         if !servers(block).any(|server| of_server(block, server, "crt")) {
             found.at(block.document, check.name(), TOLD);
