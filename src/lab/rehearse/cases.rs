@@ -231,8 +231,7 @@ impl Case {
             _ if self.lasts_a_minute() => MINUTE,
             Fault::Kill(_) | Fault::Restart(_) | Fault::Outage => 8.0,
             Fault::Hang(_) | Fault::ShutDown | Fault::Power | Fault::OutageButOne | Fault::LostDisks => 15.0,
-            Fault::Freeze | Fault::FreezeUnplugged | Fault::Unplug => 20.0,
-            Fault::SlowDisk | Fault::FullDisk => 45.0,
+            Fault::Freeze | Fault::FreezeUnplugged | Fault::Unplug | Fault::SlowDisk | Fault::FullDisk => 20.0,
             Fault::Loss { .. } | Fault::Busy(_) => self.burden,
         }
     }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::lab::rehearse::cases::Fault;
 use crate::lab::rehearse::compare::Comparison;
 use crate::lab::rehearse::members::Members;
-use crate::lab::rehearse::report::Run;
+use crate::lab::rehearse::report::{Line, Run};
 use crate::lab::rehearse::traffic;
 use crate::lab::rehearse::world::World;
 
@@ -29,7 +29,9 @@ pub(super) fn of(fault: Fault, run: &Run, terms: Option<(u64, u64)>) -> Vec<Stri
 /// What a cluster did that had to bear something.
 fn reactions(run: &Run, elections: u64) -> Vec<String> {
     let (moves, ended) = (run.holders.len().saturating_sub(1), run.ended);
-    let downs = run.lines.iter().filter(|line| (0.0..ended).contains(&line.at) && line.text.contains(" is DOWN")).count();
+    // A server that follows the checks of another section is one server.
+    let is_down = |line: &&Line| line.text.contains(" is DOWN") && !line.text.contains(" is DOWN via ");
+    let downs = run.lines.iter().filter(|line| (0.0..ended).contains(&line.at)).filter(is_down).count();
     let mut found = Vec::new();
     if moves > 0 {
         found.push(format!("the VIP moved {moves} times"));
@@ -102,6 +104,14 @@ mod tests {
         let mut run = Run { lines: vec![line], ended: 120.0, ..Run::default() };
         run.lost_at.insert(Traffic::New, vec![1.0, lost, lost]);
         run
+    }
+
+    #[test]
+    fn a_server_that_is_given_up_counts_once_though_another_section_follows_its_checks() {
+        let line = |text: &str| Line { at: 22.7, node: "m2".into(), text: format!("haproxy[151]: Server {text}") };
+        let lines = vec![line("checks/m3 is DOWN, reason: Layer4 timeout"), line("kube-apiserver/m3 is DOWN via checks/m3. 2 active")];
+        let run = Run { lines, ended: 60.0, ..Run::default() };
+        assert_eq!(of(Fault::Busy(10), &run, Some((7, 7))), ["balancers gave up API servers 1 times"]);
     }
 
     #[test]
