@@ -19,6 +19,11 @@ use crate::host::{self, signal};
 const PAUSE: Duration = Duration::from_secs(2);
 /// What etcd itself meant to bear (`ConnReadTimeout` of rafthttp: 5 s), and a little.
 const SILENT: u64 = 6_000;
+/// A stream's request comes first, its heartbeats so much later or more.
+const HEARTBEAT: u64 = 1_000;
+/// Where nothing came later than what was asked for, the connection waits for the next request, and may be silent. A stream that was cut before
+/// its first heartbeat looks the same.
+const IDLE: u64 = 60_000;
 /// Whoever sent more carries messages itself, such as a snapshot, and may wait long for the answer. Who reads sent a handshake and a request.
 const READER: u64 = 64 << 10;
 
@@ -60,8 +65,8 @@ fn look(peers: &[SocketAddr], said: &mut BTreeMap<SocketAddr, Stopwatch>, journa
     };
     let to_peers = peers.iter().map(|peer| format!("dst {peer}")).collect::<Vec<_>>().join(" or ");
     let listed = host::process::run(ss("--info").args(["--oneline", "state", "established"]).args(to_peers.split(' ')))?;
-    for Silent { local, peer, silent } in silent(&String::from_utf8_lossy(&listed.stdout)) {
-        if said.get(&peer).is_none_or(|last| last.elapsed() >= AGAIN) {
+    for Silent { local, peer, silent, is_stream } in silent(&String::from_utf8_lossy(&listed.stdout)) {
+        if is_stream && said.get(&peer).is_none_or(|last| last.elapsed() >= AGAIN) {
             let seconds = silent / 1000;
             journal(&format!(
                 "{} has sent nothing for {seconds} s: connections on which it is silent are ended, and etcd makes others",
@@ -81,19 +86,26 @@ struct Silent {
     peer: SocketAddr,
     /// Milliseconds.
     silent: u64,
+    /// Whether heartbeats came before.
+    is_stream: bool,
 }
 
 /// Finds them in a list of ss(8): queues, both addresses, then `name:value` of tcp_info, of which what is zero is left out.
 fn silent(list: &str) -> Vec<Silent> {
     let one = |line: &str| {
-        let mut words = line.split_whitespace().skip(2);
+        let mut words = line.split_whitespace();
+        // What has come and was not read says that etcd hangs here, and nothing of the other side.
+        let is_read = words.next()? == "0";
+        let mut words = words.skip(1);
         let (local, peer) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let values: Vec<&str> = words.collect();
         let value = |name: &str| values.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix(':')?.parse::<u64>().ok());
         let [silent, idle] = ["lastrcv", "lastsnd"].map(|name| value(name).unwrap_or_default());
         // What does not say how much it sent is left alone.
         let is_reader = value("bytes_sent")? < READER && idle >= SILENT;
-        (is_reader && silent >= SILENT).then_some(Silent { local, peer, silent })
+        let is_stream = idle >= silent + HEARTBEAT;
+        let is_silent = silent >= if is_stream { SILENT } else { IDLE };
+        (is_read && is_reader && is_silent).then_some(Silent { local, peer, silent, is_stream })
     };
     list.lines().filter_map(one).collect()
 }
@@ -112,11 +124,18 @@ mod tests {
 0 40960 10.0.0.12:56972 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2300 bytes_received:4100 lastsnd:4 lastrcv:70100
 0 0 10.0.0.12:56976 10.0.0.11:2380 cubic lastsnd:61212 lastrcv:48004
 0 0 [fd00::12]:56978 [fd00::11]:2380 cubic bytes_sent:2311 lastsnd:61212 lastrcv:6000
+4096 0 10.0.0.12:56980 10.0.0.11:2380 cubic bytes_sent:2311 bytes_received:91311 lastsnd:61212 lastrcv:48004
+0 0 10.0.0.12:56982 10.0.0.11:2380 cubic bytes_sent:2311 bytes_received:4100 lastsnd:40008 lastrcv:40004
+0 0 10.0.0.12:56984 10.0.0.11:2380 cubic bytes_sent:2311 bytes_received:4100 lastsnd:60008 lastrcv:60004
 ";
-        let expected = |local: &str, peer: &str, silent| Silent { local: local.parse().unwrap(), peer: peer.parse().unwrap(), silent };
-        assert_eq!(
-            silent(list),
-            [expected("10.0.0.12:56964", "10.0.0.11:2380", 48_004), expected("[fd00::12]:56978", "[fd00::11]:2380", 6_000)]
-        );
+        let expected = |port: u16, silent, is_stream| Silent {
+            local: format!("10.0.0.12:{port}").parse().unwrap(),
+            peer: "10.0.0.11:2380".parse().unwrap(),
+            silent,
+            is_stream,
+        };
+        let ipv6 =
+            Silent { local: "[fd00::12]:56978".parse().unwrap(), peer: "[fd00::11]:2380".parse().unwrap(), ..expected(0, 6_000, true) };
+        assert_eq!(silent(list), [expected(56964, 48_004, true), ipv6, expected(56984, 60_004, false)]);
     }
 }
