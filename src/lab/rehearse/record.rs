@@ -89,20 +89,24 @@ pub(super) fn gap(samples: &[Sample], traffic: Traffic) -> Gap {
 pub(super) fn longest(samples: &[Sample], traffic: Traffic) -> (f64, Gap) {
     let mut of: Vec<&Sample> = samples.iter().filter(|sample| sample.traffic == traffic).collect();
     of.sort_by(|one, other| one.sent.total_cmp(&other.sent));
-    let mut longest = (0.0, Gap::default());
-    let mut lost: Option<f64> = None;
-    for sample in &of {
-        match (lost, sample.served) {
-            (None, false) => lost = Some(sample.sent),
-            (Some(begin), true) => {
-                longest = longer(longest, (begin, Gap { seconds: sample.sent + sample.took - begin, open: false }));
-                lost = None;
-            }
-            _ => {}
-        }
+    // The first answer to this request or a later one: an earlier one may be answered after it, such as one whose first packet was lost.
+    let mut answered = vec![f64::INFINITY; of.len() + 1];
+    for (place, sample) in of.iter().enumerate().rev() {
+        let answer = if sample.served { sample.sent + sample.took } else { f64::INFINITY };
+        answered[place] = answered[place + 1].min(answer);
     }
-    let end = of.last().map_or(0.0, |sample| sample.sent + sample.took);
-    lost.map_or(longest, |begin| longer(longest, (begin, Gap { seconds: end - begin, open: true })))
+    let last = of.last().map_or(0.0, |sample| sample.sent + sample.took);
+    let mut longest = (0.0, Gap::default());
+    let mut over = f64::NEG_INFINITY;
+    for (place, sample) in of.iter().enumerate().filter(|(_, sample)| !sample.served) {
+        if sample.sent < over {
+            continue;
+        }
+        over = answered[place];
+        let end = if over.is_finite() { over } else { last };
+        longest = longer(longest, (sample.sent, Gap { seconds: end - sample.sent, open: over.is_infinite() }));
+    }
+    longest
 }
 
 fn longer(one: (f64, Gap), other: (f64, Gap)) -> (f64, Gap) {
@@ -155,6 +159,14 @@ pub(super) mod tests {
         assert_eq!(last_loss(&samples), Some(1.0));
         assert!((longest(&samples, Traffic::New).0 - 0.5).abs() < 1e-9);
         assert!((share(&samples, 0.15, 0.95) - 5.0 / 8.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_late_answer_does_not_lengthen_a_gap_that_others_have_ended() {
+        let mut samples = samples(Traffic::Write, "..xx.....");
+        samples[4].took = 1.0;
+        let Gap { seconds, open } = gap(&samples, Traffic::Write);
+        assert!((seconds - 0.31).abs() < 1e-9 && !open, "{seconds}");
     }
 
     #[test]
