@@ -139,8 +139,8 @@ fn status(path: &str) -> Result<String, String> {
     answer.split(' ').nth(1).map(ToOwned::to_owned).ok_or(answer)
 }
 
-/// Waits until the balancer sees the servers so: their states in its statistics, all at once, and what a check of each has said in that state. While a check
-/// runs (most of the time where it waits for etcd) statistics have no words of the last one.
+/// Waits until the balancer sees the servers so: their states in its statistics, all at once, and what a check of each has said
+/// in that state. While a check runs (most of the time where it waits for etcd) statistics have no words of the last one.
 fn sees(world: &World, expected: &[(&str, &str)]) {
     let mut said = vec![false; expected.len()];
     eventually("the balancer sees it", PATIENCE, || {

@@ -21,8 +21,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const SILENT: u64 = 6_000;
 /// A stream's request comes first, its heartbeats so much later or more.
 const HEARTBEAT: u64 = 1_000;
-/// Where nothing came later than what was asked for, the connection waits for the next request, and may be silent. A stream that was cut before
-/// its first heartbeat looks the same.
+/// Where nothing came later than what was asked for, the connection waits for the next request, and may be silent. A stream
+/// that was cut before its first heartbeat looks the same.
 const IDLE: u64 = 60_000;
 /// Whoever sent more carries messages itself, such as a snapshot, and may wait long for the answer. Who reads sent a handshake and a request.
 const READER: u64 = 64 << 10;
@@ -96,7 +96,7 @@ fn silent(list: &str) -> Vec<Silent> {
         let mut words = line.split_whitespace();
         // What has come and was not read says that etcd hangs here, and nothing of the other side.
         let is_read = words.next()? == "0";
-        let mut words = words.skip(1);
+        words.next()?;
         let (local, peer) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let values: Vec<&str> = words.collect();
         let value = |name: &str| values.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix(':')?.parse::<u64>().ok());

@@ -20,8 +20,8 @@ impl Settings {
     /// Ends all connections to the VIP: their clients are led to another machine from now on, and learn so by the reset.
     ///
     /// A reset can only be sent from an address that the machine has, so it gets the VIP once more, where no other machine sees it: on
-    /// loopback, with `arp_ignore` and `arp_announce` (ip-sysctl.rst of the kernel). Sockets that are transparent would not need that; nginx and
-    /// API servers have none.
+    /// loopback, with `arp_ignore` and `arp_announce` (ip-sysctl.rst of the kernel). Sockets that are transparent would not
+    /// need that; nginx and API servers have none.
     pub(super) fn end_connections(&self) -> Result<()> {
         self.address("replace", LOOPBACK)?;
         let mut command = host::process::command("ss");
