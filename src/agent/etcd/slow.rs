@@ -59,11 +59,11 @@ impl Slow {
     /// Those of etcd: what fails is tried again at the next look.
     pub(super) fn look(&mut self, settings: &Settings, latency: &Latency, journal: &dyn Fn(&str)) -> Result<Vec<String>> {
         let mean = self.measure(metrics::synced(&settings.metrics));
-        // One that writes little is as fast as when it wrote more.
         if let Some(mean) = mean {
             latency.set(mean);
         }
-        let Some(own) = mean.filter(|_| self.looks >= LOOKS) else { return Ok(Vec::new()) };
+        // One that writes little is as fast, or as slow, as when it wrote more.
+        let Some(own) = latency.get().filter(|_| self.looks >= LOOKS) else { return Ok(Vec::new()) };
         // The same words for as long as it is about so slow, since new ones go to the journal.
         let slow = format!("its disk is slow: a sync of etcd's log takes {} ms or more on average", own / SLOW * SLOW);
         let endpoint = Endpoint::new(settings, &settings.own().client_url);
