@@ -232,8 +232,7 @@ fn successor(leaders: &[(f64, String)], begin: f64) -> Option<f64> {
 /// The oldest watch that lives on each API server.
 fn watched(shared: &Shared) -> Vec<(String, usize)> {
     let (names, watches) = (locked(&shared.names), locked(&shared.watches));
-    let lives =
-        |node: &str| watches.iter().position(|watch| watch.end.is_none() && names.get(&watch.server).is_some_and(|name| name == node));
+    let lives = |node: &str| watches.iter().position(|watch| watch.lives() && names.get(&watch.server).is_some_and(|name| name == node));
     shared.target.servers.iter().filter_map(|(node, _)| Some((node.clone(), lives(node)?))).collect()
 }
 

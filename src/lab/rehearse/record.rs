@@ -57,6 +57,14 @@ pub(crate) struct Watch {
     /// When it last said something.
     pub(crate) fresh: f64,
     pub(crate) end: Option<(f64, Ending)>,
+    /// Whether it is still of use; its client ends it otherwise.
+    pub(crate) needed: bool,
+}
+
+impl Watch {
+    pub(crate) fn lives(&self) -> bool {
+        self.needed && self.end.is_none()
+    }
 }
 
 /// The longest time without service for one kind of traffic.

@@ -1,22 +1,24 @@
 //! The state that every case begins from and must come back to, proven and not assumed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::lab::control::NodeState;
 use crate::lab::rehearse::cases::Program;
 use crate::lab::rehearse::members::Members;
 use crate::lab::rehearse::probe::locked;
-use crate::lab::rehearse::record::{Sample, Traffic, losses};
+use crate::lab::rehearse::record::{Sample, Traffic, Watch, losses};
 use crate::lab::rehearse::traffic;
 use crate::lab::rehearse::world::World;
 
 /// Seconds that are looked back at.
 const BACK: f64 = 3.0;
-/// New connections by which the share of each API server is judged.
+/// New connections by which the share of each API server is judged, and so many that one without any of them is starved.
 const CONNECTIONS: usize = 45;
+const FIRST: usize = 15;
 /// Watches beside those that are needed, which give each API server its share of connections: once all were gone, the first that is back has
 /// those of all agents.
 const BALLAST: usize = 60;
@@ -30,6 +32,8 @@ struct Efforts {
     /// When the last watch was opened.
     opened: f64,
     ballast: usize,
+    /// Whether those of earlier waits were ended.
+    cleared: bool,
 }
 
 /// Waits until everything is whole and every client served; returns the seconds that it took.
@@ -119,19 +123,20 @@ fn watches(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Opti
     let (now, names) = (shared.now(), locked(&shared.names).clone());
     let lives = |node: &String| {
         let watches = locked(&shared.watches);
-        watches.iter().any(|watch| watch.end.is_none() && now - watch.fresh < FRESH && names.get(&watch.server) == Some(node))
+        watches.iter().any(|watch| watch.lives() && now - watch.fresh < FRESH && names.get(&watch.server) == Some(node))
     };
     let lonely = reached.iter().find(|name| !lives(name))?;
     let said = format!("no watch is on the API server of {lonely}");
     open(world, efforts).map_or(Some(said.clone()), |why| Some(format!("{said}, and {why}")))
 }
 
-/// Opens a watch if a server gets less than a third of its fair share of new connections.
+/// Opens a watch if a server gets less than a third of its fair share of new connections, once those that were opened for earlier shares have
+/// ended.
 fn pool(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Option<String> {
     let shared = &world.probe.shared;
     let samples: Vec<Sample> = world.probe.samples((shared.now() - 2.0 * BACK).max(efforts.opened + 0.3), shared.now());
     let new: Vec<&Sample> = samples.iter().filter(|sample| sample.traffic == Traffic::New).take(CONNECTIONS).collect();
-    if new.len() < CONNECTIONS {
+    if new.len() < FIRST {
         return Some("too few requests to judge the shares of API servers".into());
     }
     let names = locked(&shared.names).clone();
@@ -141,9 +146,25 @@ fn pool(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Option<
     }
     let fair = new.len() / reached.len().max(1);
     let count = |name: &String| answered.get(name.as_str()).copied().unwrap_or(0);
-    let starved = reached.iter().find(|name| count(name) * 3 < fair)?;
+    let is_starved = |name: &&String| count(name) * 3 < fair && (count(name) == 0 || new.len() == CONNECTIONS);
+    let Some(starved) = reached.iter().find(is_starved) else {
+        return (new.len() < CONNECTIONS).then(|| "too few requests to judge the shares of API servers".into());
+    };
     let said = format!("{starved} answers {} of {} requests", count(starved), new.len());
+    if !efforts.cleared {
+        end_ballast(&names, &mut locked(&shared.watches));
+        (efforts.opened, efforts.cleared) = (shared.now(), true);
+        return Some(said);
+    }
     open(world, efforts).map_or(Some(said.clone()), |why| Some(format!("{said}, and {why}")))
+}
+
+/// Ends all watches but the oldest of each server, which is the one that is judged.
+fn end_ballast(names: &BTreeMap<Digest, String>, watches: &mut [Watch]) {
+    let mut judged = BTreeSet::new();
+    for watch in watches.iter_mut().filter(|watch| watch.lives()) {
+        watch.needed = names.get(&watch.server).is_some_and(|name| judged.insert(name));
+    }
 }
 
 /// Opens a watch, unless one was opened just now or there are enough; why not, then.
@@ -161,7 +182,22 @@ fn open(world: &World<'_>, efforts: &mut Efforts) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_repeating;
+    use std::collections::BTreeMap;
+
+    use super::{end_ballast, is_repeating};
+    use crate::digest::Digest;
+    use crate::lab::rehearse::record::{Ending, Watch};
+
+    #[test]
+    fn each_server_keeps_its_oldest_watch() {
+        let (one, other) = (Digest::of(b"m1"), Digest::of(b"m2"));
+        let names = BTreeMap::from([(one, "m1".to_owned()), (other, "m2".to_owned())]);
+        let watch = |server, end| Watch { server, fresh: 0.0, end, needed: true };
+        let gone = Some((1.0, Ending::Reset));
+        let mut watches = [watch(one, gone), watch(one, None), watch(other, None), watch(one, None), watch(other, None)];
+        end_ballast(&names, &mut watches);
+        assert_eq!(watches.map(|watch| watch.lives()), [false, true, true, false, false]);
+    }
 
     #[test]
     fn a_connection_that_waits_for_an_acknowledgement_is_seen() {

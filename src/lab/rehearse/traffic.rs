@@ -158,7 +158,7 @@ pub(super) fn watch(shared: &Arc<Shared>) {
     }
     let index = {
         let mut watches = locked(&shared.watches);
-        watches.push(Watch { server: session.server, fresh: shared.now(), end: None });
+        watches.push(Watch { server: session.server, fresh: shared.now(), end: None, needed: true });
         watches.len() - 1
     };
     let mut written = shared.written.load(Ordering::Relaxed);
@@ -174,7 +174,7 @@ pub(super) fn watch(shared: &Arc<Shared>) {
             }
             Waited::Silence => {}
         }
-        if watch.end.is_some() {
+        if !watch.lives() {
             return;
         }
     }
