@@ -21,7 +21,7 @@ const CONNECTIONS: usize = 45;
 const FIRST: usize = 15;
 /// Watches beside those that are needed, which give each API server its share of connections: once all were gone, the first that is back has
 /// those of all agents.
-const BALLAST: usize = 60;
+const BALLAST: usize = 150;
 /// Seconds within which a watch that lives says something.
 const FRESH: f64 = 1.5;
 
