@@ -24,6 +24,7 @@ mod seed;
 mod segment;
 mod store;
 mod tree;
+mod words;
 mod yaml;
 
 /// Runs the command line and returns its exit code.

@@ -10,13 +10,13 @@ use crate::base::ARCHITECTURE;
 use crate::base::image_archive::{self, Archive};
 use crate::base::lock::{ImagePin, Lock};
 use crate::base::programs::published_digest;
-use crate::cluster::ImageSource;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::progress::Progress;
 use crate::store::{Download, Store};
 use crate::tree::Content;
+use crate::words::ImageSource;
 
 /// Endings of the files that a directory is searched for.
 const ENDINGS: [&str; 5] = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.zstd"];
@@ -184,10 +184,10 @@ mod tests {
     use super::{WantedImages, images, pin_images};
     use crate::base::Lock;
     use crate::base::image_archive::tests::{Sample, oci};
-    use crate::cluster::ImageSource;
     use crate::error::Kind;
     use crate::progress::Silent;
     use crate::store::Store;
+    use crate::words::ImageSource;
 
     const PAUSE: &str = "k8s.gcr.io/pause:3.2";
 

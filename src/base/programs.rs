@@ -11,13 +11,13 @@ use flate2::read::GzDecoder;
 use rayon::prelude::*;
 
 use crate::base::lock::{ArchivePin, BinaryPin, Lock};
-use crate::cluster::{BinarySource, KubernetesVersion};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::progress::Progress;
 use crate::store::{Download, Store};
 use crate::tree::Content;
+use crate::words::{BinarySource, KubernetesVersion};
 
 /// Directory of the programs in a release archive of Kubernetes.
 const MEMBERS: &str = "kubernetes/server/bin/";
@@ -247,10 +247,10 @@ mod tests {
 
     use super::{keep_programs, of_file, pin_programs, programs};
     use crate::base::Lock;
-    use crate::cluster::{BinarySource, KubernetesVersion};
     use crate::error::Kind;
     use crate::progress::Silent;
     use crate::store::Store;
+    use crate::words::{BinarySource, KubernetesVersion};
 
     const VERSION: KubernetesVersion = KubernetesVersion { major: 1, minor: 20, patch: 2 };
 

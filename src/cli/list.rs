@@ -6,11 +6,11 @@ use serde::Serialize;
 use crate::cli::check::described;
 use crate::cli::table::columns;
 use crate::cli::{Ui, versions};
-use crate::cluster::BALANCERS;
 use crate::error::Result;
 use crate::lint::LINTS;
 use crate::overlay::{Origin, Overlay, Overlays};
 use crate::profile::{Catalog, Output};
+use crate::words::BALANCERS;
 
 /// List the words that cluster files may use
 #[derive(Debug, clap::Args)]

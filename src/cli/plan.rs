@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use crate::cli::picture::picture;
 use crate::cli::table::{columns, paragraph};
 use crate::cli::{Ui, input};
-use crate::cluster::{MatchRule, Place};
+use crate::cluster::MatchRule;
 use crate::error::Result;
 use crate::host;
 use crate::overlay::Protocol;
 use crate::plan::{self, Check, EndpointPlan, Failover, ImagePlan, NodePlan, Plan, PortUse, Size, Start, few};
+use crate::words::Place;
 
 /// Show what would be built and what each machine gets: addresses, overlays, certificates, ports, quorum
 #[derive(Debug, clap::Args)]

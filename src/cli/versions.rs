@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::cli::table::columns;
-use crate::cluster::{COMPANIONS, Companion, KubernetesVersion, Part, SUITES};
 use crate::render::{FlagRow, KINDS, Kind, flag_table};
+use crate::words::{COMPANIONS, Companion, KubernetesVersion, Part, SUITES};
 
 /// Every table.
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ struct Suite {
 }
 
 pub(super) fn tables() -> Tables {
-    let suite = |suite: &crate::cluster::Suite| Suite {
+    let suite = |suite: &crate::words::Suite| Suite {
         name: suite.name,
         etcd: suite.etcd,
         containerd: suite.containerd,

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::cluster::{API_SERVER_PORT, Cluster, Network, Place, Role};
+use crate::cluster::{Cluster, Network};
+use crate::words::{API_SERVER_PORT, Place, Role};
 
 impl Cluster {
     /// Address of the `kubernetes` service: the first host of the service network.

@@ -3,33 +3,13 @@
 //! Nothing here reads files or knows TOML beyond spans; nothing here decides what a component's files look like.
 
 mod addresses;
-mod balancer;
-mod bgp;
-mod cgroups;
-mod companions;
-mod etcd;
-mod plugin;
-mod ports;
-mod proxy;
+mod placement;
+mod pods;
 mod resolve;
-mod runtime;
-mod snapshots;
 mod taints;
-mod version;
 
-pub(crate) use balancer::{BALANCERS, Balancer, Means, Mover, Place, Run, too_old};
-pub(crate) use bgp::{Bgp, BgpPeer};
-pub(crate) use cgroups::Cgroups;
-pub(crate) use companions::{COMPANIONS, Companion, Part, STOCK, SUITES, Span, Suite};
-pub(crate) use etcd::{EtcdVersion, Founders};
-pub(crate) use plugin::NetworkPlugin;
-pub(crate) use ports::PortRange;
-pub(crate) use proxy::ProxyMode;
 pub(crate) use resolve::resolve;
-pub(crate) use runtime::{Runtime, RuntimeKind};
-pub(crate) use snapshots::{SNAPSHOTS_PORT, SNAPSHOTS_READER};
 pub(crate) use taints::Taint;
-pub(crate) use version::KubernetesVersion;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -39,9 +19,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-
-/// Port of every API server on its own node; the endpoint's may differ.
-pub(crate) const API_SERVER_PORT: u16 = 6443;
+use crate::words::{
+    Balancer, Bgp, BinarySource, Cgroups, EtcdVersion, Founders, ImageSource, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode,
+    Role, RootFilesystem, Run, Runtime, Suite,
+};
 
 /// Name of the lock of `cluster.toml`; once it was that of every cluster file in its directory.
 pub(crate) const SHARED_LOCK: &str = "kiln.lock";
@@ -148,18 +129,6 @@ pub(crate) struct Node {
     pub(crate) taints: Option<Vec<String>>,
 }
 
-/// What a node does; a node may hold several roles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(extend("enum" = ["control-plane", "master", "etcd", "lb", "worker"]))]
-pub(crate) enum Role {
-    #[serde(alias = "master")]
-    ControlPlane,
-    Etcd,
-    Lb,
-    Worker,
-}
-
 /// One way to recognise a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -188,37 +157,6 @@ pub(crate) struct Base {
     pub(crate) filesystem: RootFilesystem,
     /// What machines mount.
     pub(crate) cgroups: Cgroups,
-}
-
-/// Format of the read-only root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum RootFilesystem {
-    Squashfs,
-    Erofs,
-}
-
-/// One place where Kubernetes programs may be found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub(crate) enum BinarySource {
-    /// An upstream release archive (`kubernetes-server-linux-amd64.tar.gz`), pinned by the lock; without a digest, by what is
-    /// published beside it.
-    Archive { url: String, sha256: Option<Digest> },
-    /// A directory on this machine that holds the programs.
-    Directory { path: PathBuf },
-}
-
-/// One place where archives of container images may be found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub(crate) enum ImageSource {
-    /// An archive that somebody serves, with its digest beside it; pinned by the lock.
-    Url { url: String },
-    /// An archive on this machine.
-    File { path: PathBuf },
-    /// A directory of archives on this machine.
-    Directory { path: PathBuf },
 }
 
 impl Cluster {
@@ -252,6 +190,21 @@ impl Cluster {
         images
     }
 
+    /// The version that members run. Debian mends the patch of its suites' for as long as they live: it counts as the last.
+    pub(crate) fn etcd_version(&self) -> EtcdVersion {
+        self.etcd.unwrap_or_else(|| EtcdVersion { minor: Suite::named(&self.base.suite).etcd_minor(), patch: u32::MAX })
+    }
+
+    /// What the cluster file says, else what the version is made for.
+    pub(crate) fn proxy_mode(&self) -> ProxyMode {
+        self.network.proxy_mode.unwrap_or_else(|| ProxyMode::of(self.kubernetes))
+    }
+
+    /// Whether the kernel's own balancer takes packets to services on `node`.
+    pub(crate) fn has_ipvs(&self, node: &Node) -> bool {
+        self.proxy_mode() == ProxyMode::Ipvs && self.has_kubelet(node)
+    }
+
     /// Where images of the Kubernetes project come from.
     pub(crate) fn image_repository(&self) -> &str {
         self.image_repository.as_deref().unwrap_or_else(|| self.kubernetes.companion(Part::Registry))
@@ -267,19 +220,5 @@ impl Node {
     /// Name of the role image that this node boots: its roles joined with `+`.
     pub(crate) fn image(&self) -> String {
         self.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join("+")
-    }
-}
-
-impl Role {
-    pub(crate) const ALL: [Self; 4] = [Self::ControlPlane, Self::Etcd, Self::Lb, Self::Worker];
-
-    /// The word in cluster files.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ControlPlane => "control-plane",
-            Self::Etcd => "etcd",
-            Self::Lb => "lb",
-            Self::Worker => "worker",
-        }
     }
 }

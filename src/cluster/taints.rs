@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::cluster::{Cluster, Companion, Node, Part, Role};
+use crate::cluster::{Cluster, Node};
+use crate::words::{Companion, Part, Role};
 
 /// One taint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,8 +44,9 @@ impl Taint {
 
 #[cfg(test)]
 mod tests {
-    use crate::cluster::{Cluster, KubernetesVersion, resolve};
+    use crate::cluster::{Cluster, resolve};
     use crate::profile::tests::{SAMPLE, read};
+    use crate::words::KubernetesVersion;
 
     const WORKER: &str = "\n[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n";
 

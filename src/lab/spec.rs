@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Balancer, MatchRule};
+use crate::cluster::MatchRule;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::lab::{BACKENDS, Backend, backend};
+use crate::words::Balancer;
 
 /// One lab: a cluster's artifacts and where it lives on this machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]

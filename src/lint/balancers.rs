@@ -1,7 +1,7 @@
 //! Balancers as the cluster file chooses them: what works, and works worse than it could.
 
-use crate::cluster::Place;
 use crate::lint::Lint;
+use crate::words::Place;
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA342", "the VIP follows API servers instead of a balancer")

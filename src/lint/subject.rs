@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::{Cluster, Role};
+use crate::cluster::Cluster;
 use crate::overlay::{Overlay, Overlays};
 use crate::profile::Profile;
+use crate::words::Role;
 
 /// What lints of the cluster file look at.
 #[derive(Debug)]

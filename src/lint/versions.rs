@@ -1,9 +1,9 @@
 //! What does not go together: Kubernetes, and what a suite brings of its companions. The table is `cluster::COMPANIONS`.
 
-use crate::cluster::{Companion, Part, Runtime, STOCK, SUITES, Suite, too_old};
 use crate::lint::Lint;
 use crate::lint::flags::runtime;
 use crate::lint::subject::{Findings, Subject};
+use crate::words::{Companion, Part, Runtime, STOCK, SUITES, Suite, too_old};
 
 /// Each companion that a suite brings: the overlay that has it, and its name for people.
 const COMPANIONS: &[(Part, &str, &str)] = &[
@@ -228,11 +228,12 @@ fn advice(kubernetes: &str, part: Part, now: &Brought, minor: u32, will_do: impl
 #[cfg(test)]
 mod tests {
     use super::ROWS;
-    use crate::cluster::{self, KubernetesVersion, SUITES};
+    use crate::cluster;
     use crate::lint::Lint;
     use crate::lint::subject::{Findings, Subject};
     use crate::overlay::Overlays;
     use crate::profile::tests::{edited, read};
+    use crate::words::{KubernetesVersion, SUITES};
 
     /// Those that say which version would work.
     fn lints() -> impl Iterator<Item = &'static Lint> {

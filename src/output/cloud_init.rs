@@ -93,7 +93,7 @@ mod tests {
 
     use super::{Documents, Input, documents};
     use crate::base::{ArchivePin, BinaryPin, Lock};
-    use crate::cluster::{BinarySource, Cgroups, Cluster, MatchRule, Role};
+    use crate::cluster::{Cluster, MatchRule};
     use crate::digest::Digest;
     use crate::host;
     use crate::judge::{accepts, judge};
@@ -101,6 +101,7 @@ mod tests {
     use crate::pki::Options;
     use crate::pki::tests::{sample, vault};
     use crate::render;
+    use crate::words::{BinarySource, Cgroups, Role};
 
     const URL: &str = "https://dl.k8s.io/v1.20.2/kubernetes-server-linux-amd64.tar.gz";
 

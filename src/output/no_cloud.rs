@@ -1,11 +1,11 @@
 //! `cloud-init`: what each node needs on a stock Debian image, loose and on a NoCloud volume. All of it holds the node's keys.
 
-use crate::cluster::STOCK;
 use crate::error::{Error, Kind, Result};
 use crate::output::artifacts::{Artifacts, Readers};
 use crate::output::node_image::Node;
 use crate::output::{Format, Packed};
 use crate::progress::Progress;
+use crate::words::STOCK;
 
 #[derive(Debug)]
 pub(super) struct NoCloud;

@@ -1,6 +1,5 @@
 //! A role image: everything that the machines of one role share, made of stages in the store.
 
-use crate::cluster::RootFilesystem;
 use crate::digest::{Digest, Hasher};
 use crate::disk::gpt::Table;
 use crate::error::{Doing, Kind, Result};
@@ -13,6 +12,7 @@ use crate::output::toolbox::Toolbox;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::tree::Tree;
+use crate::words::RootFilesystem;
 
 /// Changes when the same parts make another disk.
 const VERSION: &str = "disk 1";

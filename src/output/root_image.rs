@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cluster::RootFilesystem;
 use crate::digest::{Digest, Hasher};
 use crate::disk::guid::Guid;
 use crate::disk::squashfs::{self, Chunks};
@@ -13,6 +12,7 @@ use crate::output::toolbox::Toolbox;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::tree::{Tree, audit};
+use crate::words::RootFilesystem;
 
 /// Changes when the same inputs make other bytes, so that stages of older versions are not used.
 const VERSION: &str = "root 2";

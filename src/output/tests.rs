@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Artifacts, Manifest, Node, Packed, Published, RoleImage, RoleInputs, formats, pack, role};
-use crate::cluster::RootFilesystem;
 use crate::disk::gpt::Table;
 use crate::disk::pe::tests::sample;
 use crate::disk::uki::tests::kernel;
@@ -18,6 +17,7 @@ use crate::progress::Silent;
 use crate::store::Store;
 use crate::store::tests::store;
 use crate::tree::{Entry, ImagePath, Tree};
+use crate::words::RootFilesystem;
 
 const EPOCH: u64 = 1_700_000_000;
 

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::base::{self, Lock, Tools};
-use crate::cluster::{BinarySource, Cluster, STOCK};
+use crate::cluster::Cluster;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
@@ -28,6 +28,7 @@ use crate::render::{self, Requirements};
 use crate::seed::{Identity, Seed};
 use crate::store::Store;
 use crate::tree::{Content, Entry, EntryKind, Tree};
+use crate::words::{BinarySource, STOCK};
 
 /// What to build, and where.
 #[derive(Clone, Copy, Debug)]

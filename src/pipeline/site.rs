@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::base::{TOOLS_PACKAGES, TOOLS_SET};
-use crate::cluster::{self, Cluster, Node, STOCK};
+use crate::cluster::{self, Cluster, Node};
 use crate::error::{Error, Kind, Report, Result};
 use crate::host;
 use crate::lint::{self, Machine, Target};
 use crate::overlay::Overlays;
 use crate::profile::{self, Profile, closest};
 use crate::render::{self, Requirements, TextFile};
+use crate::words::STOCK;
 
 /// How many machines of one image have their files looked at.
 const OF_EACH_IMAGE: usize = 8;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, Node, SNAPSHOTS_PORT};
+use crate::cluster::{Cluster, Node};
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Doing, Error, Kind, Result, Within};
@@ -15,6 +15,7 @@ use crate::host::http::{Answer, Client, Held, Patience};
 use crate::pipeline::Site;
 use crate::pipeline::site::{Sources, member};
 use crate::pki::Vault;
+use crate::words::SNAPSHOTS_PORT;
 
 /// A list is shorter.
 const LONGEST: u64 = 1 << 16;

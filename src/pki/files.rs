@@ -5,13 +5,14 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::cluster::{API_SERVER_PORT, Cluster, Node, Role};
+use crate::cluster::{Cluster, Node};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Kind, Result};
 use crate::pki::kubeconfig::Kubeconfig;
 use crate::pki::plan::LeafId;
 use crate::pki::table::{Authority, Form, Holder, LEAVES, Leaf, SHARED};
 use crate::tree::ImagePath;
+use crate::words::{API_SERVER_PORT, Role};
 
 /// A vault's content as one cluster needs it, checked against the cluster's plan.
 pub(crate) struct Pki {

@@ -201,11 +201,11 @@ impl Drop for Staging {
 
 #[cfg(test)]
 mod tests {
-    use crate::cluster::Role;
     use crate::host;
     use crate::pki::tests::{node, sample, vault};
     use crate::pki::{Options, Vault};
     use crate::progress::Silent;
+    use crate::words::Role;
 
     #[test]
     fn a_new_node_is_named_until_init_and_renew_have_run() {

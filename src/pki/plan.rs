@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Serialize, Serializer};
 
-use crate::cluster::{Cluster, Node, Role};
+use crate::cluster::{Cluster, Node};
 use crate::pki::table::{Authority, Holder, LEAVES, Leaf, Names};
+use crate::words::Role;
 
 /// Every certificate that a cluster needs, beside the three authorities and the service-account key pair.
 #[derive(Clone, Debug, Serialize)]

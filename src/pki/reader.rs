@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::cluster::{Cluster, SNAPSHOTS_READER};
+use crate::cluster::Cluster;
 use crate::error::Result;
 use crate::host;
 use crate::pki::fill::BACKDATED;
@@ -10,6 +10,7 @@ use crate::pki::issue::{self, Window};
 use crate::pki::pem;
 use crate::pki::table::Authority;
 use crate::pki::vault::Vault;
+use crate::words::SNAPSHOTS_READER;
 
 /// How long it is valid, in seconds: a large snapshot over a slow line, and machines whose clocks are ahead.
 const VALID: u64 = 86_400;

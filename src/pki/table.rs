@@ -1,7 +1,8 @@
 //! LEAVES: every certificate of a cluster, one row each. Paths are kubeadm's
 //! (<https://kubernetes.io/docs/setup/best-practices/certificates/>).
 
-use crate::cluster::{Cluster, Mover, Node, Part, Role};
+use crate::cluster::{Cluster, Node};
+use crate::words::{Mover, Part, Role};
 
 /// Names in `certificates` that are not leaves: the authorities' certificates and the service-account key pair.
 pub(crate) const SHARED: [&str; 4] = ["ca", "etcd-ca", "front-proxy-ca", "service-account"];

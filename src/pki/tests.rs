@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::cluster::{
-    Balancer, Base, Cgroups, Cluster, Endpoint, KubernetesVersion, Network, NetworkPlugin, Node, PortRange, Role, RootFilesystem, Runtime,
-};
+use crate::cluster::{Base, Cluster, Endpoint, Network, Node};
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::pki::plan::{PlannedLeaf, plan};
 use crate::pki::table::{Authority, Form, Holder, LEAVES, Usage};
 use crate::pki::{Algorithm, Options, Vault};
 use crate::progress::Silent;
+use crate::words::{Balancer, Cgroups, KubernetesVersion, NetworkPlugin, PortRange, Role, RootFilesystem, Runtime};
 
 /// Three control-plane nodes with stacked etcd behind one VIP, as the profile `ha` has them, and one worker.
 pub(crate) fn sample() -> Cluster {
@@ -23,7 +22,7 @@ pub(crate) fn sample() -> Cluster {
         image_repository: None,
         own_images: BTreeMap::new(),
         etcd: None,
-        founders: crate::cluster::Founders::All,
+        founders: crate::words::Founders::All,
         profile: "ha".into(),
         network: Network {
             nodes: "10.0.0.0/24".parse().unwrap(),
@@ -45,7 +44,7 @@ pub(crate) fn sample() -> Cluster {
             external_addresses: vec!["203.0.113.10".parse().unwrap()],
             port: 6443,
             balancer: Balancer::named("haproxy").unwrap(),
-            run: crate::cluster::Run::Service,
+            run: crate::words::Run::Service,
             images: Default::default(),
             bgp: None,
             virtual_router_id: 51,

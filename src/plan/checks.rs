@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::cluster::{Cluster, Mover, Run};
+use crate::cluster::Cluster;
 use crate::plan::ImagePlan;
+use crate::words::{Mover, Run};
 
 /// Where etcdctl finds its certificates on a member.
 const ETCD_PKI: &str = "/etc/kubernetes/pki/etcd";

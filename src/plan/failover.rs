@@ -8,11 +8,12 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, Mover, Node};
+use crate::cluster::{Cluster, Node};
 use crate::error::Result;
 use crate::lint::{self, Fleet, Machine, Statement, Target, Yaml};
 use crate::overlay::Overlays;
 use crate::render::{self, TextFile};
+use crate::words::Mover;
 
 /// What may fail, and when somebody else has taken over.
 #[derive(Debug, Serialize)]

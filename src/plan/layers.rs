@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::cluster::{API_SERVER_PORT, Cluster, Mover, Node, Place, Role};
+use crate::cluster::{Cluster, Node};
+use crate::words::{API_SERVER_PORT, Mover, Place, Role};
 
 /// Port of etcd's clients.
 const ETCD_PORT: u16 = 2379;

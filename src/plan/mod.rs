@@ -16,9 +16,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::cluster::{Balancer, Cluster, MatchRule, Mover, Node, Role};
+use crate::cluster::{Cluster, MatchRule, Node};
 use crate::error::Result;
 use crate::overlay::Overlays;
+use crate::words::{Balancer, Mover, Role};
 use crate::{pki, render};
 
 pub(crate) use checks::Check;

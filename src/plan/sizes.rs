@@ -5,7 +5,8 @@
 
 use serde::Serialize;
 
-use crate::cluster::{Cluster, Node, Role};
+use crate::cluster::{Cluster, Node};
+use crate::words::Role;
 
 /// What the machines of one image should have.
 #[derive(Debug, PartialEq, Eq, Serialize)]

@@ -9,11 +9,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::de::DeTable;
 
-use crate::cluster::Role;
 use crate::error::{Doing as _, Error, Kind, Report, Result, Source, Within as _};
 use crate::host;
 use crate::profile::document::Document;
 use crate::profile::{Places, check, schema, syntax};
+use crate::words::Role;
 
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/profiles");
 

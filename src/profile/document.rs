@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cluster::{
+use crate::words::{
     Balancer, BgpPeer, Cgroups, EtcdVersion, Founders, KubernetesVersion, NetworkPlugin, Part, PortRange, ProxyMode, Role, RootFilesystem,
     Run, Runtime,
 };

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::cluster::{BgpPeer, EtcdVersion, KubernetesVersion, PortRange};
+use crate::words::{BgpPeer, EtcdVersion, KubernetesVersion, PortRange};
 
 /// One kind of text.
 #[derive(Debug)]

@@ -3,8 +3,9 @@
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use super::{Catalog, Document, Profile, parse};
-use crate::cluster::{self, Role};
+use crate::cluster;
 use crate::error::{Error, Report, Source};
+use crate::words::Role;
 
 /// A small cluster file that has no problem; mistakes are made in it.
 pub(crate) const SAMPLE: &str = r#"profile = "ha"

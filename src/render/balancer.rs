@@ -4,9 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{API_SERVER_PORT, Mover, Node, Place, Role};
+use crate::cluster::Node;
 use crate::render::context::Facts;
 use crate::render::kube_vip;
+use crate::words::{API_SERVER_PORT, Mover, Place, Role};
 
 /// Where etcd answers its clients.
 const ETCD_PORT: u16 = 2379;

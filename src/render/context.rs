@@ -7,10 +7,11 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cluster::{API_SERVER_PORT, Cluster, Companion, EtcdVersion, Node, Part, Role, RuntimeKind};
+use crate::cluster::{Cluster, Node};
 use crate::overlay::Overlay;
 use crate::render::firewall::{self, Firewall};
 use crate::render::{balancer, fields, flags, kinds};
+use crate::words::{API_SERVER_PORT, Companion, EtcdVersion, Part, Role, RuntimeKind};
 
 /// Label namespaces that belong to Kubernetes, in which a kubelet may set only some labels itself
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>).

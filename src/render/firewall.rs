@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::cluster::{Cluster, Node, Role};
+use crate::cluster::{Cluster, Node};
 use crate::overlay::{Dialler, Protocol};
 use crate::render::context::Facts;
 use crate::render::ports::{Listener, listeners};
+use crate::words::Role;
 
 /// What a firewall lets in beyond what it always does.
 #[derive(Serialize)]

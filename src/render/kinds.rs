@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cluster::Span;
+use crate::words::Span;
 
 /// One kind in one API version, and the Kubernetes minors that read it.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -77,7 +77,7 @@ pub(super) fn api_versions(minor: u32) -> BTreeMap<&'static str, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::KINDS;
-    use crate::cluster::{Companion, KubernetesVersion, Part};
+    use crate::words::{Companion, KubernetesVersion, Part};
 
     #[test]
     fn kubeadm_reads_what_the_table_of_companions_says() {

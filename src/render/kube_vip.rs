@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Bgp, BgpPeer, Mover};
 use crate::render::context::Facts;
+use crate::words::{Bgp, BgpPeer, Mover};
 
 /// `0.9` of `v0.9.1`.
 type Version = (u32, u32);

@@ -1,7 +1,8 @@
 //! Who listens where on a node: what its overlays declare, and what the cluster file chooses.
 
-use crate::cluster::{Cluster, Place, PortRange};
+use crate::cluster::Cluster;
 use crate::overlay::{Dialler, Overlay, Port, Protocol, Range};
+use crate::words::{Place, PortRange};
 
 /// One port, or a range of ports, of one component.
 #[derive(Debug)]

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::cluster::{Cluster, Mover};
+use crate::cluster::Cluster;
 use crate::error::{Doing, Kind, Result};
 use crate::host;
+use crate::words::Mover;
 
 /// Whom the segment may know.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -51,7 +51,7 @@ fn recipe(variant: &Variant) -> String {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let list = |directory: &str| fs::read_dir(project.join(directory)).unwrap().map(|entry| entry.unwrap().path());
     let mut parts: Vec<PathBuf> =
-        list("overlays").map(|overlay| overlay.join("overlay.toml")).chain(list("src/cluster/balancer")).collect();
+        list("overlays").map(|overlay| overlay.join("overlay.toml")).chain(list("src/words/balancer")).collect();
     parts.extend(["cluster.toml", "profile.toml"].map(|name| project.join("profiles").join(variant.profile).join(name)));
     parts.extend(["profiles/ha/profile.toml", "src/base/tools.rs"].map(|path| project.join(path)));
     parts.sort();

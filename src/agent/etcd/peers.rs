@@ -12,9 +12,9 @@ use super::settings::Settings;
 use super::slow::Latency;
 use super::snapshots::Shelf;
 use super::upkeep;
-use crate::cluster::SNAPSHOTS_READER;
 use crate::error::{Doing, Kind, Result};
 use crate::host::tls::{Answering, Asking};
+use crate::words::SNAPSHOTS_READER;
 
 /// One answer on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

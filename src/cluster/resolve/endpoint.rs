@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{API_SERVER_PORT, Balancer, Bgp, Endpoint, Means, Mover, Network, Place, Role, Run};
+use crate::cluster::{Endpoint, Network};
 use crate::profile::Document;
+use crate::words::{API_SERVER_PORT, Balancer, Bgp, Means, Mover, Place, Role, Run};
 
 /// The port of a balancer that shares machines with API servers.
 const BALANCED: u16 = 8443;

@@ -10,11 +10,10 @@ mod overlays;
 
 use std::path::{Path, PathBuf};
 
-use crate::cluster::{
-    Base, BinarySource, Cgroups, Cluster, EtcdVersion, ImageSource, KubernetesVersion, RootFilesystem, Runtime, SHARED_LOCK, SUITES, Suite,
-};
+use crate::cluster::{Base, Cluster, SHARED_LOCK};
 use crate::error::{Error, Kind, Result};
 use crate::profile::Profile;
+use crate::words::{BinarySource, Cgroups, EtcdVersion, ImageSource, KubernetesVersion, RootFilesystem, Runtime, SUITES, Suite};
 
 use draft::Draft;
 

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::cluster::Network;
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{KubernetesVersion, Network, NetworkPlugin, PortRange, ProxyMode};
+use crate::words::{KubernetesVersion, NetworkPlugin, PortRange, ProxyMode};
 
 /// kube-apiserver refuses service networks with more than 20 bits of addresses (`cmd/kube-apiserver/app/options/validation.go`).
 const SERVICE_BITS: u8 = 20;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{Balancer, Endpoint, MatchRule, Network, Node, Role};
+use crate::cluster::{Endpoint, MatchRule, Network, Node};
 use crate::profile::{MatchSection, NodeSection};
+use crate::words::{Balancer, Role};
 
 /// The highest VRRP priority that is not reserved (RFC 5798 section 5.2.4).
 const HIGHEST_PRIORITY: u8 = 254;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::resolve::draft::Draft;
-use crate::cluster::{Endpoint, EtcdVersion, KUBELET, Network, Node, ProxyMode, Role, Run, Runtime};
+use crate::cluster::{Endpoint, KUBELET, Network, Node};
 use crate::profile::closest;
+use crate::words::{EtcdVersion, ProxyMode, Role, Run, Runtime};
 
 /// The overlay whose control plane kubeadm makes.
 const KUBEADM: &str = "kubeadm";

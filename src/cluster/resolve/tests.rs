@@ -1,8 +1,9 @@
 use std::path::Path;
 
 use super::resolve;
-use crate::cluster::{BALANCERS, BinarySource, Cluster, MatchRule, Role, Run};
+use crate::cluster::{Cluster, MatchRule};
 use crate::profile::tests::{SAMPLE, edited, problems, read};
+use crate::words::{BALANCERS, BinarySource, Role, Run};
 
 fn cluster(text: &str) -> Cluster {
     resolve(&read(text)).unwrap_or_else(|err| panic!("{err}: {:#?}", err.report()))

@@ -2,12 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use crate::cluster::{Companion, Part};
 use crate::lint::Lint;
 use crate::lint::addons::images;
 use crate::lint::balancer::{api_backends, checking, inherited, of_server, servers};
 use crate::lint::files::{Extent, Flag, Fleet, Found, Node, Word};
 use crate::lint::node::loads_module;
+use crate::words::{Companion, Part};
 
 /// Versions of kubeadm's configuration before those that kiln writes, and the minor versions that read them.
 const OLD_KUBEADM: [(&str, RangeInclusive<u32>); 2] = [("v1alpha1", 8..=11), ("v1alpha2", 11..=12)];

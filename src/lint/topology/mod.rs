@@ -5,7 +5,6 @@ mod removed;
 
 use std::collections::BTreeSet;
 
-use crate::cluster::{Founders, Mover, Role};
 use crate::error::counted;
 use crate::lint::Lint;
 use crate::lint::keepalived::router_id;
@@ -13,6 +12,7 @@ use crate::lint::listen::port_clash;
 use crate::lint::node::clock;
 use crate::lint::subject::{Findings, Subject};
 use crate::profile::closest;
+use crate::words::{Founders, Mover, Role};
 
 const API_SERVER: &str = "kube-apiserver";
 /// What every keepalived example uses.

@@ -1,7 +1,7 @@
 //! Components that a cluster file takes away from the machines that are there for them.
 
-use crate::cluster::Role;
 use crate::lint::subject::{Findings, Subject};
+use crate::words::Role;
 
 /// An overlay, the roles that are nothing without it, and what is missing then.
 const ESSENTIAL: [(&str, &[Role], &str); 6] = [

@@ -9,11 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
 
-use crate::cluster::BinarySource;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::output::cloud_init::Input;
 use crate::overlay::User;
 use crate::tree::{Content, Entry, EntryKind, ImagePath};
+use crate::words::BinarySource;
 
 /// Where the script and what it works on lie on the node.
 const LIBRARY: &str = "/usr/local/lib/kiln";

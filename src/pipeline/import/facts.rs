@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use crate::cluster::Role;
 use crate::error::Source;
 use crate::lint::{Document, Word};
 use crate::pipeline::import::settings::Setting;
+use crate::words::Role;
 
 /// Marks that published configurations leave for their readers to replace.
 const MARKS: [&str; 4] = ["$", "{{", "<", "XXX"];

@@ -1,9 +1,9 @@
 //! Ansible inventories, variables of environment files, `/etc/hosts`, and what `kubectl get nodes` printed.
 
-use crate::cluster::Role;
 use crate::lint::{Document, Fleet, Statement, Word, Yaml};
 use crate::pipeline::import::facts::{Facts, Naming, Origin, address};
 use crate::pipeline::import::settings::Setting;
+use crate::words::Role;
 
 /// Parts of the names of groups and machines, and the roles that they mean; the first that fits.
 const ROLES: [(&[&str], Role); 4] = [

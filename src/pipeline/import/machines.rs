@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::Role;
 use crate::lint::{Document, Fleet, Word};
 use crate::pipeline::import::facts::{Facts, Origin};
+use crate::words::Role;
 
 /// What a machine is seen to run, in the order in which it tells roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

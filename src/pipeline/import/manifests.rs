@@ -1,10 +1,10 @@
 //! kubeadm's configuration, kubeconfigs, certificate requests and static pods.
 
-use crate::cluster::Role;
 use crate::lint::{Document, Fleet, Word, Yaml};
 use crate::pipeline::import::balancers::host;
 use crate::pipeline::import::facts::{Fact, Facts, Mention, Naming, Origin, address, port};
 use crate::pipeline::import::settings::Setting;
+use crate::words::Role;
 
 /// Keys of kubeadm's configuration, and the settings that they are.
 const KUBEADM: [(&str, &str, Setting); 8] = [

@@ -21,10 +21,10 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::cluster::{Companion, KubernetesVersion, Part};
 use crate::error::{Problem, Report, Result, Severity};
 use crate::host;
 use crate::lint::{self, Fleet, Machine, Target};
+use crate::words::{Companion, KubernetesVersion, Part};
 use facts::Facts;
 use settings::{ROWS, Setting, Shape};
 

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::cluster::Role;
 use crate::pipeline::import::facts::{Facts, Mention, Naming, Origin};
 use crate::pipeline::import::inventory;
 use crate::pipeline::import::settings::{Setting, label};
+use crate::words::Role;
 
 /// The network in which machines of one segment usually are.
 const USUAL_PREFIX: u8 = 24;

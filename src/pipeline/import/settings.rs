@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::cluster::{BALANCERS, KubernetesVersion, PortRange, too_old};
 use crate::profile;
+use crate::words::{BALANCERS, KubernetesVersion, PortRange, too_old};
 
 /// One setting of a cluster file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

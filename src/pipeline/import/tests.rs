@@ -8,10 +8,10 @@ use std::path::Path;
 
 use super::inventory::role;
 use super::{Imported, directory, of_machines};
-use crate::cluster::Role;
 use crate::error::Source;
 use crate::lint::tests::published::article;
 use crate::lint::{File, Machine};
+use crate::words::Role;
 
 fn machines(fixture: &str) -> Vec<Machine> {
     directory::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(fixture)).unwrap().machines

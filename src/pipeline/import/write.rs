@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::cluster::Role;
 use crate::pipeline::import::facts::{Fact, Facts, Naming, Origin, is_placeholder};
 use crate::pipeline::import::nodes::{self, Node};
 use crate::pipeline::import::settings::{ROWS, Row, Setting, Shape};
+use crate::words::Role;
 
 /// How many places a comment names.
 const PLACES: usize = 4;

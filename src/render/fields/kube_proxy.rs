@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Field, field};
-use crate::cluster::ProxyMode;
+use crate::words::ProxyMode;
 
 pub(super) static FIELDS: &[Field] = &[
     field("clientConnection", |_| json!({ "kubeconfig": "/etc/kubernetes/kube-proxy.conf" })),

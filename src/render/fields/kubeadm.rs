@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{CONTAINERD, Field, field};
-use crate::cluster::{API_SERVER_PORT, Part, Role};
+use super::{Field, field};
 use crate::render::context::Facts;
 use crate::render::flags;
+use crate::words::CONTAINERD_SOCKET;
+use crate::words::{API_SERVER_PORT, Part, Role};
 
 /// How a version writes `extraArgs`.
 type Written = fn(Vec<(&'static str, String)>) -> Value;
@@ -54,8 +55,8 @@ pub(super) static JOIN: &[Field] = &[
 
 const REGISTRATION_BY_PATH: Field =
     field("nodeRegistration", |facts| registration(facts, facts.cluster.runtime.kind().kubeadm_socket, by_name)).until(23);
-const REGISTRATION_BY_URL: Field = field("nodeRegistration", |facts| registration(facts, CONTAINERD, by_name)).since(24).until(30);
-const REGISTRATION_LISTED: Field = field("nodeRegistration", |facts| registration(facts, CONTAINERD, listed)).since(31);
+const REGISTRATION_BY_URL: Field = field("nodeRegistration", |facts| registration(facts, CONTAINERD_SOCKET, by_name)).since(24).until(30);
+const REGISTRATION_LISTED: Field = field("nodeRegistration", |facts| registration(facts, CONTAINERD_SOCKET, listed)).since(31);
 
 /// What kubeadm calls CoreDNS's image.
 const DNS_IMAGE: &str = "/coredns:";

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{CONTAINERD, Field, field};
-use crate::cluster::Runtime;
+use super::{Field, field};
 use crate::render::context::Facts;
+use crate::words::CONTAINERD_SOCKET;
+use crate::words::Runtime;
 
 pub(super) static FIELDS: &[Field] = &[
     field("address", |facts| json!(facts.node.address)),
@@ -38,7 +39,7 @@ pub(super) static FIELDS: &[Field] = &[
     .since(23),
     // Certificates come with the seed, and nobody on the nodes could sign new ones.
     field("rotateCertificates", |_| json!(false)),
-    field("containerRuntimeEndpoint", |_| json!(CONTAINERD)).since(27),
+    field("containerRuntimeEndpoint", |_| json!(CONTAINERD_SOCKET)).since(27),
     field("cgroupDriver", |_| json!("systemd")),
     field("failSwapOn", |_| json!(true)),
     field("protectKernelDefaults", |_| json!(true)),

@@ -15,9 +15,6 @@ use serde_json::{Map, Value};
 use crate::render::context::Facts;
 use crate::render::kinds;
 
-/// containerd's socket as the kubelet names it.
-pub(super) const CONTAINERD: &str = "unix:///run/containerd/containerd.sock";
-
 /// One field of a configuration file.
 struct Field {
     name: &'static str,
@@ -101,8 +98,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::FILES;
-    use crate::cluster::KubernetesVersion;
     use crate::render::kinds;
+    use crate::words::KubernetesVersion;
 
     #[test]
     fn no_version_gets_a_field_twice_and_no_row_ends_before_it_begins() {

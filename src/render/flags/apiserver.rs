@@ -1,7 +1,7 @@
 //! kube-apiserver.
 
 use super::{CIPHER_SUITES, Flag, computed, text};
-use crate::cluster::{API_SERVER_PORT, KubernetesVersion, Part};
+use crate::words::{API_SERVER_PORT, KubernetesVersion, Part};
 
 /// How long an API server waits for etcd before it says that it isn't ready, in milliseconds. It reads a key through a quorum, which
 /// takes a heartbeat; an election takes longer, and none is ready meanwhile. A member whose disk takes 200 ms to write answers later most

@@ -1,7 +1,7 @@
 //! kube-controller-manager. It holds no authority's key, so it signs no certificates.
 
 use super::{Flag, computed, text};
-use crate::cluster::NetworkPlugin;
+use crate::words::NetworkPlugin;
 
 pub(super) static FLAGS: &[Flag] = &[
     text("bind-address", "127.0.0.1").since(12),

@@ -1,8 +1,8 @@
 //! etcd, by its own minor version, 3.1 to 3.6. Which one runs the suite decides, or the cluster file.
 
 use super::{CIPHER_SUITES, Flag, computed, text};
-use crate::cluster::EtcdVersion;
 use crate::render::context::Facts;
+use crate::words::EtcdVersion;
 
 /// A value of a flag that came with a patch.
 fn since(facts: &Facts<'_>, version: EtcdVersion, value: &str) -> String {

@@ -1,8 +1,9 @@
 //! kubelet: what its configuration file can't say, and before 1.10, which reads no such file, everything.
 
 use super::{Flag, computed, text};
-use crate::cluster::{Runtime, Taint};
-use crate::render::fields::CONTAINERD;
+use crate::cluster::Taint;
+use crate::words::CONTAINERD_SOCKET;
+use crate::words::Runtime;
 
 pub(super) static FLAGS: &[Flag] = &[
     text("config", "/etc/kubernetes/kubelet.yaml").since(10),
@@ -11,7 +12,7 @@ pub(super) static FLAGS: &[Flag] = &[
     text("require-kubeconfig", "true").until(7).deprecated(8).removed(10),
     // The default since 1.24.
     computed("container-runtime", |facts| facts.cluster.runtime.kind().word.to_owned()).until(23).deprecated(24).removed(27),
-    text("container-runtime-endpoint", CONTAINERD).until(26).with(Runtime::Containerd),
+    text("container-runtime-endpoint", CONTAINERD_SOCKET).until(26).with(Runtime::Containerd),
     // Empty: then the kubelet asks its environment, and only there can it be told which version of the API to speak.
     text("docker-endpoint", "").until(23).deprecated(20).removed(24).with(Runtime::Docker),
     text("network-plugin", "cni").until(23).deprecated(20).removed(24).with(Runtime::Docker),

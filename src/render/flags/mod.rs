@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cluster::Runtime;
 use crate::render::context::Facts;
+use crate::words::Runtime;
 
 pub(super) use apiserver::{health_limit, readiness};
 pub(super) use kubeadm::extra;
@@ -169,7 +169,7 @@ mod tests {
     use std::ops::RangeInclusive;
 
     use super::{PROGRAMS, Program};
-    use crate::cluster::KubernetesVersion;
+    use crate::words::KubernetesVersion;
 
     /// The versions that a program's rows speak of.
     fn minors(program: &Program) -> RangeInclusive<u32> {

@@ -4,12 +4,13 @@
 use super::golden::{golden, texts};
 use super::variants::{judge_balancers, of_balancer};
 use super::{rendered_with, text, vault};
-use crate::cluster::{self, BALANCERS, Cluster, Run};
+use crate::cluster::{self, Cluster};
 use crate::error::Severity;
 use crate::overlay::Overlays;
 use crate::pipeline;
 use crate::profile::tests::{problems, read};
 use crate::tree::{EntryKind, Tree};
+use crate::words::{BALANCERS, Run};
 
 /// Where balancers may be, as machines that come on top of the control plane and a worker.
 const PLACEMENTS: [(&str, &[&str]); 4] = [

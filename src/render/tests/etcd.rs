@@ -2,10 +2,10 @@
 
 use super::golden::{golden, machine_id, settled};
 use super::{rendered_with, resolved, text, vault};
-use crate::cluster::{BinarySource, EtcdVersion};
 use crate::overlay::Overlays;
 use crate::profile::tests::problems;
 use crate::render;
+use crate::words::{BinarySource, EtcdVersion};
 
 const HA: &str = include_str!("../../../profiles/ha/cluster.toml");
 const UNIT: &str = "/etc/systemd/system/etcd.service";

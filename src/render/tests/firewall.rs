@@ -2,12 +2,12 @@
 
 use super::variants::every_node;
 use super::{resolved, text};
-use crate::cluster::Role;
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::overlay::Overlays;
 use crate::render;
 use crate::tree::{ImagePath, Tree};
+use crate::words::Role;
 
 const FILE: &str = "/etc/nftables/kiln.nft";
 /// The other table, of nodes with pods.

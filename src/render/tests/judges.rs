@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use super::variants::{Network, haproxy, keepalived};
 use super::versions::of_version;
 use super::{cluster, first, rendered_with, resolved, unpack, vault};
-use crate::cluster::{Cluster, KubernetesVersion, Node, Role};
+use crate::cluster::{Cluster, Node};
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::overlay::Overlays;
 use crate::render;
 use crate::tree::Tree;
+use crate::words::{KubernetesVersion, Role};
 
 /// A node's files in a directory, with paths in `file` rewritten so that a judge on this machine finds them there.
 pub(super) struct Root {

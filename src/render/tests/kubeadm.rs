@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use super::judges::Root;
 use super::programs::kubernetes;
 use super::{rendered_with, resolved, vault};
-use crate::cluster::{Cluster, KubernetesVersion, Node};
+use crate::cluster::{Cluster, Node};
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::tree::Tree;
+use crate::words::KubernetesVersion;
 
 const FILE: &str = include_str!("../../../profiles/kubeadm/cluster.toml");
 

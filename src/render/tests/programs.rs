@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 
 use super::judges::Root;
 use super::{cluster, first, text};
-use crate::cluster::{Cluster, EtcdVersion};
+use crate::cluster::Cluster;
 use crate::host;
 use crate::judge::{accepts, judge};
+use crate::words::EtcdVersion;
 
 /// Where `ci/kubernetes` puts the programs of v1.20.2.
 pub(super) fn kubernetes(program: &str) -> Option<Command> {

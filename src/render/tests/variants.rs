@@ -7,11 +7,12 @@ use std::path::Path;
 
 use super::judges::Root;
 use super::{rendered_with, resolved, text, vault};
-use crate::cluster::{Cluster, Node, Role, Runtime};
+use crate::cluster::{Cluster, Node};
 use crate::host;
 use crate::judge::{accepts, judge};
 use crate::render::tests::golden::{golden, machine_id, settled, texts};
 use crate::tree::{ImagePath, Tree};
+use crate::words::{Role, Runtime};
 
 /// A profile's starting file with one change.
 struct Variant {

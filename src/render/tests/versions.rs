@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use similar::{ChangeTag, TextDiff};
 
 use super::{cluster_file, resolved, vault};
-use crate::cluster::{self, Cluster, KubernetesVersion};
+use crate::cluster::{self, Cluster};
 use crate::overlay::Overlays;
 use crate::pki::Pki;
 use crate::profile::Catalog;
 use crate::profile::tests::read;
 use crate::render;
 use crate::tree::EntryKind;
+use crate::words::KubernetesVersion;
 
 /// Texts by node and path.
 type Files = BTreeMap<String, String>;

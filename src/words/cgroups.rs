@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Companion, KubernetesVersion, Part, Suite};
+use crate::words::{Companion, KubernetesVersion, Part, Suite};
 
 /// A version of the kernel's control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -48,8 +48,9 @@ impl Cgroups {
 #[cfg(test)]
 mod tests {
     use super::Cgroups;
-    use crate::cluster::{SUITES, resolve};
+    use crate::cluster::resolve;
     use crate::profile::tests::{edited, problems, read};
+    use crate::words::SUITES;
 
     fn with(version: &str, base: &str) -> String {
         edited("1.20.2", version).replacen("[cluster]", &format!("[base]\n{base}\n[cluster]"), 1)

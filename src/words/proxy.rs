@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, Companion, KubernetesVersion, Node, Part};
+use crate::words::{Companion, KubernetesVersion, Part};
 
 /// A mode of kube-proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -30,7 +30,7 @@ impl ProxyMode {
     }
 
     /// What a version is made for.
-    fn of(version: KubernetesVersion) -> Self {
+    pub(crate) fn of(version: KubernetesVersion) -> Self {
         let name = version.companion(Part::ProxyMode);
         Self::ALL.into_iter().find(|mode| mode.name() == name).expect("the table names modes")
     }
@@ -49,23 +49,12 @@ impl ProxyMode {
     }
 }
 
-impl Cluster {
-    /// What the cluster file says, else what the version is made for.
-    pub(crate) fn proxy_mode(&self) -> ProxyMode {
-        self.network.proxy_mode.unwrap_or_else(|| ProxyMode::of(self.kubernetes))
-    }
-
-    /// Whether the kernel's own balancer takes packets to services on `node`.
-    pub(crate) fn has_ipvs(&self, node: &Node) -> bool {
-        self.proxy_mode() == ProxyMode::Ipvs && self.has_kubelet(node)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::ProxyMode;
-    use crate::cluster::{KubernetesVersion, Role, resolve};
+    use crate::cluster::resolve;
     use crate::profile::tests::{edited, problems, read};
+    use crate::words::{KubernetesVersion, Role};
 
     #[test]
     fn the_default_is_what_the_version_is_made_for() {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::json;
 
 use super::BALANCERS;
-use crate::cluster::Role;
+use crate::words::Role;
 
 /// One kind of balancer.
 #[derive(Debug)]

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Companion, KubernetesVersion, Part, Suite};
+use crate::words::{Companion, KubernetesVersion, Part, Suite};
+
+/// Where containerd serves the CRI, as the kubelet names it.
+pub(crate) const CONTAINERD_SOCKET: &str = "unix:///run/containerd/containerd.sock";
 
 /// A container runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -96,8 +99,9 @@ impl RuntimeKind {
 #[cfg(test)]
 mod tests {
     use super::Runtime;
-    use crate::cluster::{KubernetesVersion, Role, SUITES, resolve};
+    use crate::cluster::resolve;
     use crate::profile::tests::{SAMPLE, edited, problems, read};
+    use crate::words::{KubernetesVersion, Role, SUITES};
 
     #[test]
     fn the_default_is_containerd_wherever_the_kubelet_speaks_to_that_of_the_suite() {

@@ -7,7 +7,7 @@ mod table;
 
 use serde::Serialize;
 
-use crate::cluster::KubernetesVersion;
+use crate::words::KubernetesVersion;
 
 pub(crate) use suite::{STOCK, SUITES, Suite};
 pub(crate) use table::COMPANIONS;
@@ -138,7 +138,7 @@ impl KubernetesVersion {
 #[cfg(test)]
 mod tests {
     use super::{COMPANIONS, Companion, Part, SUITES};
-    use crate::cluster::KubernetesVersion;
+    use crate::words::KubernetesVersion;
 
     #[test]
     fn a_row_is_deprecated_before_it_is_removed_and_after_it_was_introduced() {

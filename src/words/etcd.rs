@@ -7,8 +7,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::cluster::{BinarySource, Cluster, Companion, Part, Suite};
 use crate::error::{Error, Kind, Result};
+use crate::words::{BinarySource, Companion, Part};
 
 /// A released version of etcd: `3.4.13`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,13 +43,6 @@ pub(crate) enum Founders {
     All,
     /// More than half: an empty cluster may begin while the data of a machine that is off are intact
     Majority,
-}
-
-impl Cluster {
-    /// The version that members run. Debian mends the patch of its suites' for as long as they live: it counts as the last.
-    pub(crate) fn etcd_version(&self) -> EtcdVersion {
-        self.etcd.unwrap_or_else(|| EtcdVersion { minor: Suite::named(&self.base.suite).etcd_minor(), patch: u32::MAX })
-    }
 }
 
 impl FromStr for EtcdVersion {

@@ -1,6 +1,7 @@
 //! Which nodes of a cluster balance, forward, and carry the VIP.
 
-use crate::cluster::{Cluster, Node, Role};
+use crate::cluster::{Cluster, Node};
+use crate::words::Role;
 
 impl Cluster {
     /// Nodes that run what stands behind the endpoint, in the order of the cluster file.

@@ -10,7 +10,6 @@ mod kind;
 mod kube_vip;
 mod nginx;
 mod node_local;
-mod placement;
 
 pub(crate) use images::too_old;
 pub(crate) use kind::{Balancer, Kind, Means, Mover, Place, Run};

@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
+/// Port of every API server on its own node; the endpoint's may differ.
+pub(crate) const API_SERVER_PORT: u16 = 6443;
+
 /// An inclusive range of ports: `30000-32767`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct PortRange {
