@@ -4,10 +4,12 @@ mod agent;
 mod base;
 mod cli;
 mod cluster;
+mod config;
 mod digest;
 mod disk;
 mod error;
 mod host;
+mod import;
 #[cfg(test)]
 mod judge;
 mod lab;

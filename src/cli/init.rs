@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::{Ui, diagnostic};
 use crate::error::{Error, Kind, Result, Source};
 use crate::host;
-use crate::pipeline::{self, Imported};
+use crate::import::{Imported, import};
 use crate::profile::{self, Catalog, closest};
 
 /// Write a cluster file to edit, from a profile
@@ -62,7 +62,7 @@ Placeholders such as ${VIP} are filled from an environment.sh beside them.";
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let catalog = Catalog::load(&ui.global().profile_dir)?;
     let text = starting_file(&catalog, &args.profile)?;
-    let imported = args.import.as_ref().map(|directory| pipeline::import(directory, &args.profile)).transpose()?;
+    let imported = args.import.as_ref().map(|directory| import(directory, &args.profile)).transpose()?;
     let text = imported.as_ref().map_or(text, |imported| imported.text.as_str().into());
     let text = match &args.name {
         Some(name) => named(&text, name, &catalog)?,

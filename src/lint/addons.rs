@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::config::{Document, Fleet, Node, Word, yaml_of};
 use crate::lint::Lint;
-use crate::lint::files::{Document, Fleet, Found, Node, Word, yaml_of};
-use crate::lint::network::files::{network, pods, services};
+use crate::lint::found::Found;
+use crate::lint::vocabulary::{network, pods, services};
 
 /// Add-ons whose projects ended, by a part of the image's name.
 const RETIRED: [(&str, &str); 6] = [

@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::config::{Content, Document, Fleet, Invocation, Node, Word};
 use crate::lint::Lint;
-use crate::lint::files::{Content, Document, Fleet, Found, Invocation, Node, Word};
+use crate::lint::found::Found;
+use crate::lint::vocabulary::host;
 use crate::pki::Certificate;
 
 /// What is left of a certificate should outlast the time until somebody looks again.
@@ -124,7 +126,7 @@ fn peer_addresses<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for member in fleet.programs("etcd") {
         let urls = member.value("initial-advertise-peer-urls").or(member.value("listen-peer-urls")).unwrap_or_default();
         let Some(placed) = of_flag(fleet, member, "peer-cert-file") else { continue };
-        for address in urls.split(',').filter_map(|url| crate::lint::endpoint::host(url.rsplit('/').next()?)) {
+        for address in urls.split(',').filter_map(|url| host(url.rsplit('/').next()?)) {
             if !address.is_unspecified() && !placed.certificate.addresses.contains(&address) {
                 found.at(placed.document, placed.word, format!("the certificate does not name `{address}`, from where this member speaks"));
             }

@@ -1,8 +1,9 @@
 //! What keepalived runs to decide whether a machine may hold the VIP.
 
+use crate::config::streams;
+use crate::config::{Block, Command, Document, Fleet, Statement, Word, commands_of};
 use crate::lint::Lint;
-use crate::lint::balancer::streams;
-use crate::lint::files::{Block, Command, Document, Fleet, Found, Statement, Word, commands_of};
+use crate::lint::found::Found;
 use crate::lint::listen::has_port;
 
 /// The longest time in which a dead balancer may go unnoticed, in seconds.

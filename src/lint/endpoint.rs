@@ -4,13 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use crate::config::{Document, Fleet, Node, Word};
 use crate::lint::Lint;
 use crate::lint::certificates::of_api_servers;
-use crate::lint::files::{Block, Document, Fleet, Found, Node, Word};
+use crate::lint::found::Found;
 use crate::lint::listen::nonlocal_bind;
-use crate::lint::network::files::{machines, network, services};
-use crate::lint::network::is_private;
-use crate::lint::topology::files::masters;
+use crate::lint::vocabulary::{address, host, host_name, is_private, kubeconfigs, machines, masters, network, own_vips, services, vips};
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA001", "the API server's certificate does not name what clients dial")
@@ -38,49 +37,6 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("set `net.ipv4.ip_nonlocal_bind = 1`, or add `transparent` to the `bind` line")
         .files(nonlocal_bind),
 ];
-
-/// Every VIP with its place: keepalived's, kube-vip's, kubeadm's, and the variable that scripts use.
-pub(crate) fn vips<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>)> {
-    let of_keepalived = fleet.keepalived("vrrp_instance").flat_map(|block| {
-        let lines = block.statement.all(&["virtual_ipaddress"]).flat_map(|list| &list.body);
-        lines.map(move |line| (block.document, line.name())).collect::<Vec<_>>()
-    });
-    let of_kubeadm =
-        fleet.of_kind("ClusterConfiguration").filter_map(|(document, node)| Some((document, node.text("controlPlaneEndpoint")?)));
-    let of_scripts = fleet.commands().flat_map(|(document, command)| {
-        let variables = command.words.iter().filter_map(|word| word.split_once('='));
-        variables.filter(|(name, _)| name.text == "VIP").map(|(_, value)| (document, value.unquoted())).collect::<Vec<_>>()
-    });
-    let of_pods = fleet.manifests().flat_map(|(document, node)| {
-        let variables = node.find_all("env").into_iter().flat_map(Node::items);
-        let address = variables.filter(|item| item.text("name").is_some_and(|name| name.text == "address"));
-        address.filter_map(|item| item.text("value")).map(move |word| (document, word)).collect::<Vec<_>>()
-    });
-    let all = of_keepalived.chain(of_kubeadm).chain(of_scripts).chain(of_pods);
-    // Where every machine balances for itself, kubeadm's endpoint is loopback.
-    all.filter(|(_, word)| host(word.text.split('/').next().unwrap_or_default()).is_some_and(|address| !address.is_loopback())).collect()
-}
-
-/// The host that a URL names, or an address with or without a port, or a member `m1=https://10.0.0.11:2380`.
-pub(crate) fn host_name(text: &str) -> Option<&str> {
-    let authority = text.rsplit("://").next()?.split('/').next()?;
-    let authority = if text.contains("://") { authority } else { authority.rsplit('=').next()? };
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next()?,
-        None => authority.rsplit_once(':').filter(|(host, _)| !host.contains(':')).map_or(authority, |(host, _)| host),
-    };
-    (!host.is_empty()).then_some(host)
-}
-
-pub(super) fn address(word: Word<'_>) -> Option<IpAddr> {
-    host(word.text.split('/').next()?)
-}
-
-/// The address of `10.0.0.1`, `10.0.0.1:6443` or `[fd00::1]:6443`.
-pub(crate) fn host(text: &str) -> Option<IpAddr> {
-    let whole = text.parse().ok();
-    whole.or_else(|| text.rsplit_once(':').and_then(|(host, _)| host.trim_matches(['[', ']']).parse().ok()))
-}
 
 fn different_vips<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let vips = vips(fleet);
@@ -112,28 +68,12 @@ fn strangers<'a>(fleet: &Fleet<'a>, vips: &[(&Document<'a>, Word<'a>)], found: &
     }
 }
 
-pub(super) fn own_vips(block: Block<'_, '_>) -> Vec<Option<IpAddr>> {
-    block.statement.all(&["virtual_ipaddress"]).flat_map(|list| &list.body).map(|line| address(line.name())).collect()
-}
-
 pub(super) fn public_vips<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, word) in vips(fleet) {
         if address(word).is_some_and(|address| !is_private(address)) {
             found.at(document, word, format!("`{}` is a public address", word.text));
         }
     }
-}
-
-/// The server of a kubeconfig, with the name of the file: as it lies there, or as `kubectl config` writes it.
-pub(super) fn kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, &'a str, Word<'a>)> {
-    let files = fleet.manifests().filter(|(_, node)| node.get("clusters").is_some()).flat_map(|(document, node)| {
-        node.find_all("server").into_iter().filter_map(Node::scalar).map(move |word| (document, document.path, word)).collect::<Vec<_>>()
-    });
-    let written = fleet
-        .commands()
-        .filter(|(_, command)| command.runs(&["kubectl", "config", "set-cluster"]))
-        .filter_map(|(document, command)| Some((document, command.value("--kubeconfig")?.text, command.value("--server")?)));
-    files.chain(written)
 }
 
 fn one_master<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {

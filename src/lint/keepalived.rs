@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::{Block, Fleet, Statement, Word};
 use crate::lint::Lint;
-use crate::lint::endpoint::address;
-use crate::lint::files::{Block, Fleet, Found, Statement, Word};
+use crate::lint::found::Found;
+use crate::lint::vocabulary::address;
 
 /// Names that published configurations give to every router.
 const EXAMPLE_ROUTERS: [&str; 5] = ["LVS_DEVEL", "LVS_MASTER", "LVS_BACKUP", "LVS_MAIN", "k8s-master-dr"];

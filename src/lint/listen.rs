@@ -1,8 +1,9 @@
 //! Where a machine's balancer listens, and who is in its way there.
 
-use crate::lint::balancer::streams;
-use crate::lint::endpoint::{host, own_vips};
-use crate::lint::files::{Block, Document, Fleet, Found, Statement, Word};
+use crate::config::streams;
+use crate::config::{Block, Document, Fleet, Statement, Word};
+use crate::lint::found::Found;
+use crate::lint::vocabulary::{host, own_vips};
 
 /// One address that a balancer listens on.
 struct Listener<'f, 'a> {

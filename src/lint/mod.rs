@@ -1,8 +1,7 @@
 //! Known bad practice: what could be built and would hurt. One row a lint, each with its reason and its cure.
 //!
 //! Identifiers are stable and never given twice. A comment in the cluster file accepts a finding: `# kiln: allow HA011 because …`.
-//! Some lints look at the resolved cluster, some at the files that nodes get, some at both. `files` knows formats and no lint;
-//! the families of rows know lints and no format.
+//! Some lints look at the resolved cluster, some at the files that nodes get, some at both.
 
 mod addons;
 mod allow;
@@ -11,8 +10,8 @@ mod balancers;
 mod certificates;
 mod check_script;
 mod endpoint;
-mod files;
 mod flags;
+mod found;
 mod keepalived;
 mod listen;
 mod network;
@@ -25,23 +24,21 @@ mod subject;
 mod topology;
 mod units;
 mod versions;
+mod vocabulary;
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use crate::cluster::Cluster;
+use crate::config::{Machine, Target};
 use crate::error::{Problem, Report};
 use crate::overlay::Overlays;
 use crate::profile::Profile;
 use crate::segment::Finding;
 
-pub(crate) use balancer::{api_backends, checking, inherited, seconds, servers, streams};
-pub(crate) use endpoint::{host, vips};
-pub(crate) use files::{
-    Block, Content, Document, File, Flag, Fleet, Invocation, Machine, Node as Yaml, Statement, TEMPLATES, Target, Word,
-};
 pub(crate) use row::Lint;
 use subject::{Findings, Subject};
+pub(crate) use vocabulary::{host, vips};
 
 /// The families: HA0xx are networks and topology, HA1xx keys and certificates, HA2xx components and versions, HA3xx balancers,
 /// HA4xx the machine below.
@@ -98,8 +95,8 @@ pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays, m
 
 /// Runs every lint over files, wherever they come from: each problem with the file and the line that a person would edit.
 pub(crate) fn check_files(machines: &[Machine], target: Target) -> Vec<Problem> {
-    let findings = files::check(machines, target, &LINTS);
-    let one = |finding: files::Finding<'_>| {
+    let findings = found::check(machines, target, &LINTS);
+    let one = |finding: found::Finding<'_>| {
         let (source, span) = finding.origin();
         Problem {
             severity: finding.lint.severity,

@@ -1,7 +1,8 @@
 //! Balancers as static pods: what a kubelet mounts, probes and pulls.
 
+use crate::config::{Document, Fleet, Node, Word};
 use crate::lint::Lint;
-use crate::lint::files::{Document, Fleet, Found, Node, Word};
+use crate::lint::found::Found;
 
 /// Images that carry the VIP or stand behind it, by a part of their name.
 const BALANCERS: [&str; 5] = ["keepalived", "haproxy", "kube-vip", "lvscare", "nginx-proxy"];

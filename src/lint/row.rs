@@ -1,7 +1,8 @@
 //! One row of the catalogue: what is looked for, why it hurts, what to do instead.
 
+use crate::config::Fleet;
 use crate::error::Severity;
-use crate::lint::files::{Fleet, Found};
+use crate::lint::found::Found;
 use crate::lint::subject::{Findings, Subject};
 use crate::segment::About;
 

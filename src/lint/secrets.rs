@@ -1,7 +1,8 @@
 //! Keys and credentials in files: where they must not be, who else has them, who may read them.
 
+use crate::config::{Content, Document, Fleet, Invocation, Node, Word};
 use crate::lint::Lint;
-use crate::lint::files::{Content, Document, Fleet, Found, Invocation, Node, Word};
+use crate::lint::found::Found;
 
 /// Credentials that stand in articles and examples.
 const PUBLISHED: [&str; 9] = [

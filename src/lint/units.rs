@@ -1,7 +1,8 @@
 //! systemd units of the components: whether they come back, and when they give up.
 
+use crate::config::{Block, Fleet, Statement};
 use crate::lint::Lint;
-use crate::lint::files::{Block, Fleet, Found, Statement};
+use crate::lint::found::Found;
 use crate::profile::slip;
 
 /// Keys that people misspell, with their neighbours, so that the right ones are not suspected (systemd.unit(5), systemd.service(5)).

@@ -1,7 +1,6 @@
 //! The build as a story: each step decides for itself whether there is work.
 
 mod build;
-mod import;
 mod lock;
 mod order;
 mod role;
@@ -10,7 +9,6 @@ mod snapshot;
 mod stock;
 
 pub(crate) use build::{Built, Request, build};
-pub(crate) use import::{Imported, import};
 pub(crate) use lock::{fetch, load_lock, lock, lock_file};
 pub(crate) use order::{Snapshot, Wanted, order};
 #[cfg(test)]

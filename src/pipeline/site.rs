@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::base::{TOOLS_PACKAGES, TOOLS_SET};
 use crate::cluster::{self, Cluster, Node};
+use crate::config::{self, Machine, Target};
 use crate::error::{Error, Kind, Report, Result};
 use crate::host;
-use crate::lint::{self, Machine, Target};
+use crate::lint;
 use crate::overlay::Overlays;
 use crate::profile::{self, Profile, closest};
 use crate::render::{self, Requirements, TextFile};
@@ -120,8 +121,8 @@ fn sample(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Machine>> {
     Ok(machines)
 }
 
-fn files(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Vec<lint::File>> {
-    let file = |TextFile { path, text, mode, source }| lint::File { path, text, mode: Some(mode), source };
+fn files(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Vec<config::File>> {
+    let file = |TextFile { path, text, mode, source }| config::File { path, text, mode: Some(mode), source };
     Ok(render::texts(cluster, node, overlays)?.into_iter().map(file).collect())
 }
 

@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, Node};
+use crate::config::{self, Fleet, Machine, Node as Yaml, Statement, Target};
 use crate::error::Result;
-use crate::lint::{self, Fleet, Machine, Statement, Target, Yaml};
 use crate::overlay::Overlays;
 use crate::render::{self, TextFile};
 use crate::words::Mover;
@@ -179,7 +179,7 @@ pub(super) fn of_vip(failovers: &[Failover]) -> Option<f64> {
 }
 
 fn machine(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Machine> {
-    let file = |TextFile { path, text, mode, source }| lint::File { path, text, mode: Some(mode), source };
+    let file = |TextFile { path, text, mode, source }| config::File { path, text, mode: Some(mode), source };
     let files = render::texts(cluster, node, overlays)?.into_iter().map(file).collect();
     Ok(Machine { name: node.name.clone(), files, images: Vec::new() })
 }
@@ -244,23 +244,23 @@ impl Intervals<'_> {
     /// HAProxy's checks of API servers, which a machine may have beside those of others.
     fn checks(&self) -> Option<Checks> {
         let others = |server: &Statement<'_>| server.words.get(2).is_some_and(|word| word.text.ends_with(ETCD));
-        let backend = lint::api_backends(&self.fleet).find(|block| !lint::servers(*block).any(others))?;
-        let backend = lint::checking(backend);
-        let defaults = lint::inherited(backend, &["default-server"]);
+        let backend = config::api_backends(&self.fleet).find(|block| !config::servers(*block).any(others))?;
+        let backend = config::checking(backend);
+        let defaults = config::inherited(backend, &["default-server"]);
         let option = |name: &str| defaults.and_then(|statement: &Statement<'_>| statement.option(name)).map(|word| word.text);
-        let timeout = |name: &str| lint::seconds(lint::inherited(backend, &["timeout", name])?.words.get(2)?.text);
-        let interval = option("inter").and_then(lint::seconds).unwrap_or(2.0);
+        let timeout = |name: &str| config::seconds(config::inherited(backend, &["timeout", name])?.words.get(2)?.text);
+        let interval = option("inter").and_then(config::seconds).unwrap_or(2.0);
         let answer = timeout("check");
         // Until TLS is up, `timeout check` does not count.
         let connection = answer.and_then(|_| timeout("connect")).map_or(interval, |limit| limit.min(interval));
         let connects =
             |check: &Statement<'_>| (check.is(&["tcp-check", "connect"]) || check.is(&["http-check", "connect"])) && check.has("ssl");
         let over_tls = backend.statement.body.iter().any(connects)
-            || lint::servers(backend).chain(defaults).any(|server| server.has("ssl") || server.has("check-ssl"));
+            || config::servers(backend).chain(defaults).any(|server| server.has("ssl") || server.has("check-ssl"));
         Some(Checks {
             interval,
-            fast: option("fastinter").and_then(lint::seconds).unwrap_or(interval),
-            down: option("downinter").and_then(lint::seconds).unwrap_or(interval),
+            fast: option("fastinter").and_then(config::seconds).unwrap_or(interval),
+            down: option("downinter").and_then(config::seconds).unwrap_or(interval),
             fall: option("fall").and_then(|text| text.parse().ok()).unwrap_or(3.0),
             rise: option("rise").and_then(|text| text.parse().ok()).unwrap_or(2.0),
             silence: if over_tls { connection } else { answer.unwrap_or(interval) },
@@ -316,7 +316,7 @@ fn server_hangs(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
 /// one question gives the next ones its answer from before (apiserver's `newETCD3Check`), so that one check more may pass.
 fn server_is_unready(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let checks = intervals.checks().filter(|checks| checks.spares_unready)?;
-    let wait = |name: &str| intervals.flag("kube-apiserver", name).and_then(lint::seconds);
+    let wait = |name: &str| intervals.flag("kube-apiserver", name).and_then(config::seconds);
     let (alive, ready) = (wait("etcd-healthcheck-timeout")?, wait("etcd-readycheck-timeout"));
     let once = ready.filter(|_| checks.excludes_etcd).unwrap_or(alive + ready.unwrap_or(0.0));
     Some(alive.min(once)..=2.0 * checks.interval + once)
@@ -349,19 +349,19 @@ fn servers_return(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
 
 /// nginx and HAProxy give a server this long to accept.
 fn connection_fails(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
-    let nginx = lint::streams(&intervals.fleet).find_map(|block| {
+    let nginx = config::streams(&intervals.fleet).find_map(|block| {
         let mut servers = block.statement.all(&["server"]);
-        servers.find_map(|server| lint::seconds(server.setting("proxy_connect_timeout")?.text))
+        servers.find_map(|server| config::seconds(server.setting("proxy_connect_timeout")?.text))
     });
     let haproxy = || {
         let mut sections = intervals.fleet.haproxy(&["defaults"]);
-        sections.find_map(|block| lint::seconds(block.statement.last(&["timeout", "connect"])?.words.get(2)?.text))
+        sections.find_map(|block| config::seconds(block.statement.last(&["timeout", "connect"])?.words.get(2)?.text))
     };
     nginx.or_else(haproxy).map(|limit| 0.0..=limit)
 }
 
 fn lease(intervals: &Intervals<'_>, program: &'static str) -> Option<RangeInclusive<f64>> {
-    let seconds = |name: &str| intervals.flag(program, name).and_then(lint::seconds);
+    let seconds = |name: &str| intervals.flag(program, name).and_then(config::seconds);
     Some(expires(seconds("leader-elect-lease-duration")?, seconds("leader-elect-retry-period")?))
 }
 

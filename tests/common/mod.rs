@@ -50,8 +50,7 @@ pub fn built(variant: &Variant) -> Option<Site> {
 fn recipe(variant: &Variant) -> String {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let list = |directory: &str| fs::read_dir(project.join(directory)).unwrap().map(|entry| entry.unwrap().path());
-    let mut parts: Vec<PathBuf> =
-        list("overlays").map(|overlay| overlay.join("overlay.toml")).chain(list("src/words/balancer")).collect();
+    let mut parts: Vec<PathBuf> = list("overlays").map(|overlay| overlay.join("overlay.toml")).chain(list("src/words/balancer")).collect();
     parts.extend(["cluster.toml", "profile.toml"].map(|name| project.join("profiles").join(variant.profile).join(name)));
     parts.extend(["profiles/ha/profile.toml", "src/base/tools.rs"].map(|path| project.join(path)));
     parts.sort();

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("host", &[]),
     ("yaml", &[]),
     ("words", &[]),
+    ("config", &[]),
     // Tests only.
     ("judge", &["host"]),
     ("tree", &["host"]),
@@ -30,16 +31,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cluster", &["profile", "words"]),
     ("segment", &["cluster", "host", "words"]),
     ("pki", &["cluster", "host", "tree", "words", "yaml"]),
-    ("lint", &["cluster", "overlay", "pki", "profile", "segment", "words"]),
-    ("plan", &["cluster", "lint", "overlay", "pki", "render", "words"]),
+    ("lint", &["cluster", "config", "overlay", "pki", "profile", "segment", "words"]),
+    ("plan", &["cluster", "config", "overlay", "pki", "render", "words"]),
     ("render", &["cluster", "overlay", "pki", "tree", "words", "yaml"]),
     ("seed", &["cluster", "disk", "tree"]),
     ("output", &["base", "cluster", "disk", "host", "overlay", "seed", "store", "tree", "words", "yaml"]),
     ("agent", &["cluster", "disk", "host", "seed", "segment", "tree", "words"]),
     ("lab", &["cluster", "disk", "host", "words"]),
+    ("import", &["config", "host", "lint", "profile", "words"]),
     (
         "pipeline",
-        &["base", "cluster", "disk", "host", "lint", "output", "overlay", "pki", "profile", "render", "seed", "store", "tree", "words"],
+        &[
+            "base", "cluster", "config", "disk", "host", "lint", "output", "overlay", "pki", "profile", "render", "seed", "store", "tree",
+            "words",
+        ],
     ),
 ];
 

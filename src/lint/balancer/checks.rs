@@ -1,8 +1,9 @@
 //! Health checks that see, and lists of servers that agree.
 
-use super::{BACKENDS, api_backends, checking, inherited, of_server, seconds, servers};
+use crate::config::{BACKENDS, api_backends, checking, inherited, of_server, seconds, servers};
+use crate::config::{Block, Fleet, Statement};
 use crate::lint::Lint;
-use crate::lint::files::{Block, Fleet, Found, Statement};
+use crate::lint::found::Found;
 
 /// The longest distance between health checks, in seconds.
 const CHECK_EVERY: f64 = 3.0;

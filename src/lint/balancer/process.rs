@@ -2,9 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use super::{inherited, mode, seconds, streams};
+use crate::config::{Block, Document, Fleet, Node, Statement, Word};
+use crate::config::{inherited, mode, seconds, streams};
 use crate::lint::Lint;
-use crate::lint::files::{Block, Document, Fleet, Found, Node, Statement, Word};
+use crate::lint::found::Found;
 use crate::lint::units::setting;
 
 /// Clients ping an idle connection after 30 s (client-go's HTTP/2 health check): shorter timeouts cut watches.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::{Extent, Fleet, Invocation};
 use crate::lint::Lint;
-use crate::lint::files::{Extent, Fleet, Found, Invocation};
-use crate::lint::topology::files::masters;
+use crate::lint::found::Found;
+use crate::lint::vocabulary::masters;
 
 /// API groups that a version no longer serves (<https://kubernetes.io/docs/reference/using-api/deprecation-guide/>).
 const GROUPS: [(&str, u32); 23] = [

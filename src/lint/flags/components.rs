@@ -2,10 +2,11 @@
 
 use std::ops::RangeInclusive;
 
+use crate::config::{Extent, Flag, Fleet, Node, Word};
+use crate::config::{api_backends, checking, inherited, of_server, servers};
 use crate::lint::Lint;
 use crate::lint::addons::images;
-use crate::lint::balancer::{api_backends, checking, inherited, of_server, servers};
-use crate::lint::files::{Extent, Flag, Fleet, Found, Node, Word};
+use crate::lint::found::Found;
 use crate::lint::node::loads_module;
 use crate::words::{Companion, Part};
 

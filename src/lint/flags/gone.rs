@@ -1,8 +1,9 @@
 //! Flags by version: when each was deprecated, when it went, what takes its place.
 
 use super::known;
+use crate::config::{Flag, Fleet, Invocation};
 use crate::lint::Lint;
-use crate::lint::files::{Flag, Fleet, Found, Invocation};
+use crate::lint::found::Found;
 use crate::profile::slip;
 
 /// A flag that some version no longer takes.

@@ -1,7 +1,8 @@
 //! What kubelets of a version read, and what they share with their runtime.
 
+use crate::config::{Document, Fleet, Node, Word};
 use crate::lint::Lint;
-use crate::lint::files::{Document, Fleet, Found, Node, Word};
+use crate::lint::found::Found;
 
 /// Fields of `KubeletConfiguration` and the minor version that first knows them: the type's history in kubernetes/kubelet.
 const FIELDS: [(&str, u32); 47] = [

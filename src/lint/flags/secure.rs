@@ -1,8 +1,9 @@
 //! Doors that stand open: ports without authentication, credentials in files, certificates that do two jobs.
 
+use crate::config::{Flag, Fleet};
 use crate::lint::Lint;
-use crate::lint::endpoint::kubeconfigs;
-use crate::lint::files::{Flag, Fleet, Found};
+use crate::lint::found::Found;
+use crate::lint::vocabulary::kubeconfigs;
 
 /// Flags whose values are URLs of etcd.
 const ETCD_URLS: [&str; 6] =

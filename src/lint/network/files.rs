@@ -1,13 +1,12 @@
 //! Networks as files show them: flags, kubeadm's configuration and variables, held against each other.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::lint::endpoint::{host, vips};
-use crate::lint::files::{Document, Fleet, Found, Setting as Line, Word};
-use crate::lint::network::is_private;
+use crate::config::{Document, Fleet, Setting as Line};
+use crate::lint::found::Found;
+use crate::lint::vocabulary::{host, is_private, machines, network, parts, pods, services, values};
 
 /// What Docker gives its bridge when nobody says otherwise.
 const DOCKER: &str = "172.17.0.0/16";
@@ -23,74 +22,6 @@ const OWN_PORTS: [u16; 9] = [22, 2379, 2380, 6443, 8443, 10250, 10256, 10257, 10
 
 /// The network in which most homes and offices number their machines.
 pub(super) const LAN: &str = "192.168.0.0/16";
-
-/// A value that says what a network is, in a flag or in a variable.
-pub(in crate::lint) struct Setting<'f, 'a> {
-    pub(in crate::lint) document: &'f Document<'a>,
-    pub(in crate::lint) word: Word<'a>,
-}
-
-/// Values of a flag, and of variables whose names end so.
-pub(in crate::lint) fn values<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str], variables: &[&str]) -> Vec<Setting<'f, 'a>> {
-    let of_flags = fleet.invocations.iter().flat_map(|invocation| flags.iter().filter_map(|name| invocation.flag(name)));
-    let mut found: Vec<Setting<'f, 'a>> =
-        of_flags.map(|flag| Setting { document: &fleet.documents[flag.document], word: flag.value }).collect();
-    for document in &fleet.documents {
-        let settings = document.content.settings().into_iter().flatten();
-        let named = settings.filter(|setting| ends_so(setting.key.text, variables));
-        found.extend(named.map(|setting| Setting { document, word: setting.value }));
-    }
-    for (document, node) in fleet.manifests() {
-        // Ansible's variables of groups and hosts.
-        let own = node.entries().iter().filter(|(name, _)| document.path.contains("_vars/") && ends_so(name.text, variables));
-        found.extend(own.filter_map(|(_, value)| Some(Setting { document, word: value.scalar()? })));
-        let keys = flags.iter().filter_map(|flag| match *flag {
-            "cluster-cidr" => node.text("networking.podSubnet"),
-            "service-cluster-ip-range" => node.text("networking.serviceSubnet"),
-            _ => None,
-        });
-        found.extend(keys.map(|word| Setting { document, word }));
-    }
-    found
-}
-
-fn ends_so(name: &str, ends: &[&str]) -> bool {
-    let name = name.to_uppercase();
-    ends.iter().any(|end| name.ends_with(end))
-}
-
-pub(in crate::lint) fn pods<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Setting<'f, 'a>> {
-    let mut found = values(fleet, &["cluster-cidr"], &["FLANNEL_NET", "CLUSTER_CIDR", "POD_CIDR", "KUBE_PODS_SUBNET"]);
-    let of_proxies = fleet.of_kind("KubeProxyConfiguration").filter_map(|(document, node)| Some((document, node.text("clusterCIDR")?)));
-    found.extend(of_proxies.map(|(document, word)| Setting { document, word }));
-    parts(found)
-}
-
-pub(in crate::lint) fn services<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Setting<'f, 'a>> {
-    parts(values(fleet, &["service-cluster-ip-range"], &["SERVICE_CLUSTER_IP_RANGE", "SERVICE_CIDR", "KUBE_SERVICE_ADDRESSES"]))
-}
-
-/// A network of each family, where a value lists both.
-fn parts<'f, 'a>(settings: Vec<Setting<'f, 'a>>) -> Vec<Setting<'f, 'a>> {
-    let one = |Setting { document, word }| {
-        let parts: Vec<Word<'a>> = word.pieces(|letter| letter == ',').map(Word::trim).filter(|part| !part.text.is_empty()).collect();
-        parts.into_iter().map(move |word| Setting { document, word })
-    };
-    settings.into_iter().flat_map(one).collect()
-}
-
-pub(in crate::lint) fn network(setting: &Setting<'_, '_>) -> Option<IpNet> {
-    setting.word.text.parse().ok()
-}
-
-/// Addresses of machines: what they advertise, where their members and servers are, and the VIP.
-pub(in crate::lint) fn machines(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
-    let flags = ["advertise-address", "bind-address", "node-ip", "initial-advertise-peer-urls", "etcd-servers", "initial-cluster"];
-    let texts = flags.iter().flat_map(|name| fleet.invocations.iter().filter_map(|invocation| invocation.value(name)));
-    let of_flags = texts.flat_map(|text| text.split([',', '/', '='])).filter_map(host);
-    let of_vips = vips(fleet).into_iter().filter_map(|(_, word)| host(word.text.split('/').next().unwrap_or_default()));
-    of_flags.chain(of_vips).filter(|address| !address.is_loopback() && !address.is_unspecified()).collect()
-}
 
 pub(in crate::lint) fn host_bits<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for setting in pods(fleet).iter().chain(&services(fleet)) {

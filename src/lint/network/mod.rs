@@ -3,13 +3,13 @@
 pub(in crate::lint) mod files;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::cluster::Network;
 use crate::lint::Lint;
 use crate::lint::endpoint::public_vips;
+use crate::lint::vocabulary::is_private;
 
 /// Pods that a kubelet accepts by default (`maxPods`).
 const PODS: u64 = 110;
@@ -132,14 +132,4 @@ fn networks(network: &Network) -> [(&'static str, IpNet); 3] {
 /// 2 to the power of `bits`, as far as it can be counted.
 fn power(bits: u8) -> u64 {
     1u64.checked_shl(u32::from(bits)).unwrap_or(u64::MAX)
-}
-
-pub(in crate::lint) fn is_private(address: IpAddr) -> bool {
-    match address {
-        // 100.64.0.0/10 is shared address space (RFC 6598); documentation ranges (RFC 5737) appear in examples.
-        IpAddr::V4(v4) => {
-            v4.is_private() || v4.is_link_local() || v4.is_documentation() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
-        }
-        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local() || v6.segments()[..2] == [0x2001, 0xdb8],
-    }
 }

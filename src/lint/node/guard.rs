@@ -1,7 +1,8 @@
 //! Firewall, SELinux, clock, and who starts what.
 
+use crate::config::{Command, Content, Document, Fleet, Word};
 use crate::lint::Lint;
-use crate::lint::files::{Command, Content, Document, Fleet, Found, Word};
+use crate::lint::found::Found;
 
 /// Programs that systemd looks after.
 const COMPONENTS: [&str; 9] =

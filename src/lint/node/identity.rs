@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::{Block, Command, Content, Document, Fleet, Word};
 use crate::lint::Lint;
-use crate::lint::files::{Block, Command, Content, Document, Fleet, Found, Word};
+use crate::lint::found::Found;
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA407", "machines know different names")

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::{Content, Document, Fleet, Setting};
 use crate::lint::Lint;
-use crate::lint::files::{Content, Document, Fleet, Found, Setting};
+use crate::lint::found::Found;
 
 /// What the kubelet demands with `protectKernelDefaults` (kubelet's `setupKernelTunables`).
 const KUBELET_SYSCTLS: [(&str, &str); 6] = [

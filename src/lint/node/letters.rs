@@ -1,7 +1,8 @@
 //! Letters that only look like those that programs read, and blocks that nobody closed: what copying from pages makes of files.
 
+use crate::config::{Content, Document, Fleet, Word};
 use crate::lint::Lint;
-use crate::lint::files::{Content, Document, Fleet, Found, Word};
+use crate::lint::found::Found;
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA427", "a quote, a dash or a blank only looks like one")

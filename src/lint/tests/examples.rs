@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::certificates;
+use crate::config::{File, Machine, Target};
 use crate::error::{Problem, Source};
-use crate::lint::{File, LINTS, Machine, Target, check_files};
+use crate::lint::{LINTS, check_files};
 
 const TABLES: [&str; 9] = [
     include_str!("HA0.txt"),

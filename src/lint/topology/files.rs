@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::lint::balancer::streams;
-use crate::lint::endpoint::{address, host, host_name, vips};
-use crate::lint::files::{Block, Fleet, Found, Invocation, Node, Statement};
-use crate::lint::network::files::{Setting, values};
+use crate::config::streams;
+use crate::config::{Block, Fleet, Invocation, Node, Statement};
+use crate::lint::found::Found;
+use crate::lint::vocabulary::{Setting, address, host_name, masters, values, vips};
 
 /// Members of etcd as a list of URLs names them, by address or by name.
 fn members(text: &str) -> BTreeSet<&str> {
@@ -32,16 +32,6 @@ fn member_lists<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str]) -> Vec<(Setting<'f
 }
 
 const MEMBERS: [&str; 2] = ["etcd-servers", "initial-cluster"];
-
-/// Addresses of API servers, as balancers and the servers themselves name them.
-pub(in crate::lint) fn masters(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
-    let backends = fleet
-        .haproxy(&["backend", "listen"])
-        .flat_map(|block| block.statement.all(&["server"]).filter_map(|server| server.words.get(2)).collect::<Vec<_>>());
-    let of_balancers = backends.filter(|word| word.text.ends_with(":6443")).filter_map(|word| host(word.text));
-    let flags = fleet.programs("kube-apiserver").filter_map(|server| server.value("advertise-address")).filter_map(host);
-    of_balancers.chain(flags).filter(|address| !address.is_unspecified()).collect()
-}
 
 /// The lists that say how many members there are: etcd's own, else what API servers know; but one of them may know its own member alone.
 fn declared<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(Setting<'f, 'a>, BTreeSet<&'a str>)> {

@@ -1,8 +1,8 @@
 //! Ansible inventories, variables of environment files, `/etc/hosts`, and what `kubectl get nodes` printed.
 
-use crate::lint::{Document, Fleet, Statement, Word, Yaml};
-use crate::pipeline::import::facts::{Facts, Naming, Origin, address};
-use crate::pipeline::import::settings::Setting;
+use crate::config::{Document, Fleet, Node as Yaml, Statement, Word};
+use crate::import::facts::{Facts, Naming, Origin, address};
+use crate::import::settings::Setting;
 use crate::words::Role;
 
 /// Parts of the names of groups and machines, and the roles that they mean; the first that fits.

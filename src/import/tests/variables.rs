@@ -1,7 +1,7 @@
 //! Placeholders, and the variables and inventories that fill them.
 
 use super::{file, imported, left_open, machine, machines, settings};
-use crate::lint::Machine;
+use crate::config::Machine;
 use crate::lint::tests::published::article;
 
 #[test]

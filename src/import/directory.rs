@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::{File, Machine, TEMPLATES};
 use crate::error::{Error, Kind, Problem, Report, Result, Severity, Source};
 use crate::host;
-use crate::lint::{File, Machine, TEMPLATES};
 
 /// Directories at a machine's root that hold configuration.
 const ROOTS: [&str; 9] = ["etc", "usr", "lib", "root", "home", "opt", "srv", "var", "run"];

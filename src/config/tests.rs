@@ -259,7 +259,7 @@ proptest! {
 
     #[test]
     fn no_damaged_file_makes_a_reader_fail(cuts in prop::collection::vec((any::<prop::sample::Index>(), "\\PC{0,3}"), 1..4)) {
-        let mut text = include_str!("../tests/published/4.txt").to_owned();
+        let mut text = include_str!("../lint/tests/published/4.txt").to_owned();
         for (at, insert) in cuts {
             let at = (at.index(text.len())..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap();
             text.insert_str(at, &insert);

@@ -1,9 +1,9 @@
 //! kube-*.service, etcd.service and their environment files: networks, the members of etcd, the addresses of API servers.
 
-use crate::lint::{Document, Flag, Fleet, Invocation};
-use crate::pipeline::import::balancers::host;
-use crate::pipeline::import::facts::{Facts, Naming, Origin, address};
-use crate::pipeline::import::settings::Setting;
+use crate::config::{Document, Flag, Fleet, Invocation};
+use crate::import::balancers::host;
+use crate::import::facts::{Facts, Naming, Origin, address};
+use crate::import::settings::Setting;
 use crate::words::Role;
 
 /// Flags that mean the same in every program, and the settings that they are.

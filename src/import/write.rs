@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::pipeline::import::facts::{Fact, Facts, Naming, Origin, is_placeholder};
-use crate::pipeline::import::nodes::{self, Node};
-use crate::pipeline::import::settings::{ROWS, Row, Setting, Shape};
+use crate::import::facts::{Fact, Facts, Naming, Origin, is_placeholder};
+use crate::import::nodes::{self, Node};
+use crate::import::settings::{ROWS, Row, Setting, Shape};
 use crate::words::Role;
 
 /// How many places a comment names.

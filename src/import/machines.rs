@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::lint::{Document, Fleet, Word};
-use crate::pipeline::import::facts::{Facts, Origin};
+use crate::config::{Document, Fleet, Word};
+use crate::import::facts::{Facts, Origin};
 use crate::words::Role;
 
 /// What a machine is seen to run, in the order in which it tells roles.

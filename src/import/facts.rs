@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
+use crate::config::{Document, Word};
 use crate::error::Source;
-use crate::lint::{Document, Word};
-use crate::pipeline::import::settings::Setting;
+use crate::import::settings::Setting;
 use crate::words::Role;
 
 /// Marks that published configurations leave for their readers to replace.

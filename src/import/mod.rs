@@ -21,9 +21,10 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::config::{Fleet, Machine, Target};
 use crate::error::{Problem, Report, Result, Severity};
 use crate::host;
-use crate::lint::{self, Fleet, Machine, Target};
+use crate::lint;
 use crate::words::{Companion, KubernetesVersion, Part};
 use facts::Facts;
 use settings::{ROWS, Setting, Shape};

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use crate::config::{Content, Document, File, Fleet, Machine};
 use crate::error::{Problem, Severity};
-use crate::lint::{Content, Document, File, Fleet, Machine};
-use crate::pipeline::import::facts::{Facts, Origin, QUOTES};
+use crate::import::facts::{Facts, Origin, QUOTES};
 
 /// Values by name, in capital letters.
 type Variables = BTreeMap<String, String>;

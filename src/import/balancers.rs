@@ -1,8 +1,8 @@
 //! keepalived.conf, haproxy.cfg and nginx.conf: the VIP and its identifier, the port that clients dial, the API servers behind it.
 
-use crate::lint::{Block, Content, Document, Fleet, Statement, Word};
-use crate::pipeline::import::facts::{Facts, Naming, Origin, address, port};
-use crate::pipeline::import::settings::Setting;
+use crate::config::{Block, Content, Document, Fleet, Statement, Word};
+use crate::import::facts::{Facts, Naming, Origin, address, port};
+use crate::import::settings::Setting;
 use crate::words::Role;
 
 pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {

@@ -1,9 +1,9 @@
 //! kubeadm's configuration, kubeconfigs, certificate requests and static pods.
 
-use crate::lint::{Document, Fleet, Word, Yaml};
-use crate::pipeline::import::balancers::host;
-use crate::pipeline::import::facts::{Fact, Facts, Mention, Naming, Origin, address, port};
-use crate::pipeline::import::settings::Setting;
+use crate::config::{Document, Fleet, Node as Yaml, Word};
+use crate::import::balancers::host;
+use crate::import::facts::{Fact, Facts, Mention, Naming, Origin, address, port};
+use crate::import::settings::Setting;
 use crate::words::Role;
 
 /// Keys of kubeadm's configuration, and the settings that they are.

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::pipeline::import::facts::{Facts, Mention, Naming, Origin};
-use crate::pipeline::import::inventory;
-use crate::pipeline::import::settings::{Setting, label};
+use crate::import::facts::{Facts, Mention, Naming, Origin};
+use crate::import::inventory;
+use crate::import::settings::{Setting, label};
 use crate::words::Role;
 
 /// The network in which machines of one segment usually are.

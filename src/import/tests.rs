@@ -8,9 +8,9 @@ use std::path::Path;
 
 use super::inventory::role;
 use super::{Imported, directory, of_machines};
+use crate::config::{File, Machine};
 use crate::error::Source;
 use crate::lint::tests::published::article;
-use crate::lint::{File, Machine};
 use crate::words::Role;
 
 fn machines(fixture: &str) -> Vec<Machine> {
