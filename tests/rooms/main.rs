@@ -4,6 +4,9 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
+#[allow(unreachable_pub, reason = "two programs share it")]
+#[path = "../common/source.rs"]
+mod source;
 mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};

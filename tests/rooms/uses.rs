@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
+use syn::{Item, ItemMod, ItemUse, UseTree, Visibility};
+
+use crate::source::{is_part_of_tests, is_test, sources};
 
 /// Names from the crate's root to a module or an item in one.
 pub(crate) type Names = Vec<String>;
@@ -178,7 +180,7 @@ impl Reader<'_> {
 
 impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
-        if !attributes(item).iter().any(is_for_tests) {
+        if !is_part_of_tests(item) {
             visit::visit_item(self, item);
         }
     }
@@ -208,38 +210,6 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 }
 
-fn attributes(item: &Item) -> &[Attribute] {
-    match item {
-        Item::Const(item) => &item.attrs,
-        Item::Enum(item) => &item.attrs,
-        Item::Fn(item) => &item.attrs,
-        Item::Impl(item) => &item.attrs,
-        Item::Mod(item) => &item.attrs,
-        Item::Static(item) => &item.attrs,
-        Item::Struct(item) => &item.attrs,
-        Item::Use(item) => &item.attrs,
-        _ => &[],
-    }
-}
-
-fn is_for_tests(attribute: &Attribute) -> bool {
-    attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
-}
-
-fn sources(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
 /// `lab/qemu.rs` and `lab/qemu/mod.rs` are `lab::qemu`, `lib.rs` and `main.rs` the root.
 fn module(file: &Path) -> Names {
     let mut names: Names = file.with_extension("").iter().map(|name| name.to_str().unwrap().to_owned()).collect();
@@ -247,10 +217,4 @@ fn module(file: &Path) -> Names {
         names.pop();
     }
     names
-}
-
-/// Whether a file is a room's tests and nothing else.
-fn is_test(file: &Path) -> bool {
-    file.iter().any(|part| part == "tests")
-        || file.file_name().is_some_and(|name| name == "tests.rs" || name.to_string_lossy().starts_with("judged_by_"))
 }
