@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Packs a directory as a container image: an OCI layout in a tar archive, with one layer and as many names as are given.
+"""Packs a directory as a container image: an OCI layout in a tar archive, with one layer and the given names.
 
-The same directory gives the same bytes: sorted, everything root's, all dates zero.
+Reproducible: entries are sorted, owned by root, and all dates are zero.
 """
 import argparse
 import hashlib
@@ -20,7 +20,7 @@ def member(name, size=0, **attributes):
 
 
 def layer(root):
-    """The directory as a tar archive."""
+    """Returns the directory as a tar archive."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for directory, directories, files in os.walk(root):
@@ -43,7 +43,7 @@ def digest(data):
 
 
 def image(root, entrypoint, names, architecture):
-    """The members of the archive: path to bytes."""
+    """Returns the members of the archive, path to bytes."""
     blobs = {}
 
     def blob(data, kind):

@@ -1,4 +1,4 @@
-//! SHA-256 digests (FIPS 180-4): the name of every input and output.
+//! SHA-256 digests (FIPS 180-4), which identify every input and output.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -24,11 +24,11 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Digests everything that `reader` yields and returns the number of bytes too.
+    /// Digests everything that `reader` yields, and also returns the number of bytes.
     ///
     /// # Errors
     ///
-    /// The reader's own.
+    /// Errors of the reader.
     pub(crate) fn of_reader(mut reader: impl Read) -> io::Result<(Self, u64)> {
         let mut hasher = Hasher::default();
         let size = io::copy(&mut reader, &mut hasher)?;
@@ -39,13 +39,13 @@ impl Digest {
         &self.0
     }
 
-    /// The first 12 digits, for people.
+    /// Returns the first 12 digits, for display.
     pub(crate) fn short(&self) -> String {
         self.to_string()[..12].to_owned()
     }
 }
 
-/// Digests a stream; also a writer, so that data can be digested while it is written elsewhere.
+/// Incremental digest of a stream; also a writer, so that data can be digested while it is written elsewhere.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hasher(Sha256);
 
@@ -55,7 +55,7 @@ impl Hasher {
         self
     }
 
-    /// Adds one named field: its length first, so that two fields can never be confused with another two.
+    /// Adds one named field. Lengths come first, so that different fields never produce the same input.
     pub(crate) fn field(&mut self, name: &str, value: &[u8]) -> &mut Self {
         self.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
         self.update(&(value.len() as u64).to_le_bytes()).update(value)
@@ -77,7 +77,7 @@ impl io::Write for Hasher {
     }
 }
 
-/// Writes somewhere, and digests what was written.
+/// Writer that digests the data it passes through.
 #[derive(Debug)]
 pub(crate) struct Tee<W> {
     to: W,
@@ -122,7 +122,7 @@ impl FromStr for Digest {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::new(Kind::Input, format!("`{text}` is not a SHA-256 digest: it has 64 hexadecimal digits"));
+        let wrong = || Error::new(Kind::Input, format!("`{text}` is not a SHA-256 digest of 64 hexadecimal digits"));
         if text.len() != 64 || !text.is_ascii() {
             return Err(wrong());
         }

@@ -1,31 +1,31 @@
-//! What can go wrong, told so that a person can act: the step, the cause, the next move.
+//! Errors that a user can act on: the failed step, the cause, the next action.
 //!
-//! Two shapes: [`Error`] stops at once (the machine's faults), [`Report`] collects every problem of what a user wrote.
-//! Nothing here prints; `cli` renders both.
+//! There are two types: [`Error`] stops at once (machine faults), [`Report`] collects every problem in a
+//! user's files. Nothing here prints; `cli` renders both.
 
 mod report;
 
-use std::fmt;
+use std::{fmt, io};
 
 pub(crate) use report::{Problem, Report, Severity, Source};
 
-/// The crate's result.
+/// Result with [`Error`] as the default error type.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What a failure means to the caller; each kind has one exit code.
+/// Category of a failure; each kind has one exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The user's input is wrong: a file, a flag, a missing setting. Exit code 2.
+    /// Invalid user input: a file, a flag, a missing setting. Exit code 2.
     Input,
-    /// The machine refused: reading, writing, space, permissions. Exit code 3.
+    /// I/O error: read, write, disk space, permissions. Exit code 3.
     Io,
-    /// A server could not be reached or answered wrongly. Exit code 4.
+    /// A server that is unreachable or returned an invalid response. Exit code 4.
     Network,
-    /// A digest, signature or certificate does not match. Exit code 5.
+    /// A digest, signature or certificate that does not match. Exit code 5.
     Verify,
     /// A program that kiln runs failed or is missing. Exit code 6.
     Tool,
-    /// A promise was not kept: what was measured is not what was predicted. Exit code 1.
+    /// A failed prediction: a measured value does not match the predicted one. Exit code 1.
     Broken,
     /// A bug in kiln. Exit code 70, as in sysexits(3).
     Internal,
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The process exit code; documented in `kiln --help`.
+    /// Returns the process exit code; documented in `kiln --help`.
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Input => 2,
@@ -57,21 +57,23 @@ pub(crate) struct Error {
     steps: Vec<String>,
     hints: Vec<String>,
     report: Option<Box<Report>>,
+    /// Kind of the innermost I/O error among the causes.
+    io: Option<io::ErrorKind>,
 }
 
 impl Error {
-    /// Makes an error of `kind`; `message` is lower-case and names the object in backticks.
+    /// Creates an error of `kind`; `message` is lower-case and names the object in backticks.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, steps: vec![message.into()], hints: Vec::new(), report: None }
+        Self { kind, steps: vec![message.into()], hints: Vec::new(), report: None, io: None }
     }
 
-    /// Wraps every problem of a user's file; the kind is [`Kind::Input`].
+    /// Wraps all problems in a user's file; the kind is [`Kind::Input`].
     pub(crate) fn from_report(report: Report) -> Self {
         let found = format!("{} found", counted(report.errors(), "problem"));
-        Self { kind: Kind::Input, steps: vec![found], hints: Vec::new(), report: Some(Box::new(report)) }
+        Self { report: Some(Box::new(report)), ..Self::new(Kind::Input, found) }
     }
 
-    /// Adds a next move, written so that it can be typed.
+    /// Adds a hint: the next action, written so that it can be typed.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -94,8 +96,15 @@ impl Error {
         self.report.as_deref()
     }
 
-    fn within(mut self, step: String) -> Self {
-        self.steps.insert(0, step);
+    /// Returns true if the disk was full or the quota exceeded.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        matches!(self.io, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    /// Adds the failed step; kind and hints are kept.
+    #[must_use]
+    pub(crate) fn within(mut self, step: impl Into<String>) -> Self {
+        self.steps.insert(0, step.into());
         self
     }
 }
@@ -108,7 +117,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Adds the step to one of our own errors; kind and hints stay.
+/// Adds the failed step to an [`Error`]; kind and hints are kept.
 pub(crate) trait Within<T> {
     /// Names the step that failed, as a lower-case gerund: "loading the cluster CA".
     fn within(self, step: impl FnOnce() -> String) -> Result<T>;
@@ -120,30 +129,36 @@ impl<T> Within<T> for Result<T> {
     }
 }
 
-/// Turns a foreign error into ours, keeping its text and causes.
+/// Converts a foreign error to [`Error`], keeping its text and causes.
 pub(crate) trait Doing<T> {
-    /// Says what kiln was doing, as a lower-case gerund with the object in backticks.
+    /// Names the failed step, as a lower-case gerund with the object in backticks.
     fn doing(self, kind: Kind, step: impl FnOnce() -> String) -> Result<T>;
 }
 
-impl<T, E: std::error::Error> Doing<T> for std::result::Result<T, E> {
+impl<T, E: std::error::Error + 'static> Doing<T> for std::result::Result<T, E> {
     fn doing(self, kind: Kind, step: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|err| {
-            let mut steps = vec![step()];
-            let mut cause: Option<&dyn std::error::Error> = Some(&err);
+            let (mut steps, mut io) = (vec![step()], None);
+            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&err);
             while let Some(current) = cause {
+                io = current.downcast_ref::<io::Error>().map(innermost).or(io);
                 let text = current.to_string();
                 if !steps.iter().any(|step| step.ends_with(&text)) {
                     steps.push(text);
                 }
                 cause = current.source();
             }
-            Error { kind, steps, hints: Vec::new(), report: None }
+            Error { kind, steps, hints: Vec::new(), report: None, io }
         })
     }
 }
 
-/// A number and what it counts: `1 problem`, `2 problems`.
+/// Returns the kind of the innermost I/O error, which others may wrap.
+fn innermost(err: &io::Error) -> io::ErrorKind {
+    err.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()).map_or_else(|| err.kind(), innermost)
+}
+
+/// Formats a number and its noun: `1 problem`, `2 problems`.
 pub(crate) fn counted(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
@@ -162,7 +177,16 @@ mod tests {
 
     #[test]
     fn hints_survive_an_added_step() {
-        let err = Err::<(), _>(Error::new(Kind::Io, "no vault").hint("run `kiln pki init`")).within(|| "building".into());
-        assert_eq!(err.unwrap_err().hints(), ["run `kiln pki init`"]);
+        let err = Error::new(Kind::Io, "no vault").hint("run `kiln pki init`").within("building");
+        assert_eq!((err.hints(), err.to_string().as_str()), (&["run `kiln pki init`".to_owned()][..], "building: no vault"));
+    }
+
+    #[test]
+    fn a_full_disk_is_known_by_its_cause_and_not_by_its_text() {
+        let full = |err: std::io::Error| Err::<(), _>(err).doing(Kind::Io, || "writing `/x`".into()).unwrap_err().within("building");
+        let other = std::io::Error::other("No space left on device");
+        let within = std::io::Error::other(std::io::Error::from_raw_os_error(28));
+        assert!(full(std::io::Error::from_raw_os_error(28)).is_full_disk() && full(std::io::Error::from_raw_os_error(122)).is_full_disk());
+        assert!(full(within).is_full_disk() && !full(other).is_full_disk());
     }
 }

@@ -1,34 +1,38 @@
-//! Independent programs that judge what kiln writes, for tests: a missing one is told loudly here and is a failure under CI.
+//! Independent programs that check kiln's output in tests: a missing program is reported, and is a failure in
+//! CI.
+
+#[path = "../tests/common/skip.rs"]
+mod skip;
 
 use std::process::Command;
 
 use crate::host;
 
-/// Finds `program`, or says that the test judged nothing.
+pub(crate) use skip::skip;
+
+/// Finds `program`, or reports that the check was skipped.
 ///
 /// # Panics
 ///
-/// When the program is missing and `CI` is `true` in the environment.
+/// In CI, if the program is missing.
 pub(crate) fn judge(program: &str) -> Option<Command> {
     if let Some(path) = host::process::find(program) {
         let mut command = host::process::command(path);
-        // A judge in Python wants the system's own interpreter.
+        // A judge written in Python needs the system's own interpreter.
         command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         return Some(command);
     }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "`{program}` is missing: run ci/setup");
-    eprintln!("SKIPPED a judgement: `{program}` is not installed, see ci/setup");
-    None
+    skip(&format!("`{program}`"))
 }
 
-/// Runs a judge and returns what it printed.
+/// Runs a judge and returns its output.
 ///
 /// # Panics
 ///
-/// When it finds fault, with its own words.
+/// If it reports an error, with its output.
 pub(crate) fn accepts(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?} finds fault ({}):\n{said}", output.status);
+    assert!(output.status.success(), "{command:?} reports an error ({}):\n{said}", output.status);
     said
 }

@@ -1,4 +1,5 @@
-//! kiln: one cluster file becomes highly available Kubernetes appliances. The list of rooms; `docs/architecture.md` is their map.
+//! kiln turns one cluster file into highly available Kubernetes appliances. This file lists the rooms;
+//! `docs/architecture.md` describes them.
 
 mod agent;
 mod base;
@@ -8,6 +9,8 @@ mod config;
 mod digest;
 mod disk;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod host;
 mod import;
 #[cfg(test)]
@@ -31,7 +34,7 @@ mod yaml;
 
 /// Runs the command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
-    // A sandbox's own processes come this way too, and must stay single-threaded.
+    // Sandbox processes start here too, and must stay single-threaded.
     if let Some(code) = host::sandbox::enter_if_asked() {
         return code.into();
     }

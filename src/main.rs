@@ -1,4 +1,4 @@
-//! Hands the arguments to [`kiln::main`].
+//! Calls [`kiln::main`].
 
 use std::process::ExitCode;
 

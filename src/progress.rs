@@ -1,21 +1,22 @@
-//! How long work tells that it is alive, without knowing who listens. `cli` draws bars or prints plain lines; tests are silent.
+//! Progress of long-running work, independent of how it is displayed. `cli` draws bars or prints plain lines;
+//! tests are silent.
 
-/// A listener.
+/// Progress receiver.
 pub(crate) trait Progress: Sync {
     /// Begins one step of known (bytes or items) or unknown size. The step ends when the returned value is dropped.
     fn begin(&self, step: &str, total: Option<u64>) -> Box<dyn Step>;
 
-    /// Tells a person what is worth knowing and did not stop the work.
+    /// Reports a warning that did not stop the work.
     fn warn(&self, _message: &str) {}
 }
 
-/// One running step.
+/// A step in progress.
 pub(crate) trait Step: Send + Sync {
     /// Reports `amount` more bytes or items.
     fn advance(&self, amount: u64);
 }
 
-/// Listens to nothing.
+/// Progress receiver that ignores everything.
 #[derive(Debug)]
 pub(crate) struct Silent;
 

@@ -1,6 +1,7 @@
-//! YAML as kiln writes it: block style, one key a line, every string that could be read as something else in double quotes.
+//! YAML emitter: block style, one key per line; strings that could be read as another type are double-quoted.
 //!
-//! What is written comes from a value, never from pasted text, so no value can break out of its place. kiln reads no YAML.
+//! Output is generated from a value, never pasted together from text, so no value can escape its position.
+//! This module does not read YAML.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -22,7 +23,7 @@ pub(crate) fn to_string(value: &impl Serialize) -> Result<String> {
     Ok(out)
 }
 
-/// Writes a non-empty map or list; the cursor stands where its first line begins.
+/// Writes a non-empty map or list; the cursor is already where its first line begins.
 fn block(value: &Value, indent: usize, out: &mut String) {
     match value {
         Value::Object(map) => {
@@ -64,7 +65,7 @@ fn entry(value: &Value, indent: usize, out: &mut String) {
     block(value, deeper, out);
 }
 
-/// The first line of a block stands already where it belongs.
+/// Indents every line of a block except the first, which is already in place.
 fn pad(index: usize, indent: usize, out: &mut String) {
     if index > 0 {
         out.push_str(&" ".repeat(indent));
@@ -84,7 +85,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// JSON's empty containers, numbers and words are YAML's too.
+/// Formats strings, and empty containers, numbers, booleans and null, which YAML writes like JSON.
 fn inline(value: &Value) -> String {
     match value {
         Value::String(text) => scalar(text),
@@ -92,7 +93,8 @@ fn inline(value: &Value) -> String {
     }
 }
 
-/// Plain when it can't be anything but a string, else quoted as in JSON, which YAML reads alike.
+/// Formats a string: plain if it can only be read as a string, otherwise quoted as in JSON, which YAML reads
+/// the same way.
 fn scalar(text: &str) -> String {
     let plain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/')
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '/' | '.' | '-' | '_' | '+' | '=' | '@'))
@@ -100,7 +102,8 @@ fn scalar(text: &str) -> String {
     if plain { text.to_owned() } else { Value::from(text).to_string().chars().map(escape).collect() }
 }
 
-/// JSON leaves some characters as they are that YAML folds or refuses: C1 controls, line separators, the byte order mark.
+/// Escapes characters that JSON leaves unescaped but YAML folds or rejects: C1 controls, line separators, the
+/// byte order mark.
 fn escape(letter: char) -> String {
     match letter {
         '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => format!("\\u{:04x}", u32::from(letter)),
@@ -108,7 +111,7 @@ fn escape(letter: char) -> String {
     }
 }
 
-/// YAML 1.1's booleans, nulls and floats, and what YAML 1.2 left of them.
+/// Checks for the booleans, nulls and floats of YAML 1.1, which include those of YAML 1.2.
 fn is_word(text: &str) -> bool {
     let words = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
     words.iter().any(|word| text.eq_ignore_ascii_case(word))
@@ -162,7 +165,7 @@ mod tests {
         "#);
     }
 
-    /// Prints what stands on standard input as JSON.
+    /// Prints the YAML on standard input as JSON.
     const PYTHON: &str = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin.buffer.read()), sys.stdout)";
 
     fn any_value() -> impl Strategy<Value = Value> {

@@ -89,7 +89,7 @@ fn a_lock_of_stock_systems_alone_says_so_when_an_image_is_asked_for() {
     let refused = site.command(&["build", "--format", "raw"]).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("pins no packages of images") && said.contains("formats = [\"raw\"]"), "{said}");
+    assert!(said.contains("pins no packages for images") && said.contains("formats = [\"raw\"]"), "{said}");
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_address_holder_and
         eventually("etcd has three healthy members after one was replaced", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, replaced));
     eventually("the replaced node's object is that of the cluster", PATIENCE, || succeeded(&client.kubectl(&lab, &read), "after"));
     let says = lab.inside(replaced, &["journalctl", "--no-pager", "--unit=etcd"]);
-    succeeded(&says, "takes its place in the living cluster of").unwrap();
+    succeeded(&says, "rejoining the live cluster of").unwrap();
     eventually("every node runs without a failed unit", PATIENCE, || {
         let bad: Vec<Value> = lab.status().into_iter().filter(|node| node["system"] != "running").collect();
         if bad.is_empty() { Ok(()) } else { Err(serde_json::to_string_pretty(&bad).unwrap()) }
@@ -194,10 +194,10 @@ fn a_machine_that_never_came_is_left_out_by_an_order_and_joins_later() {
         approve(&mut lab.kiln(&["start", node]));
     }
     eventually("the console says for whom", PATIENCE, || {
-        succeeded(&lab.kiln(&["console", "m1"]).output().unwrap(), "etcd: m3 does not answer")
+        succeeded(&lab.kiln(&["console", "m1"]).output().unwrap(), "etcd: m3 does not respond")
     });
     let status = lab.inside("m2", &["kiln", "agent", "status"]);
-    succeeded(&status, "waiting: m3 does not answer").unwrap();
+    succeeded(&status, "waiting: m3 does not respond").unwrap();
     assert!(etcd_is_healthy(&lab, &["10.0.0.11", "10.0.0.12"], "m1").is_err());
 
     // What a person decides comes as seeds, by name.
@@ -244,7 +244,7 @@ fn a_cluster_is_recovered_by_an_order_from_the_only_copy_that_is_left() {
     for node in NODES {
         approve(&mut lab.kiln(&["start", node]));
     }
-    let said = "etcd: m3 has the data, revision";
+    let said = "etcd: m3 has data at revision";
     eventually("the console says who has the data", PATIENCE, || succeeded(&lab.kiln(&["console", "m1"]).output().unwrap(), said));
 
     let order = scratch.path().join("order");
@@ -433,7 +433,7 @@ fn an_image_with_one_changed_byte_is_not_started() {
     let output = lab.starting(&["up"], &copy.path().join("out")).output().unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("control-plane.raw`: the root partition is changed"), "{said}");
+    assert!(said.contains("control-plane.raw`: the root partition was modified"), "{said}");
     lab.assert_gone();
 }
 

@@ -75,7 +75,7 @@ fn of_many_inits_at_once_one_makes_the_vault_and_none_harms_it() {
         children.into_iter().map(|child| String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()).collect();
     let created = said.iter().filter(|text| text.contains("\"created\": true")).count();
     assert_eq!(created, 1, "{said:?}");
-    let refused = |text: &&String| !text.contains("\"created\"") && !text.contains("another kiln is writing a vault");
+    let refused = |text: &&String| !text.contains("\"created\"") && !text.contains("another kiln process is writing to a vault");
     assert_eq!(said.iter().filter(refused).count(), 0, "{said:?}");
     assert!(run(site.path(), &["pki", "expiry"]).status.success());
 }

@@ -183,11 +183,11 @@ fn strangers_with_the_router_identifier_or_the_vip_are_found() {
     has_address(&m1, "10.0.0.10");
     let theirs = segment.machine(77, &["10.0.0.77/24"]);
     let instance = "  virtual_router_id 10\n  priority 150\n  virtual_ipaddress {\n    10.0.0.70\n  }";
-    let router = "HA345: the virtual router identifier 10 is in use already: 10.0.0.77 advertises it with priority 150";
+    let router = "HA345: the virtual router identifier 10 is already in use: 10.0.0.77 advertises it with priority 150";
     let neighbour = Keepalived::new(&theirs, instance);
     segment.becomes((0, &[router]));
     let printer = segment.machine(99, &["10.0.0.10/24"]);
-    let vip = "HA344: the VIP `10.0.0.10` is in use already: 52:54:00:00:00:99 answers for it";
+    let vip = "HA344: the VIP `10.0.0.10` is already in use: 52:54:00:00:00:99 answers for it";
     segment.becomes((2, &[vip, router]));
     drop(neighbour);
     segment.becomes((2, &[vip]));
@@ -205,13 +205,13 @@ fn strangers_are_found_by_ipv6_too() {
     let _neighbour = Keepalived::new(&theirs, instance);
     segment.becomes((
         0,
-        &["HA345: the virtual router identifier 16 is in use already: fe80::5054:ff:fe00:77 advertises it with priority 150"],
+        &["HA345: the virtual router identifier 16 is already in use: fe80::5054:ff:fe00:77 advertises it with priority 150"],
     ));
     m1.ip("address add fd00:1::10/128 dev eth0 nodad");
     assert_eq!(segment.look(&segment.notebook).0, 0, "a node has the VIP");
     let _printer = segment.machine(99, &["fd00:1::10/64"]);
     let (code, found) = segment.look(&segment.notebook);
-    assert_eq!((code, found[0].as_str()), (2, "HA344: the VIP `fd00:1::10` is in use already: 52:54:00:00:00:99 answers for it"));
+    assert_eq!((code, found[0].as_str()), (2, "HA344: the VIP `fd00:1::10` is already in use: 52:54:00:00:00:99 answers for it"));
 }
 
 /// Nodes that boot at one time look while others still make sure that their addresses are free.
@@ -245,13 +245,13 @@ fn a_node_tells_what_it_finds_and_what_to_change() {
     m1.ip("link set eth0 down");
     let output = look(&m1);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.contains("nobody could look at the segment: the interface `eth0` is down"), "{said}");
+    assert!(output.status.success() && said.contains("the segment could not be checked: the interface `eth0` is down"), "{said}");
     m1.ip("link set eth0 up");
     let _printer = segment.machine(99, &["10.0.0.10/24"]);
     let output = look(&m1);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("the VIP `10.0.0.10` is in use already: 52:54:00:00:00:99 answers for it"), "{said}");
+    assert!(said.contains("the VIP `10.0.0.10` is already in use: 52:54:00:00:00:99 answers for it"), "{said}");
     assert!(said.contains("hint: take the address from whoever has it"), "{said}");
     let kept: Value = serde_json::from_str(&approve(&mut m1.command(&["cat", "/run/kiln/segment.json"]))).unwrap();
     assert_eq!(kept[0]["about"], "vip");

@@ -1,4 +1,5 @@
-//! One run of the agent: each step decides for itself whether there is work, and nothing is written before the seed is accepted.
+//! One run of the agent. Each step first checks whether there is anything to do; nothing is written until a
+//! seed has been accepted.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,27 +13,28 @@ use crate::agent::{etc, state};
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::host::root::Change;
+use crate::words::CONFIG;
 
-/// Where the root filesystem of the running machine is: in it, and in its initrd.
+/// Mount points of the running machine's root filesystem: after boot, and in the initrd.
 const THIS_MACHINE: [&str; 2] = ["/", "/sysroot"];
 
-/// What the user of the agent asks for.
+/// Options of one run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
-    /// The only seed to consider.
+    /// If set, the only seed to consider.
     pub(crate) seed: Option<PathBuf>,
-    /// Write into `/etc` as it is, without an overlay.
+    /// If true, files are written directly to `/etc`, without an overlay.
     pub(crate) in_place: bool,
-    /// How long to wait for a carrier when there is no seed at all.
+    /// Time to wait for a carrier if no seed is found.
     pub(crate) patience: Duration,
 }
 
-/// Makes the machine at `places` the node that its seed describes. The second run changes nothing.
+/// Configures the machine at `places` as the node that its seed describes. A second run changes nothing.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if the seed is missing, wrong or ambiguous; [`Kind::Verify`] if it is damaged; [`Kind::Io`] if a write fails. The
-/// status tells the same.
+/// [`Kind::Input`] if the seed is missing, wrong or ambiguous; [`Kind::Verify`] if it is damaged;
+/// [`Kind::Io`] if a write fails. The status reports the same error.
 pub(crate) fn apply(places: &Places, request: &Request) -> Result<Status> {
     let mut status = Status::begin();
     let result = run(places, request, &mut status);
@@ -41,7 +43,7 @@ pub(crate) fn apply(places: &Places, request: &Request) -> Result<Status> {
         status.outcome = Outcome::Refused;
         status.reason = Some(err.to_string());
     }
-    // A run that changed nothing leaves the status of the run that did.
+    // A run that changed nothing keeps the status of the run that made the changes.
     if status.outcome != Outcome::Unchanged || Status::read(places).is_err() {
         status.write(places)?;
     }
@@ -64,7 +66,7 @@ fn run(places: &Places, request: &Request, status: &mut Status) -> Result<()> {
     Ok(())
 }
 
-/// The seed of this machine: the carried one that matches, else the one it accepted before.
+/// Returns this machine's seed: the matching one among the carried seeds, otherwise the last accepted one.
 fn choose(places: &Places, request: &Request) -> Result<Found> {
     let machine = Machine::ask(&places.sys, &places.command_line);
     let stored = discover::stored(places);
@@ -76,13 +78,13 @@ fn choose(places: &Places, request: &Request) -> Result<Found> {
     }
     let candidates: Vec<Candidate> = carried.iter().map(|found| found.candidate.clone()).collect();
     let chosen = carried.swap_remove(select(&candidates, &machine)?);
-    // A damaged copy of ours says nothing about whose machine this is; the carried seed replaces it.
+    // A damaged stored copy does not identify the machine; the carried seed replaces it.
     let before = stored.ok().flatten();
     guard(&chosen.seed.identity, before.as_ref().map(|found| &found.seed.identity), &machine)?;
     Ok(chosen)
 }
 
-/// Devices may appear late; a machine that has a copy of its seed does not wait for them.
+/// Searches for seeds. Waits for devices that appear late, unless the machine has a copy of its seed.
 fn search(places: &Places, request: &Request, has_stored: bool) -> Result<Discovery> {
     let pause = Duration::from_millis(250);
     let mut waited = Duration::ZERO;
@@ -98,13 +100,14 @@ fn search(places: &Places, request: &Request, has_stored: bool) -> Result<Discov
 }
 
 fn nothing_found() -> Error {
-    let places = "a systemd credential `kiln.seed`, a partition labelled `kiln-config`, any other block device, `/var/lib/kiln/seed`";
-    Error::new(Kind::Input, format!("no seed found; looked for {places}"))
+    let places = format!("systemd credential `kiln.seed`, partition labelled `{CONFIG}`, all other block devices, `/var/lib/kiln/seed`");
+    Error::new(Kind::Input, format!("no seed found; searched: {places}"))
         .hint("write the node's seed to the config partition, or attach it as a volume: `dd if=NODE.seed of=/dev/…`")
 }
 
-/// Raises a clock that is behind the seed's certificates, before anything reads one: machines come with the date of their board's
-/// battery, or with none. Only of the machine that runs; what could not be done is no reason not to boot.
+/// Sets the clock forward if the seed's certificates are not valid yet, before any program reads a
+/// certificate: the hardware clock may be wrong or missing. Applies only to the running machine; a failure
+/// does not stop the boot.
 fn raise_clock(places: &Places, not_before: u64) -> Option<String> {
     let before = host::clock::now();
     if before >= not_before || !THIS_MACHINE.map(Path::new).contains(&places.root.as_path()) {
@@ -112,8 +115,8 @@ fn raise_clock(places: &Places, not_before: u64) -> Option<String> {
     }
     let [was, is] = [before, not_before].map(host::clock::rfc3339);
     Some(match host::clock::set(not_before) {
-        Ok(()) => format!("was at {was}, before any certificate of the seed is valid: raised to {is}"),
-        Err(err) => format!("is at {was}, before any certificate of the seed is valid ({is}): {err}"),
+        Ok(()) => format!("was {was}, before the seed's certificates become valid: set forward to {is}"),
+        Err(err) => format!("is {was}, before the seed's certificates become valid ({is}): {err}"),
     })
 }
 
@@ -126,7 +129,7 @@ fn write_etc(places: &Places, request: &Request, found: &Found, status: &mut Sta
     Ok(())
 }
 
-/// The running kernel learns its name here; the root filesystem's own `/etc/hostname` is one of the node's files.
+/// Sets the running kernel's host name; `/etc/hostname` is one of the node's files.
 fn set_name(places: &Places, node: &str) -> Result<()> {
     let is_running = places.root == Path::new("/");
     if is_running { host::process::set_host_name(node) } else { Ok(()) }
@@ -136,7 +139,8 @@ fn fill_var(places: &Places, found: &Found, status: &mut Status) -> Result<()> {
     if state::fill(places)? == Change::Written {
         status.changed.push("/var (filled)".into());
     }
-    // Before the seed is kept: an order whose snapshot did not arrive is not begun at the next boot either.
+    // This must come before the seed is stored: an order with an incomplete snapshot is not carried out at
+    // the next boot either.
     if state::take_snapshot(places, found)? == Change::Written {
         status.changed.push(state::SNAPSHOTS.into());
     }
@@ -232,8 +236,8 @@ mod tests {
         assert_eq!(machine.root("etc/kubernetes/pki/sa.key").metadata().unwrap().mode() & 0o7777, 0o600);
         assert_eq!(read(&machine.root("var/lib/dpkg/status")).unwrap(), b"Package: x\n");
         assert_eq!(machine.root("var/lib/kiln/seed").metadata().unwrap().mode() & 0o7777, 0o600);
-        let told = read(&machine.places.run.join("kiln/status.json")).unwrap();
-        assert!(!String::from_utf8(told).unwrap().contains("canary"));
+        let reported = read(&machine.places.run.join("kiln/status.json")).unwrap();
+        assert!(!String::from_utf8(reported).unwrap().contains("canary"));
     }
 
     #[test]
@@ -252,7 +256,7 @@ mod tests {
         // The stick was taken away while it was written.
         write_atomic(&machine.places.dev.join("vdb"), &bytes[..50_000], PUBLIC).unwrap();
         let err = machine.apply().unwrap_err().to_string();
-        assert!(err.contains("the file behind the seed is truncated"), "{err}");
+        assert!(err.contains("the file attached to the seed is truncated"), "{err}");
         assert!(!kept.exists() && !machine.root("var/lib/kiln/seed").exists());
 
         write_atomic(&machine.places.dev.join("vdb"), &bytes, PUBLIC).unwrap();
@@ -309,7 +313,7 @@ mod tests {
         let device = machine.places.dev.join("vda4");
         let reason = err.to_string();
         assert!(reason.contains(&format!("config partition `{}`: node `m1`", device.display())), "{reason}");
-        assert!(reason.contains("serial number: seed `S-9`, machine none"), "{reason}");
+        assert!(reason.contains("serial number: seed requires `S-9`, machine has none"), "{reason}");
         assert!(!machine.root("etc/hostname").exists());
         assert!(!machine.root("var/lib").exists());
         let status = Status::read(&machine.places).unwrap();
@@ -322,7 +326,7 @@ mod tests {
         let packed = seed("m1", &[]).pack(0).unwrap();
         write_atomic(&machine.places.dev.join("vda4"), &packed[..200], PUBLIC).unwrap();
         let err = machine.apply().unwrap_err();
-        assert!(err.to_string().ends_with(&format!("the seed is truncated: 200 bytes of {}", packed.len())), "{err}");
+        assert!(err.to_string().ends_with(&format!("the seed is truncated: 200 of {} bytes", packed.len())), "{err}");
         machine.carry("vda4", &seed("m1", &[]));
         machine.apply().unwrap();
         write_atomic(&machine.places.dev.join("vda4"), &packed[..200], PUBLIC).unwrap();
@@ -359,7 +363,7 @@ mod tests {
         let watch = host::clock::Stopwatch::start();
         let request = Request { in_place: true, patience: Duration::from_millis(300), ..Request::default() };
         let err = apply(&machine.places, &request).unwrap_err();
-        assert!(err.to_string().contains("a partition labelled `kiln-config`"), "{err}");
+        assert!(err.to_string().contains("partition labelled `kiln-config`"), "{err}");
         assert!((300..3000).contains(&watch.elapsed().as_millis()));
     }
 }

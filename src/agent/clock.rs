@@ -1,7 +1,9 @@
-//! Whether this machine's clock is the one that is wrong, by what the clocks of the other members say; and setting it if so.
+//! Detects a wrong clock by comparing it with the other members' clocks, and corrects it.
 //!
-//! chrony steps a clock at its first updates only, because a step is dangerous while programs run; a clock that goes wrong later, or that
-//! the leader of the machines has, would stay wrong. A lone stray is no danger to step: what ran by its clock was wrong already.
+//! chrony steps the clock only during its first updates, because a step is dangerous while programs run. A
+//! clock that goes wrong later would stay wrong, as would the clock of the machine that the others follow.
+//! Stepping a clock is safe if it is the only one that deviates: programs that used it already had the wrong
+//! time.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,40 +15,42 @@ use crate::agent::etcd::{SETTINGS, Settings};
 use crate::error::{Doing, Kind, Result};
 use crate::host;
 
-/// What the last look led to, for `kiln agent status`.
+/// File with the last verdict, for `kiln agent status`.
 const STATUS: &str = "/run/kiln-clock/clock.json";
-/// Clocks that agree differ by at most so many seconds.
+/// Maximum difference in seconds between clocks that agree.
 const AGREEING: f64 = 300.0;
-/// A clock strays that differs by more. Twice as much, so that strays are never a majority: two majorities share a clock, and through it
-/// each clock of the one is within twice as much of each of the other.
+/// Difference in seconds beyond which a clock counts as wrong: twice [`AGREEING`], so that wrong clocks are
+/// never a majority. Any two majorities share a clock, so every clock in one is within twice [`AGREEING`] of
+/// every clock in the other.
 const STRAYING: f64 = 2.0 * AGREEING;
-/// How long another machine may take to say the time.
+/// Time limit for a response from another machine.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Between two looks.
+/// Interval between checks.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What a look at the other clocks says of this one.
+/// Verdict on this machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "clock", rename_all = "kebab-case")]
 pub(crate) enum Verdict {
-    /// A majority of all agrees, and this clock with it.
+    /// A majority of all members agrees, including this clock.
     Right,
-    /// No majority of all agrees without this clock: it can't be known which ones are wrong.
+    /// No majority of the members agrees without this clock, so it is unknown which clocks are wrong.
     Unknown,
-    /// A majority of all agrees, and their clocks are ahead of this one by so many seconds.
+    /// A majority agrees and is ahead of this clock by this number of seconds, or behind it if negative.
     Stray { by: f64 },
 }
 
 impl Verdict {
-    /// A sentence about a clock that strays.
+    /// Returns a sentence about the deviation, if the clock is wrong.
     pub(crate) fn reason(self) -> Option<String> {
         let Self::Stray { by } = self else { return None };
         let way = if by > 0.0 { "behind" } else { "ahead of" };
-        Some(format!("this machine's clock is {} {way} those of a majority of the members, which agree", duration(by.abs())))
+        Some(format!("this machine's clock is {} {way} a majority of the members, whose clocks agree", duration(by.abs())))
     }
 }
 
-/// Judges by how far other clocks are ahead; `count` is the number of all members, this one and those that do not answer included.
+/// Returns the verdict from the offsets of other clocks; `count` is the number of all members, including this
+/// one and those that do not respond.
 fn judge(mut ahead: Vec<f64>, count: usize) -> Verdict {
     ahead.sort_by(f64::total_cmp);
     let agreeing = (0..ahead.len()).map(|first| {
@@ -62,7 +66,7 @@ fn judge(mut ahead: Vec<f64>, count: usize) -> Verdict {
     }
 }
 
-/// Asks the other members' machines for their time, all at once.
+/// Queries the other members' clocks in parallel.
 pub(crate) fn look(others: &[IpAddr]) -> Verdict {
     let ahead = std::thread::scope(|scope| {
         let asked: Vec<_> = others.iter().map(|address| scope.spawn(|| host::ntp::offset(*address, PATIENCE))).collect();
@@ -71,12 +75,12 @@ pub(crate) fn look(others: &[IpAddr]) -> Verdict {
     judge(ahead, others.len() + 1)
 }
 
-/// Looks as long as the machine is on, and sets the clock when two looks in a row agree that it strays. Says when it begins to stray, and
-/// when it no longer does, whoever has set it.
+/// Checks the clock for as long as the machine runs, and sets it when two consecutive checks agree that it is
+/// wrong. Reports when the clock becomes wrong and when it is right again, no matter what has set it.
 ///
 /// # Errors
 ///
-/// Settings that can't be read.
+/// [`Kind::Io`] or [`Kind::Input`] if the settings can't be read.
 pub(crate) fn watch(journal: &dyn Fn(&str)) -> Result<()> {
     let others = Settings::read(Path::new(SETTINGS))?.others();
     let mut before = Verdict::Unknown;
@@ -92,7 +96,7 @@ pub(crate) fn watch(journal: &dyn Fn(&str)) -> Result<()> {
         if let (Verdict::Stray { by }, Verdict::Stray { by: twice }, Some(reason)) = (verdict, before, verdict.reason())
             && (by - twice).abs() < AGREEING
         {
-            #[expect(clippy::cast_possible_truncation, reason = "a clock is right to the second after this, and chrony does the rest")]
+            #[expect(clippy::cast_possible_truncation, reason = "accurate to the second is enough: chrony corrects the rest")]
             let now = host::clock::now().saturating_add_signed(by.round() as i64);
             match host::clock::set(now) {
                 Ok(()) => journal(&format!("{reason}: set to {}", host::clock::rfc3339(now))),
@@ -104,7 +108,7 @@ pub(crate) fn watch(journal: &dyn Fn(&str)) -> Result<()> {
     }
 }
 
-/// What is worth a line, for a clock that `strayed` when that was last known.
+/// Returns a journal line if the state changed; `strayed` is the last known state.
 fn news(strayed: &mut bool, now: Verdict) -> Option<String> {
     let before = *strayed;
     *strayed = match now {
@@ -114,24 +118,24 @@ fn news(strayed: &mut bool, now: Verdict) -> Option<String> {
     };
     match (before, *strayed) {
         (false, true) => now.reason(),
-        (true, false) => Some("this machine's clock agrees with those of a majority of the members again".into()),
+        (true, false) => Some("this machine's clock agrees with a majority of the members again".into()),
         _ => None,
     }
 }
 
 fn note(verdict: Verdict) -> Result<()> {
-    let text = serde_json::to_vec(&verdict).doing(Kind::Internal, || "writing the verdict".into())?;
+    let text = serde_json::to_vec(&verdict).doing(Kind::Internal, || "writing the clock verdict".into())?;
     host::fs::write_atomic(Path::new(STATUS), &text, host::fs::PUBLIC)
 }
 
-/// What the watch saw last, if the clock strays.
+/// Returns the last verdict of [`watch`] as a sentence, if the clock is wrong.
 pub(super) fn strays(root: &Path) -> Option<String> {
     let bytes = host::fs::read_if_exists(&root.join(STATUS.trim_start_matches('/'))).ok()??;
     serde_json::from_slice::<Verdict>(&bytes).ok()?.reason()
 }
 
-/// As people say it: `36 h`, `12 min`, `731 d`.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is rounded, and not negative")]
+/// Formats a duration in one unit: `36 h`, `12 min`, `731 d`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is rounded and not negative")]
 fn duration(seconds: f64) -> String {
     match (seconds / 60.0).round() as u64 {
         minutes @ 0..120 => format!("{minutes} min"),
@@ -177,16 +181,16 @@ mod tests {
     #[test]
     fn what_strays_is_said_as_people_say_it() {
         let said = |by: f64| Verdict::Stray { by }.reason().unwrap();
-        assert_eq!(said(-2.0 * DAY), "this machine's clock is 2 d ahead of those of a majority of the members, which agree");
-        assert_eq!(said(1200.0), "this machine's clock is 20 min behind those of a majority of the members, which agree");
+        assert_eq!(said(-2.0 * DAY), "this machine's clock is 2 d ahead of a majority of the members, whose clocks agree");
+        assert_eq!(said(1200.0), "this machine's clock is 20 min behind a majority of the members, whose clocks agree");
         assert_eq!(Verdict::Right.reason(), None);
     }
 
     #[test]
     fn a_clock_that_begins_to_stray_and_one_that_is_right_again_are_news() {
         let (right, unknown, stray) = (Verdict::Right, Verdict::Unknown, Verdict::Stray { by: -2.0 * DAY });
-        let reason = "this machine's clock is 2 d ahead of those of a majority of the members, which agree";
-        let again = "this machine's clock agrees with those of a majority of the members again";
+        let reason = "this machine's clock is 2 d ahead of a majority of the members, whose clocks agree";
+        let again = "this machine's clock agrees with a majority of the members again";
         let mut strayed = false;
         let looks = [unknown, right, stray, Verdict::Stray { by: -2.0 * DAY - 0.1 }, unknown, right, right, stray];
         let news: Vec<Option<String>> = looks.into_iter().map(|verdict| news(&mut strayed, verdict)).collect();

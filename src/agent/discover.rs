@@ -1,4 +1,5 @@
-//! Where seeds lie: handed over, in the config partition, on an attached volume, in the machine's own state.
+//! Search for seeds: passed in at boot, on the config partition, on an attached volume, or stored on the
+//! machine.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +10,9 @@ use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::seed::{ORDER, Seed, read_carrier};
 use crate::tree::ImagePath;
+use crate::words::CONFIG;
 
-/// Partition label of the config partition.
-const CONFIG_LABEL: &str = "kiln-config";
-/// Block devices that carry nobody's seed: they are made of other devices or of memory.
+/// Name prefixes of block devices that are not carriers: they are backed by other devices or by memory.
 const MADE_UP: [&str; 5] = ["loop", "ram", "zram", "dm-", "md"];
 
 /// A seed that was found.
@@ -20,25 +20,25 @@ const MADE_UP: [&str; 5] = ["loop", "ram", "zram", "dm-", "md"];
 pub(crate) struct Found {
     pub(crate) candidate: Candidate,
     pub(crate) seed: Seed,
-    /// The packed bytes, to be stored as they are.
+    /// Packed bytes, to be stored unchanged.
     pub(crate) packed: Vec<u8>,
-    /// Where it was read; a file may follow it there.
+    /// Path that the seed was read from; a file may be attached to the seed there.
     pub(crate) carrier: PathBuf,
 }
 
-/// What a search gave.
+/// Result of a search.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     pub(crate) carried: Vec<Found>,
-    /// Seeds that are damaged or of a foreign version.
+    /// Errors for seeds that are damaged or have an unsupported format version.
     pub(crate) damaged: Vec<Error>,
 }
 
-/// Searches the carriers in order. With `explicit`, that file is the only carrier.
+/// Searches the carriers in order. If `explicit` is set, it is the only carrier.
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if the explicit file can't be read, or why it is no seed.
+/// [`Kind::Io`] if the explicit file can't be read; another kind if it is not an intact seed.
 pub(crate) fn carried(places: &Places, explicit: Option<&Path>) -> Result<Discovery> {
     let mut discovery = Discovery::default();
     if let Some(path) = explicit {
@@ -50,7 +50,7 @@ pub(crate) fn carried(places: &Places, explicit: Option<&Path>) -> Result<Discov
     for (place, path) in carriers(places) {
         match open(&place, &path) {
             Ok(Some(found)) => discovery.carried.push(found),
-            // An empty drive or a device that went away is no carrier.
+            // An empty drive or a removed device is not a carrier.
             Ok(None) => {}
             Err(err) if err.kind() == Kind::Io => {}
             Err(err) => discovery.damaged.push(err),
@@ -59,7 +59,7 @@ pub(crate) fn carried(places: &Places, explicit: Option<&Path>) -> Result<Discov
     Ok(discovery)
 }
 
-/// The seed that this machine accepted last; damage is an error of its own, since a power cut can't cause it.
+/// Returns the seed that this machine accepted last. Damage is an error, since a power cut can't cause it.
 pub(crate) fn stored(places: &Places) -> Result<Option<Found>> {
     let path = places.stored_seed();
     if path.exists() { open("this machine's own copy", &path) } else { Ok(None) }
@@ -74,7 +74,7 @@ fn open(place: &str, path: &Path) -> Result<Option<Found>> {
     Ok(Some(Found { candidate, seed, packed, carrier: path.to_owned() }))
 }
 
-/// Everything that may carry a seed, with a name for people; config partitions come before other devices.
+/// Returns all possible carriers with their display names; config partitions come before other block devices.
 fn carriers(places: &Places) -> Vec<(String, PathBuf)> {
     let handed = places.handed.iter().map(|path| (format!("`{}`", path.display()), path.clone()));
     let mut devices: Vec<(bool, String)> = block_devices(&places.sys);
@@ -87,7 +87,7 @@ fn carriers(places: &Places) -> Vec<(String, PathBuf)> {
     handed.chain(devices).collect()
 }
 
-/// Names of the block devices that have a medium, each with whether it is a config partition.
+/// Returns the names of block devices with a medium, each with a flag that is true for a config partition.
 fn block_devices(sys: &Path) -> Vec<(bool, String)> {
     let entries = host::fs::list(&sys.join("class/block")).unwrap_or_default();
     let device = |entry: PathBuf| {
@@ -96,7 +96,7 @@ fn block_devices(sys: &Path) -> Vec<(bool, String)> {
         let made_up = MADE_UP.iter().any(|prefix| name.starts_with(prefix));
         let empty = text("size").trim() == "0";
         let label = text("uevent").lines().find_map(|line| parameter(line, "PARTNAME"));
-        (!made_up && !empty).then(|| (label.as_deref() == Some(CONFIG_LABEL), name))
+        (!made_up && !empty).then(|| (label.as_deref() == Some(CONFIG), name))
     };
     entries.into_iter().filter_map(device).collect()
 }

@@ -1,4 +1,4 @@
-//! A fresh `/etc` at each boot: the image's own below, the node's files on top, in memory.
+//! A fresh `/etc` at each boot: an in-memory overlay with the node's files on top of the image's files.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::host;
 use crate::host::root::{Attributes, Change, Root};
 use crate::tree::{Entry, EntryKind, ImagePath, Tree};
 
-/// Makes `/etc` writable over the image's own. It is no error when it is so already.
+/// Mounts a writable overlay on `/etc`; does nothing if one is already mounted.
 ///
 /// # Errors
 ///
@@ -19,7 +19,7 @@ pub(crate) fn mount(places: &Places) -> Result<Change> {
         return Ok(Change::None);
     }
     let [upper, work] = ["upper", "work"].map(|name| places.runtime().join("etc").join(name));
-    // Its files are reached through /etc; here nobody but root may look.
+    // Files are accessed through /etc; only root may access them here.
     host::fs::create_private_directory(&places.runtime().join("etc"))?;
     host::fs::create_directories(&work)?;
     host::fs::create_directories(&upper)?;
@@ -29,7 +29,7 @@ pub(crate) fn mount(places: &Places) -> Result<Change> {
     Ok(Change::Written)
 }
 
-/// Writes the node's files and returns the paths that had to change.
+/// Writes the node's files and returns the changed paths.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ pub(crate) fn write(tree: &Tree, root: &Path) -> Result<Vec<ImagePath>> {
     let mut changed = Vec::new();
     for (path, entry) in tree.iter() {
         if !path.is_under("/etc") {
-            return Err(Error::new(Kind::Input, format!("the seed holds `{path}`, which is not below `/etc`")));
+            return Err(Error::new(Kind::Input, format!("the seed contains `{path}`, which is not below `/etc`")));
         }
         if write_entry(&root, path, entry).within(|| "writing the node's files".into())? == Change::Written {
             changed.push(path.clone());
@@ -50,7 +50,7 @@ pub(crate) fn write(tree: &Tree, root: &Path) -> Result<Vec<ImagePath>> {
 
 fn write_entry(root: &Root, path: &ImagePath, entry: &Entry) -> Result<Change> {
     let attributes = Attributes { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime };
-    // As layers compose: a directory that nobody chose attributes for keeps those it has.
+    // As when layers are composed: a directory without explicit attributes keeps its current ones.
     let keep = entry.mode == 0o755 && entry.uid == 0;
     match &entry.kind {
         EntryKind::Directory => root.directory(path.relative(), attributes, keep),

@@ -1,4 +1,5 @@
-//! The end of a boot that failed in the initrd: the reason on every console, then what the owner of the machine chose.
+//! Handling of a failed boot in the initrd: shows the reason on every console, then performs the configured
+//! action.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,28 +10,29 @@ use crate::agent::report::failed_units;
 use crate::error::Result;
 use crate::host;
 
-/// Kernel parameter that chooses: `kiln.on-failure=reboot:60`, `poweroff:5`, `halt`.
+/// Kernel parameter that selects the action: `kiln.on-failure=reboot:60`, `poweroff:5`, `halt`.
 const ON_FAILURE: &str = "kiln.on-failure";
-/// Lines of a unit's own messages that are shown.
+/// Number of journal lines shown for each unit.
 const LINES: &str = "8";
 
-/// What follows the message.
+/// Action to take after the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Plan {
-    /// A verb of systemctl(1).
+    /// A systemctl(1) command.
     action: &'static str,
-    /// Seconds for somebody to read the reason.
+    /// Seconds to wait, so that the reason can be read.
     delay: u64,
 }
 
-/// A fault may pass, such as a disk that spins up late, and nobody is there to press a key.
+/// Default action: the fault may be transient, such as a disk that spins up late, and the machine may be
+/// unattended.
 const DEFAULT: Plan = Plan { action: "reboot", delay: 60 };
 
-/// Tells why the boot failed, then restarts, powers off or halts the machine.
+/// Shows why the boot failed, then reboots, powers off or halts the machine.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Tool`] if systemd does not obey.
+/// [`crate::error::Kind::Tool`] if systemd refuses.
 pub(crate) fn failure(places: &Places) -> Result<()> {
     let plan = plan(parameter(&places.command_line, ON_FAILURE).as_deref());
     let failed = failed_units().unwrap_or_default();
@@ -38,11 +40,11 @@ pub(crate) fn failure(places: &Places) -> Result<()> {
         failed.into_iter().map(|unit| (said(&["--unit", &unit]), unit)).map(|(text, unit)| (unit, text)).collect();
     host::console::announce(&message(&reasons, &said(&["--priority=err"]), plan));
     host::clock::sleep(Duration::from_secs(plan.delay));
-    // Without --force this would wait for the very failure that runs this program.
+    // Without --force, this would wait for the very failure that started this program.
     host::process::run(host::process::command("systemctl").args(["--force", plan.action])).map(drop)
 }
 
-/// A value that can't be read is as good as none: the machine must not hang because of a typing mistake.
+/// Parses the parameter; an invalid value is ignored, so that a typo does not hang the machine.
 fn plan(value: Option<&str>) -> Plan {
     let parse = |value: &str| {
         let (action, delay) = value.split_once(':').map_or((value, None), |(action, delay)| (action, delay.parse().ok()));
@@ -58,7 +60,7 @@ fn message(reasons: &[(String, String)], errors: &str, plan: Plan) -> String {
         let _ = writeln!(text, "kiln: {unit} failed");
         text += &indented(said);
     }
-    // What waits for a device that never came has not failed itself: its reason is among the errors.
+    // A unit that waits for a missing device has not failed itself: its reason is among the errors.
     if reasons.is_empty() {
         text += &indented(errors);
     }
@@ -70,7 +72,7 @@ fn indented(text: &str) -> String {
     text.lines().flat_map(|line| ["kiln:   ", line, "\n"]).collect()
 }
 
-/// The last messages of this boot's journal; empty if it can't be asked.
+/// Returns the last messages of this boot's journal; empty if it can't be read.
 fn said(filter: &[&str]) -> String {
     let arguments = ["--boot", "--no-pager", "--output=cat", "--lines", LINES];
     let output = host::process::run(host::process::command("journalctl").args(arguments).args(filter));

@@ -1,4 +1,5 @@
-//! The first process of a container: the agent, then systemd in its place. A virtual or real machine does the same in its initrd.
+//! First process of a container: runs the agent, then replaces itself with systemd. On a virtual or physical
+//! machine, the initrd does this.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,14 +11,14 @@ use crate::agent::{Places, Request, Status, apply};
 use crate::error::Result;
 use crate::host;
 
-/// What systemd is called in a Debian image.
+/// Path of systemd in a Debian image.
 const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 
-/// Configures the container and becomes systemd; returns only if something is wrong.
+/// Configures the container, then executes systemd; returns only on error.
 ///
 /// # Errors
 ///
-/// As [`apply`]; [`crate::error::Kind::Tool`] if systemd is not there.
+/// As [`apply`]; [`crate::error::Kind::Tool`] if systemd is missing.
 pub(crate) fn init(arguments: &[OsString], tell: impl FnOnce(&Status)) -> Result<()> {
     mount_missing()?;
     let places = Places::of_this_machine(Path::new("/"))?;
@@ -25,7 +26,7 @@ pub(crate) fn init(arguments: &[OsString], tell: impl FnOnce(&Status)) -> Result
     host::process::replace(host::process::command(SYSTEMD).args(arguments).env_remove(SEED_VARIABLE))
 }
 
-/// Container managers mount these; chroot-like ones may not.
+/// Mounts the API filesystems unless the container manager has done so; chroot-like managers may not.
 fn mount_missing() -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     for (kind, target, options) in [("proc", "/proc", ""), ("sysfs", "/sys", ""), ("tmpfs", "/run", "mode=0755")] {

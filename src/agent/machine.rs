@@ -1,11 +1,11 @@
-//! What a machine can tell about itself without being configured: kernel command line, SMBIOS, interfaces.
+//! Facts about a machine that is not configured yet: kernel command line, SMBIOS, interfaces.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::host;
 
-/// What match rules are compared with.
+/// Values that match rules are compared with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Machine {
     /// Value of `kiln.node=` on the kernel command line.
@@ -14,14 +14,15 @@ pub(crate) struct Machine {
     pub(crate) adopt: Option<String>,
     /// SMBIOS system serial number.
     pub(crate) serial: Option<String>,
-    /// SMBIOS system UUID, lower case.
+    /// SMBIOS system UUID, in lower case.
     pub(crate) uuid: Option<String>,
-    /// MAC addresses of all interfaces, lower case.
+    /// MAC addresses of all interfaces, in lower case.
     pub(crate) macs: BTreeSet<String>,
 }
 
 impl Machine {
-    /// Asks the machine. `command_line` is the kernel's; in a container, what its manager gave instead.
+    /// Reads the machine's values. `command_line` is the kernel command line or, in a container, the one from
+    /// its manager.
     pub(crate) fn ask(sys: &Path, command_line: &str) -> Self {
         let smbios = |name: &str| text(&sys.join("class/dmi/id").join(name));
         let interfaces = host::fs::list(&sys.join("class/net")).unwrap_or_default();
@@ -36,7 +37,8 @@ impl Machine {
     }
 }
 
-/// The last value of `name=` on a kernel command line; quotes as in kernel-command-line(7).
+/// Returns the last value of `name=` on a kernel command line; quotes are handled as in
+/// kernel-command-line(7).
 pub(super) fn parameter(command_line: &str, name: &str) -> Option<String> {
     let value = |word: &str| word.strip_prefix(name)?.strip_prefix('=').map(|value| value.trim_matches('"').to_owned());
     command_line.split_whitespace().filter_map(value).next_back().filter(|value| !value.is_empty())

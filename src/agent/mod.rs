@@ -1,4 +1,5 @@
-//! What runs on the node: finds the machine's seed, makes `/etc` and `/var` of it, and tells what it did. No secret is ever printed.
+//! Agent on the node: finds the machine's seed, configures `/etc` and `/var` from it, and reports the result.
+//! No secret is ever printed.
 
 mod apply;
 pub(crate) mod clock;
@@ -7,8 +8,12 @@ mod etc;
 pub(crate) mod etcd;
 mod failure;
 pub(crate) mod guard;
+mod images;
 mod init;
+mod kubeadm;
+mod kubectl;
 mod machine;
+mod nodes;
 mod places;
 mod report;
 mod segment;
@@ -18,7 +23,10 @@ mod status;
 
 pub(crate) use apply::{Request, apply};
 pub(crate) use failure::failure;
+pub(crate) use images::preload;
 pub(crate) use init::init;
+pub(crate) use kubeadm::join;
+pub(crate) use nodes::describe;
 pub(crate) use places::Places;
 pub(crate) use report::report;
 pub(crate) use segment::segment;

@@ -1,4 +1,4 @@
-//! The last words of a boot, on every console: that the node is ready, or why it is not.
+//! Final boot message, on every console: the node is ready, or why it is not.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,22 +11,23 @@ use crate::host;
 /// Kernel parameter that ends a test boot: `kiln.test=poweroff`.
 const TEST: &str = "kiln.test";
 
-/// Seconds that a boot may take without a word about what it waits for, and between two questions.
+/// Seconds before a boot reports what it is waiting for, and seconds between two polls.
 const QUIET: u64 = 20;
 const PAUSE: u64 = 3;
-/// Seconds after which another answer may be told, and an unchanged one is told again: a service that starts over must not flood a console.
+/// Seconds before a changed message is shown, and before an unchanged one is repeated: a restarting service
+/// must not flood the console.
 const CHANGE: u64 = 15;
 const REPEAT: u64 = 60;
 
-/// Waits for the end of the boot and says so, with the units that failed on the way; tells meanwhile what is waited for. A test boot
-/// ends here.
+/// Waits until the boot has finished and reports the result with any failed units; until then, shows what the
+/// boot is waiting for. A test boot ends here.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Tool`] if systemd can't be asked.
+/// [`crate::error::Kind::Tool`] if systemd can't be queried.
 pub(crate) fn report(places: &Places) -> Result<()> {
     let node = Node::of(places);
-    let mut told = String::new();
+    let mut reported = String::new();
     let (mut elapsed, mut last) = (0, 0);
     loop {
         let jobs = running_jobs()?;
@@ -34,10 +35,10 @@ pub(crate) fn report(places: &Places) -> Result<()> {
             break;
         }
         let line = node.line("waiting", "for", &jobs) + &reasons(&etcd_says());
-        let silence = if line == told { REPEAT } else { CHANGE };
-        if elapsed >= QUIET && (told.is_empty() || elapsed - last >= silence) {
+        let silence = if line == reported { REPEAT } else { CHANGE };
+        if elapsed >= QUIET && (reported.is_empty() || elapsed - last >= silence) {
             host::console::announce(&line);
-            (told, last) = (line, elapsed);
+            (reported, last) = (line, elapsed);
         }
         host::clock::sleep(Duration::from_secs(PAUSE));
         elapsed += PAUSE;
@@ -51,7 +52,7 @@ pub(crate) fn report(places: &Places) -> Result<()> {
     Ok(())
 }
 
-/// Whose boot it is.
+/// The booting node.
 #[derive(Debug)]
 struct Node {
     name: String,
@@ -66,38 +67,38 @@ impl Node {
         }
     }
 
-    /// One line that people and tests search for.
+    /// Returns one line in a fixed format that users and tests search for.
     fn line(&self, state: &str, what: &str, units: &[String]) -> String {
         let units = if units.is_empty() { String::new() } else { format!(" {what}={}", units.join(",")) };
         format!("kiln: {state} node={} target={}{units}\n", self.name, self.roles)
     }
 }
 
-/// What etcd waits for, and what is wrong with it.
+/// Returns what etcd is waiting for, and its problems.
 fn etcd_says() -> Vec<String> {
     let settings = Path::new(etcd::SETTINGS);
     [etcd::waits_for(settings), etcd::problems(settings)].concat()
 }
 
-/// Each in a line.
+/// Formats reasons, one per line.
 fn reasons(reasons: &[String]) -> String {
     reasons.iter().map(|reason| format!("kiln:   etcd: {reason}\n")).collect()
 }
 
-/// Names of the units whose jobs are being worked on; those which wait in turn are not their own reason.
+/// Returns the names of units with a running job; a waiting job is not the cause of the delay.
 fn running_jobs() -> Result<Vec<String>> {
     let output =
         host::process::run(host::process::command("systemctl").args(["list-jobs", "--plain", "--no-legend", "--no-pager", "--full"]))?;
     Ok(running(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Reads lines of `JOB UNIT TYPE STATE`.
+/// Parses lines of `JOB UNIT TYPE STATE`.
 fn running(list: &str) -> Vec<String> {
     let lines = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     lines.filter(|words| words.len() == 4 && words[3] == "running").map(|words| words[1].to_owned()).collect()
 }
 
-/// Names of the units in state `failed`.
+/// Returns the names of the units in state `failed`.
 pub(super) fn failed_units() -> Result<Vec<String>> {
     let arguments = ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager", "--full"];
     let output = host::process::run(host::process::command("systemctl").args(arguments))?;

@@ -1,5 +1,6 @@
-//! A look at the segment before this node may carry the VIP. What is found is told on the consoles, in the journal and by the status;
-//! the node starts all the same, since nobody is there to tell a stranger from a peer whose answer was lost.
+//! Network segment check before this node may hold the VIP. Findings are reported on the consoles, in the
+//! journal and in the status. The node starts regardless, since it can't distinguish a foreign machine from a
+//! peer whose response was lost.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -8,28 +9,29 @@ use std::time::Duration;
 use crate::agent::{Places, Status};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
-use crate::segment::{Finding, Impression, Question, USUAL_TIME, look};
+use crate::segment::{Finding, Observation, Question, USUAL_TIME, look};
 
-/// How long to wait for the interface, and between two attempts.
+/// Time to wait for the interface, and pause between two attempts.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_secs(1);
-/// A node's own question, below its root.
+/// Path of the node's own [`Question`], relative to its root.
 const QUESTION: &str = "etc/kiln/segment.toml";
 
-/// Looks, and keeps what was found for the status of this boot. Returns why nobody could look: that says nothing about the segment, and
-/// is no fault of what waits for the look.
+/// Checks the segment and stores the findings for this boot's status. Returns an error as a value if the
+/// check could not be performed: this says nothing about the segment, so it must not fail the units that wait
+/// for the check.
 ///
 /// # Errors
 ///
 /// [`Kind::Input`] with every finding.
 pub(crate) fn segment(places: &Places) -> Result<Option<Error>> {
     let question = Question::read(&places.root.join(QUESTION))?;
-    let impression = match patiently(&question) {
-        Ok(impression) => impression,
+    let observation = match patiently(&question) {
+        Ok(observation) => observation,
         Err(err) => return Ok(Some(err)),
     };
-    let findings = impression.findings(&question);
-    let text = serde_json::to_vec_pretty(&findings).doing(Kind::Internal, || "writing what was found".into())?;
+    let findings = observation.findings(&question);
+    let text = serde_json::to_vec_pretty(&findings).doing(Kind::Internal, || "writing the findings".into())?;
     host::fs::write_atomic(&file(places), &text, host::fs::PUBLIC)?;
     if findings.is_empty() {
         return Ok(None);
@@ -41,8 +43,8 @@ pub(crate) fn segment(places: &Places) -> Result<Option<Error>> {
     Err(findings.into_iter().fold(err, |err, finding| err.hint(finding.fix)))
 }
 
-/// Looks as soon as the interface is up, which on a busy machine may be later than the network's target.
-fn patiently(question: &Question) -> Result<Impression> {
+/// Checks as soon as the interface is up, which on a busy machine may be after the network target is reached.
+fn patiently(question: &Question) -> Result<Observation> {
     let watch = host::clock::Stopwatch::start();
     loop {
         match look(question, USUAL_TIME) {
@@ -52,13 +54,13 @@ fn patiently(question: &Question) -> Result<Impression> {
     }
 }
 
-/// What the look of this boot found; nothing where there was none.
+/// Returns the findings of this boot; empty if no check was performed.
 pub(super) fn found(places: &Places) -> Result<Vec<Finding>> {
     let Some(bytes) = host::fs::read_if_exists(&file(places))? else { return Ok(Vec::new()) };
     serde_json::from_slice(&bytes).doing(Kind::Input, || format!("reading `{}`", file(places).display()))
 }
 
-/// Two lines a finding, that people and tests search for.
+/// Formats each finding as two lines in a fixed format that users and tests search for.
 fn lines(node: &str, findings: &[Finding]) -> String {
     let mut text = String::new();
     for Finding { message, fix, .. } in findings {

@@ -1,4 +1,4 @@
-//! Which of the seeds found is this machine's: exactly one, or none and the reason.
+//! Selection of this machine's seed from those found: exactly one, or an error with the reason.
 
 use std::collections::BTreeMap;
 
@@ -11,31 +11,33 @@ use crate::seed::Identity;
 /// A seed that was found, without its files.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
-    /// Where it was found, for people.
+    /// Display name of its carrier.
     pub(crate) place: String,
     pub(crate) digest: Digest,
     pub(crate) identity: Identity,
-    /// It has an order.
+    /// True if the seed contains an order.
     pub(crate) ordered: bool,
 }
 
-/// How a seed and a machine compare.
+/// Result of comparing a seed with a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// A rule or the kernel command line says so.
+    /// A rule or the kernel command line matches.
     Own,
-    /// The seed has no rule: any machine that carries it.
+    /// The seed has no match rules: it is valid for any machine that carries it.
     Open,
-    /// What was compared, for people.
+    /// Failed comparisons, as text.
     Foreign(Vec<String>),
 }
 
-/// Chooses among `carried` and returns the place in it. The same seed found in two places counts once, and a node's seed with an order
-/// comes before its usual one: a stick with an order must do where the disk has a seed of its own.
+/// Returns the index of this machine's seed in `carried`. The same seed found in two places counts once, and
+/// a node's seed with an order takes precedence over its ordinary seed: a USB stick with an order must work
+/// even if the disk has a seed.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if no seed or more than one is this machine's; it lists every seed and what was compared.
+/// [`Kind::Input`] if no seed, or more than one, belongs to this machine; the message lists every seed with
+/// its comparisons.
 pub(crate) fn select(carried: &[Candidate], machine: &Machine) -> Result<usize> {
     let mut distinct: BTreeMap<Digest, (usize, Verdict)> = BTreeMap::new();
     let name = |candidate: &Candidate| (candidate.identity.cluster_id.clone(), candidate.identity.node.clone());
@@ -49,36 +51,35 @@ pub(crate) fn select(carried: &[Candidate], machine: &Machine) -> Result<usize> 
     match (&own[..], distinct.values().next()) {
         ([index], _) => Ok(*index),
         ([], Some((index, Verdict::Open))) if only_one => Ok(*index),
-        ([], _) if only_one => Err(refusal("the seed found is another machine's", carried, machine)),
-        ([], _) => Err(refusal("none of the seeds found is surely this machine's", carried, machine)
-            .hint("boot with `kiln.node=NAME`, or give each node match rules in the cluster file")),
-        _ => Err(refusal("more than one seed found is this machine's", carried, machine).hint("detach all seeds but one")),
+        ([], _) if only_one => Err(refusal("the seed found belongs to another machine", carried, machine)),
+        ([], _) => Err(refusal("can't determine which of the seeds found belongs to this machine", carried, machine)
+            .hint("boot with `kiln.node=NAME`, or add match rules to each node in the cluster file")),
+        _ => Err(refusal("more than one of the seeds found belongs to this machine", carried, machine).hint("detach all but one")),
     }
 }
 
-/// Refuses a seed that would put another cluster's or node's configuration over this machine's state.
+/// Rejects a seed that would apply the configuration of another cluster or node to this machine's state.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with the kernel parameter that allows it.
+/// [`Kind::Input`], with the kernel parameter that allows it as a hint.
 pub(crate) fn guard(chosen: &Identity, stored: Option<&Identity>, machine: &Machine) -> Result<()> {
     let Some(stored) = stored else { return Ok(()) };
-    let names = |identity: &Identity| format!("node `{}` of cluster `{}` ({})", identity.node, identity.cluster, identity.cluster_id);
+    let names = |identity: &Identity| format!("node `{}` in cluster `{}` ({})", identity.node, identity.cluster, identity.cluster_id);
     let same = (&stored.cluster_id, &stored.node) == (&chosen.cluster_id, &chosen.node);
     let adopted = machine.adopt.as_ref().is_some_and(|name| *name == chosen.cluster || *name == chosen.cluster_id);
     if same || adopted {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, format!("this machine's state belongs to {}; the seed is for {}", names(stored), names(chosen))).hint(
-        format!("to give this machine away, boot once with `kiln.adopt={}`; its state stays and is then the new node's", chosen.cluster),
-    ))
+    Err(Error::new(Kind::Input, format!("this machine's state belongs to {}, but the seed is for {}", names(stored), names(chosen)))
+        .hint(format!("to reassign this machine, boot once with `kiln.adopt={}`; the machine keeps its state", chosen.cluster)))
 }
 
 fn compare(identity: &Identity, machine: &Machine) -> Verdict {
     if let Some(node) = &machine.node {
         let named = |rule: &MatchRule| matches!(rule, MatchRule::KernelCommandLine(name) if name == node);
         let own = *node == identity.node || identity.matches.iter().any(named);
-        let compared = || format!("kiln.node=`{node}` on the kernel command line is not `{}`", identity.node);
+        let compared = || format!("the kernel command line has `kiln.node={node}`, but the seed is for `{}`", identity.node);
         return if own { Verdict::Own } else { Verdict::Foreign(vec![compared()]) };
     }
     if identity.matches.is_empty() {
@@ -88,12 +89,12 @@ fn compare(identity: &Identity, machine: &Machine) -> Verdict {
     differences.map_or(Verdict::Own, Verdict::Foreign)
 }
 
-/// Why a rule does not hold; `None` if it does.
+/// Returns why a rule does not match; `None` if it does.
 fn difference(rule: &MatchRule, machine: &Machine) -> Option<String> {
     let show = |value: &Option<String>| value.as_ref().map_or("none".to_owned(), |value| format!("`{value}`"));
     let compare = |what: &str, wanted: &str, actual: &Option<String>| {
         let equal = actual.as_deref().is_some_and(|actual| actual.eq_ignore_ascii_case(wanted));
-        (!equal).then(|| format!("{what}: seed `{wanted}`, machine {}", show(actual)))
+        (!equal).then(|| format!("{what}: seed requires `{wanted}`, machine has {}", show(actual)))
     };
     match rule {
         MatchRule::KernelCommandLine(name) => compare("kiln.node", name, &machine.node),
@@ -102,7 +103,7 @@ fn difference(rule: &MatchRule, machine: &Machine) -> Option<String> {
         MatchRule::Mac(mac) => {
             let there = machine.macs.contains(&mac.to_lowercase());
             let macs = machine.macs.iter().map(|mac| format!("`{mac}`")).collect::<Vec<_>>().join(" ");
-            (!there).then(|| format!("MAC address: seed `{mac}`, machine {}", if macs.is_empty() { "none" } else { &macs }))
+            (!there).then(|| format!("MAC address: seed requires `{mac}`, machine has {}", if macs.is_empty() { "none" } else { &macs }))
         }
     }
 }
@@ -115,11 +116,11 @@ fn refusal(what: &str, carried: &[Candidate], machine: &Machine) -> Error {
 fn describe(candidate: &Candidate, machine: &Machine) -> String {
     let Candidate { place, identity, digest, .. } = candidate;
     let verdict = match compare(identity, machine) {
-        Verdict::Own => "is this machine's".to_owned(),
+        Verdict::Own => "belongs to this machine".to_owned(),
         Verdict::Open => "has no match rules".to_owned(),
         Verdict::Foreign(differences) => differences.join("; "),
     };
-    format!("{place}: node `{}` of cluster `{}`, seed {}: {verdict}", identity.node, identity.cluster, digest.short())
+    format!("{place}: node `{}` in cluster `{}`, seed {}: {verdict}", identity.node, identity.cluster, digest.short())
 }
 
 #[cfg(test)]
@@ -191,16 +192,16 @@ mod tests {
             .map(|(carried, machine)| select(carried, &machine).unwrap_err().to_string())
             .join("\n");
         insta::assert_snapshot!(shown, @r"
-        the seed found is another machine's:
-          /dev/vda4: node `m1` of cluster `ha`, seed fb909ae9d6d4: serial number: seed `S-9`, machine `S-1`; MAC address: seed `52:54:00:00:00:09`, machine `52:54:00:00:00:01`
-        the seed found is another machine's:
-          /dev/vda4: node `m1` of cluster `ha`, seed fb909ae9d6d4: kiln.node=`m2` on the kernel command line is not `m1`
-        none of the seeds found is surely this machine's:
-          /dev/vda4: node `m1` of cluster `ha`, seed 176cb3c6cb6d: has no match rules
-          /dev/vdb: node `m2` of cluster `ha`, seed 7f824aa39d32: has no match rules
-        more than one seed found is this machine's:
-          /dev/vda4: node `m1` of cluster `ha`, seed 799f75a9a7e1: is this machine's
-          /dev/vdb: node `m2` of cluster `ha`, seed 79b49a13ed13: is this machine's
+        the seed found belongs to another machine:
+          /dev/vda4: node `m1` in cluster `ha`, seed fb909ae9d6d4: serial number: seed requires `S-9`, machine has `S-1`; MAC address: seed requires `52:54:00:00:00:09`, machine has `52:54:00:00:00:01`
+        the seed found belongs to another machine:
+          /dev/vda4: node `m1` in cluster `ha`, seed fb909ae9d6d4: the kernel command line has `kiln.node=m2`, but the seed is for `m1`
+        can't determine which of the seeds found belongs to this machine:
+          /dev/vda4: node `m1` in cluster `ha`, seed 176cb3c6cb6d: has no match rules
+          /dev/vdb: node `m2` in cluster `ha`, seed 7f824aa39d32: has no match rules
+        more than one of the seeds found belongs to this machine:
+          /dev/vda4: node `m1` in cluster `ha`, seed 799f75a9a7e1: belongs to this machine
+          /dev/vdb: node `m2` in cluster `ha`, seed 79b49a13ed13: belongs to this machine
         ");
     }
 
@@ -219,7 +220,7 @@ mod tests {
         let err = guard(&foreign, Some(&stored), &machine()).unwrap_err();
         assert_eq!(
             err.to_string(),
-            "this machine's state belongs to node `m1` of cluster `ha` (c1); the seed is for node `m1` of cluster `blue` (c2)"
+            "this machine's state belongs to node `m1` in cluster `ha` (c1), but the seed is for node `m1` in cluster `blue` (c2)"
         );
         let other_node = seed::tests::sample("m2", Vec::new()).identity;
         guard(&other_node, Some(&stored), &machine()).unwrap_err();

@@ -1,4 +1,5 @@
-//! What lasts on a machine: `/var`, filled once from the image's factory copy, and the seed it accepted last.
+//! Persistent state of a machine: `/var`, populated once from the image's factory copy, and the last accepted
+//! seed.
 
 use std::path::{Path, PathBuf};
 
@@ -14,27 +15,27 @@ use crate::host::root::{Attributes, Change, Root, attributes};
 use crate::seed::{ORDER, Order, attached};
 use crate::tree::{EntryKind, ImagePath};
 
-/// The image's copy of `/var`, below the root.
+/// Path of the image's copy of `/var`, relative to the root.
 const FACTORY: &str = "usr/share/factory/var";
-/// Holds the digest of the factory copy that `/var` was filled from; written last.
+/// File with the digest of the factory copy that `/var` was populated from; written last.
 const MARKER: &str = "var/lib/kiln/factory";
-/// Where etcd's agent keeps snapshots (overlay `etcd`).
+/// Directory in which the etcd agent keeps snapshots (`etcd` overlay).
 pub(super) const SNAPSHOTS: &str = "/var/lib/etcd-snapshots";
-/// Belongs to whoever runs etcd.
+/// File owned by the user that runs etcd.
 const KEY: &str = "/etc/kubernetes/pki/etcd/peer.key";
 
 /// One entry of the factory copy.
 struct Original {
-    /// Where it is.
+    /// Path of the entry.
     source: PathBuf,
-    /// Where it goes, relative to the root.
+    /// Target path, relative to the root.
     target: String,
     kind: FileType,
     attributes: Attributes,
 }
 
-/// Fills `/var` from the factory copy: what is missing is added, what is there is left alone. A power cut at any point leaves no
-/// marker, and the next boot goes on.
+/// Populates `/var` from the factory copy: adds missing files and keeps existing ones. A power cut at any
+/// point leaves no marker, so the next boot resumes.
 ///
 /// # Errors
 ///
@@ -52,7 +53,7 @@ pub(crate) fn fill(places: &Places) -> Result<Change> {
     }
     let root = Root::open(&places.root)?;
     for original in &originals {
-        copy(&root, original).within(|| "filling `/var`".into())?;
+        copy(&root, original).within(|| "populating `/var`".into())?;
     }
     sync(places)?;
     own_directory(&root)?;
@@ -61,16 +62,16 @@ pub(crate) fn fill(places: &Places) -> Result<Change> {
     Ok(Change::Written)
 }
 
-/// Takes over the snapshot of etcd that travels behind a seed, where its order has this machine restore it.
+/// Copies the etcd snapshot attached to a seed, if the seed contains an order for this machine to restore it.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Io`] if it is not whole, if there is no room for it, or naming the path.
+/// [`crate::error::Kind::Io`] if the snapshot is incomplete or there is not enough space, or naming the path.
 pub(crate) fn take_snapshot(places: &Places, found: &Found) -> Result<Change> {
-    let step = || format!("taking over the snapshot behind the seed of {}", found.candidate.place);
+    let step = || format!("copying the snapshot attached to the seed on {}", found.candidate.place);
     let mut carrier = host::fs::open(&found.carrier)?;
     let Some(attachment) = attached(&mut carrier, found.packed.len() as u64).within(step)? else { return Ok(Change::None) };
-    // A carrier that was written again with a usual seed still has the file behind it.
+    // A carrier overwritten with an ordinary seed may still contain the attached file.
     if !is_ordered(found, attachment.sha256)? {
         return Ok(Change::None);
     }
@@ -81,7 +82,7 @@ pub(crate) fn take_snapshot(places: &Places, found: &Found) -> Result<Change> {
     }
     let root = Root::open(&places.root)?;
     root.directory("var/lib", root_owned(0o755), true)?;
-    // Whoever has etcd's key has etcd's data.
+    // The owner of etcd's key also owns etcd's data.
     let key = found.seed.tree.get(&ImagePath::new(KEY)?).map(|entry| (entry.uid, entry.gid));
     let (uid, gid) = key.unwrap_or_else(host::process::owner);
     root.directory(directory, Attributes { uid, gid, ..root_owned(0o700) }, true)?;
@@ -92,15 +93,15 @@ pub(crate) fn take_snapshot(places: &Places, found: &Found) -> Result<Change> {
     Ok(Change::Written)
 }
 
-/// Whether the seed's order has this machine restore the snapshot with this digest.
+/// Checks whether the seed contains an order for this machine to restore the snapshot with this digest.
 fn is_ordered(found: &Found, sha256: Digest) -> Result<bool> {
     let Some(entry) = found.seed.tree.get(&ImagePath::new(ORDER)?) else { return Ok(false) };
     let EntryKind::File(content) = &entry.kind else { return Ok(false) };
-    let order: Order = toml::from_slice(&content.read()?).doing(Kind::Input, || format!("reading `{ORDER}` of the seed"))?;
+    let order: Order = toml::from_slice(&content.read()?).doing(Kind::Input, || format!("reading `{ORDER}` in the seed"))?;
     Ok(order.restore.is_some_and(|restore| restore.on == found.seed.identity.node && restore.sha256 == sha256))
 }
 
-/// Keeps the packed seed for boots without its carrier.
+/// Stores the packed seed for boots without its carrier.
 ///
 /// # Errors
 ///
@@ -108,7 +109,7 @@ fn is_ordered(found: &Found, sha256: Digest) -> Result<bool> {
 pub(crate) fn store(places: &Places, packed: &[u8]) -> Result<Change> {
     let root = Root::open(&places.root)?;
     own_directory(&root)?;
-    let change = root.durable_file("var/lib/kiln/seed", packed, root_owned(host::fs::PRIVATE)).within(|| "keeping the seed".into())?;
+    let change = root.durable_file("var/lib/kiln/seed", packed, root_owned(host::fs::PRIVATE)).within(|| "storing the seed".into())?;
     if change == Change::Written {
         sync(places)?;
     }
@@ -130,7 +131,7 @@ fn sync(places: &Places) -> Result<()> {
     Root::open(&places.root.join("var"))?.sync()
 }
 
-/// Lists a directory below `source`, parents first; sockets, pipes and devices are passed over.
+/// Lists the entries below `source`, parents first.
 fn list(source: &Path, target: &str, originals: &mut Vec<Original>) -> Result<()> {
     for source in host::fs::list(source)? {
         let target = format!("{target}/{}", source.file_name().unwrap_or_default().to_string_lossy());
@@ -144,7 +145,8 @@ fn list(source: &Path, target: &str, originals: &mut Vec<Original>) -> Result<()
     Ok(())
 }
 
-/// Digest of names, owners, modes and times: enough to tell one image's factory copy from another's without reading it.
+/// Returns a digest of names, owners, modes and times, which distinguishes factory copies without reading
+/// their content.
 fn stamp(originals: &[Original]) -> String {
     let mut hasher = Hasher::default();
     for original in originals {
@@ -159,7 +161,7 @@ fn copy(root: &Root, original: &Original) -> Result<()> {
     let change = match kind {
         FileType::Directory => root.directory(target, *attributes, true),
         _ if root.has(target)? => Ok(Change::None),
-        // What is there is left alone, so it must be whole.
+        // Existing files are kept, so they must be complete.
         FileType::RegularFile => root.durable_file(target, &host::fs::read(source)?, *attributes),
         FileType::Symlink => root.symlink(target, &host::fs::read_link(source)?, *attributes),
         _ => Ok(Change::None),

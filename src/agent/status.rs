@@ -1,4 +1,4 @@
-//! What the agent did, as `/run/kiln/status.json` tells it. Anybody may read it: it holds no secret.
+//! Result of the agent's run, stored in `/run/kiln/status.json`. World-readable: it contains no secrets.
 
 use std::path::PathBuf;
 
@@ -12,12 +12,12 @@ use crate::host;
 use crate::seed::Identity;
 use crate::segment::Finding;
 
-/// One run of the agent.
+/// Status of one agent run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Status {
     pub(crate) outcome: Outcome,
-    /// Why it refused, with what it compared.
+    /// Reason for a refusal, with the compared values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,38 +25,40 @@ pub(crate) struct Status {
     /// Digest of the applied seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seed: Option<Digest>,
-    /// Where the seed was found.
+    /// Display name of the carrier of the seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<String>,
     pub(crate) stages: Vec<Stage>,
-    /// Paths that had to be changed.
+    /// Changed paths.
     pub(crate) changed: Vec<String>,
-    /// Seconds since 1970, by the machine's clock.
+    /// End of the run in seconds since 1970, by the machine's clock.
     pub(crate) finished: u64,
-    /// What was done about a clock in the past.
+    /// Correction of a clock that was behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) clock: Option<String>,
-    /// What this machine's member of etcd waits for, one sentence each; known later in the boot, and kept apart from the rest.
+    /// Reasons why this machine's etcd member is waiting, one sentence each; determined later in the boot and
+    /// stored separately.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) etcd: Vec<String>,
-    /// What is wrong with the member that runs, one sentence each.
+    /// Problems of the running member, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) problems: Vec<String>,
-    /// Why this machine does not hold the VIP, where a guard decides that.
+    /// Reason why this machine does not hold the VIP, if the guard decided so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) vip: Option<String>,
-    /// Who else on the segment has what is this cluster's; told later in the boot, and kept apart from the rest.
+    /// Segment conflicts over the VIP or the virtual router identifier; determined later in the boot and
+    /// stored separately.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) segment: Vec<Finding>,
 }
 
-/// How it ended.
+/// Outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
-    /// The node is what its seed says, by this run's work.
+    /// This run configured the node from its seed.
     Applied,
-    /// The node was so already.
+    /// The node was already configured.
     Unchanged,
     /// Nothing was written.
     Refused,
@@ -71,7 +73,7 @@ pub(crate) struct Stage {
 }
 
 impl Status {
-    /// A run that has done nothing yet.
+    /// Returns the status of a run that has just begun.
     pub(super) fn begin() -> Self {
         let (outcome, stages, changed) = (Outcome::Unchanged, Vec::new(), Vec::new());
         Self {
@@ -91,7 +93,7 @@ impl Status {
         }
     }
 
-    /// Runs one stage and notes how long it took.
+    /// Runs one stage and records its duration.
     pub(super) fn stage<T>(&mut self, name: &str, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let watch = host::clock::Stopwatch::start();
         let result = work(self);
@@ -99,7 +101,7 @@ impl Status {
         result
     }
 
-    /// Writes the status where everybody looks for it.
+    /// Writes the status to its file.
     pub(super) fn write(&self, places: &Places) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).doing(Kind::Internal, || "writing the status".into())?;
         host::fs::write_atomic(&file(places), &text, host::fs::PUBLIC)
@@ -109,11 +111,11 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if the agent has not run in this boot.
+    /// [`Kind::Input`] if the agent has not run since boot.
     pub(crate) fn read(places: &Places) -> Result<Self> {
         let path = file(places);
         let bytes = host::fs::read_if_exists(&path)?.ok_or_else(|| {
-            Error::new(Kind::Input, format!("the agent has not run in this boot: there is no `{}`", path.display()))
+            Error::new(Kind::Input, format!("the agent has not run since boot: `{}` does not exist", path.display()))
                 .hint("run `kiln agent apply` on a machine that was booted from a kiln image")
         })?;
         let status: Self = serde_json::from_slice(&bytes).doing(Kind::Input, || format!("reading `{}`", path.display()))?;
@@ -123,16 +125,16 @@ impl Status {
         Ok(Self { clock, etcd, problems, vip: guard::reason(&places.root), segment: segment::found(places)?, ..status })
     }
 
-    /// What a person wants to know, one fact a line.
+    /// Formats the status for users, one fact per line.
     pub(crate) fn text(&self) -> String {
         let mut lines = vec![match self.outcome {
             Outcome::Applied => format!("applied {} changes", self.changed.len()),
-            Outcome::Unchanged => "nothing had to change".to_owned(),
-            Outcome::Refused => format!("refused: {}", self.reason.as_deref().unwrap_or("no reason was noted")),
+            Outcome::Unchanged => "no changes were necessary".to_owned(),
+            Outcome::Refused => format!("refused: {}", self.reason.as_deref().unwrap_or("no reason was recorded")),
         }];
         if let Some(identity) = &self.identity {
             let roles = identity.roles.join(", ");
-            lines.push(format!("node     {} of cluster {} ({roles})", identity.node, identity.cluster));
+            lines.push(format!("node     {} in cluster {} ({roles})", identity.node, identity.cluster));
         }
         let seed = self.seed.map(|seed| format!("seed     {} from {}", seed.short(), self.source.as_deref().unwrap_or("?")));
         lines.extend(seed);
@@ -143,7 +145,7 @@ impl Status {
         lines.extend(self.clock.iter().map(|clock| format!("clock    {clock}")));
         lines.extend(self.etcd.iter().map(|reason| format!("etcd     waiting: {reason}")));
         lines.extend(self.problems.iter().map(|problem| format!("etcd     {problem}")));
-        lines.extend(self.vip.iter().map(|reason| format!("VIP      not here: {reason}")));
+        lines.extend(self.vip.iter().map(|reason| format!("VIP      not held: {reason}")));
         lines.extend(self.segment.iter().map(|finding| format!("segment  {}; {}", finding.message, finding.fix)));
         lines.join("\n") + "\n"
     }

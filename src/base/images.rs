@@ -1,12 +1,13 @@
-//! Container images: found in the archives that the cluster file names, pinned by the lock, verified each time they are used.
+//! Container images: found in the archives that the cluster file specifies, pinned by the lock, verified at
+//! each use.
 //!
-//! An archive goes into role images as it is; what is in it was judged when it was pinned, and its digest stands for that.
+//! An archive is copied into role images unchanged; its content is checked when it is pinned, and its digest
+//! is verified after that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::ARCHITECTURE;
 use crate::base::image_archive::{self, Archive};
 use crate::base::lock::{ImagePin, Lock};
 use crate::base::programs::published_digest;
@@ -16,27 +17,27 @@ use crate::host;
 use crate::progress::Progress;
 use crate::store::{Download, Store};
 use crate::tree::Content;
-use crate::words::ImageSource;
+use crate::words::{Arch, ImageSource};
 
-/// Endings of the files that a directory is searched for.
+/// Suffixes of archive files to look for in a directory.
 const ENDINGS: [&str; 5] = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.zstd"];
 
-/// Images by reference, each with who wants it, for people.
+/// Wanted images by reference, each with a description of what needs it.
 pub(crate) type WantedImages = BTreeMap<String, String>;
 
-/// An archive of a role image.
+/// An image archive in a role image.
 #[derive(Clone, Debug)]
 pub(crate) struct ImageArchive {
     pub(crate) pin: ImagePin,
     pub(crate) content: Content,
 }
 
-/// Pins the archives that hold `wanted`: the first that has an image wins.
+/// Pins the archives that contain `wanted`: the first archive with an image wins.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if no source has an image, with who wants it and what each source said; [`Kind::Verify`] if what an archive holds
-/// is not what its index says, or is for other machines.
+/// [`Kind::Input`] if no source has an image, with what needs it and the result of each source;
+/// [`Kind::Verify`] if an archive does not match its index, or is for another platform.
 pub(crate) fn pin_images(
     lock: &mut Lock,
     wanted: &WantedImages,
@@ -54,7 +55,7 @@ pub(crate) fn pin_images(
             Ok(files) => {
                 let before = missing.len();
                 for (name, file) in files {
-                    lock.images.extend(pin(&name, &file, &mut missing)?);
+                    lock.images.extend(pin(&name, &file, lock.architecture, &mut missing)?);
                 }
                 tried.push(format!("{} has {} of {before}", describe(source), before - missing.len()));
             }
@@ -67,11 +68,11 @@ pub(crate) fn pin_images(
     }
 }
 
-/// The pinned archives that hold images of these names, each with its verified content.
+/// Returns the pinned archives that contain the named images, each with its verified content.
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] if a file has changed since it was pinned; [`Kind::Input`] if no source has it any more.
+/// [`Kind::Verify`] if a file has changed since it was pinned; [`Kind::Input`] if no source has it.
 pub(crate) fn images(
     lock: &Lock,
     wanted: &WantedImages,
@@ -89,26 +90,26 @@ pub(crate) fn images(
     pins.map(archive).collect()
 }
 
-/// The archives of a source, by file name.
+/// Returns the archives in a source, by file name.
 fn candidates(source: &ImageSource, store: &Store, progress: &dyn Progress) -> Result<Vec<(String, PathBuf)>> {
     match source {
         ImageSource::Url { url } => Ok(vec![(file_name(url), fetch(url, published_digest(url, store)?, store, progress)?)]),
         ImageSource::File { path } if path.is_file() => Ok(vec![(name_of(path), path.clone())]),
-        ImageSource::File { .. } => Err(Error::new(Kind::Input, "there is no such file")),
+        ImageSource::File { .. } => Err(Error::new(Kind::Input, "file not found")),
         ImageSource::Directory { path } if path.is_dir() => {
             let files = host::fs::list(path)?.into_iter().map(|file| (name_of(&file), file));
             Ok(files.filter(|(name, _)| ENDINGS.iter().any(|ending| name.ends_with(ending))).collect())
         }
-        ImageSource::Directory { .. } => Err(Error::new(Kind::Input, "there is no such directory")),
+        ImageSource::Directory { .. } => Err(Error::new(Kind::Input, "directory not found")),
     }
 }
 
-/// Pins an archive if it holds images that are missing still.
-fn pin(name: &str, file: &Path, missing: &mut BTreeSet<&String>) -> Result<Option<ImagePin>> {
+/// Pins an archive if it contains images that are still missing.
+fn pin(name: &str, file: &Path, architecture: Arch, missing: &mut BTreeSet<&String>) -> Result<Option<ImagePin>> {
     let archive = Archive::open(file)?;
     let found: Vec<&String> = missing.iter().filter(|reference| archive.has(reference)).copied().collect();
     for reference in &found {
-        archive.verify(reference, ARCHITECTURE)?;
+        archive.verify(reference, architecture.name)?;
         missing.remove(*reference);
     }
     if found.is_empty() {
@@ -118,7 +119,7 @@ fn pin(name: &str, file: &Path, missing: &mut BTreeSet<&String>) -> Result<Optio
     Ok(Some(ImagePin { file: name.to_owned(), size, sha256, references: found.into_iter().cloned().collect() }))
 }
 
-/// The pinned file where a source has it, else the store's.
+/// Returns the pinned file from a source, or from the store.
 fn at_hand(pin: &ImagePin, sources: &[ImageSource], store: &Store, progress: &dyn Progress) -> Result<PathBuf> {
     let mut changed = None;
     for source in sources {
@@ -133,14 +134,14 @@ fn at_hand(pin: &ImagePin, sources: &[ImageSource], store: &Store, progress: &dy
             if digest == pin.sha256 {
                 return Ok(file);
             }
-            let message = format!("`{}` has the SHA-256 {digest}, and the lock pins {}", file.display(), pin.sha256);
-            changed = Some(Error::new(Kind::Verify, message).hint("if the archive was meant to change, run `kiln lock`"));
+            let message = format!("`{}` has the SHA-256 {digest}, but the lock pins {}", file.display(), pin.sha256);
+            changed = Some(Error::new(Kind::Verify, message).hint("if the archive was changed on purpose, run `kiln lock`"));
         }
     }
     let gone = || {
         let places: Vec<String> = sources.iter().map(describe).collect();
-        Error::new(Kind::Input, format!("`{}` with the SHA-256 {} is not in {}", pin.file, pin.sha256, places.join(" or ")))
-            .hint("run `kiln lock` to pin what the sources have now")
+        Error::new(Kind::Input, format!("`{}` with the SHA-256 {} was not found in {}", pin.file, pin.sha256, places.join(" or ")))
+            .hint("run `kiln lock` to pin the sources' current files")
     };
     store.blob(&pin.sha256)?.ok_or_else(|| changed.unwrap_or_else(gone))
 }
@@ -168,11 +169,11 @@ fn describe(source: &ImageSource) -> String {
 
 fn nowhere(image: &str, missing: &BTreeSet<&String>, wanted: &WantedImages, tried: &[String]) -> Error {
     let images: Vec<String> = missing.iter().map(|image| format!("`{image}`, which {} needs", wanted[*image])).collect();
-    let tried = if tried.is_empty() { "there is no source".to_owned() } else { tried.join("; ") };
-    let save = format!("save it where a source looks: `docker save --output images/{}.tar {image}`", image_archive::short(image));
+    let tried = if tried.is_empty() { "no sources configured".to_owned() } else { tried.join("; ") };
+    let save = format!("save it where a source can find it: `docker save --output images/{}.tar {image}`", image_archive::short(image));
     Error::new(Kind::Input, format!("no source has the image {}: {tried}", images.join(", ")))
         .hint(save)
-        .hint("name a directory of archives: `[[images]]` with `directory = \"…\"` in the cluster file")
+        .hint("add a directory with archives to the cluster file: `[[images]]` with `directory = \"…\"`")
 }
 
 #[cfg(test)]
@@ -187,7 +188,7 @@ mod tests {
     use crate::error::Kind;
     use crate::progress::Silent;
     use crate::store::Store;
-    use crate::words::ImageSource;
+    use crate::words::{Arch, ImageSource};
 
     const PAUSE: &str = "k8s.gcr.io/pause:3.2";
 
@@ -206,7 +207,7 @@ mod tests {
         let archive = dir.path().join("all.tar");
         fs::write(&archive, oci(&Sample { names: &["docker.io/library/haproxy:3.0", PAUSE], ..Sample::default() })).unwrap();
         let sources = [directory(&dir.path().join("nowhere")), directory(dir.path())];
-        let mut lock = Lock::new("trixie", "amd64");
+        let mut lock = Lock::new("trixie", Arch::Amd64);
         pin_images(&mut lock, &wanted(), &sources, &store, &Silent).unwrap();
         assert_eq!((lock.images[0].file.as_str(), &lock.images[0].references[..]), ("all.tar", &[PAUSE.to_owned()][..]));
         let found = images(&lock, &wanted(), &sources, &store, &Silent).unwrap();
@@ -214,7 +215,7 @@ mod tests {
         assert!(images(&lock, &WantedImages::new(), &sources, &store, &Silent).unwrap().is_empty());
         fs::write(&archive, "another").unwrap();
         let err = images(&lock, &wanted(), &sources, &store, &Silent).unwrap_err();
-        assert_eq!((err.kind(), &err.hints()[0]), (Kind::Verify, &"if the archive was meant to change, run `kiln lock`".to_owned()));
+        assert_eq!((err.kind(), &err.hints()[0]), (Kind::Verify, &"if the archive was changed on purpose, run `kiln lock`".to_owned()));
     }
 
     #[test]
@@ -222,20 +223,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Some(&dir.path().join("store"))).unwrap();
         let sources = [directory(&dir.path().join("nowhere")), directory(dir.path())];
-        let err = pin_images(&mut Lock::new("trixie", "amd64"), &wanted(), &sources, &store, &Silent).unwrap_err();
+        let err = pin_images(&mut Lock::new("trixie", Arch::Amd64), &wanted(), &sources, &store, &Silent).unwrap_err();
         assert_eq!(
             err.to_string().replace(dir.path().to_str().unwrap(), "DIR"),
             "no source has the image `k8s.gcr.io/pause:3.2`, which the overlay `preload` of `worker` needs: \
-             the directory `DIR/nowhere`: there is no such directory; the directory `DIR` has 0 of 1"
+             the directory `DIR/nowhere`: directory not found; the directory `DIR` has 0 of 1"
         );
-        assert_eq!(err.hints()[0], "save it where a source looks: `docker save --output images/pause.tar k8s.gcr.io/pause:3.2`");
+        assert_eq!(err.hints()[0], "save it where a source can find it: `docker save --output images/pause.tar k8s.gcr.io/pause:3.2`");
     }
 
     #[test]
     fn a_cluster_that_wants_no_image_asks_no_source() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Some(&dir.path().join("store"))).unwrap();
-        let mut lock = Lock::new("trixie", "amd64");
+        let mut lock = Lock::new("trixie", Arch::Amd64);
         pin_images(&mut lock, &WantedImages::new(), &[directory(&dir.path().join("nowhere"))], &store, &Silent).unwrap();
         assert!(lock.images.is_empty());
     }

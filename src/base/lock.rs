@@ -1,6 +1,6 @@
-//! The lock: every input of a build by name, version and digest, so that two builds of it are the same build.
+//! The lock: every input of a build by name, version and digest, so that builds are reproducible.
 //!
-//! It holds no host name: where bytes come from is the machine's business, what they are is the lock's.
+//! It contains no host names: the lock defines the bytes, and the machine decides where to fetch them from.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,8 +11,9 @@ use crate::base::Wanted;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
+use crate::words::Arch;
 
-/// Version of the file format; a reader refuses any other.
+/// Version of the file format; any other version is rejected.
 const FORMAT: u32 = 1;
 
 /// First lines of every lock file.
@@ -23,18 +24,18 @@ const HEADER: &str = "# Written by `kiln lock`; keep it with the cluster file. D
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lock {
     format: u32,
-    /// Seconds since 1970: the date of the newest release below; the time stamp of everything built from the lock.
+    /// Date of the newest release below, in seconds since 1970; the timestamp of everything built from the
+    /// lock.
     pub(crate) epoch: u64,
     /// Debian suite by code name: `trixie`.
     pub(crate) suite: String,
-    /// Debian's name of the architecture: `amd64`.
-    pub(crate) architecture: String,
-    /// What the cluster file asked for when the lock was written.
+    pub(crate) architecture: Arch,
+    /// Requests in the cluster file when the lock was written.
     #[serde(default)]
     pub(crate) wanted: Wanted,
     /// Package names of each set, sorted and closed under dependencies: `tools` and one set for each role image.
     pub(crate) sets: BTreeMap<String, Vec<String>>,
-    /// The signed releases that packages were chosen from.
+    /// Signed releases from which packages were chosen.
     #[serde(rename = "release", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) releases: Vec<ReleasePin>,
     /// Release archives of Kubernetes programs.
@@ -43,10 +44,10 @@ pub(crate) struct Lock {
     /// Kubernetes programs.
     #[serde(rename = "binary", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) binaries: Vec<BinaryPin>,
-    /// Archives of container images.
+    /// Container image archives.
     #[serde(rename = "image", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) images: Vec<ImagePin>,
-    /// Every package of every set once, sorted by name.
+    /// Packages of all sets, each once, sorted by name.
     #[serde(rename = "package", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) packages: Vec<PackagePin>,
 }
@@ -55,9 +56,9 @@ pub(crate) struct Lock {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReleasePin {
-    /// `trixie`, `trixie-updates`, `trixie-security`.
+    /// Suite: `trixie`, `trixie-updates`, `trixie-security`.
     pub(crate) suite: String,
-    /// Its `Date` in seconds since 1970.
+    /// `Date` of the release in seconds since 1970.
     pub(crate) date: u64,
     /// Digest of `InRelease`.
     pub(crate) sha256: Digest,
@@ -68,20 +69,20 @@ pub(crate) struct ReleasePin {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PackagePin {
     pub(crate) name: String,
-    /// With epoch and revision, as in the package index.
+    /// Version with epoch and revision, as in the package index.
     pub(crate) version: String,
-    /// `amd64` or `all`.
+    /// Architecture: `amd64` or `all`.
     pub(crate) architecture: String,
-    /// The archive that serves it.
+    /// Archive that serves the package.
     pub(crate) archive: Archive,
     /// Path below the archive's root: `pool/main/h/haproxy/haproxy_3.0.11-1_amd64.deb`.
     pub(crate) file: String,
-    /// In bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
     pub(crate) sha256: Digest,
 }
 
-/// Which of Debian's archives serves a release; each has mirrors of its own.
+/// Debian archive that serves a release; each has its own mirrors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Archive {
@@ -97,7 +98,7 @@ pub(crate) enum Archive {
 pub(crate) struct ArchivePin {
     /// File name: `kubernetes-server-linux-amd64.tar.gz`.
     pub(crate) file: String,
-    /// In bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
     pub(crate) sha256: Digest,
 }
@@ -106,34 +107,34 @@ pub(crate) struct ArchivePin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BinaryPin {
-    /// `kube-apiserver`.
+    /// Program name: `kube-apiserver`.
     pub(crate) name: String,
-    /// In bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
     pub(crate) sha256: Digest,
 }
 
-/// One archive of container images.
+/// One container image archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImagePin {
     /// File name: `haproxy.tar`.
     pub(crate) file: String,
-    /// In bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
     pub(crate) sha256: Digest,
-    /// The images that it was chosen for, as overlays name them.
+    /// Images for which the archive was chosen, as named by overlays.
     pub(crate) references: Vec<String>,
 }
 
 impl Lock {
-    /// Makes a lock that pins nothing yet.
-    pub(crate) fn new(suite: &str, architecture: &str) -> Self {
+    /// Creates a lock without pins.
+    pub(crate) fn new(suite: &str, architecture: Arch) -> Self {
         Self {
             format: FORMAT,
             epoch: 0,
             suite: suite.to_owned(),
-            architecture: architecture.to_owned(),
+            architecture,
             wanted: Wanted::default(),
             sets: BTreeMap::new(),
             releases: Vec::new(),
@@ -148,12 +149,12 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if it is not a lock of this format, or a set names a package that is not pinned.
+    /// [`Kind::Input`] if the text is not a lock in this format, or a set names a package that is not pinned.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let relock = |err: Error| err.hint("run `kiln lock` to write it again");
+        let relock = |err: Error| err.hint("run `kiln lock` to regenerate it");
         let lock: Self = toml::from_str(text).doing(Kind::Input, || "parsing the lock".into()).map_err(relock)?;
         if lock.format != FORMAT {
-            let message = format!("the lock has format {}, and this kiln reads format {FORMAT}", lock.format);
+            let message = format!("the lock has format {}, but this version of kiln reads format {FORMAT}", lock.format);
             return Err(relock(Error::new(Kind::Input, message)));
         }
         for set in lock.sets.keys() {
@@ -167,15 +168,17 @@ impl Lock {
         Self::parse(&host::fs::read_to_string(path)?).within(|| format!("reading the lock `{}`", path.display()))
     }
 
-    /// Insists that the lock was made for this suite and these wishes.
+    /// Checks that the lock was written for this suite and these requests.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] telling every difference.
-    pub(crate) fn serves(&self, suite: &str, wanted: &Wanted) -> Result<()> {
-        if self.suite != suite {
-            let message = format!("the lock pins packages of `{}`, and `{suite}` is wanted", self.suite);
-            return Err(Error::new(Kind::Input, message).hint("run `kiln lock` to write it again"));
+    /// [`Kind::Input`] listing every difference.
+    pub(crate) fn serves(&self, suite: &str, architecture: Arch, wanted: &Wanted) -> Result<()> {
+        let (pinned, requested) = ((self.suite.as_str(), self.architecture), (suite, architecture));
+        if pinned != requested {
+            let named = |(suite, architecture): (&str, Arch)| format!("`{suite}` for {architecture}");
+            let message = format!("the lock pins packages from {}, but {} is requested", named(pinned), named(requested));
+            return Err(Error::new(Kind::Input, message).hint("run `kiln lock` to regenerate it"));
         }
         self.wanted.check(wanted)
     }
@@ -185,16 +188,16 @@ impl Lock {
         host::fs::write_atomic(path, self.to_text().as_bytes(), host::fs::PUBLIC)
     }
 
-    /// The lock file's text; equal locks give equal text.
+    /// Returns the lock file's text; equal locks have equal text.
     pub(crate) fn to_text(&self) -> String {
-        format!("{HEADER}{}", toml::to_string_pretty(self).expect("a lock holds only strings, numbers and lists"))
+        format!("{HEADER}{}", toml::to_string_pretty(self).expect("a lock contains only strings, numbers and lists"))
     }
 
-    /// The pins of one set, sorted by name.
+    /// Returns the pins of one set, sorted by name.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if there is no such set, or it names a package that is not pinned.
+    /// [`Kind::Input`] if the set does not exist, or names a package that is not pinned.
     pub(crate) fn packages(&self, set: &str) -> Result<Vec<&PackagePin>> {
         let names = self.sets.get(set).ok_or_else(|| {
             Error::new(Kind::Input, format!("the lock has no package set `{set}`")).hint("run `kiln lock` after changing roles or overlays")
@@ -202,7 +205,7 @@ impl Lock {
         names.iter().map(|name| self.package(name).within(|| format!("reading the package set `{set}`"))).collect()
     }
 
-    /// The pin of one package.
+    /// Returns the pin of one package.
     ///
     /// # Errors
     ///
@@ -213,13 +216,14 @@ impl Lock {
         Ok(&self.packages[index])
     }
 
-    /// Suites of which this lock pins an older release than `other` does, as an attacker would serve it, or a mirror that is behind.
+    /// Returns the suites for which this lock pins an older release than `other`, as served by an attacker or
+    /// an outdated mirror.
     pub(crate) fn behind<'l>(&'l self, other: &'l Self) -> impl Iterator<Item = &'l str> {
         let is_older = |release: &&ReleasePin| other.releases.iter().any(|old| old.suite == release.suite && old.date > release.date);
         self.releases.iter().filter(is_older).map(|release| release.suite.as_str())
     }
 
-    /// The pin of one Kubernetes program.
+    /// Returns the pin of one Kubernetes program.
     ///
     /// # Errors
     ///
@@ -233,7 +237,7 @@ impl Lock {
 }
 
 impl PackagePin {
-    /// Name and version as people write them: `haproxy 3.0.11-1`.
+    /// Returns name and version for display: `haproxy 3.0.11-1`.
     pub(crate) fn title(&self) -> String {
         format!("{} {}", self.name, self.version)
     }
@@ -243,9 +247,10 @@ impl PackagePin {
 mod tests {
     use super::{Archive, Lock, PackagePin, ReleasePin};
     use crate::digest::Digest;
+    use crate::words::Arch;
 
     fn sample() -> Lock {
-        let mut lock = Lock::new("trixie", "amd64");
+        let mut lock = Lock::new("trixie", Arch::Amd64);
         lock.epoch = 1_789_199_741;
         lock.releases.push(ReleasePin { suite: "trixie".into(), date: 1_789_199_741, sha256: Digest::of(b"release") });
         lock.packages.push(PackagePin {
@@ -309,7 +314,7 @@ mod tests {
         lock.sets.insert("worker".into(), vec!["containerd".into()]);
         let err = Lock::parse(&lock.to_text()).unwrap_err();
         assert_eq!(err.to_string(), "reading the package set `worker`: the lock does not pin the package `containerd`");
-        assert_eq!(err.hints(), ["run `kiln lock` to write it again"]);
+        assert_eq!(err.hints(), ["run `kiln lock` to regenerate it"]);
     }
 
     #[test]
@@ -324,6 +329,6 @@ mod tests {
     #[test]
     fn another_format_is_refused_with_the_way_out() {
         let text = sample().to_text().replace("format = 1", "format = 2");
-        assert_eq!(Lock::parse(&text).unwrap_err().to_string(), "the lock has format 2, and this kiln reads format 1");
+        assert_eq!(Lock::parse(&text).unwrap_err().to_string(), "the lock has format 2, but this version of kiln reads format 1");
     }
 }

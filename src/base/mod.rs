@@ -1,50 +1,30 @@
-//! The base system: Debian packages pinned by the lock become a [`crate::tree::Tree`].
+//! The base system: a [`crate::tree::Tree`] built from a distribution's packages, programs and container
+//! images, all of them pinned by the lock. Everything specific to Debian is in [`debian`], behind a few
+//! functions.
 
-mod choice;
-mod compose;
-mod configure;
-mod control;
-mod database;
-mod deb;
+mod debian;
 mod image_archive;
 mod images;
-mod index;
-#[cfg(test)]
-mod judged_by_apt;
-#[cfg(test)]
-mod judged_by_mmdebstrap;
 mod lock;
-mod mirror;
-mod ownership;
-mod pack;
 mod programs;
-mod relation;
-mod release;
-mod repository;
-mod resolve;
-mod scan;
-mod scratch;
-mod scrub;
-mod signature;
-mod solver;
-mod tools;
-mod universe;
-mod unpack;
-mod users;
 mod wanted;
 
-pub(crate) use compose::compose;
+pub(crate) use debian::{LockRequest, TOOLS_PACKAGES, TOOLS_SET, Tools, Trust, User, compose, fetch, mirror, resolve};
 pub(crate) use images::{ImageArchive, WantedImages, images, pin_images};
 pub(crate) use lock::{Archive, Lock, PackagePin};
 #[cfg(test)]
 pub(crate) use lock::{ArchivePin, BinaryPin};
-pub(crate) use mirror::mirror;
 pub(crate) use programs::{pin_programs, programs};
-pub(crate) use resolve::{LockRequest, Trust, fetch, packages, resolve};
-use scratch::Scratch;
-pub(crate) use tools::{TOOLS_PACKAGES, TOOLS_SET, Tools};
-pub(crate) use users::User;
 pub(crate) use wanted::Wanted;
 
-/// The one architecture that images are built for, in Debian's spelling.
-pub(crate) const ARCHITECTURE: &str = "amd64";
+/// Reads a package and its data to the end, for `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_deb(path: &std::path::Path) {
+    debian::read_deb(path);
+}
+
+/// Reads an image archive, for `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_image_archive(path: &std::path::Path) {
+    let _ = image_archive::Archive::open(path);
+}

@@ -1,6 +1,7 @@
-//! Kubernetes programs: found in the sources of the cluster file, pinned by the lock, verified each time they are used.
+//! Kubernetes programs: found in the cluster file's sources, pinned by the lock, verified at each use.
 //!
-//! A directory's programs are used where they lie; an archive's are kept in the store, one blob each.
+//! Programs from a directory are used in place; programs from an archive are kept in the store, one blob
+//! each.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -19,18 +20,19 @@ use crate::store::{Download, Store};
 use crate::tree::Content;
 use crate::words::{BinarySource, KubernetesVersion};
 
-/// Directory of the programs in a release archive of Kubernetes.
+/// Directory of the programs in a Kubernetes release archive.
 const MEMBERS: &str = "kubernetes/server/bin/";
-/// Beginning of the one directory in a release archive of etcd: `etcd-v3.5.21-linux-amd64`.
+/// Prefix of the top-level directory in an etcd release archive: `etcd-v3.5.21-linux-amd64`.
 const ETCD: &str = "etcd-v";
-/// A digest file is one line, or one for each file of a release; more is an error page.
+/// Maximum size of digest files: they have one line, or one per file in a release; anything larger is an
+/// error page.
 const DIGEST_FILE_LIMIT: u64 = 65536;
 
-/// Pins `names`: the first source that has a program wins.
+/// Pins `names`: the first source with a program wins.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if no source has a program, with what each source said.
+/// [`Kind::Input`] if no source has a program, with the result of each source.
 pub(crate) fn pin_programs(
     lock: &mut Lock,
     names: &BTreeSet<String>,
@@ -62,11 +64,12 @@ pub(crate) fn pin_programs(
     if missing.is_empty() { Ok(()) } else { Err(nowhere(&missing, &tried)) }
 }
 
-/// The pinned programs of these names, each with its verified content.
+/// Returns the pinned programs with these names, each with its verified content.
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] if a directory's program has changed since it was pinned; [`Kind::Input`] if no source has it any more.
+/// [`Kind::Verify`] if a program in a directory has changed since it was pinned; [`Kind::Input`] if no source
+/// has it.
 pub(crate) fn programs(
     lock: &Lock,
     names: &[String],
@@ -87,7 +90,7 @@ pub(crate) fn programs(
     pins.into_iter().zip(found).map(content).collect()
 }
 
-/// The program from the store or from a directory, without the network.
+/// Returns the program from the store or from a directory, without using the network.
 fn at_hand(pin: &BinaryPin, sources: &[BinarySource], store: &Store) -> Result<Option<Content>> {
     let stored = |file: &Path| Content::Stored { file: Arc::from(file), offset: 0, size: pin.size, sha256: pin.sha256 };
     let mut changed = None;
@@ -102,18 +105,18 @@ fn at_hand(pin: &BinaryPin, sources: &[BinarySource], store: &Store) -> Result<O
             return Ok(Some(stored(&file)));
         }
         changed =
-            Some(Error::new(Kind::Verify, format!("`{}` has the SHA-256 {digest}, and the lock pins {}", file.display(), pin.sha256)));
+            Some(Error::new(Kind::Verify, format!("`{}` has the SHA-256 {digest}, but the lock pins {}", file.display(), pin.sha256)));
     }
     match (store.blob(&pin.sha256)?, changed) {
         (Some(file), _) => Ok(Some(stored(&file))),
-        (None, Some(err)) => Err(err.hint("if the program was meant to change, run `kiln lock`")),
+        (None, Some(err)) => Err(err.hint("if the program was changed on purpose, run `kiln lock`")),
         (None, None) => Ok(None),
     }
 }
 
 fn from_directory(directory: &Path, names: &BTreeSet<String>) -> Result<Vec<BinaryPin>> {
     if !directory.is_dir() {
-        return Err(Error::new(Kind::Input, "there is no such directory"));
+        return Err(Error::new(Kind::Input, "directory not found"));
     }
     let there = names.iter().filter(|name| directory.join(name).is_file());
     there
@@ -124,7 +127,7 @@ fn from_directory(directory: &Path, names: &BTreeSet<String>) -> Result<Vec<Bina
         .collect()
 }
 
-/// Pins an archive by its digest, or the one that is published beside it, and what it holds by what it holds.
+/// Pins an archive by the configured or published digest, and its programs by their content.
 fn pin_archive(
     lock: &mut Lock,
     url: &str,
@@ -141,32 +144,33 @@ fn pin_archive(
     Ok(pins)
 }
 
-/// The digest that is published beside a download, as sha256sum(1) writes it: in a file of its own, or in that of the release.
+/// Fetches the digest published next to a download in sha256sum(1) format, from the download's own digest
+/// file or that of the release.
 pub(super) fn published_digest(url: &str, store: &Store) -> Result<Digest> {
     if let Some(own) = store.client().read(&format!("{url}.sha256"), DIGEST_FILE_LIMIT)? {
         let text = String::from_utf8_lossy(&own);
         return text.split_whitespace().next().unwrap_or_default().parse().within(|| format!("reading `{url}.sha256`"));
     }
     let sums = url.rsplit_once('/').map_or_else(String::new, |(directory, _)| format!("{directory}/SHA256SUMS"));
-    let nowhere = || Error::new(Kind::Network, format!("neither `{url}.sha256` nor `{sums}` has the digest of `{}`", file_name(url)));
+    let nowhere = || Error::new(Kind::Network, format!("neither `{url}.sha256` nor `{sums}` contains the digest of `{}`", file_name(url)));
     let published = store.client().read(&sums, DIGEST_FILE_LIMIT)?.ok_or_else(nowhere)?;
     of_file(&String::from_utf8_lossy(&published), file_name(url)).ok_or_else(nowhere)?.parse().within(|| format!("reading `{sums}`"))
 }
 
-/// The digest of one file in what sha256sum(1) wrote of many.
+/// Returns the digest of a file from a sha256sum(1) list.
 fn of_file<'t>(sums: &'t str, file: &str) -> Option<&'t str> {
     let mut lines = sums.lines().filter_map(|line| line.split_once(char::is_whitespace));
     lines.find(|(_, name)| name.trim_start().trim_start_matches('*') == file).map(|(digest, _)| digest)
 }
 
-/// The name of the program that a member of a release archive is.
+/// Returns the program name for a member of a release archive.
 fn program(path: &str) -> Option<&str> {
     let path = path.trim_start_matches("./");
     let of_etcd = || path.split_once('/').filter(|(directory, name)| directory.starts_with(ETCD) && !name.contains('/'));
     path.strip_prefix(MEMBERS).or_else(|| of_etcd().map(|(_, name)| name))
 }
 
-/// Fetches the pinned archives and keeps the pinned programs that they hold.
+/// Fetches the pinned archives and stores the pinned programs that they contain.
 fn unpack_archives(
     lock: &Lock,
     version: KubernetesVersion,
@@ -224,15 +228,15 @@ fn describe(source: &BinarySource, version: KubernetesVersion) -> String {
 
 fn nowhere(missing: &BTreeSet<String>, tried: &[String]) -> Error {
     let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
-    let tried = if tried.is_empty() { "there is no source".to_owned() } else { tried.join("; ") };
+    let tried = if tried.is_empty() { "no sources configured".to_owned() } else { tried.join("; ") };
     Error::new(Kind::Input, format!("no source has {}: {tried}", names.join(", ")))
-        .hint("name a directory that holds the programs: `[[binaries]]` with `directory = \"…\"` in the cluster file")
+        .hint("add a directory with the programs to the cluster file: `[[binaries]]` with `directory = \"…\"`")
 }
 
 fn gone(pin: &BinaryPin, version: KubernetesVersion, sources: &[BinarySource]) -> Error {
     let places: Vec<String> = sources.iter().map(|source| describe(source, version)).collect();
-    Error::new(Kind::Input, format!("`{}` with the SHA-256 {} is not in {}", pin.name, pin.sha256, places.join(" or ")))
-        .hint("run `kiln lock` to pin what the sources have now")
+    Error::new(Kind::Input, format!("`{}` with the SHA-256 {} was not found in {}", pin.name, pin.sha256, places.join(" or ")))
+        .hint("run `kiln lock` to pin the sources' current files")
 }
 
 #[cfg(test)]
@@ -250,7 +254,7 @@ mod tests {
     use crate::error::Kind;
     use crate::progress::Silent;
     use crate::store::Store;
-    use crate::words::{BinarySource, KubernetesVersion};
+    use crate::words::{Arch, BinarySource, KubernetesVersion};
 
     const VERSION: KubernetesVersion = KubernetesVersion { major: 1, minor: 20, patch: 2 };
 
@@ -269,7 +273,7 @@ mod tests {
         fs::create_dir(dir.path().join("bin")).unwrap();
         fs::write(dir.path().join("bin/kubelet"), "program").unwrap();
         let sources = [directory(&dir.path().join("nowhere")), directory(&dir.path().join("bin"))];
-        let mut lock = Lock::new("trixie", "amd64");
+        let mut lock = Lock::new("trixie", Arch::Amd64);
         pin_programs(&mut lock, &wanted(), VERSION, &sources, &store, &Silent).unwrap();
         let names = ["kubelet".to_owned()];
         let found = programs(&lock, &names, VERSION, &sources, &store, &Silent).unwrap();
@@ -277,7 +281,7 @@ mod tests {
         fs::write(dir.path().join("bin/kubelet"), "another").unwrap();
         let err = programs(&lock, &names, VERSION, &sources, &store, &Silent).unwrap_err();
         assert_eq!(err.kind(), Kind::Verify);
-        assert_eq!(err.hints(), ["if the program was meant to change, run `kiln lock`"]);
+        assert_eq!(err.hints(), ["if the program was changed on purpose, run `kiln lock`"]);
     }
 
     #[test]
@@ -293,12 +297,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Some(&dir.path().join("store"))).unwrap();
         let sources = [directory(&dir.path().join("nowhere")), directory(dir.path())];
-        let err = pin_programs(&mut Lock::new("trixie", "amd64"), &wanted(), VERSION, &sources, &store, &Silent).unwrap_err();
+        let err = pin_programs(&mut Lock::new("trixie", Arch::Amd64), &wanted(), VERSION, &sources, &store, &Silent).unwrap_err();
         let shown = err.to_string().replace(dir.path().to_str().unwrap(), "DIR");
-        assert_eq!(
-            shown,
-            "no source has `kubelet`: the directory `DIR/nowhere`: there is no such directory; the directory `DIR` has 0 of 1"
-        );
+        assert_eq!(shown, "no source has `kubelet`: the directory `DIR/nowhere`: directory not found; the directory `DIR` has 0 of 1");
     }
 
     #[test]

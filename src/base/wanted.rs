@@ -1,4 +1,4 @@
-//! What a lock was made for, so that a build never uses the lock of another cluster file.
+//! Requests for which a lock was written, so that a build never uses another cluster file's lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
-/// What a cluster asks for, as the lock keeps it.
+/// Requests of a cluster, as stored in the lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
-    /// Version of Kubernetes: `1.36.0`.
+    /// Kubernetes version: `1.36.0`.
     pub(crate) kubernetes: String,
-    /// Version of etcd, if it is not the suite's.
+    /// etcd version, unless the suite's version is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) etcd: Option<String>,
     /// Names of Kubernetes programs.
@@ -20,24 +20,24 @@ pub(crate) struct Wanted {
     /// References of container images.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) images: BTreeSet<String>,
-    /// Names of packages by set, without their dependencies.
+    /// Package names by set, without dependencies.
     pub(crate) packages: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Wanted {
-    /// Insists that a lock made for `self` serves what is wanted now.
+    /// Checks that a lock written for `self` satisfies the current requests.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] telling every difference.
+    /// [`Kind::Input`] listing every difference.
     pub(super) fn check(&self, now: &Self) -> Result<()> {
         let mut differences = Vec::new();
         if self.kubernetes != now.kubernetes {
-            differences.push(format!("it pins Kubernetes {}, and {} is wanted", or_none(&self.kubernetes), now.kubernetes));
+            differences.push(format!("its Kubernetes version is {}, but {} is requested", or_none(&self.kubernetes), now.kubernetes));
         }
         if self.etcd != now.etcd {
-            let version = |etcd: &Option<String>| etcd.clone().unwrap_or_else(|| "of the suite".to_owned());
-            differences.push(format!("it pins etcd {}, and {} is wanted", version(&self.etcd), version(&now.etcd)));
+            let version = |etcd: &Option<String>| etcd.clone().unwrap_or_else(|| "the suite's version".to_owned());
+            differences.push(format!("its etcd version is {}, but {} is requested", version(&self.etcd), version(&now.etcd)));
         }
         differences.extend(difference("the programs", &self.programs, &now.programs));
         differences.extend(difference("the images", &self.images, &now.images));
@@ -50,13 +50,13 @@ impl Wanted {
         if differences.is_empty() {
             return Ok(());
         }
-        let message = format!("the lock was made for something else: {}", differences.join("; "));
-        Err(Error::new(Kind::Input, message).hint("run `kiln lock` to write it again"))
+        let message = format!("the lock was written for different requests: {}", differences.join("; "));
+        Err(Error::new(Kind::Input, message).hint("run `kiln lock` to regenerate it"))
     }
 }
 
 fn or_none(version: &str) -> &str {
-    if version.is_empty() { "of no version" } else { version }
+    if version.is_empty() { "not set" } else { version }
 }
 
 fn difference(what: &str, then: &BTreeSet<String>, now: &BTreeSet<String>) -> Option<String> {
@@ -64,9 +64,9 @@ fn difference(what: &str, then: &BTreeSet<String>, now: &BTreeSet<String>) -> Op
     let (added, removed) = (list(now.difference(then).collect()), list(then.difference(now).collect()));
     match (added.is_empty(), removed.is_empty()) {
         (true, true) => None,
-        (false, true) => Some(format!("{what} lack {added}")),
-        (true, false) => Some(format!("{what} have {removed} too")),
-        (false, false) => Some(format!("{what} lack {added} and have {removed}")),
+        (false, true) => Some(format!("{what} do not include {added}")),
+        (true, false) => Some(format!("{what} also include {removed}")),
+        (false, false) => Some(format!("{what} do not include {added}, but include {removed}")),
     }
 }
 
@@ -85,14 +85,17 @@ mod tests {
         let lock = wanted("1.20.2", &["kubelet"], &["haproxy"]);
         lock.check(&wanted("1.20.2", &["kubelet"], &["haproxy"])).unwrap();
         for (now, expected) in [
-            (wanted("1.21.0", &["kubelet"], &["haproxy"]), "it pins Kubernetes 1.20.2, and 1.21.0 is wanted"),
-            (wanted("1.20.2", &["kubelet", "kubectl"], &["haproxy"]), "the programs lack `kubectl`"),
-            (wanted("1.20.2", &["kubelet"], &[]), "the packages of `lb` have `haproxy` too"),
-            (wanted("1.20.2", &["kubelet"], &["nginx", "tcpdump"]), "the packages of `lb` lack `nginx`, `tcpdump` and have `haproxy`"),
+            (wanted("1.21.0", &["kubelet"], &["haproxy"]), "its Kubernetes version is 1.20.2, but 1.21.0 is requested"),
+            (wanted("1.20.2", &["kubelet", "kubectl"], &["haproxy"]), "the programs do not include `kubectl`"),
+            (wanted("1.20.2", &["kubelet"], &[]), "the packages of `lb` also include `haproxy`"),
+            (
+                wanted("1.20.2", &["kubelet"], &["nginx", "tcpdump"]),
+                "the packages of `lb` do not include `nginx`, `tcpdump`, but include `haproxy`",
+            ),
         ] {
             let err = lock.check(&now).unwrap_err();
-            assert_eq!(err.to_string(), format!("the lock was made for something else: {expected}"));
-            assert_eq!(err.hints(), ["run `kiln lock` to write it again"]);
+            assert_eq!(err.to_string(), format!("the lock was written for different requests: {expected}"));
+            assert_eq!(err.hints(), ["run `kiln lock` to regenerate it"]);
         }
     }
 }

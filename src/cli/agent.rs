@@ -1,4 +1,4 @@
-//! `kiln agent`: what runs on a node.
+//! `kiln agent`: the program that runs on a node.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,9 @@ use crate::agent::{self, Places, Request, Status, etcd, guard};
 use crate::cli::Ui;
 use crate::error::{Error, Result};
 use crate::host;
+use crate::words::{KubernetesVersion, Runtime};
 
-/// Make this machine the node that its seed describes
+/// Configure this machine as the node described by its seed
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -28,31 +29,51 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Find this machine's seed and make /etc and /var of it
+    /// Find this machine's seed and configure /etc and /var from it
     Apply(Apply),
-    /// Apply, then become systemd: the first process of a container
+    /// Apply the seed, then exec systemd, as PID 1 of a container
     Init {
         /// Arguments for systemd
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Tell every console when the boot has ended, and what it waits for until then
+    /// Report on every console what the boot is waiting for and when it has finished
     Report,
-    /// Tell every console why the boot failed, then restart or stop the machine
+    /// Report on every console why the boot failed, then restart, power off or halt the machine
     Failure,
-    /// Look whether somebody else on the segment has the VIP or its virtual router identifier
+    /// Check whether another machine on the segment uses the VIP or its virtual router ID
     Segment,
-    /// Set this machine's clock when it alone is wrong among etcd's members
+    /// Correct this machine's clock if it is the only wrong clock among the etcd members
     Clock,
-    /// Decide whether this machine may hold the VIP, until it is stopped
+    /// Decide whether this machine may hold the VIP; runs until stopped
     Guard {
-        /// What the node's seed says of the VIP
+        /// VIP settings from the node's seed
         #[arg(long, default_value = guard::SETTINGS, value_name = "FILE")]
         settings: PathBuf,
     },
-    /// Decide how this node's etcd member starts, and answer the other members
+    /// Decide how this node's etcd member starts, and respond to the other members
     Etcd(Etcd),
-    /// Show what the agent did in this boot
+    /// Import the machine image's container images into the container runtime
+    Images {
+        /// Container runtime that runs this machine's pods
+        #[arg(long, value_name = "NAME")]
+        runtime: Runtime,
+    },
+    /// Set the labels and pod networks that nodes may not set themselves; fails until every node has
+    /// registered
+    Nodes {
+        /// File with one node per line: name, pod network or `-`, labels
+        file: PathBuf,
+        /// Credentials for the API server
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: PathBuf,
+    },
+    /// Record the cluster that kubeadm created, or join the cluster already recorded
+    Join {
+        /// Kubernetes version of this node
+        version: KubernetesVersion,
+    },
+    /// Show what the agent did during this boot
     Status,
 }
 
@@ -60,24 +81,24 @@ enum Action {
 struct Etcd {
     #[command(subcommand)]
     action: EtcdAction,
-    /// What the node's seed says of its cluster
+    /// Cluster settings from the node's seed
     #[arg(long, global = true, default_value = etcd::SETTINGS, value_name = "FILE")]
     settings: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum EtcdAction {
-    /// Wait until etcd may start, and leave the flags that it needs
+    /// Wait until etcd may start, and write its flags
     Start,
-    /// Answer the other members, until it is stopped
+    /// Respond to the other members; runs until stopped
     Serve,
-    /// End connections to other members that have fallen silent, until it is stopped
+    /// Close connections to members that no longer respond; runs until stopped
     Streams,
     /// Show what `start` would do now
     Outlook,
-    /// Save a snapshot of etcd now, as is done every six hours: do it before an update
+    /// Save an etcd snapshot now, in addition to those taken every six hours; recommended before an update
     Snapshot,
-    /// List the snapshots that this machine keeps, newest first
+    /// List the snapshots kept on this machine, newest first
     Snapshots,
 }
 
@@ -86,19 +107,19 @@ struct Apply {
     /// Root filesystem to configure
     #[arg(long, default_value = "/", value_name = "DIR")]
     root: PathBuf,
-    /// Consider only this seed
+    /// Use only this seed
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
-    /// Write into /etc itself, not into an overlay in memory
+    /// Write to /etc itself instead of an in-memory overlay
     #[arg(long)]
     no_mount: bool,
-    /// Seconds to wait for a device that carries a seed
+    /// Seconds to wait for a device with a seed
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     wait: u64,
 }
 
 impl Args {
-    /// Whether it runs until it is stopped.
+    /// Checks whether the action runs until it is stopped.
     pub(super) fn is_daemon(&self) -> bool {
         matches!(
             &self.action,
@@ -120,7 +141,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         Action::Failure => agent::failure(&Places::of_this_machine(Path::new("/sysroot"))?),
         Action::Segment => {
             if let Some(err) = agent::segment(&Places::of_this_machine(Path::new("/"))?)? {
-                ui.message(format!("warning: nobody could look at the segment: {err}"));
+                ui.message(format!("warning: could not check the segment: {err}"));
             }
             Ok(())
         }
@@ -137,6 +158,9 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
                 EtcdAction::Outlook => ui.show(&etcd::outlook(&settings)?, etcd::Outlook::text),
             }
         }
+        Action::Images { runtime } => agent::preload(*runtime, &|line| ui.message(line)),
+        Action::Nodes { file, kubeconfig } => agent::describe(file, kubeconfig, &|line| ui.message(line)),
+        Action::Join { version } => agent::join(*version, &|line| ui.message(line)),
         Action::Status => {
             let status = Status::read(&Places::of_this_machine(Path::new("/"))?)?;
             ui.show(&status, Status::text)
@@ -144,7 +168,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     }
 }
 
-/// A line for each; all of them were read and found sound when they were saved.
+/// Formats one line per snapshot; each was verified when it was saved.
 fn snapshots(kept: &[etcd::Kept]) -> String {
     let line = |kept: &etcd::Kept| {
         let etcd::Kept { number, revision, sha256, size, saved, .. } = kept;
@@ -157,7 +181,8 @@ fn run_apply(args: &Apply, ui: &Ui) -> Result<()> {
     let request = Request { seed: args.seed.clone(), in_place: args.no_mount, patience: Duration::from_secs(args.wait) };
     let places = Places::of_this_machine(&args.root)?;
     let status = agent::apply(&places, &request).inspect_err(|err| {
-        // With an explicit seed a person sits here; otherwise this is a boot, and somebody may watch any console.
+        // An explicit seed means an interactive user; otherwise this is a boot, and an operator may be
+        // watching any console.
         if args.seed.is_none() {
             tell_consoles(err);
         }

@@ -1,29 +1,37 @@
-//! `kiln build`: from a cluster file to published artifacts.
+//! `kiln build`: builds a cluster file into published artifacts.
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
 use crate::cli::Ui;
 use crate::error::Result;
 use crate::output::Published;
 use crate::pipeline::{self, Built, Request, Sources};
+use crate::words::{OUTPUTS, Output};
 
-/// Build the role images and node seeds of a cluster file
+/// Build the role images and node seeds for a cluster file
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Directory to publish in; the artifacts go to DIR/<cluster>
+    /// Directory to publish to; the artifacts go to DIR/<cluster>
     #[arg(short, long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
 
-    /// Format to write instead of the cluster file's; repeatable, see `kiln list outputs`
-    #[arg(long = "format", value_name = "FORMAT")]
-    formats: Vec<String>,
+    /// Output format, overriding those in the cluster file; repeatable, see `kiln list outputs`
+    #[arg(long = "format", value_name = "FORMAT", value_parser = format())]
+    formats: Vec<Output>,
 
-    /// Use the store only; fail when something is missing there
+    /// Use only the store; fail if anything is missing from it
     #[arg(long)]
     offline: bool,
+}
+
+/// Parses a format; help and error messages list all formats.
+fn format() -> impl TypedValueParser<Value = Output> {
+    PossibleValuesParser::new(OUTPUTS.iter().map(|kind| PossibleValue::new(kind.name).help(kind.summary)))
+        .map(|name| name.parse().expect("it is one of the possible values"))
 }
 
 const EXAMPLES: &str = "\
@@ -45,7 +53,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     }
     match built.published {
         Published::Unchanged => ui.message(format!("`{}` is up to date", built.directory.display())),
-        Published::New(count) => ui.message(format!("published `{}` ({count} files are new)", built.directory.display())),
+        Published::New(count) => ui.message(format!("published `{}` ({count} new files)", built.directory.display())),
     }
     Ok(())
 }

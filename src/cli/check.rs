@@ -1,4 +1,4 @@
-//! `kiln check`: every problem of a cluster file at once, and of the files that its nodes would get.
+//! `kiln check`: reports every problem in a cluster file and in its nodes' rendered files.
 
 use std::time::Duration;
 
@@ -11,35 +11,35 @@ use crate::lint::{LINTS, Lint};
 use crate::pipeline::Site;
 use crate::profile::closest;
 
-/// Tell every problem of a cluster file: spelling, addresses, topology, known bad practice
+/// Report every problem in a cluster file: misspellings, addresses, topology, known bad practices
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Explain a problem by its identifier instead
+    /// Explain the problem with this identifier instead of checking
     #[arg(long, value_name = "ID")]
     explain: Option<String>,
 
-    /// Look at this interface's segment too: does somebody else have the VIP or its router identifier
+    /// Also check whether another machine on this interface's segment uses the VIP or its virtual router ID
     #[arg(long, value_name = "INTERFACE", conflicts_with = "explain")]
     segment: Option<String>,
 
-    /// How long to look at the segment
+    /// Duration of the segment check
     #[arg(long, value_name = "SECONDS", requires = "segment", value_parser = clap::value_parser!(u64).range(2..=300))]
     seconds: Option<u64>,
 
-    /// How to tell the problems; `json` is what `--json` prints
+    /// Output format; `json` is the same as `--json`
     #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with = "explain")]
     format: Format,
 }
 
-/// How to tell problems.
+/// Output format of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Lines with carets, on stderr
+    /// Source lines with carets, on stderr
     Text,
-    /// One document on stdout
+    /// One JSON document on stdout
     Json,
-    /// SARIF 2.1.0 on stdout, which code hosts show beside the lines
+    /// SARIF 2.1.0 on stdout, which code hosting services use to annotate lines
     Sarif,
 }
 
@@ -52,8 +52,8 @@ Examples:
   kiln check --json | jq -r '.problems[].message'
   kiln check --format sarif > kiln.sarif
 
-A comment in the cluster file accepts a problem that has an identifier:
-  # kiln: allow HA011 because the third machine comes in spring";
+To accept a problem that has an identifier, add a comment to the cluster file:
+  # kiln: allow HA011 because the third machine arrives in spring";
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     if let Some(id) = &args.explain {
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     ui.report(&report);
     let file = ui.global().file.display();
     match (count(&report, Severity::Warning), count(&report, Severity::Info)) {
-        (0, 0) => ui.message(format!("`{file}` has no problem: {} nodes, Kubernetes {}", cluster.nodes.len(), cluster.kubernetes)),
+        (0, 0) => ui.message(format!("no problems in `{file}`: {} nodes, Kubernetes {}", cluster.nodes.len(), cluster.kubernetes)),
         (warnings, remarks) => {
             ui.message(format!("`{file}` can be built: {}, {}", counted(warnings, "warning"), counted(remarks, "remark")));
         }
@@ -91,14 +91,14 @@ fn explain(id: &str, ui: &Ui) -> Result<()> {
     let lint = LINTS.iter().find(|lint| lint.id.eq_ignore_ascii_case(id)).ok_or_else(|| {
         let hint = match closest(&id.to_uppercase(), LINTS.iter().map(|lint| lint.id)) {
             Some(other) => format!("did you mean `{other}`?"),
-            None => "run `kiln list lints` to see them".to_owned(),
+            None => "run `kiln list lints` to see all identifiers".to_owned(),
         };
-        Error::new(Kind::Input, format!("no problem has the identifier `{id}`")).hint(hint)
+        Error::new(Kind::Input, format!("unknown problem identifier `{id}`")).hint(hint)
     })?;
     ui.show(&described(lint), |_| explanation(lint))
 }
 
-/// One lint for scripts.
+/// Returns a lint as JSON.
 pub(super) fn described(lint: &Lint) -> Value {
     json!({
         "id": lint.id,
@@ -113,12 +113,13 @@ pub(super) fn described(lint: &Lint) -> Value {
 
 fn explanation(lint: &Lint) -> String {
     let severity = match lint.severity {
-        Severity::Error => "refuses to build",
+        Severity::Error => "blocks the build",
         Severity::Warning => "warning",
         Severity::Info => "remark",
     };
     format!(
-        "{} ({severity}): {}\n\nWhy:   {}\nFix:   {}\nLooks: at {}\nSee:   {}\n\nAccept it with a comment in the cluster file:\n  # kiln: allow {0} because …\n",
+        "{} ({severity}): {}\n\nWhy:   {}\nFix:   {}\nReads: {}\nSee:   {}\n\n\
+         To accept this problem, add a comment to the cluster file:\n  # kiln: allow {0} because …\n",
         lint.id,
         lint.title,
         lint.why,

@@ -1,4 +1,4 @@
-//! `kiln completions`: what a shell needs to complete kiln's words.
+//! `kiln completions`: prints shell completion scripts.
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
@@ -6,11 +6,11 @@ use clap_complete::Shell;
 use crate::cli::{Cli, Ui};
 use crate::error::Result;
 
-/// Print the completion script of a shell
+/// Print a shell completion script
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Shell to complete in
+    /// Shell to print the script for
     shell: Shell,
 }
 

@@ -1,4 +1,4 @@
-//! Errors and reports as text for people and as JSON for scripts.
+//! Errors and reports as text for users and as JSON for scripts.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use crate::cli::masked::masked;
 use crate::error::{Error, Problem, Report, Severity, Source};
-use crate::plan::few;
+use crate::plan::shortened;
 
 const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[1;36m";
 const RESET: &str = "\x1b[0m";
 
-/// An error as `error: step: cause` and its hints; a report first, problem by problem.
+/// Formats an error: its report, then `error: step: cause`, then the hints.
 pub(super) fn error(err: &Error, colored: bool) -> String {
     let mut text = err.report().map(|problems| report(problems, colored)).unwrap_or_default();
     let _ = writeln!(text, "{} {err}", painted("error:", RED, colored));
@@ -30,18 +30,19 @@ pub(super) fn error(err: &Error, colored: bool) -> String {
     text
 }
 
-/// Every problem with its line, a caret and a hint; an empty line after each. What is wrong alike on several machines is shown once,
-/// with all its places.
+/// Formats every problem with its line, a caret and a hint, followed by an empty line. A problem that occurs
+/// on several machines is shown once, with all locations.
 pub(super) fn report(report: &Report, colored: bool) -> String {
     let renderer = if colored { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
     let render = |(problem, others): &(&Problem, Vec<String>)| {
-        let alike = (!others.is_empty()).then(|| format!("the same in {}", few(others).join(", ")));
+        let alike = (!others.is_empty()).then(|| format!("also in {}", shortened(others).join(", ")));
         renderer.render(&[group(problem, source_of(problem, report), alike.as_deref())]) + "\n\n"
     };
     folded(report).iter().map(render).collect()
 }
 
-/// The problems, each with the other places of the same one: the same line of another file.
+/// Merges equal problems: returns each problem with its other locations, where other files have the same
+/// line.
 fn folded(report: &Report) -> Vec<(&Problem, Vec<String>)> {
     let mut shown: Vec<(&Problem, Vec<String>)> = Vec::new();
     let mut first = BTreeMap::new();
@@ -64,7 +65,7 @@ fn folded(report: &Report) -> Vec<(&Problem, Vec<String>)> {
     shown
 }
 
-/// The line around a byte offset.
+/// Returns the line that contains a byte offset.
 fn line(text: &str, offset: usize) -> &str {
     text[line_start(text, offset)..].lines().next().unwrap_or_default()
 }
@@ -73,7 +74,7 @@ fn line_start(text: &str, offset: usize) -> usize {
     text[..offset].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
-/// The JSON form of [`error()`].
+/// Returns the JSON form of [`error()`].
 pub(super) fn error_json(err: &Error) -> Value {
     let problems: Vec<Value> = err.report().map(problems_json).unwrap_or_default();
     json!({
@@ -82,7 +83,7 @@ pub(super) fn error_json(err: &Error) -> Value {
     })
 }
 
-/// Every problem of a report; lines and columns count from 1, columns in characters.
+/// Returns every problem in a report as JSON; lines and columns start at 1, and columns count characters.
 pub(super) fn problems_json(report: &Report) -> Vec<Value> {
     let one = |problem: &Problem| {
         let source = source_of(problem, report);
@@ -102,12 +103,12 @@ pub(super) fn problems_json(report: &Report) -> Vec<Value> {
     report.problems.iter().map(one).collect()
 }
 
-/// The file that a problem is in.
+/// Returns the file that a problem is in.
 pub(super) fn source_of<'a>(problem: &'a Problem, report: &'a Report) -> Option<&'a Source> {
     problem.source.as_ref().or(report.source.as_ref())
 }
 
-/// Line and column of a byte offset, both from 1; the column counts characters.
+/// Returns the line and column of a byte offset, both starting at 1; the column counts characters.
 pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..offset];
     (before.matches('\n').count() + 1, before[line_start(text, offset)..].chars().count() + 1)
@@ -142,7 +143,7 @@ fn group<'a>(problem: &'a Problem, source: Option<&'a Source>, alike: Option<&'a
     }
 }
 
-/// The lines of a span, without their secrets.
+/// Returns the lines of a span, with secrets masked.
 fn snippet<'a>(source: &'a Source, path: Cow<'a, str>, span: &Range<usize>) -> Snippet<'a, Annotation<'a>> {
     let start = line_start(&source.text, span.start);
     let end = source.text[span.end..].find('\n').map_or(source.text.len(), |newline| span.end + newline);
@@ -170,7 +171,7 @@ mod tests {
         Error::from_report(report)
     }
 
-    /// HA115 in files of these paths and texts.
+    /// Returns a report of HA115 in files with these paths and texts.
     fn in_files(files: &[(&str, &str)]) -> Report {
         let mut report = Report::default();
         for (path, text) in files {
@@ -199,7 +200,7 @@ mod tests {
         2 |   auth_pass **********
           |   ^^^^^^^^^
           |
-          = note: the same in m2/a.conf:2:3, m4/a.conf:2:3
+          = note: also in m2/a.conf:2:3, m4/a.conf:2:3
 
         warning[HA115]: keepalived reads 8 letters of these
          --> m3/a.conf:2:3

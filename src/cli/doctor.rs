@@ -1,4 +1,4 @@
-//! `kiln doctor`: whether this machine can do what kiln does.
+//! `kiln doctor`: checks whether this machine can build images and run the lab.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,9 @@ use crate::host;
 use crate::host::sandbox::{Access, Sandbox};
 use crate::lab::{self, BACKENDS};
 use crate::store::Store;
+use crate::words::Arch;
 
-/// Tell whether this machine can build, and rehearse, and what to do if not
+/// Check whether this machine can build images and run the lab
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {}
@@ -22,24 +23,23 @@ Examples:
   kiln doctor
   kiln doctor --json | jq '.[] | select(.state != \"good\")'
 
-The exit code is 3 if this machine cannot build; what only the lab needs does not count.";
+The exit code is 3 if this machine cannot build images; missing lab requirements do not affect it.";
 
-/// A build of one role's images writes about this much.
+/// Approximate disk space needed to build one role's images.
 const ROOM: u64 = 8 << 30;
-/// 2025-01-01: certificates made by a clock before it would have expired before they are used.
+/// 2025-01-01: with an earlier clock, certificates would expire before they are used.
 const PLAUSIBLE: u64 = 1_735_689_600;
 
-/// Debian packages of programs that do not have their name.
+/// Programs and their Debian packages, where the names differ.
 const DEBIAN: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("mkfs.ext4", "e2fsprogs"),
     ("nft", "nftables"),
     ("qemu-img", "qemu-utils"),
-    ("qemu-system-x86_64", "qemu-system-x86"),
     ("systemd-nspawn", "systemd-container"),
 ];
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Finding {
@@ -54,9 +54,9 @@ struct Finding {
 #[serde(rename_all = "kebab-case")]
 enum State {
     Good,
-    /// Work is possible, with less comfort.
+    /// Builds work, with restrictions.
     Doubtful,
-    /// Builds need it.
+    /// Builds fail.
     Bad,
 }
 
@@ -69,7 +69,7 @@ pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
         finding("kvm", State::Doubtful, kvm()),
     ];
     for backend in BACKENDS {
-        findings.push(finding(&format!("lab {}", backend.name()), State::Doubtful, programs(backend.tools())));
+        findings.push(finding(&format!("lab {}", backend.name()), State::Doubtful, programs(&backend.tools())));
     }
     findings.push(finding("lab disks", State::Doubtful, programs(lab::DISK_TOOLS)));
     ui.show(&findings, |findings| findings.iter().map(line).collect())?;
@@ -77,11 +77,11 @@ pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
     if bad == 0 {
         Ok(())
     } else {
-        Err(Error::new(Kind::Io, format!("this machine cannot build: {bad} of {} checks failed", findings.len())))
+        Err(Error::new(Kind::Io, format!("this machine cannot build images: {bad} of {} checks failed", findings.len())))
     }
 }
 
-/// `worst` is what a failure means.
+/// Converts a check's result to a finding; `worst` is its state on failure.
 fn finding(name: &str, worst: State, found: Result<String>) -> Finding {
     let name = name.to_owned();
     match found {
@@ -93,21 +93,21 @@ fn finding(name: &str, worst: State, found: Result<String>) -> Finding {
 fn line(finding: &Finding) -> String {
     let state = match finding.state {
         State::Good => "good",
-        State::Doubtful => "lacking",
+        State::Doubtful => "limited",
         State::Bad => "BAD",
     };
     let hints: String = finding.hints.iter().map(|hint| format!("{:24}hint: {hint}\n", "")).collect();
     format!("{state:<8}  {:<12}  {}\n{hints}", finding.name, finding.found)
 }
 
-/// Runs kiln itself in a sandbox: what works there works for the locked tools.
+/// Runs kiln itself in a sandbox: if that works, so do the locked tools.
 fn sandbox() -> Result<String> {
-    let root = tempfile::tempdir().doing(Kind::Io, || "making a temporary directory".into())?;
+    let root = tempfile::tempdir().doing(Kind::Io, || "creating a temporary directory".into())?;
     host::fs::create_directories(&root.path().join("run"))?;
     let program = host::process::own_program()?;
     Sandbox::new(root.path(), Access::Read, "/kiln").bind(&program, "/kiln", Access::Read).arg("--version").run()?;
     let (user, _) = host::process::owner();
-    Ok(if user == 0 { "programs run confined; this is root" } else { "programs run confined in a user namespace" }.to_owned())
+    Ok(if user == 0 { "programs run in a sandbox, as root" } else { "programs run in a sandbox, in a user namespace" }.to_owned())
 }
 
 fn store(ui: &Ui) -> Result<String> {
@@ -118,15 +118,15 @@ fn store(ui: &Ui) -> Result<String> {
         return Ok(text);
     }
     Err(Error::new(Kind::Io, text)
-        .hint(format!("a build wants {} GiB: run `kiln store gc`, or set KILN_STORE to a larger disk", ROOM >> 30)))
+        .hint(format!("a build needs {} GiB: run `kiln store gc`, or set KILN_STORE to a directory on a larger disk", ROOM >> 30)))
 }
 
-/// The mirror that a lock or a build would use; a cluster file that can't be read says nothing about it.
+/// Returns the mirror that `kiln lock` or `kiln build` would use; an unreadable cluster file is ignored.
 fn mirror(ui: &Ui) -> Result<String> {
     let configured = input::cluster(ui).ok().and_then(|cluster| cluster.base.mirror);
     let mirrors = base::mirror(configured.as_deref())?;
     let urls = mirrors.of(base::Archive::Debian);
-    urls.first().map(|url| format!("packages come from {url}")).ok_or_else(|| Error::new(Kind::Input, "no Debian mirror is known"))
+    urls.first().map(|url| format!("packages come from {url}")).ok_or_else(|| Error::new(Kind::Input, "no Debian mirror is configured"))
 }
 
 fn clock() -> Result<String> {
@@ -134,25 +134,29 @@ fn clock() -> Result<String> {
     if now >= PLAUSIBLE {
         return Ok(host::clock::rfc3339(now));
     }
-    Err(Error::new(Kind::Io, format!("it is {} on this machine", host::clock::rfc3339(now))).hint("set the clock: certificates begin now"))
+    Err(Error::new(Kind::Io, format!("the system time is {}", host::clock::rfc3339(now)))
+        .hint("set the clock: new certificates become valid at the current time"))
 }
 
 fn kvm() -> Result<String> {
     if lab::is_native()? {
-        return Ok("virtual machines run at the processor's own speed".to_owned());
+        return Ok("virtual machines run at native speed".to_owned());
     }
-    Err(Error::new(Kind::Io, "virtual machines are emulated, tens of times slower")
-        .hint("it takes a processor with VT-x or AMD-V, switched on, and access to `/dev/kvm`: `usermod -aG kvm $USER`"))
+    Err(Error::new(Kind::Io, "virtual machines are emulated, which is tens of times slower")
+        .hint("native speed requires a processor with VT-x or AMD-V enabled, and access to `/dev/kvm`: `usermod -aG kvm $USER`"))
 }
 
 fn programs(names: &[&str]) -> Result<String> {
     let missing: Vec<&str> = names.iter().copied().filter(|name| host::process::find(name).is_none()).collect();
     if missing.is_empty() {
-        return Ok(format!("has {}", names.join(", ")));
+        return Ok(format!("found {}", names.join(", ")));
     }
-    let package =
-        |name: &str| DEBIAN.iter().find(|(program, _)| *program == name).map_or(name.to_owned(), |(_, package)| (*package).to_owned());
+    let package = |name: &str| {
+        let emulator = Arch::ALL.into_iter().find(|arch| arch.qemu == name).map(|arch| arch.qemu_package);
+        let listed = DEBIAN.iter().find(|(program, _)| *program == name).map(|(_, package)| *package);
+        listed.or(emulator).unwrap_or(name).to_owned()
+    };
     let packages: BTreeSet<String> = missing.iter().map(|name| package(name)).collect();
     let packages = packages.into_iter().collect::<Vec<_>>().join(" ");
-    Err(Error::new(Kind::Tool, format!("lacks {}", missing.join(", "))).hint(format!("on Debian: `apt-get install {packages}`")))
+    Err(Error::new(Kind::Tool, format!("missing: {}", missing.join(", "))).hint(format!("on Debian: `apt-get install {packages}`")))
 }

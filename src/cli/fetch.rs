@@ -1,11 +1,12 @@
-//! `kiln fetch`: have every locked input in the store.
+//! `kiln fetch`: downloads every locked input into the store.
 
 use crate::cli::{Ui, input};
 use crate::error::Result;
 use crate::pipeline;
 use crate::store::Store;
 
-/// Download every package and program of the lock into the store, so that `kiln build --offline` needs no network
+/// Download every package and program in the lock into the store, so that `kiln build --offline` works
+/// without network access
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {}
@@ -20,6 +21,6 @@ pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
     let lock = pipeline::load_lock(&site)?;
     let store = Store::open(ui.global().store.as_deref())?;
     pipeline::fetch(&site, &lock, false, &store, ui)?;
-    ui.message(format!("`{}` has all {} packages", store.root().display(), lock.packages.len()));
+    ui.message(format!("`{}` contains all {} packages", store.root().display(), lock.packages.len()));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `kiln init`: a cluster file to edit.
+//! `kiln init`: creates a cluster file to edit.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,35 +11,35 @@ use crate::host;
 use crate::import::{Imported, import};
 use crate::profile::{self, Catalog, closest};
 
-/// Write a cluster file to edit, from a profile
+/// Create a cluster file to edit, based on a profile
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Profile to start from; `kiln list profiles` shows them
+    /// Profile to start from; see `kiln list profiles`
     #[arg(long, value_name = "NAME", default_value = "ha")]
     profile: String,
 
-    /// Read the cluster from the configuration files of DIR, and tell their mistakes
+    /// Import the cluster from the configuration files in DIR, and report the mistakes in them
     #[arg(long, value_name = "DIR")]
     import: Option<PathBuf>,
 
-    /// Name of the cluster
+    /// Cluster name
     #[arg(long)]
     name: Option<String>,
 
-    /// Directory that holds the Kubernetes programs, instead of the upstream release archive
+    /// Directory with the Kubernetes programs, used instead of the upstream release archive
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
 
-    /// Directory that holds archives of the container images that nodes need, instead of `images`
+    /// Directory with archives of the container images that nodes need, used instead of `images`
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
 
-    /// File to write; `-` is stdout [default: what --file says]
+    /// File to write; `-` means stdout [default: the value of --file]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Replace a file that exists
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 }
@@ -54,10 +54,10 @@ Examples:
   kiln init --import old/ --output imported.toml
   kiln init --import old/ --output - --json | jq -r '.problems[].message'
 
---import reads keepalived.conf, haproxy.cfg, nginx.conf, units, kubeadm's YAML,
-kubeconfigs, etcd's environment, hosts files and Ansible inventories, as they lie
-on the machines: DIR/etc/… of one machine, DIR/<machine>/etc/… of several.
-Placeholders such as ${VIP} are filled from an environment.sh beside them.";
+--import reads keepalived.conf, haproxy.cfg, nginx.conf, systemd units, kubeadm YAML,
+kubeconfigs, etcd environment files, hosts files and Ansible inventories, laid out as
+on the machines: DIR/etc/… for one machine, DIR/<machine>/etc/… for several.
+Placeholders such as ${VIP} are filled in from an environment.sh next to the files.";
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let catalog = Catalog::load(&ui.global().profile_dir)?;
@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     Ok(())
 }
 
-/// Writes the file that was made from others, and tells what is wrong with those.
+/// Writes the imported cluster file and reports the problems in the files it was imported from.
 fn tell_import(imported: &Imported, text: &str, path: &Path, args: &Args, ui: &Ui) -> Result<()> {
     let to_stdout = path.as_os_str() == "-";
     if !to_stdout {
@@ -104,8 +104,8 @@ fn tell_import(imported: &Imported, text: &str, path: &Path, args: &Args, ui: &U
         return ui.print(text);
     }
     let (files, problems) = (imported.files, imported.report.problems.len());
-    ui.message(format!("files read: {files}; problems found in them: {problems}"));
-    ui.message(format!("wrote `{0}`; decide what no file says, then run `kiln check --file {0}`", path.display()));
+    ui.message(format!("files read: {files}; problems found: {problems}"));
+    ui.message(format!("wrote `{0}`; fill in what the imported files do not specify, then run `kiln check --file {0}`", path.display()));
     Ok(())
 }
 
@@ -114,7 +114,7 @@ fn write(path: &Path, text: &str, args: &Args) -> Result<()> {
         host::fs::write_atomic(path, text.as_bytes(), host::fs::PUBLIC)?;
     } else {
         host::fs::write_new(path, text.as_bytes(), host::fs::PUBLIC)
-            .map_err(|err| err.hint("name another with `--output`, or replace it with `--force`"))?;
+            .map_err(|err| err.hint("choose another file with `--output`, or overwrite this one with `--force`"))?;
     }
     Ok(())
 }
@@ -125,26 +125,26 @@ fn starting_file(catalog: &Catalog, name: &str) -> Result<Arc<str>> {
         None => {
             let hint = match closest(name, catalog.names()) {
                 Some(other) => format!("did you mean `{other}`?"),
-                None => "run `kiln list profiles` to see the built-in ones".to_owned(),
+                None => "run `kiln list profiles` to see all profiles".to_owned(),
             };
-            Err(Error::new(Kind::Input, format!("no profile named `{name}`")).hint(hint))
+            Err(Error::new(Kind::Input, format!("unknown profile `{name}`")).hint(hint))
         }
     }
 }
 
-/// The file with a directory as the one source of Kubernetes programs or container images.
+/// Returns the file with a directory as the only source of Kubernetes programs or container images.
 fn with_source(text: String, table: &str, directory: &Path) -> String {
     text + &format!("\n[[{table}]]\ndirectory = \"{}\"\n", directory.display().to_string().escape_default())
 }
 
-/// The file with the cluster's name in place of the profile's.
+/// Returns the file with the given cluster name instead of the profile's.
 fn named(text: &Arc<str>, name: &str, catalog: &Catalog) -> Result<String> {
     let source = Source { path: "cluster.toml".into(), text: Arc::clone(text) };
     let place = profile::parse(source, catalog)?.places.span("cluster.name");
-    let place = place.ok_or_else(|| Error::new(Kind::Input, "the profile's cluster file does not name the cluster"))?;
+    let place = place.ok_or_else(|| Error::new(Kind::Input, "the profile's cluster file does not set the cluster name"))?;
     let mut text = text.to_string();
     text.replace_range(place, &format!("\"{}\"", name.escape_default()));
-    // The name is judged where every other setting is.
+    // The name is checked like any other setting.
     let source = Source { path: "cluster.toml".into(), text: text.as_str().into() };
     if let Some(problem) = profile::parse(source, catalog)?.report.problems.into_iter().find(|problem| problem.field == "cluster.name") {
         return Err(Error::new(Kind::Input, problem.message).hint("choose another `--name`"));

@@ -1,4 +1,4 @@
-//! `kiln inspect`: what is inside an artifact.
+//! `kiln inspect`: shows the contents of an artifact.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::output::Manifest;
 use crate::output::inspect::{self, BootReport, DiskReport, Inspected, SeedReport};
 
-/// Show what is inside an output directory, a disk image or a seed; secrets by name only
+/// Show the contents of an output directory, disk image or seed; secrets are shown by name only
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -46,7 +46,7 @@ fn disk(report: &DiskReport) -> String {
         row("root hash", report.root.root_hash.clone()),
     ]);
     let boot: String = report.boot.iter().map(boot).collect();
-    let seed = report.seed.as_ref().map_or_else(|| "seed  none: the image of a role\n".to_owned(), seed);
+    let seed = report.seed.as_ref().map_or_else(|| "seed  none: this is a role image\n".to_owned(), seed);
     format!("{root}\n{}\n{boot}\n{seed}", columns(&partitions))
 }
 
@@ -88,7 +88,7 @@ fn row(name: &str, value: String) -> [String; 2] {
     [name.to_owned(), value]
 }
 
-/// Mebibytes with one digit after the point.
+/// Formats bytes as mebibytes with one decimal.
 fn mib(bytes: u64) -> String {
     format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
 }

@@ -1,8 +1,8 @@
-//! `kiln lab`: the cluster on the machine at hand.
+//! `kiln lab`: runs the cluster on this machine.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -10,9 +10,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use crate::cli::{Ui, input, rehearse};
 use crate::error::Result;
 use crate::host;
-use crate::lab::{self, BACKENDS, Changes, Cut, Delay, Direction, Disk, Lab, Labs, NodeStatus, Part, Protocol};
+use crate::lab::{self, BACKENDS, Changes, Cut, Delay, Direction, Disk, Lab, Labs, NodeStatus, Part, Protocol, Wanted};
 
-/// Run the built cluster on this machine, break it, watch it
+/// Run the built cluster on this machine and inject faults
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -47,73 +47,74 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Switch on the nodes of an output directory
+    /// Start the nodes in an output directory
     Up(Up),
-    /// Show every node: running, configured, failed units, holder of the VIP
+    /// Show the state of every node, its failed units, and which node holds the VIP
     Status {
         #[command(flatten)]
         lab: Which,
     },
-    /// Run a program inside a node, or on this machine in the lab's network
+    /// Run a program on a node, or on this machine inside the lab's network
     Exec(Exec),
     /// Cut a node's power
     Kill {
         #[command(flatten)]
         lab: Which,
         node: String,
-        /// Lose its disk too: what starts next is a new machine with the same seed
+        /// Also discard the node's disk, so that it next starts as a new machine with the same seed
         #[arg(long)]
         lose_disk: bool,
     },
-    /// Switch a node on again
+    /// Power a node back on
     Start {
         #[command(flatten)]
         lab: Which,
         node: String,
-        /// Seed that it gets from now on, as one of `kiln order`
+        /// Seed to attach from now on, such as a seed written by `kiln order`
         #[arg(long, value_name = "FILE")]
         seed: Option<PathBuf>,
-        /// How to run it from now on, on a disk of that backend's own
+        /// Backend to run the node with from now on, on a separate disk
         #[arg(long, value_parser = backends())]
         backend: Option<String>,
-        /// What its clock says whenever it is switched on from now on, in UTC
+        /// UTC time to set the node's clock to at every start from now on
         #[arg(long, value_name = "TIME", value_parser = clock)]
         clock: Option<String>,
     },
-    /// Stop all of a node: a container's programs, whose kernel still takes connections, or a virtual machine and its clock
+    /// Freeze a node: a container's processes, while the kernel still accepts connections, or a virtual
+    /// machine and its clock
     Freeze(Node),
-    /// Let a frozen node go on
+    /// Resume a frozen node
     Thaw(Node),
-    /// Take a node's cable out
+    /// Unplug a node's network cable
     Unplug(Node),
-    /// Put a node's cable in again
+    /// Plug a node's network cable back in
     Plug(Node),
-    /// Make a node's cable slow, or lose everything or some of it beside what it loses already
+    /// Delay a node's traffic, or drop all or part of it; earlier cuts stay in effect
     Cut(CutArgs),
-    /// Make a node's disk slow: each sync takes its time
+    /// Slow down a node's disk: delay each sync
     Slow {
         #[command(flatten)]
         node: Node,
-        /// How long a sync of etcd's log takes on average
+        /// Average duration of an etcd log sync
         #[arg(long, value_name = "MILLISECONDS", default_value_t = lab::SYNC, value_parser = clap::value_parser!(u32).range(20..=2000))]
         sync: u32,
     },
-    /// Make a node's disk full, and what is freed on it, too
+    /// Fill a node's disk, including space that is freed later
     Fill(Node),
-    /// Make a node's cable whole again, and its disk fast, with room
+    /// Remove a node's cuts, delays and disk faults
     Mend(Node),
-    /// Print what a node wrote to its console
+    /// Print a node's console output
     Console {
         #[command(flatten)]
         lab: Which,
         node: String,
     },
-    /// End everything; nothing is left on this machine
+    /// Stop the lab and remove everything that it created on this machine
     Down {
         #[command(flatten)]
         lab: Which,
     },
-    /// Break the cluster in every way while clients use it, and hold what they see against the plan
+    /// Inject every fault while clients use the cluster, and compare the measured outages with the plan
     Rehearse(rehearse::Args),
     #[command(hide = true)]
     Supervise { part: Part, state: PathBuf },
@@ -121,19 +122,19 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Up {
-    /// Published output directory [default: out/CLUSTER beside the cluster file]
+    /// Published output directory [default: out/CLUSTER next to the cluster file]
     #[arg(value_name = "OUT_DIR")]
     artifacts: Option<PathBuf>,
-    /// How to run nodes
+    /// Backend that runs the nodes
     #[arg(long, default_value = BACKENDS[0].name(), value_parser = backends())]
     backend: String,
-    /// Only these nodes
+    /// Start only these nodes
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     nodes: Vec<String>,
-    /// What the nodes' clocks say whenever they are switched on, in UTC: `2001-01-01T00:00:00`
+    /// UTC time to set the nodes' clocks to at every start, such as `2001-01-01T00:00:00`
     #[arg(long, value_name = "TIME", value_parser = clock)]
     clock: Option<String>,
-    /// Stay until Ctrl-C, which ends the lab
+    /// Stay in the foreground; Ctrl-C stops the lab
     #[arg(long)]
     foreground: bool,
 }
@@ -142,7 +143,7 @@ struct Up {
 struct Exec {
     #[command(flatten)]
     lab: Which,
-    /// Node to run in; without it the program runs on this machine
+    /// Node to run the program on [default: this machine]
     node: Option<String>,
     /// Program and arguments
     #[arg(last = true, required = true)]
@@ -160,36 +161,37 @@ struct Node {
 struct CutArgs {
     #[command(flatten)]
     node: Node,
-    /// Only what goes between the node and this other one
+    /// Only traffic between the node and this other node
     #[arg(long, value_name = "OTHER")]
     from: Option<String>,
-    /// Only what goes this way, as the node sees it
+    /// Only traffic in this direction, as seen from the node
     #[arg(long)]
     direction: Option<Direction>,
-    /// Only what is of this protocol
+    /// Only traffic that uses this protocol
     #[arg(long)]
     protocol: Option<Protocol>,
-    /// Only what has this port at either end
+    /// Only traffic with this source or destination port
     #[arg(long, requires = "protocol")]
     port: Option<u16>,
-    /// How many of a hundred frames are lost [default: 100, with `--delay` none]
+    /// Percentage of frames to drop [default: 100, or 0 with `--delay`]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     loss: Option<u8>,
-    /// Make round trips take this much longer, half of it each way or all of it in `--direction`; replaces an earlier delay
+    /// Extend round trips by this time: half each way, or all of it in `--direction`; replaces an earlier
+    /// delay
     #[arg(long, value_name = "TIME", value_parser = Delay::parse, conflicts_with_all = ["from", "protocol", "port"])]
     delay: Option<u16>,
 }
 
 impl CutArgs {
-    fn run(&self) -> Result<()> {
-        let (lab, node) = (self.node.lab.find()?, &self.node.node);
+    fn run(&self, ui: &Ui) -> Result<()> {
+        let (lab, node) = (self.node.lab.find(ui)?, &self.node.node);
         if let Some(milliseconds) = self.delay {
             lab.delay(node, Delay { milliseconds, direction: self.direction })?;
         }
         self.cut().map_or(Ok(()), |cut| lab.cut(node, cut))
     }
 
-    /// What is lost, if anything: a cable that is only slow loses nothing.
+    /// Returns the traffic to drop, if any: a delay alone drops nothing.
     fn cut(&self) -> Option<Cut> {
         let Self { from, direction, protocol, port, delay, .. } = self;
         let loss = self.loss.or_else(|| delay.is_none().then_some(100))?;
@@ -199,23 +201,35 @@ impl CutArgs {
 
 #[derive(Debug, clap::Args)]
 struct Which {
-    /// The lab's cluster, if several labs are up
+    /// Name of the lab's cluster [default: from the cluster file]
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
 }
 
 impl Which {
-    fn find(&self) -> Result<Lab> {
-        Labs::of_this_user().find(self.cluster.as_deref())
+    /// Finds the named lab, or the cluster file's lab; without a cluster file, the only lab.
+    fn find(&self, ui: &Ui) -> Result<Lab> {
+        let file = &ui.global().file;
+        let wanted = match &self.cluster {
+            Some(name) => Wanted::Named(name.clone()),
+            None if file.exists() => Wanted::Of(absolute(&published(ui)?)),
+            None => Wanted::Any,
+        };
+        Labs::of_this_user().find(&wanted)
     }
 }
 
-/// A date and a time as QEMU's `-rtc base=` takes them.
+/// Returns a path in the form that labs record; the path may no longer exist.
+fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Checks that a date and time has the format of QEMU's `-rtc base=`.
 fn clock(text: &str) -> Result<String, String> {
     let is_like = |(pattern, letter): (char, char)| if pattern == '0' { letter.is_ascii_digit() } else { letter == pattern };
     let pattern = "0000-00-00T00:00:00";
     let fits = text.len() == pattern.len() && pattern.chars().zip(text.chars()).all(is_like);
-    if fits { Ok(text.to_owned()) } else { Err("write it as 2001-01-01T00:00:00".into()) }
+    if fits { Ok(text.to_owned()) } else { Err("use the format 2001-01-01T00:00:00".into()) }
 }
 
 fn backends() -> PossibleValuesParser {
@@ -225,28 +239,33 @@ fn backends() -> PossibleValuesParser {
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     match &args.action {
         Action::Up(up) => run_up(up, ui),
-        Action::Status { lab } => ui.show(&lab.find()?.status()?, |nodes| table(nodes)),
+        Action::Status { lab } => ui.show(&lab.find(ui)?.status()?, |nodes| table(nodes)),
         Action::Exec(exec) => {
-            let status = exec.lab.find()?.exec(exec.node.as_deref(), &exec.program)?;
+            let status = exec.lab.find(ui)?.exec(exec.node.as_deref(), &exec.program)?;
             if status.success() { Ok(()) } else { host::process::end_as(status) }
         }
-        Action::Kill { lab, node, lose_disk } => lab.find()?.kill(node, if *lose_disk { Disk::Lost } else { Disk::Kept }),
+        Action::Kill { lab, node, lose_disk } => lab.find(ui)?.kill(node, if *lose_disk { Disk::Lost } else { Disk::Kept }),
         Action::Start { lab, node, seed, backend, clock } => {
-            lab.find()?.start(node, Changes { backend: backend.clone(), clock: clock.clone(), seed: seed.clone() })
+            lab.find(ui)?.start(node, Changes { backend: backend.clone(), clock: clock.clone(), seed: seed.clone() })
         }
-        Action::Freeze(Node { lab, node }) => lab.find()?.freeze(node, true),
-        Action::Thaw(Node { lab, node }) => lab.find()?.freeze(node, false),
-        Action::Unplug(Node { lab, node }) => lab.find()?.unplug(node, true),
-        Action::Plug(Node { lab, node }) => lab.find()?.unplug(node, false),
-        Action::Cut(args) => args.run(),
-        Action::Slow { node: Node { lab, node }, sync } => lab.find()?.slow(node, *sync),
-        Action::Fill(Node { lab, node }) => lab.find()?.fill(node),
-        Action::Mend(Node { lab, node }) => lab.find()?.mend(node),
+        Action::Freeze(Node { lab, node }) => lab.find(ui)?.freeze(node, true),
+        Action::Thaw(Node { lab, node }) => lab.find(ui)?.freeze(node, false),
+        Action::Unplug(Node { lab, node }) => lab.find(ui)?.unplug(node, true),
+        Action::Plug(Node { lab, node }) => lab.find(ui)?.unplug(node, false),
+        Action::Cut(args) => args.run(ui),
+        Action::Slow { node: Node { lab, node }, sync } => lab.find(ui)?.slow(node, *sync),
+        Action::Fill(Node { lab, node }) => lab.find(ui)?.fill(node),
+        Action::Mend(Node { lab, node }) => lab.find(ui)?.mend(node),
         Action::Console { lab, node } => {
-            let lab = lab.find()?;
+            let lab = lab.find(ui)?;
             ui.print(host::fs::read(&lab.console_of(lab.guest(node)?))?)
         }
-        Action::Down { lab } => lab.find()?.down(),
+        Action::Down { lab } => {
+            let lab = lab.find(ui)?;
+            lab.down()?;
+            ui.message(format!("stopped the lab {}", lab.title()));
+            Ok(())
+        }
         Action::Rehearse(args) => rehearse::run(args, ui),
         Action::Supervise { part, state } => lab::supervise(state, *part),
     }
@@ -257,16 +276,16 @@ fn run_up(args: &Up, ui: &Ui) -> Result<()> {
     let changes = Changes { backend: Some(args.backend.clone()), clock: args.clock.clone(), seed: None };
     let started = Labs::of_this_user().up(&artifacts, &args.nodes, &changes, &|step| ui.message(step))?;
     if args.foreground {
-        ui.message("the lab is up; Ctrl-C ends it");
+        ui.message("the lab is up; press Ctrl-C to stop it");
         return started.stay();
     }
-    ui.message("the lab is up: `kiln lab status` shows it, `kiln lab down` ends it");
+    ui.message("the lab is up; use `kiln lab status` to show it and `kiln lab down` to stop it");
     started.detach()
 }
 
-/// Where `kiln build` publishes what the cluster file describes.
+/// Returns the directory in which `kiln build` publishes the cluster.
 pub(super) fn published(ui: &Ui) -> Result<PathBuf> {
-    let name = input::cluster(ui)?.name;
+    let name = input::name(ui)?;
     Ok(ui.global().file.with_file_name("out").join(name))
 }
 
@@ -285,7 +304,7 @@ fn table(nodes: &[NodeStatus]) -> String {
         let agent = state.ended.as_deref().unwrap_or(agent);
         let _ = writeln!(text, "{:<width$}  {:<15}  {power:<9}  {system:<10}  {vip:<3}  {agent}", state.name, state.address.to_string());
         if is_mixed || state.clock.is_some() {
-            let clock = state.clock.as_ref().map(|clock| format!(", clock from {clock}")).unwrap_or_default();
+            let clock = state.clock.as_ref().map(|clock| format!(", clock starts at {clock}")).unwrap_or_default();
             let _ = writeln!(text, "{:<width$}  {}{clock}", "", state.backend);
         }
         if state.unplugged {

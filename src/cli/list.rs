@@ -1,4 +1,4 @@
-//! `kiln list`: the words that cluster files may use.
+//! `kiln list`: lists the values that cluster files may use.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -9,14 +9,14 @@ use crate::cli::{Ui, versions};
 use crate::error::Result;
 use crate::lint::LINTS;
 use crate::overlay::{Origin, Overlay, Overlays};
-use crate::profile::{Catalog, Output};
-use crate::words::BALANCERS;
+use crate::profile::Catalog;
+use crate::words::{BALANCERS, OUTPUTS};
 
-/// List the words that cluster files may use
+/// List the values that cluster files may use
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// What to list
+    /// Kind of value to list
     what: What,
 }
 
@@ -33,18 +33,18 @@ enum What {
     Profiles,
     /// Components of a node: `overlays.ROLE.add = […]`
     Overlays,
-    /// What a build writes: `outputs.formats = […]`
+    /// Output formats: `outputs.formats = […]`
     #[value(alias = "formats")]
     Outputs,
-    /// What stands behind the endpoint: `endpoint.balancer = …`
+    /// Endpoint balancers: `endpoint.balancer = …`
     Balancers,
-    /// What `kiln check` looks for: `# kiln: allow ID because …`
+    /// Problems that `kiln check` finds: `# kiln: allow ID because …`
     Lints,
-    /// What goes with which Kubernetes: `cluster.kubernetes = …`
+    /// Versions compatible with each Kubernetes release: `cluster.kubernetes = …`
     Versions,
 }
 
-/// One word and what it means.
+/// A value and its meaning.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Row {
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         What::Versions => return ui.show(&versions::tables(), versions::text),
         What::Profiles => profiles(ui)?,
         What::Overlays => overlays(ui)?,
-        What::Outputs => Output::ALL.iter().map(|output| row(output.name(), output.summary())).collect(),
+        What::Outputs => OUTPUTS.iter().map(|kind| row(kind.name, &format!("{}: {}", kind.summary, kind.makes.join(", ")))).collect(),
         What::Balancers => BALANCERS.iter().map(|kind| row(kind.name, kind.summary)).collect(),
     };
     ui.show(&rows, |rows| columns(&rows.iter().map(|row| [row.name.clone(), row.summary.clone()]).collect::<Vec<_>>()))
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
 
 fn profiles(ui: &Ui) -> Result<Vec<Row>> {
     let catalog = Catalog::load(&ui.global().profile_dir)?;
-    let one = |name| catalog.get(name).expect("the catalog has what it names").map(|profile| row(name, &profile.summary));
+    let one = |name| catalog.get(name).expect("the catalog contains every profile it lists").map(|profile| row(name, &profile.summary));
     catalog.names().map(one).collect()
 }
 
@@ -86,16 +86,4 @@ fn lints() -> String {
 
 fn row(name: &str, summary: &str) -> Row {
     Row { name: name.to_owned(), summary: summary.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::output::FORMATS;
-    use crate::profile::Output;
-
-    #[test]
-    fn the_words_for_formats_in_cluster_files_are_the_formats() {
-        let words: Vec<&str> = Output::ALL.iter().map(|word| word.name()).collect();
-        assert_eq!(words, FORMATS.iter().map(|format| format.name()).collect::<Vec<_>>());
-    }
 }

@@ -1,4 +1,4 @@
-//! `kiln lock`: pin every package and program.
+//! `kiln lock`: pins every package and program.
 
 use std::path::PathBuf;
 
@@ -15,17 +15,17 @@ use crate::store::Store;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Accept a release file whose Valid-Until has passed, as of an archive snapshot
+    /// Accept a release file whose Valid-Until date has passed, as in an archive snapshot
     #[arg(long)]
     allow_expired: bool,
 
-    /// Trust the OpenPGP keys of FILE instead of Debian's [default: $KILN_KEYRING]
+    /// Trust the OpenPGP keys in FILE instead of Debian's [default: $KILN_KEYRING]
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
-The Debian mirror comes from the cluster file, from $KILN_MIRROR, or from this machine's APT sources.
+The Debian mirror is taken from the cluster file, $KILN_MIRROR or this machine's APT sources.
 
 Examples:
   kiln lock
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let before = pipeline::lock_file(&site.cluster);
     let old = if before.exists() { Lock::load(&before).ok() } else { None };
     for suite in old.iter().flat_map(|old| lock.behind(old)) {
-        ui.warn(&format!("the mirror serves an older release of `{suite}` than the one that was pinned before"));
+        ui.warn(&format!("the mirror serves an older release of `{suite}` than the previously pinned one"));
     }
     let unchanged = before == *path && old.is_some_and(|old| old == lock);
     if !unchanged {
@@ -53,10 +53,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         return ui
             .print_json(&json!({ "lock": path, "changed": !unchanged, "packages": lock.packages.len(), "programs": lock.binaries.len() }));
     }
-    let verb = if unchanged { "is up to date with" } else { "pins" };
+    let verb = if unchanged { "is up to date:" } else { "pins" };
     let images = match lock.wanted.images.len() {
         0 => String::new(),
-        count => format!(", and {count} container images"),
+        count => format!(", plus {count} container images"),
     };
     ui.message(format!("`{}` {verb} {} packages and {} programs{images}", path.display(), lock.packages.len(), lock.binaries.len()));
     Ok(())

@@ -1,8 +1,9 @@
-//! Lines of files without their secrets, for messages: what a program prints ends in logs.
+//! Masks secrets in lines of files that messages show: program output ends up in logs.
 
 use std::ops::Range;
 
-/// Words before a secret, in lower case: of keepalived, HAProxy, kubeadm, kubeconfigs, API servers and Ansible.
+/// Lower-case words that precede a secret in files of keepalived, HAProxy, kubeadm, API servers and Ansible,
+/// and in kubeconfigs.
 const BEFORE: [&str; 11] = [
     "auth_pass",
     "become_pass",
@@ -16,10 +17,10 @@ const BEFORE: [&str; 11] = [
     "client-key-data",
     "stats auth",
 ];
-/// Ends of the names of files that are nothing but secrets.
+/// File name suffixes of files that contain only secrets.
 const FILES: [&str; 3] = [".csv", ".key", ".pem"];
 
-/// The text of a file with `*` for each byte of a secret, so that every other byte stays where it was.
+/// Returns the text of a file with each byte of a secret replaced by `*`; offsets do not change.
 pub(super) fn masked(path: &str, text: &str) -> String {
     if FILES.iter().any(|end| path.ends_with(end)) {
         return text.chars().map(|letter| if letter == '\n' { "\n".into() } else { "*".repeat(letter.len_utf8()) }).collect();
@@ -42,7 +43,8 @@ fn line(text: &str) -> String {
     shown
 }
 
-/// Where the value lies in what follows a setting's name, if that ends there. A quoted value ends with its quote.
+/// Returns the range of the value in the text that follows a setting's name, unless the name continues there.
+/// A quoted value ends at the closing quote.
 fn value(rest: &str) -> Option<Range<usize>> {
     let found = rest.trim_start_matches([' ', '\t', ':', '=', '"', '\'']);
     let start = rest.len() - found.len();

@@ -1,6 +1,7 @@
-//! What a person can type: one file per verb, and the only user of stdout, stderr and progress bars.
+//! The command line: one file per verb. Only this module uses stdout, stderr and progress bars.
 //!
-//! A new verb is a file with `Args` and `run`, and its three lines here. stdout is data; messages and progress go to stderr.
+//! A new verb needs a file with `Args` and `run`, plus three lines here. Data goes to stdout; messages and
+//! progress go to stderr.
 
 mod agent;
 mod build;
@@ -45,18 +46,18 @@ pub(crate) use ui::Ui;
 
 const AFTER_HELP: &str = "\
 First steps:
-  kiln init                 write cluster.toml, then edit it
-  kiln check && kiln plan   every problem at once; what each machine gets
-  kiln pki init             the keys, once
-  kiln lock && kiln build   pin the inputs; images and seeds in out/
-  kiln lab up               boot them on this machine
+  kiln init                 create cluster.toml, then edit it
+  kiln check && kiln plan   report every problem; show what each machine gets
+  kiln pki init             create the keys (only once)
+  kiln lock && kiln build   pin the inputs; build images and seeds into out/
+  kiln lab up               boot the cluster on this machine
 
 Exit codes:
-    0  done
-    1  a promise was not kept: `kiln lab rehearse` measured more than was predicted
-    2  the input is wrong: a file, a flag, a missing setting
-    3  the machine refused: reading, writing, space, permissions
-    4  a server could not be reached or answered wrongly
+    0  success
+    1  a prediction failed: `kiln lab rehearse` measured longer outages than the plan predicts
+    2  invalid input: a file, a flag, a missing setting
+    3  I/O error: read, write, disk space, permissions
+    4  a server was unreachable or returned an invalid response
     5  a digest, signature or certificate does not match
     6  a program that kiln runs failed or is missing
    70  a bug in kiln
@@ -72,7 +73,7 @@ struct Cli {
     verb: Verb,
 }
 
-/// Every verb, in the order `--help` lists them.
+/// Verbs, in the order in which `--help` lists them.
 #[derive(Debug, Subcommand)]
 enum Verb {
     Init(init::Args),
@@ -97,7 +98,8 @@ enum Verb {
 }
 
 impl Verb {
-    /// Daemons end at the first signal, as systemd expects: what they write is whole at any time, so there is nothing to clean up.
+    /// Watches for signals, except in daemons, which exit on the first signal, as systemd expects. Their
+    /// files are complete at all times, so there is nothing to clean up.
     fn prepare(&self) -> Result<()> {
         if matches!(self, Self::Agent(args) if args.is_daemon()) { Ok(()) } else { host::signal::watch() }
     }
@@ -132,7 +134,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(err) => {
-            // A reader that left has seen enough of the help.
+            // A closed pipe is not an error: the reader has seen enough of the help text.
             let _ = err.print();
             return u8::try_from(err.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
@@ -141,7 +143,7 @@ pub(crate) fn main() -> ExitCode {
     let result = cli.verb.prepare().and_then(|()| cli.verb.run(&ui));
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // A signal also ends the programs that kiln runs: their failure is only its echo.
+        // A signal also ends the programs that kiln runs; their failure is only a consequence.
         Err(_) if host::signal::interrupted() => {
             ui.message("interrupted");
             ExitCode::from(Kind::Interrupted.exit_code())
@@ -178,7 +180,7 @@ mod tests {
         for verb in Cli::command().get_subcommands() {
             assert!(verb.get_about().is_some(), "`{}` has no summary", verb.get_name());
             let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(examples.contains("Examples:\n"), "`{}` shows no example", verb.get_name());
+            assert!(examples.contains("Examples:\n"), "`{}` has no example", verb.get_name());
         }
     }
 }

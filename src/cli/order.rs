@@ -1,4 +1,5 @@
-//! `kiln order`: what only a person can decide about etcd, as seeds that machines carry out when they boot.
+//! `kiln order`: writes decisions about etcd that only an administrator can make to seeds, which machines
+//! apply at boot.
 
 use std::path::PathBuf;
 
@@ -8,31 +9,34 @@ use crate::cli::{Ui, input};
 use crate::error::Result;
 use crate::pipeline::{self, Snapshot, Wanted};
 
-/// Write seeds that answer what machines can't decide about etcd: one is missing, or only one has the data
+/// Write seeds with etcd decisions that machines can't make: a member is missing, or only one has the data
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, group = clap::ArgGroup::new("what").required(true).args(["without", "recover_from", "restore", "set_aside"]))]
 pub(super) struct Args {
-    /// Member that the others do not wait for; it can only join them later
+    /// Member that the others do not wait for; it can only join later
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     without: Vec<String>,
 
-    /// Member whose copy of the data becomes the cluster's; the others' are moved aside, and they join it
+    /// Member whose data becomes the cluster's data; the others move their data aside and join it
     #[arg(long, value_name = "NODE")]
     recover_from: Option<String>,
 
-    /// Snapshot that becomes the cluster's data: FILE travels with a seed; SHA256 alone is one that the member keeps
+    /// Snapshot that becomes the cluster's data: FILE is appended to a seed; SHA256 alone selects a snapshot
+    /// that the member has kept
     #[arg(long, value_name = "FILE@SHA256")]
     restore: Option<Snapshot>,
 
-    /// Member that restores the snapshot; the others' data are moved aside, and they join it [default: the first one]
+    /// Member that restores the snapshot; the others move their data aside and join it [default: the first
+    /// member]
     #[arg(long, value_name = "NODE", requires = "restore")]
     on: Option<String>,
 
-    /// Member whose data are of a cluster that is no more: they are moved aside, and it joins the one that lives
+    /// Member whose data belongs to a cluster that no longer exists; it moves the data aside and joins the
+    /// running cluster
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     set_aside: Vec<String>,
 
-    /// Directory for the seeds; it must not exist
+    /// Directory for the seeds; it must not exist yet
     #[arg(short, long, value_name = "DIR", default_value = "order")]
     out: PathBuf,
 }
@@ -43,9 +47,9 @@ Examples:
   kiln order --recover-from m3 --out from-m3
   kiln order --restore etcd.db@$(sha256sum etcd.db | cut -c1-64) --on m1
   kiln order --set-aside m1
-  dd if=from-m3/m1.seed of=/dev/sdX    a stick for m1, to boot it with";
+  dd if=from-m3/m1.seed of=/dev/sdX    write a USB stick to boot m1 with";
 
-/// What was written.
+/// Files that were written.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Written {
@@ -64,6 +68,6 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     };
     let written = Written { seeds: pipeline::order(&wanted)? };
     ui.show(&written, |written| written.seeds.iter().map(|seed| format!("{}\n", seed.display())).collect())?;
-    ui.message("attach each seed to its machine and boot it; afterwards give the machines their usual seeds again");
+    ui.message("attach each seed to its machine and boot the machine; then reattach the usual seeds");
     Ok(())
 }

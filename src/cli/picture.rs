@@ -1,8 +1,8 @@
-//! The topology in characters.
+//! Draws the topology as text.
 
-use crate::plan::{Layer, few};
+use crate::plan::{Layer, shortened};
 
-/// Draws floors, each a row of boxes, and what the floor above dials between them.
+/// Draws each layer as a row of boxes; between the rows is the port that the upper layer connects to.
 pub(super) fn picture(layers: &[Layer]) -> String {
     let floor = |(index, layer): (usize, &Layer)| {
         let arrow = if index == 0 { String::new() } else { format!("     │ {}\n     ▼\n", layer.dialled) };
@@ -12,7 +12,7 @@ pub(super) fn picture(layers: &[Layer]) -> String {
 }
 
 fn boxes(layer: &Layer) -> String {
-    let mut names = few(&layer.nodes);
+    let mut names = shortened(&layer.nodes);
     if names.is_empty() {
         names.push("elsewhere".to_owned());
     }

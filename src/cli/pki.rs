@@ -1,4 +1,4 @@
-//! `kiln pki`: the vault that holds a cluster's keys.
+//! `kiln pki`: manages the vault that contains a cluster's keys.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::pki::{self, Algorithm, Filled, Item, Options, Vault};
 
-/// Create and watch the keys and certificates of a cluster
+/// Create and manage a cluster's keys and certificates
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -20,23 +20,24 @@ pub(super) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  kiln pki init                      create the vault that the cluster file names
-  kiln pki init                      again, after adding nodes: issue what is missing
-  kiln pki expiry --warn-days 90     fail when a certificate expires within 90 days
+  kiln pki init                      create the vault specified in the cluster file
+  kiln pki init                      again, after adding nodes: issue missing certificates
+  kiln pki expiry --warn-days 90     fail if a certificate expires within 90 days
   kiln pki renew --within-days 90    replace those certificates
   kiln pki kubeconfig --user super-admin --output break-glass.kubeconfig";
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Create the vault, or issue what an existing one lacks; nothing is replaced
+    /// Create the vault, or issue certificates missing from an existing one; nothing is replaced
     Init(InitArgs),
     /// List every certificate: subject, names, authority, expiry
     List,
-    /// List days left, soonest first; exit code 5 if one has less than --warn-days
+    /// List the days left for each certificate, soonest first; exit with code 5 if any has fewer than
+    /// --warn-days
     Expiry(ExpiryArgs),
-    /// Replace certificates that do not fit the cluster any more or expire soon
+    /// Replace certificates that no longer match the cluster or expire soon
     Renew(RenewArgs),
-    /// Write the kubeconfig of an administrator
+    /// Write an administrator's kubeconfig
     Kubeconfig(KubeconfigArgs),
 }
 
@@ -46,42 +47,42 @@ struct InitArgs {
     #[arg(long, value_enum)]
     algorithm: Option<Algorithm>,
 
-    /// Days that leaf certificates are valid [default: 1825]
+    /// Validity of leaf certificates in days [default: 1825]
     ///
-    /// Five years: an appliance has nobody who renews yearly, and a seed may lie on a shelf before it is used. A leaf
-    /// never outlives its authority.
+    /// The default is five years: appliances are not renewed every year, and a seed may be stored before it
+    /// is used. A leaf certificate never outlives its authority.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     leaf_days: Option<u32>,
 
-    /// Days that the authorities are valid [default: 3650]
+    /// Validity of certificate authorities in days [default: 3650]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     ca_days: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]
 struct ExpiryArgs {
-    /// Fail if a certificate has fewer days left
+    /// Fail if a certificate has fewer than this many days left
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     warn_days: u32,
 }
 
 #[derive(Debug, clap::Args)]
 struct RenewArgs {
-    /// Certificates to replace in any case: `m1/apiserver`, or `apiserver` on every node
+    /// Certificates to replace unconditionally: `m1/apiserver`, or `apiserver` for every node
     names: Vec<String>,
 
-    /// Replace what expires within this time
+    /// Replace certificates that expire within this many days
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     within_days: u32,
 }
 
 #[derive(Debug, clap::Args)]
 struct KubeconfigArgs {
-    /// Whose: `admin`, or `super-admin`, which RBAC does not bind
+    /// User: `admin`, or `super-admin`, which RBAC does not restrict
     #[arg(long, value_name = "NAME", default_value = "admin")]
     user: String,
 
-    /// File to write, 0600; it must not exist
+    /// File to write with mode 0600; it must not exist yet
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 }
@@ -103,15 +104,15 @@ fn init(args: &InitArgs, ui: &Ui) -> Result<()> {
     let vault = cluster.vault.display();
     match filled.issued.len() {
         issued if filled.created => ui.message(format!("created the vault `{vault}`: 3 authorities, {issued} certificates")),
-        0 => ui.message(format!("the vault `{vault}` lacks nothing")),
-        issued => ui.message(format!("issued {issued} certificates into the vault `{vault}`: {}", names(&filled))),
+        0 => ui.message(format!("the vault `{vault}` is complete")),
+        issued => ui.message(format!("added {issued} certificates to the vault `{vault}`: {}", names(&filled))),
     }
     show(&filled, ui)?;
     if filled.misfits.is_empty() {
         return Ok(());
     }
     let misfits: Vec<String> = filled.misfits.iter().map(|(id, reason)| format!("`{id}` ({reason})")).collect();
-    Err(Error::new(Kind::Verify, format!("these certificates do not fit the cluster any more, and were kept: {}", misfits.join(", ")))
+    Err(Error::new(Kind::Verify, format!("certificates no longer match the cluster but were kept: {}", misfits.join(", ")))
         .hint("run `kiln pki renew` to replace them"))
 }
 
@@ -119,7 +120,7 @@ fn renew(args: &RenewArgs, ui: &Ui) -> Result<()> {
     let cluster = input::cluster(ui)?;
     let filled = Vault::open(&cluster.vault)?.renew(&cluster, &args.names, args.within_days, ui)?;
     match filled.issued.len() {
-        0 => ui.message("every certificate fits and is valid long enough"),
+        0 => ui.message("every certificate matches the cluster, and none expires soon"),
         issued => ui.message(format!("issued {issued} certificates: {}", names(&filled))),
     }
     show(&filled, ui)
@@ -129,7 +130,7 @@ fn names(filled: &Filled) -> String {
     filled.issued.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// What `init` and `renew` did, for scripts; people read the message.
+/// Prints the result of `init` and `renew` as JSON for scripts; users get the message instead.
 fn show(filled: &Filled, ui: &Ui) -> Result<()> {
     #[derive(Serialize)]
     struct Outcome<'a> {
@@ -168,13 +169,13 @@ fn expiry(args: &ExpiryArgs, ui: &Ui) -> Result<()> {
     }
     let message = format!("{short} of {} certificates have fewer than {} days left", items.len(), args.warn_days);
     let hint = match items.iter().find(|item| item.is_authority() && item.days_left < i64::from(args.warn_days)) {
-        Some(authority) => format!("an {} can't be renewed: create a new vault, and build the cluster anew", authority.name),
+        Some(authority) => format!("the {} can't be renewed: create a new vault and rebuild the cluster", authority.name),
         None => format!("run `kiln pki renew --within-days {}`", args.warn_days),
     };
     Err(Error::new(Kind::Verify, message).hint(hint))
 }
 
-/// The day on which it expires.
+/// Returns the expiry day.
 fn day(item: &Item) -> &str {
     item.not_after.split('T').next().unwrap_or_default()
 }
@@ -183,6 +184,6 @@ fn kubeconfig(args: &KubeconfigArgs, ui: &Ui) -> Result<()> {
     let cluster = input::cluster(ui)?;
     let pki = Vault::open(&cluster.vault)?.pki(&cluster)?;
     host::fs::write_new(&args.output, pki.kubeconfig_of(&args.user)?.as_bytes(), host::fs::PRIVATE)?;
-    ui.message(format!("wrote `{}`: keep it as you keep a key", args.output.display()));
+    ui.message(format!("wrote `{}`: protect it like a private key", args.output.display()));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `kiln plan`: what would be built, and what each machine gets.
+//! `kiln plan`: shows what would be built and what each machine gets.
 
 use std::path::PathBuf;
 
@@ -9,14 +9,14 @@ use crate::cluster::MatchRule;
 use crate::error::Result;
 use crate::host;
 use crate::overlay::Protocol;
-use crate::plan::{self, Check, EndpointPlan, Failover, ImagePlan, NodePlan, Plan, PortUse, Size, Start, few};
-use crate::words::Place;
+use crate::plan::{self, Check, EndpointPlan, Failover, ImagePlan, NodePlan, Plan, PortUse, Size, Start, shortened};
+use crate::words::Placement;
 
 /// Show what would be built and what each machine gets: addresses, overlays, certificates, ports, quorum
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Write a drawing of the topology here instead; `-` is stdout
+    /// Write a drawing of the topology to this file instead; `-` means stdout
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
@@ -42,10 +42,10 @@ fn text(plan: &Plan) -> String {
     let sections = [
         ("TOPOLOGY", picture(&plan.topology)),
         ("NODES", nodes(&plan.nodes)),
-        ("MACHINES, at least", sizes(&plan.sizes)),
-        ("WHEN SOMETHING FAILS, from the intervals in the nodes' files", failovers(&plan.failovers)),
+        ("MACHINES (minimum sizes)", sizes(&plan.sizes)),
+        ("FAILOVER TIMES (computed from the rendered configuration)", failovers(&plan.failovers)),
         ("PORTS", ports(&plan.ports)),
-        ("WHAT WAITS FOR WHAT, in any order of switching on", order(&plan.start_order)),
+        ("STARTUP DEPENDENCIES (power machines on in any order)", order(&plan.start_order)),
         ("CHECKS", checks(&plan.checks)),
     ];
     let sections: String = sections.map(|(title, body)| format!("\n{title}\n{body}")).concat();
@@ -53,13 +53,13 @@ fn text(plan: &Plan) -> String {
 }
 
 fn order(order: &[Start]) -> String {
-    let row = |start: &Start| [start.component.to_owned(), start.waits_for.to_owned(), few(&start.nodes).join(", ")];
+    let row = |start: &Start| [start.component.to_owned(), start.waits_for.to_owned(), shortened(&start.nodes).join(", ")];
     columns(&order.iter().map(row).collect::<Vec<_>>())
 }
 
 fn checks(checks: &[Check]) -> String {
     let check = |check: &Check| {
-        let place = if check.on.is_empty() { "here".to_owned() } else { format!("on {}", few(&check.on).join(", ")) };
+        let place = if check.on.is_empty() { "on this machine".to_owned() } else { format!("on {}", shortened(&check.on).join(", ")) };
         format!("  # {} ({place})\n  {}\n", check.shows, check.command)
     };
     checks.iter().map(check).collect()
@@ -72,20 +72,20 @@ fn summary(plan: &Plan) -> String {
         row("cluster", format!("{}, Kubernetes {}, profile {}", plan.cluster, plan.kubernetes, plan.profile)),
         row("endpoint", endpoint(&plan.endpoint)),
         row("failover", failover(&plan.endpoint)),
-        row("quorum", format!("{} etcd members, {} must live, {} may fail", quorum.members.len(), quorum.needed, quorum.tolerated)),
+        row("quorum", format!("{} etcd members, {} must be up, {} may fail", quorum.members.len(), quorum.needed, quorum.tolerated)),
         row(
             "capacity",
             format!(
-                "{} nodes, {} pod addresses on each, {} services, {} node ports{}",
+                "{} nodes, {} pod addresses per node, {} services, {} node ports{}",
                 capacity.nodes,
                 capacity.pods_per_node,
                 capacity.services,
                 capacity.node_ports,
-                if capacity.untested { "; Kubernetes is tested with 5000 nodes" } else { "" }
+                if capacity.untested { "; Kubernetes is tested with up to 5000 nodes" } else { "" }
             ),
         ),
         row("time", time(&plan.time_servers)),
-        row("outputs", plan.outputs.join(", ")),
+        row("outputs", plan.outputs.iter().map(|output| output.name).collect::<Vec<_>>().join(", ")),
     ])
 }
 
@@ -95,7 +95,7 @@ fn row(name: &str, value: String) -> [String; 2] {
 
 fn time(servers: &[String]) -> String {
     match servers {
-        [] => "kept by the machines among themselves; `ntp` in `[network]` names time servers".to_owned(),
+        [] => "synchronized between the machines; set `ntp` in `[network]` to use time servers".to_owned(),
         servers => format!("from {}", servers.join(", ")),
     }
 }
@@ -105,7 +105,7 @@ fn endpoint(endpoint: &EndpointPlan) -> String {
     let others: Vec<&str> = endpoint.names.iter().map(String::as_str).filter(|name| !dialled(name)).collect();
     let names = if others.is_empty() { String::new() } else { format!(", also {}", others.join(", ")) };
     let behind = match (endpoint.balancer.place, endpoint.virtual_router_id) {
-        (Place::Elsewhere, _) => " (a balancer of yours)".to_owned(),
+        (Placement::Elsewhere, _) => " (your own balancer)".to_owned(),
         (_, Some(id)) => format!(" ({}, VRRP router {id})", endpoint.balancer.name),
         (_, None) => format!(" ({})", endpoint.balancer.name),
     };
@@ -114,16 +114,16 @@ fn endpoint(endpoint: &EndpointPlan) -> String {
 
 fn failover(endpoint: &EndpointPlan) -> String {
     match (endpoint.balancer.place, endpoint.failover_seconds) {
-        (_, Some(seconds)) => format!("within {seconds} s after the machine that holds the VIP dies"),
-        (Place::Elsewhere, None) => "as your balancer does it".to_owned(),
-        (Place::EveryNode, None) => "none needed: every machine turns to another API server by itself".to_owned(),
-        (Place::ControlPlane | Place::Front, None) => "none: one machine holds the VIP alone".to_owned(),
+        (_, Some(seconds)) => format!("within {seconds} s after the VIP holder fails"),
+        (Placement::Elsewhere, None) => "depends on your balancer".to_owned(),
+        (Placement::EveryNode, None) => "none needed: every machine switches to another API server on its own".to_owned(),
+        (Placement::ControlPlane | Placement::Front, None) => "none: only one machine can hold the VIP".to_owned(),
     }
 }
 
 fn sizes(sizes: &[Size]) -> String {
     let row = |size: &Size| {
-        let pods = if size.plus_pods { "and what its pods ask for" } else { "" };
+        let pods = if size.plus_pods { "plus its pods' requests" } else { "" };
         [size.image.clone(), format!("{} processors", size.cpus), format!("{} GiB of memory", size.memory_gib), pods.to_owned()]
     };
     columns(&sizes.iter().map(row).collect::<Vec<_>>())
@@ -147,7 +147,7 @@ fn image(image: &ImagePlan) -> String {
         ("units", &image.units),
     ];
     let lists: String = lists.into_iter().filter(|(_, values)| !values.is_empty()).map(|(name, values)| list(name, values)).collect();
-    format!("IMAGE {} for {}\n{lists}", image.name, few(&image.nodes).join(", "))
+    format!("IMAGE {} for {}\n{lists}", image.name, shortened(&image.nodes).join(", "))
 }
 
 fn nodes(nodes: &[NodePlan]) -> String {
@@ -172,7 +172,7 @@ fn matches(rules: &[MatchRule]) -> String {
         MatchRule::Uuid(uuid) => format!("UUID {uuid}"),
         MatchRule::Mac(mac) => format!("MAC {mac}"),
     };
-    if rules.is_empty() { "its seed".to_owned() } else { rules.iter().map(one).collect::<Vec<_>>().join(" or ") }
+    if rules.is_empty() { "seed".to_owned() } else { rules.iter().map(one).collect::<Vec<_>>().join(" or ") }
 }
 
 fn ports(ports: &[PortUse]) -> String {
@@ -184,7 +184,7 @@ fn ports(ports: &[PortUse]) -> String {
             Protocol::Udp => format!("{number}/udp"),
             Protocol::Vrrp => "VRRP".to_owned(),
         };
-        [number, port.from.clone(), port.what.clone(), few(&port.nodes).join(", ")]
+        [number, port.from.clone(), port.what.clone(), shortened(&port.nodes).join(", ")]
     });
     columns(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
 }

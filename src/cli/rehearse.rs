@@ -1,4 +1,4 @@
-//! `kiln lab rehearse`: the plan's promises held against the artifacts.
+//! `kiln lab rehearse`: compares measured outages with the plan's predictions.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,25 +10,25 @@ use crate::host;
 use crate::lab::{self, COLUMNS, Report, Wish};
 use crate::plan;
 
-/// Break the cluster in every way while clients use it, and hold what they see against the plan
+/// Inject every fault while clients use the cluster, and compare the measured outages with the plan
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Published output directory [default: out/CLUSTER beside the cluster file]
+    /// Published output directory [default: out/CLUSTER next to the cluster file]
     #[arg(value_name = "OUT_DIR")]
     artifacts: Option<PathBuf>,
-    /// Only this case; repeatable
+    /// Run only this case; repeatable
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<String>,
-    /// How often to make each case
+    /// Number of times to run each case
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: u32,
-    /// For how long `loss` and `busy` last
+    /// Duration of the `loss` and `busy` cases
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// Output directory of another build to compare with
+    /// Output directory of another build to compare against
     #[arg(long, value_name = "OUT_DIR")]
     baseline: Option<PathBuf>,
-    /// File for the report, whose ending says how it is written: `.html`, `.json` or `.md`; journals go beside it
+    /// Report file; the extension sets the format: `.html`, `.json` or `.md`; journals are written next to it
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -49,17 +49,17 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let report = lab::rehearse(&wish, &|step| ui.message(step))?;
     ui.show(&report, table)?;
     match report.judge() {
-        // The one document on stdout says which cases failed.
+        // The JSON document on stdout lists the failed cases.
         Err(err) if ui.global().json => host::process::end(i32::from(err.kind().exit_code())),
         judged => judged,
     }
 }
 
-/// What the plan of the cluster file says; nothing where there is none.
+/// Returns the predictions of the cluster file's plan; none without a cluster file.
 fn predictions(ui: &Ui) -> Result<BTreeMap<&'static str, [f64; 2]>> {
     let file = &ui.global().file;
     if !file.exists() {
-        ui.message(format!("nothing is predicted: there is no `{}`", file.display()));
+        ui.message(format!("no predictions: `{}` does not exist", file.display()));
         return Ok(BTreeMap::new());
     }
     let site = input::checked(ui)?;

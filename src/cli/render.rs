@@ -1,4 +1,4 @@
-//! `kiln render`: the files of a node, without building.
+//! `kiln render`: shows a node's files without building.
 
 use std::path::{Path, PathBuf};
 
@@ -16,26 +16,26 @@ use crate::progress::Silent;
 use crate::render;
 use crate::tree::{EntryKind, ImagePath, Tree};
 
-/// Show the files that overlays and the vault give a node: a list, one file, a directory or a tar
+/// Show a node's files from overlays and the vault: as a list, a single file, a directory or a tar archive
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Node of the cluster file
+    /// Node in the cluster file
     node: String,
 
-    /// File to print, such as /etc/haproxy/haproxy.cfg [default: a list of all]
+    /// File to print, such as /etc/haproxy/haproxy.cfg [default: list all files]
     #[arg(conflicts_with_all = ["out", "tar"])]
     path: Option<String>,
 
-    /// Directory to write the files into; it must not exist, or be empty
+    /// Directory to write the files to; it must be empty or not exist yet
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Archive to write, with modes and owners; `-` is stdout
+    /// Tar archive to write, with modes and owners; `-` means stdout
     #[arg(long, value_name = "FILE", conflicts_with = "out")]
     tar: Option<PathBuf>,
 
-    /// Include private keys and files that hold secrets; needs the vault
+    /// Include private keys and files that contain secrets; requires the vault
     #[arg(long)]
     secrets: bool,
 }
@@ -72,11 +72,11 @@ fn find<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Node> {
             Some(other) => format!("did you mean `{other}`?"),
             None => format!("the nodes are {}", names.join(", ")),
         };
-        Error::new(Kind::Input, format!("no node named `{name}`")).hint(hint)
+        Error::new(Kind::Input, format!("unknown node `{name}`")).hint(hint)
     })
 }
 
-/// What overlays give the role image and the node, as one tree.
+/// Returns the overlays' files for the role image and the node as one tree.
 fn rendered(cluster: &Cluster, node: &Node, overlays: &Overlays, secrets: bool, ui: &Ui) -> Result<Tree> {
     let mut tree = render::role(cluster, &node.image(), overlays)?;
     for (path, entry) in from_vault(cluster, node, overlays, secrets, ui)?.iter() {
@@ -85,18 +85,19 @@ fn rendered(cluster: &Cluster, node: &Node, overlays: &Overlays, secrets: bool, 
     Ok(tree)
 }
 
-/// The node's tree with the cluster's keys; without a vault, with the keys of one that lives for a moment, which are then left out.
+/// Returns the node's tree with the cluster's keys; without a vault, renders with temporary keys and leaves
+/// them out.
 fn from_vault(cluster: &Cluster, node: &Node, overlays: &Overlays, secrets: bool, ui: &Ui) -> Result<Tree> {
     if secrets || cluster.vault.exists() {
         return render::node(cluster, node, &Vault::open(&cluster.vault)?.pki(cluster)?, overlays);
     }
-    let directory = tempfile::tempdir().doing(Kind::Io, || "making a directory for a moment's keys".into())?;
+    let directory = tempfile::tempdir().doing(Kind::Io, || "creating a directory for temporary keys".into())?;
     let vault = directory.path().join("vault");
     Vault::init(&vault, cluster, pki::Options::default(), &Silent)?;
     let mut tree = render::node(cluster, node, &Vault::open(&vault)?.pki(cluster)?, overlays)?;
     tree.retain(|_, entry| &*entry.origin != "pki");
     ui.message(format!(
-        "there is no vault at `{}`: certificates are left out, and identifiers that follow from it are examples",
+        "no vault at `{}`: certificates are omitted, and identifiers derived from the vault are only examples",
         cluster.vault.display()
     ));
     Ok(tree)
@@ -107,13 +108,13 @@ fn file(tree: &Tree, path: &str, secrets: bool) -> Result<Vec<u8>> {
     let entry = tree.get(&ImagePath::new(path)?).ok_or_else(|| {
         let hint = match closest(path, names()) {
             Some(other) => format!("did you mean `{other}`?"),
-            None => "leave the path out to list every file; `--secrets` adds the private ones".to_owned(),
+            None => "omit the path to list every file; add `--secrets` to include private files".to_owned(),
         };
         Error::new(Kind::Input, format!("the node has no file `{path}`")).hint(hint)
     })?;
     match &entry.kind {
         EntryKind::File(_) if entry.secret && !secrets => {
-            Err(Error::new(Kind::Input, format!("`{path}` holds a secret")).hint("add `--secrets` to see it"))
+            Err(Error::new(Kind::Input, format!("`{path}` contains a secret")).hint("add `--secrets` to show it"))
         }
         EntryKind::File(content) => content.read(),
         EntryKind::Symlink(target) => Ok(format!("{target}\n").into_bytes()),
@@ -125,12 +126,12 @@ fn file(tree: &Tree, path: &str, secrets: bool) -> Result<Vec<u8>> {
     }
 }
 
-/// Writes beside the target and renames, so that it is there whole or not at all. Owners are the caller's own.
+/// Writes to a temporary directory and renames it, so that the target appears complete or not at all. Files
+/// are owned by the caller.
 fn write_directory(tree: &Tree, target: &Path, ui: &Ui) -> Result<()> {
     if target.exists() && !host::fs::list(target)?.is_empty() {
-        return Err(
-            Error::new(Kind::Input, format!("`{}` exists and is not empty", target.display())).hint("name another directory with `--out`")
-        );
+        return Err(Error::new(Kind::Input, format!("`{}` exists and is not empty", target.display()))
+            .hint("choose another directory with `--out`"));
     }
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     host::fs::create_directories(parent)?;
@@ -146,7 +147,7 @@ fn write_directory(tree: &Tree, target: &Path, ui: &Ui) -> Result<()> {
     }
     host::fs::set_mode(staged.path(), 0o755)?;
     host::fs::rename(&staged.keep(), target)?;
-    ui.message(format!("wrote {} files and directories to `{}`; their owners are in `--tar`", tree.len(), target.display()));
+    ui.message(format!("wrote {} files and directories to `{}`; use `--tar` to keep owners", tree.len(), target.display()));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Problems as SARIF 2.1.0, which code hosts show beside the lines
+//! Problems as SARIF 2.1.0, which code hosting services use to annotate lines
 //! (<https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>).
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use crate::lint::{LINTS, Lint};
 
 const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
-/// One log with one run; its rules are those that found something.
+/// Returns a log with one run, whose rules are the lints that found a problem.
 pub(super) fn log(report: &Report) -> Value {
     let codes: BTreeSet<&str> = report.problems.iter().filter_map(|problem| problem.code).collect();
     let lints: Vec<&Lint> = LINTS.iter().copied().filter(|lint| codes.contains(lint.id)).collect();
@@ -40,7 +40,7 @@ fn rule(lint: &Lint) -> Value {
     })
 }
 
-/// A problem; `lints` are the rules in their order.
+/// Returns a problem as a result of the run; `lints` are the run's rules, in order.
 fn result(problem: &Problem, report: &Report, lints: &[&Lint]) -> Value {
     let mut result = json!({
         "level": level(problem.severity),
@@ -71,10 +71,10 @@ fn location(problem: &Problem, report: &Report) -> Option<Value> {
     Some(json!({ "physicalLocation": physical }))
 }
 
-/// What stands for itself in the path of a reference.
+/// Characters to percent-encode in the path of a URI reference.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A path as a reference: what is no letter of URIs is written by its bytes (RFC 3986, section 2.1).
+/// Returns a path as a percent-encoded URI reference (RFC 3986, section 2.1).
 fn uri(path: &Path) -> String {
     percent_encode(path.as_os_str().as_encoded_bytes(), PATH).to_string()
 }

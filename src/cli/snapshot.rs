@@ -1,4 +1,4 @@
-//! `kiln snapshot`: what the members of etcd keep of their cluster, listed and fetched without a shell on a node.
+//! `kiln snapshot`: lists and fetches the snapshots kept by etcd members, without a shell on a node.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::pipeline::{self, Fetched, SnapshotsOf};
 
-/// List and fetch the snapshots that the members of etcd keep; it takes the vault
+/// List and fetch the snapshots kept by etcd members; requires the vault
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -26,21 +26,21 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show what each member keeps, newest first
+    /// List each member's snapshots, newest first
     List,
-    /// Take a snapshot away, the newest one of all members unless one is named
+    /// Fetch a snapshot, by default the newest one from any member
     Fetch(Fetch),
 }
 
 #[derive(Debug, clap::Args)]
 struct Fetch {
-    /// Member to fetch it from
+    /// Member to fetch the snapshot from
     #[arg(long, value_name = "NODE")]
     from: Option<String>,
-    /// The snapshot with this digest
+    /// SHA-256 digest of the snapshot to fetch
     #[arg(long, value_name = "SHA256")]
     sha256: Option<Digest>,
-    /// File for the snapshot, readable by its owner alone: it holds every secret of the cluster
+    /// File for the snapshot, readable only by its owner: it contains every secret in the cluster
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             let fetched = pipeline::fetch_snapshot(&sources, fetch.from.as_deref(), fetch.sha256, &fetch.out)?;
             ui.show(&fetched, |fetched| {
                 let Fetched { member, snapshot } = fetched;
-                format!("{}  revision {} of {member}, saved {}\n", snapshot.sha256, snapshot.revision, snapshot.saved)
+                format!("{}  revision {} from {member}, saved {}\n", snapshot.sha256, snapshot.revision, snapshot.saved)
             })
         }
     }
@@ -66,7 +66,7 @@ fn lines(member: &SnapshotsOf) -> String {
         member.snapshots.iter().map(|kept| (kept.size, format!("{}  {}  revision {:<12}", kept.sha256, kept.saved, kept.revision)));
     let mut lines: String = snapshots.map(line).collect();
     if lines.is_empty() {
-        lines = format!("{name:<12} {}\n", member.error.as_deref().unwrap_or("keeps none yet"));
+        lines = format!("{name:<12} {}\n", member.error.as_deref().unwrap_or("no snapshots yet"));
     }
     lines
 }

@@ -1,4 +1,4 @@
-//! `kiln store`: what the cache holds, whether it is intact, and how to make it smaller.
+//! `kiln store`: lists, verifies and shrinks the cache.
 
 use clap::Subcommand;
 
@@ -9,12 +9,12 @@ use crate::store::{Bounds, Collected, Entry, EntryKind, Store};
 
 const EXAMPLES: &str = "\
 Examples:
-  kiln store list              what is kept, how large, how long unused
+  kiln store list              list entries with size and days since last use
   kiln store verify            check every entry against its digest
-  kiln store gc --age 30       remove what was not used for 30 days
-  kiln store gc --size 5G -n   what would go, to keep 5 GiB";
+  kiln store gc --age 30       remove entries unused for 30 days
+  kiln store gc --size 5G -n   show what would be removed to shrink to 5 GiB";
 
-/// Look into the store of downloads and finished stages, check it, shrink it
+/// List, verify and shrink the store of downloads and finished stages
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -26,17 +26,18 @@ pub(crate) struct Args {
 enum Action {
     /// List every entry with its size and age
     List,
-    /// Check every entry, and remove what is corrupt
+    /// Check every entry, and remove corrupt entries
     Verify,
-    /// Remove unfinished downloads, and whatever is out of the bounds
+    /// Remove unfinished downloads, and entries that exceed the limits
     Gc {
-        /// Keep at most this much: bytes, or a number with K, M, G or T (powers of 1024); the least recently used go first
+        /// Maximum size to keep, in bytes or with K, M, G or T (powers of 1024); least recently used entries
+        /// are removed first
         #[arg(long, value_name = "SIZE", value_parser = bytes)]
         size: Option<u64>,
-        /// Keep what was used in the last DAYS days
+        /// Keep entries used in the last DAYS days
         #[arg(long, value_name = "DAYS")]
         age: Option<u64>,
-        /// Only say what would go
+        /// Only show what would be removed
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
@@ -53,7 +54,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         Action::Gc { size, age, dry_run } => {
             let bounds = Bounds { size: *size, age: age.map(|days| days.saturating_mul(86_400)) };
             let collected = store.collect(bounds, host::clock::now(), *dry_run)?;
-            ui.show(&collected, |collected| told(collected, *dry_run))
+            ui.show(&collected, |collected| reported(collected, *dry_run))
         }
     }
 }
@@ -66,8 +67,8 @@ fn verify(store: &Store, ui: &Ui) -> Result<()> {
             ui.message(format!("`{}` is intact", store.root().display()));
             Ok(())
         }
-        count => Err(Error::new(Kind::Verify, format!("{count} entries of `{}` were corrupt", store.root().display()))
-            .hint("run `kiln fetch` or `kiln build`: what was removed is made again")),
+        count => Err(Error::new(Kind::Verify, format!("{count} entries in `{}` were corrupt", store.root().display()))
+            .hint("run `kiln fetch` or `kiln build` to restore the removed entries")),
     }
 }
 
@@ -86,12 +87,12 @@ fn list(entries: &[Entry], now: u64) -> String {
     format!("{lines}{} entries, {}\n", entries.len(), human(total))
 }
 
-fn told(collected: &Collected, dry_run: bool) -> String {
+fn reported(collected: &Collected, dry_run: bool) -> String {
     let verb = if dry_run { "would remove" } else { "removed" };
-    format!("{verb} {} entries, {}; {} are kept\n", collected.removed.len(), human(collected.freed), human(collected.kept))
+    format!("{verb} {} entries, {}; {} kept\n", collected.removed.len(), human(collected.freed), human(collected.kept))
 }
 
-/// A size for people, in powers of 1024.
+/// Formats a size in powers of 1024.
 fn human(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }

@@ -1,6 +1,6 @@
-//! Columns of text.
+//! Formats text in columns and paragraphs.
 
-/// Lines up `rows`, two spaces between columns; the last column runs free.
+/// Aligns `rows` in columns separated by two spaces; the last column is not padded.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
@@ -11,7 +11,7 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// Breaks words into lines of at most 100 characters, each after `indent` spaces.
+/// Wraps words into lines of at most 100 characters, indented by `indent` spaces.
 pub(super) fn paragraph(indent: usize, words: &[String]) -> String {
     const WIDTH: usize = 100;
     let mut lines: Vec<String> = Vec::new();

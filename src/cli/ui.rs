@@ -1,4 +1,5 @@
-//! How kiln talks: data on stdout; messages, errors and progress on stderr. Bars on a terminal, plain lines anywhere else.
+//! kiln's output: data on stdout; messages, errors and progress on stderr. Progress is shown as bars on a
+//! terminal and as plain lines elsewhere.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -9,12 +10,18 @@ use serde::Serialize;
 
 use crate::cli::{Global, diagnostic};
 use crate::error::{Doing as _, Error, Kind, Report, Result};
+use crate::host::clock::Stopwatch;
 use crate::progress::{Progress, Step};
 
-/// A plain log tells how long a step took when it took at least this long.
+/// Minimum duration of a step for its time to appear in a plain log.
 const WORTH_TELLING: Duration = Duration::from_secs(3);
 
-/// The person or script on the other side.
+/// Time between two frames of a bar.
+const TICK: Duration = Duration::from_millis(120);
+/// Minimum terminal width for a bar to fit next to its message.
+const ENOUGH: u16 = 72;
+
+/// Output to the user or script.
 #[derive(Debug)]
 pub(crate) struct Ui {
     global: Global,
@@ -35,16 +42,16 @@ impl Ui {
         Self { global, colored, bars }
     }
 
-    /// The flags that every verb understands.
+    /// Returns the flags that every verb accepts.
     pub(crate) fn global(&self) -> &Global {
         &self.global
     }
 
-    /// Writes data to stdout. A reader that left wants no more, which is no failure.
+    /// Writes data to stdout. A closed pipe is not an error.
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if stdout refuses, as when a redirected file's disk is full.
+    /// [`Kind::Io`] if writing fails, for example because the disk is full.
     pub(crate) fn print(&self, text: impl AsRef<[u8]>) -> Result<()> {
         self.aside(|| {
             let mut stdout = io::stdout().lock();
@@ -59,46 +66,46 @@ impl Ui {
     ///
     /// # Errors
     ///
-    /// As [`Ui::print`].
+    /// Same as [`Ui::print`].
     pub(crate) fn print_json(&self, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(value).doing(Kind::Internal, || "writing JSON".into())?;
         self.print(text + "\n")
     }
 
-    /// Prints JSON where the user asked for it, else what `text` makes of the value.
+    /// Prints the value as JSON with `--json`, otherwise as formatted by `text`.
     ///
     /// # Errors
     ///
-    /// As [`Ui::print`].
+    /// Same as [`Ui::print`].
     pub(crate) fn show<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
         if self.global.json { self.print_json(value) } else { self.print(text(value)) }
     }
 
-    /// Tells a person something that is no data.
+    /// Writes a message to stderr unless `--quiet` is set.
     pub(crate) fn message(&self, text: impl AsRef<str>) {
         if !self.global.quiet {
             self.tell(text.as_ref());
         }
     }
 
-    /// Tells the problems that did not stop the work.
+    /// Shows the problems that did not stop the work.
     pub(crate) fn report(&self, report: &Report) {
         if !self.global.quiet && !report.problems.is_empty() {
             self.tell(&diagnostic::report(report, self.colored));
         }
     }
 
-    /// Tells why the work stopped: for people on stderr, for scripts on stdout.
+    /// Reports why the work stopped: as text on stderr, as JSON on stdout.
     pub(super) fn failure(&self, err: &Error) {
         if self.global.json {
-            // When stdout is gone too, the exit code says what is left to say.
+            // If stdout is closed too, only the exit code reports the failure.
             let _ = self.print_json(&diagnostic::error_json(err));
         } else {
             self.tell(&diagnostic::error(err, self.colored));
         }
     }
 
-    /// Writes a message to stderr; there is nobody left to tell when that fails.
+    /// Writes a message to stderr; there is no way to report a failure to do so.
     fn tell(&self, text: &str) {
         self.aside(|| {
             let _ = writeln!(io::stderr().lock(), "{}", text.strip_suffix('\n').unwrap_or(text));
@@ -121,11 +128,18 @@ impl Progress for Ui {
 
     fn begin(&self, step: &str, total: Option<u64>) -> Box<dyn Step> {
         match &self.bars {
-            Some(bars) => Box::new(Bar(bars.add(bar(step, total, self.colored)))),
+            Some(bars) => {
+                // A bar must be added to the others before it draws itself: they share the terminal's lines.
+                let bar = bars.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
+                bar.set_style(style(total, self.colored, columns()));
+                bar.set_message(step.to_owned());
+                bar.enable_steady_tick(TICK);
+                Box::new(Bar(bar))
+            }
             None => {
                 self.message(step);
-                let told = (!self.global.quiet).then(|| step.to_owned());
-                Box::new(Line { step: told, clock: ProgressBar::hidden() })
+                let reported = (!self.global.quiet).then(|| step.to_owned());
+                Box::new(Line { step: reported, clock: Stopwatch::start() })
             }
         }
     }
@@ -149,8 +163,7 @@ impl Drop for Bar {
 /// A step in a plain log.
 struct Line {
     step: Option<String>,
-    /// Never drawn: it only knows how long the step has run.
-    clock: ProgressBar,
+    clock: Stopwatch,
 }
 
 impl Step for Line {
@@ -166,19 +179,24 @@ impl Drop for Line {
     }
 }
 
-/// A bar with what it knows: items count up to a thousand or so, anything larger is bytes.
-fn bar(step: &str, total: Option<u64>, colored: bool) -> ProgressBar {
-    const SPINNER: &str = "{spinner:.cyan} {msg} {elapsed:.dim}";
-    const ITEMS: &str = "{spinner:.cyan} {msg:40!} {bar:24.cyan/dim} {pos}/{len}";
-    const BYTES: &str = "{spinner:.cyan} {msg:40!} {bar:24.cyan/dim} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec:.dim}";
-    let (bar, template) = match total {
-        None => (ProgressBar::new_spinner(), SPINNER),
-        Some(total) if total < 10_000 => (ProgressBar::new(total), ITEMS),
-        Some(total) => (ProgressBar::new(total), BYTES),
+/// Returns the style of a bar that fits on one line of the terminal. Totals below 10,000 count items, larger ones
+/// bytes.
+fn style(total: Option<u64>, colored: bool, columns: u16) -> ProgressStyle {
+    const SPINNER: &str = "{spinner:.cyan} {wide_msg} {elapsed:.dim}";
+    const NARROW: &str = "{spinner:.cyan} {wide_msg} {percent}%";
+    const ITEMS: &str = "{spinner:.cyan} {wide_msg} {bar:24.cyan/dim} {pos}/{len}";
+    const BYTES: &str = "{spinner:.cyan} {wide_msg} {bar:24.cyan/dim} {binary_bytes}/{binary_total_bytes}";
+    let template = match total {
+        None => SPINNER,
+        Some(_) if columns < ENOUGH => NARROW,
+        Some(total) if total < 10_000 => ITEMS,
+        Some(_) => BYTES,
     };
     let template = if colored { template.to_owned() } else { template.replace(".cyan/dim", "").replace(".cyan", "").replace(".dim", "") };
-    bar.set_style(ProgressStyle::with_template(&template).expect("the template is a constant").progress_chars("━╸─"));
-    bar.set_message(step.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
+    ProgressStyle::with_template(&template).expect("the template is a constant").progress_chars("━╸─")
+}
+
+/// Returns the width of the terminal on standard error.
+fn columns() -> u16 {
+    rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| size.ws_col)
 }

@@ -1,4 +1,4 @@
-//! `kiln verify`: whether artifacts are what a build published.
+//! `kiln verify`: checks that artifacts are unchanged since a build published them.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,11 @@ use crate::cli::Ui;
 use crate::error::Result;
 use crate::output::verify::{self, Verified};
 
-/// Check artifacts: digests, permissions, and the chain from boot entry to root
+/// Check artifacts: digests, permissions, and the chain from boot entry to root filesystem
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Output directory, or one raw or qcow2 image
+    /// Output directory, or a raw or qcow2 image
     #[arg(value_name = "PATH")]
     path: PathBuf,
 }
@@ -28,5 +28,5 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
 
 fn text(verified: &Verified) -> String {
     let Verified { files, bytes, disks } = verified;
-    format!("{files} files with {} MiB are what was built; the boot chain of {disks} disks holds\n", bytes >> 20)
+    format!("{files} files ({} MiB) match the build; the boot chain of {disks} disks is intact\n", bytes >> 20)
 }

@@ -1,10 +1,11 @@
-//! `kiln list versions`: what goes with which Kubernetes; for scripts, every table that drives what is rendered.
+//! `kiln list versions`: lists the versions compatible with each Kubernetes release; as JSON, every table
+//! that drives rendering.
 
 use serde::Serialize;
 
 use crate::cli::table::columns;
 use crate::render::{FlagRow, KINDS, Kind, flag_table};
-use crate::words::{COMPANIONS, Companion, KubernetesVersion, Part, SUITES};
+use crate::words::{COMPANIONS, Companion, Component, KubernetesVersion, SUITES};
 
 /// Every table.
 #[derive(Serialize)]
@@ -16,7 +17,7 @@ pub(super) struct Tables {
     flags: Vec<FlagRow>,
 }
 
-/// One Kubernetes minor and what it is made for.
+/// A Kubernetes minor version and the versions compatible with it.
 #[derive(Serialize)]
 struct Release {
     version: String,
@@ -30,14 +31,14 @@ struct Release {
     crictl: Option<&'static str>,
 }
 
-/// What a Debian suite brings.
+/// Versions that a Debian suite provides.
 #[derive(Serialize)]
 struct Suite {
     name: &'static str,
     etcd: &'static str,
     containerd: &'static str,
     docker: &'static str,
-    /// What it mounts by itself comes first.
+    /// cgroup versions; the version mounted by default comes first.
     cgroups: &'static [&'static str],
 }
 
@@ -62,18 +63,18 @@ fn release(minor: u32) -> Release {
     let all = |part| Companion::all(part, minor).filter(|row| row.span.is_current(minor)).map(|row| row.version).collect();
     Release {
         version: format!("1.{minor}"),
-        etcd: Companion::of(Part::Etcd, minor),
-        containerd: all(Part::Containerd),
-        docker: Companion::all(Part::Docker, minor).map(|row| row.version).collect(),
-        cri: all(Part::Cri),
-        cgroups: all(Part::Cgroups),
-        pause: Companion::of(Part::Pause, minor),
-        dns: Companion::of(Part::Dns, minor),
-        crictl: Companion::of(Part::Crictl, minor),
+        etcd: Companion::of(Component::Etcd, minor),
+        containerd: all(Component::Containerd),
+        docker: Companion::all(Component::Docker, minor).map(|row| row.version).collect(),
+        cri: all(Component::Cri),
+        cgroups: all(Component::Cgroups),
+        pause: Companion::of(Component::Pause, minor),
+        dns: Companion::of(Component::Dns, minor),
+        crictl: Companion::of(Component::Crictl, minor),
     }
 }
 
-/// One line a Kubernetes minor, and one a suite.
+/// Formats one line per Kubernetes minor version, and one per suite.
 pub(super) fn text(tables: &Tables) -> String {
     let head = ["KUBERNETES", "ETCD", "CONTAINERD", "DOCKER", "CRI", "CGROUPS", "PAUSE", "DNS"].map(str::to_owned);
     let releases = tables.kubernetes.iter().map(|release| {
@@ -102,7 +103,7 @@ fn one(version: Option<&str>) -> String {
     version.unwrap_or("-").to_owned()
 }
 
-/// Two versions, or the oldest and the newest of more.
+/// Formats up to two versions, or the oldest and newest of more.
 fn range(versions: &[&str]) -> String {
     match versions {
         [] => "-".to_owned(),

@@ -1,4 +1,4 @@
-//! Networks of the pods of one node, where kiln decides them.
+//! Per-node pod networks, where kiln assigns them.
 
 use ipnet::IpNet;
 
@@ -6,10 +6,11 @@ use crate::cluster::{Cluster, Network, Node};
 use crate::words::NetworkPlugin;
 
 impl Cluster {
-    /// The network of the pods of `node`, where kiln decides it and not the controller manager.
+    /// Returns the pod network of `node`, if kiln assigns it and not the controller manager.
     ///
-    /// It follows from the address of the node, so that it stays when other nodes come and go, unless there are fewer networks
-    /// than addresses: then from its place in the cluster file.
+    /// The network is derived from the node's address, so that it does not change when other nodes are added or
+    /// removed. If there are fewer pod networks than node addresses, the network is derived from the node's
+    /// position in the cluster file.
     pub(crate) fn pods_of(&self, node: &Node) -> Option<IpNet> {
         if self.network.plugin != NetworkPlugin::Bridge || !self.has_kubelet(node) {
             return None;
@@ -20,14 +21,14 @@ impl Cluster {
 }
 
 impl Network {
-    /// The place of a node's address in the network of the nodes, if every such place has a network for pods.
+    /// Returns the host part of a node's address, if there is a pod network for every host part.
     fn host_part(&self, node: &Node) -> Option<u128> {
         let networks = self.pods_per_node_prefix - self.pods.prefix_len();
         let hosts = self.nodes.max_prefix_len() - self.nodes.prefix_len();
         (hosts <= networks).then(|| number(IpNet::from(node.address)) - number(self.nodes.trunc()))
     }
 
-    /// The network number `index` for the pods of one node.
+    /// Returns the pod network with the number `index`.
     fn pods_at(&self, index: u128) -> Option<IpNet> {
         let bits = self.pods.max_prefix_len() - self.pods_per_node_prefix;
         let first = number(self.pods.trunc()) + (index << bits);
@@ -39,7 +40,7 @@ impl Network {
     }
 }
 
-/// The first address as a number.
+/// Returns the network's address as a number.
 fn number(network: IpNet) -> u128 {
     match network {
         IpNet::V4(network) => u32::from(network.addr()).into(),
@@ -82,7 +83,7 @@ mod tests {
         assert!(has(Role::ControlPlane, "flannel") && has(Role::ControlPlane, "flannel-node"));
         assert!(has(Role::Worker, "flannel-node") && !has(Role::Worker, "flannel") && !has(Role::Lb, "flannel-node"));
         assert_eq!(cluster.pods_of(&cluster.nodes[0]), None);
-        let refused = "`\"flannel\"`: Kubernetes 1.8.15 does not take what this network plugin applies to it (leave it out, or use Kubernetes 1.9 or later)";
+        let refused = "`\"flannel\"`: Kubernetes 1.8.15 does not support the API objects of this network plugin (remove the setting, or use Kubernetes 1.9 or later)";
         assert_eq!(problems(&flannel("1.8.15")), [refused]);
     }
 }

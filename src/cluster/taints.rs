@@ -1,9 +1,9 @@
-//! Taints that nodes register with: what keeps pods away that do not ask for them.
+//! Taints that nodes register with; they repel pods without a matching toleration.
 
 use serde::Serialize;
 
 use crate::cluster::{Cluster, Node};
-use crate::words::{Companion, Part, Role};
+use crate::words::{Companion, Component, Role};
 
 /// One taint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,28 +15,30 @@ pub(crate) struct Taint {
 }
 
 impl Cluster {
-    /// The taints of `node`: those of the cluster file, else, where others do the work, those of a control-plane node.
+    /// Returns the taints of `node`: those set in the cluster file or else, on a control-plane node of a cluster
+    /// with workers, the usual control-plane taints.
     pub(crate) fn taints(&self, node: &Node) -> Vec<Taint> {
         if let Some(taints) = &node.taints {
             return taints.iter().map(|text| Taint::parse(text)).collect();
         }
         let workers = self.with_role(Role::Worker).next().is_some();
         let spared = workers && node.roles.contains(&Role::ControlPlane) && !node.roles.contains(&Role::Worker);
-        let keys = Companion::all(Part::RoleTaint, self.kubernetes.minor).map(|row| row.version);
+        let keys = Companion::all(Component::RoleTaint, self.kubernetes.minor).map(|row| row.version);
         let taint = |key: &str| Taint { key: key.to_owned(), value: String::new(), effect: "NoSchedule".to_owned() };
         keys.filter(|_| spared).map(taint).collect()
     }
 }
 
 impl Taint {
-    /// Reads `key=value:Effect`, whose form is checked when the cluster file is read; the value may be missing.
+    /// Parses `key=value:Effect`, validated when the cluster file is read; the value may be missing.
     fn parse(text: &str) -> Self {
         let (rest, effect) = text.rsplit_once(':').unwrap_or((text, ""));
         let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
         Self { key: key.to_owned(), value: value.to_owned(), effect: effect.to_owned() }
     }
 
-    /// As every version's `--register-with-taints` reads it: with the sign, even where there is no value.
+    /// Formats the taint for `--register-with-taints` in every Kubernetes version: with `=`, even without a
+    /// value.
     pub(crate) fn flag(&self) -> String {
         format!("{}={}:{}", self.key, self.value, self.effect)
     }
@@ -63,7 +65,7 @@ mod tests {
             assert_eq!(of_first(&cluster), expected, "1.{minor}");
         }
         assert!(cluster.taints(cluster.nodes.last().unwrap()).is_empty());
-        assert!(of_first(&resolve(&read(SAMPLE)).unwrap()).is_empty(), "without workers they do the work");
+        assert!(of_first(&resolve(&read(SAMPLE)).unwrap()).is_empty(), "without workers, they run the pods");
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! Sections of HAProxy and nginx that lead to API servers, and what they inherit.
+//! HAProxy and nginx sections that forward to API servers, with their inherited settings.
 
-use super::{Block, Content, Fleet, Statement};
+use super::{Block, Content, Fleet, Statement, Word};
+use crate::words::Service;
 
-/// Sections that have servers.
+/// Section types that contain servers.
 pub(crate) const BACKENDS: &[&str] = &["backend", "listen"];
 
-/// The option of a section, or of the defaults of the same file.
+/// Returns an option of a section, or of the `defaults` section in the same file.
 pub(crate) fn inherited<'f, 'a>(block: Block<'f, 'a>, words: &[&str]) -> Option<&'f Statement<'a>> {
     let of = |section: &'f Statement<'a>| section.body.iter().rev().find(|statement| statement.is(words));
     let sections = block.document.content.haproxy().map(Vec::as_slice).unwrap_or_default();
@@ -16,14 +17,15 @@ pub(crate) fn mode<'a>(block: Block<'_, 'a>) -> &'a str {
     inherited(block, &["mode"]).and_then(Statement::value).map_or("tcp", |word| word.text)
 }
 
-/// Backends whose servers are API servers, as far as a file can say: TCP mode, not the ports of an ingress, and not there to check the
-/// servers of others alone.
+/// Returns the backends whose servers appear to be API servers: those in TCP mode, without ingress ports, and not
+/// used only to check the servers of other backends.
 pub(crate) fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
     let leads_to_some = |block: &Block<'f, 'a>| mode(*block) == "tcp" && servers(*block).any(|server| !is_ingress(server));
     fleet.haproxy(BACKENDS).filter(leads_to_some).filter(|block| !only_checks(*block))
 }
 
-/// Whether the servers of other sections follow those of this one, and no client is led here.
+/// Checks whether servers in other sections track the servers of this section while no clients are forwarded to
+/// it.
 fn only_checks(block: Block<'_, '_>) -> bool {
     let Some(name) = block.statement.value().filter(|_| block.statement.name().text == "backend") else { return false };
     let (mut is_followed, mut is_used) = (false, false);
@@ -35,50 +37,59 @@ fn only_checks(block: Block<'_, '_>) -> bool {
     is_followed && !is_used
 }
 
-/// The section whose checks decide about the servers of this one: another one where they `track` its servers.
+/// Returns the section whose checks apply to the servers of this section: another section if they `track` its
+/// servers.
 pub(crate) fn checking<'f, 'a>(block: Block<'f, 'a>) -> Block<'f, 'a> {
     let followed = servers(block).find_map(followed);
     let is_it = |other: &Block<'f, 'a>| other.statement.value().is_some_and(|name| Some(name.text) == followed);
     sections(block, BACKENDS).find(is_it).unwrap_or(block)
 }
 
-/// The section that `track` names on a server's line.
+/// Returns the section named by `track` on a server line.
 fn followed<'a>(server: &Statement<'a>) -> Option<&'a str> {
     server.option("track")?.text.split_once('/').map(|(section, _)| section)
 }
 
-/// Sections of the same file.
+/// Returns the sections with these names in the same file.
 fn sections<'f, 'a>(block: Block<'f, 'a>, names: &'static [&str]) -> impl Iterator<Item = Block<'f, 'a>> {
     let all = block.document.content.haproxy().into_iter().flatten();
     all.filter(|statement| names.contains(&statement.name().text)).map(move |statement| Block { statement, ..block })
 }
 
-/// Whether a server is on a port of web servers, or on a node port.
+/// Checks whether a server uses port 80 or a node port.
 fn is_ingress(server: &Statement<'_>) -> bool {
-    let port = server.words.get(2).and_then(|word| word.text.rsplit_once(':')?.1.parse::<u16>().ok());
-    port.is_some_and(|port| port == 80 || (30000..=32767).contains(&port))
+    port(server).is_some_and(|port| port == 80 || (30000..=32767).contains(&port))
 }
 
 pub(crate) fn servers<'f, 'a>(block: Block<'f, 'a>) -> impl Iterator<Item = &'f Statement<'a>> {
     block.statement.body.iter().filter(|statement| statement.is(&["server"]) || statement.is(&["server-template"]))
 }
 
-/// A word of a server line, or of `default-server`.
+/// Checks for a word on a server line or in `default-server`.
 pub(crate) fn of_server(block: Block<'_, '_>, server: &Statement<'_>, word: &str) -> bool {
     server.has(word) || inherited(block, &["default-server"]).is_some_and(|defaults| defaults.has(word))
 }
 
-/// `stream` blocks of nginx whose upstreams are API servers.
+/// Returns the port on an HAProxy server line.
+pub(crate) fn port(server: &Statement<'_>) -> Option<u16> {
+    server.words.get(2).and_then(port_of)
+}
+
+fn port_of(address: &Word<'_>) -> Option<u16> {
+    address.text.rsplit_once(':')?.1.parse().ok()
+}
+
+/// Returns the nginx `stream` blocks whose upstreams are API servers.
 pub(crate) fn streams<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
     let api = |statement: &Statement<'a>| {
-        statement
-            .all(&["upstream"])
-            .any(|upstream| upstream.all(&["server"]).any(|server| server.value().is_some_and(|word| word.text.ends_with(":6443"))))
+        statement.all(&["upstream"]).any(|upstream| {
+            upstream.all(&["server"]).any(|server| server.value().and_then(|word| port_of(&word)) == Some(Service::ApiServer.port()))
+        })
     };
     fleet.blocks(Content::nginx).filter(move |block| block.statement.name().text == "stream" && api(block.statement))
 }
 
-/// A time as HAProxy and nginx write it; a number alone is milliseconds in HAProxy, and nobody writes one for seconds here.
+/// Parses an HAProxy or nginx time; a plain number means milliseconds, as in HAProxy.
 pub(crate) fn seconds(text: &str) -> Option<f64> {
     let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
     let number: f64 = text[..digits].parse().ok()?;

@@ -1,18 +1,18 @@
-//! How components are started: the flags of units, static pods, kubeadm's configuration, environment files and scripts, alike.
+//! Component command lines: flags in units, static pods, kubeadm's configuration, environment files and scripts.
 
 use super::kinds::without_signs;
 use super::word::{Statement, Word};
 use super::yaml::Node;
 use super::{Content, Document, environment, etcd, shell};
 
-/// Programs whose flags lints know.
+/// Programs whose flags lints check.
 pub(crate) const PROGRAMS: [&str; 9] =
     ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "etcd", "flanneld", "dockerd", "kubeadm"];
 
-/// Programs that become the one that their first argument names.
+/// Programs that execute the program named by their first argument.
 const WRAPPERS: [&str; 3] = ["hyperkube", "exec", "sudo"];
 
-/// Keys of kubeadm's configuration and the programs whose `extraArgs` stand below them.
+/// Paths of `extraArgs` in kubeadm's configuration, and the programs that they apply to.
 const KUBEADM: [(&str, &str); 5] = [
     ("apiServer.extraArgs", "kube-apiserver"),
     ("controllerManager.extraArgs", "kube-controller-manager"),
@@ -21,44 +21,44 @@ const KUBEADM: [(&str, &str); 5] = [
     ("nodeRegistration.kubeletExtraArgs", "kubelet"),
 ];
 
-/// One command line, or the part of one that a file holds.
+/// A command line, or the part of it that a file contains.
 #[derive(Clone, Debug)]
 pub(crate) struct Invocation<'a> {
     pub(crate) program: &'static str,
-    /// The program's name, or what stands for it.
+    /// Name of the program, or the word that represents it.
     pub(crate) word: Word<'a>,
-    /// Index of the document that it stands in.
+    /// Index of the document that contains the command line.
     pub(crate) document: usize,
     pub(crate) machine: &'a str,
     pub(crate) flags: Vec<Flag<'a>>,
     pub(crate) extent: Extent,
 }
 
-/// How much of a command line is known.
+/// Known extent of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// Every flag.
     Whole,
-    /// What is added to kubeadm's own flags.
+    /// Flags added to kubeadm's own.
     Added,
-    /// Some flags: more come from a variable or an environment file.
+    /// Some flags: others come from a variable or an environment file.
     Part,
 }
 
-/// One flag.
+/// A flag.
 #[derive(Clone, Debug)]
 pub(crate) struct Flag<'a> {
-    /// Without dashes; underscores are dashes, as Kubernetes reads them.
+    /// Name without leading dashes and with dashes in place of underscores, as in Kubernetes.
     pub(crate) name: String,
-    /// Empty for a flag without a value.
+    /// Value; empty for a flag without one.
     pub(crate) value: Word<'a>,
-    /// The flag as it is written.
+    /// Flag as written.
     pub(crate) word: Word<'a>,
     pub(crate) document: usize,
 }
 
 impl<'a> Invocation<'a> {
-    /// The last flag of this name, which is the one that counts.
+    /// Returns the last flag with this name, which is the one that takes effect.
     pub(crate) fn flag(&self, name: &str) -> Option<&Flag<'a>> {
         self.flags.iter().rev().find(|flag| flag.name == name)
     }
@@ -67,7 +67,7 @@ impl<'a> Invocation<'a> {
         self.flag(name).map(|flag| flag.value.text)
     }
 
-    /// The parts of a flag whose value is a list, which may also be given several times.
+    /// Returns the elements of a flag whose value is a list; the flag may occur several times.
     pub(crate) fn list(&self, name: &str) -> Vec<&'a str> {
         let flags = self.flags.iter().filter(|flag| flag.name == name);
         flags.flat_map(|flag| flag.value.text.split(',')).filter(|part| !part.is_empty()).collect()
@@ -78,7 +78,7 @@ impl<'a> Invocation<'a> {
     }
 }
 
-/// Every command line of the documents.
+/// Returns every command line in the documents.
 pub(super) fn all<'a>(documents: &[Document<'a>]) -> Vec<Invocation<'a>> {
     let mut found = Vec::new();
     for (index, document) in documents.iter().enumerate() {
@@ -103,7 +103,7 @@ pub(super) fn invocation<'a>(program: &'static str, word: Word<'a>, flags: Vec<F
     Invocation { program, word, document: 0, machine: "", flags, extent }
 }
 
-/// What a unit starts, and what it puts into the environment of that; a drop-in may have started it otherwise.
+/// Returns the command lines in a unit's `ExecStart=`, unless a drop-in replaces it, and in its environment.
 fn of_unit<'a>(document: &Document<'a>, sections: &[Statement<'a>], documents: &[Document<'a>]) -> Vec<Invocation<'a>> {
     let replaced = !document.is_drop_in() && documents.iter().any(|other| other.replaces_start_of(document));
     let started = sections.iter().filter(|_| !replaced).flat_map(|section| section.all(&["ExecStart"]));
@@ -118,11 +118,11 @@ fn known(word: &str) -> Option<&'static str> {
     PROGRAMS.iter().find(|program| **program == name).copied()
 }
 
-/// A program's name and its arguments; `hyperkube kubelet` is a kubelet.
+/// Returns the invocation of a program and its arguments; `hyperkube kubelet` is a kubelet.
 fn of_words<'a>(words: &[Word<'a>]) -> Option<Invocation<'a>> {
     let at = usize::from(words.first().is_some_and(|word| WRAPPERS.iter().any(|name| word.text.rsplit('/').next() == Some(name))));
     let program = known(words.get(at)?.text)?;
-    // A variable, or an expression of a template, may stand for any flag.
+    // A variable or a template expression may expand to any flag.
     let open = words[at + 1..].iter().any(|word| word.text.starts_with(['$', '{']));
     Some(invocation(program, words[at], flags(&words[at + 1..]), if open { Extent::Part } else { Extent::Whole }))
 }
@@ -144,7 +144,7 @@ pub(super) fn flags<'a>(words: &[Word<'a>]) -> Vec<Flag<'a>> {
     found
 }
 
-/// The containers of a pod, and kubeadm's `extraArgs`.
+/// Returns the command lines of a pod's containers, and of kubeadm's `extraArgs`.
 fn of_yaml<'a>(node: &Node<'a>) -> Vec<Invocation<'a>> {
     let mut found = Vec::new();
     for containers in node.find_all("containers") {
@@ -165,7 +165,7 @@ fn of_container<'a>(container: &Node<'a>) -> Option<Invocation<'a>> {
     of_words(&all)
 }
 
-/// A map of names and values, or since v1beta4 a list of both.
+/// Returns the flags in a map from names to values or, since v1beta4, in a list of names and values.
 fn of_arguments<'a>(node: &Node<'a>) -> Vec<Flag<'a>> {
     let flag = |name: Word<'a>, value: &Node<'a>| Flag { name: name.text.replace('_', "-"), value: value.word, word: name, document: 0 };
     let of_map = node.entries().iter().map(|(name, value)| flag(*name, value));

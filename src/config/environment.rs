@@ -1,11 +1,13 @@
-//! Flags in variables: environment files, and `Environment=` of units. A variable that holds flags is a part of a command line.
+//! Flags in variables: environment files, and `Environment=` in units. A variable that contains flags is part of
+//! a command line.
 
 use super::commands::{Extent, Flag, Invocation, PROGRAMS, flags, invocation};
 use super::settings::Setting;
 use super::word::{Statement, Word};
 use super::{Document, etcd};
 
-/// Files of variables whose names are not those of programs: distributions call them so. What all components share is told of one.
+/// Environment files that distributions do not name after programs. Findings in the file shared by all components
+/// refer to one component.
 const FILES: [(&str, &str); 6] = [
     ("apiserver", "kube-apiserver"),
     ("controller-manager", "kube-controller-manager"),
@@ -15,12 +17,12 @@ const FILES: [(&str, &str); 6] = [
     ("docker", "dockerd"),
 ];
 
-/// `KUBELET_OPTS="--v=2 …"` in a file of a component's, and etcd's `ETCD_NAME=…`, each of which is a flag.
+/// Reads `KUBELET_OPTS="--v=2 …"` in a component's file, and etcd's `ETCD_NAME=…`, each of which is a flag.
 pub(super) fn read<'a>(document: &Document<'a>, settings: &[Setting<'a>]) -> Vec<Invocation<'a>> {
     let mut found = etcd::of_environment(settings);
     let file = document.path.rsplit('/').next().unwrap_or_default();
     found.extend(settings.iter().filter_map(|setting| of_variable(setting, file)));
-    // Of several variables none has every flag.
+    // If there are several variables, none of them contains every flag.
     let programs: Vec<&str> = found.iter().map(|part| part.program).collect();
     for part in found.iter_mut().filter(|part| programs.iter().filter(|program| **program == part.program).count() > 1) {
         part.extent = Extent::Part;
@@ -28,7 +30,7 @@ pub(super) fn read<'a>(document: &Document<'a>, settings: &[Setting<'a>]) -> Vec
     found
 }
 
-/// `Environment="KUBELET_EXTRA_ARGS=--v=2 …"`, which `ExecStart=` may use or not.
+/// Reads `Environment="KUBELET_EXTRA_ARGS=--v=2 …"`, which `ExecStart=` may or may not use.
 pub(super) fn of_unit<'a>(document: &Document<'a>, sections: &[Statement<'a>]) -> Vec<Invocation<'a>> {
     let variables = sections.iter().flat_map(|section| section.all(&["Environment"])).flat_map(|setting| &setting.words[1..]);
     let settings: Vec<Setting<'a>> =
@@ -41,7 +43,7 @@ pub(super) fn of_unit<'a>(document: &Document<'a>, sections: &[Statement<'a>]) -
 
 fn of_variable<'a>(setting: &Setting<'a>, file: &str) -> Option<Invocation<'a>> {
     let words: Vec<Word<'a>> = setting.value.words().filter(|word| word.text != "\\").collect();
-    // `$OTHER --v=2` adds to another variable.
+    // `$OTHER --v=2` extends another variable.
     let open = words.first()?.text.starts_with('$');
     if !words.iter().find(|word| !word.text.starts_with('$'))?.text.starts_with("--") {
         return None;
@@ -52,7 +54,7 @@ fn of_variable<'a>(setting: &Setting<'a>, file: &str) -> Option<Invocation<'a>> 
     Some(invocation(program, setting.key, flags(&words), if open { Extent::Part } else { Extent::Whole }))
 }
 
-/// One variable as the flag that it is, without `prefix`.
+/// Converts a variable, without `prefix`, to a flag.
 pub(super) fn flag<'a>(setting: &Setting<'a>, prefix: &str) -> Option<Flag<'a>> {
     let name = setting.key.text.strip_prefix(prefix)?.to_lowercase().replace('_', "-");
     Some(Flag { name, value: setting.value, word: setting.key, document: 0 })

@@ -1,4 +1,4 @@
-//! etcd's own ways to be told its flags: variables, and a file of YAML.
+//! etcd's other sources of flags: environment variables, and a YAML file.
 
 use super::commands::{Extent, Flag, Invocation, invocation};
 use super::environment::flag;
@@ -6,24 +6,24 @@ use super::settings::Setting;
 use super::word::Word;
 use super::yaml::Node;
 
-/// Keys of which a file of etcd's has one, and other files none.
+/// Keys that identify an etcd configuration file.
 const OWN: [&str; 4] = ["initial-cluster", "listen-client-urls", "listen-peer-urls", "initial-advertise-peer-urls"];
-/// Sections of the file, and what their keys have before them as flags.
+/// Sections of the file, and the prefix that their keys have as flags.
 const SECTIONS: [(&str, &str); 2] = [("client-transport-security", ""), ("peer-transport-security", "peer-")];
 
-/// `ETCD_NAME=…`, and flannel's `FLANNELD_ETCD_ENDPOINTS=…`.
+/// Reads `ETCD_NAME=…`, and flannel's `FLANNELD_ETCD_ENDPOINTS=…`.
 pub(super) fn of_environment<'a>(settings: &[Setting<'a>]) -> Vec<Invocation<'a>> {
     let of = |program, prefix| {
         let flags: Vec<Flag<'a>> = settings.iter().filter_map(|setting| flag(setting, prefix)).collect();
         flags.first().map(|first| first.word).map(|word| invocation(program, word, flags, Extent::Whole))
     };
-    // Packages of flannel start it through a script that knows the variable by another name.
+    // flannel packages start flanneld through a script that uses a different name for the variable.
     let shortened = settings.iter().any(|setting| setting.key.text == "FLANNEL_ETCD_ENDPOINTS");
     let flannel = if shortened { of("flanneld", "FLANNEL_") } else { of("flanneld", "FLANNELD_") };
     of("etcd", "ETCD_").into_iter().chain(flannel).collect()
 }
 
-/// The file of `--config-file`, whose keys are the flags.
+/// Reads the `--config-file` file, whose keys are flags.
 pub(super) fn of_yaml<'a>(node: &Node<'a>) -> Option<Invocation<'a>> {
     let (first, _) = node.entries().iter().find(|(key, _)| OWN.contains(&key.text))?;
     let flag = |prefix: &str, key: Word<'a>, value: &Node<'a>| {

@@ -1,9 +1,9 @@
-//! Values in brackets: YAML's flow style, which JSON is.
+//! Values in brackets: YAML's flow style, which includes JSON.
 
 use super::word::{DEEPEST, Word};
 use super::yaml::{Node, Value};
 
-/// Reads the value at the start of `text`, and says how long it is.
+/// Reads the value at the start of `text`, and returns it with its length.
 pub(super) fn read(text: Word<'_>) -> (Node<'_>, usize) {
     let mut reader = Reader { text, at: 0, depth: 0 };
     let node = reader.value();
@@ -47,7 +47,7 @@ impl<'t> Reader<'t> {
         Node { word: self.text.part(start..self.at), value }
     }
 
-    /// What stands between brackets, parted by commas.
+    /// Reads the elements between brackets, separated by commas.
     fn until<T>(&mut self, close: char, one: impl Fn(&mut Self) -> Option<T>) -> Vec<T> {
         let mut found = Vec::new();
         self.at += 1;
@@ -65,7 +65,7 @@ impl<'t> Reader<'t> {
                 Some(_) => {
                     let before = self.at;
                     found.extend(one(self));
-                    // A bracket that closes nothing.
+                    // An unmatched closing bracket.
                     self.at += if self.at == before { self.letter().map_or(0, char::len_utf8) } else { 0 };
                 }
             }

@@ -1,8 +1,8 @@
-//! haproxy.cfg: one statement a line, each in the section whose name stands above it. Indentation means nothing.
+//! haproxy.cfg: one statement per line, in the section that begins above it. Indentation is not significant.
 
 use super::word::{Statement, Token, Word, tokens};
 
-/// Words that begin a section (HAProxy configuration manual, section 2.1 and what it refers to).
+/// Words that begin a section (HAProxy configuration manual, section 2.1 and the sections that it refers to).
 const SECTIONS: [&str; 16] = [
     "global",
     "defaults",

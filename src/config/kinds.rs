@@ -1,4 +1,4 @@
-//! Which format a file has: by its path, and where that says nothing, by what stands in it.
+//! Detection of a file's format: by its path, otherwise by its content.
 
 use super::settings::{self, Setting};
 use super::shell::{self, Command, Script};
@@ -6,7 +6,7 @@ use super::word::{Statement, Word};
 use super::yaml::{self, Node};
 use super::{Document, File, haproxy, keepalived, nginx, unit};
 
-/// A file by its format.
+/// Parsed content of a file, by format.
 #[derive(Debug)]
 pub(crate) enum Content<'a> {
     Keepalived(Vec<Statement<'a>>),
@@ -16,16 +16,16 @@ pub(crate) enum Content<'a> {
     Yaml(Vec<Node<'a>>),
     Script(Script<'a>),
     Settings(Vec<Setting<'a>>),
-    /// One statement a line, such as `server 10.0.0.1 iburst`.
+    /// One statement per line, such as `server 10.0.0.1 iburst`.
     Lines(Vec<Statement<'a>>),
-    /// Nothing that lints can read: a certificate, a key, prose.
+    /// Content that lints do not parse: a certificate, a key, prose.
     Other,
 }
 
-/// A format as paths and texts tell it.
+/// Parser of a format.
 type Kind = for<'a> fn(Word<'a>) -> Content<'a>;
 
-/// Formats by the ends of paths, the first that fits.
+/// Formats by path suffix; the first match applies.
 const BY_PATH: &[(&[&str], Kind)] = &[
     (&[".service", ".timer", ".socket", ".target", ".mount", ".path"], |text| Content::Unit(unit::read(text))),
     (&[".crt", ".pem", ".key", ".pub"], |_| Content::Other),
@@ -38,10 +38,10 @@ const BY_PATH: &[(&[&str], Kind)] = &[
     (&["chrony.conf", "ntp.conf", "resolv.conf", "/hosts", "/crontab", "/fstab"], |text| Content::Lines(lines(text))),
 ];
 
-/// Ends of the paths of templates, which are read as what they make.
+/// Template suffixes; a template is parsed as the file that it renders to.
 pub(crate) const TEMPLATES: [&str; 6] = [".j2", ".tera", ".tmpl", ".tpl", ".erb", ".template"];
 
-/// Formats by directories.
+/// Formats by directory.
 const BY_DIRECTORY: &[(&[&str], Kind)] = &[
     (&["/nginx/"], |text| Content::Nginx(nginx::read(text))),
     (&["/keepalived/"], |text| Content::Keepalived(keepalived::read(text))),
@@ -49,7 +49,7 @@ const BY_DIRECTORY: &[(&[&str], Kind)] = &[
     (&["modules-load.d/", "/cron", "/chrony/"], |text| Content::Lines(lines(text))),
 ];
 
-/// Formats by a word at the start of a line.
+/// Formats by the text at the start of a line.
 const BY_TEXT: &[(&[&str], Kind)] = &[
     (&["#!"], |text| Content::Script(shell::read(text))),
     (&["vrrp_instance ", "vrrp_script ", "global_defs"], |text| Content::Keepalived(keepalived::read(text))),
@@ -60,10 +60,10 @@ const BY_TEXT: &[(&[&str], Kind)] = &[
     (&["KUBE", "ETCD_", "export "], |text| Content::Settings(settings::read(text))),
 ];
 
-/// How deep here-documents may lie in each other: a script that writes a script that writes a file.
+/// Maximum nesting of here-documents: a script that writes a script that writes a file.
 const DEEPEST: usize = 4;
 
-/// Reads a file, and the files that it writes if it is a script.
+/// Reads a file and, if it is a script, the files that it writes.
 pub(super) fn read<'a>(machine: &'a str, file: &'a File, documents: &mut Vec<Document<'a>>) {
     read_at(machine, file, (&file.path, Word::whole(&file.text)), documents, 0);
 }
@@ -86,7 +86,7 @@ fn kind(path: &str, text: &str) -> Option<Kind> {
     if text.starts_with("#!") {
         return Some(BY_TEXT[0].1);
     }
-    // What distributions share among components lies beside kubeconfigs.
+    // Distributions put a file shared by all components next to the kubeconfigs.
     if path.ends_with("/config") && text.lines().any(|line| line.starts_with("KUBE")) {
         return Some(|text| Content::Settings(settings::read(text)));
     }
@@ -97,7 +97,7 @@ fn kind(path: &str, text: &str) -> Option<Kind> {
     by_drop_in().or(by_path).or_else(by_directory).or_else(by_text).map(|(_, kind)| *kind)
 }
 
-/// What a file has run: the commands of a script, of a unit, of a table of cron's.
+/// Returns the commands that a file runs: those of a script, a unit or a crontab.
 fn typed<'a>(content: &Content<'a>, path: &str, text: Word<'a>) -> Vec<Command<'a>> {
     match content {
         Content::Script(script) => script.commands.clone(),
@@ -110,13 +110,13 @@ fn typed<'a>(content: &Content<'a>, path: &str, text: Word<'a>) -> Vec<Command<'
     }
 }
 
-/// The words of a command, without what systemd wants to know of it: `-/usr/sbin/iptables`.
+/// Returns the words of a command without systemd's prefixes, such as `-` in `-/usr/sbin/iptables`.
 pub(super) fn without_signs<'a>(words: &[Word<'a>]) -> Vec<Word<'a>> {
     let sign = |word: &Word<'a>| word.from(word.text.len() - word.text.trim_start_matches(['-', '@', '+', '!', ':', '|']).len());
     words.first().map(sign).into_iter().chain(words.iter().skip(1).copied()).collect()
 }
 
-/// The command of a line of crontab(5), which comes after the schedule, and after a user where the table is the machine's.
+/// Returns the command of a crontab(5) line, which follows the schedule, and the user in a system crontab.
 fn scheduled<'a>(line: &Statement<'a>, path: &str, text: Word<'a>) -> Vec<Command<'a>> {
     let schedule = if line.name().text.starts_with('@') { 1 } else { 5 };
     let user = usize::from(path.ends_with("/crontab") || path.contains("/cron.d/"));

@@ -1,4 +1,5 @@
-//! The text files of machines, read: one file a format, every word with its place. It does not matter here where they come from.
+//! Parsers for text files on machines: one module per format, and a position for every word. They do not depend
+//! on where the files come from.
 
 mod backends;
 mod commands;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use crate::error::Source;
 
-pub(crate) use backends::{BACKENDS, api_backends, checking, inherited, mode, of_server, seconds, servers, streams};
+pub(crate) use backends::{BACKENDS, api_backends, checking, inherited, mode, of_server, port, seconds, servers, streams};
 pub(crate) use commands::{Extent, Flag, Invocation};
 pub(crate) use kinds::{Content, TEMPLATES};
 pub(crate) use settings::Setting;
@@ -35,48 +36,48 @@ pub(crate) use view::{Block, Kind, View};
 pub(crate) use word::{Statement, Word};
 pub(crate) use yaml::Node;
 
-/// One text file of a machine.
+/// One text file on a machine.
 #[derive(Clone, Debug)]
 pub(crate) struct File {
-    /// Where it lies on the machine.
+    /// Path on the machine.
     pub(crate) path: String,
     pub(crate) text: Arc<str>,
-    /// Permission bits, where they are known.
+    /// Permission bits, if known.
     pub(crate) mode: Option<u32>,
-    /// What a person edits to change it: itself, or the template that it was rendered from.
+    /// Source that a user edits to change the file: the file itself, or its template.
     pub(crate) source: Source,
 }
 
-/// One machine and its files.
+/// A machine and its files.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     pub(crate) name: String,
     pub(crate) files: Vec<File>,
-    /// References of the container images that are on it and pinned, where that is known.
+    /// References of the pinned container images on the machine, if known.
     pub(crate) images: Vec<String>,
 }
 
-/// The versions that the files are meant for.
+/// Versions that the files are intended for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
-    /// The `y` of Kubernetes 1.y.
+    /// Kubernetes minor version: the `y` in 1.y.
     pub(crate) kubernetes: u32,
-    /// The `y` of etcd 3.y.
+    /// etcd minor version: the `y` in 3.y.
     pub(crate) etcd: u32,
-    /// When the files are looked at, in seconds since 1970: certificates are judged by it.
+    /// Time of the check, in seconds since 1970, used to check the validity of certificates.
     pub(crate) now: u64,
 }
 
-/// A file that was read, or a here-document that a script writes as one.
+/// A parsed file, or a here-document that a script writes to a file.
 #[derive(Debug)]
 pub(crate) struct Document<'a> {
     pub(crate) machine: &'a str,
     pub(crate) file: &'a File,
-    /// Where it lies on the machine.
+    /// Path on the machine.
     pub(crate) path: &'a str,
     pub(crate) text: Word<'a>,
     pub(crate) content: Content<'a>,
-    /// What it has run, as a script, a unit or a table of cron's.
+    /// Commands that the document runs, if it is a script, unit or crontab.
     pub(crate) commands: Vec<Command<'a>>,
 }
 
@@ -86,14 +87,14 @@ pub(crate) struct Fleet<'a> {
     pub(crate) documents: Vec<Document<'a>>,
     pub(crate) invocations: Vec<Invocation<'a>>,
     pub(crate) target: Target,
-    /// References of container images that are on machines already, pinned by digest.
+    /// References of container images that are already on machines, pinned by digest.
     pub(crate) images: BTreeSet<&'a str>,
-    /// Where each machine's documents are.
+    /// Index range of each machine's documents.
     places: BTreeMap<&'a str, Range<usize>>,
 }
 
 impl<'a> Document<'a> {
-    /// The name of the unit that it is of, without its ending; drop-ins are of theirs.
+    /// Returns the unit's name without the suffix; for a drop-in, the name of the unit that it extends.
     pub(crate) fn unit(&self) -> Option<&'a str> {
         self.content.unit()?;
         let path = self.path.split_once(".service.d/").map_or(self.path, |(unit, _)| unit);
@@ -104,7 +105,7 @@ impl<'a> Document<'a> {
         self.path.contains(".service.d/")
     }
 
-    /// Whether it is a drop-in that empties `ExecStart=` of the same unit, to start something else.
+    /// Checks whether this is a drop-in that resets the same unit's `ExecStart=` to start something else.
     fn replaces_start_of(&self, base: &Document<'_>) -> bool {
         let empties = |section: &Statement<'_>| section.all(&["ExecStart"]).any(|setting| setting.words.len() == 1);
         self.machine == base.machine
@@ -130,47 +131,47 @@ impl<'a> Fleet<'a> {
         Self { documents, invocations, target, images, places }
     }
 
-    /// Documents of all machines.
+    /// Returns the documents of all machines.
     fn all(&self) -> View<'_, 'a> {
         View(&self.documents)
     }
 
-    /// Names of the machines.
+    /// Returns the names of the machines.
     pub(crate) fn machines(&self) -> impl Iterator<Item = &'a str> {
         self.places.keys().copied()
     }
 
-    /// Documents of one machine.
+    /// Returns the documents of one machine.
     pub(crate) fn on(&self, machine: &str) -> View<'_, 'a> {
         View(self.places.get(machine).map_or(&[], |place| &self.documents[place.clone()]))
     }
 
-    /// Blocks of one kind, of all machines.
+    /// Returns the blocks of one kind on all machines.
     pub(crate) fn blocks(&self, kind: Kind<'a>) -> impl Iterator<Item = Block<'_, 'a>> {
         self.all().blocks(kind)
     }
 
-    /// Statements on the top level of keepalived's configurations.
+    /// Returns the top-level statements with this name in keepalived configurations.
     pub(crate) fn keepalived(&self, name: &'static str) -> impl Iterator<Item = Block<'_, 'a>> {
         self.all().keepalived(name)
     }
 
-    /// Sections of haproxy's configurations.
+    /// Returns the sections with these names in HAProxy configurations.
     pub(crate) fn haproxy(&self, names: &'static [&str]) -> impl Iterator<Item = Block<'_, 'a>> {
         self.all().haproxy(names)
     }
 
-    /// Sections of systemd's units.
+    /// Returns the sections with this name in systemd units.
     pub(crate) fn units(&self, section: &'static str) -> impl Iterator<Item = Block<'_, 'a>> {
         self.all().units(section)
     }
 
-    /// YAML documents with the files that they stand in.
+    /// Returns YAML documents with the files that contain them.
     pub(crate) fn manifests(&self) -> impl Iterator<Item = (&Document<'a>, &Node<'a>)> {
         self.all().manifests()
     }
 
-    /// YAML documents of one kind.
+    /// Returns the YAML documents of one kind.
     pub(crate) fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (&Document<'a>, &Node<'a>)> {
         self.all().of_kind(kind)
     }
@@ -179,34 +180,34 @@ impl<'a> Fleet<'a> {
         self.documents.iter().filter_map(|document| Some((document, document.content.script()?)))
     }
 
-    /// Every command of every script, unit and table of cron's.
+    /// Returns every command of every script, unit and crontab.
     pub(crate) fn commands(&self) -> impl Iterator<Item = (&Document<'a>, &Command<'a>)> {
         self.documents.iter().flat_map(|document| document.commands.iter().map(move |command| (document, command)))
     }
 
-    /// Every `key = value` line, of files whose path holds `place`.
+    /// Returns every `key = value` line of files whose path contains `place`.
     pub(crate) fn settings(&self, place: &'static str) -> impl Iterator<Item = (&Document<'a>, &Setting<'a>)> {
         self.all().settings(place)
     }
 
-    /// Command lines of a program.
+    /// Returns the command lines of a program.
     pub(crate) fn programs(&self, name: &'static str) -> impl Iterator<Item = &Invocation<'a>> {
         self.invocations.iter().filter(move |invocation| invocation.program == name)
     }
 }
 
-/// The commands of a piece of shell, such as a setting that holds one.
+/// Returns the commands in shell text, such as the value of a setting.
 pub(crate) fn commands_of(text: Word<'_>) -> Vec<Command<'_>> {
     shell::read(text).commands
 }
 
-/// The documents in a piece of YAML or JSON, such as a value of a `ConfigMap`.
+/// Returns the documents in YAML or JSON text, such as a value in a `ConfigMap`.
 pub(crate) fn yaml_of(text: Word<'_>) -> Vec<Node<'_>> {
     yaml::read(text)
 }
 
 impl File {
-    /// The place in the source that made `span` of the text.
+    /// Returns the position in the source that produced `span` of the text.
     pub(crate) fn place(&self, span: Range<usize>) -> Range<usize> {
         origin::place(&self.text, &self.source.text, span)
     }

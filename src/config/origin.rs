@@ -1,13 +1,15 @@
-//! From a place in a rendered file to the place in the template that wrote it.
+//! Mapping of a position in a rendered file to the position in its template.
 
 use std::ops::Range;
 
-/// The place in `source` that made `span` of `text`: itself where the file is no template, else the line that fits best.
+/// Returns the part of `source` that produced `span` of `text`: `span` itself if the file is not a template,
+/// otherwise the template line that matches best.
 ///
-/// A line of a template fits when its text outside `{{ … }}` and `{% … %}` stands in the rendered line in that order. The more
-/// of the line is literal, the better it fits; of equals, the one that stands where the rendered line does.
+/// A template line matches if its text outside `{{ … }}` and `{% … %}` occurs in the rendered line in that
+/// order. A line with more literal text matches better; among equals, the line nearest to the rendered line's
+/// position matches best.
 pub(super) fn place(text: &str, source: &str, span: Range<usize>) -> Range<usize> {
-    // Most files are their own source, and share its text.
+    // Most files are their own source and share its text.
     if std::ptr::eq(text, source) || text == source {
         return span;
     }
@@ -34,7 +36,8 @@ pub(super) fn place(text: &str, source: &str, span: Range<usize>) -> Range<usize
     best.map_or(0..0, |(_, _, range)| range)
 }
 
-/// The line of `source` with this number, where every line of the text was made of the one with the same number.
+/// Returns the line of `source` with this number, if every line of the text was produced by the line with the
+/// same number.
 fn line_by_line(text: &str, source: &str, number: usize) -> Option<Range<usize>> {
     const EXPRESSIONS: [&str; 4] = ["$", "##", "<", "{{"];
     let made = |(line, origin): (&str, &str)| line == origin || EXPRESSIONS.iter().any(|open| origin.contains(open));
@@ -49,16 +52,17 @@ fn trimmed(source: &str, line: Range<usize>) -> Range<usize> {
     begin..begin + text.trim().len()
 }
 
-/// How many letters of `template` outside its expressions stand in `line`, in order; `None` when they do not.
+/// Returns the number of literal bytes of `template` if its literals occur in `line`, in order; otherwise
+/// `None`.
 fn fit(template: &str, line: &str) -> Option<usize> {
-    // What only decides or remarks writes nothing.
+    // Statements and comments produce no output.
     if template.is_empty() != line.is_empty() || (!template.contains("{{") && pieces(template).concat().is_empty()) {
         return None;
     }
     let (mut rest, mut literal) = (line, 0);
     for (index, piece) in pieces(template).into_iter().enumerate() {
         let at = rest.find(piece)?;
-        // What begins with a literal begins the line with it.
+        // A leading literal must be at the start of the line.
         if index == 0 && at > 0 {
             return None;
         }
@@ -68,7 +72,7 @@ fn fit(template: &str, line: &str) -> Option<usize> {
     (rest.is_empty() || template.ends_with('}')).then_some(literal)
 }
 
-/// The texts of a template's line around its expressions.
+/// Returns the literal parts of a template line, around its expressions.
 fn pieces(template: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = template;

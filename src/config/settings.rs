@@ -1,12 +1,13 @@
-//! Files of `key = value` lines: sysctl.d(5), environment files, TOML as containerd's. Sections and shell's `export` are passed over.
+//! Files of `key = value` lines: sysctl.d(5), environment files, TOML as used by containerd. Section headers
+//! and the shell's `export` are skipped.
 
 use super::word::Word;
 
-/// One line.
+/// A setting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting<'t> {
     pub(crate) key: Word<'t>,
-    /// Without quotes. A value that goes on after a backslash is whole.
+    /// Value without quotes, including lines continued by a backslash.
     pub(crate) value: Word<'t>,
 }
 
@@ -30,7 +31,7 @@ pub(super) fn read(text: Word<'_>) -> Vec<Setting<'_>> {
     found
 }
 
-/// How long the line at the start of `text` is, with those that backslashes join to it.
+/// Returns the length of the line at the start of `text`, including lines continued by backslashes.
 fn continued(text: &str) -> usize {
     let mut length = 0;
     for line in text.split_inclusive('\n') {

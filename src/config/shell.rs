@@ -1,30 +1,30 @@
-//! Shell scripts as far as lints care: which programs run with which words, and the files that here-documents write.
+//! Shell scripts, as far as lints need them: commands with their words, and files that here-documents write.
 //!
-//! Terminal sessions are read too: a prompt such as `[root@m1 ~]#` is passed over. Nothing is expanded.
+//! Terminal sessions are accepted too: a prompt such as `[root@m1 ~]#` is skipped. Nothing is expanded.
 
 use super::word::Word;
 
-/// Words that may stand before a command's name.
+/// Words that may precede a command's name.
 const RESERVED: [&str; 10] = ["if", "then", "else", "elif", "while", "until", "do", "!", "{", "sudo"];
 
-/// Programs that become the one that their arguments name.
+/// Programs that execute the program named by their arguments.
 const WRAPPERS: [&str; 10] = ["command", "env", "exec", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "timeout"];
 
-/// What a script does.
+/// Commands and here-documents of a script.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Script<'t> {
     pub(crate) commands: Vec<Command<'t>>,
     pub(crate) documents: Vec<HereDocument<'t>>,
 }
 
-/// One simple command; there is at least one word.
+/// A simple command with at least one word.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Command<'t> {
-    /// From the program's name on: of `timeout 2 curl URL` from `curl`.
+    /// The program's name and the words after it: `curl URL` in `timeout 2 curl URL`.
     pub(crate) words: Vec<Word<'t>>,
-    /// What stands before it, such as `timeout 2` or `LANG=C`.
+    /// Words before the program's name, such as `timeout 2` or `LANG=C`.
     pub(crate) wrapper: Vec<Word<'t>>,
-    /// Where `>` sends its output.
+    /// Target of `>`.
     pub(crate) output: Option<Word<'t>>,
 }
 
@@ -32,9 +32,9 @@ pub(crate) struct Command<'t> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HereDocument<'t> {
     pub(crate) body: Word<'t>,
-    /// Whether `'EOF'` keeps the shell from expanding it.
+    /// True if `'EOF'` prevents expansion by the shell.
     pub(crate) quoted: bool,
-    /// The file that it is written to.
+    /// File that the body is written to.
     pub(crate) target: Option<Word<'t>>,
 }
 
@@ -43,21 +43,21 @@ impl<'t> Command<'t> {
         self.words[0]
     }
 
-    /// Whether a program runs with these words, in this order, among others.
+    /// Checks whether the command runs this program with these arguments, in this order, possibly among others.
     pub(crate) fn runs(&self, words: &[&str]) -> bool {
         let name = self.name().text.rsplit('/').next().unwrap_or_default();
         let mut rest = self.words[1..].iter();
         words[0] == name && words[1..].iter().all(|wanted| rest.any(|word| word.text == *wanted))
     }
 
-    /// The value of an option, in the next word or after `=`.
+    /// Returns the value of an option, from the next word or after `=`.
     pub(crate) fn value(&self, name: &str) -> Option<Word<'t>> {
         let of_next = self.words.windows(2).find(|pair| pair[0].text == name).map(|pair| pair[1]);
         let of_same = || self.words.iter().filter_map(|word| word.split_once('=')).find(|(option, _)| option.text == name);
         of_next.or_else(|| of_same().map(|(_, value)| value.unquoted()))
     }
 
-    /// Whether a word is the option: `-fsS` has `f`, `--fail` is it.
+    /// Checks whether an option is set: `-fsS` contains `f`, `--fail` is the long form.
     pub(crate) fn has(&self, short: char, long: &str) -> bool {
         self.words[1..].iter().any(|word| match word.text.strip_prefix('-') {
             Some(letters) if !letters.starts_with('-') => letters.contains(short),
@@ -121,7 +121,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// A prompt printed before a command.
+    /// Skips a prompt printed before a command.
     fn prompt(&mut self) {
         let line = self.rest.text.lines().next().unwrap_or_default();
         let end = line.find("]# ").or_else(|| line.find("]$ "));
@@ -176,7 +176,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Reads the bodies that begin here.
+    /// Reads the bodies of the pending here-documents, which begin here.
     fn here_documents(&mut self, script: &mut Script<'t>) {
         for (delimiter, quoted) in std::mem::take(&mut self.pending) {
             let end = self.rest.lines().find(|line| line.text.trim_start_matches('\t') == delimiter.text);
@@ -195,7 +195,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// The command that words are, and those that it has a shell run: `sh -c "…"`.
+/// Returns the command that the words form, and those that it runs in a shell: `sh -c "…"`.
 pub(super) fn commands<'t>(mut words: Vec<Word<'t>>, output: Option<Word<'t>>) -> Vec<Command<'t>> {
     let reserved = words.iter().take_while(|word| RESERVED.contains(&word.text)).count();
     words.drain(..reserved);
@@ -210,8 +210,8 @@ pub(super) fn commands<'t>(mut words: Vec<Word<'t>>, output: Option<Word<'t>>) -
     [Command { words, wrapper, output }].into_iter().chain(inner).collect()
 }
 
-/// How many words stand before the program that really runs: wrappers with their options, durations and assignments. None if nothing
-/// follows them.
+/// Returns the number of words before the program that is executed: wrappers with their options, durations
+/// and assignments. 0 if nothing follows them.
 fn wrapped(words: &[Word<'_>]) -> usize {
     let is_wrapper = |word: &Word<'_>| WRAPPERS.contains(&word.text.rsplit('/').next().unwrap_or_default());
     let of_wrapper = |word: &Word<'_>| {
@@ -225,13 +225,13 @@ fn wrapped(words: &[Word<'_>]) -> usize {
     if count < words.len() { count } else { 0 }
 }
 
-/// Whether a word sets a variable: for the command behind it, or for the shell where there is none.
+/// Checks whether a word sets a variable: for the command that follows, or for the shell if there is none.
 fn is_assignment(word: &str) -> bool {
     let is_name = |name: &str| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
     word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && is_name(name))
 }
 
-/// The length of a redirection's operator at the start of `text`.
+/// Returns the length of a redirection operator at the start of `text`.
 fn redirection(text: &str) -> Option<usize> {
     let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
     let after = &text[digits..];

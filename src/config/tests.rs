@@ -10,7 +10,7 @@ use crate::host::process;
 use crate::judge::judge;
 use crate::lint::check_files;
 
-/// Statements on lines, words parted by `|`, bodies indented.
+/// Prints one statement per line, with words separated by `|` and bodies indented.
 fn shown(statements: &[Statement<'_>], depth: usize, out: &mut String) {
     for statement in statements {
         let words: Vec<&str> = statement.words.iter().map(|word| word.text).collect();
@@ -135,7 +135,7 @@ fn yaml_is_read_in_block_and_flow_style() {
     assert_eq!(documents, [first, serde_json::json!({ "a": ["1", { "b": "null" }], "c": "d, e" })]);
 }
 
-/// Prints the documents of every text on standard input as JSON, scalars as text with single spaces; `null` for what is no YAML.
+/// Prints the documents of every text on standard input as JSON, scalars as text with single spaces; `null` for invalid YAML.
 const PYTHON: &str = "\
 import json, sys, yaml
 def plain(value):
@@ -219,7 +219,7 @@ fn a_flag_is_a_flag_wherever_a_component_is_started() {
     );
 }
 
-/// Runs every lint over a text as each format, and looks whether every finding lies within the text.
+/// Runs every lint over a text in each format, and checks that every finding is within the text.
 fn assert_places_are_in(text: &str) {
     const PATHS: [&str; 10] = [
         "/etc/keepalived/keepalived.conf",

@@ -1,8 +1,9 @@
-//! systemd units (systemd.syntax(7)): sections of `Key=value`, lines continued by a backslash, comments within them too.
+//! systemd units (systemd.syntax(7)): sections of `Key=value`, lines continued by a backslash, with comments
+//! in between.
 
 use super::word::{Statement, Token, Word, tokens};
 
-/// A section a statement; each of its settings has the key as first word, then the value's words.
+/// Reads a unit, one statement per section; each setting consists of the key, then the value's words.
 pub(super) fn read(text: Word<'_>) -> Vec<Statement<'_>> {
     let mut sections: Vec<Statement<'_>> = Vec::new();
     let mut continues = false;

@@ -1,4 +1,4 @@
-//! Some documents, seen as what they are: keepalived's blocks, sections of units, YAML.
+//! View of documents by format: keepalived blocks, unit sections, YAML.
 
 use super::Document;
 use super::kinds::Content;
@@ -6,14 +6,14 @@ use super::settings::Setting;
 use super::word::Statement;
 use super::yaml::Node;
 
-/// Documents of one machine, or of all.
+/// Documents of one machine, or of all machines.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'f, 'a>(pub(super) &'f [Document<'a>]);
 
-/// The statements of one format, when a file has it.
+/// Function that returns a file's statements if the file has a certain format.
 pub(crate) type Kind<'a> = for<'c> fn(&'c Content<'a>) -> Option<&'c Vec<Statement<'a>>>;
 
-/// A statement and the document that it stands in.
+/// A statement and the document that contains it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block<'f, 'a> {
     pub(crate) document: &'f Document<'a>,
@@ -25,12 +25,12 @@ impl<'f, 'a> View<'f, 'a> {
         self.0.iter()
     }
 
-    /// Whether a document's path holds one of these parts.
+    /// Checks whether any document's path contains one of these parts.
     pub(crate) fn has(self, parts: &[&str]) -> bool {
         self.0.iter().any(|document| parts.iter().any(|part| document.path.contains(part)))
     }
 
-    /// Every statement on the top level of one format.
+    /// Returns every top-level statement of one format.
     pub(crate) fn blocks(self, kind: Kind<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
         self.0
             .iter()
@@ -57,7 +57,7 @@ impl<'f, 'a> View<'f, 'a> {
         self.manifests().filter(move |(_, node)| node.text("kind").is_some_and(|word| word.text == kind))
     }
 
-    /// Every `key = value` line, of files whose path holds `place`.
+    /// Returns every `key = value` line of files whose path contains `place`.
     pub(crate) fn settings(self, place: &'static str) -> impl Iterator<Item = (&'f Document<'a>, &'f Setting<'a>)> {
         let documents = self.0.iter().filter(move |document| document.path.contains(place));
         documents.flat_map(|document| document.content.settings().into_iter().flatten().map(move |setting| (document, setting)))

@@ -1,8 +1,9 @@
-//! A piece of a file and where it begins, and the shape that most configuration has: names with values, and bodies.
+//! Parts of a file with their positions, and the structure common to configuration formats: names with values,
+//! and bodies.
 
 use std::ops::Range;
 
-/// A piece of a file; `at` counts bytes from the file's start.
+/// A part of a file; `at` counts bytes from the file's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word<'t> {
     pub(crate) text: &'t str,
@@ -10,17 +11,17 @@ pub(crate) struct Word<'t> {
 }
 
 impl<'t> Word<'t> {
-    /// A whole file.
+    /// Returns a whole file.
     pub(crate) fn whole(text: &'t str) -> Self {
         Self { text, at: 0 }
     }
 
-    /// Its place in the file.
+    /// Returns the word's position in the file.
     pub(crate) fn span(self) -> Range<usize> {
         self.at..self.at + self.text.len()
     }
 
-    /// The part of it that `range` names, in bytes.
+    /// Returns the part in `range`, in bytes.
     pub(crate) fn part(self, range: Range<usize>) -> Self {
         Self { text: &self.text[range.clone()], at: self.at + range.start }
     }
@@ -35,17 +36,17 @@ impl<'t> Word<'t> {
         self.part(start.min(end)..end.max(start.min(end)))
     }
 
-    /// Its lines, without their ends.
+    /// Returns the word's lines, without line endings.
     pub(crate) fn lines(self) -> impl Iterator<Item = Self> {
         self.pieces(|letter| letter == '\n').map(|line| line.part(0..line.text.trim_end_matches('\r').len()))
     }
 
-    /// Its parts between white space.
+    /// Returns the word's parts, separated by white space.
     pub(crate) fn words(self) -> impl Iterator<Item = Self> {
         self.pieces(char::is_whitespace).filter(|word| !word.text.is_empty())
     }
 
-    /// Its parts between letters for which `is_border` holds.
+    /// Returns the word's parts, separated by characters for which `is_border` is true.
     pub(crate) fn pieces(self, is_border: impl Fn(char) -> bool) -> impl Iterator<Item = Self> {
         let mut start = 0;
         self.text.split(is_border).map(move |piece| {
@@ -55,20 +56,20 @@ impl<'t> Word<'t> {
         })
     }
 
-    /// What stands before and after the first `border`.
+    /// Returns the parts before and after the first `border`.
     pub(crate) fn split_once(self, border: char) -> Option<(Self, Self)> {
         let at = self.text.find(border)?;
         Some((self.part(0..at), self.from(at + border.len_utf8())))
     }
 
-    /// It without the quotes around it.
+    /// Removes the surrounding quotes.
     pub(crate) fn unquoted(self) -> Self {
         let quoted = self.text.len() >= 2 && ['"', '\''].iter().any(|quote| self.text.starts_with(*quote) && self.text.ends_with(*quote));
         if quoted { self.part(1..self.text.len() - 1) } else { self }
     }
 }
 
-/// One setting with its values, or a block with its name and what it holds. There is at least one word.
+/// A setting with its values, or a block with its name and body; it has at least one word.
 #[derive(Clone, Debug)]
 pub(crate) struct Statement<'t> {
     pub(crate) words: Vec<Word<'t>>,
@@ -84,17 +85,17 @@ impl<'t> Statement<'t> {
         self.words[0]
     }
 
-    /// The first word after the name.
+    /// Returns the first word after the name.
     pub(crate) fn value(&self) -> Option<Word<'t>> {
         self.words.get(1).copied()
     }
 
-    /// Whether it begins with these words.
+    /// Checks whether the statement begins with these words.
     pub(crate) fn is(&self, words: &[&str]) -> bool {
         self.words.len() >= words.len() && self.words.iter().zip(words).all(|(word, wanted)| word.text == *wanted)
     }
 
-    /// The word after `name`, wherever it stands: `check inter 3s` has `inter`.
+    /// Returns the word after `name`, at any position: `3s` for `inter` in `check inter 3s`.
     pub(crate) fn option(&self, name: &str) -> Option<Word<'t>> {
         let at = self.words.iter().position(|word| word.text == name)?;
         self.words.get(at + 1).copied()
@@ -104,32 +105,33 @@ impl<'t> Statement<'t> {
         self.words.iter().any(|other| other.text == word)
     }
 
-    /// Statements of the body that begin with these words.
+    /// Returns the statements of the body that begin with these words.
     pub(crate) fn all<'s>(&'s self, words: &'s [&str]) -> impl Iterator<Item = &'s Self> {
         self.body.iter().filter(move |statement| statement.is(words))
     }
 
-    /// The last statement of the body that begins with these words; in most formats the last one counts.
+    /// Returns the last statement of the body that begins with these words; in most formats the last one
+    /// applies.
     pub(crate) fn last(&self, words: &[&str]) -> Option<&Self> {
         self.body.iter().rev().find(|statement| statement.is(words))
     }
 
-    /// The first value of the setting `name` of the body.
+    /// Returns the first value of the last setting `name` in the body.
     pub(crate) fn setting(&self, name: &str) -> Option<Word<'t>> {
         self.last(&[name])?.value()
     }
 
-    /// As [`Self::setting`], as a number.
+    /// Returns [`Self::setting`] as a number.
     pub(crate) fn number(&self, name: &str) -> Option<(f64, Word<'t>)> {
         let word = self.setting(name)?;
         Some((word.text.parse().ok()?, word))
     }
 }
 
-/// How deep values may lie in each other: what lies deeper is no configuration.
+/// Maximum nesting of values: deeper content is not configuration.
 pub(super) const DEEPEST: usize = 64;
 
-/// What a block format is made of.
+/// Token of a block format.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Token<'t> {
     Word(Word<'t>),
@@ -139,7 +141,8 @@ pub(super) enum Token<'t> {
     End,
 }
 
-/// Puts statements together. What is not closed ends with the file; what closes nothing is passed over.
+/// Builds statements from tokens. An unclosed block ends with the file; an unmatched closing brace is
+/// ignored.
 pub(super) fn statements<'t>(tokens: impl IntoIterator<Item = Token<'t>>) -> Vec<Statement<'t>> {
     let mut open: Vec<(Vec<Word<'t>>, Vec<Statement<'t>>)> = Vec::new();
     let (mut words, mut body) = (Vec::new(), Vec::new());
@@ -148,7 +151,7 @@ pub(super) fn statements<'t>(tokens: impl IntoIterator<Item = Token<'t>>) -> Vec
             Token::Word(word) => words.push(word),
             Token::Open if open.len() == DEEPEST => {}
             Token::Open if words.is_empty() => {
-                // The brace on a line of its own opens the statement before it.
+                // A brace on its own line opens the statement before it.
                 let before = body.pop().unwrap_or_else(|| Statement::new(Vec::new()));
                 open.push((before.words, std::mem::take(&mut body)));
             }
@@ -181,7 +184,7 @@ fn close<'t>(open: &mut Vec<(Vec<Word<'t>>, Vec<Statement<'t>>)>, body: &mut Vec
     }
 }
 
-/// Splits a text in which words may be quoted; `border` tells what else ends a word and what it means.
+/// Splits a text in which words may be quoted; `border` returns the token of a character that ends a word.
 pub(super) fn tokens<'t>(text: Word<'t>, comments: &[char], border: impl Fn(char) -> Option<Token<'t>>) -> Vec<Token<'t>> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -205,18 +208,19 @@ pub(super) fn tokens<'t>(text: Word<'t>, comments: &[char], border: impl Fn(char
     found
 }
 
-/// How long the expression of a template at the start of `text` is: `{{ vip }}` stands for a word, or for a part of one.
+/// Returns the length of a template expression at the start of `text`: `{{ vip }}` is a word, or a part of
+/// one.
 fn expression(text: &str) -> Option<usize> {
     let line = text.lines().next().filter(|line| line.starts_with("{{"))?;
     line.find("}}").map(|end| end + 2)
 }
 
-/// How long what a template only decides or remarks at the start of `text` is: `{% if lb %}`, `{# why #}`.
+/// Returns the length of a template statement or comment at the start of `text`: `{% if lb %}`, `{# why #}`.
 fn remark(text: &str) -> Option<usize> {
     [("{%", "%}"), ("{#", "#}")].iter().find_map(|(open, close)| text.strip_prefix(open)?.find(close).map(|end| end + 4))
 }
 
-/// How long the word at the start of `text` is, quotes and `${…}` within it.
+/// Returns the length of the word at the start of `text`, including quotes and `${…}`.
 fn word_length<'t>(text: &str, border: &impl Fn(char) -> Option<Token<'t>>) -> usize {
     let (mut quote, mut variable, mut escaped, mut before) = (None, false, false, ' ');
     let mut inside = 0;

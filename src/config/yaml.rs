@@ -1,13 +1,14 @@
-//! YAML and JSON as configuration uses them, with places. Never fails: what can't be read is passed over.
+//! YAML and JSON as used in configuration, with positions. Never fails: unreadable content is skipped.
 //!
-//! Not a YAML processor: no anchors, no tags, no types. kiln itself writes YAML elsewhere and never reads it back.
+//! Not a complete YAML processor: no anchors, no tags, no types. kiln writes YAML elsewhere and never reads
+//! it back.
 
 use super::word::{DEEPEST, Word};
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(crate) struct Node<'t> {
-    /// The text of a scalar without its quotes; of anything else its first line.
+    /// Text of a scalar without quotes; otherwise the first line of the value.
     pub(crate) word: Word<'t>,
     pub(crate) value: Value<'t>,
 }
@@ -21,12 +22,12 @@ pub(crate) enum Value<'t> {
 }
 
 impl<'t> Node<'t> {
-    /// The value below dotted keys.
+    /// Returns the value at a path of dotted keys.
     pub(crate) fn get(&self, path: &str) -> Option<&Self> {
         path.split('.').try_fold(self, |node, key| node.entries().iter().find(|(name, _)| name.text == key).map(|(_, value)| value))
     }
 
-    /// The scalar below dotted keys.
+    /// Returns the scalar at a path of dotted keys.
     pub(crate) fn text(&self, path: &str) -> Option<Word<'t>> {
         self.get(path).and_then(Self::scalar)
     }
@@ -43,7 +44,7 @@ impl<'t> Node<'t> {
         if let Value::List(items) = &self.value { items } else { &[] }
     }
 
-    /// Every value below a key of this name, however deep.
+    /// Returns the value of every key with this name, at any depth.
     pub(crate) fn find_all(&self, name: &str) -> Vec<&Self> {
         let mut found = Vec::new();
         self.visit(&mut |key, node| {
@@ -54,7 +55,7 @@ impl<'t> Node<'t> {
         found
     }
 
-    /// Calls `seen` with every key and its value, however deep.
+    /// Calls `seen` with every key and its value, at any depth.
     pub(crate) fn visit<'n>(&'n self, seen: &mut impl FnMut(Word<'t>, &'n Self)) {
         for (key, node) in self.entries() {
             seen(*key, node);
@@ -64,7 +65,7 @@ impl<'t> Node<'t> {
     }
 }
 
-/// Every document of a file that holds a map or a list.
+/// Returns every document of a file that is a map or a list.
 pub(super) fn read(text: Word<'_>) -> Vec<Node<'_>> {
     let mut reader = Reader { text, lines: text.lines().map(Line::new).collect(), at: 0, depth: 0 };
     let mut documents = Vec::new();
@@ -113,7 +114,7 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    /// The next line that says something, unless the document ends before.
+    /// Returns the next line with content, unless the document ends before it.
     fn peek(&mut self) -> Option<Line<'t>> {
         while self.lines.get(self.at)?.is_blank() {
             self.at += 1;
@@ -122,7 +123,7 @@ impl<'t> Reader<'t> {
         (!line.is_border()).then_some(line)
     }
 
-    /// The value that begins on the next line, if it is indented by `least`.
+    /// Reads the value that begins on the next line, if it is indented by at least `least`.
     fn block(&mut self, least: usize) -> Option<Node<'t>> {
         let line = self.peek().filter(|line| line.indent >= least)?;
         if self.depth == DEEPEST {
@@ -169,7 +170,8 @@ impl<'t> Reader<'t> {
     fn map(&mut self, first: Line<'t>) -> Node<'t> {
         let mut entries = Vec::new();
         while let Some(line) = self.peek().filter(|line| line.indent == first.indent) {
-            // A list beside the keys of a map is a mistake, or the text lost its indentation: what it says still counts.
+            // A list among the keys of a map is a mistake, or the text lost its indentation; the list is
+            // used anyway.
             if line.is_item() {
                 let list = self.list(line);
                 entries.push((line.content.part(0..0), list));
@@ -186,7 +188,7 @@ impl<'t> Reader<'t> {
         Node { word: first.content, value: Value::Map(entries) }
     }
 
-    /// What follows a key: on the same line, or below it.
+    /// Reads the value of a key, on the same line or below it.
     fn value(&mut self, line: Line<'t>, rest: Word<'t>) -> Node<'t> {
         let rest = without_tag(rest);
         if rest.text.is_empty() {
@@ -204,7 +206,7 @@ impl<'t> Reader<'t> {
         Node { word: rest.unquoted(), value: Value::Scalar }
     }
 
-    /// A block scalar: every line that is indented deeper than its key.
+    /// Reads a block scalar: every line that is indented deeper than its key.
     fn literal(&mut self, key: Line<'t>) -> Node<'t> {
         let start = self.lines.get(self.at).map_or(self.text.text.len(), |line| line.content.at - line.indent - self.text.at);
         let below = self.text.from(start);
@@ -214,7 +216,7 @@ impl<'t> Reader<'t> {
         Node { word: below.part(0..length), value: Value::Scalar }
     }
 
-    /// A value in brackets, which may go on over lines.
+    /// Reads a value in brackets, which may span lines.
     fn flow(&mut self, start: Word<'t>) -> Node<'t> {
         let rest = self.text.from(start.at - self.text.at);
         let (node, length) = super::flow::read(rest);
@@ -222,7 +224,7 @@ impl<'t> Reader<'t> {
         node
     }
 
-    /// Passes over lines that belong to a scalar, or to nothing.
+    /// Skips more deeply indented lines that belong to a scalar or to nothing.
     fn skip_deeper(&mut self, indent: usize) {
         while self.peek().is_some_and(|line| line.indent > indent) {
             self.at += 1;
@@ -230,7 +232,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// A key and what stands after its colon.
+/// Splits a line into the key and the text after its colon.
 fn key(content: Word<'_>) -> Option<(Word<'_>, Word<'_>)> {
     let quote = content.text.chars().next().filter(|letter| ['"', '\''].contains(letter));
     let after_key = match quote {
@@ -245,14 +247,14 @@ fn key(content: Word<'_>) -> Option<(Word<'_>, Word<'_>)> {
     (!name.text.is_empty()).then(|| (name, content.from(at + 1).trim()))
 }
 
-/// Where the comment of a line begins: a `#` at its start or after white space, outside quotes.
+/// Returns the start of a line's comment: a `#` at its start or after white space, outside quotes.
 fn comment(line: &str) -> usize {
     let (mut quote, mut before) = (None, ' ');
     for (at, letter) in line.char_indices() {
         match letter {
             '#' if quote.is_none() && before.is_whitespace() => return at,
             '"' | '\'' if quote == Some(letter) => quote = None,
-            // An apostrophe within a word opens nothing.
+            // An apostrophe within a word is not a quote.
             '"' | '\'' if quote.is_none() && !before.is_alphanumeric() => quote = Some(letter),
             _ => {}
         }
@@ -261,7 +263,7 @@ fn comment(line: &str) -> usize {
     line.len()
 }
 
-/// A value without its anchor or tag.
+/// Returns a value without its anchor or tag.
 fn without_tag(word: Word<'_>) -> Word<'_> {
     match word.text.chars().next() {
         Some('&' | '!') => word.text.find(' ').map_or(word.from(word.text.len()), |at| without_tag(word.from(at).trim())),

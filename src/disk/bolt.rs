@@ -1,14 +1,14 @@
-//! Database files of bbolt, which etcd keeps its keys in: every page that is in use is read and checked.
+//! Database files of bbolt, etcd's storage engine: every page in use is read and checked.
 //!
-//! bbolt's own check is <https://github.com/etcd-io/bbolt/blob/v1.3.10/tx_check.go>; the format is in its `page.go`, `db.go` and
-//! `bucket.go`. Numbers are little-endian, as on every machine that kiln builds for.
+//! bbolt's own check is <https://github.com/etcd-io/bbolt/blob/v1.3.10/tx_check.go>; the format is in its
+//! `page.go`, `db.go` and `bucket.go`. Numbers are little-endian, as on every platform that kiln supports.
 //!
 //! ```text
-//! page     id u64, flags u16, count u16, overflow u32: so many more pages belong to it; then its elements, then what they point at
-//! branch   position u32, key size u32, page u64       position counts from the element's own first byte
+//! page     id u64, flags u16, count u16, overflow u32 (number of continuation pages); then the elements, then their data
+//! branch   position u32, key size u32, page u64       position is relative to the element
 //! leaf     flags u32, position u32, key size u32, value size u32
 //! meta     magic u32, version u32, page size u32, flags u32, root u64, sequence u64, free list u64, pages u64, transaction u64, FNV-1a u64
-//! bucket   root u64, sequence u64; a root of 0: a page follows at once
+//! bucket   root u64, sequence u64; with root 0, an inline page follows
 //! ```
 
 use std::fs::File;
@@ -16,53 +16,53 @@ use std::os::unix::fs::FileExt;
 
 use crate::error::{Error, Kind, Result};
 
-/// Length of a page's header, and of an element of either kind.
+/// Length of a page header, and of an element of either kind.
 const HEADER: usize = 16;
 const MAGIC: u32 = 0xED0C_DAED;
 const VERSION: u32 = 2;
 const BRANCH: u16 = 1;
 const LEAF: u16 = 2;
 const FREE: u16 = 0x10;
-/// Set for an element of a leaf that is a bucket.
+/// Flag of a leaf element that is a bucket.
 const BUCKET: u32 = 1;
-/// The free list is not in the file: etcd has it made anew at each start.
+/// Marks a free list that is not in the file: etcd rebuilds the list at each start.
 const NOWHERE: u64 = u64::MAX;
-/// Pages that one page may be continued on: 1 GiB, more than etcd takes for a value.
+/// Maximum number of continuation pages of one page: 1 GiB, more than etcd accepts for a value.
 const LONGEST: u32 = 1 << 18;
-/// A tree of pages is a handful of levels deep.
+/// Maximum depth of a page tree; real trees have a few levels.
 const DEEPEST: usize = 64;
 
-/// What a file says of itself.
+/// Meta page of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Meta {
     page_size: usize,
     root: u64,
     free: u64,
-    /// Pages of the file that are in use or were.
+    /// Number of pages that are or were in use.
     pages: u64,
     transaction: u64,
 }
 
-/// A database of which every page was found sound.
+/// A database whose pages are all valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sound {
-    /// Bytes up to the end of the last page.
+    /// Size in bytes up to the end of the last page.
     pub(crate) size: u64,
 }
 
-/// Sees the name of a bucket of the root, a key and its value.
+/// Callback for the name of a root bucket, a key and its value.
 type Visit<'a> = dyn FnMut(&[u8], &[u8], &[u8]) -> Result<()> + 'a;
 
-/// Walks all pages, and shows `visit` each key and value of a bucket of the root, with the bucket's name.
+/// Walks all pages, and calls `visit` with each key and value of a root bucket, and the bucket's name.
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] naming the page; [`Kind::Io`]; whatever `visit` refuses.
+/// [`Kind::Verify`] naming the page; [`Kind::Io`]; errors of `visit`.
 pub(crate) fn walk(file: &File, size: u64, visit: &mut Visit<'_>) -> Result<Sound> {
     let meta = meta(file, size)?;
     let end = meta.pages.checked_mul(meta.page_size as u64).filter(|end| *end <= size);
     let Some(end) = end else {
-        return Err(damaged(format!("it ends after {size} bytes, and has {} pages of {} bytes", meta.pages, meta.page_size)));
+        return Err(damaged(format!("it ends after {size} bytes, but has {} pages of {} bytes", meta.pages, meta.page_size)));
     };
     let words = usize::try_from(meta.pages.div_ceil(64)).map_err(|_| damaged("it is too large for this machine".into()))?;
     let mut walk = Walk { file, meta, seen: vec![0; words], visit };
@@ -72,7 +72,7 @@ pub(crate) fn walk(file: &File, size: u64, visit: &mut Visit<'_>) -> Result<Soun
     if let Some(free) = free {
         free.into_iter().try_for_each(|id| walk.see(id, 1))?;
         if let Some(id) = (0..meta.pages).find(|id| !walk.has_seen(*id)) {
-            return Err(damaged(format!("nothing leads to its page {id}, which is not free")));
+            return Err(damaged(format!("page {id} is neither free nor referenced")));
         }
     }
     Ok(Sound { size: end })
@@ -89,7 +89,7 @@ fn read(file: &File, offset: u64, size: usize) -> Result<Vec<u8>> {
         Err(err) if err.kind() == std::io::ErrorKind::UnexpectedEof => {
             Err(damaged(format!("it ends before byte {}", offset + size as u64)))
         }
-        Err(err) => Err(Error::new(Kind::Io, format!("reading {size} bytes at {offset}: {err}"))),
+        Err(err) => Err(Error::new(Kind::Io, format!("reading {size} bytes at offset {offset}: {err}"))),
     }
 }
 
@@ -105,18 +105,19 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// The newer of the two metas that are valid: one may be torn by a power cut, which is why there are two.
+/// Returns the newer of the valid meta pages. There are two, because a power failure may leave one
+/// incomplete.
 fn meta(file: &File, size: u64) -> Result<Meta> {
     let first = read(file, 0, HEADER + 64)?;
     let first = decode(&first[HEADER..]);
-    // The first meta says where the second one is; without it that is tried at each size that machines have.
+    // The first meta page determines the position of the second; without it, each usual page size is tried.
     let sizes = first.map_or_else(|| (9..=16).map(|bits| 1 << bits).collect(), |meta| vec![meta.page_size]);
     let second = sizes.into_iter().filter(|page| (*page + HEADER + 64) as u64 <= size).find_map(|page| {
         let bytes = read(file, page as u64, HEADER + 64).ok()?;
         decode(&bytes[HEADER..]).filter(|meta| meta.page_size == page)
     });
     let newest = [first, second].into_iter().flatten().max_by_key(|meta| meta.transaction);
-    newest.ok_or_else(|| Error::new(Kind::Verify, "it is not a database of etcd: neither of its first two pages describes one"))
+    newest.ok_or_else(|| Error::new(Kind::Verify, "this is not an etcd database: it has no valid meta page"))
 }
 
 fn decode(bytes: &[u8]) -> Option<Meta> {
@@ -132,12 +133,12 @@ fn decode(bytes: &[u8]) -> Option<Meta> {
     })
 }
 
-/// FNV-1a of 64 bits (RFC 9923).
+/// Computes the 64-bit FNV-1a hash (RFC 9923).
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// One page with what continues it.
+/// A page with its continuation pages.
 struct Page {
     name: String,
     flags: u16,
@@ -146,7 +147,7 @@ struct Page {
 }
 
 impl Page {
-    /// Reads the header; `bytes` begin with it.
+    /// Parses the header at the start of `bytes`.
     fn new(name: String, bytes: Vec<u8>) -> Self {
         Self { name, flags: u16_at(&bytes, 8), count: usize::from(u16_at(&bytes, 10)), bytes }
     }
@@ -155,24 +156,24 @@ impl Page {
         damaged(format!("{} {how}", self.name))
     }
 
-    /// Where an element is.
+    /// Returns the offset of an element.
     fn element(&self, index: usize) -> usize {
         HEADER * (index + 1)
     }
 
-    /// `sizes` bytes from where an element points to: behind all elements, and inside the page.
+    /// Returns the data of an element, of `sizes` bytes: after all elements, and within the page.
     fn at(&self, index: usize, position: u32, sizes: [u32; 2]) -> Result<(&[u8], &[u8])> {
         let begin = self.element(index) + position as usize;
         let [key, value] = sizes.map(|size| size as usize);
         let is_inside = begin >= self.element(self.count) && begin.saturating_add(key).saturating_add(value) <= self.bytes.len();
         if !is_inside {
-            return Err(self.damaged(&format!("has an element {index} that is not in it")));
+            return Err(self.damaged(&format!("has an element {index} whose data is outside the page")));
         }
         Ok((&self.bytes[begin..begin + key], &self.bytes[begin + key..begin + key + value]))
     }
 }
 
-/// Bounds of the keys below an element: from this one on, and below that one.
+/// Bounds of the keys below an element: first key inclusive, last exclusive.
 #[derive(Clone, Debug, Default)]
 struct Bounds {
     from: Option<Vec<u8>>,
@@ -182,7 +183,7 @@ struct Bounds {
 struct Walk<'a> {
     file: &'a File,
     meta: Meta,
-    /// A bit for each page that something leads to.
+    /// Bitmap of referenced pages.
     seen: Vec<u64>,
     visit: &'a mut Visit<'a>,
 }
@@ -192,14 +193,14 @@ impl Walk<'_> {
         usize::try_from(id / 64).is_ok_and(|word| self.seen[word] >> (id % 64) & 1 == 1)
     }
 
-    /// Notes pages, each of which may be used once.
+    /// Marks pages as referenced; each may be referenced only once.
     fn see(&mut self, id: u64, count: u64) -> Result<()> {
         if id.checked_add(count).is_none_or(|end| end > self.meta.pages) {
-            return Err(damaged(format!("something leads to its page {id}, and it has {}", self.meta.pages)));
+            return Err(damaged(format!("page {id} is referenced, but the file has only {} pages", self.meta.pages)));
         }
         for id in id..id + count {
             if self.has_seen(id) {
-                return Err(damaged(format!("two things lead to its page {id}")));
+                return Err(damaged(format!("page {id} is referenced twice")));
             }
             self.seen[usize::try_from(id / 64).expect("it is in the file")] |= 1 << (id % 64);
         }
@@ -207,18 +208,18 @@ impl Walk<'_> {
     }
 
     fn page(&mut self, id: u64) -> Result<Page> {
-        let name = format!("its page {id}");
+        let name = format!("page {id}");
         if id >= self.meta.pages {
-            return Err(damaged(format!("something leads to its page {id}, and it has {}", self.meta.pages)));
+            return Err(damaged(format!("page {id} is referenced, but the file has only {} pages", self.meta.pages)));
         }
         let offset = id * self.meta.page_size as u64;
         let mut bytes = read(self.file, offset, self.meta.page_size)?;
         let (own, overflow) = (u64_at(&bytes, 0), u32_at(&bytes, 12));
         if own != id {
-            return Err(damaged(format!("{name} says that it is page {own}")));
+            return Err(damaged(format!("{name} has the number {own} in its header")));
         }
         if overflow > LONGEST {
-            return Err(damaged(format!("{name} says that {overflow} more belong to it")));
+            return Err(damaged(format!("{name} has {overflow} continuation pages")));
         }
         self.see(id, 1 + u64::from(overflow))?;
         if overflow > 0 {
@@ -228,24 +229,24 @@ impl Walk<'_> {
         Ok(Page::new(name, bytes))
     }
 
-    /// The free pages, if the file has a list of them.
+    /// Returns the free pages, if the file contains a free list.
     fn free_list(&mut self) -> Result<Option<Vec<u64>>> {
         if self.meta.free == NOWHERE {
             return Ok(None);
         }
         let page = self.page(self.meta.free)?;
         if page.flags != FREE {
-            return Err(page.damaged("is not a list of free pages"));
+            return Err(page.damaged("is not a free list"));
         }
-        // A count that does not fit its field is the first number.
+        // A count that does not fit its field is the first entry of the list.
         let (count, begin) = if page.count == 0xFFFF { (u64_at(&page.bytes, HEADER), HEADER + 8) } else { (page.count as u64, HEADER) };
         let room = (page.bytes.len() - begin) / 8;
         let count = usize::try_from(count).ok().filter(|count| *count <= room);
-        let count = count.ok_or_else(|| page.damaged("has more free pages than room for them"))?;
+        let count = count.ok_or_else(|| page.damaged("lists more free pages than it has room for"))?;
         Ok(Some((0..count).map(|index| u64_at(&page.bytes, begin + 8 * index)).collect()))
     }
 
-    /// Everything in a bucket; `name` is that of a bucket of the root, or none for the root itself.
+    /// Walks a bucket; `name` is that of a root bucket, or `None` for the root itself.
     fn bucket(&mut self, root: u64, name: Option<&[u8]>, depth: usize) -> Result<()> {
         let page = self.page(root)?;
         self.tree(&page, name, &Bounds::default(), depth)
@@ -320,7 +321,7 @@ impl Walk<'_> {
     }
 }
 
-/// Keys of a page ascend, and are those that its parent says.
+/// Checks that the keys of a page are in ascending order and within the bounds set by its parent.
 fn in_order<'a>(page: &Page, mut keys: impl Iterator<Item = &'a [u8]>, bounds: &Bounds) -> Result<()> {
     let mut before: Option<&[u8]> = None;
     let is_right = keys.all(|key| {
@@ -329,5 +330,5 @@ fn in_order<'a>(page: &Page, mut keys: impl Iterator<Item = &'a [u8]>, bounds: &
         let is_within = bounds.from.as_deref().is_none_or(|from| from <= key) && bounds.below.as_deref().is_none_or(|below| key < below);
         follows && is_within && !key.is_empty()
     });
-    if is_right { Ok(()) } else { Err(page.damaged("has keys that are not in order")) }
+    if is_right { Ok(()) } else { Err(page.damaged("has keys out of order")) }
 }

@@ -1,4 +1,5 @@
-//! Reads the file contents of a tree in the tree's order: each store file is opened once, and neighbours come with one large read.
+//! Reader for a tree's file contents in the tree's order: opens each store file once and reads neighbouring
+//! contents together.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,17 +12,18 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
 use crate::tree::Content;
 
-/// Bytes per read. Contents of a packed store file lie in the tree's order, so that one read serves dozens of small files.
+/// Bytes per read. Contents of a packed store file are in the tree's order, so that one read serves dozens of
+/// small files.
 const WINDOW: usize = 1 << 20;
 
-/// A reader of contents.
+/// Reader of file contents.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     files: BTreeMap<Arc<Path>, File>,
     window: Window,
 }
 
-/// The bytes read last.
+/// The most recently read bytes.
 #[derive(Debug, Default)]
 struct Window {
     file: Option<Arc<Path>>,
@@ -34,7 +36,8 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if the store's file is unreadable or shorter than the tree says, or if `out` fails.
+    /// [`Kind::Io`] if the store's file is unreadable or shorter than recorded in the tree, or if `out`
+    /// fails.
     pub(crate) fn copy(&mut self, content: &Content, out: &mut dyn Write) -> Result<()> {
         match content {
             Content::Inline(bytes) => out.write_all(bytes).doing(Kind::Io, || "writing a file's content".into()),
@@ -56,7 +59,7 @@ impl Contents {
         Ok(())
     }
 
-    /// What the file holds from `offset` on, as far as the window reaches; empty at its end.
+    /// Returns the bytes of the file from `offset` to the end of the window; empty at the end of the file.
     fn at(&mut self, file: &Arc<Path>, offset: u64) -> Result<&[u8]> {
         if let Some(skip) = self.window.holds(file, offset) {
             return Ok(&self.window.bytes[skip..]);

@@ -1,4 +1,5 @@
-//! The cpio archive that the kernel unpacks as initramfs: `newc` (Linux `Documentation/driver-api/early-userspace/buffer-format.rst`).
+//! cpio archive that the kernel unpacks as initramfs: `newc` (Linux
+//! `Documentation/driver-api/early-userspace/buffer-format.rst`).
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -11,11 +12,13 @@ const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_000;
 
-/// Writes `tree`; no time in it is later than `epoch`, in seconds since 1970. The format has no extended attributes: they are left out.
+/// Writes `tree`; no timestamp in it is later than `epoch`, in seconds since 1970. Extended attributes are
+/// dropped: the format does not support them.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if a file is 4 GiB or larger; [`Kind::Io`] if a content can't be read or `out` fails.
+/// [`Kind::Input`] if a file is 4 GiB or larger; [`Kind::Io`] if a file's content can't be read or `out`
+/// fails.
 pub(crate) fn write(tree: &Tree, epoch: u64, out: &mut dyn Write) -> Result<()> {
     let mut contents = Contents::default();
     for (inode, (path, entry)) in (1..).zip(tree.iter()) {
@@ -41,7 +44,7 @@ fn write_entry(inode: u32, name: &str, entry: &Entry, epoch: u64, contents: &mut
     write_all(out, padding(size as usize))
 }
 
-/// Writes the header and the name. The device numbers and the checksum are zero.
+/// Writes the header and the name. Device numbers and checksum are zero.
 fn write_header(fields: &[u32; 7], name: &str, out: &mut dyn Write) -> Result<()> {
     let name_size = u32::try_from(name.len() + 1).expect("a path is shorter than 4 GiB");
     let [inode, mode, uid, gid, links, mtime, size] = fields;
@@ -55,7 +58,7 @@ fn write_header(fields: &[u32; 7], name: &str, out: &mut dyn Write) -> Result<()
     write_all(out, padding(header.len()))
 }
 
-/// Zeros up to the next multiple of four.
+/// Returns the zeros up to the next multiple of four.
 fn padding(size: usize) -> &'static [u8] {
     &[0; 4][..size.next_multiple_of(4) - size]
 }

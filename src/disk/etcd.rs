@@ -1,7 +1,8 @@
-//! Snapshots of etcd: a database, then the SHA-256 of all its bytes (server/etcdserver/api/v3rpc/maintenance.go).
+//! etcd snapshots: a database, followed by the SHA-256 of its bytes
+//! (server/etcdserver/api/v3rpc/maintenance.go).
 //!
-//! The digest says that the bytes are those that etcd sent, and nothing of what it sent: the pages of a database that was damaged
-//! before are read too (<https://github.com/etcd-io/etcd/issues/10108>).
+//! The digest only proves that these are the bytes that etcd sent. The database may already have been
+//! damaged, so its pages are checked too (<https://github.com/etcd-io/etcd/issues/10108>).
 
 use std::fs::File;
 use std::io::Read;
@@ -16,33 +17,34 @@ const TRAILER: u64 = 32;
 const KEYS: &[u8] = b"key";
 const META: &[u8] = b"meta";
 
-/// A snapshot that was found sound.
+/// A valid snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    /// Of the whole file, as sha256sum(1) prints it.
+    /// Digest of the whole file, as printed by sha256sum(1).
     pub(crate) sha256: Digest,
     pub(crate) size: u64,
     /// Newest revision.
     pub(crate) revision: u64,
-    /// Revisions of keys that are in it.
+    /// Number of key revisions.
     pub(crate) entries: u64,
 }
 
-/// Reads all of a snapshot: the digest of its end, every page, every key of etcd. With `wanted` it must be the file of that digest.
+/// Checks a whole snapshot: the digest at its end, every page, every key. With `wanted`, the file must have
+/// that digest.
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] with what is wrong; [`Kind::Io`].
+/// [`Kind::Verify`] with the fault; [`Kind::Io`].
 pub(crate) fn verify(file: &File, wanted: Option<Digest>) -> Result<Snapshot> {
     let step = || "reading the snapshot".to_owned();
     let size = file.metadata().doing(Kind::Io, step)?.len();
     let (sha256, sent, said) = digests(file, size)?;
     if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
-        return Err(Error::new(Kind::Verify, format!("its SHA-256 is {sha256}, and not {wanted}")));
+        return Err(Error::new(Kind::Verify, format!("the SHA-256 is {sha256}, expected {wanted}")));
     }
     if sent != said {
-        let why = "it was truncated, changed, or is not a snapshot but a copy of a running database";
-        return Err(Error::new(Kind::Verify, format!("the snapshot does not end with the SHA-256 of what is before: {why}")));
+        let why = "it was truncated or changed, or is a copy of a running database";
+        return Err(Error::new(Kind::Verify, format!("the snapshot does not end with the SHA-256 of its content: {why}")));
     }
     let (mut revision, mut entries, mut has_meta) = (0, 0, false);
     let sound = bolt::walk(file, size - TRAILER, &mut |bucket, key, value| {
@@ -55,15 +57,15 @@ pub(crate) fn verify(file: &File, wanted: Option<Digest>) -> Result<Snapshot> {
     });
     let sound = sound.within(step)?;
     if sound.size != size - TRAILER {
-        return Err(Error::new(Kind::Verify, format!("the snapshot has {} bytes behind its last page", size - TRAILER - sound.size)));
+        return Err(Error::new(Kind::Verify, format!("the snapshot has {} bytes after its last page", size - TRAILER - sound.size)));
     }
     if !has_meta {
-        return Err(Error::new(Kind::Verify, "the snapshot is not of etcd: it has no bucket `meta`"));
+        return Err(Error::new(Kind::Verify, "this is not an etcd snapshot: it has no bucket `meta`"));
     }
     Ok(Snapshot { sha256, size, revision, entries })
 }
 
-/// The digest of a file, that of all but its end, and what its end is.
+/// Returns the digest of a file, that of all but its trailer, and the trailer.
 fn digests(file: &File, size: u64) -> Result<(Digest, Digest, Digest)> {
     let Some(length) = size.checked_sub(TRAILER) else {
         return Err(Error::new(Kind::Verify, format!("the snapshot is truncated: it has {size} bytes")));
@@ -80,8 +82,8 @@ fn digests(file: &File, size: u64) -> Result<(Digest, Digest, Digest)> {
     Ok((hasher.finish(), sent, Digest::from_bytes(end)))
 }
 
-/// Checks one revision of a key, and returns its number: eight bytes, `_`, eight bytes of the place in its transaction, `t` if it
-/// deletes (server/storage/mvcc/revision.go).
+/// Checks one revision of a key, and returns its number: eight bytes, `_`, eight bytes of the position in its
+/// transaction, `t` if it is a deletion (server/storage/mvcc/revision.go).
 fn entry(key: &[u8], value: &[u8]) -> Result<u64> {
     let wrong = |what: &str| Error::new(Kind::Verify, format!("the snapshot has a key that {what}"));
     let deletes = match key.len() {
@@ -93,18 +95,18 @@ fn entry(key: &[u8], value: &[u8]) -> Result<u64> {
         return Err(wrong("is not a revision"));
     }
     let revision = u64::from_be_bytes(key[..8].try_into().expect("eight bytes"));
-    // Raising the revision, as a restore does, leaves an empty one.
+    // Raising the revision, as a restore does, leaves an empty entry.
     if value.is_empty() {
         return Ok(revision);
     }
-    let modified = modified(value).ok_or_else(|| wrong(&format!("has no readable value, of revision {revision}")))?;
+    let modified = modified(value).ok_or_else(|| wrong(&format!("has an unreadable value at revision {revision}")))?;
     if !deletes && modified != revision {
-        return Err(wrong(&format!("is of revision {revision} by its name and of {modified} by its value")));
+        return Err(wrong(&format!("has the revision {revision} in its name but {modified} in its value")));
     }
     Ok(revision)
 }
 
-/// `mod_revision` of an `mvccpb.KeyValue`, field 3, as protocol buffers encode it; none if it is none.
+/// Decodes `mod_revision` of an `mvccpb.KeyValue`, field 3 in protocol buffers; `None` if it is invalid.
 fn modified(mut bytes: &[u8]) -> Option<u64> {
     let mut modified = 0;
     while !bytes.is_empty() {

@@ -10,32 +10,33 @@ use hadris_fs::{Content, DateTime, FileType, MountOptions, Node, OpenOptions, Tr
 use crate::error::{Doing, Error, Kind, Result};
 
 const MIB: u64 = 1 << 20;
-/// FAT32 has 65525 clusters at least (specification section 3.5): with tables, this holds them at 512 bytes each.
+/// Smallest FAT32 volume: at least 65525 clusters (specification section 3.5) of 512 bytes each, with tables.
 const SMALLEST_FAT32: u64 = 34 * MIB;
 
-/// Which variant of the format.
+/// Variant of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
-    /// What the size calls for.
+    /// Variant chosen by size.
     Any,
-    /// FAT32, which UEFI demands of fixed disks (UEFI 2.10 section 13.3.1.1).
+    /// FAT32, which UEFI requires on fixed disks (UEFI 2.10 section 13.3.1.1).
     Fat32,
 }
 
-/// What the volume depends on besides its files.
+/// Properties of the volume besides its files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options<'a> {
     pub(crate) variant: Variant,
-    /// At most 11 characters; stored in upper case.
+    /// Label of at most 11 characters; stored in upper case.
     pub(crate) label: &'a str,
     pub(crate) serial: u32,
     /// Time of every entry, in seconds since 1970; FAT begins at 1980.
     pub(crate) epoch: u64,
-    /// Size in bytes at least; the volume is larger if its files need it.
+    /// Minimum size in bytes; the volume is larger if its files need more.
     pub(crate) size: u64,
 }
 
-/// Makes a volume of the files, named by paths such as `EFI/BOOT/BOOTX64.EFI`. Its size is a whole number of MiB.
+/// Creates a volume with the files, named by paths such as `EFI/BOOT/BOOTX64.EFI`. Its size is a whole number
+/// of MiB.
 ///
 /// # Errors
 ///
@@ -47,7 +48,7 @@ pub(crate) fn write(files: &BTreeMap<String, Vec<u8>>, options: &Options<'_>) ->
         tree.insert(path, Node::file(Content::bytes(bytes.clone()))).doing(Kind::Internal, step)?;
     }
     let label = VolumeLabel::new(options.label).map_err(|_| Error::new(Kind::Internal, step()))?;
-    // FAT counts two seconds, and a FAT time before 1980 does not exist.
+    // FAT times have a resolution of two seconds and start in 1980.
     let seconds = i64::try_from(options.epoch.max(315_532_800) & !1).unwrap_or(i64::MAX);
     let time = DateTime::from_unix_seconds(seconds).doing(Kind::Internal, step)?;
     let smallest = if options.variant == Variant::Fat32 { SMALLEST_FAT32 } else { MIB };
@@ -65,11 +66,11 @@ pub(crate) fn write(files: &BTreeMap<String, Vec<u8>>, options: &Options<'_>) ->
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] if it is no FAT volume, or damaged.
+/// [`Kind::Verify`] if it is not a FAT volume or is damaged.
 pub(crate) fn read(volume: Vec<u8>) -> Result<BTreeMap<String, Vec<u8>>> {
     let step = || "reading a FAT volume".into();
     let mounted = FatFs::mount(volume, MountOptions::new().read_only())
-        .map_err(|err| Error::new(Kind::Verify, format!("this is no FAT volume: {err}")))?;
+        .map_err(|err| Error::new(Kind::Verify, format!("this is not a FAT volume: {err}")))?;
     let volume = Volume::new(mounted);
     let mut files = BTreeMap::new();
     let mut directories = vec![String::new()];
@@ -91,7 +92,8 @@ pub(crate) fn read(volume: Vec<u8>) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(files)
 }
 
-/// Bytes that hold the files whatever the cluster size is: each is rounded up, and 1 % and 1 MiB are for tables and directories.
+/// Returns a size that fits the files at any cluster size: each is rounded up, plus 1 % and 1 MiB for tables
+/// and directories.
 fn needed(files: &BTreeMap<String, Vec<u8>>) -> u64 {
     let content: u64 = files.values().map(|bytes| (bytes.len() as u64).next_multiple_of(32 << 10) + (32 << 10)).sum();
     content + content / 100 + MIB

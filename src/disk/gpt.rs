@@ -1,4 +1,5 @@
-//! GUID partition tables (UEFI 2.10 chapter 5) with sectors of 512 bytes: both copies and the protective MBR, and reading them back.
+//! GUID partition tables (UEFI 2.10 chapter 5) with 512-byte sectors: writes both copies and the protective
+//! MBR, and reads them back.
 
 use std::io::{self, Cursor, Seek, SeekFrom, Write};
 
@@ -13,9 +14,9 @@ pub(crate) const SECTOR: u64 = 512;
 /// Sectors of the partition array: 128 entries of 128 bytes.
 const ARRAY: u64 = 32;
 const ENTRIES: u32 = 128;
-/// Bytes in front of the first partition at least: MBR, header, array.
+/// Minimum number of bytes before the first partition: MBR, header, array.
 pub(crate) const HEAD: u64 = (2 + ARRAY) * SECTOR;
-/// Bytes behind the last partition at least: array, header.
+/// Minimum number of bytes after the last partition: array, header.
 pub(crate) const TAIL: u64 = (1 + ARRAY) * SECTOR;
 
 /// Attribute bit 60: read-only (UAPI.2).
@@ -36,21 +37,21 @@ pub(crate) struct Partition {
     pub(crate) attributes: u64,
 }
 
-/// One disk.
+/// Partition table of one disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Table {
     pub(crate) id: Guid,
-    /// Of the whole disk, in bytes: whole sectors.
+    /// Size of the whole disk in bytes, a multiple of the sector size.
     pub(crate) size: u64,
     pub(crate) partitions: Vec<Partition>,
 }
 
 impl Table {
-    /// The first [`HEAD`] bytes of the disk.
+    /// Returns the first [`HEAD`] bytes of the disk.
     pub(crate) fn head(&self) -> Result<Vec<u8>> {
         let mut bytes = Cursor::new(zeros(HEAD));
         let step = || "writing the partition table".into();
-        // A table larger than 2 TiB is covered as far as an MBR can (UEFI 2.10 table 5.4).
+        // A disk larger than 2 TiB is covered as far as an MBR allows (UEFI 2.10 table 5.4).
         let sectors = u32::try_from(self.size / SECTOR - 1).unwrap_or(u32::MAX);
         bytes.get_mut()[446..462].copy_from_slice(&protective_entry(sectors));
         bytes.get_mut()[510..512].copy_from_slice(&[0x55, 0xaa]);
@@ -58,11 +59,11 @@ impl Table {
         Ok(bytes.into_inner())
     }
 
-    /// The last [`TAIL`] bytes of the disk.
+    /// Returns the last [`TAIL`] bytes of the disk.
     pub(crate) fn tail(&self) -> Result<Vec<u8>> {
         let mut bytes = Behind { start: self.size - TAIL, bytes: Cursor::new(zeros(TAIL)) };
         let last = self.size / SECTOR - 1;
-        self.write(last, last - ARRAY, &mut bytes).doing(Kind::Internal, || "writing the partition table's copy".into())?;
+        self.write(last, last - ARRAY, &mut bytes).doing(Kind::Internal, || "writing the backup partition table".into())?;
         Ok(bytes.bytes.into_inner())
     }
 
@@ -90,11 +91,11 @@ impl Table {
         header.write_into(out, SECTOR, &entries)
     }
 
-    /// Reads the table of a disk; when the first copy is damaged, the other one.
+    /// Reads the table of a disk, from the second copy if the first is damaged.
     ///
     /// # Errors
     ///
-    /// [`Kind::Verify`] if there is none.
+    /// [`Kind::Verify`] if there is no valid table.
     pub(crate) fn read(disk: &mut (impl io::Read + Seek)) -> Result<Self> {
         let step = || "reading the partition table".into();
         let size = disk.seek(SeekFrom::End(0)).doing(Kind::Io, step)?;
@@ -104,7 +105,7 @@ impl Table {
         Ok(Self { id: Guid::from_disk(table.header.disk_guid), size, partitions })
     }
 
-    /// The partition with this label.
+    /// Returns the partition with this label.
     pub(crate) fn find(&self, label: &str) -> Option<&Partition> {
         self.partitions.iter().find(|partition| partition.label == label)
     }
@@ -114,7 +115,7 @@ fn zeros(size: u64) -> Vec<u8> {
     vec![0; usize::try_from(size).expect("a partition table fits in memory")]
 }
 
-/// The MBR's one entry: the whole disk, type 0xee.
+/// Returns the only entry of the MBR: the whole disk, type 0xee.
 fn protective_entry(sectors: u32) -> [u8; 16] {
     let mut entry = [0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0];
     entry[12..].copy_from_slice(&sectors.to_le_bytes());
@@ -143,7 +144,7 @@ fn partition(entry: &GPTPartitionEntry) -> Partition {
     }
 }
 
-/// The end of a disk as if the rest were there.
+/// Writer for the end of a disk, addressed as if the rest existed.
 struct Behind {
     start: u64,
     bytes: Cursor<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! GUIDs in the two orders of the world: text and systemd are big-endian, GPT mixes (UEFI 2.10 appendix A).
+//! GUIDs and their two byte orders: text and systemd are big-endian, GPT is mixed (UEFI 2.10 appendix A).
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Kind, Result};
 
-/// A GUID; its bytes are in the order of the text form.
+/// A GUID, with its bytes in the order of the text form.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) struct Guid([u8; 16]);
@@ -18,7 +18,8 @@ impl Guid {
         Self(number.to_be_bytes())
     }
 
-    /// Derives one from a digest and a word, in the form of a random GUID (RFC 9562 version 4), as systemd derives its own.
+    /// Derives a GUID from a digest and a word, in the form of a random GUID (RFC 9562 version 4), as systemd
+    /// derives its own.
     pub(crate) fn derived(from: &Digest, word: &str) -> Self {
         let mut hasher = Hasher::default();
         hasher.field("guid", from.as_bytes()).field("word", word.as_bytes());
@@ -28,12 +29,13 @@ impl Guid {
         Self(bytes)
     }
 
-    /// The first 128 bits of a root hash: the identity of the root partition (UAPI.2, "Discoverable Partitions").
+    /// Returns the first 128 bits of a root hash: the id of the root partition (UAPI.2, "Discoverable
+    /// Partitions").
     pub(crate) fn of_root(root_hash: &Digest) -> Self {
         Self(first_half(root_hash))
     }
 
-    /// The last 128 bits of a root hash: the identity of the hash tree's partition.
+    /// Returns the last 128 bits of a root hash: the id of the hash tree's partition.
     pub(crate) fn of_root_verity(root_hash: &Digest) -> Self {
         Self(root_hash.as_bytes()[16..].try_into().expect("a digest has 32 bytes"))
     }
@@ -42,7 +44,7 @@ impl Guid {
         &self.0
     }
 
-    /// The order on disk; turning twice gives the text order again.
+    /// Converts between the byte orders of text and disk.
     pub(crate) fn to_disk(self) -> [u8; 16] {
         let [a, b, c, d, e, f, g, h, rest @ ..] = self.0;
         let mut bytes = [d, c, b, a, f, e, h, g, 0, 0, 0, 0, 0, 0, 0, 0];

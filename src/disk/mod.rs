@@ -1,4 +1,5 @@
-//! Byte formats: each file knows one format's bytes and nothing of kiln's purpose. Nothing here opens files or asks the time.
+//! Byte formats: each module implements one format, independently of kiln's purpose and without reading the
+//! clock.
 
 pub(crate) mod bolt;
 pub(crate) mod contents;

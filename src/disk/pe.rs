@@ -1,6 +1,7 @@
-//! Sections of PE32+ images (Microsoft PE Format; UEFI 2.10 section 2.1.1): read them, replace one in place, append new ones.
+//! Sections of PE32+ images (Microsoft PE Format; UEFI 2.10 section 2.1.1): reads them, replaces one in
+//! place, appends new ones.
 //!
-//! It changes headers only where a new section needs it, and never moves what is there.
+//! Headers change only as far as a new section requires, and existing content never moves.
 
 use crate::error::{Error, Kind, Result};
 
@@ -22,7 +23,7 @@ const CHECKSUM: usize = 64;
 const DLL_CHARACTERISTICS: usize = 70;
 const SECURITY_DIRECTORY: usize = 112 + 4 * 8;
 
-/// An image whose headers hold together.
+/// An image with consistent headers.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     bytes: Vec<u8>,
@@ -37,7 +38,7 @@ pub(crate) struct Image {
 #[derive(Clone, Debug)]
 struct Section {
     name: String,
-    /// Where in the table, as an offset in the file.
+    /// Offset of the row in the file.
     header: usize,
     virtual_size: u32,
     virtual_address: u32,
@@ -50,16 +51,16 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if it is no PE32+ image, or a header points outside of it.
+    /// [`Kind::Input`] if it is not a PE32+ image, or a header points outside of it.
     pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self> {
         let signature = u32_at(&bytes, 0x3c)? as usize;
         let mut image = Self { coff: signature + 4, optional: signature + 24, bytes, sections: Vec::new() };
         let is_pe = image.bytes.starts_with(b"MZ") && image.bytes.get(signature..).is_some_and(|rest| rest.starts_with(b"PE\0\0"));
         if !is_pe || u16_at(&image.bytes, image.optional)? != 0x20b {
-            return Err(wrong("it is no PE32+ image"));
+            return Err(wrong("it is not a PE32+ image"));
         }
         if image.optional_u32(FILE_ALIGNMENT)?.count_ones() != 1 || image.optional_u32(SECTION_ALIGNMENT)?.count_ones() != 1 {
-            return Err(wrong("an alignment is no power of two"));
+            return Err(wrong("an alignment is not a power of two"));
         }
         let table = image.optional + usize::from(u16_at(&image.bytes, image.coff + 16)?);
         for index in 0..usize::from(u16_at(&image.bytes, image.coff + 2)?) {
@@ -68,13 +69,13 @@ impl Image {
         if image.sections.is_empty() { Err(wrong("it has no sections")) } else { Ok(image) }
     }
 
-    /// The content of a section, without padding.
+    /// Returns the content of a section, without padding.
     pub(crate) fn section(&self, name: &str) -> Option<&[u8]> {
         let section = self.sections.iter().find(|section| section.name == name)?;
         Some(&self.bytes[section.raw_offset as usize..][..section.virtual_size.min(section.raw_size) as usize])
     }
 
-    /// Whether `IMAGE_DLLCHARACTERISTICS_NX_COMPAT` is set.
+    /// Checks whether `IMAGE_DLLCHARACTERISTICS_NX_COMPAT` is set.
     pub(crate) fn is_nx_compatible(&self) -> bool {
         u16_at(&self.bytes, self.optional + DLL_CHARACTERISTICS).is_ok_and(|bits| bits & NX_COMPAT != 0)
     }
@@ -87,7 +88,7 @@ impl Image {
         Ok(())
     }
 
-    /// Drops the symbol table that old stubs carry at their end, where images should have none.
+    /// Drops the symbol table at the end of old stubs; images should not have one.
     pub(crate) fn strip_symbols(&mut self) -> Result<()> {
         let start = u32_at(&self.bytes, self.coff + 8)? as usize;
         let symbols = start.saturating_add((u32_at(&self.bytes, self.coff + 12)? as usize).saturating_mul(18));
@@ -99,16 +100,17 @@ impl Image {
         Ok(())
     }
 
-    /// Replaces the content of a section by one that fits into its place.
+    /// Replaces the content of a section, if the new one fits.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if there is no such section or no space.
+    /// [`Kind::Input`] if the section does not exist or has no space.
     pub(crate) fn replace(&mut self, name: &str, content: &[u8]) -> Result<()> {
-        let section = self.sections.iter_mut().find(|section| section.name == name).ok_or_else(|| wrong(&format!("it has no `{name}`")))?;
+        let section =
+            self.sections.iter_mut().find(|section| section.name == name).ok_or_else(|| wrong(&format!("it has no section `{name}`")))?;
         let size = small(content.len())?;
         if size > section.raw_size {
-            return Err(wrong(&format!("`{name}` has space for {} bytes only", section.raw_size)));
+            return Err(wrong(&format!("`{name}` has space for only {} bytes", section.raw_size)));
         }
         section.virtual_size = size;
         let place = &mut self.bytes[section.raw_offset as usize..][..section.raw_size as usize];
@@ -123,13 +125,13 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if the image is signed, the headers have no space for one more, or it would pass 4 GiB.
+    /// [`Kind::Input`] if the image is signed, the headers are full, or it would exceed 4 GiB.
     pub(crate) fn append(&mut self, name: &str, content: &[u8], characteristics: u32) -> Result<()> {
         if self.optional_u32(SECURITY_DIRECTORY)? != 0 {
-            return Err(wrong("it carries a signature, which a new section would break"));
+            return Err(wrong("it is signed, and a new section would invalidate the signature"));
         }
         let file_alignment = self.optional_u32(FILE_ALIGNMENT)?;
-        let last = self.sections.last().expect("an image has one section at least");
+        let last = self.sections.last().expect("an image has at least one section");
         let header = last.header + SECTION_HEADER;
         if header + SECTION_HEADER > self.header_space()? {
             return Err(wrong(&format!("its headers have no space for `{name}`")));
@@ -155,14 +157,14 @@ impl Image {
         self.bytes
     }
 
-    /// Where the headers end at the latest: rounded up to where the first section's bytes may begin.
+    /// Returns the end of the space for headers, where the first section's content may begin.
     fn header_space(&self) -> Result<usize> {
         let declared = align(self.optional_u32(HEADERS_SIZE)?, self.optional_u32(FILE_ALIGNMENT)?)?;
         let first = self.sections.iter().filter(|section| section.raw_size > 0).map(|section| section.raw_offset).min();
         Ok(declared.min(first.unwrap_or(declared)) as usize)
     }
 
-    /// Tells the headers of a new section.
+    /// Updates the headers for a new section.
     fn count(&mut self, section: &Section) -> Result<()> {
         let count = u16_at(&self.bytes, self.coff + 2)? + 1;
         self.bytes[self.coff + 2..self.coff + 4].copy_from_slice(&count.to_le_bytes());
@@ -188,7 +190,7 @@ impl Image {
 
 impl Section {
     fn parse(bytes: &[u8], header: usize) -> Result<Self> {
-        let name = bytes.get(header..header + 8).ok_or_else(|| wrong("a header points beyond its end"))?;
+        let name = bytes.get(header..header + 8).ok_or_else(|| wrong("a header points beyond the end of the file"))?;
         let section = Self {
             name: String::from_utf8_lossy(name).trim_end_matches('\0').to_owned(),
             header,
@@ -198,10 +200,10 @@ impl Section {
             raw_offset: u32_at(bytes, header + 20)?,
         };
         let end = u64::from(section.raw_offset) + u64::from(section.raw_size);
-        if end > bytes.len() as u64 { Err(wrong("a section lies beyond its end")) } else { Ok(section) }
+        if end > bytes.len() as u64 { Err(wrong("a section extends beyond the end of the file")) } else { Ok(section) }
     }
 
-    /// Where it ends in memory.
+    /// Returns the end address of the section in memory.
     fn end(&self) -> Result<u32> {
         self.virtual_address.checked_add(self.virtual_size).ok_or_else(|| wrong("it is too large"))
     }
@@ -220,7 +222,10 @@ impl Section {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Result<u16> {
-    bytes.get(at..at + 2).map(|field| u16::from_le_bytes([field[0], field[1]])).ok_or_else(|| wrong("a header points beyond its end"))
+    bytes
+        .get(at..at + 2)
+        .map(|field| u16::from_le_bytes([field[0], field[1]]))
+        .ok_or_else(|| wrong("a header points beyond the end of the file"))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Result<u32> {
@@ -296,7 +301,7 @@ pub(crate) mod tests {
         assert_eq!(err.to_string(), "this UEFI program can't be used: its headers have no space for `.full`");
         assert_eq!(image.section(".text").unwrap(), [0x90; 100]);
         let err = image.replace(".sbat", &[0; 513]).unwrap_err();
-        assert_eq!(err.to_string(), "this UEFI program can't be used: `.sbat` has space for 512 bytes only");
+        assert_eq!(err.to_string(), "this UEFI program can't be used: `.sbat` has space for only 512 bytes");
     }
 
     #[test]

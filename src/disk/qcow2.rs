@@ -1,6 +1,8 @@
-//! qcow2 version 3 (QEMU `docs/interop/qcow2.rst`): turns a disk into the file that holds it, complete or over a backing file.
+//! qcow2 version 3 (QEMU `docs/interop/qcow2.rst`): converts a disk to a file, with or without a backing
+//! file.
 //!
-//! Clusters are not compressed: what kiln puts on disks is compressed already. Tables come first, then data in the guest's order.
+//! Clusters are not compressed, because the data already is. Tables come first, then data in the guest's
+//! order.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,31 +10,31 @@ use std::ops::Range;
 use crate::disk::segments::{Disk, Source};
 use crate::error::{Error, Kind, Result};
 
-/// 64 KiB, as `qemu-img` has it.
+/// Cluster size of 64 KiB, the default of `qemu-img`.
 const CLUSTER_BITS: u32 = 16;
 const CLUSTER: u64 = 1 << CLUSTER_BITS;
 /// Entries in one cluster of an L1, L2 or refcount table.
 const TABLE: u64 = CLUSTER / 8;
 /// Counters in one refcount block: 16 bits each.
 const COUNTERS: u64 = CLUSTER / 2;
-/// Set in entries whose cluster is used once, so that it may be written in place.
+/// Flag of entries whose cluster is used once, so that it may be written in place.
 const COPIED: u64 = 1 << 63;
 const HEADER: u32 = 104;
 /// Header extension: name of the backing file's format.
 const BACKING_FORMAT: u32 = 0xe279_2aca;
-/// Longest name of a backing file in bytes.
+/// Maximum length of a backing file's name in bytes.
 const LONGEST_NAME: usize = 1023;
 
-/// The file that an overlay is laid over.
+/// Backing file of an overlay.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backing<'a> {
-    /// Relative to the overlay's own directory.
+    /// Path relative to the overlay's directory.
     pub(crate) path: &'a str,
-    /// `raw` or `qcow2`. Without it, QEMU would guess from what a guest can write.
+    /// Format, `raw` or `qcow2`. Without it, QEMU would guess the format from content that a guest can write.
     pub(crate) format: &'static str,
 }
 
-/// Where each part of the file begins, counted in clusters.
+/// Position of each part of the file, in clusters.
 struct Layout {
     l1: u64,
     l1_clusters: u64,
@@ -45,7 +47,8 @@ struct Layout {
     end: u64,
 }
 
-/// Makes the file for `disk`. With `backing` it holds the disk's segments only, and all else is read from there.
+/// Creates the file for `disk`. With `backing`, it contains only the disk's segments; the rest is read from
+/// the backing file.
 ///
 /// # Errors
 ///
@@ -64,7 +67,7 @@ pub(crate) fn file(disk: &Disk, backing: Option<Backing<'_>>) -> Result<Disk> {
     Ok(file)
 }
 
-/// Ranges of guest clusters that hold data, in order and apart.
+/// Returns the ranges of guest clusters that contain data, in order and disjoint.
 fn runs(disk: &Disk) -> Vec<Range<u64>> {
     let mut runs: Vec<Range<u64>> = Vec::new();
     for range in disk.ranges() {
@@ -77,7 +80,7 @@ fn runs(disk: &Disk) -> Vec<Range<u64>> {
     runs
 }
 
-/// The L2 tables that are needed, by their place in the L1 table, each with its number in the file.
+/// Returns the required L2 tables, by their index in the L1 table, each with its number in the file.
 fn tables(runs: &[Range<u64>]) -> BTreeMap<u64, u64> {
     let needed = runs.iter().flat_map(|run| run.start / TABLE..run.end.div_ceil(TABLE));
     let mut tables: BTreeMap<u64, u64> = needed.map(|table| (table, 0)).collect();
@@ -91,7 +94,7 @@ impl Layout {
     fn new(size: u64, l2_clusters: u64, data_clusters: u64) -> Self {
         let l1_clusters = size.div_ceil(CLUSTER * TABLE).div_ceil(TABLE).max(1);
         let fixed = 1 + l1_clusters + l2_clusters + data_clusters;
-        // The counters count themselves: grow until they cover the whole file.
+        // Refcount tables count themselves: grow until they cover the whole file.
         let (mut block_clusters, mut refcount_clusters) = (1, 1);
         while block_clusters * COUNTERS < fixed + block_clusters + refcount_clusters {
             block_clusters += 1;
@@ -168,7 +171,7 @@ fn refcount_table(layout: &Layout) -> Vec<u8> {
     table
 }
 
-/// Every cluster up to the end is used once.
+/// Returns refcount blocks in which every cluster up to the end is used once.
 fn refcount_blocks(layout: &Layout) -> Vec<u8> {
     let mut blocks = clusters(layout.block_clusters);
     for counter in blocks.chunks_exact_mut(2).take(in_memory(layout.end)) {
@@ -193,7 +196,7 @@ fn small(number: u64) -> u32 {
     u32::try_from(number).expect("names and tables are small")
 }
 
-/// Puts the disk's segments where their clusters lie in the file.
+/// Writes the disk's segments to the positions of their clusters in the file.
 fn put_data(disk: &Disk, runs: &[Range<u64>], layout: &Layout, file: &mut Disk) -> Result<()> {
     let mut host = layout.data * CLUSTER;
     let mut runs = runs.iter().peekable();
@@ -201,7 +204,7 @@ fn put_data(disk: &Disk, runs: &[Range<u64>], layout: &Layout, file: &mut Disk) 
         while let Some(run) = runs.next_if(|run| run.end * CLUSTER <= at) {
             host += (run.end - run.start) * CLUSTER;
         }
-        let run = runs.peek().expect("every segment lies in a run");
+        let run = runs.peek().expect("every segment is in a run");
         file.put(host + at - run.start * CLUSTER, Source::clone(source))?;
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! A disk as a value: segments of bytes at offsets, zeros between them. It is written sparse and digested without being read back.
+//! A disk as a value: segments of bytes at offsets, with zeros between them. It is written sparsely, and
+//! digested without being read back.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,18 +17,18 @@ use crate::progress::Step;
 
 /// Bytes per read while digesting.
 const PIECE: usize = 1 << 20;
-/// Bytes per copy, so that progress is seen.
+/// Bytes per copy, so that progress is visible.
 const COPY: u64 = 64 << 20;
 
-/// A disk, or any file of known bytes.
+/// A disk, or any file of known content.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     size: u64,
-    /// By their offset; they do not overlap.
+    /// Segments by offset, without overlaps.
     segments: BTreeMap<u64, Source>,
 }
 
-/// Where the bytes of a segment come from.
+/// Source of a segment's bytes.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     Bytes(Arc<[u8]>),
@@ -50,8 +51,8 @@ impl Source {
     fn part(&self, from: u64, length: u64) -> Self {
         match self {
             Self::Bytes(bytes) => {
-                let from = usize::try_from(from).expect("it lies in memory");
-                Self::Bytes(bytes[from..from + usize::try_from(length).expect("it lies in memory")].into())
+                let from = usize::try_from(from).expect("it is in memory");
+                Self::Bytes(bytes[from..from + usize::try_from(length).expect("it is in memory")].into())
             }
             Self::File { path, offset, .. } => Self::File { path: Arc::clone(path), offset: offset + from, size: length },
         }
@@ -59,7 +60,7 @@ impl Source {
 }
 
 impl Disk {
-    /// A disk of zeros.
+    /// Creates a disk of zeros.
     pub(crate) fn new(size: u64) -> Self {
         Self { size, segments: BTreeMap::new() }
     }
@@ -68,7 +69,7 @@ impl Disk {
         self.size
     }
 
-    /// Ranges that hold data, in order.
+    /// Returns the ranges that contain data, in order.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
         self.segments.iter().map(|(at, source)| *at..at + source.size())
     }
@@ -77,21 +78,21 @@ impl Disk {
         self.segments.iter().map(|(at, source)| (*at, source))
     }
 
-    /// Bytes of data, holes not counted.
+    /// Returns the size of the data in bytes, without holes.
     pub(crate) fn data(&self) -> u64 {
         self.segments.values().map(Source::size).sum()
     }
 
-    /// Puts a segment.
+    /// Adds a segment.
     ///
     /// # Errors
     ///
-    /// [`Kind::Internal`] if it reaches beyond the end or into another one.
+    /// [`Kind::Internal`] if it exceeds the disk or overlaps another segment.
     pub(crate) fn put(&mut self, at: u64, source: Source) -> Result<()> {
         let end = at + source.size();
         let before = self.segments.range(..end).next_back().map_or(0, |(start, source)| start + source.size());
         if end > self.size || before > at {
-            return Err(Error::new(Kind::Internal, format!("bytes {at} to {end} of a disk of {} are taken", self.size)));
+            return Err(Error::new(Kind::Internal, format!("bytes {at} to {end} of a disk of {} bytes are not free", self.size)));
         }
         if end > at {
             self.segments.insert(at, source);
@@ -103,11 +104,11 @@ impl Disk {
         self.put(at, Source::Bytes(bytes.into()))
     }
 
-    /// Puts a segment over whatever is there.
+    /// Adds a segment, replacing overlapped data.
     ///
     /// # Errors
     ///
-    /// [`Kind::Internal`] if it reaches beyond the end.
+    /// [`Kind::Internal`] if it exceeds the disk.
     pub(crate) fn cover(&mut self, at: u64, source: Source) -> Result<()> {
         let end = at + source.size();
         let under: Vec<u64> =
@@ -125,7 +126,7 @@ impl Disk {
         self.put(at, source)
     }
 
-    /// Reads the disk as if it were a file.
+    /// Returns a reader for the disk.
     pub(crate) fn reader(&self) -> Reader<'_> {
         Reader { disk: self, at: 0, open: Opened::default() }
     }
@@ -134,19 +135,19 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if the disk ends before.
+    /// [`Kind::Io`] if the disk ends before that.
     pub(crate) fn read_at(&self, offset: u64, size: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut reader = Reader { at: offset, ..self.reader() }.take(size);
-        let read = reader.read_to_end(&mut bytes).doing(Kind::Io, || format!("reading {size} bytes at {offset} of a disk"))?;
+        let read = reader.read_to_end(&mut bytes).doing(Kind::Io, || format!("reading {size} bytes at offset {offset} of a disk"))?;
         if read as u64 == size { Ok(bytes) } else { Err(Error::new(Kind::Io, format!("the disk ends before byte {}", offset + size))) }
     }
 
-    /// Puts a whole file, without its holes. Returns its size.
+    /// Adds a whole file, without its holes, and returns its size.
     ///
     /// # Errors
     ///
-    /// As [`Disk::put`]; [`Kind::Io`] if the file can't be read.
+    /// Same as [`Disk::put`]; [`Kind::Io`] if the file can't be read.
     pub(crate) fn put_file(&mut self, at: u64, path: &Path) -> Result<u64> {
         let file = host::fs::open(path)?;
         let step = || format!("reading `{}`", path.display());
@@ -185,7 +186,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Digest of the whole disk, zeros included.
+    /// Returns the digest of the whole disk, zeros included.
     ///
     /// # Errors
     ///
@@ -196,7 +197,7 @@ impl Disk {
         Ok(hasher.finish())
     }
 
-    /// Adds a range of the disk to a digest: disks that begin alike need to read their beginning once.
+    /// Adds a range of the disk to a digest; disks with the same beginning can share its digest.
     ///
     /// # Errors
     ///
@@ -208,7 +209,7 @@ impl Disk {
             let most = buffer.len().min(usize::try_from(range.end - reader.at).unwrap_or(usize::MAX));
             let read = reader.read(&mut buffer[..most]).doing(Kind::Io, || "reading a disk image".into())?;
             if read == 0 {
-                return Err(Error::new(Kind::Internal, format!("a disk of {} bytes has none at {}", self.size, reader.at)));
+                return Err(Error::new(Kind::Internal, format!("a disk of {} bytes has no byte at {}", self.size, reader.at)));
             }
             hasher.update(&buffer[..read]);
         }
@@ -216,7 +217,7 @@ impl Disk {
     }
 }
 
-/// A disk that is read from where it stands.
+/// Reader with a position on a disk.
 pub(crate) struct Reader<'a> {
     disk: &'a Disk,
     at: u64,
@@ -272,7 +273,7 @@ fn read_source(source: &Source, skip: u64, buffer: &mut [u8], open: &mut Opened)
     }
 }
 
-/// Files opened once.
+/// Open files, each opened once.
 #[derive(Default)]
 struct Opened(BTreeMap<Arc<Path>, File>);
 

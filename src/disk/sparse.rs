@@ -1,4 +1,4 @@
-//! Copies between files that keep holes and, where the filesystem can, share the bytes instead of copying them.
+//! Copies between files: holes are kept, and bytes are shared where the filesystem supports it.
 
 use std::fs::File;
 use std::io;
@@ -8,16 +8,17 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{SeekFrom, copy_file_range, ioctl_ficlone, seek};
 use rustix::io::Errno;
 
-/// Bytes of the smallest hole: those of a block of most filesystems.
+/// Smallest hole in bytes: the block size of most filesystems.
 const BLOCK: usize = 4096;
-/// Bytes per read and write where the kernel can't copy by itself.
+/// Bytes per read and write where the kernel can't copy.
 const PIECE: usize = 1 << 20;
 
-/// The parts of the first `size` bytes of a file that hold data, in order. What lies between reads as zeros.
+/// Returns the parts of the first `size` bytes of a file that contain data, in order. The rest reads as
+/// zeros.
 ///
 /// # Errors
 ///
-/// The kernel's own.
+/// Kernel errors.
 pub(crate) fn extents(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
     let mut extents = Vec::new();
     let mut at = 0;
@@ -25,7 +26,7 @@ pub(crate) fn extents(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
         let start = match seek(file, SeekFrom::Data(at)) {
             Ok(start) => start,
             Err(Errno::NXIO) => break,
-            // A filesystem that knows no holes has data everywhere.
+            // A filesystem without holes has data everywhere.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
             Err(err) => return Err(err.into()),
         };
@@ -41,11 +42,11 @@ pub(crate) fn extents(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
     Ok(extents)
 }
 
-/// Makes `to` share all bytes of `from`; says whether the filesystem can.
+/// Makes `to` share all bytes of `from`; returns false if the filesystem can't.
 ///
 /// # Errors
 ///
-/// The kernel's own, other than that it can't share.
+/// Kernel errors, except when sharing is not supported.
 pub(crate) fn share(from: &File, to: &File) -> io::Result<bool> {
     match ioctl_ficlone(to, from) {
         Ok(()) => Ok(true),
@@ -54,11 +55,11 @@ pub(crate) fn share(from: &File, to: &File) -> io::Result<bool> {
     }
 }
 
-/// Copies `size` bytes; the kernel does it, and shares them where it can.
+/// Copies `size` bytes in the kernel, which shares them where possible.
 ///
 /// # Errors
 ///
-/// The kernel's own; [`io::ErrorKind::UnexpectedEof`] if `from` is shorter.
+/// Kernel errors; [`io::ErrorKind::UnexpectedEof`] if `from` is shorter.
 pub(crate) fn copy(from: &File, from_offset: u64, to: &File, to_offset: u64, size: u64) -> io::Result<()> {
     let (mut from_at, mut to_at, mut left) = (from_offset, to_offset, size);
     while left > 0 {
@@ -76,11 +77,11 @@ pub(crate) fn copy(from: &File, from_offset: u64, to: &File, to_offset: u64, siz
     Ok(())
 }
 
-/// Writes `bytes` into an empty file and leaves a hole wherever a whole block of them is zeros.
+/// Writes `bytes` into an empty file and leaves a hole for each block of zeros.
 ///
 /// # Errors
 ///
-/// The kernel's own.
+/// Kernel errors.
 pub(crate) fn write(file: &File, bytes: &[u8]) -> io::Result<()> {
     file.set_len(bytes.len() as u64)?;
     let is_data = |block: &[u8]| block != &[0; BLOCK][..block.len()];

@@ -1,4 +1,5 @@
-//! Canonical tar: one tree, one byte string. It is the way into mkfs.erofs, which then needs neither root nor a directory.
+//! Canonical tar: equal trees produce equal bytes. mkfs.erofs reads it, and then needs neither root
+//! privileges nor a directory.
 //!
 //! POSIX.1-2017 pax format: `./` first, sorted, times clamped, numeric owners, extended attributes as `SCHILY.xattr.*`, never sparse
 //! (mkfs.erofs unpacks sparse entries under a wrong name).
@@ -11,20 +12,20 @@ use crate::disk::contents::Contents;
 use crate::error::{Doing, Kind, Result, Within};
 use crate::tree::{Entry, EntryKind, Tree};
 
-/// Unit of everything in an archive, in bytes.
+/// Block size of an archive in bytes.
 const BLOCK: usize = 512;
-/// Longest name or link target that the header itself holds, in bytes.
+/// Longest name or link target that fits into the header, in bytes.
 const NAME: usize = 100;
-/// Largest owner that seven octal digits hold.
+/// Largest owner id that fits into seven octal digits.
 const OWNER: u32 = 0o7_777_777;
-/// Largest size that eleven octal digits hold.
+/// Largest size that fits into eleven octal digits.
 const SIZE: u64 = 0o77_777_777_777;
 
-/// Writes `tree`; no time in it is later than `epoch`, in seconds since 1970.
+/// Writes `tree`; no timestamp in it is later than `epoch`, in seconds since 1970.
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if a content can't be read or `out` fails, naming the path inside the image.
+/// [`Kind::Io`] if a file's content can't be read or `out` fails, naming the path inside the image.
 pub(crate) fn write(tree: &Tree, epoch: u64, out: &mut dyn Write) -> Result<()> {
     let mut contents = Contents::default();
     let root = Entry::directory(0o755, &"".into());
@@ -64,17 +65,18 @@ fn header_of(name: &str, entry: &Entry, epoch: u64) -> Header {
     header.set_uid(entry.uid.min(OWNER).into());
     header.set_gid(entry.gid.min(OWNER).into());
     if let EntryKind::Symlink(target) = &entry.kind {
-        let link = &mut header.as_ustar_mut().expect("the header is made as ustar").linkname;
+        let link = &mut header.as_ustar_mut().expect("the header is ustar").linkname;
         fill(link, target);
     }
     header.set_cksum();
     header
 }
 
-/// A header of root's with mode 0644. What does not fit is cut; a pax record has it whole.
+/// Returns a header with owner root and mode 0644. Values that do not fit are truncated; pax records contain
+/// them in full.
 fn header(name: &str, kind: EntryType, size: u64, mtime: u64) -> Header {
     let mut header = Header::new_ustar();
-    fill(&mut header.as_ustar_mut().expect("the header is made as ustar").name, name);
+    fill(&mut header.as_ustar_mut().expect("the header is ustar").name, name);
     header.set_entry_type(kind);
     header.set_mode(0o644);
     header.set_uid(0);
@@ -90,7 +92,7 @@ fn fill(field: &mut [u8; NAME], text: &str) {
     field[..length].copy_from_slice(&text.as_bytes()[..length]);
 }
 
-/// The pax records of what the header can't hold, in sorted order.
+/// Returns pax records for values that do not fit into the header, sorted.
 fn records(name: &str, entry: &Entry) -> Vec<u8> {
     let mut records = Vec::new();
     for (attribute, value) in &entry.xattrs {
@@ -116,7 +118,7 @@ fn records(name: &str, entry: &Entry) -> Vec<u8> {
     records
 }
 
-/// Appends `LENGTH KEY=VALUE\n`, where the length counts its own digits.
+/// Appends `LENGTH KEY=VALUE\n`, where the length includes its own digits.
 fn record(records: &mut Vec<u8>, key: &str, value: &[u8]) {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;

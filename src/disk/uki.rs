@@ -1,40 +1,42 @@
-//! Unified kernel images (UAPI.5): systemd-stub with kernel, initrd, command line and os-release as sections, as `ukify` assembles them.
+//! Unified kernel images (UAPI.5): systemd-stub with kernel, initrd, command line and os-release as sections,
+//! byte for byte as `ukify` assembles them.
 
 use crate::disk::pe::{CODE, DATA, Image};
-use crate::error::{Error, Kind, Result, Within};
+use crate::error::{Result, Within};
 
-/// Revocation data (SBAT) that every image assembled this way carries besides the stub's and the kernel's own.
+/// Revocation data (SBAT) of every such image, in addition to that of the stub and the kernel.
 const SBAT_HEADER: &str = "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md";
 const SBAT_UKI: &str = "uki,1,UKI,uki,1,https://uapi-group.org/specifications/specs/unified_kernel_image/";
 
-/// The parts of one image.
+/// Parts of one image.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts<'a> {
-    /// `linuxx64.efi.stub` of systemd.
+    /// systemd-stub, such as `linuxx64.efi.stub`.
     pub(crate) stub: &'a [u8],
-    /// A bzImage with EFI stub.
+    /// A kernel with EFI stub.
     pub(crate) kernel: &'a [u8],
+    /// Release of the kernel, such as `6.12.48+deb13-cloud-amd64`.
+    pub(crate) release: &'a str,
     pub(crate) initrd: &'a [u8],
     pub(crate) command_line: &'a str,
-    /// `/usr/lib/os-release` of the root that it boots.
+    /// Content of `/usr/lib/os-release` of the booted root.
     pub(crate) os_release: &'a str,
 }
 
-/// Joins the parts.
+/// Assembles the image from its parts.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if stub or kernel are not what they should be, or the stub's headers are full.
+/// [`crate::error::Kind::Input`] if the stub or the kernel is invalid, or the stub's headers are full.
 pub(crate) fn assemble(parts: &Parts<'_>) -> Result<Vec<u8>> {
     let mut image = Image::parse(parts.stub.to_vec()).within(|| "reading systemd-stub".into())?;
     let kernel = Image::parse(parts.kernel.to_vec()).within(|| "reading the kernel".into())?;
-    let release = kernel_release(parts.kernel)?;
     let sbat = merged_sbat(&[image.section(".sbat"), kernel.section(".sbat")]);
     image.strip_symbols()?;
     image.append(".osrel", parts.os_release.as_bytes(), DATA)?;
     image.append(".cmdline", parts.command_line.as_bytes(), DATA)?;
-    image.append(".uname", release.as_bytes(), DATA)?;
-    // Firmware that enforces non-executable data must not be promised what the kernel does not keep.
+    image.append(".uname", parts.release.as_bytes(), DATA)?;
+    // NX_COMPAT must not be declared if the kernel does not support it: firmware may enforce it.
     if !kernel.is_nx_compatible() {
         image.clear_nx_compatible()?;
     }
@@ -48,25 +50,7 @@ pub(crate) fn assemble(parts: &Parts<'_>) -> Result<Vec<u8>> {
     Ok(image.into_bytes())
 }
 
-/// The release of a bzImage, such as `6.12.48+deb13-cloud-amd64` (Linux `Documentation/arch/x86/boot.rst`, field `kernel_version`).
-///
-/// # Errors
-///
-/// [`Kind::Input`] if it is no bzImage.
-pub(crate) fn kernel_release(kernel: &[u8]) -> Result<String> {
-    let text = || {
-        if kernel.get(0x202..0x206)? != b"HdrS" {
-            return None;
-        }
-        let offset = kernel.get(0x20e..0x210)?;
-        let start = usize::from(u16::from_le_bytes([offset[0], offset[1]])) + 0x200;
-        let banner = kernel.get(start..)?.split(|byte| *byte == 0).next()?;
-        std::str::from_utf8(banner).ok()?.split_ascii_whitespace().next()
-    };
-    text().map(str::to_owned).ok_or_else(|| Error::new(Kind::Input, "the kernel is not a bzImage for x86-64"))
-}
-
-/// One header, then the lines of every section in order, so that either component can be revoked.
+/// Returns one header and the lines of every section in order, so that each component can be revoked.
 fn merged_sbat(sections: &[Option<&[u8]>]) -> String {
     let mut lines = vec![SBAT_HEADER];
     for section in sections.iter().flatten() {
@@ -79,18 +63,14 @@ fn merged_sbat(sections: &[Option<&[u8]>]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::{Parts, assemble, kernel_release};
+    use super::{Parts, assemble};
     use crate::disk::pe::{Image, tests::sample};
     use crate::host;
     use crate::judge::{accepts, judge};
 
-    /// A bzImage as far as headers go.
+    /// A kernel as far as headers go.
     pub(crate) fn kernel() -> Vec<u8> {
-        let mut kernel = sample(20);
-        kernel[0x202..0x206].copy_from_slice(b"HdrS");
-        kernel[0x20e..0x210].copy_from_slice(&0x300_u16.to_le_bytes());
-        kernel[0x500..0x520].copy_from_slice(b"6.12.1-cloud (builder) #1 SMP\0\0\0");
-        kernel
+        sample(20)
     }
 
     #[test]
@@ -98,7 +78,14 @@ pub(crate) mod tests {
         let mut stub = Image::parse(sample(6)).unwrap();
         stub.replace(".sbat", b"sbat,1,x\nsystemd-stub,1,y\n").unwrap();
         let stub = stub.into_bytes();
-        let parts = Parts { stub: &stub, kernel: &kernel(), initrd: b"cpio", command_line: "roothash=00", os_release: "ID=debian\n" };
+        let parts = Parts {
+            stub: &stub,
+            kernel: &kernel(),
+            release: "6.12.1-cloud",
+            initrd: b"cpio",
+            command_line: "roothash=00",
+            os_release: "ID=debian\n",
+        };
         let image = Image::parse(assemble(&parts).unwrap()).unwrap();
         for (name, content) in
             [(".osrel", &b"ID=debian\n"[..]), (".cmdline", b"roothash=00"), (".uname", b"6.12.1-cloud"), (".initrd", b"cpio")]
@@ -126,15 +113,14 @@ pub(crate) mod tests {
             ukify.arg(format!("--{name}={}{}", if name == "os-release" { "@" } else { "" }, path(name).display()));
         }
         accepts(ukify.arg("--output").arg(path("uki")));
-        let parts =
-            Parts { stub: &stub, kernel: &kernel(), initrd: &[7; 12345], command_line: "roothash=00 quiet", os_release: "ID=debian\n" };
+        let parts = Parts {
+            stub: &stub,
+            kernel: &kernel(),
+            release: "6.12.1-cloud",
+            initrd: &[7; 12345],
+            command_line: "roothash=00 quiet",
+            os_release: "ID=debian\n",
+        };
         assert!(assemble(&parts).unwrap() == host::fs::read(&path("uki")).unwrap(), "ukify writes something else");
-    }
-
-    #[test]
-    fn what_is_no_kernel_is_refused() {
-        assert!(kernel_release(b"").is_err());
-        assert!(kernel_release(&sample(20)).is_err());
-        assert_eq!(kernel_release(&kernel()).unwrap(), "6.12.1-cloud");
     }
 }

@@ -1,7 +1,8 @@
-//! The dm-verity hash tree and its superblock, as `veritysetup format` writes them (Linux `Documentation/admin-guide/device-mapper/verity.rst`,
-//! cryptsetup `lib/verity/verity.c`): SHA-256, hash type 1, data and hash blocks of 4096 bytes.
+//! dm-verity hash tree and superblock, as `veritysetup format` writes them (Linux
+//! `Documentation/admin-guide/device-mapper/verity.rst`, cryptsetup `lib/verity/verity.c`): SHA-256, hash
+//! type 1, 4096-byte data and hash blocks.
 //!
-//! Data is read once, front to back. In memory are one piece of it and the hashes, 1/128 of the data.
+//! Data is read once, sequentially. Only one piece of it and the hashes (1/128 of the data) are in memory.
 
 use std::io::{Read, Write};
 
@@ -13,22 +14,22 @@ use crate::error::{Doing, Error, Kind, Result};
 
 /// Size of data blocks and of hash blocks in bytes.
 pub(crate) const BLOCK: usize = 4096;
-/// Bytes hashed at once by all processors together.
+/// Bytes hashed in parallel by all processors.
 const PIECE: usize = 8 << 20;
 const HASH: usize = 32;
 const SIGNATURE: &[u8; 8] = b"verity\0\0";
 const LARGEST_SALT: usize = 256;
 
-/// What the tree depends on besides the data.
+/// Parameters of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Parameters {
-    /// Hashed before each block; at most 256 bytes.
+    /// Salt hashed before each block; at most 256 bytes.
     pub(crate) salt: Vec<u8>,
-    /// Identifies the hash device; as bytes in the order of the text form.
+    /// UUID of the hash device, in the byte order of the text form.
     pub(crate) uuid: [u8; 16],
 }
 
-/// A hash device's first bytes.
+/// First block of a hash device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Superblock {
     pub(crate) parameters: Parameters,
@@ -39,7 +40,8 @@ pub(crate) struct Superblock {
 ///
 /// # Errors
 ///
-/// [`Kind::Internal`] if the data is empty or no whole number of blocks; [`Kind::Io`] from reading or writing.
+/// [`Kind::Internal`] if the data is empty or not a whole number of blocks; [`Kind::Io`] from reading or
+/// writing.
 pub(crate) fn format(data: &mut dyn Read, parameters: &Parameters, out: &mut dyn Write) -> Result<Digest> {
     let salted = Sha256::new_with_prefix(&parameters.salt);
     let leaves = leaves(data, &salted)?;
@@ -52,14 +54,14 @@ pub(crate) fn format(data: &mut dyn Read, parameters: &Parameters, out: &mut dyn
     Ok(root)
 }
 
-/// The hash of each data block, one after another.
+/// Returns the concatenated hashes of all data blocks.
 fn leaves(data: &mut dyn Read, salted: &Sha256) -> Result<Vec<u8>> {
     let mut piece = vec![0; PIECE];
     let mut hashes = Vec::new();
     loop {
-        let length = read_full(data, &mut piece).doing(Kind::Io, || "reading the data under the verity hash tree".into())?;
+        let length = read_full(data, &mut piece).doing(Kind::Io, || "reading the data for the verity hash tree".into())?;
         if !length.is_multiple_of(BLOCK) || (length == 0 && hashes.is_empty()) {
-            return Err(Error::new(Kind::Internal, "verity data is no whole number of blocks of 4096 bytes"));
+            return Err(Error::new(Kind::Internal, "verity data is not a multiple of 4096 bytes"));
         }
         hash_blocks(&piece[..length], salted, &mut hashes);
         if length < PIECE {
@@ -68,11 +70,12 @@ fn leaves(data: &mut dyn Read, salted: &Sha256) -> Result<Vec<u8>> {
     }
 }
 
-/// Hashes each level until one block is left. Returns the levels, leaves first and each padded to whole blocks, and the root hash.
+/// Hashes each level until one block is left. Returns the levels, leaves first, each padded to whole blocks,
+/// and the root hash.
 fn levels(leaves: Vec<u8>, salted: &Sha256) -> (Vec<Vec<u8>>, Digest) {
     let mut levels = Vec::new();
     let mut level = leaves;
-    // A device of one data block has no tree: its hash is the root hash.
+    // A device with one data block has no tree: its hash is the root hash.
     while level.len() > HASH {
         level.resize(level.len().next_multiple_of(BLOCK), 0);
         let mut above = Vec::new();
@@ -85,7 +88,7 @@ fn levels(leaves: Vec<u8>, salted: &Sha256) -> (Vec<Vec<u8>>, Digest) {
 fn hash_blocks(blocks: &[u8], salted: &Sha256, hashes: &mut Vec<u8>) {
     let start = hashes.len();
     hashes.resize(start + blocks.len() / BLOCK * HASH, 0);
-    // 64 blocks are about 200 µs of work: far more than handing it to a thread costs.
+    // 64 blocks take about 200 µs, far more than the cost of a thread switch.
     blocks.par_chunks(64 * BLOCK).zip(hashes[start..].par_chunks_mut(64 * HASH)).for_each(|(blocks, hashes)| {
         for (block, hash) in blocks.chunks_exact(BLOCK).zip(hashes.chunks_exact_mut(HASH)) {
             hash.copy_from_slice(&salted.clone().chain_update(block).finalize());
@@ -127,13 +130,13 @@ impl Superblock {
         block
     }
 
-    /// Reads the first block of a hash device.
+    /// Parses the first block of a hash device.
     ///
     /// # Errors
     ///
-    /// [`Kind::Verify`] if it is not a superblock of the one kind that kiln writes.
+    /// [`Kind::Verify`] if it is not a superblock of the kind that kiln writes.
     pub(crate) fn read(block: &[u8]) -> Result<Self> {
-        let wrong = || Error::new(Kind::Verify, "this is not a dm-verity superblock with SHA-256 and blocks of 4096 bytes");
+        let wrong = || Error::new(Kind::Verify, "this is not a dm-verity superblock with SHA-256 and 4096-byte blocks");
         let field = |range| block.get(range).ok_or_else(wrong);
         let salt_size = field(80..82).map(|size| usize::from(u16::from_le_bytes([size[0], size[1]])))?;
         let salt = field(88..88 + salt_size.min(LARGEST_SALT))?.to_vec();

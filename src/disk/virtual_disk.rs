@@ -1,4 +1,4 @@
-//! Reads raw files and the qcow2 files that [`super::qcow2`] writes, with what they are laid over, as disks.
+//! Reads raw files and qcow2 files written by [`super::qcow2`], with their backing files, as disks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ const HEADER: usize = 104;
 const CLUSTER: u64 = 1 << 16;
 /// Host offset in an L1 or L2 entry (QEMU `docs/interop/qcow2.rst`).
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-/// Entries that say more than an offset: compressed, all zeros.
+/// Flags of special entries: compressed, all zeros.
 const SPECIAL: u64 = 1 << 62 | 1;
-/// Overlays over overlays, before it is a loop.
+/// Maximum length of a backing chain; a longer chain is a loop.
 const DEEPEST: usize = 8;
 
-/// Opens a disk of either form.
+/// Opens a disk of either format.
 ///
 /// # Errors
 ///
@@ -34,7 +34,7 @@ fn open_at_depth(path: &Path, depth: usize) -> Result<Disk> {
         return Ok(disk);
     }
     if depth == DEEPEST {
-        return Err(Error::new(Kind::Input, "its backing files have no end"));
+        return Err(Error::new(Kind::Input, "the chain of backing files is too long"));
     }
     let header = Header(host::fs::read_at(path, 0, HEADER)?);
     header.check()?;
@@ -59,12 +59,12 @@ impl Header {
         if plain && self.u32(36) <= 1 << 20 && self.u32(16) <= 1023 {
             return Ok(());
         }
-        Err(Error::new(Kind::Input, "this qcow2 file has features that kiln does not write")
+        Err(Error::new(Kind::Input, "this qcow2 file uses features that kiln does not support")
             .hint("convert it first: `qemu-img convert -O raw FILE.qcow2 FILE.raw`"))
     }
 }
 
-/// The disk that this one is laid over.
+/// Opens the backing disk, if there is one.
 fn backing(path: &Path, header: &Header, depth: usize) -> Result<Option<Disk>> {
     if header.u64(8) == 0 {
         return Ok(None);
@@ -83,7 +83,7 @@ fn lay_over(path: &Path, header: &Header, disk: &mut Disk) -> Result<()> {
         }
         for (entry, cluster) in (0..).zip(table(path, l2 & OFFSET, (CLUSTER / 8) as usize)?) {
             if cluster & SPECIAL != 0 {
-                return Err(Error::new(Kind::Input, "this qcow2 file has compressed clusters, which kiln does not write"));
+                return Err(Error::new(Kind::Input, "this qcow2 file has compressed clusters, which kiln does not support"));
             }
             let at = (index * (CLUSTER / 8) + entry) * CLUSTER;
             if cluster & OFFSET != 0 && at < disk.size() {
@@ -140,6 +140,6 @@ mod tests {
         let path = dir.path().join("loop.qcow2");
         let file = qcow2::file(&disk(&[]), Some(Backing { path: "loop.qcow2", format: "qcow2" })).unwrap();
         file.write(&host::fs::create(&path, host::fs::PUBLIC).unwrap(), &Silent).unwrap();
-        assert!(open(&path).unwrap_err().to_string().ends_with("its backing files have no end"));
+        assert!(open(&path).unwrap_err().to_string().ends_with("the chain of backing files is too long"));
     }
 }

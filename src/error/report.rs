@@ -1,4 +1,4 @@
-//! Every problem of what a user wrote, with its place in the file.
+//! Problems in a user's files, each with its position.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -8,42 +8,42 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
-/// How much a problem matters.
+/// Severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
-    /// Worth knowing.
+    /// Information only.
     Info,
-    /// Works, and will hurt.
+    /// Works now but causes trouble later.
     Warning,
-    /// Refuses to build.
+    /// Prevents the build.
     Error,
 }
 
-/// The text that spans point into.
+/// Source text that spans refer to.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) text: Arc<str>,
 }
 
-/// One problem: where, what, why, what instead.
+/// One problem: position, description, reason, replacement.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) severity: Severity,
-    /// Stable lint identifier such as `HA010`, or `None` for syntax and schema.
+    /// Stable lint identifier such as `HA010`, or `None` for syntax and schema problems.
     pub(crate) code: Option<&'static str>,
     /// Path of the setting: `nodes[2].address`.
     pub(crate) field: String,
     pub(crate) message: String,
     /// Byte range in the source text.
     pub(crate) span: Option<Range<usize>>,
-    /// The file that it is in, when it is not the report's.
+    /// File that contains the problem, if it is not the report's.
     pub(crate) source: Option<Source>,
     pub(crate) hint: Option<String>,
 }
 
-/// Problems in the order they were found.
+/// Problems in the order in which they were found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
     pub(crate) source: Option<Source>,
@@ -51,7 +51,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Starts an empty report about `source`.
+    /// Creates an empty report about `source`.
     pub(crate) fn about(source: Source) -> Self {
         Self { source: Some(source), problems: Vec::new() }
     }
@@ -74,23 +74,23 @@ impl Report {
         self.problems.last_mut().expect("a problem was just pushed")
     }
 
-    /// Number of problems that refuse the build.
+    /// Returns the number of problems that prevent the build.
     pub(crate) fn errors(&self) -> usize {
         self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 
-    /// Fails with every problem when at least one is an error.
+    /// Fails with all problems if at least one is an error.
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Input`], carrying the whole report.
+    /// [`crate::error::Kind::Input`], with the whole report.
     pub(crate) fn into_result(self) -> Result<()> {
         if self.errors() == 0 { Ok(()) } else { Err(Error::from_report(self)) }
     }
 }
 
 impl Problem {
-    /// Says what to type instead.
+    /// Adds a hint: what to type instead.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
         self.hint = Some(hint.into());
         self

@@ -1,4 +1,4 @@
-//! Many small files, written together.
+//! Batches of small files, written together.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -8,22 +8,22 @@ use tempfile::TempPath;
 use crate::error::{Doing, Kind, Result};
 use crate::host::fs;
 
-/// Files of one filesystem that are made together, by several threads if need be. Each appears whole or not at all, and none before
-/// [`Batch::commit`], which waits for the device once and not once a file.
+/// Files on one filesystem that are written together, by several threads if needed. Each appears complete or
+/// not at all, and none before [`Batch::commit`], which flushes the device once instead of once per file.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     written: Mutex<Vec<(TempPath, PathBuf)>>,
 }
 
 impl Batch {
-    /// Writes a file beside its place; `mode` holds whatever the umask is.
+    /// Writes a file next to its final path; `mode` applies regardless of the umask.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         let file = fs::write_beside(path, mode, |out| out.write_all(bytes))?.into_temp_path();
         self.written.lock().expect("no writer panics").push((file, path.to_owned()));
         Ok(())
     }
 
-    /// Gives every file its name, replacing what had it.
+    /// Renames every file to its final path, replacing existing ones.
     pub(crate) fn commit(self) -> Result<()> {
         let written = self.written.into_inner().expect("no writer panics");
         if let Some((file, _)) = written.first() {

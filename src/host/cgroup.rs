@@ -1,5 +1,6 @@
-//! Control groups, version 2: everything a lab starts is in a branch of its own, so that it can be ended at one stroke. Where this machine
-//! has the controller of disks in version 1, as `blkio`, version 2 lacks it as `io`: one controller is in one hierarchy.
+//! Control groups, version 2: all processes of a lab are in the lab's own branch, so that they can be killed
+//! together. If this machine uses the disk controller of version 1 (`blkio`), that of version 2 (`io`) is
+//! missing: a controller is in only one hierarchy.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host;
 
 const MOUNT: &str = "/sys/fs/cgroup";
-/// A process that waits for a disk stops after that.
+/// Time limit for freezing; a process that waits for a disk freezes only after that wait.
 const FREEZING: Duration = Duration::from_secs(5);
 
 /// One branch of the hierarchy.
@@ -29,7 +30,8 @@ pub(crate) fn mount() -> Result<()> {
     host::mount::filesystem("cgroup2", "none", mount, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")
 }
 
-/// Mounts version 1's hierarchy of `blkio` on `target`, if this machine uses it. No new one is made: it would outlast this mount.
+/// Mounts the version 1 hierarchy of `blkio` on `target`, if this machine uses it. Never creates a hierarchy,
+/// since it would outlive this mount.
 pub(crate) fn mount_disks(target: &Path) -> Result<()> {
     let own = host::fs::read_to_string(Path::new("/proc/self/cgroup"))?;
     if !has_blkio(&own) {
@@ -39,39 +41,39 @@ pub(crate) fn mount_disks(target: &Path) -> Result<()> {
     host::mount::filesystem("cgroup", "none", target, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "blkio")
 }
 
-/// Reads lines of `HIERARCHY:CONTROLLERS:PATH`, cgroups(7).
+/// Checks for `blkio` in lines of `HIERARCHY:CONTROLLERS:PATH`, cgroups(7).
 fn has_blkio(own: &str) -> bool {
     own.lines().filter_map(|line| line.split(':').nth(1)).any(|controllers| controllers.split(',').any(|name| name == "blkio"))
 }
 
 impl Branch {
-    /// A branch at the top of the hierarchy; it need not exist.
+    /// Returns a top-level branch of the hierarchy; it need not exist.
     pub(crate) fn top(name: &str) -> Self {
         Self::at(Path::new(MOUNT), name)
     }
 
-    /// The same of the hierarchy that is mounted at `mount`.
+    /// Returns the branch with this name in the hierarchy mounted at `mount`.
     pub(crate) fn at(mount: &Path, name: &str) -> Self {
         Self(mount.join(name))
     }
 
-    /// A branch below this one.
+    /// Returns a branch below this one.
     pub(crate) fn below(&self, name: &str) -> Self {
         Self(self.0.join(name))
     }
 
-    /// Moves this process out of the branch, which is one at the top.
+    /// Moves this process out of the branch, which must be at the top level.
     pub(crate) fn leave(&self) -> Result<()> {
         host::fs::write_existing(&self.0.with_file_name("cgroup.procs"), b"0")
     }
 
-    /// Makes the branch and moves this process into it; what it starts from now on begins there.
+    /// Creates the branch and moves this process into it; children start there from now on.
     pub(crate) fn join(&self) -> Result<()> {
         host::fs::create_directories(&self.0)?;
         host::fs::write_existing(&self.0.join("cgroup.procs"), b"0")
     }
 
-    /// Every process in the branch and below it, by its number in this PID namespace.
+    /// Lists every process in the branch and below it, by its ID in this PID namespace.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let own = host::fs::read_to_string(&self.0.join("cgroup.procs")).unwrap_or_default();
         let below = host::fs::list(&self.0).unwrap_or_default().into_iter().filter(|child| child.is_dir());
@@ -79,17 +81,18 @@ impl Branch {
         own.lines().filter_map(|id| id.parse().ok()).filter(|id| *id != 0).chain(below).collect()
     }
 
-    /// Ends every process in the branch at once, as a power cut does.
+    /// Kills every process in the branch at once, like a power cut.
     pub(crate) fn kill(&self) -> Result<()> {
         let kill = self.0.join("cgroup.kill");
         if kill.exists() { host::fs::write_existing(&kill, b"1") } else { Ok(()) }
     }
 
-    /// Stops every process in the branch, or lets all go on, and returns when they have; kernels have this since 5.2.
+    /// Freezes every process in the branch, or thaws them, and returns when that is done; available since
+    /// kernel 5.2.
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] if they do not, and then they go on.
+    /// [`Kind::Tool`] if they do not freeze; they are then thawed again.
     pub(crate) fn freeze(&self, frozen: bool) -> Result<()> {
         let switch = self.0.join("cgroup.freeze");
         let word: &[u8] = if frozen { b"1" } else { b"0" };
@@ -98,24 +101,25 @@ impl Branch {
         while self.is_frozen() != frozen {
             if watch.elapsed() > FREEZING {
                 host::fs::write_existing(&switch, b"0")?;
-                return Err(Error::new(Kind::Tool, format!("the processes in `{}` do not stop", self.0.display())));
+                return Err(Error::new(Kind::Tool, format!("the processes in `{}` did not freeze in time", self.0.display())));
             }
             host::clock::sleep(Duration::from_millis(2));
         }
         Ok(())
     }
 
-    /// Whether every process in the branch is stopped.
+    /// Checks whether every process in the branch is frozen.
     pub(crate) fn is_frozen(&self) -> bool {
         let events = host::fs::read_to_string(&self.0.join("cgroup.events")).unwrap_or_default();
         events.lines().any(|line| line == "frozen 1")
     }
 
-    /// Lets processes of the branch write to a device so often a second and no more; none lifts that. The device is `MAJOR:MINOR`.
+    /// Limits the writes per second of the branch's processes to a device; `None` removes the limit. The
+    /// device is `MAJOR:MINOR`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] if the kernel has no controller of disks here.
+    /// [`Kind::Tool`] if the kernel has no disk controller here.
     pub(crate) fn bound_writes(&self, device: &str, per_second: Option<u32>) -> Result<()> {
         let (old, new) = (self.0.join("blkio.throttle.write_iops_device"), self.0.join("io.max"));
         if old.exists() {
@@ -123,14 +127,14 @@ impl Branch {
         }
         self.ask_for_io();
         if !new.exists() {
-            let why = "the kernel bounds no writes to disks: control groups have neither `io` (version 2) nor `blkio` (version 1)";
+            let why = "the kernel can't limit disk writes: neither the `io` (cgroup v2) nor the `blkio` (cgroup v1) controller exists";
             return Err(Error::new(Kind::Tool, why));
         }
         let bound = per_second.map_or_else(|| "max".to_owned(), |number| number.to_string());
         host::fs::write_existing(&new, format!("{device} wiops={bound}").as_bytes())
     }
 
-    /// Has version 2 bound disks in this branch, from the top down; where it has no such controller nothing changes.
+    /// Enables version 2's disk controller in this branch, from the top down; does nothing if there is none.
     fn ask_for_io(&self) {
         let above: Vec<&Path> = self.0.ancestors().skip(1).take_while(|above| above.starts_with(MOUNT)).collect();
         for above in above.into_iter().rev() {
@@ -138,7 +142,7 @@ impl Branch {
         }
     }
 
-    /// Removes the branch and all below it, waiting a little for killed processes to be gone.
+    /// Removes the branch and everything below it; waits briefly for killed processes to exit.
     pub(crate) fn remove(&self) -> Result<()> {
         if !self.0.exists() {
             return Ok(());

@@ -1,4 +1,5 @@
-//! Messages between two kiln processes of one user: JSON over a local socket that keeps their boundaries, with a handle beside them.
+//! Messages between two kiln processes of one user: JSON over a local socket that preserves message
+//! boundaries, with an optional file descriptor.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -16,31 +17,31 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Doing, Kind, Result};
 
-/// Longest message in bytes; the kernel's default buffer holds it.
+/// Maximum message size in bytes; fits into the kernel's default buffer.
 const LONGEST: usize = 128 << 10;
 
-/// One end.
+/// One end of a connection.
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
 
-/// Where clients connect to.
+/// Socket that clients connect to.
 #[derive(Debug)]
 pub(crate) struct Listener(OwnedFd);
 
-/// What a receiver got.
+/// Result of receiving.
 #[derive(Debug)]
 pub(crate) enum Received<T> {
     Message(T, Option<OwnedFd>),
-    /// The other end is gone.
+    /// The other end is closed.
     End,
-    /// Nothing came in the time allowed.
+    /// No message within the limit.
     Nothing,
 }
 
 impl Listener {
-    /// Makes the socket; who may enter its directory may connect.
+    /// Creates the socket; any user who may enter its directory may connect.
     pub(crate) fn bind(path: &Path) -> Result<Self> {
-        let step = || format!("making the socket `{}`", path.display());
+        let step = || format!("creating the socket `{}`", path.display());
         let address = SocketAddrUnix::new(path).doing(Kind::Io, step)?;
         let socket = socket().doing(Kind::Io, step)?;
         rustix::net::bind(&socket, &address).doing(Kind::Io, step)?;
@@ -55,11 +56,11 @@ impl Listener {
 }
 
 impl Channel {
-    /// Two connected ends.
+    /// Returns two connected ends.
     pub(crate) fn pair() -> Result<(Self, Self)> {
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map(|(one, other)| (Self(one), Self(other)))
-            .doing(Kind::Io, || "making a pair of sockets".into())
+            .doing(Kind::Io, || "creating a socket pair".into())
     }
 
     /// Connects to a [`Listener`].
@@ -71,17 +72,17 @@ impl Channel {
         Ok(Self(socket))
     }
 
-    /// The end that this process was started with as its standard input.
+    /// Returns the end that this process was started with as its standard input.
     pub(crate) fn from_stdin() -> Result<Self> {
-        std::io::stdin().as_fd().try_clone_to_owned().map(Self).doing(Kind::Io, || "taking over standard input".into())
+        std::io::stdin().as_fd().try_clone_to_owned().map(Self).doing(Kind::Io, || "duplicating standard input".into())
     }
 
-    /// Hands this end to a process that is about to start, as its standard input.
+    /// Converts this end to the standard input of a process that is about to start.
     pub(crate) fn into_stdio(self) -> std::process::Stdio {
         self.0.into()
     }
 
-    /// Sends a message and, beside it, a handle.
+    /// Sends a message, with an optional file descriptor.
     pub(crate) fn send(&self, message: &impl Serialize, handle: Option<BorrowedFd<'_>>) -> Result<()> {
         let step = || "sending a message".to_owned();
         let bytes = serde_json::to_vec(message).doing(Kind::Internal, step)?;
@@ -95,7 +96,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Waits for a message, for ever or for as long as `limit`.
+    /// Waits for a message, without limit or for `limit`.
     pub(crate) fn receive<T: DeserializeOwned>(&self, limit: Option<Duration>) -> Result<Received<T>> {
         let step = || "receiving a message".to_owned();
         set_socket_timeout(&self.0, Timeout::Recv, limit).doing(Kind::Io, step)?;

@@ -1,4 +1,4 @@
-//! The time, for what is allowed to depend on it: certificates' validity, progress, per-stage times.
+//! The clock, for everything that may depend on the time: certificate validity, progress, stage durations.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -6,13 +6,13 @@ use rustix::time::{ClockId, Timespec, clock_settime};
 
 use crate::error::{Doing, Error, Kind, Result};
 
-/// Seconds since 1970-01-01T00:00:00Z.
+/// Returns the seconds since 1970-01-01T00:00:00Z.
 pub(crate) fn now() -> u64 {
     since_1970().as_secs()
 }
 
-/// The time since 1970-01-01T00:00:00Z, for what must be found in journals.
-#[expect(clippy::disallowed_methods, reason = "the one place that asks the time")]
+/// Returns the time since 1970-01-01T00:00:00Z, for searching journals.
+#[expect(clippy::disallowed_methods, reason = "the only place that reads the clock")]
 pub(crate) fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
 }
@@ -21,13 +21,14 @@ pub(crate) fn since_1970() -> Duration {
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] where the kernel refuses: containers may not, as a rule.
+/// [`Kind::Io`] if the kernel refuses, as in most containers.
 pub(crate) fn set(seconds: u64) -> Result<()> {
     let time = Timespec { tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX), tv_nsec: 0 };
     clock_settime(ClockId::Realtime, time).doing(Kind::Io, || "setting the clock".into())
 }
 
-/// The user's `SOURCE_DATE_EPOCH`, in seconds since 1970 (<https://reproducible-builds.org/specs/source-date-epoch/>).
+/// Returns the user's `SOURCE_DATE_EPOCH`, in seconds since 1970
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
 ///
 /// # Errors
 ///
@@ -40,7 +41,7 @@ pub(crate) fn source_date_epoch() -> Result<Option<u64>> {
     })
 }
 
-/// `seconds` since 1970 as RFC 3339 writes them: `2026-11-21T09:00:00Z`.
+/// Formats `seconds` since 1970 as RFC 3339: `2026-11-21T09:00:00Z`.
 pub(crate) fn rfc3339(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Civil date of a day number, in eras of 400 years that begin on 1 March
@@ -56,12 +57,12 @@ pub(crate) fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
-/// Lets other work go on for a while.
+/// Suspends this thread for `time`.
 pub(crate) fn sleep(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Measures how long something takes; not affected when the clock is set.
+/// Stopwatch; not affected by changes to the clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch(Instant);
 

@@ -1,4 +1,4 @@
-//! The machine's consoles: where somebody looks when a machine does not come up.
+//! The machine's consoles, where users look when a machine does not boot.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -7,12 +7,12 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Writes `text` to every console that the kernel uses, or to `/dev/console` where those are not to be seen, as in a container.
-/// A console that can't be written is passed over: there is nowhere left to tell.
+/// Writes `text` to every console that the kernel uses, or to `/dev/console` if those are not visible, as in
+/// a container. Skips consoles that can't be written to: there is no other place to report an error.
 pub(crate) fn announce(text: &str) {
     let active = super::fs::read_to_string(Path::new("/sys/class/tty/console/active")).unwrap_or_default();
-    let told = active.split_whitespace().filter(|name| write(&Path::new("/dev").join(name), text)).count();
-    if told == 0 {
+    let reported = active.split_whitespace().filter(|name| write(&Path::new("/dev").join(name), text)).count();
+    if reported == 0 {
         write(Path::new("/dev/console"), text);
     }
 }

@@ -1,4 +1,4 @@
-//! Files and directories, every error with its path. What is written appears whole or not at all.
+//! Files and directories; every error names the path. Written files appear complete or not at all.
 
 use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read, Write};
@@ -10,9 +10,9 @@ use tempfile::NamedTempFile;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 
-/// Mode of files that anybody may read.
+/// Mode of files that every user may read.
 pub(crate) const PUBLIC: u32 = 0o644;
-/// Mode of files that hold a secret.
+/// Mode of files that contain a secret.
 pub(crate) const PRIVATE: u32 = 0o600;
 
 /// Reads a whole file.
@@ -27,12 +27,12 @@ pub(crate) fn read_to_string(path: &Path) -> Result<String> {
     fs::read_to_string(path).doing(Kind::Io, || format!("reading `{}`", path.display()))
 }
 
-/// Reads a file, or returns `None` when it does not exist.
+/// Reads a file, or returns `None` if it does not exist.
 pub(crate) fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
     if path.exists() { read(path).map(Some) } else { Ok(None) }
 }
 
-/// Text of a symbolic link.
+/// Returns the target of a symbolic link.
 pub(crate) fn read_link(path: &Path) -> Result<String> {
     let target = fs::read_link(path).doing(Kind::Io, || format!("reading the link `{}`", path.display()))?;
     target.into_os_string().into_string().map_err(|_| Error::new(Kind::Io, format!("the link `{}` is not UTF-8", path.display())))
@@ -59,7 +59,7 @@ pub(crate) fn create_directories(path: &Path) -> Result<()> {
     fs::create_dir_all(path).doing(Kind::Io, || format!("creating the directory `{}`", path.display()))
 }
 
-/// Creates a directory that only its owner may enter from the first moment on, and its parents.
+/// Creates a directory that only its owner may enter, from the moment of its creation, and its parents.
 pub(crate) fn create_private_directory(path: &Path) -> Result<()> {
     if let Some(parent) = path.parent() {
         create_directories(parent)?;
@@ -71,28 +71,30 @@ pub(crate) fn create_private_directory(path: &Path) -> Result<()> {
     set_mode(path, 0o700)
 }
 
-/// Permission bits of a file or directory.
+/// Returns the permission bits of a file or directory.
 pub(crate) fn mode(path: &Path) -> Result<u32> {
     let metadata = path.metadata().doing(Kind::Io, || format!("reading the mode of `{}`", path.display()))?;
     Ok(metadata.permissions().mode() & 0o7777)
 }
 
-/// Makes the renames in a directory survive a power cut.
+/// Makes renames in a directory survive a power cut.
 pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     open(path)?.sync_all().doing(Kind::Io, || format!("syncing the directory `{}`", path.display()))
 }
 
-/// Waits until everything written to the filesystem of `path` is on the device: of thousands of files, sooner than each by itself.
+/// Waits until all data written to the filesystem of `path` is on the device; for thousands of files, this is
+/// faster than syncing one by one.
 pub(crate) fn sync_filesystem(path: &Path) -> Result<()> {
     rustix::fs::syncfs(open(path)?).doing(Kind::Io, || format!("flushing the filesystem of `{}`", path.display()))
 }
 
-/// Sets permission bits, whatever the umask was.
+/// Sets permission bits, regardless of the umask.
 pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode)).doing(Kind::Io, || format!("setting the mode of `{}`", path.display()))
 }
 
-/// Gives a file or directory to whoever has `model`; whoever may not do that has it already.
+/// Changes the owner of a file or directory to that of `model`; a process that may not do so already runs as
+/// that owner.
 pub(crate) fn give(path: &Path, model: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let step = || format!("setting the owner of `{}`", path.display());
@@ -103,25 +105,27 @@ pub(crate) fn give(path: &Path, model: &Path) -> Result<()> {
     std::os::unix::fs::chown(path, Some(wanted.uid()), Some(wanted.gid())).doing(Kind::Io, step)
 }
 
-/// When a file was changed last, in seconds since 1970.
+/// Returns the modification time of a file, in seconds since 1970.
 pub(crate) fn modified(path: &Path) -> Result<u64> {
-    let modified =
-        path.metadata().and_then(|metadata| metadata.modified()).doing(Kind::Io, || format!("reading the time of `{}`", path.display()))?;
+    let modified = path
+        .metadata()
+        .and_then(|metadata| metadata.modified())
+        .doing(Kind::Io, || format!("reading the modification time of `{}`", path.display()))?;
     Ok(modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 
-/// Digests a file.
+/// Returns the digest and size of a file.
 pub(crate) fn digest(path: &Path) -> Result<(Digest, u64)> {
     Digest::of_reader(open(path)?).doing(Kind::Io, || format!("reading `{}`", path.display()))
 }
 
-/// Bytes of all files below a directory.
+/// Returns the total size in bytes of all files below a directory.
 pub(crate) fn size_of_all(path: &Path) -> Result<u64> {
     let of = |entry: PathBuf| if entry.is_dir() { size_of_all(&entry) } else { size(&entry) };
     list(path)?.into_iter().map(of).sum()
 }
 
-/// Removes a file or a whole directory; it is no error when there is none.
+/// Removes a file or a whole directory; it is not an error if the path does not exist.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     let result = match path.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
@@ -139,12 +143,13 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).doing(Kind::Io, || format!("renaming `{}` to `{}`", from.display(), to.display()))
 }
 
-/// Writes a file whole or not at all: a temporary file beside it, fsync, rename. `mode` holds whatever the umask is.
+/// Writes a file completely or not at all, through a temporary file next to it, fsync and rename. `mode`
+/// applies regardless of the umask.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     write_atomic_with(path, mode, |out| out.write_all(bytes))
 }
 
-/// As [`write_atomic`], with the bytes streamed by `fill`.
+/// Like [`write_atomic`], with the bytes streamed by `fill`.
 pub(crate) fn write_atomic_with(path: &Path, mode: u32, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let step = || format!("writing `{}`", path.display());
     let file = write_beside(path, mode, fill)?;
@@ -153,7 +158,7 @@ pub(crate) fn write_atomic_with(path: &Path, mode: u32, fill: impl FnOnce(&mut d
     Ok(())
 }
 
-/// As [`write_atomic`], with a file that `fill` writes and judges: what it refuses never has the name.
+/// Like [`write_atomic`], but `fill` writes and checks the file: a rejected file is never renamed to `path`.
 pub(crate) fn write_checked(path: &Path, mode: u32, fill: impl FnOnce(&File) -> Result<()>) -> Result<()> {
     let step = || format!("writing `{}`", path.display());
     let file = write_beside(path, mode, |_| Ok(()))?;
@@ -163,7 +168,7 @@ pub(crate) fn write_checked(path: &Path, mode: u32, fill: impl FnOnce(&File) -> 
     Ok(())
 }
 
-/// Writes a temporary file in the directory of `path`, which is made when it is not there.
+/// Writes a temporary file in the directory of `path`, which is created if missing.
 pub(super) fn write_beside(path: &Path, mode: u32, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<NamedTempFile> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let step = || format!("writing `{}`", path.display());
@@ -177,37 +182,37 @@ pub(super) fn write_beside(path: &Path, mode: u32, fill: impl FnOnce(&mut dyn Wr
     Ok(file)
 }
 
-/// Writes to something that exists and takes one whole write, such as the files of `/proc`.
+/// Writes to an existing file that expects a single write, such as those in `/proc`.
 pub(crate) fn write_existing(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes));
     written.doing(Kind::Io, || format!("writing `{}`", path.display()))
 }
 
-/// Writes a file of a directory that is still private to this process: neither synced nor renamed.
+/// Writes a file in a directory that is still private to this process, without syncing or renaming.
 #[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
 pub(crate) fn write_scratch(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).doing(Kind::Io, || format!("writing `{}`", path.display()))
 }
 
-/// Removes everything in a directory that is a mount point or is to stay.
+/// Empties a directory that is a mount point or must be kept.
 pub(crate) fn empty(path: &Path) -> Result<()> {
     list(path)?.iter().try_for_each(|path| remove(path))
 }
 
-/// Removes a directory that has nothing in it.
+/// Removes an empty directory.
 pub(crate) fn remove_empty_directory(path: &Path) -> Result<()> {
     fs::remove_dir(path).doing(Kind::Io, || format!("removing `{}`", path.display()))
 }
 
-/// Writes a new file and refuses to replace one.
+/// Writes a new file; fails if it exists.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     if path.exists() {
-        return Err(Error::new(Kind::Input, format!("`{}` exists and is not overwritten", path.display())));
+        return Err(Error::new(Kind::Input, format!("`{}` already exists and is not overwritten", path.display())));
     }
     write_atomic(path, bytes, mode)
 }
 
-/// Creates a file for random access writing inside a staging directory; the caller publishes it by a rename.
+/// Creates a file for random-access writing in a staging directory; the caller publishes it by a rename.
 pub(crate) fn create(path: &Path, mode: u32) -> Result<File> {
     OpenOptions::new()
         .read(true)
@@ -224,18 +229,18 @@ pub(crate) fn open_writable(path: &Path) -> Result<File> {
     OpenOptions::new().read(true).write(true).open(path).doing(Kind::Io, || format!("opening `{}` for writing", path.display()))
 }
 
-/// Opens a file for appending, and creates it where there is none.
+/// Opens a file for appending; creates it if missing.
 pub(crate) fn open_to_append(path: &Path, mode: u32) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true).mode(mode);
     options.open(path).doing(Kind::Io, || format!("opening `{}` for writing", path.display()))
 }
 
-/// Notes that a file or directory was used just now, in its modification time.
+/// Marks a file or directory as just used, by updating its modification time.
 pub(crate) fn touch(path: &Path) -> Result<()> {
     let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(super::clock::now());
     let touched = open(path)?.set_times(FileTimes::new().set_modified(now));
-    touched.doing(Kind::Io, || format!("noting the use of `{}`", path.display()))
+    touched.doing(Kind::Io, || format!("marking `{}` as used", path.display()))
 }
 
 /// Reads exactly `size` bytes at `offset`.
@@ -244,26 +249,26 @@ pub(crate) fn read_at(path: &Path, offset: u64, size: usize) -> Result<Vec<u8>> 
     let mut bytes = vec![0; size];
     open(path)?
         .read_exact_at(&mut bytes, offset)
-        .doing(Kind::Io, || format!("reading {size} bytes at {offset} of `{}`", path.display()))?;
+        .doing(Kind::Io, || format!("reading {size} bytes at offset {offset} in `{}`", path.display()))?;
     Ok(bytes)
 }
 
-/// Size of a file in bytes.
+/// Returns the size of a file in bytes.
 pub(crate) fn size(path: &Path) -> Result<u64> {
     path.metadata().map(|metadata| metadata.len()).doing(Kind::Io, || format!("reading the size of `{}`", path.display()))
 }
 
-/// Bytes that an ordinary user can still write to the filesystem of `path`.
+/// Returns the number of bytes available to unprivileged users on the filesystem of `path`.
 pub(crate) fn free_space(path: &Path) -> Result<u64> {
     let numbers = rustix::fs::statvfs(path).doing(Kind::Io, || format!("reading the free space of `{}`", path.display()))?;
     Ok(numbers.f_bavail.saturating_mul(numbers.f_frsize))
 }
 
-/// Makes a file take all that is free of its filesystem, without writing anything: a file that is there grows.
+/// Makes a file occupy all free space on its filesystem, without writing data; an existing file grows.
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if the filesystem can't reserve room (fallocate(2)).
+/// [`Kind::Io`] if the filesystem can't reserve space (fallocate(2)).
 pub(crate) fn fill(path: &Path, mode: u32) -> Result<()> {
     const BLOCK: u64 = 4096;
     let file = open_to_append(path, mode)?;
@@ -279,15 +284,15 @@ pub(crate) fn fill(path: &Path, mode: u32) -> Result<()> {
     }
 }
 
-/// Makes an empty file of `size` bytes, which takes no room until something is written to it.
+/// Creates a sparse file of `size` bytes, which occupies no space until it is written to.
 pub(crate) fn create_sparse(path: &Path, size: u64, mode: u32) -> Result<()> {
-    create(path, mode)?.set_len(size).doing(Kind::Io, || format!("making `{}`", path.display()))
+    create(path, mode)?.set_len(size).doing(Kind::Io, || format!("creating `{}`", path.display()))
 }
 
-/// The device of the filesystem that `path` is on, `MAJOR:MINOR`.
+/// Returns the device of the filesystem of `path`, as `MAJOR:MINOR`.
 pub(crate) fn device(path: &Path) -> Result<String> {
     use std::os::unix::fs::MetadataExt;
-    let device = path.metadata().doing(Kind::Io, || format!("looking at `{}`", path.display()))?.dev();
+    let device = path.metadata().doing(Kind::Io, || format!("inspecting `{}`", path.display()))?.dev();
     Ok(format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)))
 }
 

@@ -1,4 +1,5 @@
-//! HTTP as kiln needs it: one GET, from an offset, with time limits, through the user's proxy. What the bytes mean is the caller's business.
+//! Minimal HTTP client: GET from an offset, with time limits, through the user's proxy. Callers interpret the
+//! bytes.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -15,20 +16,20 @@ use ureq::{Agent, Body as UreqBody, BodyReader};
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host::fs;
 
-/// Certificate authorities of the host, in the order of preference: Debian, Fedora, and their descendants.
+/// CA bundles of the host, in order of preference: Debian, Fedora, and their derivatives.
 const HOST_AUTHORITIES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
-/// An answer of which only the status matters is shorter.
+/// Size limit in bytes for a response of which only the status matters.
 const LONGEST_STATUS: u64 = 1 << 16;
 
-/// How long to wait, and how often to try again.
+/// Time limits, and pauses between attempts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// For a name and a connection.
+    /// For name resolution and connecting.
     pub(crate) connect: Duration,
     /// For the next byte.
     pub(crate) silence: Duration,
-    /// Before the second attempt; doubles with each one.
+    /// Before the second attempt; doubles with each attempt.
     pub(crate) pause: Duration,
     pub(crate) attempts: u32,
 }
@@ -40,53 +41,53 @@ impl Default for Patience {
     }
 }
 
-/// Who asks machines of a cluster, and whose certificates they must have; PEM.
+/// Client identity for the machines of a cluster, and the CA of their certificates, in PEM format.
 pub(crate) struct Held<'a> {
     pub(crate) authority: &'a [u8],
     pub(crate) certificate: &'a [u8],
     pub(crate) key: &'a [u8],
 }
 
-/// Keeps connections open between requests; shared by threads.
+/// Client that keeps connections open between requests; shared by threads.
 #[derive(Debug)]
 pub(crate) struct Client {
     agent: Agent,
     patience: Patience,
 }
 
-/// What a server says to a request that it understood.
+/// Response of a server to a request that it understood.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Body(Body),
-    /// It will not serve this, now or later: the status, such as 404.
+    /// Status, such as 404, of a request that would fail again if it were retried.
     Refused(u16),
 }
 
-/// The bytes of an answer.
+/// Body of a response.
 pub(crate) struct Body {
-    /// Offset of the first byte in the whole file; 0 when the server ignored the wish to start later.
+    /// Offset of the first byte in the whole file; 0 if the server ignored the requested offset.
     pub(crate) offset: u64,
-    /// Size of the whole file, when the server tells.
+    /// Size of the whole file, if the server reports it.
     pub(crate) size: Option<u64>,
     reader: BodyReader<'static>,
 }
 
 impl Client {
-    /// Asks servers of the world, through the user's proxy.
+    /// Creates a client for servers anywhere, through the user's proxy.
     pub(crate) fn new(patience: Patience) -> Result<Self> {
         Ok(Self::with(patience, config().tls_config(tls()?)))
     }
 
-    /// Asks programs on this machine, without TLS.
+    /// Creates a client for programs on this machine, without TLS.
     pub(crate) fn local(patience: Patience) -> Self {
         Self::with(patience, config().proxy(None))
     }
 
-    /// Asks machines of a cluster by their addresses, by mutual TLS. No proxy must see that.
+    /// Creates a client for the machines of a cluster, by address, with mutual TLS and without a proxy.
     ///
     /// # Errors
     ///
-    /// [`Kind::Verify`] for what is no PEM.
+    /// [`Kind::Verify`] if a certificate or key is not valid PEM.
     pub(crate) fn among(held: &Held<'_>, patience: Patience) -> Result<Self> {
         let step = || "preparing TLS".to_owned();
         let key = PrivateKey::from_pem(held.key).doing(Kind::Verify, step)?;
@@ -96,11 +97,12 @@ impl Client {
         Ok(Self::with(patience, config().proxy(None).tls_config(tls)))
     }
 
-    /// Asks machines of a cluster, by TLS, and shows no certificate of its own. No proxy must see that.
+    /// Creates a client for the machines of a cluster, with TLS, without a client certificate and without a
+    /// proxy.
     ///
     /// # Errors
     ///
-    /// [`Kind::Verify`] for what is no PEM.
+    /// [`Kind::Verify`] if a certificate or key is not valid PEM.
     pub(crate) fn trusting(authority: &[u8], patience: Patience) -> Result<Self> {
         let authority = certificates(authority).doing(Kind::Verify, || "preparing TLS".into())?;
         let tls = provided().root_certs(RootCerts::new_with_certs(&authority)).build();
@@ -120,11 +122,11 @@ impl Client {
         Self { agent: config.new_agent(), patience }
     }
 
-    /// Asks for `url` from `offset` on.
+    /// Requests `url`, starting at `offset`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Network`] for what may go better next time: no connection, silence, an overloaded server.
+    /// [`Kind::Network`] for errors that a retry may fix: no connection, silence, an overloaded server.
     pub(crate) fn get(&self, url: &str, offset: u64) -> Result<Answer> {
         let step = || format!("requesting `{url}`");
         let mut request = self.agent.get(url);
@@ -135,30 +137,31 @@ impl Client {
         match response.status().as_u16() {
             200 => Ok(Answer::Body(Body::new(response, 0))),
             206 if range_start(&response) == Some(offset) => Ok(Answer::Body(Body::new(response, offset))),
-            // The file here is shorter than what we have: it is another file, so take it from the start.
+            // The file is shorter than the part already received: it is a different file, so read it from the
+            // start.
             206 | 416 if offset > 0 => self.get(url, 0).within(step),
             status @ (408 | 429 | 500..) => {
-                Err(Error::new(Kind::Network, format!("requesting `{url}`: the server answered with status {status}")))
+                Err(Error::new(Kind::Network, format!("requesting `{url}`: the server responded with status {status}")))
             }
             status => Ok(Answer::Refused(status)),
         }
     }
 
-    /// The status that the server answers with, whatever it is.
+    /// Returns the status that the server responds with, whatever it is.
     ///
     /// # Errors
     ///
-    /// [`Kind::Network`] if nothing answers in time.
+    /// [`Kind::Network`] if there is no response in time.
     pub(crate) fn status(&self, url: &str) -> Result<u16> {
         let step = || format!("requesting `{url}`");
         let response = self.agent.get(url).call().doing(Kind::Network, step)?;
         let status = response.status().as_u16();
-        // A connection is used again once its answer was read to the end.
+        // A connection is reused only after the response has been read to the end.
         response.into_body().into_with_config().limit(LONGEST_STATUS).read_to_vec().doing(Kind::Network, step)?;
         Ok(status)
     }
 
-    /// Reads a small file whole; `None` when the server does not have it.
+    /// Reads a small file; `None` if the server does not have it.
     ///
     /// # Errors
     ///
@@ -166,7 +169,7 @@ impl Client {
     pub(crate) fn read(&self, url: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         self.persist(|| match self.get(url, 0)? {
             Answer::Refused(404 | 410) => Ok(None),
-            Answer::Refused(status) => Err(Error::new(Kind::Network, format!("`{url}` is refused with status {status}"))),
+            Answer::Refused(status) => Err(Error::new(Kind::Network, format!("the server refused `{url}` with status {status}"))),
             Answer::Body(body) => {
                 let mut bytes = Vec::new();
                 body.take(limit + 1).read_to_end(&mut bytes).doing(Kind::Network, || format!("reading `{url}`"))?;
@@ -178,7 +181,7 @@ impl Client {
         })
     }
 
-    /// Repeats `attempt` while the network fails it, with growing pauses and a last time.
+    /// Repeats `attempt` after network errors, with growing pauses, a limited number of times.
     pub(crate) fn persist<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         let mut pause = self.patience.pause;
         for _ in 1..self.patience.attempts {
@@ -211,7 +214,7 @@ impl std::fmt::Debug for Body {
     }
 }
 
-/// Start of the range in a `Content-Range: bytes 500-999/1000` (RFC 9110 section 14.4).
+/// Returns the start of the range in a `Content-Range: bytes 500-999/1000` (RFC 9110 section 14.4).
 fn range_start(response: &Response<UreqBody>) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
@@ -221,7 +224,7 @@ fn config() -> ConfigBuilder<AgentScope> {
     Config::builder()
 }
 
-/// Trusts the host's authorities, so that a company's own one works; without any, those that browsers trust.
+/// Trusts the host's CAs, including a company's own; if there are none, those that browsers trust.
 fn tls() -> Result<TlsConfig> {
     let chosen = std::env::var_os("SSL_CERT_FILE").map(Into::into);
     let bundle = chosen.or_else(|| HOST_AUTHORITIES.iter().map(Into::into).find(|path: &std::path::PathBuf| path.exists()));
@@ -240,7 +243,7 @@ fn authorities(path: &Path) -> Result<RootCerts> {
     Ok(RootCerts::new_with_certs(&certificates))
 }
 
-/// All certificates of a PEM file, whatever else is in it.
+/// Returns all certificates in a PEM file, ignoring other content.
 fn certificates(pem: &[u8]) -> std::result::Result<Vec<Certificate<'static>>, ureq::Error> {
     let certificate = |item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),

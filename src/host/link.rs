@@ -1,4 +1,4 @@
-//! One network interface below IP: whole Ethernet frames, out and in. It knows no protocol.
+//! Network interface below IP: sends and receives whole Ethernet frames of any protocol.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::num::NonZeroU32;
@@ -14,15 +14,16 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, So
 
 use crate::error::{Doing, Error, Kind, Result};
 
-/// `ARPHRD_ETHER` of `linux/if_arp.h`.
+/// `ARPHRD_ETHER` from `linux/if_arp.h`.
 const ETHERNET: u16 = 1;
-/// Longer frames are cut: what is looked for is short.
+/// Size limit in bytes: longer frames are truncated, because the relevant ones are short.
 const LONGEST: usize = 2048;
 
 /// An Ethernet address.
 pub(crate) type Mac = [u8; 6];
 
-/// An interface that is up, with sockets that hear frames of some EtherTypes. They hear what a packet filter drops.
+/// Interface that is up, with sockets that receive frames of some EtherTypes, including those that a packet
+/// filter drops.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) mac: Mac,
@@ -30,23 +31,23 @@ pub(crate) struct Link {
     name: String,
     index: u32,
     sockets: Vec<OwnedFd>,
-    /// Keep this machine in the multicast groups.
+    /// Sockets that keep this machine in the multicast groups.
     groups: Vec<UdpSocket>,
 }
 
 impl Link {
-    /// Opens the interface `name` for frames of these EtherTypes; the first is that of the frames which will be sent.
+    /// Opens the interface `name` for frames of these EtherTypes; sent frames use the first.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if there is no such Ethernet interface or it is down; [`Kind::Io`] if this process may not.
+    /// [`Kind::Input`] if there is no such Ethernet interface or it is down; [`Kind::Io`] without permission.
     pub(crate) fn open(name: &str, types: &[u16]) -> Result<Self> {
         let all: Vec<InterfaceAddress> = getifaddrs().doing(Kind::Io, || "listing network interfaces".into())?.collect();
         let link = find(name, &all)?;
         let sockets = types.iter().map(|ether_type| listen(*ether_type, &link)).collect::<std::io::Result<Vec<_>>>();
         let sockets = sockets.doing(Kind::Io, || format!("listening on `{name}`"));
         let sockets =
-            sockets.map_err(|err| err.hint("run this as root, or give the program CAP_NET_RAW: `sudo setcap cap_net_raw+ep kiln`"))?;
+            sockets.map_err(|err| err.hint("run this as root, or grant CAP_NET_RAW to the program: `sudo setcap cap_net_raw+ep kiln`"))?;
         Ok(Self {
             mac: link.addr().unwrap_or_default(),
             addresses: all.iter().filter(|entry| entry.interface_name == name).filter_map(ip_address).collect(),
@@ -57,7 +58,7 @@ impl Link {
         })
     }
 
-    /// Lets frames to a multicast group through: network cards and switches keep others from this machine.
+    /// Joins a multicast group, so that network cards and switches forward its frames to this machine.
     ///
     /// # Errors
     ///
@@ -73,7 +74,7 @@ impl Link {
                 Ok(socket)
             }),
         };
-        self.groups.push(joined.doing(Kind::Io, || format!("joining {group} on `{}`", self.name))?);
+        self.groups.push(joined.doing(Kind::Io, || format!("joining the multicast group {group} on `{}`", self.name))?);
         Ok(())
     }
 
@@ -83,11 +84,11 @@ impl Link {
     ///
     /// [`Kind::Io`] if the interface went down.
     pub(crate) fn send(&self, frame: &[u8]) -> Result<()> {
-        let socket = self.sockets.first().expect("a link is opened for one type at least");
+        let socket = self.sockets.first().expect("a link is opened for at least one type");
         rustix::net::send(socket, frame, SendFlags::empty()).doing(Kind::Io, || format!("sending on `{}`", self.name)).map(drop)
     }
 
-    /// The next frame, or none within `limit`.
+    /// Returns the next frame, or `None` after `limit`.
     ///
     /// # Errors
     ///
@@ -95,7 +96,7 @@ impl Link {
     pub(crate) fn receive(&self, limit: Duration) -> Result<Option<Vec<u8>>> {
         let step = || format!("listening on `{}`", self.name);
         let mut waiting: Vec<PollFd<'_>> = self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
-        let limit = Timespec::try_from(limit).expect("a limit is short");
+        let limit = Timespec::try_from(limit).expect("limits are short");
         match rustix::event::poll(&mut waiting, Some(&limit)) {
             Ok(0) | Err(Errno::INTR) => return Ok(None),
             other => other.doing(Kind::Io, step)?,
@@ -105,7 +106,7 @@ impl Link {
     }
 }
 
-/// Addresses of the interface `name`; none where there is no such interface.
+/// Returns the addresses of the interface `name`; empty if there is no such interface.
 ///
 /// # Errors
 ///
@@ -123,11 +124,11 @@ fn find(name: &str, all: &[InterfaceAddress]) -> Result<LinkAddr> {
     else {
         let names = all.iter().filter(ethernet).filter(|entry| !entry.flags.contains(InterfaceFlags::IFF_LOOPBACK));
         let names = names.map(|entry| format!("`{}`", entry.interface_name)).collect::<Vec<_>>().join(", ");
-        let hint = if names.is_empty() { "it has none".to_owned() } else { format!("it has {names}") };
+        let hint = if names.is_empty() { "there are no Ethernet interfaces".to_owned() } else { format!("available interfaces: {names}") };
         return Err(Error::new(Kind::Input, format!("this machine has no Ethernet interface `{name}`")).hint(hint));
     };
     if !entry.flags.contains(InterfaceFlags::IFF_UP) {
-        let hint = format!("switch it on: `ip link set {name} up`");
+        let hint = format!("bring it up: `ip link set {name} up`");
         return Err(Error::new(Kind::Input, format!("the interface `{name}` is down")).hint(hint));
     }
     Ok(link)
@@ -139,7 +140,8 @@ fn ip_address(entry: &InterfaceAddress) -> Option<IpAddr> {
     fourth.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
-/// A socket that hears one interface, packet(7): until it is bound it hears all of them, so what came until then is dropped.
+/// Returns a socket for one interface (packet(7)). Until it is bound, it receives from all interfaces, so
+/// earlier frames are dropped.
 fn listen(ether_type: u16, link: &LinkAddr) -> std::io::Result<OwnedFd> {
     use std::os::fd::AsRawFd as _;
     let protocol = NonZeroU32::new(u32::from(ether_type.to_be())).map(Protocol::from_raw);

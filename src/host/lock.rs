@@ -6,45 +6,46 @@ use std::path::Path;
 use crate::error::{Doing, Kind, Result};
 use crate::host::fs;
 
-/// A lock that this process holds.
+/// A lock held by this process.
 #[derive(Debug)]
 pub(crate) struct FileLock(File);
 
 impl FileLock {
-    /// Waits until nobody else holds the lock.
+    /// Acquires the lock; waits until it is free.
     pub(crate) fn exclusive(path: &Path) -> Result<Self> {
         let file = open(path)?;
         file.lock().doing(Kind::Io, || format!("locking `{}`", path.display()))?;
         Ok(Self(file))
     }
 
-    /// Takes the lock if nobody else holds it.
+    /// Acquires the lock if it is free.
     pub(crate) fn try_exclusive(path: &Path) -> Result<Option<Self>> {
         let lock = Self(open(path)?);
         Ok(lock.try_upgrade(path)?.then_some(lock))
     }
 
-    /// Takes the lock of a directory that exists, without leaving a lock file, if nobody else holds it.
+    /// Acquires the lock of an existing directory if it is free. Leaves no lock file.
     pub(crate) fn try_directory(path: &Path) -> Result<Option<Self>> {
         let lock = Self(fs::open(path)?);
         Ok(lock.try_upgrade(path)?.then_some(lock))
     }
 
-    /// Waits for the lock of a directory that exists; leaves no lock file.
+    /// Acquires the lock of an existing directory; waits until it is free. Leaves no lock file.
     pub(crate) fn directory(path: &Path) -> Result<Self> {
         let directory = fs::open(path)?;
         directory.lock().doing(Kind::Io, || format!("locking `{}`", path.display()))?;
         Ok(Self(directory))
     }
 
-    /// Waits until nobody holds the lock exclusively.
+    /// Acquires the lock in shared mode; waits while it is held exclusively.
     pub(crate) fn shared(path: &Path) -> Result<Self> {
         let file = open(path)?;
         file.lock_shared().doing(Kind::Io, || format!("locking `{}`", path.display()))?;
         Ok(Self(file))
     }
 
-    /// Makes a shared lock exclusive; false if others share it. The lock is then held no more.
+    /// Upgrades a shared lock to an exclusive one. Returns false if others share it; the lock is then
+    /// released.
     pub(crate) fn try_upgrade(&self, path: &Path) -> Result<bool> {
         match self.0.try_lock() {
             Ok(()) => Ok(true),

@@ -1,4 +1,5 @@
-//! The outside world: files, processes, clock, network, signals. Nothing else in the crate opens, runs or asks the time.
+//! Access to the outside world: files, processes, clock, network, signals. No other module opens files, runs
+//! programs or reads the clock.
 
 pub(crate) mod batch;
 pub(crate) mod cgroup;

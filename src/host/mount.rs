@@ -1,4 +1,4 @@
-//! Mounts, each error with its target.
+//! Mounts; every error names the target.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -10,33 +10,35 @@ use crate::error::{Doing, Error, Kind, Result};
 
 /// Mounts a new filesystem of `kind` with the comma-separated `options`.
 pub(crate) fn filesystem(kind: &str, source: &str, target: &Path, flags: MountFlags, options: &str) -> Result<()> {
-    let data = CString::new(options).doing(Kind::Internal, || "writing mount options".into())?;
+    let data = CString::new(options).doing(Kind::Internal, || "preparing mount options".into())?;
     rustix::mount::mount(source, target, kind, flags, data.as_c_str())
         .doing(Kind::Io, || format!("mounting {kind} on `{}`", target.display()))
 }
 
-/// Lays a writable directory over a read-only one. `work` is a second directory beside `upper`, on the same filesystem.
+/// Mounts a writable directory over a read-only one. `work` is a second directory beside `upper`, on the same
+/// filesystem.
 ///
 /// # Errors
 ///
-/// [`Kind::Internal`] if a path holds a character that overlayfs reads as a separator.
+/// [`Kind::Internal`] if a path contains a character that overlayfs interprets as a separator.
 pub(crate) fn overlay(lower: &Path, upper: &Path, work: &Path, target: &Path) -> Result<()> {
     let show = |path: &Path| {
         let text = path.display().to_string();
         let plain = !text.contains([',', ':', '\\', '"']);
-        if plain { Ok(text) } else { Err(Error::new(Kind::Internal, format!("`{text}` can't be a layer of an overlay"))) }
+        if plain { Ok(text) } else { Err(Error::new(Kind::Internal, format!("`{text}` can't be an overlay layer"))) }
     };
     let options = format!("lowerdir={},upperdir={},workdir={}", show(lower)?, show(upper)?, show(work)?);
     filesystem("overlay", "kiln", target, MountFlags::empty(), &options)
 }
 
-/// Hides a directory behind an empty filesystem in memory, and keeps `visible`, if it lies below it, where it was.
+/// Hides a directory behind an empty in-memory filesystem; `visible`, if it is below the directory, remains
+/// visible at its path.
 pub(crate) fn hide_but(directory: &Path, visible: &Path) -> Result<()> {
     use rustix::mount::{MoveMountFlags, OpenTreeFlags};
     if !visible.starts_with(directory) {
         return filesystem("tmpfs", "kiln", directory, MountFlags::NOSUID | MountFlags::NODEV, "mode=0755");
     }
-    let step = || format!("keeping `{}`", visible.display());
+    let step = || format!("keeping `{}` visible", visible.display());
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let kept = rustix::mount::open_tree(CWD, visible, flags).doing(Kind::Io, step)?;
     filesystem("tmpfs", "kiln", directory, MountFlags::NOSUID | MountFlags::NODEV, "mode=0755")?;
@@ -44,18 +46,18 @@ pub(crate) fn hide_but(directory: &Path, visible: &Path) -> Result<()> {
     rustix::mount::move_mount(&kept, "", CWD, visible, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).doing(Kind::Io, step)
 }
 
-/// Cuts every mount of this mount namespace off from the namespace it was copied from.
+/// Makes every mount in this mount namespace private.
 pub(crate) fn make_all_private() -> Result<()> {
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", flags).doing(Kind::Io, || "making all mounts private".into())
 }
 
-/// Unmounts; the filesystem goes when its last user does.
+/// Unmounts lazily; the filesystem is released with its last user.
 pub(crate) fn detach(target: &Path) -> Result<()> {
     rustix::mount::unmount(target, UnmountFlags::DETACH).doing(Kind::Io, || format!("unmounting `{}`", target.display()))
 }
 
-/// Whether something is mounted exactly at `path`.
+/// Checks whether something is mounted exactly at `path`.
 pub(crate) fn is_mount_point(path: &Path) -> bool {
     let id = |path: &Path| {
         let wanted = rustix::fs::StatxFlags::MNT_ID;

@@ -1,4 +1,4 @@
-//! Namespaces: making them for a lab, entering them through a process's handle.
+//! Namespaces: created for a lab, entered through a process handle.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -9,34 +9,34 @@ use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
 
-/// Which of a process's namespaces to enter.
+/// Namespaces of a process to enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Its network only: programs and files stay this machine's.
+    /// Network only: programs and files remain those of this machine.
     Network,
-    /// All of them: the process's whole world.
+    /// All namespaces of the process.
     All,
 }
 
-/// Whether this process may do what only root may.
+/// Checks whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Where children went before [`begin_processes`].
+/// PID namespace in which children started before [`begin_processes`].
 #[derive(Debug)]
 pub(crate) struct Before(std::fs::File);
 
 impl Before {
-    /// Sends later children there again; in a dead PID namespace nothing can be started. Only root can.
+    /// Makes later children start there again: nothing can be started in a dead PID namespace. Requires root.
     pub(crate) fn restore(&self) -> Result<()> {
         rustix::thread::move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::ProcessID))
             .doing(Kind::Io, || "leaving the lab's PID namespace".into())
     }
 }
 
-/// Makes the next child of this process the first one of a PID namespace: when it ends, the kernel ends all others in it. An ordinary
-/// user gets a user namespace too, in which he is root.
+/// Makes the next child of this process the first process in a new PID namespace: when it exits, the kernel
+/// kills all others in the namespace. An unprivileged user also gets a user namespace, and is root in it.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ pub(crate) fn begin_processes() -> Result<Before> {
     Ok(before)
 }
 
-/// Moves this process into network, IPC and host name namespaces of its own.
+/// Moves this process into its own network, IPC and host name namespaces.
 ///
 /// # Errors
 ///
@@ -64,7 +64,7 @@ pub(crate) fn isolate() -> Result<()> {
     unshare(UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS)
 }
 
-/// Moves this process into a mount namespace of its own, from which nothing reaches other ones.
+/// Moves this process into its own mount namespace, whose mounts do not propagate.
 ///
 /// # Errors
 ///
@@ -74,29 +74,30 @@ pub(crate) fn isolate_mounts() -> Result<()> {
     host::mount::make_all_private()
 }
 
-#[expect(deprecated, reason = "unshare is unsafe only with CLONE_FILES, which no caller asks for")]
+#[expect(deprecated, reason = "unshare is unsafe only with CLONE_FILES, which no caller uses")]
 fn unshare(flags: UnshareFlags) -> Result<()> {
-    rustix::thread::unshare(flags).doing(Kind::Io, || "making namespaces for the lab".into())
+    rustix::thread::unshare(flags).doing(Kind::Io, || "creating namespaces for the lab".into())
 }
 
 /// Asks the kernel to send SIGTERM to this process when its parent dies.
 pub(crate) fn end_with_parent() -> Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).doing(Kind::Io, || "tying this process to its parent".into())
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).doing(Kind::Io, || "setting the parent death signal".into())
 }
 
-/// Begins a session of its own, so that the terminal's signals pass this process by.
+/// Starts a session, so that this process does not receive the terminal's signals.
 pub(crate) fn leave_terminal() -> Result<()> {
-    rustix::process::setsid().map(|_| ()).doing(Kind::Io, || "leaving the terminal".into())
+    rustix::process::setsid().map(|_| ()).doing(Kind::Io, || "detaching from the terminal".into())
 }
 
-/// A handle to the process `id`, valid in every namespace and never of another process.
+/// Opens a handle to the process `id`, valid in every namespace and never referring to another process.
 pub(crate) fn handle(id: u32) -> Result<OwnedFd> {
     let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| Error::new(Kind::Internal, format!("{id} is not a process")))?;
-    rustix::process::pidfd_open(pid, PidfdFlags::empty()).doing(Kind::Io, || format!("opening the process {id}"))
+    let pid = pid.ok_or_else(|| Error::new(Kind::Internal, format!("{id} is not a process ID")))?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).doing(Kind::Io, || format!("opening process {id}"))
 }
 
-/// Moves this process into namespaces of another one. With [`Scope::All`] only children enter its PID namespace.
+/// Moves this process into the namespaces of another process. With [`Scope::All`], only children enter its
+/// PID namespace.
 pub(crate) fn enter(process: impl AsFd, scope: Scope) -> Result<()> {
     let kinds = match scope {
         Scope::Network => ThreadNameSpaceType::NETWORK,

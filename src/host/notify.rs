@@ -1,4 +1,4 @@
-//! What a service reports to systemd (sd_notify(3)).
+//! Service notifications to systemd (sd_notify(3)).
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -6,11 +6,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use crate::error::{Doing, Kind, Result};
 
-/// Reports that this service is ready; does nothing where systemd does not wait for it.
+/// Reports that this service is ready; does nothing if systemd does not wait for it.
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if systemd does not take the message.
+/// [`Kind::Io`] if systemd does not accept the message.
 pub(crate) fn ready() -> Result<()> {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let address = match name.as_bytes().strip_prefix(b"@") {
@@ -18,5 +18,5 @@ pub(crate) fn ready() -> Result<()> {
         None => SocketAddr::from_pathname(&name),
     };
     let send = |address: SocketAddr| UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address);
-    address.and_then(send).map(drop).doing(Kind::Io, || "reporting that this service is ready".into())
+    address.and_then(send).map(drop).doing(Kind::Io, || "notifying systemd that this service is ready".into())
 }

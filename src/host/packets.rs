@@ -1,4 +1,4 @@
-//! Packets of one protocol of IP that are sent to this machine (raw(7)). Whoever else they are for gets them too.
+//! Packets of one IP protocol that are sent to this machine (raw(7)). Other receivers still get the packets.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -9,10 +9,10 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType};
 
 use crate::error::{Doing, Kind, Result};
 
-/// Longer packets are cut: what is looked for is short.
+/// Size limit in bytes: longer packets are truncated, because the relevant ones are short.
 const LONGEST: usize = 2048;
 
-/// A socket that hears one protocol, whatever a packet filter lets through.
+/// Socket that receives packets of one protocol, unless a packet filter drops them.
 #[derive(Debug)]
 pub(crate) struct Packets {
     socket: OwnedFd,
@@ -20,22 +20,22 @@ pub(crate) struct Packets {
 }
 
 impl Packets {
-    /// Listens for packets of the protocol with this number, to addresses of the family of `address`.
+    /// Listens for packets with this protocol number, sent to addresses in the family of `address`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if this process may not.
+    /// [`Kind::Io`] without permission.
     pub(crate) fn listen(protocol: u8, address: IpAddr) -> Result<Self> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let number = NonZeroU32::new(protocol.into()).map(Protocol::from_raw);
         let socket = rustix::net::socket_with(family, SocketType::RAW, flags, number)
-            .doing(Kind::Io, || format!("listening for packets of protocol {protocol}"))?;
-        // Only sockets of IPv4 give the header (ip(7), ipv6(7)).
+            .doing(Kind::Io, || format!("listening for packets of IP protocol {protocol}"))?;
+        // Only IPv4 sockets return the header (ip(7), ipv6(7)).
         Ok(Self { socket, with_header: address.is_ipv4() })
     }
 
-    /// The next packet that has arrived: who sent it, and what is in it.
+    /// Returns the next packet that has arrived: its sender and its content.
     ///
     /// # Errors
     ///

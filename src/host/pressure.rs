@@ -1,4 +1,4 @@
-//! Whether this machine's processors have time for what is measured on it.
+//! Processor load of this machine during a measurement.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::host::clock::Stopwatch;
 
-/// What the kernel has counted since it started.
+/// Kernel counters at the start of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pressure {
     since: Stopwatch,
@@ -16,23 +16,25 @@ pub(crate) struct Pressure {
 
 #[derive(Clone, Copy, Debug)]
 enum Count {
-    /// Microseconds in which something that could run waited for a processor (`/proc/pressure/cpu`).
+    /// Microseconds during which a runnable task waited for a processor (`/proc/pressure/cpu`).
     Stalled(u64),
-    /// Ticks in which processors had nothing to do, and all ticks (`/proc/stat`, proc_stat(5)), where the kernel counts nothing better.
+    /// Idle and total ticks of the processors (`/proc/stat`, proc_stat(5)), if the kernel has no better
+    /// counter.
     Idle(u64, u64),
 }
 
 impl Pressure {
-    /// Begins to look.
+    /// Starts a measurement.
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if the kernel counts neither.
+    /// [`Kind::Io`] if the kernel has neither counter.
     pub(crate) fn begin() -> Result<Self> {
         Ok(Self { since: Stopwatch::start(), count: count()? })
     }
 
-    /// The share of the time since then in which something waited for a processor, or which they were busy; from 0 to 1.
+    /// Returns the share of the time since then during which a task waited for a processor, or the processors
+    /// were busy; from 0 to 1.
     pub(crate) fn share(&self) -> f64 {
         let Ok(now) = count() else { return 0.0 };
         share(self.count, now, self.since.elapsed())
@@ -42,7 +44,7 @@ impl Pressure {
 fn count() -> Result<Count> {
     let stalled = host::fs::read_to_string(Path::new("/proc/pressure/cpu")).ok().and_then(|text| stalled(&text));
     let idle = || idle(&host::fs::read_to_string(Path::new("/proc/stat")).ok()?);
-    stalled.or_else(idle).ok_or_else(|| Error::new(Kind::Io, "the kernel does not say how busy it is"))
+    stalled.or_else(idle).ok_or_else(|| Error::new(Kind::Io, "the kernel does not report the processor load"))
 }
 
 fn stalled(text: &str) -> Option<Count> {
@@ -55,7 +57,7 @@ fn idle(text: &str) -> Option<Count> {
     Some(Count::Idle(*ticks.get(3)?, ticks.iter().take(8).sum()))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "shares need no precision")]
+#[expect(clippy::cast_precision_loss, reason = "an approximate ratio is enough")]
 fn share(before: Count, now: Count, time: Duration) -> f64 {
     let share = match (before, now) {
         (Count::Stalled(before), Count::Stalled(now)) => now.saturating_sub(before) as f64 / 1e6 / time.as_secs_f64().max(1e-3),

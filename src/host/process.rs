@@ -1,4 +1,4 @@
-//! Programs that kiln runs: argument lists only, never a shell; a failure shows what the program said.
+//! Programs that kiln runs: argument lists only, never a shell; a failure shows the program's output.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -12,11 +12,12 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::error::{Doing, Error, Kind, Result};
 
-/// How long any program may take: some wait for ever on a full disk, and nobody may be there to interrupt. The longest of a build, one that
-/// compresses a root filesystem, takes minutes, and an hour where the processor is emulated.
+/// Time limit for any program: some hang on a full disk, and there may be no user to interrupt them. The
+/// longest step of a build, compressing a root filesystem, takes minutes, or an hour on an emulated
+/// processor.
 const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
-/// Prepares a program. Secrets never go on its command line: other users can read it.
+/// Prepares a program. Secrets must never be on its command line, which other users can read.
 #[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
@@ -24,7 +25,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs to the end and returns what it printed.
+/// Runs a program to completion and returns its output.
 ///
 /// # Errors
 ///
@@ -36,12 +37,13 @@ pub(crate) fn run(command: &mut Command) -> Result<Output> {
     wait(&name, child)
 }
 
-/// As [`run`], with `input` on standard input.
+/// Like [`run`], with `input` on standard input.
 pub(crate) fn run_with_input(command: &mut Command, input: &[u8]) -> Result<Output> {
     let name = name(command);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().doing(Kind::Tool, || format!("starting `{name}`"))?;
-    // A program that stops reading early reports why by itself, so a broken pipe is not the error to show.
+    // A program that stops reading early reports the reason itself, so a broken pipe is not the error to
+    // show.
     attend(&name, child, |stdin| stdin.map(|mut stdin| stdin.write_all(input)))?.1
 }
 
@@ -50,9 +52,11 @@ pub(crate) fn wait(name: &str, child: Child) -> Result<Output> {
     attend(name, child, drop)?.1
 }
 
-/// Calls `write` with a child's standard input while its output is read, waits for its end, and checks it as [`run`] does.
+/// Calls `write` with a child's standard input while its output is read, waits until it exits, and checks it
+/// as [`run`] does.
 ///
-/// A signal to kiln ends the child at once, and so does [`LONGEST`]. Returns what `write` returned, and the child's output.
+/// The child is killed immediately on a signal to kiln, or after [`LONGEST`]. Returns the result of `write`
+/// and the child's output.
 pub(crate) fn attend<T>(name: &str, child: Child, write: impl FnOnce(Option<ChildStdin>) -> T) -> Result<(T, Result<Output>)> {
     attend_for(LONGEST, name, child, write)
 }
@@ -64,7 +68,7 @@ fn attend_for<T>(
     write: impl FnOnce(Option<ChildStdin>) -> T,
 ) -> Result<(T, Result<Output>)> {
     let step = || format!("waiting for `{name}`");
-    let handle = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child has a process number");
+    let handle = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child has a process ID");
     let handle = pidfd_open(handle, PidfdFlags::empty()).doing(Kind::Tool, step)?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let ended = AtomicBool::new(false);
@@ -90,7 +94,7 @@ fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether a program was ended before its time, and why.
+/// Reason why a program was killed early, if it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Early {
     No,
@@ -103,7 +107,7 @@ fn end_early(child: &OwnedFd, limit: Duration, ended: &AtomicBool) -> Early {
     while !ended.load(Ordering::Relaxed) {
         let why = if super::signal::interrupted() { Early::Interrupted } else { Early::Late };
         if why == Early::Interrupted || watch.elapsed() > limit {
-            // It may have ended by itself just now.
+            // The child may have just exited.
             let _ = pidfd_send_signal(child, Signal::KILL);
             return why;
         }
@@ -113,33 +117,33 @@ fn end_early(child: &OwnedFd, limit: Duration, ended: &AtomicBool) -> Early {
 }
 
 fn too_long(name: &str, limit: Duration) -> Error {
-    Error::new(Kind::Tool, format!("`{name}` did not end within {} s", limit.as_secs()))
+    Error::new(Kind::Tool, format!("`{name}` did not finish within {} s", limit.as_secs()))
 }
 
-/// Path of the running program.
+/// Returns the path of the running program.
 pub(crate) fn own_program() -> Result<std::path::PathBuf> {
-    std::env::current_exe().doing(Kind::Io, || "finding the running program".into())
+    std::env::current_exe().doing(Kind::Io, || "finding the path of the running program".into())
 }
 
-/// Finds a program in `PATH` or in the system directories that an ordinary user's `PATH` lacks.
+/// Finds a program in `PATH` or in system directories that may be missing in an unprivileged user's `PATH`.
 pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let fixed = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(Into::into);
     std::env::split_paths(&path).chain(fixed).map(|dir| dir.join(program)).find(|candidate| candidate.is_file())
 }
 
-/// Becomes the program: returns only if it can't be started.
+/// Replaces this process with the program; returns only if it can't be started.
 pub(crate) fn replace(command: &mut Command) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
     let name = name(command);
     Err(command.stdin(Stdio::inherit()).exec()).doing(Kind::Tool, || format!("starting `{name}`"))
 }
 
-/// Runs to the end, however that is, or kills the program when `limit` is over. For programs that print little.
+/// Runs a program to completion, or kills it after `limit`. Only for programs with little output.
 ///
 /// # Errors
 ///
-/// [`Kind::Tool`] if the program is missing or the time was not enough.
+/// [`Kind::Tool`] if the program is missing or did not finish in time.
 pub(crate) fn output_within(command: &mut Command, limit: std::time::Duration) -> Result<Output> {
     let name = name(command);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -156,14 +160,15 @@ pub(crate) fn output_within(command: &mut Command, limit: std::time::Duration) -
     child.wait_with_output().doing(Kind::Tool, || format!("waiting for `{name}`"))
 }
 
-/// Processes that the process `id` started and that still run, oldest first.
+/// Lists the running children of process `id`, oldest first.
 pub(crate) fn children(id: u32) -> Result<Vec<u32>> {
     let path = format!("/proc/{id}/task/{id}/children");
     let children = super::fs::read_to_string(Path::new(&path))?;
     Ok(children.split_whitespace().filter_map(|child| child.parse().ok()).collect())
 }
 
-/// File name of the program that the process `id` runs, as it was called, and the letter of its state (proc_pid_stat(5)).
+/// Returns the file name of the program that process `id` runs, as it was invoked, and its state letter
+/// (proc_pid_stat(5)).
 pub(crate) fn program_of(id: u32) -> Option<(String, char)> {
     let line = super::fs::read(Path::new(&format!("/proc/{id}/cmdline"))).ok()?;
     let first = String::from_utf8_lossy(line.split(|byte| *byte == 0 || *byte == b' ').next()?).into_owned();
@@ -173,48 +178,48 @@ pub(crate) fn program_of(id: u32) -> Option<(String, char)> {
     Some((name, state))
 }
 
-/// Ends every process of this machine that runs the program `name`, at once.
+/// Kills every process on this machine that runs the program `name`.
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if one may not be ended.
+/// [`Kind::Io`] without permission.
 pub(crate) fn kill_all(name: &str) -> Result<()> {
     let ids = super::fs::list(Path::new("/proc"))?.into_iter().filter_map(|entry| entry.file_name()?.to_str()?.parse().ok());
     let mut ids = ids.filter(|id| program_of(*id).is_some_and(|(program, _)| program == name));
     ids.try_for_each(|id| send(id, Signal::KILL))
 }
 
-/// Sends a signal to the process `id`; one that is gone already gets none.
+/// Sends a signal to process `id`; does nothing if it has exited.
 pub(crate) fn send(id: u32, signal: Signal) -> Result<()> {
     let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| Error::new(Kind::Internal, format!("{id} is not a process")))?;
+    let pid = pid.ok_or_else(|| Error::new(Kind::Internal, format!("{id} is not a process ID")))?;
     match rustix::process::kill_process(pid, signal) {
         Err(rustix::io::Errno::SRCH) => Ok(()),
-        other => other.doing(Kind::Io, || format!("sending a signal to the process {id}")),
+        other => other.doing(Kind::Io, || format!("sending a signal to process {id}")),
     }
 }
 
-/// Ends this process at once, under threads that still wait.
-#[expect(clippy::exit, reason = "a supervisor's threads wait for clients that may never come")]
+/// Exits immediately, even if other threads are still waiting.
+#[expect(clippy::exit, reason = "a supervisor's threads wait for clients that may never connect")]
 pub(crate) fn end(code: i32) -> ! {
     std::process::exit(code)
 }
 
-/// Ends this process as a program that it ran ended: same code, or 128 and the signal's number, as shells do.
-#[expect(clippy::exit, reason = "a verb that stands in for another program ends as that one did")]
+/// Exits as a child did: with the same code, or with 128 plus the signal number, as shells do.
+#[expect(clippy::exit, reason = "a command that runs another program exits with its status")]
 pub(crate) fn end_as(status: std::process::ExitStatus) -> ! {
     use std::os::unix::process::ExitStatusExt as _;
     std::process::exit(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1))
 }
 
-/// User and group that this process acts as; what it creates belongs to them.
+/// Returns the effective user and group of this process; files that it creates belong to them.
 pub(crate) fn owner() -> (u32, u32) {
     (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
 }
 
-/// Tells the running kernel its name.
+/// Sets the host name of the running kernel.
 pub(crate) fn set_host_name(name: &str) -> Result<()> {
-    rustix::system::sethostname(name.as_bytes()).doing(Kind::Io, || format!("naming this machine `{name}`"))
+    rustix::system::sethostname(name.as_bytes()).doing(Kind::Io, || format!("setting the host name to `{name}`"))
 }
 
 fn name(command: &Command) -> String {
@@ -247,7 +252,7 @@ mod tests {
         let write = |stdin: Option<std::process::ChildStdin>| std::io::Write::write_all(&mut stdin.unwrap(), &[0; 1 << 20]);
         let (written, output) = attend_for(Duration::from_millis(200), "sleep", child, write).unwrap();
         assert!(written.is_err());
-        assert_eq!(output.unwrap_err().to_string(), "`sleep` did not end within 0 s");
+        assert_eq!(output.unwrap_err().to_string(), "`sleep` did not finish within 0 s");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One directory takes the place of another in one step, as whoever looks at it sees it.
+//! Replaces one directory with another in one atomic step.
 
 use std::fs::{File, FileTimes, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,11 +11,12 @@ use rustix::io::Errno;
 use crate::error::{Doing, Kind, Result};
 use crate::host::fs;
 
-/// Puts `staged` at `target`. Afterwards `staged` is what was at `target`, or is gone if there was nothing.
+/// Moves `staged` to `target`. Afterwards, `staged` is the previous `target`, or does not exist if there was
+/// none.
 ///
 /// # Errors
 ///
-/// [`Kind::Io`]; both are then where they were.
+/// [`Kind::Io`]; both are then left unchanged.
 pub(crate) fn exchange(staged: &Path, target: &Path) -> Result<()> {
     let step = || format!("publishing `{}`", target.display());
     if !target.exists() {
@@ -27,7 +28,8 @@ pub(crate) fn exchange(staged: &Path, target: &Path) -> Result<()> {
     }
 }
 
-/// For filesystems that can't exchange; nothing is lost in between, but for a moment nothing is there.
+/// Replaces the target in two steps, on filesystems that can't exchange names; nothing is lost, but the
+/// target is missing for a moment.
 fn replace_in_two_steps(staged: &Path, target: &Path) -> Result<()> {
     let aside = staged.with_extension("old");
     fs::rename(target, &aside)?;
@@ -35,11 +37,11 @@ fn replace_in_two_steps(staged: &Path, target: &Path) -> Result<()> {
     fs::rename(&aside, staged)
 }
 
-/// Gives a second name to a file; false if the filesystem can't.
+/// Creates a hard link to a file; returns false if the filesystem can't.
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if the file is not there, or the name is taken.
+/// [`Kind::Io`] if the file is missing, or the name is taken.
 pub(crate) fn link(file: &Path, name: &Path) -> Result<bool> {
     match rustix::fs::link(file, name) {
         Ok(()) => Ok(true),
@@ -48,8 +50,8 @@ pub(crate) fn link(file: &Path, name: &Path) -> Result<bool> {
     }
 }
 
-/// Ends the writing of a staged file: permission bits whatever the umask was, and a fixed modification time. Who publishes it
-/// flushes it, together with all that is staged.
+/// Finishes a staged file: sets permission bits, regardless of the umask, and a fixed modification time. The
+/// publisher flushes it, together with everything else that is staged.
 ///
 /// # Errors
 ///
@@ -61,7 +63,7 @@ pub(crate) fn seal(file: &File, mode: u32, modified: u64, path: &Path) -> Result
     file.set_times(times).doing(Kind::Io, step)
 }
 
-/// Whether a file is as [`seal`] left it: a write changes its modification time.
+/// Checks whether a file is as [`seal`] left it: a write changes its modification time.
 pub(crate) fn is_sealed(path: &Path, mode: u32, modified: u64, size: u64) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| {
         let times = (metadata.mtime(), metadata.mtime_nsec()) == (i64::try_from(modified).unwrap_or(i64::MAX), 0);

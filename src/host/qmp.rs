@@ -1,4 +1,5 @@
-//! One word to a virtual machine's monitor: the QEMU Machine Protocol, lines of JSON over a local socket
+//! Sends a command to a virtual machine's monitor: the QEMU Machine Protocol, lines of JSON over a local
+//! socket
 //! (<https://www.qemu.org/docs/master/interop/qmp-spec.html>).
 
 use std::io::{BufRead, BufReader, Write};
@@ -10,20 +11,20 @@ use serde_json::Value;
 
 use crate::error::{Doing, Error, Kind, Result};
 
-/// Longest time for an answer.
+/// Time limit for a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Has the monitor at `socket` carry out `command`, which takes no arguments: `stop`, `cont`.
+/// Runs `command`, which takes no arguments, on the monitor at `socket`, such as `stop` or `cont`.
 ///
 /// # Errors
 ///
-/// [`Kind::Tool`] with what the monitor said.
+/// [`Kind::Tool`] with the monitor's message.
 pub(crate) fn command(socket: &Path, command: &str) -> Result<()> {
-    let step = || format!("asking the monitor `{}` to {command}", socket.display());
+    let step = || format!("sending `{command}` to the monitor `{}`", socket.display());
     let stream = UnixStream::connect(socket).doing(Kind::Tool, step)?;
     stream.set_read_timeout(Some(PATIENCE)).doing(Kind::Tool, step)?;
     let mut lines = BufReader::new(stream.try_clone().doing(Kind::Tool, step)?).lines();
-    // A greeting comes first, and nothing is carried out before this.
+    // The greeting comes first, and no command is accepted before this one.
     for word in ["qmp_capabilities", command] {
         writeln!(&stream, r#"{{"execute":"{word}"}}"#).doing(Kind::Tool, step)?;
         loop {
@@ -37,12 +38,12 @@ pub(crate) fn command(socket: &Path, command: &str) -> Result<()> {
     Ok(())
 }
 
-/// What a line answers; nothing for the greeting and for events.
+/// Parses a line as a response; `None` for the greeting and for events.
 fn answer(line: &str) -> Option<std::result::Result<(), String>> {
     let message: Value = serde_json::from_str(line).ok()?;
     match (message.get("return"), message.get("error")) {
         (Some(_), _) => Some(Ok(())),
-        (_, Some(error)) => Some(Err(error["desc"].as_str().unwrap_or("it refuses").to_owned())),
+        (_, Some(error)) => Some(Err(error["desc"].as_str().unwrap_or("the command was rejected").to_owned())),
         _ => None,
     }
 }

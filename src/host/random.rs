@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 
-/// Random bytes.
+/// Returns random bytes.
 pub(crate) fn bytes<const SIZE: usize>() -> Result<[u8; SIZE]> {
     let mut bytes = [0; SIZE];
     match aws_lc_rs::rand::fill(&mut bytes) {
@@ -11,7 +11,7 @@ pub(crate) fn bytes<const SIZE: usize>() -> Result<[u8; SIZE]> {
     }
 }
 
-/// A random number of 128 bits.
+/// Returns a random 128-bit number.
 pub(crate) fn number() -> Result<u128> {
     bytes().map(u128::from_be_bytes)
 }

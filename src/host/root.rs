@@ -1,6 +1,8 @@
-//! A directory that files are written below, never beside: every step goes through its handle and follows no link (openat2(2)).
+//! A directory that written files can't escape: every path is resolved through its handle, without following
+//! links (openat2(2)).
 //!
-//! Each call makes one path be exactly what is asked and tells whether anything had to change, so that writing twice changes nothing.
+//! Each call brings one path into the requested state and reports whether anything changed, so that writing
+//! twice changes nothing.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -29,7 +31,7 @@ pub(crate) struct Attributes {
     pub(crate) mtime: u64,
 }
 
-/// Whether a path had to be changed.
+/// Result of a call: whether a path had to be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     None,
@@ -37,23 +39,25 @@ pub(crate) enum Change {
 }
 
 impl Root {
-    /// Opens the directory at `path`, which the host's own links may lead to.
+    /// Opens the directory at `path`, following links on the host.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty()).doing(Kind::Io, || format!("opening `{}`", path.display()))?;
         Ok(Self { directory, path: path.to_owned() })
     }
 
-    /// Makes `path` a directory with these attributes. `keep` leaves the attributes of one that is there.
+    /// Ensures that `path` is a directory with these attributes. With `keep`, an existing directory keeps its
+    /// own.
     pub(crate) fn directory(&self, path: &str, attributes: Attributes, keep: bool) -> Result<Change> {
         let (parent, name) = self.parent(path)?;
         let step = || self.writing(path);
         let there = status(&parent, name).doing(Kind::Io, step)?;
         let is_directory = there.as_ref().is_some_and(|stat| kind(stat) == FileType::Directory);
-        if is_directory && (keep || same(there.as_ref().expect("it is there"), attributes)) {
+        if is_directory && (keep || same(there.as_ref().expect("the directory exists"), attributes)) {
             return Ok(Change::None);
         }
-        // A new directory gets its name when it has its attributes: who finds it later may leave it as it is.
+        // A new directory gets its final name after its attributes, so that a later run may leave it
+        // unchanged.
         let made = if is_directory { name.to_owned() } else { temporary(name) };
         if !is_directory {
             match rustix::fs::mkdirat(&parent, &made, Mode::from(0o700)) {
@@ -70,13 +74,14 @@ impl Root {
         Ok(Change::Written)
     }
 
-    /// Makes `path` a file with this content, by a rename, so that nobody ever sees half of it. A power cut may undo it, or leave it
-    /// empty; [`Root::sync`] ends that time for all files at once.
+    /// Ensures that `path` is a file with this content, through a rename, so that it is never visible
+    /// half-written. Until [`Root::sync`], which covers all files at once, a power cut may undo the write or
+    /// leave the file empty.
     pub(crate) fn file(&self, path: &str, content: &[u8], attributes: Attributes) -> Result<Change> {
         self.write(path, content, attributes, |_| Ok(()))
     }
 
-    /// As [`Root::file`], and a power cut leaves either the old content or the new one.
+    /// Like [`Root::file`], but a power cut leaves either the old or the new content.
     pub(crate) fn durable_file(&self, path: &str, content: &[u8], attributes: Attributes) -> Result<Change> {
         self.write(path, content, attributes, File::sync_all)
     }
@@ -104,7 +109,7 @@ impl Root {
         Ok(Change::Written)
     }
 
-    /// Makes `path` a symbolic link to `target`.
+    /// Ensures that `path` is a symbolic link to `target`.
     pub(crate) fn symlink(&self, path: &str, target: &str, attributes: Attributes) -> Result<Change> {
         let (parent, name) = self.parent(path)?;
         let step = || self.writing(path);
@@ -121,10 +126,10 @@ impl Root {
         Ok(Change::Written)
     }
 
-    /// Whether anything is at `path`; a link counts, wherever it leads.
+    /// Checks whether `path` exists; a link counts, wherever it points.
     pub(crate) fn has(&self, path: &str) -> Result<bool> {
         let (parent, name) = self.parent(path)?;
-        status(&parent, name).map(|there| there.is_some()).doing(Kind::Io, || format!("looking for `{}`", self.shown(path)))
+        status(&parent, name).map(|there| there.is_some()).doing(Kind::Io, || format!("checking for `{}`", self.shown(path)))
     }
 
     /// Removes an empty directory.
@@ -141,7 +146,7 @@ impl Root {
         rustix::fs::syncfs(&directory).doing(Kind::Io, step)
     }
 
-    /// Opens the directory that holds `path`, relative to the root, and returns the last component.
+    /// Opens the parent directory of `path`, relative to the root, and returns it with the last component.
     fn parent<'a>(&self, path: &'a str) -> Result<(OwnedFd, &'a str)> {
         let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
         if matches!(name, "" | "." | "..") {
@@ -150,7 +155,7 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let directory = rustix::fs::openat2(&self.directory, parent, flags, Mode::empty(), resolve);
-        Ok((directory.doing(Kind::Io, || format!("opening the directory of `{}`", self.shown(path)))?, name))
+        Ok((directory.doing(Kind::Io, || format!("opening the parent directory of `{}`", self.shown(path)))?, name))
     }
 
     fn shown(&self, path: &str) -> String {
@@ -162,9 +167,9 @@ impl Root {
     }
 }
 
-/// Attributes of what is at `path`, and what it is; links are not followed.
+/// Returns the type and attributes of the file at `path`; links are not followed.
 pub(crate) fn attributes(path: &Path) -> Result<(FileType, Attributes)> {
-    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).doing(Kind::Io, || format!("looking at `{}`", path.display()))?;
+    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).doing(Kind::Io, || format!("inspecting `{}`", path.display()))?;
     let mtime = u64::try_from(stat.st_mtime).unwrap_or(0);
     Ok((kind(&stat), Attributes { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, mtime }))
 }
@@ -181,7 +186,8 @@ fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// Whether mode and owner are as asked; the time is not compared, since programs may touch what they do not change.
+/// Checks whether mode and owner are as requested; times are not compared, since programs may touch files
+/// without changing them.
 fn same(stat: &Stat, attributes: Attributes) -> bool {
     (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid) == (attributes.mode, attributes.uid, attributes.gid)
 }
@@ -193,7 +199,7 @@ fn read(parent: &OwnedFd, name: &str) -> std::io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Sets owner, then mode, then time: chown(2) clears setuid bits, and every change moves the time.
+/// Sets owner, then mode, then time: chown(2) clears setuid bits, and every change updates the time.
 fn dress(file: impl std::os::fd::AsFd, attributes: Attributes) -> rustix::io::Result<()> {
     let (uid, gid) = owner(attributes);
     rustix::fs::fchown(&file, Some(uid), Some(gid))?;
@@ -210,7 +216,7 @@ fn times(seconds: u64) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// A name that no file of an image has; a leftover of a power cut is replaced by the next run.
+/// Returns a name that no file in an image has; the next run replaces a leftover of a power cut.
 fn temporary(name: &str) -> String {
     format!(".kiln-new.{name}")
 }

@@ -1,10 +1,13 @@
-//! Programs run confined: their own mounts, processes, network, names and message queues, and a directory as their root.
+//! Runs programs in a sandbox: with their own mounts, processes, network, host name and message queues, and a
+//! directory as their root.
 //!
-//! Works as root and as any user. A user becomes root of a user namespace with one mapped id, so no subordinate ids are
-//! needed; root stays root and loses the capabilities that reach the machine. Files the program sees, it sees because they
-//! were bound. Namespaces end with their first process, which ends with kiln: nothing is ever left mounted or running.
+//! Works as root and as any other user. An unprivileged user becomes root in a user namespace with one mapped
+//! ID, so no subordinate IDs are needed; root remains root but loses the capabilities that affect the
+//! machine. The program sees only bind-mounted files. The namespaces end with their first process, which ends
+//! with kiln: nothing remains mounted or running.
 //!
-//! kiln starts itself twice: `sandbox-exec` makes the namespaces, `sandbox-init` is the first process inside them.
+//! kiln starts itself twice: `sandbox-exec` creates the namespaces, `sandbox-init` is the first process
+//! inside them.
 
 mod fakeroot;
 mod init;
@@ -24,17 +27,17 @@ use crate::host;
 
 pub(crate) use fakeroot::Fakeroot;
 
-/// The hidden first arguments of kiln.
+/// Hidden subcommands of kiln.
 const OUTER: &str = "sandbox-exec";
 const INNER: &str = "sandbox-init";
-/// Carries the [`Spec`] as JSON; it holds no secret.
+/// Environment variable with the [`Sandbox`] as JSON; it contains no secrets.
 const SPEC: &str = "KILN_SANDBOX";
-/// Names the program to start as the sandbox, where the running one isn't kiln.
+/// Environment variable with the program to start as the sandbox, if the running program is not kiln.
 const PROGRAM: &str = "KILN_SANDBOX_EXE";
-/// Exit code when the sandbox itself fails, as `env` and `chroot` have it.
+/// Exit code if the sandbox itself fails, as with `env` and `chroot`.
 const FAILED: u8 = 125;
 
-/// What a program may do with a directory or file.
+/// Access of a program to a directory or file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Access {
@@ -42,24 +45,25 @@ pub(crate) enum Access {
     Write,
 }
 
-/// A program to run, and all it can see.
+/// A program to run, and everything that it can see.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sandbox {
-    /// With [`Access::Read`] every entry of the root directory is bound read-only into an empty one, so that other things can
-    /// be bound anywhere beside them; the directory needs an empty `run`. With [`Access::Write`] it is the root itself.
+    /// With [`Access::Read`], every entry of the root directory is bound read-only into an empty one, so that
+    /// other files can be bound anywhere next to them; the directory needs an empty `run`. With
+    /// [`Access::Write`], it is the root itself.
     root: PathBuf,
     access: Access,
     binds: Vec<Bind>,
-    /// Nothing is inherited.
+    /// Environment of the program; nothing is inherited.
     environment: BTreeMap<String, String>,
-    /// Program and arguments; the program is looked up in `PATH` inside.
+    /// Program and arguments; the program is looked up in `PATH` inside the sandbox.
     command: Vec<String>,
     fakeroot: Option<Fakeroot>,
-    /// The process that started the sandbox; when it is gone, there is no one to run for.
+    /// Process that started the sandbox; the sandbox ends with it.
     parent: u32,
 }
 
-/// One thing of the host, and where it is inside.
+/// A file or directory of the host, and its path inside the sandbox.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Bind {
     host: PathBuf,
@@ -68,7 +72,7 @@ struct Bind {
 }
 
 impl Sandbox {
-    /// Prepares to run `program` with `root` as its root directory, standard input empty, no network.
+    /// Prepares to run `program` with `root` as its root directory, empty standard input and no network.
     pub(crate) fn new(root: &Path, access: Access, program: &str) -> Self {
         let environment = [
             ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
@@ -104,19 +108,19 @@ impl Sandbox {
         self
     }
 
-    /// Shows the file or directory `host` of the machine at `inside`, an absolute path, which is made when it is missing.
+    /// Binds the host's file or directory `host` to the absolute path `inside`, which is created if missing.
     pub(crate) fn bind(&mut self, host: &Path, inside: &str, access: Access) -> &mut Self {
         self.binds.push(Bind { host: host.to_owned(), inside: inside.to_owned(), access });
         self
     }
 
-    /// Lets the program believe that it can give files away, and remembers what it gave to whom.
+    /// Emulates changes of file owners for the program, and records those changes.
     pub(crate) fn fakeroot(&mut self, fakeroot: Fakeroot) -> &mut Self {
         self.fakeroot = Some(fakeroot);
         self
     }
 
-    /// Runs to the end and returns what the program printed.
+    /// Runs the program to completion and returns its output.
     ///
     /// # Errors
     ///
@@ -125,11 +129,11 @@ impl Sandbox {
         self.run_with(Stdio::null(), |_| Ok(()))
     }
 
-    /// As [`Sandbox::run`], with standard input written by `fill`.
+    /// Like [`Sandbox::run`], with standard input written by `fill`.
     ///
     /// # Errors
     ///
-    /// Those of the program first, because a writer fails when its reader does; then those of `fill`.
+    /// Errors of the program first, because a writer fails when its reader does; then those of `fill`.
     pub(crate) fn run_with_stdin(&self, fill: impl FnOnce(&mut dyn std::io::Write) -> Result<()>) -> Result<Output> {
         self.run_with(Stdio::piped(), |stdin| {
             let mut stdin = std::io::BufWriter::with_capacity(1 << 20, stdin.expect("standard input is piped"));
@@ -157,7 +161,7 @@ impl Sandbox {
     }
 
     fn to_command(&self) -> Result<Command> {
-        let spec = serde_json::to_string(self).doing(Kind::Internal, || "describing a sandbox".into())?;
+        let spec = serde_json::to_string(self).doing(Kind::Internal, || "serializing the sandbox".into())?;
         let program = std::env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("/proc/self/exe"));
         let mut command = host::process::command(program);
         command.arg(OUTER).env_clear().env(SPEC, spec);
@@ -165,9 +169,10 @@ impl Sandbox {
     }
 }
 
-/// When this process was started as a part of a sandbox: is that part, and returns the exit code. Else returns `None`.
+/// Runs as part of a sandbox if this process was started as one, and returns the exit code; otherwise returns
+/// `None`.
 ///
-/// Called before anything else in `main`, while there is one thread.
+/// Must be called before anything else in `main`, while there is only one thread.
 pub(crate) fn enter_if_asked() -> Option<u8> {
     let part = std::env::args_os().nth(1)?;
     let run: fn(&Sandbox) -> Result<u8> = match part.to_str()? {
@@ -175,16 +180,17 @@ pub(crate) fn enter_if_asked() -> Option<u8> {
         INNER => init::run,
         _ => return None,
     };
-    // Only kiln sets it: a person who types the hidden word gets the ordinary answer to a wrong one.
+    // Only kiln sets the variable: a user who types the hidden subcommand gets the usual error for an unknown
+    // command.
     let spec = std::env::var(SPEC).ok()?;
-    let result = serde_json::from_str(&spec).doing(Kind::Internal, || "reading a sandbox's description".into()).and_then(|spec| run(&spec));
+    let result = serde_json::from_str(&spec).doing(Kind::Internal, || "parsing the sandbox".into()).and_then(|spec| run(&spec));
     Some(result.unwrap_or_else(|err| {
         tell(&err);
         FAILED
     }))
 }
 
-/// Standard error is a pipe to the kiln that started this one, which shows its last lines.
+/// Reports on standard error, a pipe to the kiln process that started this one and shows the last lines.
 fn tell(err: &Error) {
     use std::io::Write;
     let mut text = format!("sandbox: {err}\n");
@@ -196,7 +202,7 @@ fn tell(err: &Error) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// The exit code that stands for a child's end, as shells have it.
+/// Returns the exit code for a child's status, as in shells.
 fn exit_code(status: std::process::ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt;
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());

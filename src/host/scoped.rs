@@ -1,4 +1,5 @@
-//! A directory on the host that what is written into it can't leave: every step of a path is taken by hand, and no link is followed.
+//! A directory on the host that written files can't escape: paths are resolved component by component,
+//! without following links.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,19 +11,19 @@ use rustix::io::Errno;
 
 use crate::error::{Doing, Kind, Result};
 
-/// Opens a directory itself, whatever lies at the path.
+/// Flags to open a directory itself, without following a link.
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// A directory to write into, by relative paths of plain names. Each thread has its own.
+/// A directory to write into, with relative paths of plain names. Each thread has its own instance.
 #[derive(Debug)]
 pub(crate) struct Scoped {
     path: PathBuf,
     root: OwnedFd,
-    /// The directory that was used last: archives list neighbours together.
+    /// Most recently used directory: archives list the files of a directory together.
     last: Option<(String, OwnedFd)>,
 }
 
-/// The file that a name stands for, as long as it exists.
+/// Identity of the file that a name refers to, valid as long as the file exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity {
     pub(crate) device: u64,
@@ -35,12 +36,12 @@ impl Scoped {
         Ok(Self { path: path.to_owned(), root, last: None })
     }
 
-    /// The device that it is on, as in [`Identity`].
+    /// Returns the device that the directory is on, as in [`Identity`].
     pub(crate) fn device(&self) -> Result<u64> {
-        Ok(fstat(&self.root).doing(Kind::Io, || format!("looking at `{}`", self.path.display()))?.st_dev)
+        Ok(fstat(&self.root).doing(Kind::Io, || format!("inspecting `{}`", self.path.display()))?.st_dev)
     }
 
-    /// Makes a directory with permission bits `mode`, and its parents. It is no error if there is one.
+    /// Creates a directory with permission bits `mode`, and its parents. An existing one is not an error.
     pub(crate) fn directory(&mut self, path: &str, mode: u32) -> Result<Identity> {
         let step = || format!("creating the directory `{path}` in `{}`", self.path.display());
         let directory = self.walk(path).doing(Kind::Io, step)?;
@@ -63,19 +64,19 @@ impl Scoped {
     }
 
     pub(crate) fn symlink(&mut self, path: &str, target: &str) -> Result<()> {
-        self.at("linking", path, |parent, name| Ok(symlinkat(target, parent, name)?))
+        self.at("creating the link", path, |parent, name| Ok(symlinkat(target, parent, name)?))
     }
 
-    /// Gives a file a second name.
+    /// Creates a hard link to the file `existing`.
     pub(crate) fn hard_link(&mut self, path: &str, existing: &str) -> Result<()> {
         let mut other = Self::open(&self.path)?;
         let (directory, old) = other.parent(existing).doing(Kind::Io, || format!("opening `{existing}`"))?;
-        self.at("linking", path, |parent, name| Ok(linkat(directory, old, parent, name, AtFlags::empty())?))
+        self.at("creating the link", path, |parent, name| Ok(linkat(directory, old, parent, name, AtFlags::empty())?))
     }
 
-    /// Whether there is something at a path, if only a link to nothing.
+    /// Checks whether a path exists; a dangling link counts.
     pub(crate) fn exists(&mut self, path: &str) -> Result<bool> {
-        self.at("looking at", path, |parent, name| match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        self.at("checking for", path, |parent, name| match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(false),
             other => Ok(other.map(|_| true)?),
         })
@@ -91,7 +92,7 @@ impl Scoped {
         })
     }
 
-    /// Removes a file or link, and returns what it was; it is no error when there is none.
+    /// Removes a file or link, and returns its identity; a missing file is not an error.
     pub(crate) fn remove(&mut self, path: &str) -> Result<Option<Identity>> {
         self.at("removing", path, |parent, name| match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(None),
@@ -109,7 +110,7 @@ impl Scoped {
         acted.doing(Kind::Io, || format!("{verb} `{path}` in `{shown}`"))
     }
 
-    /// The directory that holds `path`, made where it is missing, and the last component.
+    /// Returns the parent directory of `path`, created if missing, and the last component.
     fn parent<'a>(&'a mut self, path: &'a str) -> io::Result<(&'a OwnedFd, &'a str)> {
         let Some((parent, name)) = path.rsplit_once('/') else { return Ok((&self.root, component(path)?)) };
         if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
@@ -125,7 +126,7 @@ impl Scoped {
             let at = directory.as_ref().unwrap_or(&self.root);
             directory = Some(open_or_make(at, component(name)?)?);
         }
-        Ok(directory.expect("a path has one component at least"))
+        Ok(directory.expect("a path has at least one component"))
     }
 }
 
@@ -142,7 +143,7 @@ fn open_or_make(at: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
                 Err(err) => return Err(err),
             }
             let directory = openat(at, name, DIRECTORY, Mode::empty())?;
-            // Whatever the umask is.
+            // Independent of the umask.
             fchmod(&directory, Mode::from_raw_mode(0o755))?;
             Ok(directory)
         }
@@ -164,7 +165,7 @@ fn identity(stat: &Stat) -> Identity {
     Identity { device: stat.st_dev, inode: stat.st_ino }
 }
 
-/// What is at a path, without following it.
+/// A directory entry; links are not followed.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) path: PathBuf,

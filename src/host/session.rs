@@ -1,5 +1,6 @@
-//! A client's connection over TLS that shows who is at its other end, with a time limit for each answer as a whole: what measures a
-//! service must not wait longer than it says. ureq, which asks everything else, hides the certificate and the connection.
+//! HTTPS connection that identifies the server, with a time limit for each response as a whole: a measurement
+//! must not wait longer than it reports. ureq, used everywhere else, does not expose the certificate and the
+//! connection.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,12 +17,12 @@ use crate::digest::Digest;
 use crate::error::{Doing, Kind, Result};
 use crate::host::http::Held;
 
-/// Most fields of a head.
+/// Maximum number of header fields.
 const FIELDS: usize = 64;
-/// Length of what ends a chunk.
+/// Length of the line break at the end of a chunk.
 const END: usize = "\r\n".len();
 
-/// What connects to servers of one cluster.
+/// Client for the servers of one cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialler {
     config: Arc<ClientConfig>,
@@ -33,22 +34,22 @@ pub(crate) struct Dialler {
 pub(crate) struct Session {
     stream: StreamOwned<ClientConnection, Bounded>,
     host: String,
-    /// Of the certificate that the server showed.
+    /// Digest of the certificate that the server presented.
     pub(crate) server: Digest,
-    /// Whether the server ended the connection in good order (RFC 8446 section 6.1) and answered nothing to the last request. Another
-    /// connection may ask again then: so do clients of HTTP/2, to whom the server names the last request that it took (RFC 9113
-    /// section 6.8).
+    /// True if the server closed the connection properly (RFC 8446 section 6.1) without answering the last
+    /// request. The request may then be repeated on another connection, as HTTP/2 clients do if the server
+    /// reports that it did not process the request (RFC 9113 section 6.8).
     pub(crate) is_ended: bool,
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
 }
 
-/// What came of an answer without an end.
+/// Result of waiting for more of an endless response.
 #[derive(Debug)]
 pub(crate) enum Waited {
     Data,
@@ -57,11 +58,11 @@ pub(crate) enum Waited {
 }
 
 impl Dialler {
-    /// Connects as `held` says to servers whose certificates have `name`.
+    /// Creates a client with the identity in `held`, for servers whose certificates contain `name`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Verify`] for what is no PEM.
+    /// [`Kind::Verify`] if a certificate or key is not valid PEM.
     pub(crate) fn new(held: &Held<'_>, name: &str) -> Result<Self> {
         let step = || "preparing TLS".to_owned();
         let certificates = |pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().doing(Kind::Verify, step);
@@ -74,17 +75,17 @@ impl Dialler {
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().doing(Kind::Internal, step)?;
         let config = config.with_root_certificates(roots).with_client_auth_cert(certificates(held.certificate)?, key);
         let mut config = config.doing(Kind::Verify, step)?;
-        // A resumed session does not show which server it is.
+        // A resumed session does not identify the server.
         config.resumption = Resumption::disabled();
         let name = ServerName::try_from(name.to_owned()).doing(Kind::Input, step)?;
         Ok(Self { config: Arc::new(config), name })
     }
 
-    /// Connects within `limit`, handshake included.
+    /// Connects within `limit`, including the handshake.
     ///
     /// # Errors
     ///
-    /// What the network or TLS said.
+    /// Network and TLS errors.
     pub(crate) fn connect(&self, address: SocketAddr, limit: Duration) -> io::Result<Session> {
         let end = Instant::now() + limit;
         let socket = TcpStream::connect_timeout(&address, limit)?;
@@ -95,17 +96,17 @@ impl Dialler {
             stream.conn.complete_io(&mut stream.sock)?;
         }
         let certificate = stream.conn.peer_certificates().and_then(<[_]>::first);
-        let server = certificate.map(|certificate| Digest::of(certificate)).ok_or_else(|| io::Error::other("no certificate"))?;
+        let server = certificate.map(|certificate| Digest::of(certificate)).ok_or_else(|| io::Error::other("no server certificate"))?;
         Ok(Session { stream, host: address.to_string(), server, is_ended: false })
     }
 }
 
 impl Session {
-    /// Sends a request and reads the whole answer, within `limit`.
+    /// Sends a request and reads the whole response, within `limit`.
     ///
     /// # Errors
     ///
-    /// What the network said; the connection is of no use then.
+    /// Network errors; the connection is then unusable.
     pub(crate) fn request(&mut self, method: &str, path: &str, body: &[u8], limit: Duration) -> io::Result<Response> {
         let (head, mut body) = self.begin(method, path, body, limit)?;
         match head.length {
@@ -119,16 +120,16 @@ impl Session {
         Ok(Response { status: head.status, body })
     }
 
-    /// Sends a request whose answer has no end, and reads that answer's head within `limit`.
+    /// Sends a request whose response is endless, and reads the head of that response within `limit`.
     ///
     /// # Errors
     ///
-    /// What the network said.
+    /// Network errors.
     pub(crate) fn follow(&mut self, path: &str, limit: Duration) -> io::Result<u16> {
         self.begin("GET", path, b"", limit).map(|(head, _)| head.status)
     }
 
-    /// Waits for more of an answer without an end.
+    /// Waits for more of an endless response.
     pub(crate) fn wait(&mut self, limit: Duration) -> Waited {
         self.stream.sock.end = Instant::now() + limit;
         match self.more(&mut Vec::new()) {
@@ -138,7 +139,7 @@ impl Session {
         }
     }
 
-    /// The head, and what has come of the body.
+    /// Sends a request; returns the head of the response, and the part of its body received so far.
     fn begin(&mut self, method: &str, path: &str, body: &[u8], limit: Duration) -> io::Result<(Head, Vec<u8>)> {
         self.stream.sock.end = Instant::now() + limit;
         let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
@@ -147,7 +148,7 @@ impl Session {
         let mut bytes = Vec::new();
         loop {
             let more = self.more(&mut bytes);
-            // rustls says of any other end that it is unexpected.
+            // rustls reports any other end as unexpected.
             self.is_ended = bytes.is_empty() && self.stream.conn.process_new_packets().is_ok_and(|state| state.peer_has_closed());
             more?;
             if let Some((head, end)) = Head::parse(&bytes)? {
@@ -156,11 +157,11 @@ impl Session {
         }
     }
 
-    /// What is in the chunks of a body, of which `bytes` have come.
+    /// Returns the content of a chunked body, of which `bytes` have been received.
     fn chunks(&mut self, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
         let (mut body, mut at) = (Vec::new(), 0);
         loop {
-            let size = httparse::parse_chunk_size(&bytes[at..]).map_err(|_| io::Error::other("its chunks are not those of HTTP"))?;
+            let size = httparse::parse_chunk_size(&bytes[at..]).map_err(|_| io::Error::other("the response has malformed chunks"))?;
             let whole = match size {
                 Status::Complete((start, size)) => usize::try_from(size).ok().map(|size| (at + start, size)),
                 Status::Partial => None,
@@ -188,14 +189,14 @@ impl Session {
     }
 }
 
-/// How an answer begins, as far as it matters.
+/// Relevant parts of the head of a response.
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
     status: u16,
     length: Length,
 }
 
-/// Where a body ends (RFC 9112 section 6.3).
+/// Length of a body (RFC 9112 section 6.3).
 #[derive(Debug, PartialEq, Eq)]
 enum Length {
     Known(usize),
@@ -203,12 +204,12 @@ enum Length {
 }
 
 impl Head {
-    /// The head and its length, once all of it has come.
+    /// Parses the head and returns it with its length, once it is complete.
     fn parse(bytes: &[u8]) -> io::Result<Option<(Self, usize)>> {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS];
         let mut response = httparse::Response::new(&mut fields);
         let Status::Complete(end) = response.parse(bytes).map_err(io::Error::other)? else { return Ok(None) };
-        let status = response.code.ok_or_else(|| io::Error::other("it has no status"))?;
+        let status = response.code.ok_or_else(|| io::Error::other("the response has no status"))?;
         let field = |name: &str| response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
         let known = field("content-length").and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
         let length = if field("transfer-encoding").is_some() { Length::Chunks } else { Length::Known(known.unwrap_or(0)) };
@@ -220,7 +221,7 @@ fn is_silence(err: &io::Error) -> bool {
     matches!(err.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
-/// A socket on which nothing waits longer than to one moment.
+/// Socket whose operations share one deadline.
 #[derive(Debug)]
 struct Bounded {
     socket: TcpStream,

@@ -6,27 +6,27 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How the server behaves for one path.
+/// Behaviour of the server for one path.
 #[derive(Clone, Debug)]
 pub(crate) enum Manner {
     /// Serves ranges.
     Good,
     /// Answers 200 with everything to a request for a range.
     NoRanges,
-    /// Announces everything and closes after so many bytes, the first time it is asked.
+    /// Announces everything but closes after this many bytes, on the first request.
     TruncatesOnce(usize),
-    /// As above, each time.
+    /// As above, on each request.
     Truncates(usize),
-    /// Sends so many bytes and then nothing more.
+    /// Sends this many bytes and then nothing more.
     Stalls(usize),
-    /// Sends a few bytes at a time with pauses shorter than anyone's patience.
+    /// Sends a few bytes at a time with pauses shorter than any time limit.
     Drips,
-    /// Answers with this status so many times, then serves.
+    /// Responds with this status this many times, then serves.
     Fails(u16, u32),
     RedirectsTo(String),
 }
 
-/// A running server; it ends with the test's process.
+/// A running server; it ends with the test process.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: String,
@@ -44,7 +44,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (files, requests) = (Arc::clone(&files), Arc::clone(&requests));
-                // A client that hangs up early is part of the game.
+                // A client that disconnects early is not an error.
                 std::thread::spawn(move || serve(stream, &files, &requests));
             }
         });

@@ -1,6 +1,7 @@
-//! One question over mutual TLS: whoever shows a certificate of the same authority gets the answer, and the connection ends.
+//! One query over mutual TLS: a client with a certificate from the same CA gets the answer, and the
+//! connection is closed.
 //!
-//! There is no request: the TLS handshake names both sides, and the answer is all that there is to read (RFC 8446).
+//! There is no request: the TLS handshake identifies both sides, and only the answer is sent (RFC 8446).
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,16 +17,16 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 
 use crate::error::{Doing, Kind, Result};
 
-/// How long connecting, and then each read and write may take.
+/// Time limit for connecting, and for each read and write.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// An answer is smaller.
+/// Maximum size of an answer, in bytes.
 const LONGEST: u64 = 1 << 16;
-/// Lines of a request, and before an answer, are shorter.
+/// Maximum size of the head of a request, in bytes.
 const HEAD: usize = 4096;
-/// Connections that are answered at once; more wait in the kernel's queue.
+/// Number of connections answered in parallel; more wait in the kernel's queue.
 const WORKERS: usize = 4;
 
-/// Files of one side: PEM, as etcd has them.
+/// Files of one side, in PEM format, as etcd uses them.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) authority: PathBuf,
@@ -53,7 +54,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_file_iter(path).doing(Kind::Io, step)?.collect::<Result<_, _>>().doing(Kind::Verify, step)
 }
 
-/// What asks others.
+/// Client side.
 #[derive(Clone, Debug)]
 pub(crate) struct Asking(Arc<ClientConfig>);
 
@@ -67,13 +68,13 @@ impl Asking {
         Ok(Self(Arc::new(config.with_client_auth_cert(certificates, key).doing(Kind::Verify, step)?)))
     }
 
-    /// Reads the answer of the side at `address`, whose certificate must have that address.
+    /// Reads the answer of the server at `address`, whose certificate must contain that address.
     ///
     /// # Errors
     ///
-    /// [`Kind::Network`] with the reason: no route, no answer, a certificate that is not valid.
+    /// [`Kind::Network`] with the reason: no route, no answer, an invalid certificate.
     pub(crate) fn ask(&self, address: SocketAddr) -> Result<Vec<u8>> {
-        self.answer(address).doing(Kind::Network, || format!("asking `{address}`"))
+        self.answer(address).doing(Kind::Network, || format!("querying `{address}`"))
     }
 
     fn answer(&self, address: SocketAddr) -> io::Result<Vec<u8>> {
@@ -87,7 +88,7 @@ impl Asking {
     }
 }
 
-/// What answers others.
+/// Server side.
 #[derive(Debug)]
 pub(crate) struct Answering {
     config: Arc<ServerConfig>,
@@ -95,7 +96,7 @@ pub(crate) struct Answering {
 }
 
 impl Answering {
-    /// Listens. Only certificates of the authority are served.
+    /// Listens on `address`. Serves only clients with a certificate from the CA.
     pub(crate) fn bind(identity: &Identity, address: SocketAddr) -> Result<Self> {
         let step = || "preparing TLS".to_owned();
         let (certificates, key) = identity.own()?;
@@ -108,12 +109,13 @@ impl Answering {
         Ok(Self { config, listener })
     }
 
-    /// Answers for ever.
+    /// Answers forever.
     pub(crate) fn serve(&self, answer: impl Fn() -> Vec<u8> + Sync) -> ! {
         self.each(|socket| self.converse(socket, &answer))
     }
 
-    /// Answers requests of HTTP/1.0 for ever, those of clients with this common name alone; what is at a path is for `find` to say.
+    /// Answers HTTP/1.0 requests forever, only for clients with this common name; `find` returns the content
+    /// of a path.
     pub(crate) fn serve_files(&self, reader: &str, find: &(impl Fn(&str) -> Option<Found> + Sync)) -> ! {
         self.each(|socket| self.hand_out(socket, reader, find))
     }
@@ -122,7 +124,7 @@ impl Answering {
         let work = || -> ! {
             loop {
                 match self.listener.accept() {
-                    // Whoever is refused learns so by TLS; here it is no event.
+                    // A rejected client gets the reason through TLS; it is not reported here.
                     Ok((socket, _)) => drop(converse(socket)),
                     Err(_) => super::clock::sleep(Duration::from_millis(100)),
                 }
@@ -177,19 +179,19 @@ impl Answering {
     }
 }
 
-/// What is at a path.
+/// Content of a path.
 #[derive(Debug)]
 pub(crate) enum Found {
     Text(Vec<u8>),
     File(File),
 }
 
-/// Reads the lines before a body, byte for byte: what follows is not theirs.
+/// Reads the head before a body, byte by byte, so that the rest remains unread.
 fn head(stream: &mut impl Read) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() > HEAD {
-            return Err(io::Error::other("its first lines do not end"));
+            return Err(io::Error::other("the head of the request is too long"));
         }
         let mut byte = [0];
         stream.read_exact(&mut byte)?;
@@ -198,7 +200,7 @@ fn head(stream: &mut impl Read) -> io::Result<String> {
     String::from_utf8(head).map_err(io::Error::other)
 }
 
-/// The subject's common name of the first certificate.
+/// Returns the common name in the subject of the first certificate.
 fn common_name(certificates: Option<&[CertificateDer<'_>]>) -> Option<String> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificates?.first()?).ok()?;
     let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;

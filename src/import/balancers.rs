@@ -1,4 +1,5 @@
-//! keepalived.conf, haproxy.cfg and nginx.conf: the VIP and its identifier, the port that clients dial, the API servers behind it.
+//! keepalived.conf, haproxy.cfg and nginx.conf: the VIP and its VRRP identifier, the port that clients connect
+//! to, and the API servers behind them.
 
 use crate::config::{Block, Content, Document, Fleet, Statement, Word};
 use crate::import::facts::{Facts, Naming, Origin, address, port};
@@ -37,7 +38,7 @@ fn keepalived(block: Block<'_, '_>, facts: &mut Facts) {
     }
 }
 
-/// The name of the machine that a document lies on, when the directory tells it.
+/// Returns the name of the machine that a document is on, if the directory layout names a machine.
 pub(super) fn host<'a>(document: &Document<'a>) -> Option<&'a str> {
     Some(document.machine).filter(|name| !name.is_empty())
 }
@@ -51,14 +52,14 @@ fn haproxy(fleet: &Fleet<'_>, facts: &mut Facts) {
     }
     for Block { document, statement } in fleet.haproxy(&["frontend", "listen"]).filter(|block| is_for_servers(block)) {
         let binds = statement.all(&["bind"]).filter_map(Statement::value);
-        // HAProxy before 1.5 had the address beside the section's name.
+        // HAProxy before 1.5 accepted the address next to the section's name.
         for bind in binds.chain(statement.words.get(2).copied()) {
             listens("haproxy", document, bind, facts);
         }
     }
 }
 
-/// Whether a section passes connections on: one that shows statistics does not.
+/// Checks whether a section forwards connections: a section that shows statistics does not.
 fn is_for_servers(block: &Block<'_, '_>) -> bool {
     block.statement.body.iter().any(|line| ["default_backend", "use_backend", "server"].contains(&line.name().text))
 }
@@ -81,7 +82,7 @@ fn nginx(fleet: &Fleet<'_>, facts: &mut Facts) {
 }
 
 fn balanced(document: &Document<'_>, name: &str, server: Word<'_>, facts: &mut Facts) {
-    // A template names no machine.
+    // A template expression does not name a machine.
     if [name, server.text].iter().any(|text| text.contains(['{', '}'])) {
         return;
     }

@@ -1,4 +1,5 @@
-//! kube-*.service, etcd.service and their environment files: networks, the members of etcd, the addresses of API servers.
+//! kube-*.service, etcd.service and their environment files: networks, etcd members, and API server
+//! addresses.
 
 use crate::config::{Document, Flag, Fleet, Invocation};
 use crate::import::balancers::host;
@@ -6,7 +7,7 @@ use crate::import::facts::{Facts, Naming, Origin, address};
 use crate::import::settings::Setting;
 use crate::words::Role;
 
-/// Flags that mean the same in every program, and the settings that they are.
+/// Flags with the same meaning in every program, and the corresponding settings.
 const FLAGS: [(&str, Setting); 9] = [
     ("service-cluster-ip-range", Setting::Services),
     ("cluster-cidr", Setting::Pods),
@@ -19,7 +20,8 @@ const FLAGS: [(&str, Setting); 9] = [
     ("iface", Setting::Interface),
 ];
 
-/// Flags that name machines: the program, the flag, what the machines are, whether it is the machine itself.
+/// Flags that name machines: the program, the flag, the machines' role, and true if the flag names the machine
+/// that the file is on.
 const MACHINES: [(&str, &str, Option<Role>, bool); 12] = [
     ("kube-apiserver", "advertise-address", Some(Role::ControlPlane), true),
     ("kube-apiserver", "bind-address", Some(Role::ControlPlane), true),
@@ -35,7 +37,7 @@ const MACHINES: [(&str, &str, Option<Role>, bool); 12] = [
     ("kubelet", "api-servers", Some(Role::ControlPlane), false),
 ];
 
-/// Keys of containerd's configuration that name the pause image, before and since 2.0.
+/// Keys in containerd's configuration that name the pause image, before and since containerd 2.0.
 const SANDBOX: [&str; 2] = ["sandbox_image", "sandbox"];
 
 pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
@@ -74,7 +76,7 @@ fn machines(document: &Document<'_>, invocation: &Invocation<'_>, flag: &Flag<'_
     }
 }
 
-/// `m1=https://10.0.0.11:2380,…`
+/// Reads etcd members from `m1=https://10.0.0.11:2380,…`.
 fn members(document: &Document<'_>, flag: &Flag<'_>, facts: &mut Facts) {
     for part in flag.value.pieces(|letter| letter == ',') {
         if let Some((name, url)) = part.split_once('=') {

@@ -1,7 +1,7 @@
-//! A directory of configuration files as machines: `DIR/etc/…` is one machine, `DIR/<machine>/etc/…` or `DIR/<machine>/haproxy.cfg` are
-//! several.
+//! A directory of configuration files, read as machines: `DIR/etc/…` is one machine, `DIR/<machine>/etc/…` or
+//! `DIR/<machine>/haproxy.cfg` are several.
 //!
-//! Nothing outside the directory is read, and what is passed over is told.
+//! Nothing outside the directory is read, and skipped files are reported.
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,11 @@ use crate::config::{File, Machine, TEMPLATES};
 use crate::error::{Error, Kind, Problem, Report, Result, Severity, Source};
 use crate::host;
 
-/// Directories at a machine's root that hold configuration.
+/// Directories in a machine's root directory that contain configuration.
 const ROOTS: [&str; 9] = ["etc", "usr", "lib", "root", "home", "opt", "srv", "var", "run"];
-/// How the names of files begin that lie in a machine's directory, where that has no `etc`.
+/// Prefixes of file names that identify a machine's directory without an `etc`.
 const CONFIGURATION: [&str; 6] = ["keepalived", "haproxy", "nginx", "etcd", "kube", "bootstrap"];
-/// Parts of names of directories that hold one component's files, or one tool's: no machines.
+/// Parts of the names of directories that contain the files of one component or one tool and are not machines.
 const COMPONENTS: [&str; 17] = [
     "keepalived",
     "haproxy",
@@ -33,20 +33,20 @@ const COMPONENTS: [&str; 17] = [
     "pki",
     "scripts",
 ];
-/// What is larger is no configuration.
+/// Maximum size of a configuration file, in bytes.
 const LARGEST: u64 = 256 << 10;
-/// How deep directories are read.
+/// Maximum depth of nested directories.
 const DEEPEST: usize = 24;
-/// The end of a name that says nothing about the format, beside those of templates.
+/// File name suffix that does not indicate the format, in addition to the template suffixes.
 const TEXT: &str = ".txt";
-/// Ends of names of what was there before, or would be there instead.
+/// File name suffixes of backups and alternative files.
 const SPARE: [&str; 8] = [".bak", ".orig", ".old", "~", ".rpmnew", ".rpmsave", ".dpkg-old", ".dpkg-dist"];
 
-/// What was read.
+/// Result of reading a directory.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) machines: Vec<Machine>,
-    /// What was passed over, and why.
+    /// Skipped files, with reasons.
     pub(super) report: Report,
 }
 
@@ -54,10 +54,10 @@ pub(super) struct Found {
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if there is none.
+/// [`Kind::Input`] if there are no text files.
 pub(super) fn read(directory: &Path) -> Result<Found> {
     if !directory.is_dir() {
-        let hint = "give a directory that holds keepalived.conf, haproxy.cfg, unit files, …, as they lie on the machines";
+        let hint = "specify a directory that contains keepalived.conf, haproxy.cfg, unit files, …, laid out as on the machines";
         return Err(Error::new(Kind::Input, format!("`{}` is not a directory", directory.display())).hint(hint));
     }
     let mut reader = Reader { directory: directory.to_owned(), report: Report::default() };
@@ -76,14 +76,15 @@ pub(super) fn read(directory: &Path) -> Result<Found> {
     machines.insert(0, common);
     machines.retain(|machine| !machine.files.is_empty());
     if machines.is_empty() {
-        let hint = "put the files there as they lie on the machines: `etc/keepalived/keepalived.conf`, `m1/etc/haproxy/haproxy.cfg`";
+        let hint = "lay out the files as on the machines: `etc/keepalived/keepalived.conf`, `m1/etc/haproxy/haproxy.cfg`";
         let why = reader.report.problems.first().map(|problem| format!(": {}", problem.message)).unwrap_or_default();
-        return Err(Error::new(Kind::Input, format!("`{}` holds no text file{why}", directory.display())).hint(hint));
+        return Err(Error::new(Kind::Input, format!("`{}` contains no text files{why}", directory.display())).hint(hint));
     }
     Ok(Found { machines, report: reader.report })
 }
 
-/// Whether a directory is one machine's: it has an `etc` or its like, or configuration lies in it and its name is no component's.
+/// Checks whether a directory belongs to one machine: it has a subdirectory such as `etc`, or it contains
+/// configuration and is not named after a component.
 fn is_machine(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if !path.is_dir() || path.is_symlink() || ROOTS.contains(&name.as_str()) {
@@ -121,22 +122,22 @@ impl Reader {
         }
     }
 
-    /// Why a path is not read.
+    /// Returns the reason for skipping a path, if there is one.
     fn obstacle(&self, path: &Path, depth: usize) -> Option<String> {
-        // A link of a copied machine means a file of that machine, not of this one.
+        // A symbolic link that was copied from a machine refers to a file on that machine, not on this one.
         let leads_out = || path.canonicalize().ok().zip(self.directory.canonicalize().ok()).is_none_or(|(to, own)| !to.starts_with(own));
         if path.is_symlink() && leads_out() {
-            return Some("it is a link to what is not in the directory".to_owned());
+            return Some("it is a symbolic link to a path outside the directory".to_owned());
         }
         if path.is_dir() {
-            let why = if path.is_symlink() { "it is a link to a directory" } else { "it lies too deep" };
+            let why = if path.is_symlink() { "it is a symbolic link to a directory" } else { "it is nested too deeply" };
             return (path.is_symlink() || depth > DEEPEST).then(|| why.to_owned());
         }
         if !path.is_file() {
-            return Some("it is no regular file".to_owned());
+            return Some("it is not a regular file".to_owned());
         }
         if let Some(original) = original(path) {
-            return Some(format!("`{original}` lies beside it"));
+            return Some(format!("it is a copy of `{original}`"));
         }
         let large = host::fs::size(path).is_ok_and(|size| size > LARGEST);
         large.then(|| format!("it is larger than {} KiB", LARGEST >> 10))
@@ -147,7 +148,7 @@ impl Reader {
             severity: Severity::Info,
             code: None,
             field: String::new(),
-            message: format!("`{}` is passed over: {why}", path.display()),
+            message: format!("`{}` was skipped: {why}", path.display()),
             span: None,
             source: None,
             hint: None,
@@ -155,15 +156,16 @@ impl Reader {
     }
 }
 
-/// The name of the file that `path` is a spare copy of, if that lies beside it.
+/// Returns the name of the file that `path` is a backup copy of, if the original exists next to it.
 fn original(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let original = SPARE.iter().find_map(|end| name.strip_suffix(end))?;
     path.with_file_name(original).is_file().then(|| original.to_owned())
 }
 
-/// The text of a file: UTF-8, with or without its mark; UTF-16 as Windows saves it; of any other encoding what ASCII says, for settings
-/// say nothing in other letters. `None` for what is not text: keys in binary form, programs.
+/// Decodes a file's text: UTF-8, with or without a byte order mark; UTF-16 as Windows saves it; only the ASCII
+/// part of any other encoding, since settings use no other letters. Returns `None` for binary files, such as
+/// programs and keys in binary form.
 fn text(bytes: Vec<u8>) -> Option<String> {
     let utf16 = |order: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect();
@@ -191,7 +193,7 @@ mod tests {
     use super::read;
     use crate::host;
 
-    /// Machines with their paths, and what was passed over.
+    /// Returns the machines' paths, and the messages about skipped files.
     fn seen(directory: &Path) -> (Vec<String>, Vec<String>) {
         let found = read(directory).unwrap();
         let name = |text: &str| text.replace(&format!("{}/", directory.display()), "");
@@ -249,13 +251,13 @@ mod tests {
         let (files, passed_over) = seen(directory.path());
         assert_eq!(files, [":/a.conf", ":/b.conf", ":/gbk.conf", ":/utf16.conf"]);
         let expected = [
-            "`a.conf.bak` is passed over: `a.conf` lies beside it",
-            "`key.der` is passed over: it is not text",
-            "`large` is passed over: it is larger than 256 KiB",
-            "`out` is passed over: it is a link to what is not in the directory",
-            "`round` is passed over: it is a link to a directory",
-            "`socket` is passed over: it is no regular file",
-            "`torn` is passed over: it is a link to what is not in the directory",
+            "`a.conf.bak` was skipped: it is a copy of `a.conf`",
+            "`key.der` was skipped: it is not text",
+            "`large` was skipped: it is larger than 256 KiB",
+            "`out` was skipped: it is a symbolic link to a path outside the directory",
+            "`round` was skipped: it is a symbolic link to a directory",
+            "`socket` was skipped: it is not a regular file",
+            "`torn` was skipped: it is a symbolic link to a path outside the directory",
         ];
         assert_eq!(passed_over, expected);
     }

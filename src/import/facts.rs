@@ -1,4 +1,4 @@
-//! What files say about a cluster: each fact with the file and the line that says it.
+//! Facts about a cluster, each with the file and the line that it comes from.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,16 +9,16 @@ use crate::error::Source;
 use crate::import::settings::Setting;
 use crate::words::Role;
 
-/// Marks that published configurations leave for their readers to replace.
+/// Marks of placeholders in published configurations, which readers are expected to replace.
 const MARKS: [&str; 4] = ["$", "{{", "<", "XXX"];
-/// Quotes, also those that word processors make of them.
+/// Quotation marks, including those that word processors substitute.
 pub(super) const QUOTES: [char; 5] = ['"', '\'', '”', '“', '″'];
 
-/// Everything that was learned.
+/// All facts found in the files.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) settings: Vec<Fact>,
-    /// Values that are no values: placeholders, and what cannot be read.
+    /// Unusable values: placeholders, and text that cannot be parsed.
     pub(super) unclear: Vec<Fact>,
     pub(super) mentions: Vec<Mention>,
 }
@@ -29,36 +29,36 @@ pub(super) struct Fact {
     pub(super) setting: Setting,
     pub(super) value: String,
     pub(super) origin: Origin,
-    /// Whether a placeholder stood there: variables may be those of an example.
+    /// True if the value replaced a placeholder: the variables may come from an example.
     pub(super) filled: bool,
 }
 
-/// A machine that a file speaks of.
+/// A machine that a file mentions.
 #[derive(Clone, Debug)]
 pub(super) struct Mention {
     pub(super) name: Option<String>,
     pub(super) address: Option<IpAddr>,
     pub(super) role: Option<Role>,
     pub(super) naming: Naming,
-    /// Its role if it is no control-plane node.
+    /// The machine's role if it is not a control-plane node.
     pub(super) otherwise: Option<Role>,
-    /// keepalived's priority on it.
+    /// keepalived's priority on the machine.
     pub(super) priority: Option<u8>,
     pub(super) origin: Origin,
 }
 
-/// How much a name in a file is worth as the name of a machine; later ones are worth more.
+/// Reliability of a name in a file as a machine name; later variants outrank earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Naming {
-    /// No file has a name for it.
+    /// No file contains a name for the machine.
     None,
-    /// What a balancer or etcd calls it among its own.
+    /// Name that a balancer or etcd uses for the machine.
     Alias,
-    /// What the machine is called.
+    /// Host name of the machine.
     Host,
 }
 
-/// The file and the place that say something.
+/// File and position of a fact.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     pub(super) source: Source,
@@ -70,13 +70,13 @@ impl Origin {
         Self { source: document.file.source.clone(), span: document.file.place(word.span()) }
     }
 
-    /// Whether both are on one line of one file.
+    /// Checks whether both are on the same line of the same file.
     pub(super) fn is_beside(&self, other: &Self) -> bool {
         let (first, last) = (self.span.start.min(other.span.start), self.span.start.max(other.span.start));
         self.source.path == other.source.path && !self.source.text[first..last].contains('\n')
     }
 
-    /// Counted from 1.
+    /// Returns the line number, counted from 1.
     pub(super) fn line(&self) -> usize {
         self.source.text[..self.span.start].matches('\n').count() + 1
     }
@@ -89,25 +89,25 @@ impl PartialEq for Origin {
 }
 
 impl fmt::Display for Origin {
-    /// `path:line`.
+    /// Writes `path:line`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.source.path.display(), self.line())
     }
 }
 
 impl Facts {
-    /// Notes what `word` says of a setting.
+    /// Records `word` as the value of a setting.
     pub(super) fn say(&mut self, setting: Setting, document: &Document<'_>, word: Word<'_>) {
         self.say_as(setting, word.text, document, word);
     }
 
-    /// Notes a value that `word` means.
+    /// Records a value that follows from `word`.
     pub(super) fn say_as(&mut self, setting: Setting, text: &str, document: &Document<'_>, word: Word<'_>) {
         let text = text.trim().trim_matches(QUOTES);
         let origin = Origin::of(document, word);
         let filled = !origin.source.text[origin.span.clone()].contains(word.text);
         let value = Some(text).filter(|text| !is_placeholder(text)).and_then(|text| (setting.row().read)(text));
-        // The networks of two families stand in one value, and a cluster file has one.
+        // One value may contain the networks of two address families, but a cluster file has only one.
         let second = text.split_once(',').filter(|_| value.is_some()).map(|(_, rest)| rest.trim().to_owned());
         self.unclear.extend(second.map(|value| Fact { setting, value, origin: origin.clone(), filled }));
         match value {
@@ -117,7 +117,7 @@ impl Facts {
         }
     }
 
-    /// Notes a machine with a role.
+    /// Records a machine with a role.
     pub(super) fn mention(&mut self, name: Option<&str>, address: Option<IpAddr>, role: Option<Role>, naming: Naming, origin: Origin) {
         let name = name.map(|name| name.trim_matches(QUOTES).to_owned()).filter(|name| !name.is_empty() && !is_placeholder(name));
         let address = address.filter(|address| !address.is_loopback() && !address.is_unspecified());
@@ -126,14 +126,14 @@ impl Facts {
         }
     }
 
-    /// Notes the machine of a document by its name, for more to be said of it.
+    /// Records the machine that a document is on, by name, and returns it so that further facts can be added.
     pub(super) fn machine_of(&mut self, document: &Document<'_>, role: Option<Role>, origin: Origin) -> Option<&mut Mention> {
         let before = self.mentions.len();
         self.mention(Some(document.machine), None, role, Naming::Host, origin);
         self.mentions.get_mut(before)
     }
 
-    /// Every value of a setting, the one that counts first.
+    /// Returns every value of a setting, the effective one first.
     pub(super) fn of(&self, setting: Setting) -> impl Iterator<Item = &Fact> {
         self.settings.iter().filter(move |fact| fact.setting == setting)
     }
@@ -142,27 +142,27 @@ impl Facts {
         self.of(setting).next().map(|fact| fact.value.as_str())
     }
 
-    /// The VIP that counts.
+    /// Returns the effective VIP.
     pub(super) fn vip(&self) -> Option<IpAddr> {
         self.value(Setting::Vip)?.parse().ok()
     }
 }
 
-/// The address in `https://10.0.0.1:2379/`, `10.0.0.1:6443` or `10.0.0.1/24`.
+/// Returns the address in `https://10.0.0.1:2379/`, `10.0.0.1:6443` or `10.0.0.1/24`.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim_matches(QUOTES);
     let text = text.split_once("://").map_or(text, |(_, rest)| rest);
     crate::lint::host(text.split('/').next()?)
 }
 
-/// The port at the end of `https://10.0.0.1:6443`.
+/// Returns the port at the end of `https://10.0.0.1:6443`.
 pub(super) fn port(text: &str) -> Option<&str> {
     let text = text.split_once("://").map_or(text, |(_, rest)| rest);
     let (host, port) = text.split('/').next()?.rsplit_once(':')?;
     (!host.contains(':') || host.ends_with(']')).then_some(port)
 }
 
-/// Whether a reader was to put a value there.
+/// Checks whether the text is a placeholder for a value.
 pub(super) fn is_placeholder(text: &str) -> bool {
     MARKS.iter().any(|mark| text.contains(mark))
 }

@@ -1,11 +1,11 @@
-//! Ansible inventories, variables of environment files, `/etc/hosts`, and what `kubectl get nodes` printed.
+//! Ansible inventories, variables in environment files, `/etc/hosts`, and the output of `kubectl get nodes`.
 
 use crate::config::{Document, Fleet, Node as Yaml, Statement, Word};
 use crate::import::facts::{Facts, Naming, Origin, address};
 use crate::import::settings::Setting;
 use crate::words::Role;
 
-/// Parts of the names of groups and machines, and the roles that they mean; the first that fits.
+/// Parts of group and machine names, and the roles that they imply; the first match applies.
 const ROLES: [(&[&str], Role); 4] = [
     (&["etcd"], Role::Etcd),
     (&["lb", "loadbalance", "haproxy", "nginx", "keepalived"], Role::Lb),
@@ -13,7 +13,7 @@ const ROLES: [(&[&str], Role); 4] = [
     (&["node", "worker", "minion"], Role::Worker),
 ];
 
-/// Names of variables, in lower case, and the settings that they are.
+/// Variable names, in lower case, and the corresponding settings.
 const VARIABLES: [(&[&str], Setting); 9] = [
     (&["vip", "lb_vip", "apiserver_vip", "master_vip", "keepalived_vip", "vip_address"], Setting::Vip),
     (&["vrid", "router_id", "virtual_router_id", "keepalived_router_id"], Setting::RouterId),
@@ -26,7 +26,7 @@ const VARIABLES: [(&[&str], Setting); 9] = [
     (&["cluster_dns_domain", "cluster_domain", "dns_domain"], Setting::Domain),
 ];
 
-/// Files of servers, one a line, and what the servers are.
+/// Files that list servers, one per line; the keyword of these lines; and the corresponding setting.
 const SERVERS: [(&str, &str, Setting); 5] = [
     ("chrony.conf", "server", Setting::Ntp),
     ("chrony.conf", "pool", Setting::Ntp),
@@ -35,10 +35,10 @@ const SERVERS: [(&str, &str, Setting); 5] = [
     ("resolv.conf", "nameserver", Setting::Dns),
 ];
 
-/// The last number that a range of machines may have.
+/// Maximum for the last number in a range of machines.
 const MOST: usize = 10_000;
 
-/// Variables of a machine that hold its address.
+/// Variables that contain a machine's address.
 const ADDRESSES: [&str; 3] = ["ip", "ansible_host", "ansible_ssh_host"];
 
 pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
@@ -73,7 +73,7 @@ pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
     sessions(fleet, facts);
 }
 
-/// An INI file of groups, by a name that inventories have.
+/// Checks whether a document is an INI file with groups that has one of the usual inventory names.
 fn is_inventory(document: &Document<'_>) -> bool {
     let name = document.path.rsplit('/').next().unwrap_or_default();
     let named = name == "hosts" || name.ends_with(".ini") || name.starts_with("inventory");
@@ -102,7 +102,7 @@ fn inventory(document: &Document<'_>, facts: &mut Facts) {
     }
 }
 
-/// `m1 ansible_host=10.0.0.11 …`, or an address alone.
+/// Reads `m1 ansible_host=10.0.0.11 …`, or a line with only an address.
 fn machine(group: &str, line: Word<'_>, document: &Document<'_>, facts: &mut Facts) {
     let mut words = line.words();
     let Some(first) = words.next() else { return };
@@ -116,7 +116,7 @@ fn machine(group: &str, line: Word<'_>, document: &Document<'_>, facts: &mut Fac
     }
 }
 
-/// `w1` and `w2` of `w[1:2]`; Ansible counts with the zeros that the first number has.
+/// Expands `w[1:2]` to `w1` and `w2`; Ansible keeps the first number's leading zeros.
 fn several(pattern: &str) -> Vec<String> {
     let range = || {
         let (before, rest) = pattern.split_once('[')?;
@@ -128,7 +128,7 @@ fn several(pattern: &str) -> Vec<String> {
     range().unwrap_or_else(|| vec![pattern.to_owned()])
 }
 
-/// An inventory in YAML: `hosts` of groups, and groups below `children`.
+/// Reads a YAML inventory: the `hosts` of groups, and the groups under `children`.
 fn groups(group: &str, node: &Yaml<'_>, document: &Document<'_>, facts: &mut Facts) {
     for (key, below) in node.entries() {
         match key.text {
@@ -156,11 +156,11 @@ fn variable(name: Word<'_>, value: Word<'_>, document: &Document<'_>, facts: &mu
     }
 }
 
-/// The role that a name of a group or a machine means.
+/// Returns the role that a group or machine name implies.
 pub(super) fn role(name: &str) -> Option<Role> {
     let name = name.to_lowercase();
     let words: Vec<&str> = name.split(|letter: char| !letter.is_ascii_alphabetic()).collect();
-    // `lb` is a word of its own: it stands in Melbourne too.
+    // `lb` counts only as a whole word: Melbourne contains it too.
     let means = |part: &&str| words.iter().any(|word| word == part || (part.len() > 2 && word.contains(part)));
     ROLES.iter().find(|(parts, _)| parts.iter().any(means)).map(|(_, role)| *role)
 }
@@ -177,7 +177,8 @@ fn hosts(document: &Document<'_>, facts: &mut Facts) {
     }
 }
 
-/// What people typed and saw: the clock's server, an API server's address as it was edited, `kubectl get nodes`.
+/// Reads recorded commands and output: the time server, an API server address that was edited, and the output of
+/// `kubectl get nodes`.
 fn sessions(fleet: &Fleet<'_>, facts: &mut Facts) {
     for (document, command) in fleet.commands() {
         if command.runs(&["ntpdate"])

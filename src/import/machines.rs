@@ -1,4 +1,5 @@
-//! What lies on a machine tells its role: an API server, a member of etcd, a kubelet, a balancer alone.
+//! Machine roles inferred from the files on the machines: an API server, an etcd member, a kubelet, or only a
+//! balancer.
 
 use std::collections::BTreeMap;
 
@@ -6,23 +7,23 @@ use crate::config::{Document, Fleet, Word};
 use crate::import::facts::{Facts, Origin};
 use crate::words::Role;
 
-/// What a machine is seen to run, in the order in which it tells roles.
+/// Components that the files on a machine reveal, in the order in which they determine the machine's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Trace {
     ApiServer,
     Etcd,
-    /// Joins as a node; on its own that is a worker.
+    /// Joins as a node; without other components, the machine is a worker.
     Kubelet,
-    /// keepalived holds a VIP.
+    /// keepalived manages a VIP.
     Vip,
-    /// Something of Kubernetes, whatever it is.
+    /// Any Kubernetes component.
     Kubernetes,
 }
 
-/// The first place of each trace of a machine.
+/// First position of each trace on a machine.
 type Traces<'f, 'a> = BTreeMap<Trace, (&'f Document<'a>, Word<'a>)>;
 
-/// Notes each machine that has a directory, so that none is lost: with its roles, as far as what lies on it tells them.
+/// Records each machine that has a directory, so that none is lost, with the roles that its files imply.
 pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
     let mut machines: BTreeMap<&str, Vec<&Document<'_>>> = BTreeMap::new();
     fleet.documents.iter().for_each(|document| machines.entry(document.machine).or_default().push(document));
@@ -49,7 +50,8 @@ pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
     }
 }
 
-/// The role of a machine that is no control-plane node. What carries the VIP and has something of Kubernetes may be either.
+/// Returns the role of a machine that is not a control-plane node. A machine with the VIP and a Kubernetes
+/// component may have either role.
 fn otherwise(traces: &Traces<'_, '_>) -> Option<Role> {
     match (traces.contains_key(&Trace::Kubelet), traces.contains_key(&Trace::Vip)) {
         (true, false) => Some(Role::Worker),

@@ -6,7 +6,7 @@ use crate::import::facts::{Fact, Facts, Mention, Naming, Origin, address, port};
 use crate::import::settings::Setting;
 use crate::words::Role;
 
-/// Keys of kubeadm's configuration, and the settings that they are.
+/// Keys in kubeadm's configuration, and the corresponding settings.
 const KUBEADM: [(&str, &str, Setting); 8] = [
     ("ClusterConfiguration", "kubernetesVersion", Setting::Version),
     ("ClusterConfiguration", "imageRepository", Setting::Registry),
@@ -18,10 +18,10 @@ const KUBEADM: [(&str, &str, Setting); 8] = [
     ("KubeProxyConfiguration", "mode", Setting::ProxyMode),
 ];
 
-/// Keys of configurations that hold a machine's own address.
+/// Configuration keys that contain a machine's own address.
 const OWN: [(&str, &str); 2] = [("KubeletConfiguration", "address"), ("KubeProxyConfiguration", "hostnameOverride")];
 
-/// Images of what stands before API servers, and the settings that name them.
+/// Images of balancers in front of API servers, and the corresponding settings.
 const PODS: [(&str, Setting); 4] = [
     ("haproxy", Setting::HaproxyImage),
     ("keepalived", Setting::KeepalivedImage),
@@ -29,10 +29,10 @@ const PODS: [(&str, Setting); 4] = [
     ("kube-vip", Setting::KubeVipImage),
 ];
 
-/// Parts of the names of images that are network add-ons.
+/// Parts of image names that identify network add-ons.
 const PLUGINS: [&str; 6] = ["flannel", "calico", "cilium", "weave", "kube-router", "kube-ovn"];
 
-/// Images whose tags are Kubernetes' version.
+/// Images whose tag is the Kubernetes version.
 const IMAGES: [&str; 4] = ["/kube-apiserver:", "/kube-controller-manager:", "/kube-scheduler:", "/kube-proxy:"];
 
 pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
@@ -49,7 +49,7 @@ pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
         kubeconfig(document, node, facts);
     }
     requests(fleet, facts);
-    // A name without a VIP leads to something that is not among these machines.
+    // A name without a VIP refers to a balancer outside these machines.
     let alone = facts.vip().is_none() && facts.value(Setting::Balancer).is_none();
     let name = facts.of(Setting::Names).next().filter(|_| alone).map(|name| name.origin.clone());
     facts.settings.extend(name.map(|origin| Fact { setting: Setting::Balancer, value: "external".to_owned(), origin, filled: false }));
@@ -87,7 +87,7 @@ fn items<'t>(node: &Yaml<'t>, path: &str) -> Vec<Word<'t>> {
     node.get(path).map(Yaml::items).unwrap_or_default().iter().filter_map(Yaml::scalar).collect()
 }
 
-/// A pod of the machine's own network, as static pods are, that balances; and the network add-on of any manifest.
+/// Reads balancer pods on the host network, which static pods use, and the network add-on in any manifest.
 fn pod(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
     let of_machine = node.find_all("hostNetwork").iter().any(|value| value.scalar().is_some_and(|word| word.text == "true"));
     for word in node.find_all("image").into_iter().filter_map(Yaml::scalar) {
@@ -105,13 +105,14 @@ fn pod(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
     }
 }
 
-/// `haproxy` of `docker.io/library/haproxy:3.0@sha256:…`.
+/// Returns `haproxy` for `docker.io/library/haproxy:3.0@sha256:…`.
 fn image_name(image: &str) -> &str {
     let name = image.rsplit('/').next().unwrap_or_default();
     name.split([':', '@']).next().unwrap_or_default()
 }
 
-/// kube-vip's image writes its own manifest: `nerdctl run … kube-vip:v0.4.1 manifest pod --interface eth0 …`.
+/// Reads commands that use the kube-vip image to generate its own manifest: `nerdctl run … kube-vip:v0.4.1
+/// manifest pod --interface eth0 …`.
 fn kube_vip_commands(fleet: &Fleet<'_>, facts: &mut Facts) {
     for (document, command) in fleet.commands().filter(|(_, command)| command.words.iter().any(|word| word.text == "manifest")) {
         let Some(image) = command.words.iter().find(|word| image_name(word.text) == "kube-vip") else { continue };
@@ -126,7 +127,7 @@ fn kube_vip_commands(fleet: &Fleet<'_>, facts: &mut Facts) {
     }
 }
 
-/// kubeadm puts the name of CoreDNS's image together; what it is not told it takes from its version.
+/// Reads the CoreDNS image, whose name kubeadm composes; parts that are not set depend on the kubeadm version.
 fn dns(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
     let repository = node.text("dns.imageRepository").or(node.text("imageRepository"));
     if let (Some(repository), Some(tag)) = (repository, node.text("dns.imageTag")) {
@@ -145,7 +146,7 @@ fn images(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
     }
 }
 
-/// What nodes dial is the endpoint, unless it is an API server's own address.
+/// Uses the address that nodes connect to as the endpoint, unless it is an API server's own address.
 fn kubeconfig(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
     let is_kubeconfig = document.path.ends_with("kubeconfig") || document.path.ends_with("config") || node.get("clusters").is_some();
     let servers = node.find_all("server").into_iter().filter_map(Yaml::scalar);
@@ -163,10 +164,10 @@ fn kubeconfig(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
     }
 }
 
-/// What a certificate for API servers names: the VIP, the first service address, control-plane nodes, those to come, balancers, and
-/// the names of all these.
+/// Reads the alternative names in API server certificates: the VIP, the first service address, control-plane
+/// nodes, future ones, balancers, and the names of all these.
 ///
-/// Where nothing else tells the control-plane nodes, they are the addresses here.
+/// If nothing else identifies the control-plane nodes, these addresses are taken as theirs.
 fn requests(fleet: &Fleet<'_>, facts: &mut Facts) {
     let is_master = |mention: &Mention| mention.role == Some(Role::ControlPlane) && mention.address.is_some();
     let role = (!facts.mentions.iter().any(is_master)).then_some(Role::ControlPlane);
@@ -181,7 +182,8 @@ fn requests(fleet: &Fleet<'_>, facts: &mut Facts) {
     }
 }
 
-/// One subject of a certificate; `outside` tells whether addresses that are not the nodes' network's are a router's.
+/// Reads one alternative name of a certificate; `outside` is true if addresses outside the node network belong to
+/// a router.
 fn named(document: &Document<'_>, word: Word<'_>, role: Option<Role>, outside: bool, facts: &mut Facts) {
     let network = |setting| facts.value(setting).and_then(|text| text.parse::<ipnet::IpNet>().ok());
     let (services, nodes) = (network(Setting::Services), network(Setting::Nodes));
@@ -197,7 +199,7 @@ fn named(document: &Document<'_>, word: Word<'_>, role: Option<Role>, outside: b
     }
 }
 
-/// Whether a name is neither a machine's nor one that every certificate of API servers has.
+/// Checks whether a name is neither a machine name nor a name that every API server certificate contains.
 fn is_of_endpoint(name: &str, facts: &Facts) -> bool {
     let (first, rest) = name.split_once('.').unwrap_or((name, ""));
     let machine = facts.mentions.iter().any(|mention| mention.name.as_deref() == Some(first));

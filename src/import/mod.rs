@@ -1,7 +1,8 @@
-//! From the configuration that a cluster has today to the cluster file that it means, and what is wrong with that configuration.
+//! Conversion of a cluster's existing configuration to a cluster file, with a report of that configuration's
+//! problems.
 //!
-//! Placeholders are filled in; files become facts, each with its line; facts become settings and nodes; what files say differently
-//! or leave open is told.
+//! Placeholders are filled in; files become facts, each with its line; facts become settings and nodes;
+//! contradictions and gaps are reported.
 
 mod balancers;
 mod components;
@@ -25,26 +26,26 @@ use crate::config::{Fleet, Machine, Target};
 use crate::error::{Problem, Report, Result, Severity};
 use crate::host;
 use crate::lint;
-use crate::words::{Companion, KubernetesVersion, Part};
+use crate::words::{Companion, Component, KubernetesVersion};
 use facts::Facts;
 use settings::{ROWS, Setting, Shape};
 
-/// What was read from a directory of configuration files.
+/// Result of importing a directory of configuration files.
 #[derive(Debug)]
 pub(crate) struct Imported {
     /// The cluster file.
     pub(crate) text: String,
-    /// What is wrong with the files, and where they contradict each other.
+    /// Problems in the files, and contradictions between them.
     pub(crate) report: Report,
-    /// How many files were read.
+    /// Number of files read.
     pub(crate) files: usize,
 }
 
-/// Reads the configuration files below `directory` as a cluster file that starts from `profile`.
+/// Converts the configuration files below `directory` to a cluster file based on `profile`.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] if the directory holds no text file.
+/// [`crate::error::Kind::Input`] if the directory contains no text files.
 pub(crate) fn import(directory: &Path, profile: &str) -> Result<Imported> {
     let name = directory.file_name().and_then(|name| settings::label(&name.to_string_lossy()));
     let found = directory::read(directory)?;
@@ -53,7 +54,7 @@ pub(crate) fn import(directory: &Path, profile: &str) -> Result<Imported> {
     Ok(imported)
 }
 
-/// As [`import`], of files that were read already.
+/// Imports files that have already been read; otherwise the same as [`import`].
 fn of_machines(machines: &[Machine], profile: &str, name: &str, now: u64) -> Imported {
     let machines = &placeholders::fill(machines);
     let fleet = Fleet::read(machines, target(*KubernetesVersion::MINORS.end(), now));
@@ -66,8 +67,8 @@ fn of_machines(machines: &[Machine], profile: &str, name: &str, now: u64) -> Imp
     }
 }
 
-/// What the files say. Of what they say differently the first counts: configuration before what was typed or planned, and what was
-/// written before what was filled in.
+/// Returns the facts in the files. If facts contradict each other, the first one is used: configuration precedes
+/// recorded commands and plans, and values written in a file precede values that replaced a placeholder.
 fn learn(fleet: &Fleet<'_>) -> Facts {
     let mut facts = Facts::default();
     balancers::learn(fleet, &mut facts);
@@ -79,22 +80,23 @@ fn learn(fleet: &Fleet<'_>) -> Facts {
     facts
 }
 
-/// Every lint, for the version that the files are for and for the newest, which is where an upgrade leads.
+/// Runs every lint, both for the Kubernetes version of the files and for the newest one, to prepare for an
+/// upgrade.
 fn report(machines: &[Machine], facts: &Facts, open: Vec<Problem>, now: u64) -> Report {
     let newest = *KubernetesVersion::MINORS.end();
     let own = facts.value(Setting::Version).and_then(|version| version.parse::<KubernetesVersion>().ok());
     let minors = own.map(|version| version.minor).into_iter().chain([newest]);
     let mut problems: Vec<Problem> = Vec::new();
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for problem in minors.flat_map(|minor| lint::check_files(machines, target(minor, now))) {
         let start = problem.span.as_ref().map(|span| (span.start, span.end));
-        if told.insert((problem.code, problem.field.clone(), start, problem.message.clone())) {
+        if reported.insert((problem.code, problem.field.clone(), start, problem.message.clone())) {
             problems.push(problem);
         }
     }
-    let told = problems.iter().any(|problem| problem.code == Some("HA007"));
+    let reported = problems.iter().any(|problem| problem.code == Some("HA007"));
     problems.extend(open);
-    problems.extend(conflicts(facts).filter(|problem| !told || problem.field != Setting::Vip.row().path()));
+    problems.extend(conflicts(facts).filter(|problem| !reported || problem.field != Setting::Vip.row().path()));
     let place = |problem: &Problem| {
         let path = problem.source.as_ref().map(|source| source.path.clone());
         (path, problem.span.as_ref().map_or(0, |span| span.start))
@@ -103,7 +105,7 @@ fn report(machines: &[Machine], facts: &Facts, open: Vec<Problem>, now: u64) -> 
     Report { source: None, problems }
 }
 
-/// What two files say differently.
+/// Returns the contradictions between files.
 fn conflicts(facts: &Facts) -> impl Iterator<Item = Problem> {
     ROWS.iter().filter(|row| row.shape != Shape::List).flat_map(|row| {
         let mut found = facts.of(row.setting);
@@ -113,15 +115,16 @@ fn conflicts(facts: &Facts) -> impl Iterator<Item = Problem> {
             severity: Severity::Warning,
             code: (row.setting == Setting::Vip).then_some("HA007"),
             field: row.path(),
-            message: format!("`{}` is `{}` here, and `{}` in {}", row.key, other.value, first.value, first.origin),
+            message: format!("`{}` is `{}` here, but `{}` in {}", row.key, other.value, first.value, first.origin),
             span: Some(other.origin.span.clone()),
             source: Some(other.origin.source.clone()),
-            hint: Some(format!("the cluster file has `{}`: correct it if that is the wrong one", first.value)),
+            hint: Some(format!("the cluster file uses `{}`; change the setting there if that value is wrong", first.value)),
         })
     })
 }
 
 fn target(kubernetes: u32, now: u64) -> Target {
-    let etcd = Companion::of(Part::Etcd, kubernetes).and_then(|version| version.split('.').nth(1)).and_then(|minor| minor.parse().ok());
+    let etcd =
+        Companion::of(Component::Etcd, kubernetes).and_then(|version| version.split('.').nth(1)).and_then(|minor| minor.parse().ok());
     Target { kubernetes, etcd: etcd.unwrap_or_default(), now }
 }

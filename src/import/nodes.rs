@@ -1,4 +1,4 @@
-//! From what files say about machines to the nodes of a cluster: one for each address.
+//! Cluster nodes, derived from the machines in the files: one for each address.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use crate::import::inventory;
 use crate::import::settings::{Setting, label};
 use crate::words::Role;
 
-/// The network in which machines of one segment usually are.
+/// Usual prefix length of a segment's network.
 const USUAL_PREFIX: u8 = 24;
 
 /// One machine.
@@ -21,28 +21,29 @@ pub(super) struct Node {
     pub(super) naming: Naming,
     pub(super) address: Option<IpAddr>,
     pub(super) roles: BTreeSet<Role>,
-    /// Its role if it is no control-plane node.
+    /// Role if the machine is not a control-plane node.
     otherwise: Option<Role>,
-    /// Whether a name alone told the role.
+    /// True if the role was inferred from the name alone.
     pub(super) guessed: bool,
-    /// keepalived's priority, and where it stands.
+    /// keepalived priority, and its position in the files.
     pub(super) priority: Option<(u8, Origin)>,
-    /// Whatever speaks of it.
+    /// Positions at which the machine is mentioned.
     pub(super) origins: Vec<Origin>,
 }
 
-/// The machines with their roles, control-plane nodes first. Those without an address or a role are among them.
+/// Returns the machines with their roles, control-plane nodes first, including those without an address or a
+/// role.
 pub(super) fn nodes(facts: &Facts) -> Vec<Node> {
     let vips: BTreeSet<&str> = facts.of(Setting::Vip).map(|fact| fact.value.as_str()).collect();
     let own = |mention: &&Mention| !mention.address.is_some_and(|address| vips.contains(address.to_string().as_str()));
-    // Names of machines last, so that they find addresses.
+    // Mentions without an address come last, so that their names can be matched to machines with addresses.
     let (addressed, named): (Vec<&Mention>, Vec<&Mention>) = facts.mentions.iter().filter(own).partition(|one| one.address.is_some());
     let mut nodes = by_address(&addressed);
     by_name(&mut nodes, &named);
     for node in nodes.iter_mut().filter(|node| !node.roles.contains(&Role::ControlPlane)) {
         node.roles.extend(node.otherwise);
     }
-    // A member of etcd may well be something else beside.
+    // An etcd member may also have another role.
     for node in nodes.iter_mut().filter(|node| node.roles.iter().all(|role| *role == Role::Etcd)) {
         let role = node.name.as_deref().and_then(inventory::role);
         node.guessed = role.is_some_and(|role| node.roles.insert(role));
@@ -64,7 +65,8 @@ fn by_address(mentions: &[&Mention]) -> Vec<Node> {
     nodes
 }
 
-/// What has a name only is the machine of that name; a name that is none is nobody's.
+/// Merges mentions without an address into the machines with the same names; mentions without a valid name are
+/// dropped.
 fn by_name(nodes: &mut Vec<Node>, mentions: &[&Mention]) {
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for (index, node) in nodes.iter().enumerate() {
@@ -95,7 +97,8 @@ fn learn(nodes: &mut Vec<Node>, index: usize, mention: &Mention) {
     }
 }
 
-/// Where etcd runs on the control-plane nodes and nowhere else, their role says so already.
+/// Removes the role `etcd` if etcd runs on all control-plane nodes and nowhere else: the role `control-plane`
+/// implies it.
 fn stack_etcd(nodes: &mut [Node]) {
     let stacked = nodes.iter().all(|node| !node.roles.contains(&Role::Etcd) || node.roles.contains(&Role::ControlPlane));
     let everywhere = nodes.iter().all(|node| node.roles.contains(&Role::Etcd) || !node.roles.contains(&Role::ControlPlane));
@@ -104,7 +107,7 @@ fn stack_etcd(nodes: &mut [Node]) {
     }
 }
 
-/// Gives a name to machines that have an address only, and another one to those whose name is taken.
+/// Names machines that have only an address, and renames those whose name is already taken.
 fn name(nodes: &mut [Node]) {
     let mut taken: BTreeSet<String> = BTreeSet::new();
     for node in nodes.iter_mut() {
@@ -122,12 +125,13 @@ fn name(nodes: &mut [Node]) {
         });
         let last = last.entry(letter).or_default();
         let free = (*last + 1..).find(|number| taken.insert(format!("{letter}{number}")));
-        *last = free.expect("numbers do not end");
+        *last = free.expect("there is always another number");
         (node.name, node.naming) = (Some(format!("{letter}{last}")), Naming::None);
     }
 }
 
-/// The network of the VIP's interface, or else the usual one that holds every address; and whether that is a guess.
+/// Returns the network of the VIP's interface, or else a network of the usual size that contains every address;
+/// the flag is true if the network is a guess.
 pub(super) fn network(facts: &Facts, nodes: &[Node]) -> Option<(IpNet, bool)> {
     if let Some(network) = facts.value(Setting::Nodes) {
         return Some((network.parse().ok()?, false));

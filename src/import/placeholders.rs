@@ -1,6 +1,8 @@
-//! What published configurations leave for their readers to fill in: `${VIP}`, `$VIP`, `##NODE_IP##`, `<master1-ip>`, `{{ vip }}`.
+//! Placeholders that published configurations leave for their readers to fill in: `${VIP}`, `$VIP`,
+//! `##NODE_IP##`, `<master1-ip>`, `{{ vip }}`.
 //!
-//! A file of variables that lies among the others fills them, on its machine or on all; what none fills is told with its place.
+//! A variables file next to the others supplies the values, for its own machine or for all machines; placeholders
+//! that remain are reported with their positions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -9,7 +11,7 @@ use crate::config::{Content, Document, File, Fleet, Machine};
 use crate::error::{Problem, Severity};
 use crate::import::facts::{Facts, Origin, QUOTES};
 
-/// Values by name, in capital letters.
+/// Values by name; names are in capital letters.
 type Variables = BTreeMap<String, String>;
 
 /// A placeholder in a text.
@@ -18,26 +20,26 @@ struct Mark<'t> {
     name: &'t str,
 }
 
-/// One way to write a placeholder: what is before and after its name, and what is a name there.
+/// A placeholder notation: the text before and after the name, and a check for the name.
 type Brackets = (&'static str, &'static str, fn(&str) -> bool);
 
 const BRACKETS: [Brackets; 4] = [
     ("${", "}", |name| name.chars().all(is_word)),
     ("{{", "}}", |name| name.chars().all(is_word)),
     ("##", "##", |name| name.chars().all(|letter| is_word(letter) && !letter.is_ascii_lowercase())),
-    // `<none>` is what kubectl prints.
+    // kubectl prints `<none>`.
     ("<", ">", |name| {
         name.chars().all(|letter| is_word(letter) || letter == '-') && (name.contains(['-', '_']) || name == name.to_uppercase())
     }),
 ];
 
-/// Names of files of variables, without what follows the dot.
+/// Names of variables files, without the extension.
 const FILES: [&str; 4] = ["environment", "env", "variables", "vars"];
 
-/// The longest value that fills a placeholder, in bytes.
+/// Maximum length of a value that replaces a placeholder, in bytes.
 const LONGEST: usize = 512;
 
-/// What stands for a value of a name, by a part of the name.
+/// Example values, by part of the name.
 const EXAMPLES: [(&str, &str); 9] = [
     ("PORT", "6443"),
     ("PRIORITY", "100"),
@@ -50,7 +52,7 @@ const EXAMPLES: [(&str, &str); 9] = [
     ("NAME", "m1"),
 ];
 
-/// The machines with their placeholders filled in. A file keeps its source, and every line its place.
+/// Returns the machines with their placeholders filled in. A file keeps its source, and every line its position.
 pub(super) fn fill(machines: &[Machine]) -> Vec<Machine> {
     let common =
         machines.iter().filter(|machine| machine.name.is_empty()).fold(Variables::new(), |known, machine| variables(machine, known));
@@ -62,15 +64,15 @@ pub(super) fn fill(machines: &[Machine]) -> Vec<Machine> {
     machines.iter().map(filled).collect()
 }
 
-/// A file that has nothing to fill shares its source's text.
+/// Fills in a file's placeholders; a file without any shares its source's text.
 fn with_values(file: &File, known: &Variables) -> File {
     let text = filled(&file.text, known);
     if *text == *file.text { file.clone() } else { File { text: text.into(), ..file.clone() } }
 }
 
-/// Placeholders of configuration that nothing filled; scripts and units have variables of their own.
+/// Reports the placeholders that remain in configuration files; scripts and units have variables of their own.
 pub(super) fn open(fleet: &Fleet<'_>, facts: &Facts) -> Vec<Problem> {
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     let mut problems = Vec::new();
     let of_machines = of_machines(fleet);
     for document in fleet.documents.iter().filter(|document| !matches!(document.content, Content::Script(_) | Content::Unit(_))) {
@@ -80,7 +82,7 @@ pub(super) fn open(fleet: &Fleet<'_>, facts: &Facts) -> Vec<Problem> {
                 continue;
             }
             let written = &document.text.text[mark.range.clone()];
-            if told.insert((document.file.source.path.clone(), document.path, written)) {
+            if reported.insert((document.file.source.path.clone(), document.path, written)) {
                 problems.push(problem(document, &mark, facts));
             }
         }
@@ -96,28 +98,29 @@ fn problem(document: &Document<'_>, mark: &Mark<'_>, facts: &Facts) -> Problem {
     let name = capital(mark.name);
     let usual = || EXAMPLES.iter().find(|(part, _)| name.contains(part)).map_or("value", |(_, example)| example);
     let example = setting.map_or_else(usual, |row| row.example.trim_matches('"'));
-    let lost = setting.map(|row| format!(", and the cluster file lacks `{}`", row.key)).unwrap_or_default();
+    let lost = setting.map(|row| format!(", so the cluster file does not set `{}`", row.key)).unwrap_or_default();
     Problem {
         severity: Severity::Warning,
         code: None,
         field: format!("{}:{}", document.machine, document.path).trim_start_matches(':').to_owned(),
-        message: format!("no file says what `{written}` stands for{lost}"),
+        message: format!("no file contains a value for `{written}`{lost}"),
         span: Some(origin.span),
         source: Some(origin.source),
         hint: Some(format!(
-            "put `environment.sh` with `{name}=\"{example}\"` beside the machine's files and import again, or replace it here"
+            "put an `environment.sh` with `{name}=\"{example}\"` next to the machine's files and import again, or replace the placeholder"
         )),
     }
 }
 
-/// The variables of a machine's files, with those that are known already; a later one may be made of an earlier one.
+/// Returns the variables in a machine's files in addition to the known ones; a later variable may refer to an
+/// earlier one.
 fn variables(machine: &Machine, known: Variables) -> Variables {
     let files = machine.files.iter().filter(|file| is_of_variables(&file.path));
     let lines = files.flat_map(|file| file.text.lines().map(|line| (line, is_of_groups(&file.path))));
     lines.fold(known, |mut known, (line, of_groups)| {
         if let Some((name, value)) = assignment(line).or_else(|| entry(line).filter(|_| of_groups)) {
             let value = filled(value, &known);
-            // Variables made of each other grow without bounds.
+            // Variables that refer to each other can grow without bounds.
             if value.len() <= LONGEST {
                 known.insert(capital(name), value);
             }
@@ -133,12 +136,13 @@ fn is_of_variables(path: &str) -> bool {
     own || is_of_groups(path) || name == "hosts" || name.starts_with("inventory") || end == "ini"
 }
 
-/// Variables that Ansible gives groups of machines. Those of one machine are in `host_vars`.
+/// Checks whether a file contains Ansible's variables for groups of machines. Those for one machine are in
+/// `host_vars`.
 fn is_of_groups(path: &str) -> bool {
     path.contains("group_vars/")
 }
 
-/// `export VIP="10.0.0.10"  # remark`. Lists and what commands print are no values.
+/// Parses `export VIP="10.0.0.10"  # remark`. Lists and command substitutions are not values.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
@@ -148,7 +152,7 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     (plain && !value.is_empty()).then_some((name, value))
 }
 
-/// `vip: 10.0.0.10  # remark`
+/// Parses `vip: 10.0.0.10  # remark`.
 fn entry(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once(": ")?;
     let value = value.split(" #").next()?.trim().trim_matches(QUOTES);
@@ -184,7 +188,7 @@ fn marks(text: &str) -> Vec<Mark<'_>> {
     found
 }
 
-/// The placeholder that begins at `at`.
+/// Returns the placeholder that begins at `at`.
 fn mark(text: &str, at: usize) -> Option<Mark<'_>> {
     let rest = text[at..].lines().next()?;
     let bracketed = BRACKETS.iter().find_map(|(open, close, is_name)| {
@@ -193,7 +197,7 @@ fn mark(text: &str, at: usize) -> Option<Mark<'_>> {
         let mark = Mark { range: at..at + open.len() + name.len() + close.len(), name: name.trim() };
         (mark.name.starts_with(|letter: char| letter.is_ascii_alphabetic()) && is_name(mark.name)).then_some(mark)
     });
-    // nginx has variables of its own, in small letters.
+    // nginx has variables of its own, in lower case.
     let bare = || {
         let name = rest.strip_prefix('$')?;
         let name = &name[..name.find(|letter: char| !is_word(letter)).unwrap_or(name.len())];
@@ -204,7 +208,8 @@ fn mark(text: &str, at: usize) -> Option<Mark<'_>> {
     bracketed.or_else(bare)
 }
 
-/// Names of variables that each machine of an inventory has for itself: `lb1 state=MASTER`, and files of `host_vars`.
+/// Returns the names of variables that are set for each machine separately: `lb1 state=MASTER` in an inventory,
+/// and files in `host_vars`.
 fn of_machines(fleet: &Fleet<'_>) -> BTreeSet<String> {
     let inventories = fleet.documents.iter().filter(|document| is_of_variables(document.path));
     let words = inventories.flat_map(|document| document.text.lines()).flat_map(|line| line.words().skip(1).collect::<Vec<_>>());
@@ -214,12 +219,12 @@ fn of_machines(fleet: &Fleet<'_>) -> BTreeSet<String> {
     of_lines.chain(of_files).collect()
 }
 
-/// Whether Ansible fills it: the machine's own name, or the variable of a loop.
+/// Checks whether Ansible itself replaces the placeholder: the machine's own name, or a loop variable.
 fn is_of_ansible(text: &str, mark: &Mark<'_>) -> bool {
     mark.name == "inventory_hostname" || text.contains(&format!("for {} in ", mark.name))
 }
 
-/// Whether a placeholder stands in a comment.
+/// Checks whether a placeholder is in a comment.
 fn is_remark(text: &str, mark: &Mark<'_>) -> bool {
     let begin = text[..mark.range.start].rfind('\n').map_or(0, |at| at + 1);
     text[begin..mark.range.start].trim_start().starts_with(['#', '!', ';'])
@@ -229,7 +234,7 @@ fn is_word(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || letter == '_'
 }
 
-/// `MASTER1_IP` of `master1-ip`.
+/// Returns `MASTER1_IP` for `master1-ip`.
 fn capital(name: &str) -> String {
     name.replace('-', "_").to_uppercase()
 }

@@ -1,4 +1,4 @@
-//! The settings that files can tell, in the order of the cluster file: one row each.
+//! Settings that files can contain, in the order of the cluster file: one row each.
 
 use std::net::IpAddr;
 
@@ -36,22 +36,22 @@ pub(super) enum Setting {
     KeepalivedImage,
     NginxImage,
     KubeVipImage,
-    /// The network of the VIP's interface; the cluster file has it once all machines are known.
+    /// Network of the VIP's interface; written to the cluster file once all machines are known.
     Nodes,
 }
 
-/// How a setting is read and written.
+/// Rules for reading and writing a setting.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) setting: Setting,
     pub(super) table: &'static str,
     pub(super) key: &'static str,
     pub(super) shape: Shape,
-    /// As it would be written.
+    /// Example of the value as written.
     pub(super) example: &'static str,
-    /// The value as the cluster file has it, if it is one.
+    /// Converts text to the cluster file's value, if it is valid.
     pub(super) read: fn(&str) -> Option<String>,
-    /// What is so when the setting is left out.
+    /// Effect of omitting the setting.
     pub(super) otherwise: &'static str,
 }
 
@@ -62,10 +62,10 @@ pub(super) enum Shape {
     List,
 }
 
-/// Every setting beside `nodes`, by table.
+/// Every setting except `nodes`, by table.
 pub(super) static ROWS: &[Row] = &[
-    row(Setting::Name, "cluster", "name", Shape::Text, "\"berlin\"", label, "the cluster needs a name"),
-    row(Setting::Version, "cluster", "kubernetes", Shape::Text, "\"1.20.2\"", version, "the cluster needs a version"),
+    row(Setting::Name, "cluster", "name", Shape::Text, "\"berlin\"", label, "a cluster requires a name"),
+    row(Setting::Version, "cluster", "kubernetes", Shape::Text, "\"1.20.2\"", version, "a cluster requires a version"),
     row(
         Setting::Registry,
         "cluster",
@@ -73,7 +73,7 @@ pub(super) static ROWS: &[Row] = &[
         Shape::Text,
         "\"registry.example.org/kubernetes\"",
         |text| written("image-repository", text),
-        "the default is the registry that the version uses",
+        "the default is the registry that the Kubernetes version uses",
     ),
     row(
         Setting::Pause,
@@ -82,7 +82,7 @@ pub(super) static ROWS: &[Row] = &[
         Shape::Text,
         "\"registry.example.org/kubernetes/pause:3.9\"",
         |text| image("pause", text),
-        "the default is the version's",
+        "the default depends on the Kubernetes version",
     ),
     row(
         Setting::Coredns,
@@ -91,15 +91,15 @@ pub(super) static ROWS: &[Row] = &[
         Shape::Text,
         "\"registry.example.org/kubernetes/coredns:v1.13.1\"",
         |text| image("coredns", text),
-        "the default is the version's",
+        "the default depends on the Kubernetes version",
     ),
-    row(Setting::Nodes, "network", "nodes", Shape::Text, "\"10.0.0.0/24\"", network, "the network that the machines and the VIP are in"),
-    row(Setting::Pods, "network", "pods", Shape::Text, "\"10.244.0.0/16\"", network, "this is the default"),
-    row(Setting::PodsPrefix, "network", "pods-per-node-prefix", Shape::Number, "24", number::<u8>, "this is the default"),
-    row(Setting::Services, "network", "services", Shape::Text, "\"10.96.0.0/12\"", network, "this is the default"),
-    row(Setting::NodePorts, "network", "node-ports", Shape::Text, "\"30000-32767\"", ports, "this is the default"),
-    row(Setting::Domain, "network", "domain", Shape::Text, "\"cluster.local\"", domain, "this is the default"),
-    row(Setting::Interface, "network", "interface", Shape::Text, "\"lan0\"", interface, "this is the default"),
+    row(Setting::Nodes, "network", "nodes", Shape::Text, "\"10.0.0.0/24\"", network, "the network of the machines and the VIP"),
+    row(Setting::Pods, "network", "pods", Shape::Text, "\"10.244.0.0/16\"", network, "the value below is the default"),
+    row(Setting::PodsPrefix, "network", "pods-per-node-prefix", Shape::Number, "24", number::<u8>, "the value below is the default"),
+    row(Setting::Services, "network", "services", Shape::Text, "\"10.96.0.0/12\"", network, "the value below is the default"),
+    row(Setting::NodePorts, "network", "node-ports", Shape::Text, "\"30000-32767\"", ports, "the value below is the default"),
+    row(Setting::Domain, "network", "domain", Shape::Text, "\"cluster.local\"", domain, "the value below is the default"),
+    row(Setting::Interface, "network", "interface", Shape::Text, "\"lan0\"", interface, "the value below is the default"),
     row(
         Setting::Plugin,
         "network",
@@ -107,7 +107,7 @@ pub(super) static ROWS: &[Row] = &[
         Shape::Text,
         "\"bridge\"",
         |text| ["bridge", "flannel", "none"].contains(&text).then(|| text.to_owned()),
-        "this is the default",
+        "the value below is the default",
     ),
     row(
         Setting::ProxyMode,
@@ -116,9 +116,17 @@ pub(super) static ROWS: &[Row] = &[
         Shape::Text,
         "\"iptables\"",
         |text| ["iptables", "nftables", "ipvs"].contains(&text).then(|| text.to_owned()),
-        "the default is the version's",
+        "the default depends on the Kubernetes version",
     ),
-    row(Setting::Dns, "network", "dns", Shape::List, "[\"10.0.0.1\"]", address, "without name servers the nodes know each other only"),
+    row(
+        Setting::Dns,
+        "network",
+        "dns",
+        Shape::List,
+        "[\"10.0.0.1\"]",
+        address,
+        "without name servers, the nodes can resolve only each other's names",
+    ),
     row(
         Setting::Ntp,
         "network",
@@ -126,9 +134,9 @@ pub(super) static ROWS: &[Row] = &[
         Shape::List,
         "[\"pool.ntp.org\"]",
         domain,
-        "without time servers the machines keep time among themselves",
+        "without time servers, the machines synchronize with each other",
     ),
-    row(Setting::Vip, "endpoint", "vip", Shape::Text, "\"10.0.0.10\"", address, "the address that clients dial"),
+    row(Setting::Vip, "endpoint", "vip", Shape::Text, "\"10.0.0.10\"", address, "the address that clients connect to"),
     row(
         Setting::Names,
         "endpoint",
@@ -136,7 +144,7 @@ pub(super) static ROWS: &[Row] = &[
         Shape::List,
         "[\"kubernetes.example.org\"]",
         |text| domain(text).filter(|name| name.contains('.') && address(name).is_none()),
-        "certificates are valid for the addresses only",
+        "without names, certificates are valid only for the addresses",
     ),
     row(
         Setting::External,
@@ -145,10 +153,10 @@ pub(super) static ROWS: &[Row] = &[
         Shape::List,
         "[\"203.0.113.10\"]",
         address,
-        "no router translates addresses of the endpoint",
+        "by default, no router translates addresses to the endpoint",
     ),
-    row(Setting::Port, "endpoint", "port", Shape::Number, "8443", number::<u16>, "the default follows from the balancer"),
-    row(Setting::Balancer, "endpoint", "balancer", Shape::Text, "\"haproxy\"", balancer, "this is the default"),
+    row(Setting::Port, "endpoint", "port", Shape::Number, "8443", number::<u16>, "the default depends on the balancer"),
+    row(Setting::Balancer, "endpoint", "balancer", Shape::Text, "\"haproxy\"", balancer, "the value below is the default"),
     row(
         Setting::Run,
         "endpoint",
@@ -156,7 +164,7 @@ pub(super) static ROWS: &[Row] = &[
         Shape::Text,
         "\"service\"",
         |text| ["service", "static-pod"].contains(&text).then(|| text.to_owned()),
-        "the default follows from the balancer",
+        "the default depends on the balancer",
     ),
     row(Setting::RouterId, "endpoint", "virtual-router-id", Shape::Number, "60", number::<u8>, "the default is the last byte of the VIP"),
     row(
@@ -189,8 +197,8 @@ pub(super) static ROWS: &[Row] = &[
     ),
 ];
 
-/// Images matter where the balancer runs as pods.
-const POD: &str = "this is the default, where it runs as a pod";
+/// Effect of omitting an image, which matters only if the balancer runs as a pod.
+const POD: &str = "the value below is the default if the balancer runs as a pod";
 
 const fn row(
     setting: Setting,
@@ -211,13 +219,13 @@ impl Setting {
 }
 
 impl Row {
-    /// The setting's path, as problems name it.
+    /// Returns the setting's path, as used in problems.
     pub(super) fn path(&self) -> String {
         format!("{}.{}", self.table, self.key)
     }
 }
 
-/// The name as a cluster file takes it: lower case, `-` for `_`.
+/// Converts a name to the form required in a cluster file: lower case, with `-` in place of `_` and `.`.
 pub(super) fn label(text: &str) -> Option<String> {
     let text = text.to_lowercase().replace(['_', '.'], "-");
     let sound = text.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
@@ -228,7 +236,7 @@ fn version(text: &str) -> Option<String> {
     text.parse::<KubernetesVersion>().ok().map(|version| version.to_string())
 }
 
-/// The first network, with its own address: a second one is another family's.
+/// Returns the first network, truncated to its network address: a second network is of the other address family.
 fn network(text: &str) -> Option<String> {
     text.split(',').next()?.trim().parse::<IpNet>().ok().map(|network| network.trunc().to_string())
 }
@@ -251,19 +259,20 @@ fn domain(text: &str) -> Option<String> {
     (!text.is_empty() && text.split('.').all(|part| label(part).is_some())).then_some(text)
 }
 
-/// What a cluster file takes as it is, in one of its formats.
+/// Returns the text if it is valid in this cluster file format.
 fn written(format: &str, text: &str) -> Option<String> {
     profile::format(format).filter(|format| (format.accepts)(text)).map(|_| text.to_owned())
 }
 
-/// A name that the kernel never gives by itself: renaming another interface to one of those fails now and then (systemd.link(5)).
+/// Returns the name unless the kernel assigns such names itself: renaming another interface to one of them can
+/// fail (systemd.link(5)).
 fn interface(text: &str) -> Option<String> {
     let kernels = ["eth", "wlan"].iter().filter_map(|name| text.strip_prefix(name)).any(|rest| rest.parse::<u8>().is_ok());
     written("interface", text).filter(|_| !kernels)
 }
 
-/// An image of a program with its registry: what has none is Docker Hub's, and without a path one of its library. None that is too old
-/// for kiln's configuration.
+/// Returns a program's image with its registry: an image without a registry is on Docker Hub, and without a path,
+/// in Docker Hub's library. Returns `None` if the image is too old for kiln's configuration.
 fn image(program: &str, text: &str) -> Option<String> {
     let whole = match text.split_once('/') {
         Some((registry, _)) if registry.contains(['.', ':']) || registry == "localhost" => text.to_owned(),

@@ -1,5 +1,5 @@
-//! Configurations as articles print them, byte for byte in `tests/fixtures/import` (but for a line break that article 001 lost), and with
-//! placeholders filled in as they say.
+//! Configurations as printed in articles: byte for byte in `tests/fixtures/import` (except for a line break that
+//! article 001 lost), and with placeholders filled in as the articles instruct.
 
 mod variables;
 
@@ -27,7 +27,7 @@ fn file(machine: &str, path: &str, text: &str) -> Machine {
     Machine { name: machine.to_owned(), files: vec![file], images: Vec::new() }
 }
 
-/// The settings of a cluster file, each on a line; a node is one line.
+/// Returns the settings of a cluster file, one per line; a node is one line.
 fn settings(machines: &[Machine]) -> String {
     let text = imported(machines).text;
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with(['#', '[']) && !line.starts_with("profile"));
@@ -35,15 +35,16 @@ fn settings(machines: &[Machine]) -> String {
     lines.join("\n").replace("\nroles = ", " ").replace("\naddress = ", " ")
 }
 
-/// What placeholders of a file lead to: `file:line message (hint)`.
+/// Returns the problems with placeholders in files: `file:line message (hint)`.
 fn left_open(machines: &[Machine]) -> Vec<String> {
-    let problems = imported(machines).report.problems.into_iter().filter(|problem| problem.message.starts_with("no file says what"));
-    let told = |problem: crate::error::Problem| {
+    let problems =
+        imported(machines).report.problems.into_iter().filter(|problem| problem.message.starts_with("no file contains a value for"));
+    let reported = |problem: crate::error::Problem| {
         let source = problem.source.unwrap();
         let line = source.text[..problem.span.unwrap().start].matches('\n').count() + 1;
         format!("{}:{line} {} ({})", source.path.display(), problem.message, problem.hint.unwrap())
     };
-    problems.map(told).collect()
+    problems.map(reported).collect()
 }
 
 #[test]
@@ -78,7 +79,7 @@ name = "s2" ["control-plane"] "192.168.115.6""#;
 
 #[test]
 fn members_of_etcd_are_read_from_its_environment_whatever_the_quotes() {
-    // The names say that they are masters, which makes etcd no role of its own.
+    // The names imply masters, so etcd is not a role of its own.
     let members = r#"name = "master01" ["control-plane"] "1.1.1.1"
 name = "master02" ["control-plane"] "2.2.2.2"
 name = "master03" ["control-plane"] "3.3.3.3""#;
@@ -121,11 +122,11 @@ balancer = "keepalived"
 kube-vip = "docker.io/plndr/kube-vip:v0.4.1""#;
     assert_eq!(settings(&machines("003")), expected);
     assert!(imported.text.contains("kube-vip.sh:1 says kube-vip\n"), "{}", imported.text);
-    assert!(imported.text.contains("kube-vip.sh:3 says what kiln does not take: eth0\n"), "{}", imported.text);
+    assert!(imported.text.contains("kube-vip.sh:3 has an unsupported value: eth0\n"), "{}", imported.text);
     for place in ["environment.sh:2", "keepalived.conf:26"] {
         assert!(imported.text.contains(&format!("{place} says 172.19.42.230\n")), "{place}: {}", imported.text);
     }
-    assert!(imported.text.contains("keepalived.conf:19 leaves it open: ${ROUTER_ID}\n"), "{}", imported.text);
+    assert!(imported.text.contains("keepalived.conf:19 has only a placeholder: ${ROUTER_ID}\n"), "{}", imported.text);
 }
 
 #[test]
@@ -142,7 +143,7 @@ coredns = "registry.example.org/k8s/coredns:1.8.0""#;
     assert_eq!(settings(&machines), expected);
 }
 
-/// Mistakes that are known to be in the files: their number, where they are, and the lints that find them.
+/// Known mistakes in the files: their number, their location, and the lints that find them.
 const MISTAKES: &[(u32, &str, &[&str])] = &[
     (1, "000-keepalived", &["HA316"]),
     (2, "000-keepalived", &["HA301", "HA317"]),
@@ -185,7 +186,7 @@ const MISTAKES: &[(u32, &str, &[&str])] = &[
     (32, "000-keepalived", &["HA209", "HA340"]),
     (33, "000-keepalived", &["HA201", "HA204", "HA207", "HA208", "HA210", "HA214"]),
     (33, "article 1", &["HA201", "HA217"]),
-    // The article's own quotes, which its page made of plain ones.
+    // The article's own quotation marks, which its page substituted for plain ones.
     (34, "001", &["HA427"]),
 ];
 
@@ -279,16 +280,16 @@ name = "node01" ["worker"] "10.9.0.32""#;
     let balancers = text.split_once("# From lb02").unwrap().1;
     insta::assert_snapshot!(balancers, @r#"
     /etc/keepalived/keepalived.conf:1, lb02/etc/keepalived/keepalived.conf:3
-    # keepalived's priority is 100 (lb02/etc/keepalived/keepalived.conf:3); kiln gives priorities in the order of this file.
-    # No file tells its address; these have no machine's name: 10.9.0.35.
+    # keepalived's priority is 100 (lb02/etc/keepalived/keepalived.conf:3); kiln assigns priorities in the order of this file.
+    # No file contains this machine's address; addresses without a machine name: 10.9.0.35.
     # [[nodes]]
     # name = "lb02"
     # roles = ["lb"]
     # address = "10.0.0.11"
 
     # From lb01/etc/keepalived/keepalived.conf:1, lb01/etc/keepalived/keepalived.conf:3
-    # keepalived's priority is 90 (lb01/etc/keepalived/keepalived.conf:3); kiln gives priorities in the order of this file.
-    # No file tells its address; these have no machine's name: 10.9.0.35.
+    # keepalived's priority is 90 (lb01/etc/keepalived/keepalived.conf:3); kiln assigns priorities in the order of this file.
+    # No file contains this machine's address; addresses without a machine name: 10.9.0.35.
     # [[nodes]]
     # name = "lb01"
     # roles = ["lb"]
@@ -301,7 +302,7 @@ name = "node01" ["worker"] "10.9.0.32""#;
     address = "10.9.0.32"
 
     # From master01/root/csr.json:1
-    # No file tells its role.
+    # No file indicates this machine's role.
     # [[nodes]]
     # name = "n1"
     # roles = ["worker"]
@@ -323,8 +324,8 @@ balancer = "external"
 name = "e1" ["etcd"] "10.0.0.1""#;
     assert_eq!(settings(&machines), expected);
     let text = imported(&machines).text;
-    for told in ["/kubeadm.yaml:4 says what kiln does not take: fd00::/56\npods", "/cni.yaml:2 says what kiln does not take: calico\n"] {
-        assert!(text.contains(told), "{text}");
+    for reported in ["/kubeadm.yaml:4 has an unsupported value: fd00::/56\npods", "/cni.yaml:2 has an unsupported value: calico\n"] {
+        assert!(text.contains(reported), "{text}");
     }
 }
 
@@ -351,7 +352,7 @@ fn two_files_that_disagree_are_told_and_the_first_counts() {
     let imported = imported(&machines);
     assert!(imported.text.contains("# CONFLICT: m2/etc/keepalived/keepalived.conf:2 says 2\nvirtual-router-id = 1\n"), "{}", imported.text);
     let problem = |field: &str| imported.report.problems.iter().find(|problem| problem.field == field).unwrap();
-    let message = "`virtual-router-id` is `2` here, and `1` in m1/etc/keepalived/keepalived.conf:2";
+    let message = "`virtual-router-id` is `2` here, but `1` in m1/etc/keepalived/keepalived.conf:2";
     assert_eq!(problem("endpoint.virtual-router-id").message, message);
     assert_eq!(problem("endpoint.vip").code, Some("HA007"));
 }

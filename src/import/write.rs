@@ -1,4 +1,4 @@
-//! The cluster file: each setting with the line that says it; what no file says as a comment.
+//! Writing of the cluster file: each setting with the line that it comes from, and missing settings as comments.
 
 use std::fmt::Write as _;
 
@@ -7,22 +7,23 @@ use crate::import::nodes::{self, Node};
 use crate::import::settings::{ROWS, Row, Setting, Shape};
 use crate::words::Role;
 
-/// How many places a comment names.
+/// Maximum number of positions that a comment lists.
 const PLACES: usize = 4;
 
 const HEAD: &str = "\
-# Each setting says which file and line it comes from. What no file says stands in a comment: decide it, then run `kiln check`.
+# A comment above each setting names the file and line that it comes from. Settings that are not in any file are commented out:
+# decide on their values, then run `kiln check`.
 #
-#   kiln check    all problems of this file at once        kiln plan     what each machine gets
+#   kiln check    report all problems in this file        kiln plan     show what each machine gets
 
 ";
 
 const MACHINES: &str = "
-# The machines. Each recognises itself by what stands in `match`: serial, uuid or mac. With no rule, a machine is the
-# node whose seed it carries.
+# The machines. Each recognises itself by a rule in `match`: serial, uuid or mac. Without rules, a machine becomes
+# the node whose seed it has.
 ";
 
-/// Writes the cluster file that `facts` mean; `name` is the cluster's where no file names it.
+/// Writes the cluster file for `facts`; `name` is the cluster's name if no file contains one.
 pub(super) fn cluster_file(facts: &Facts, nodes: &[Node], profile: &str, name: &str) -> String {
     let mut text = format!("{HEAD}profile = {}\n", quoted(profile));
     let mut table = "";
@@ -34,7 +35,7 @@ pub(super) fn cluster_file(facts: &Facts, nodes: &[Node], profile: &str, name: &
         match row.setting {
             Setting::Nodes => network(&mut text, row, facts, nodes),
             Setting::Name if facts.value(Setting::Name).is_none() => {
-                let _ = writeln!(text, "# No file names the cluster.\nname = {}", quoted(name));
+                let _ = writeln!(text, "# No file contains a cluster name.\nname = {}", quoted(name));
             }
             _ => setting(&mut text, row, facts),
         }
@@ -43,7 +44,7 @@ pub(super) fn cluster_file(facts: &Facts, nodes: &[Node], profile: &str, name: &
     nodes.iter().for_each(|one| node(&mut text, one, nodes));
     if nodes.is_empty() {
         text.push_str(
-            "# No file names a machine.\n# [[nodes]]\n# name = \"m1\"\n# roles = [\"control-plane\"]\n# address = \"10.0.0.11\"\n",
+            "# No file mentions a machine.\n# [[nodes]]\n# name = \"m1\"\n# roles = [\"control-plane\"]\n# address = \"10.0.0.11\"\n",
         );
     }
     text
@@ -76,17 +77,17 @@ fn setting(text: &mut String, row: &Row, facts: &Facts) {
     }
 }
 
-/// A setting that no file tells.
+/// Writes a setting that is not in any file, as a comment.
 fn missing(text: &mut String, row: &Row, facts: &Facts) {
     unclear(text, row, facts);
-    comment(text, &format!("No file tells: {}.", row.otherwise));
+    comment(text, &format!("Not in any file: {}.", row.otherwise));
     let _ = writeln!(text, "# {} = {}", row.key, row.example);
 }
 
-/// What files say of a setting that is no value of it.
+/// Writes the values found in files that are not valid for a setting.
 fn unclear(text: &mut String, row: &Row, facts: &Facts) {
     for fact in facts.unclear.iter().filter(|fact| fact.setting == row.setting).take(PLACES) {
-        let said = if is_placeholder(&fact.value) { "leaves it open" } else { "says what kiln does not take" };
+        let said = if is_placeholder(&fact.value) { "has only a placeholder" } else { "has an unsupported value" };
         comment(text, &format!("{} {said}: {}", fact.origin, fact.value));
     }
 }
@@ -97,13 +98,13 @@ fn network(text: &mut String, row: &Row, facts: &Facts, nodes: &[Node]) {
         Some((network, true)) => {
             comment(
                 text,
-                "No file gives the prefix: a usual network that holds every address below and the VIP. Correct it if it is another.",
+                "No file contains the prefix; this network of the usual size contains the VIP and all addresses below. Correct it if needed.",
             );
             let _ = writeln!(text, "{} = {}", row.key, quoted(&network.to_string()));
         }
         None => missing(text, row, facts),
     }
-    let _ = writeln!(text, "# No file tells: the nodes' default route.\n# gateway = \"10.0.0.1\"");
+    let _ = writeln!(text, "# Not in any file: the nodes' default gateway.\n# gateway = \"10.0.0.1\"");
 }
 
 fn node(text: &mut String, node: &Node, others: &[Node]) {
@@ -113,16 +114,16 @@ fn node(text: &mut String, node: &Node, others: &[Node]) {
     let roles: Vec<String> = node.roles.iter().map(|role: &Role| quoted(role.name())).collect();
     let whole = node.address.is_some() && !roles.is_empty();
     if node.guessed {
-        comment(text, "Its name told the role.");
+        comment(text, "The role was inferred from the name.");
     }
     if let Some((priority, origin)) = node.priority.as_ref().filter(|(_, origin)| !origin.span.is_empty()) {
-        comment(text, &format!("keepalived's priority is {priority} ({origin}); kiln gives priorities in the order of this file."));
+        comment(text, &format!("keepalived's priority is {priority} ({origin}); kiln assigns priorities in the order of this file."));
     }
     if node.address.is_none() {
-        comment(text, &format!("No file tells its address{}.", nameless(others)));
+        comment(text, &format!("No file contains this machine's address{}.", nameless(others)));
     }
     if roles.is_empty() {
-        comment(text, "No file tells its role.");
+        comment(text, "No file indicates this machine's role.");
     }
     let mark = if whole { "" } else { "# " };
     let roles = if roles.is_empty() { quoted("worker") } else { roles.join(", ") };
@@ -130,14 +131,15 @@ fn node(text: &mut String, node: &Node, others: &[Node]) {
     let _ = writeln!(text, "{mark}[[nodes]]\n{mark}name = {}\n{mark}roles = [{roles}]\n{mark}address = {}", quoted(name), quoted(&address));
 }
 
-/// Addresses for which no file has a machine's name, which a machine without an address may have.
+/// Lists addresses that no file assigns to a named machine; one of them may be that of a machine without an
+/// address.
 fn nameless(nodes: &[Node]) -> String {
     let nameless = nodes.iter().filter(|node| node.naming != Naming::Host).filter_map(|node| node.address);
     let all: Vec<String> = nameless.take(PLACES).map(|address| address.to_string()).collect();
-    if all.is_empty() { String::new() } else { format!("; these have no machine's name: {}", all.join(", ")) }
+    if all.is_empty() { String::new() } else { format!("; addresses without a machine name: {}", all.join(", ")) }
 }
 
-/// The lines of origins, each once: the first ones, and how many there are beside.
+/// Lists the lines of origins, each once: the first few, and the number of the others.
 fn places<'o>(origins: impl Iterator<Item = &'o Origin>) -> String {
     let mut lines: Vec<&Origin> = Vec::new();
     let mut more = 0;
@@ -155,7 +157,7 @@ fn places<'o>(origins: impl Iterator<Item = &'o Origin>) -> String {
     text
 }
 
-/// A comment can't end early, whatever the path of a file holds.
+/// Writes a comment that can't end early, whatever a file's path contains.
 fn comment(text: &mut String, said: &str) {
     let clean: String = said.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let _ = writeln!(text, "# {clean}");

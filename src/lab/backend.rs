@@ -1,4 +1,4 @@
-//! What a way to run nodes promises.
+//! Interface that lab backends implement to run nodes.
 
 use std::fmt::Debug;
 use std::process::Command;
@@ -8,101 +8,106 @@ use serde::{Deserialize as _, Deserializer, Serializer};
 use crate::error::{Error, Kind, Result};
 use crate::lab::{BACKENDS, Guest, Lab};
 
-/// One way to run nodes. All calls happen inside the lab's namespaces, by its supervisor.
+/// A way to run nodes. The lab's supervisor prepares and runs nodes inside the lab's namespaces.
 pub(crate) trait Backend: Debug + Sync {
-    /// The word after `--backend`; kebab-case, never renamed.
+    /// Returns the `--backend` value; kebab-case, never renamed.
     fn name(&self) -> &'static str;
 
-    /// One line for `--help` and the README table.
+    /// Returns one line for `--help` and the README table.
     fn summary(&self) -> &'static str;
 
-    /// Host programs that the backend runs; `kiln doctor` checks them.
-    fn tools(&self) -> &'static [&'static str];
+    /// Returns the host programs that the backend runs; `kiln doctor` checks them.
+    fn tools(&self) -> Vec<&'static str>;
 
-    /// How a node is plugged into the lab's bridge.
+    /// Returns the way in which a node is connected to the lab's bridge.
     fn cable(&self) -> Cable;
 
-    /// Whether only root can run it; otherwise the supervisor makes a user namespace.
+    /// Returns true if the backend requires root; otherwise the supervisor creates a user namespace.
     fn needs_root(&self) -> bool;
 
-    /// Checks and prepares what a node is started from, before it is connected. Nodes may share it; called again at each start.
+    /// Checks and prepares the files that a node starts from, before the node is connected. Nodes may share
+    /// these files. Called again on each start.
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Verify`] if an artifact is not what the manifest says; [`crate::error::Kind::Tool`] if a program is missing.
+    /// [`crate::error::Kind::Verify`] if an artifact does not match the manifest;
+    /// [`crate::error::Kind::Tool`] if a program is missing.
     fn prepare(&self, lab: &Lab, guest: &Guest) -> Result<()>;
 
-    /// The process that is the running node: it stays in the foreground, writes the node's console to standard output, and killing
-    /// it is a power cut. Called again after a power cut; what lies in [`Lab::directory_of`] lasts.
+    /// Returns the command that runs the node. Its process stays in the foreground and writes the node's
+    /// console to standard output; killing the process is a power cut. Called again after a power cut; files
+    /// in [`Lab::directory_of`] persist.
     ///
     /// # Errors
     ///
-    /// As [`Backend::prepare`].
+    /// Same as [`Backend::prepare`].
     fn command(&self, lab: &Lab, guest: &Guest) -> Result<Command>;
 
-    /// Whether a program can be run inside a node from outside (`kiln lab exec NODE`).
+    /// Returns true if programs can be run inside a node from outside (`kiln lab exec NODE`).
     fn can_exec(&self) -> bool;
 
-    /// How all of a node is stopped and continued (`kiln lab freeze`).
+    /// Returns the way in which a whole node is frozen and resumed (`kiln lab freeze`).
     fn freezer(&self) -> Freezer;
 
-    /// Whether nodes have disks that this machine's kernel knows, and can make slow or full (`kiln lab slow`, `kiln lab fill`).
+    /// Returns true if this machine's kernel sees the nodes' disks, and can slow them down or fill them
+    /// (`kiln lab slow`, `kiln lab fill`).
     fn has_disks(&self) -> bool;
 
-    /// Whether nodes have clocks of their own.
+    /// Returns true if each node has its own clock.
     fn has_clocks(&self) -> bool;
 }
 
 /// The node's end of its network cable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cable {
-    /// A network namespace, bound to [`Guest::namespace`], that holds the interface under its final name.
+    /// A network namespace, bound to [`Guest::namespace`], that contains the interface under its final name.
     Namespace,
     /// A tap device named [`Guest::tap`] in the supervisor's namespace, already a port of the bridge.
     Tap,
 }
 
-/// What stops a node between two instructions.
+/// Method of freezing a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freezer {
-    /// That of the node's control group, which has its processes: programs stop, and their kernel, which is this machine's, goes on.
+    /// The node's cgroup: its processes stop, but the kernel, which is this machine's, keeps running.
     ControlGroup,
-    /// A virtual machine's monitor, listening at [`Lab::monitor_of`]: its kernel and its clock stop as well.
+    /// The virtual machine's monitor, listening at [`Lab::monitor_of`]: the guest's kernel and clock stop as
+    /// well.
     Monitor,
 }
 
-/// The backend of that name.
+/// Returns the backend with this name.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] that lists the names there are.
+/// [`Kind::Input`], listing the valid names.
 pub(super) fn find(name: &str) -> Result<&'static dyn Backend> {
     BACKENDS.iter().copied().find(|backend| backend.name() == name).ok_or_else(|| {
         let names: Vec<&str> = BACKENDS.iter().map(|backend| backend.name()).collect();
-        Error::new(Kind::Input, format!("no lab backend named `{name}`")).hint(format!("the backends are {}", names.join(", ")))
+        Error::new(Kind::Input, format!("no lab backend named `{name}`")).hint(format!("available backends: {}", names.join(", ")))
     })
 }
 
-/// Refuses a clock for nodes that have this machine's.
+/// Rejects a clock setting for nodes that share this machine's clock.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with the backends that have one for each node.
+/// [`Kind::Input`], listing the backends with per-node clocks.
 pub(super) fn check_clock(backend: &dyn Backend, clock: Option<&str>) -> Result<()> {
     if clock.is_none() || backend.has_clocks() {
         return Ok(());
     }
     let able = BACKENDS.iter().filter(|backend| backend.has_clocks()).map(|backend| format!("`--backend {}`", backend.name()));
-    Err(Error::new(Kind::Input, format!("nodes of the {} backend have this machine's clock", backend.name()))
-        .hint(format!("{} has a clock for each", able.collect::<Vec<_>>().join(", "))))
+    Err(Error::new(Kind::Input, format!("nodes on the {} backend share this machine's clock", backend.name()))
+        .hint(format!("use {}, which gives each node its own clock", able.collect::<Vec<_>>().join(", "))))
 }
 
-/// Writes a backend as its name, for serde.
+/// Serializes a backend as its name.
 pub(super) fn serialize<S: Serializer>(backend: &&'static dyn Backend, to: S) -> std::result::Result<S::Ok, S::Error> {
     to.serialize_str(backend.name())
 }
 
-/// Reads a backend by its name, for serde.
+/// Deserializes a backend from its name.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<&'static dyn Backend, D::Error> {
     find(&String::deserialize(from)?).map_err(serde::de::Error::custom)
 }

@@ -1,7 +1,9 @@
-//! The command line's side of a lab: starting the supervisor, talking to it, running programs in its namespaces.
+//! Command-line side of a lab: starts the supervisor, sends requests to it, runs programs in the lab's
+//! namespaces.
 
 mod breaking;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
@@ -17,16 +19,16 @@ use crate::lab::control::{NodeState, Reply, Request};
 use crate::lab::supervisor::{self, PLAN, Part, SOCKET, read_plan};
 use crate::lab::{BACKENDS, Backend, Changes, Lab, backend};
 
-/// Longest time that ending a lab may take.
+/// Time limit for stopping a lab.
 const END: Duration = Duration::from_secs(30);
-/// Longest time for one question to a node.
+/// Time limit for one query to a node.
 const QUESTION: Duration = Duration::from_secs(10);
 
-/// The directory of all labs of this user.
+/// Directory that contains all labs of this user.
 #[derive(Debug)]
 pub(crate) struct Labs(PathBuf);
 
-/// A lab that runs as long as this value lives, unless it is detached.
+/// A lab that runs until this value is dropped, unless it is detached.
 #[derive(Debug)]
 pub(crate) struct Started {
     lab: Lab,
@@ -34,55 +36,57 @@ pub(crate) struct Started {
     outer: Child,
 }
 
-/// A node from outside and from inside.
+/// Node state, as seen from outside and from inside.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct NodeStatus {
     #[serde(flatten)]
     pub(crate) state: NodeState,
-    /// What the agent did.
+    /// Agent status.
     pub(crate) agent: Option<String>,
-    /// The word of `systemctl is-system-running`.
+    /// Output of `systemctl is-system-running`.
     pub(crate) system: Option<String>,
     pub(crate) failed_units: Vec<String>,
-    /// Whether the VIP is on one of its interfaces.
+    /// True if the VIP is on one of the node's interfaces.
     pub(crate) holds_vip: bool,
 }
 
 impl Labs {
-    /// Where `KILN_LAB` says; else labs of root lie in `/run/kiln-lab`, those of others in their runtime directory.
+    /// Returns the directory in `KILN_LAB`; the default is `/run/kiln-lab` for root and a subdirectory of the
+    /// runtime directory for other users.
     pub(crate) fn of_this_user() -> Self {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let own = variable("XDG_RUNTIME_DIR").filter(|_| !host::namespace::is_root());
         Self(variable("KILN_LAB").or_else(|| own.map(|directory| directory.join("kiln-lab"))).unwrap_or_else(|| "/run/kiln-lab".into()))
     }
 
-    /// A directory of labs of its own below this one, for a lab that no other command finds.
+    /// Returns a separate lab directory below this one, for a lab that other commands do not find.
     pub(crate) fn apart(&self, name: &str) -> Self {
         Self(self.0.join(format!("{name}-{}", std::process::id())))
     }
 
-    /// The lab that [`Labs::up`] would start, with all its nodes.
+    /// Returns the lab that [`Labs::up`] would start, with all its nodes.
     ///
     /// # Errors
     ///
-    /// As [`Lab::load`].
+    /// Same as [`Lab::load`].
     pub(super) fn plan(&self, artifacts: &Path) -> Result<Lab> {
         let artifacts = artifacts.canonicalize().doing(Kind::Io, || format!("looking for `{}`", artifacts.display()))?;
         Lab::load(&artifacts, &self.0, &[])
     }
 
-    /// Removes the directory above, unless other labs are in it.
+    /// Removes the parent directory, unless it contains other labs.
     pub(super) fn remove_if_empty(&self) {
         let _ = self.0.parent().map(host::fs::remove_empty_directory);
     }
 
-    /// Starts the nodes of the published directory `artifacts`, all or those in `only`, each with the same changes, and returns when all
-    /// are switched on.
+    /// Starts all nodes of the published directory `artifacts`, or only those in `only`, with the same
+    /// changes, and returns once they are powered on.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if the cluster's lab is up already; what kept it from starting otherwise, and then nothing is left of it.
+    /// [`Kind::Input`] if the cluster's lab is already up; otherwise the error that kept the lab from
+    /// starting, in which case nothing of it is left.
     pub(crate) fn up(&self, artifacts: &Path, only: &[String], changes: &Changes, tell: &dyn Fn(&str)) -> Result<Started> {
         require(changes.backend.as_deref().map_or(Ok(BACKENDS[0]), backend::find)?)?;
         let artifacts = artifacts.canonicalize().doing(Kind::Io, || format!("looking for `{}`", artifacts.display()))?;
@@ -97,44 +101,77 @@ impl Labs {
         Started::spawn(lab, tell)
     }
 
-    /// The lab of `cluster`, or the only one there is.
+    /// Returns the lab that a command applies to.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if there is none, or more than one to choose from.
-    pub(crate) fn find(&self, cluster: Option<&str>) -> Result<Lab> {
-        let running = if self.0.is_dir() { host::fs::list(&self.0)? } else { Vec::new() };
-        let running: Vec<PathBuf> = running.into_iter().filter(|state| state.join(SOCKET).exists()).collect();
-        let wanted = |state: &&PathBuf| cluster.is_none_or(|cluster| state.ends_with(cluster));
-        let state = match running.iter().filter(wanted).collect::<Vec<_>>()[..] {
-            [state] => state,
-            [] => return Err(Error::new(Kind::Input, "no lab is up").hint("kiln lab up out/CLUSTER")),
-            _ => return Err(Error::new(Kind::Input, "several labs are up").hint("name one: `--cluster NAME`")),
-        };
-        read_plan(state)
+    /// [`Kind::Input`] if the lab is not up, or if several labs match.
+    pub(crate) fn find(&self, wanted: &Wanted) -> Result<Lab> {
+        let states = if self.0.is_dir() { host::fs::list(&self.0)? } else { Vec::new() };
+        let running = states.into_iter().filter(|state| state.join(SOCKET).exists()).map(|state| read_plan(&state));
+        let mut running = running.collect::<Result<Vec<Lab>>>()?;
+        let all = running.iter().map(Lab::title).collect::<Vec<_>>().join(", ");
+        running.retain(|lab| wanted.is(lab));
+        match (running.len(), wanted) {
+            (1, _) => Ok(running.remove(0)),
+            (0, _) if all.is_empty() => Err(Error::new(Kind::Input, "no lab is up").hint("kiln lab up")),
+            (0, _) => Err(Error::new(Kind::Input, format!("{wanted} is not up")).hint(format!("choose one with `--cluster NAME`: {all}"))),
+            (_, _) => Err(Error::new(Kind::Input, format!("several labs are up: {all}")).hint("choose one with `--cluster NAME`")),
+        }
     }
 }
 
-/// Refuses a backend that this machine or user can't run.
+/// Lab that a command applies to.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// The lab of the cluster with this name, or the lab whose state directory has this name.
+    Named(String),
+    /// The lab for the artifacts that a cluster file's build publishes in this directory (absolute path).
+    Of(PathBuf),
+    /// The only lab that is up.
+    Any,
+}
+
+impl Wanted {
+    fn is(&self, lab: &Lab) -> bool {
+        match self {
+            Self::Named(name) => lab.cluster == *name || lab.state.ends_with(name),
+            Self::Of(artifacts) => lab.artifacts == *artifacts,
+            Self::Any => true,
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => write!(f, "lab `{name}`"),
+            Self::Of(artifacts) => write!(f, "the lab for `{}`", artifacts.display()),
+            Self::Any => f.write_str("a lab"),
+        }
+    }
+}
+
+/// Rejects a backend that this machine or user can't run.
 fn require(backend: &dyn Backend) -> Result<()> {
     let name = backend.name();
     if backend.needs_root() && !host::namespace::is_root() {
-        return Err(Error::new(Kind::Input, format!("the {name} backend needs root")).hint("sudo kiln lab up"));
+        return Err(Error::new(Kind::Input, format!("the {name} backend requires root")).hint("sudo kiln lab up"));
     }
     match backend.tools().iter().find(|tool| host::process::find(tool).is_none()) {
-        Some(tool) => Err(Error::new(Kind::Tool, format!("the {name} backend needs `{tool}`")).hint("run `kiln doctor`")),
+        Some(tool) => Err(Error::new(Kind::Tool, format!("the {name} backend requires `{tool}`")).hint("run `kiln doctor`")),
         None => Ok(()),
     }
 }
 
-/// Removes what a lab left whose processes were all killed; a lab that is just ending gets a little time for it.
+/// Cleans up after a lab whose processes were all killed; waits for a lab that is shutting down.
 fn clear(lab: &Lab) -> Result<()> {
     let watch = host::clock::Stopwatch::start();
     while lab.state.exists() {
-        // Processes that were killed take connections until they are gone, but they do not answer.
+        // Killed processes accept connections until they have exited, but do not respond.
         let is_up = lab.ask(&Request::List).is_ok();
         if is_up || watch.elapsed() > END {
-            return Err(Error::new(Kind::Input, format!("the lab of `{}` is up", lab.cluster)).hint("kiln lab down"));
+            return Err(Error::new(Kind::Input, format!("lab {} is already up", lab.title())).hint("kiln lab down"));
         }
         match FileLock::try_directory(&lab.state) {
             Ok(Some(_dead)) => return supervisor::clean_up(lab),
@@ -156,12 +193,12 @@ impl Started {
         let started = Self { lab, channel: ours, outer };
         match started.follow(tell) {
             Ok(()) => Ok(started),
-            // What went wrong is told when nothing is left of it.
+            // The error is reported once nothing is left of the lab.
             Err(err) => started.end().and(Err(err)),
         }
     }
 
-    /// Ends the lab, which no longer has anybody who wants it, and waits for that.
+    /// Stops the lab and waits until it has ended.
     fn end(mut self) -> Result<()> {
         drop(self.channel);
         let watch = host::clock::Stopwatch::start();
@@ -182,29 +219,29 @@ impl Started {
                 Received::End => {
                     let log = host::fs::read(&self.lab.state.join("supervisor.log")).unwrap_or_default();
                     let log = String::from_utf8_lossy(&log).trim().to_owned();
-                    return Err(Error::new(Kind::Tool, format!("the lab's supervisor ended: {log}")));
+                    return Err(Error::new(Kind::Tool, format!("the lab's supervisor exited: {log}")));
                 }
             }
         }
     }
 
-    /// Does something with the lab and ends it, however that went.
+    /// Runs `work` on the lab and then stops the lab, even if `work` fails.
     ///
     /// # Errors
     ///
-    /// What the work or the end said.
+    /// Errors from `work` or from stopping the lab.
     pub(crate) fn during<T>(self, work: impl FnOnce(&Lab) -> Result<T>) -> Result<T> {
         let done = work(&self.lab);
         let ended = self.end();
         done.and_then(|done| ended.map(|()| done))
     }
 
-    /// Leaves the lab running when this process ends.
+    /// Keeps the lab running when this process exits.
     pub(crate) fn detach(self) -> Result<()> {
         self.channel.send(&Request::Detach, None)
     }
 
-    /// Stays until a signal or the end of the lab, and ends the lab.
+    /// Waits for a signal or the end of the lab, then stops the lab.
     pub(crate) fn stay(mut self) -> Result<()> {
         while self.outer.try_wait().doing(Kind::Tool, || "waiting for the lab".into())?.is_none() && !host::signal::interrupted() {
             host::clock::sleep(Duration::from_millis(200));
@@ -214,7 +251,12 @@ impl Started {
 }
 
 impl Lab {
-    /// Ends everything and returns when nothing is left, also of a lab whose processes were killed.
+    /// Returns the cluster name and the path of the artifacts, for messages.
+    pub(crate) fn title(&self) -> String {
+        format!("`{}` (`{}`)", self.cluster, self.artifacts.display())
+    }
+
+    /// Stops the lab and returns once nothing of it is left, even if the lab's processes were killed.
     pub(crate) fn down(&self) -> Result<()> {
         if self.ask(&Request::Down).is_err() {
             return clear(&read_plan(&self.state)?);
@@ -226,27 +268,27 @@ impl Lab {
         let watch = host::clock::Stopwatch::start();
         while self.state.exists() {
             if watch.elapsed() > END {
-                return Err(Error::new(Kind::Tool, format!("the lab of `{}` did not end within {} s", self.cluster, END.as_secs())));
+                return Err(Error::new(Kind::Tool, format!("lab `{}` did not stop within {} s", self.cluster, END.as_secs())));
             }
             host::clock::sleep(Duration::from_millis(50));
         }
         Ok(())
     }
 
-    /// What the supervisor sees of the nodes from outside.
+    /// Returns the state of the nodes, as the supervisor sees them from outside.
     pub(super) fn nodes(&self) -> Result<Vec<NodeState>> {
         match self.ask(&Request::List)? {
             (Reply::Nodes(states), _) => Ok(states),
-            _ => Err(Error::new(Kind::Internal, "the supervisor answered something else")),
+            _ => Err(Error::new(Kind::Internal, "unexpected reply from the supervisor")),
         }
     }
 
-    /// A handle to the process in whose network this machine's programs see the nodes.
+    /// Returns a handle to a process in whose network namespace this machine's programs can reach the nodes.
     pub(super) fn network(&self) -> Result<std::os::fd::OwnedFd> {
         self.ask(&Request::Enter(None))?.1.ok_or_else(|| Error::new(Kind::Internal, "the supervisor sent no handle"))
     }
 
-    /// Runs a program inside a node, or on this machine in the lab's network, and returns how it ended.
+    /// Runs a program inside a node, or on this machine in the lab's network, and returns its exit status.
     ///
     /// # Errors
     ///
@@ -256,7 +298,7 @@ impl Lab {
         let handle = handle.ok_or_else(|| Error::new(Kind::Internal, "the supervisor sent no handle"))?;
         let scope = if node.is_some() { Scope::All } else { Scope::Network };
         host::namespace::enter(handle, scope)?;
-        let (program, arguments) = program.split_first().ok_or_else(|| Error::new(Kind::Input, "no program was named"))?;
+        let (program, arguments) = program.split_first().ok_or_else(|| Error::new(Kind::Input, "no program specified"))?;
         let mut command = host::process::command(program);
         command.args(arguments).stdin(std::process::Stdio::inherit());
         if node.is_some() {
@@ -266,18 +308,18 @@ impl Lab {
         command.status().doing(Kind::Tool, || format!("starting `{}`", program.display()))
     }
 
-    /// Everything worth knowing about every node; nodes are asked at the same time.
+    /// Returns the status of every node; nodes are queried in parallel.
     pub(crate) fn status(&self) -> Result<Vec<NodeStatus>> {
         let states = self.nodes()?;
         let statuses = std::thread::scope(|scope| {
             let asked: Vec<_> = states.into_iter().map(|state| scope.spawn(|| self.look_inside(state))).collect();
-            asked.into_iter().map(|asked| asked.join().expect("asking does not panic")).collect()
+            asked.into_iter().map(|asked| asked.join().expect("queries do not panic")).collect()
         });
         Ok(statuses)
     }
 
     fn look_inside(&self, state: NodeState) -> NodeStatus {
-        // In a frozen node only its kernel answers.
+        // In a frozen node, only the kernel still responds.
         let ask = |program: &[&str]| {
             let answers = state.running && (!state.frozen || program[0] == "ip");
             if answers { self.answer(&state.name, program) } else { None }
@@ -292,17 +334,18 @@ impl Lab {
         NodeStatus { state, agent, system, failed_units, holds_vip }
     }
 
-    /// What a program inside a node prints; `None` if it can't be run. Its exit code is part of some answers, so it does not count.
+    /// Returns the output of a program inside a node; `None` if the program can't be run. Ignores the exit
+    /// code, which is part of the answer of some programs.
     pub(super) fn answer(&self, node: &str, program: &[&str]) -> Option<String> {
         let output = host::process::output_within(&mut self.command_in(node, program), QUESTION).ok()?;
         String::from_utf8(output.stdout).ok().filter(|text| !text.is_empty())
     }
 
-    /// What a program inside a node prints, however much that is.
+    /// Returns the complete output of a program inside a node.
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] if it fails.
+    /// [`Kind::Tool`] if the program fails.
     pub(super) fn transcript(&self, node: &str, program: &[&str]) -> Result<String> {
         let output = host::process::run(&mut self.command_in(node, program))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -311,17 +354,18 @@ impl Lab {
     fn command_in(&self, node: &str, program: &[&str]) -> std::process::Command {
         let mut command = host::process::command("/proc/self/exe");
         command.env("KILN_LAB", supervisor::labs(self));
-        command.args(["--quiet", "lab", "exec", "--cluster", &self.cluster, node, "--"]).args(program);
+        let own = self.state.file_name().unwrap_or_default().to_string_lossy();
+        command.args(["--quiet", "lab", "exec", "--cluster", &own, node, "--"]).args(program);
         command
     }
 
     fn ask(&self, request: &Request) -> Result<(Reply, Option<std::os::fd::OwnedFd>)> {
-        let channel = Channel::connect(&self.state.join(SOCKET)).map_err(|err| err.hint("the lab may be gone: `kiln lab up`"))?;
+        let channel = Channel::connect(&self.state.join(SOCKET)).map_err(|err| err.hint("the lab may have stopped: `kiln lab up`"))?;
         channel.send(request, None)?;
         match channel.receive(Some(END))? {
             Received::Message(Reply::Failed(failure), _) => Err(failure.into()),
             Received::Message(reply, handle) => Ok((reply, handle)),
-            Received::End | Received::Nothing => Err(Error::new(Kind::Tool, "the lab's supervisor did not answer")),
+            Received::End | Received::Nothing => Err(Error::new(Kind::Tool, "the lab's supervisor did not respond")),
         }
     }
 }

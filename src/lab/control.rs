@@ -1,4 +1,4 @@
-//! What a lab's supervisor and the command line say to each other.
+//! Messages between a lab's supervisor and the command line.
 
 use std::net::IpAddr;
 
@@ -7,61 +7,61 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::lab::{Changes, Cut, Delay};
 
-/// A client's wish.
+/// Client request.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Request {
-    /// Tell about the nodes.
+    /// List the nodes.
     List,
     /// Cut a node's power.
     Kill { node: String, disk: Disk },
-    /// Switch a node on, with these changes from now on.
+    /// Power a node on, and apply these changes from now on.
     Start { node: String, changes: Changes },
-    /// Stop all of a node, or let it go on.
+    /// Freeze a whole node, or resume it.
     Freeze { node: String, frozen: bool },
-    /// Take a node's cable out, or put it in again.
+    /// Unplug a node's cable, or plug it back in.
     Unplug { node: String, unplugged: bool },
-    /// Make a node's cable lose something.
+    /// Make a node's cable drop frames.
     Cut { node: String, cut: Cut },
-    /// Make a node's cable slow.
+    /// Add a delay to a node's cable.
     Delay { node: String, delay: Delay },
-    /// Make a sync of a node's disk take about this many milliseconds.
+    /// Slow down a node's disk, so that a sync takes about this many milliseconds.
     Slow { node: String, sync: u32 },
-    /// Take all the room of a node's disk.
+    /// Fill a node's disk.
     Fill { node: String },
-    /// Make a node's cable whole, and its disk fast, with room.
+    /// Remove all faults from a node's cable and disk.
     Mend { node: String },
-    /// Send a signal to a program's processes in a node, or only find them.
+    /// Send a signal to a program's processes in a node, or only list them.
     Signal { node: String, program: String, signal: Option<Word> },
-    /// A handle to a node's first process, or to the supervisor itself.
+    /// Return a handle to a node's first process, or to the supervisor itself.
     Enter(Option<String>),
-    /// End everything.
+    /// Stop the lab.
     Down,
-    /// The one who started the lab leaves it running.
+    /// Keep the lab running when the process that started it exits.
     Detach,
 }
 
-/// What becomes of a node's disk when its power is cut.
+/// State of a node's disk after a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Disk {
     Kept,
-    /// The node begins anew, as a machine that was replaced.
+    /// Lost: the node starts with an empty disk, like a replacement machine.
     Lost,
-    /// The same, and the disk is kept for [`Disk::Returned`].
+    /// Lost for now, but set aside for [`Disk::Returned`].
     Aside,
-    /// It goes, and the one that was kept takes its place.
+    /// Lost, and replaced by the disk that was set aside.
     Returned,
 }
 
-/// The supervisor's answer.
+/// Reply from the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Reply {
-    /// Told to the one who starts the lab, before it is [`Reply::Done`].
+    /// Progress, sent to the process that starts the lab before [`Reply::Done`].
     Step(String),
     Nodes(Vec<NodeState>),
-    /// What a signal was sent to.
+    /// Processes that a signal was sent to.
     Processes(Vec<Process>),
     Done,
     Failed(Failure),
@@ -81,43 +81,43 @@ pub(crate) enum Word {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Process {
-    /// As the supervisor sees it.
+    /// Process ID as the supervisor sees it.
     pub(crate) id: u32,
-    /// `T` for one that is stopped, proc_pid_stat(5).
+    /// State letter, `T` if stopped, proc_pid_stat(5).
     pub(crate) state: char,
 }
 
-/// A node as the supervisor sees it from outside.
+/// Node state, as the supervisor sees it from outside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct NodeState {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
-    /// What runs it, now or last.
+    /// Backend that runs the node, or ran it last.
     pub(crate) backend: String,
-    /// What its clock said when it was switched on, where that is not this machine's time.
+    /// Clock time at power-on, unless it is this machine's time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clock: Option<String>,
     pub(crate) running: bool,
-    /// Whether it was stopped by `kiln lab freeze`.
+    /// True if stopped by `kiln lab freeze`.
     pub(crate) frozen: bool,
-    /// Whether its cable is out.
+    /// True if the cable is unplugged.
     pub(crate) unplugged: bool,
-    /// What its cable loses.
+    /// Frames that the cable drops.
     pub(crate) cuts: Vec<String>,
-    /// How much longer a round trip over its cable takes.
+    /// Round-trip time added by the cable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) delay: Option<String>,
-    /// What is wrong with its disk.
+    /// Disk faults.
     pub(crate) disk: Vec<String>,
-    /// Seconds since it was switched on.
+    /// Seconds since power-on.
     pub(crate) uptime: u64,
-    /// How it ended, if it ended by itself.
+    /// Reason why the node stopped, if it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<String>,
 }
 
-/// An error on its way to another process.
+/// An error that is sent to another process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Failure {
     message: String,

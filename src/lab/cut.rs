@@ -1,5 +1,5 @@
-//! Cables that lose what they should carry: rules of nftables on the lab's bridge, written anew as a whole whenever one changes, so that
-//! no rule is left of a node that was mended (nft(8), family `bridge`).
+//! Cables that drop frames: nftables rules on the lab's bridge, rewritten as a whole on every change, so that
+//! a repaired node has no rules left (nft(8), family `bridge`).
 
 use std::fmt::{self, Write as _};
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result, Within};
 use crate::host;
 use crate::lab::{Guest, Lab};
 
-/// Which way frames go, as the node sees it.
+/// Direction of frames, as seen from the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Direction {
@@ -20,7 +20,7 @@ pub(crate) enum Direction {
     Out,
 }
 
-/// What frames carry.
+/// Protocol of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Protocol {
@@ -31,46 +31,46 @@ pub(crate) enum Protocol {
     Arp,
 }
 
-/// What a node's cable loses.
+/// Frames that a node's cable drops.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Cut {
-    /// Only what goes between the node and this other one.
+    /// Only frames between the node and this other node.
     pub(crate) from: Option<String>,
-    /// Both ways unless one is named.
+    /// Both directions unless set.
     pub(crate) direction: Option<Direction>,
     pub(crate) protocol: Option<Protocol>,
     /// Port at either end.
     pub(crate) port: Option<u16>,
-    /// Of a hundred frames.
+    /// Percentage of frames to drop.
     pub(crate) loss: u8,
 }
 
 impl Cut {
-    /// Everything, both ways.
+    /// Returns a cut that drops all frames in both directions.
     pub(crate) fn whole() -> Self {
         Self { from: None, direction: None, protocol: None, port: None, loss: 100 }
     }
 
-    /// Refuses what no frame is.
+    /// Rejects a cut that no frame can match.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] for a port of a protocol without ports.
+    /// [`Kind::Input`] for a port with a protocol that has no ports.
     pub(super) fn check(&self) -> Result<()> {
         if self.port.is_some() && !matches!(self.protocol, Some(Protocol::Tcp | Protocol::Udp)) {
-            return Err(Error::new(Kind::Input, "only tcp and udp have ports").hint("--protocol tcp --port 6443"));
+            return Err(Error::new(Kind::Input, "only tcp and udp have ports").hint("for example `--protocol tcp --port 6443`"));
         }
         Ok(())
     }
 
-    /// What a frame must be, one text for each way of being it.
+    /// Returns nftables matches for the frames, one string per alternative.
     fn kinds(&self) -> Vec<String> {
         let word = match self.protocol {
             Some(Protocol::Tcp) => "tcp",
             Some(Protocol::Udp) => "udp",
             Some(Protocol::Icmp) => return vec!["meta l4proto { icmp, ipv6-icmp } ".into()],
-            // Its number, since /etc/protocols may be missing.
+            // By number, since /etc/protocols may be missing.
             Some(Protocol::Vrrp) => return vec!["meta l4proto 112 ".into()],
             Some(Protocol::Arp) => return vec!["ether type arp ".into()],
             None => return vec![String::new()],
@@ -89,30 +89,30 @@ impl fmt::Display for Cut {
             (Some(protocol), None) => word(protocol),
             (None, _) => "everything".to_owned(),
         }];
-        words.extend(self.from.as_ref().map(|other| format!("between it and {other}")));
+        words.extend(self.from.as_ref().map(|other| format!("with {other}")));
         words.extend(self.direction.as_ref().map(word));
         words.extend((self.loss < 100).then(|| format!("{} %", self.loss)));
         f.write_str(&words.join(" "))
     }
 }
 
-/// The word that a user types.
+/// Returns the command-line spelling of a value.
 pub(super) fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().expect("no value is hidden").get_name().to_owned()
 }
 
-/// Makes the bridge lose what the cables of these nodes do, and nothing else.
+/// Makes the bridge drop the frames in these cuts, and no others.
 ///
 /// # Errors
 ///
-/// [`Kind::Tool`] if this machine has no nft(8), or it does not keep the rules.
+/// [`Kind::Tool`] if this machine has no nft(8), or nft(8) does not keep the rules.
 pub(super) fn apply(lab: &Lab, cuts: &[(&Guest, &Cut)]) -> Result<()> {
     let nft = host::process::find("nft").ok_or_else(|| {
-        Error::new(Kind::Tool, "cutting a cable needs `nft`").hint("install it: `apt install nftables`, `dnf install nftables`")
+        Error::new(Kind::Tool, "cutting a cable requires `nft`").hint("install it: `apt install nftables` or `dnf install nftables`")
     })?;
     let text = table(lab, cuts);
     let run = |input: &str| host::process::run_with_input(host::process::command(&nft).args(["--file", "-"]), input.as_bytes());
-    run(&text).within(|| "cutting cables of the lab".into())?;
+    run(&text).within(|| "applying the lab's cuts".into())?;
     let listed = run("list table bridge kiln\n")?;
     let (wanted, found) = (count(&text), count(&String::from_utf8_lossy(&listed.stdout)));
     if wanted == found { Ok(()) } else { Err(Error::new(Kind::Tool, format!("`nft` kept {found} of {wanted} rules"))) }
@@ -122,7 +122,7 @@ fn count(text: &str) -> usize {
     text.matches(" drop comment ").count()
 }
 
-/// The whole table, in place of the one before.
+/// Returns the whole table, which replaces the previous one.
 fn table(lab: &Lab, cuts: &[(&Guest, &Cut)]) -> String {
     let mut text = "add table bridge kiln\ndelete table bridge kiln\ntable bridge kiln {\n".to_owned();
     for hook in ["forward", "input", "output"] {
@@ -135,7 +135,8 @@ fn table(lab: &Lab, cuts: &[(&Guest, &Cut)]) -> String {
     text + "}\n"
 }
 
-/// What goes between nodes is forwarded; what goes between a node and this machine is input or output.
+/// Appends the rules for a cut. Frames between nodes are forwarded; those between a node and this machine are
+/// input or output.
 fn rules(text: &mut String, lab: &Lab, guest: &Guest, cut: &Cut, hook: &str) {
     let other = cut.from.as_ref().and_then(|name| lab.guest(name).ok());
     for direction in [Direction::In, Direction::Out] {
@@ -147,7 +148,8 @@ fn rules(text: &mut String, lab: &Lab, guest: &Guest, cut: &Cut, hook: &str) {
         if !is_wanted || hook == outside || (other.is_some() && hook != "forward") {
             continue;
         }
-        // Between two nodes both are known by their ports of the lab's bridge; else by the node's own end of a cable that may be slow.
+        // Between two nodes, match the ports of both on the lab's bridge; otherwise match the node's own end
+        // of a cable that may be slow.
         let far = other.map(|other| format!("{far} {} ", ports(other))).unwrap_or_default();
         let own = if other.is_some() { ports(guest) } else { format!("\"{}\"", guest.tap()) };
         let loss = if cut.loss < 100 { format!("numgen random mod 100 < {} ", cut.loss) } else { String::new() };
@@ -157,7 +159,7 @@ fn rules(text: &mut String, lab: &Lab, guest: &Guest, cut: &Cut, hook: &str) {
     }
 }
 
-/// The names that a node's port of the lab's bridge has.
+/// Returns the possible names of a node's port on the lab's bridge.
 fn ports(guest: &Guest) -> String {
     format!("{{ \"{}\", \"{}\" }}", guest.tap(), guest.slow_port())
 }
@@ -212,7 +214,7 @@ mod tests {
         chain input {
         chain output {
         "#);
-        assert_eq!(cut.to_string(), "vrrp between it and m1 5 %");
+        assert_eq!(cut.to_string(), "vrrp with m1 5 %");
     }
 
     #[test]

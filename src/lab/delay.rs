@@ -1,4 +1,4 @@
-//! Cables that carry frames later: how much later, which way.
+//! Cable delays: duration and direction.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,31 +8,31 @@ use serde::{Deserialize, Serialize};
 use crate::lab::Direction;
 use crate::lab::cut::word;
 
-/// Longest delay in milliseconds: what is beyond it is no network.
+/// Longest delay in milliseconds; beyond that, a network is unusable.
 const MOST: u16 = 10_000;
 
-/// By how much a round trip over a cable takes longer.
+/// Round-trip time added to a cable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Delay {
     pub(crate) milliseconds: u16,
-    /// The way that is slow; half of the delay each way unless one is named.
+    /// Direction of the delay; half of the delay each way unless set.
     pub(crate) direction: Option<Direction>,
 }
 
 impl Delay {
-    /// Reads `50ms` or `2s`.
+    /// Parses `50ms` or `2s`.
     ///
     /// # Errors
     ///
-    /// How to write it.
+    /// A description of the valid notation.
     pub(crate) fn parse(text: &str) -> Result<u16, String> {
         let number = |text: &str, unit: u16| text.parse::<u16>().ok()?.checked_mul(unit);
         let milliseconds = text.strip_suffix("ms").map_or_else(|| number(text.strip_suffix('s')?, 1000), |text| number(text, 1));
-        milliseconds.filter(|time| (1..=MOST).contains(time)).ok_or_else(|| format!("write it as 50ms or 2s, {} s at most", MOST / 1000))
+        milliseconds.filter(|time| (1..=MOST).contains(time)).ok_or_else(|| format!("expected e.g. 50ms or 2s, at most {} s", MOST / 1000))
     }
 
-    /// How much longer a frame takes that goes this way.
+    /// Returns the delay added to frames in this direction.
     pub(super) fn of(self, direction: Direction) -> Duration {
         let whole = Duration::from_millis(self.milliseconds.into());
         match self.direction {
@@ -63,7 +63,7 @@ mod tests {
             assert_eq!(Delay::parse(text).ok(), expected, "{text}");
         }
         for text in ["", "50", "0ms", "ms", "s", "-5ms", "0.05s", "11s", "10001ms", "70000s", "50 ms"] {
-            assert_eq!(Delay::parse(text).unwrap_err(), "write it as 50ms or 2s, 10 s at most", "{text}");
+            assert_eq!(Delay::parse(text).unwrap_err(), "expected e.g. 50ms or 2s, at most 10 s", "{text}");
         }
     }
 

@@ -1,10 +1,13 @@
-//! A container's disk: a sparse file with a filesystem of its own, so that it can be slow or full without this machine's being so.
+//! Container disks: each is a sparse file with its own filesystem, so that it can be slow or full without
+//! affecting this machine's disk.
 //!
-//! It is mounted by the supervisor and in memory with the rest of the lab. The loop device that mount(8) makes ends with its last mount
-//! (`LO_FLAGS_AUTOCLEAR`, loop(4)), so nothing is left however the lab ends.
+//! The file is in memory like the rest of the lab, and is mounted by the supervisor. The loop device that
+//! mount(8) creates is released with its last mount (`LO_FLAGS_AUTOCLEAR`, loop(4)), so nothing is left
+//! behind however the lab ends.
 //!
-//! The filesystem has no journal: what a power cut of this machine leaves is no matter, and a journal is written by the kernel, whom no
-//! control group bounds. So each sync is written by who asked for it.
+//! The filesystem has no journal: its state after a power failure on this machine does not matter, and a
+//! journal would be written by the kernel, which no cgroup limits. Without a journal, each sync is written by
+//! the process that requested it.
 
 use std::path::PathBuf;
 
@@ -12,22 +15,23 @@ use crate::error::{Error, Kind, Result, Within};
 use crate::host;
 use crate::lab::{Guest, Lab};
 
-/// Size that a node's disk appears to have, in GiB; what is not written costs nothing.
+/// Apparent size of a node's disk, in GiB; unwritten blocks occupy no space.
 pub(super) const SIZE_GIB: u64 = 16;
-/// Milliseconds that a sync of a slow disk takes, unless others are named: twice what makes a leader of etcd hand leadership on.
+/// Default duration of a sync on a slow disk, in milliseconds: twice the duration at which an etcd leader
+/// transfers leadership.
 pub(crate) const SYNC: u32 = 200;
-/// What makes the filesystem.
+/// Program that creates the filesystem.
 const MAKE: &str = "mkfs.ext4";
-/// Host programs without which containers have no disk of their own; `kiln doctor` checks them.
+/// Host programs that are required for separate container disks; `kiln doctor` checks them.
 pub(crate) const TOOLS: &[&str] = &[MAKE];
-/// Writes for which one sync of etcd's log waits: two or three of its own, and those of its database.
+/// Writes that one sync of etcd's log waits for: two or three of its own, and those of the database.
 const WRITES: u32 = 6;
 
-/// The disk of one node, made or not.
+/// Disk of one node, which may not have been created yet.
 #[derive(Debug)]
 pub(super) struct OwnDisk {
     node: String,
-    /// The node's directory, which holds all of it.
+    /// The node's directory, which contains the disk.
     directory: PathBuf,
 }
 
@@ -36,18 +40,19 @@ impl OwnDisk {
         Self { node: guest.name.clone(), directory: lab.directory_of(guest) }
     }
 
-    /// The directory that is the node's `/var`. The disk is made and mounted if it is not; without [`MAKE`] it is a plain directory.
+    /// Returns the directory that becomes the node's `/var`. Creates and mounts the disk if needed; without
+    /// [`MAKE`], `/var` is a plain directory.
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] if it can't be made or mounted.
+    /// [`Kind::Tool`] if the disk can't be created or mounted.
     pub(super) fn var(&self) -> Result<PathBuf> {
         let plain = self.directory.join("var");
         let var = match host::process::find(MAKE) {
             _ if self.is_there() => self.mount().join("var"),
-            // What a node has once written stays where it is.
+            // Data that a node has already written is not moved.
             Some(make) if !plain.exists() => {
-                self.make(&make).within(|| format!("making the disk of `{}`", self.node))?;
+                self.make(&make).within(|| format!("creating the disk for `{}`", self.node))?;
                 self.mount().join("var")
             }
             _ => plain,
@@ -64,7 +69,8 @@ impl OwnDisk {
         make.args(["-q", "-F", "-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=1,nodiscard"]);
         host::process::run(make.arg(&file))?;
         host::fs::create_private_directory(&self.mount())?;
-        // A thread of the kernel would write inodes that are zeros already; what is deleted is given back.
+        // `noinit_itable` keeps a kernel thread from zeroing inode tables that are zero already; `discard`
+        // frees deleted blocks.
         let mut mount = host::process::command("mount");
         mount.args(["-t", "ext4", "-o", "loop,nodev,noinit_itable,discard"]);
         host::process::run(mount.arg(&file).arg(self.mount())).map(|_| ())
@@ -74,7 +80,7 @@ impl OwnDisk {
         self.directory.join("disk")
     }
 
-    /// What takes all the room of a full disk; the node does not see it.
+    /// Returns the path of the file that takes up all space on a full disk; the node can't see it.
     fn ballast(&self) -> PathBuf {
         self.mount().join("ballast")
     }
@@ -83,24 +89,25 @@ impl OwnDisk {
         host::mount::is_mount_point(&self.mount())
     }
 
-    /// The device that holds it, `MAJOR:MINOR`.
+    /// Returns the disk's block device as `MAJOR:MINOR`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] if the node has no disk of its own.
+    /// [`Kind::Tool`] if the node has no separate disk.
     pub(super) fn device(&self) -> Result<String> {
         if self.is_there() {
             return host::fs::device(&self.mount());
         }
-        Err(Error::new(Kind::Tool, format!("`{}` has no disk of its own: there was no `{MAKE}` when it was first started", self.node))
-            .hint("install it (`apt install e2fsprogs`, `dnf install e2fsprogs`), then `kiln lab kill --lose-disk` and `kiln lab start`"))
+        Err(Error::new(Kind::Tool, format!("`{}` has no separate disk: `{MAKE}` was missing when the node first started", self.node)).hint(
+            "install it (`apt install e2fsprogs` or `dnf install e2fsprogs`), then run `kiln lab kill --lose-disk` and `kiln lab start`",
+        ))
     }
 
-    /// Takes all the room that is left. Repeated, it takes what was freed since.
+    /// Fills all free space. Repeated calls fill space that has been freed since.
     ///
     /// # Errors
     ///
-    /// As [`OwnDisk::device`].
+    /// Same as [`OwnDisk::device`].
     pub(super) fn fill(&self) -> Result<()> {
         self.device()?;
         host::fs::fill(&self.ballast(), host::fs::PRIVATE)
@@ -110,18 +117,18 @@ impl OwnDisk {
         self.ballast().exists()
     }
 
-    /// Gives the room of a full disk back.
+    /// Frees the space on a full disk.
     pub(super) fn relieve(&self) -> Result<()> {
         if self.is_full() { host::fs::remove(&self.ballast()) } else { Ok(()) }
     }
 
-    /// Unmounts it: what is lost is removed with the node's directory.
+    /// Unmounts the disk; the data is removed with the node's directory.
     pub(super) fn lose(&self) -> Result<()> {
         if self.is_there() { host::mount::detach(&self.mount()) } else { Ok(()) }
     }
 }
 
-/// Writes a second by which a sync of etcd's log takes `milliseconds` on average.
+/// Returns the writes per second at which a sync of etcd's log takes `milliseconds` on average.
 pub(super) fn writes_per_second(milliseconds: u32) -> u32 {
     (WRITES * 1000 / milliseconds.max(1)).max(1)
 }

@@ -1,4 +1,5 @@
-//! The local rehearsal of the exact artifacts: the cluster on the machine at hand, in namespaces that vanish with their supervisor.
+//! Labs: the built cluster, run on this machine from its exact artifacts, in namespaces that disappear with
+//! their supervisor.
 
 mod backend;
 mod client;
@@ -9,6 +10,7 @@ mod disk;
 mod image;
 mod network;
 mod nspawn;
+mod overlay;
 mod qemu;
 mod rehearse;
 mod relay;
@@ -16,7 +18,7 @@ mod spec;
 mod supervisor;
 
 pub(crate) use backend::{Backend, Cable, Freezer};
-pub(crate) use client::{Labs, NodeStatus};
+pub(crate) use client::{Labs, NodeStatus, Wanted};
 pub(crate) use control::Disk;
 pub(crate) use cut::{Cut, Direction, Protocol};
 pub(crate) use delay::Delay;
@@ -26,5 +28,5 @@ pub(crate) use rehearse::{COLUMNS, Report, Row, Wish, rehearse};
 pub(crate) use spec::{Changes, Guest, Lab};
 pub(crate) use supervisor::{Part, supervise};
 
-/// Every backend, in the order `--help` lists them; the first is the default. Adding one means adding a line here.
+/// All backends, in `--help` order; the first is the default. To add a backend, add a line here.
 pub(crate) static BACKENDS: &[&dyn Backend] = &[&nspawn::Nspawn, &qemu::Qemu];

@@ -1,5 +1,5 @@
-//! The lab's network: one bridge with this machine's address on it, one cable for each node. Lines for ip-batch(8), so that what is
-//! done can be read and tested; all of it is inside the supervisor's namespaces.
+//! Lab network: one bridge with this machine's address, and one cable per node. It is configured with lines
+//! for `ip -batch` (ip(8)), which can be read and tested, and exists only inside the supervisor's namespaces.
 
 use std::time::Duration;
 
@@ -12,56 +12,57 @@ use crate::lab::{Cable, Guest, Lab};
 
 /// Name of the bridge.
 const BRIDGE: &str = "kiln0";
-/// How long a new port may take until frames pass; it is a matter of milliseconds.
+/// Time limit for a new port to start passing frames, which normally takes milliseconds.
 const PASSING: Duration = Duration::from_secs(2);
 
-/// Makes the bridge.
+/// Creates the bridge.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Tool`] with what ip(8) said.
+/// [`crate::error::Kind::Tool`] with the output of ip(8).
 pub(super) fn set_up(lab: &Lab) -> Result<()> {
-    ip(&bridge(lab)).within(|| "making the lab's network".into())
+    ip(&bridge(lab)).within(|| "creating the lab's network".into())
 }
 
 /// Connects a node to the bridge.
 ///
 /// # Errors
 ///
-/// As [`set_up`].
+/// Same as [`set_up`].
 pub(super) fn plug(lab: &Lab, guest: &Guest) -> Result<()> {
     let cable = guest.backend.cable();
     let connected = ip(&connection(lab, guest, cable)).within(|| format!("connecting `{}`", guest.name));
     match cable {
         Cable::Namespace => connected,
-        Cable::Tap => connected.map_err(|err| err.hint("make sure that you may open /dev/net/tun: `sudo chmod 666 /dev/net/tun`")),
+        Cable::Tap => connected.map_err(|err| err.hint("allow access to /dev/net/tun: `sudo chmod 666 /dev/net/tun`")),
     }
 }
 
-/// Pulls a node's cable out: from this moment nobody hears it, whatever of it still runs.
+/// Removes a node's cable: the node becomes unreachable at once, even if parts of it still run.
 ///
 /// # Errors
 ///
-/// As [`set_up`].
+/// Same as [`set_up`].
 pub(super) fn pull(guest: &Guest) -> Result<()> {
     ip(&format!("link delete {}\n", guest.tap())).within(|| format!("disconnecting `{}`", guest.name))
 }
 
-/// Puts a node's cable in, or takes it out for a while.
+/// Plugs a node's cable in, or unplugs it.
 ///
 /// # Errors
 ///
-/// As [`set_up`].
+/// Same as [`set_up`].
 pub(super) fn switch(guest: &Guest, plugged: bool) -> Result<()> {
     let state = if plugged { "up" } else { "down" };
-    ip(&format!("link set dev {} {state}\n", guest.tap())).within(|| format!("switching the cable of `{}`", guest.name))
+    ip(&format!("link set dev {} {state}\n", guest.tap())).within(|| format!("setting the link state of `{}`", guest.name))
 }
 
-/// Removes what is left of a node's network once its processes are gone: their addresses would answer on.
+/// Removes what is left of a node's network after its processes have exited; otherwise the node's addresses
+/// would still respond.
 ///
 /// # Errors
 ///
-/// As [`set_up`].
+/// Same as [`set_up`].
 pub(super) fn forget(guest: &Guest) -> Result<()> {
     match guest.backend.cable() {
         Cable::Namespace => ip(&format!("netns delete {}\n", guest.namespace())).within(|| format!("disconnecting `{}`", guest.name)),
@@ -69,56 +70,58 @@ pub(super) fn forget(guest: &Guest) -> Result<()> {
     }
 }
 
-/// Puts the slow piece into a node's cable, whose ends are the interfaces [`Guest::slow_port`] and the second one of
-/// [`Guest::slow_bridge`]. Frames pass when it returns: the kernel learns a little later that a TAP is open.
+/// Inserts the slow segment into a node's cable, between the second interface of [`Guest::slow_bridge`] and
+/// [`Guest::slow_port`]. Returns only once frames pass: the kernel takes a moment to notice that a TAP is
+/// open.
 ///
 /// # Errors
 ///
-/// As [`set_up`].
+/// Same as [`set_up`].
 pub(super) fn lengthen(guest: &Guest) -> Result<()> {
-    let doing = || format!("making the cable of `{}` slow", guest.name);
+    let doing = || format!("adding a delay to the cable of `{}`", guest.name);
     ip(&lengthening(guest)).within(doing)?;
     let [_, near] = guest.slow_bridge();
     let watch = Stopwatch::start();
     while !(forwards(&near).within(doing)? && forwards(&guest.slow_port()).within(doing)?) {
         if watch.elapsed() >= PASSING {
-            return Err(Error::new(Kind::Tool, format!("the bridge passes no frames after {PASSING:?}"))).within(doing);
+            return Err(Error::new(Kind::Tool, format!("the bridge still forwards no frames after {PASSING:?}"))).within(doing);
         }
         host::clock::sleep(Duration::from_millis(10));
     }
     Ok(())
 }
 
-/// Whether a bridge passes what comes in by this port of it.
+/// Checks whether a bridge forwards frames from this port.
 fn forwards(port: &str) -> Result<bool> {
     let output = host::process::run(host::process::command("ip").args(["-json", "-details", "link", "show", "dev", port]))?;
-    let links: Value = serde_json::from_slice(&output.stdout).doing(Kind::Tool, || "reading what `ip` says".into())?;
+    let links: Value = serde_json::from_slice(&output.stdout).doing(Kind::Tool, || "parsing `ip` output".into())?;
     Ok(links.pointer("/0/linkinfo/info_slave_data/state").and_then(Value::as_str) == Some("forwarding"))
 }
 
-/// Takes the slow piece out again; its ends are gone when the interfaces are.
+/// Removes the slow segment from a node's cable; the interfaces at its ends disappear when the relay stops.
 ///
 /// # Errors
 ///
-/// As [`set_up`].
+/// Same as [`set_up`].
 pub(super) fn shorten(guest: &Guest) -> Result<()> {
     let [bridge, _] = guest.slow_bridge();
     let connect = format!("link set dev {} master {BRIDGE}\n", guest.tap());
-    ip(&format!("{connect}link delete {bridge}\n")).within(|| format!("making the cable of `{}` fast", guest.name))
+    ip(&format!("{connect}link delete {bridge}\n")).within(|| format!("removing the delay from the cable of `{}`", guest.name))
 }
 
-/// Removes what is left of a slow cable whose node is gone.
+/// Removes the slow cable of a node that has stopped.
 ///
 /// # Errors
 ///
-/// As [`set_up`].
+/// Same as [`set_up`].
 pub(super) fn remove_slow(guest: &Guest) -> Result<()> {
     let [bridge, _] = guest.slow_bridge();
     ip(&format!("link delete {bridge}\n")).within(|| format!("removing the cable of `{}`", guest.name))
 }
 
-/// The node's own end is moved last: until then the old way works. This machine must not answer on the bridge, as Linux does for all
-/// its addresses on all its interfaces: the answers would be on the fast side.
+/// Returns the commands that insert the slow segment. The node's own end is moved last, so that the old path
+/// works until then. ARP is off on the new bridge: Linux responds for all its addresses on all interfaces,
+/// and those responses would bypass the delay.
 fn lengthening(guest: &Guest) -> String {
     let ([bridge, near], far, own) = (guest.slow_bridge(), guest.slow_port(), guest.tap());
     format!(

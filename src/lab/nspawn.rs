@@ -1,7 +1,8 @@
-//! Containers by systemd-nspawn(1): the same trees and seeds at native speed, real VRRP between network namespaces. No boot loader, no
-//! kernel of their own, no initrd: `kiln agent init` does the initrd's part.
+//! systemd-nspawn(1) backend: containers that run the same trees and seeds at native speed, with real VRRP
+//! between network namespaces. There is no boot loader, no separate kernel and no initrd: `kiln agent init`
+//! does the initrd's part.
 //!
-//! Nothing is registered with machined, and this machine need not run systemd.
+//! Containers are not registered with machined, and this machine need not run systemd.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,17 +10,17 @@ use std::process::Command;
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::lab::disk::OwnDisk;
-use crate::lab::{Backend, Cable, Freezer, Guest, Lab, image};
+use crate::lab::{Backend, Cable, Freezer, Guest, Lab, image, overlay};
 
-/// The seed inside the container.
+/// Path of the seed inside the container.
 const SEED: &str = "/run/host/kiln.seed";
-/// Beyond those that nspawn gives to every container: interfaces and packet filters, locked memory, programs in the kernel for
-/// control groups, the kernel's log that kubelet watches.
+/// Capabilities beyond nspawn's defaults: network interfaces and packet filters, locked memory, BPF programs
+/// for cgroups, and the kernel log that kubelet watches.
 const CAPABILITIES: &str = "CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_BPF,CAP_PERFMON,CAP_SYSLOG";
-/// Calls that container runtimes make and nspawn's list leaves out.
+/// System calls that container runtimes make but nspawn's list omits.
 const SYSTEM_CALLS: &str = "@keyring bpf perf_event_open";
 
-/// The backend.
+/// The systemd-nspawn backend.
 #[derive(Debug)]
 pub(super) struct Nspawn;
 
@@ -29,11 +30,11 @@ impl Backend for Nspawn {
     }
 
     fn summary(&self) -> &'static str {
-        "systemd-nspawn containers: native speed, without boot loader and kernel; needs root"
+        "systemd-nspawn containers: native speed, without boot loader and kernel; requires root"
     }
 
-    fn tools(&self) -> &'static [&'static str] {
-        &["systemd-nspawn", "ip", "mount"]
+    fn tools(&self) -> Vec<&'static str> {
+        vec!["systemd-nspawn", "ip", "mount"]
     }
 
     fn cable(&self) -> Cable {
@@ -46,11 +47,12 @@ impl Backend for Nspawn {
 
     fn prepare(&self, lab: &Lab, guest: &Guest) -> Result<()> {
         if !lab.has_control_groups() {
-            return Err(Error::new(Kind::Input, "this lab began without containers and has no control groups for them")
+            return Err(Error::new(Kind::Input, "this lab was started without containers and has no cgroups for them")
                 .hint("kiln lab down && kiln lab up --backend nspawn"));
         }
-        // nspawn refuses to start where it finds no sign of systemd.
+        // nspawn refuses to start without a sign of systemd.
         host::fs::create_directories(Path::new("/run/systemd"))?;
+        overlay::write(&overlay_of(lab))?;
         let target = root_of(lab, guest);
         let (disk, directory) = (lab.image_of(guest).with_extension("raw"), lab.image_of(guest));
         if host::mount::is_mount_point(&target) {
@@ -60,18 +62,19 @@ impl Backend for Nspawn {
         } else if directory.is_dir() {
             image::mount_parts(&directory, &target)
         } else {
-            Err(Error::new(Kind::Input, format!("there is neither `{}` nor `{}`", disk.display(), directory.display()))
-                .hint("add `raw` to `outputs` in the cluster file and run `kiln build`"))
+            Err(Error::new(Kind::Input, format!("neither `{}` nor `{}` exists", disk.display(), directory.display()))
+                .hint("add `raw` to `outputs` in the cluster file, then run `kiln build`"))
         }
     }
 
     fn command(&self, lab: &Lab, guest: &Guest) -> Result<Command> {
         let var = OwnDisk::of(lab, guest).var()?;
-        let own = || lab.artifacts_of(guest).join(format!("{}.seed", guest.name));
+        let own = || lab.seed_of(guest);
         let seed = guest.seed.clone().unwrap_or_else(own);
         let mut command = host::process::command("systemd-nspawn");
+        command.args(overlay::mounts(&overlay_of(lab)).map(|(from, to)| format!("--bind-ro={}:{to}", escaped(&from))));
         command.args(arguments(&root_of(lab, guest), &var, &seed, guest));
-        // Interfaces' settings belong to the node, all others to this machine.
+        // Network settings belong to the node, all others to this machine.
         command.env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network");
         Ok(command)
     }
@@ -95,6 +98,10 @@ impl Backend for Nspawn {
 
 fn root_of(lab: &Lab, guest: &Guest) -> PathBuf {
     lab.private().join("images").join(&guest.image)
+}
+
+fn overlay_of(lab: &Lab) -> PathBuf {
+    lab.private().join("overlay")
 }
 
 fn arguments(root: &Path, var: &Path, seed: &Path, guest: &Guest) -> Vec<String> {
@@ -130,7 +137,7 @@ fn arguments(root: &Path, var: &Path, seed: &Path, guest: &Guest) -> Vec<String>
     arguments
 }
 
-/// nspawn separates the parts of a bind mount with colons.
+/// Escapes a path: nspawn separates the parts of a bind mount with colons.
 fn escaped(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\").replace(':', "\\:")
 }

@@ -1,4 +1,5 @@
-//! QEMU: the whole boot path, from UEFI on. The artifacts are never written to: each node writes into an overlay of its own.
+//! QEMU backend: the whole boot path, starting with UEFI. Artifacts are never written to: each node writes to
+//! its own overlay.
 
 mod accelerator;
 mod firmware;
@@ -18,11 +19,11 @@ use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::lab::disk::SIZE_GIB;
 use crate::lab::{Backend, Cable, Freezer, Guest, Lab};
+use crate::words::Arch;
 
-const QEMU: &str = "qemu-system-x86_64";
 const QEMU_IMG: &str = "qemu-img";
 
-/// The backend.
+/// The QEMU backend.
 #[derive(Debug)]
 pub(super) struct Qemu;
 
@@ -32,11 +33,11 @@ impl Backend for Qemu {
     }
 
     fn summary(&self) -> &'static str {
-        "virtual machines with UEFI: the whole boot path; KVM where it works, else emulation"
+        "UEFI virtual machines: the whole boot path; uses KVM where it works, otherwise emulation"
     }
 
-    fn tools(&self) -> &'static [&'static str] {
-        &[QEMU, QEMU_IMG]
+    fn tools(&self) -> Vec<&'static str> {
+        vec![Arch::own().unwrap_or_default().qemu, QEMU_IMG]
     }
 
     fn cable(&self) -> Cable {
@@ -63,6 +64,7 @@ impl Backend for Qemu {
             host::fs::write_atomic(&variables, &host::fs::read(&firmware.variables)?, host::fs::PRIVATE)?;
         }
         let mut machine = Machine {
+            arch: lab.arch,
             accelerator: Accelerator::detect()?,
             firmware: firmware.code,
             variables,
@@ -74,11 +76,11 @@ impl Backend for Qemu {
             serial: guest.name.clone(),
             uuid: None,
             clock: guest.clock.clone(),
-            // A boot that fails ends the machine instead of starting it over for ever.
+            // A failed boot powers the machine off instead of rebooting forever.
             parameters: vec!["kiln.on-failure=poweroff:3".into()],
         };
         guest.matches.iter().for_each(|rule| answer(&mut machine, rule));
-        let mut command = host::process::command(QEMU);
+        let mut command = host::process::command(lab.arch.qemu);
         command.args(machine.arguments());
         Ok(command)
     }
@@ -100,38 +102,38 @@ impl Backend for Qemu {
     }
 }
 
-/// Insists that a socket can have this path (unix(7), `sun_path`): QEMU would end at once.
+/// Checks that the path fits into a socket address (unix(7), `sun_path`): otherwise QEMU would exit at once.
 fn is_address(socket: &Path) -> Result<()> {
     std::os::unix::net::SocketAddr::from_pathname(socket).map(drop).map_err(|_| {
         let length = socket.as_os_str().len();
-        let why = format!("`{}` has {length} bytes, which is too long for a socket", socket.display());
-        Error::new(Kind::Input, why).hint("let the environment variable KILN_LAB name a directory with a shorter path")
+        let why = format!("`{}` is {length} bytes long, which is too long for a socket path", socket.display());
+        Error::new(Kind::Input, why).hint("set KILN_LAB to a directory with a shorter path")
     })
 }
 
-/// What a node boots from, and the seed if that does not hold it.
+/// Disk that a node boots from, and the seed if the disk does not contain it.
 struct Carrier {
     disk: Disk,
     seed: Option<PathBuf>,
 }
 
-/// The node's own image, else the image of its role with the seed as a second volume.
+/// Returns the node's own image, or else its role image with the seed as a second volume.
 fn carrier(lab: &Lab, guest: &Guest) -> Result<Carrier> {
     let own = lab.artifacts_of(guest).join(&guest.name);
     if let Some(disk) = Disk::beside(&own) {
         return Ok(Carrier { disk, seed: None });
     }
-    let seed = own.with_extension("seed");
+    let seed = lab.seed_of(guest);
     match (Disk::beside(&lab.image_of(guest)), seed.exists()) {
         (Some(disk), true) => Ok(Carrier { disk, seed: Some(seed) }),
-        (Some(_), false) => Err(Error::new(Kind::Input, format!("node `{}` has no seed: there is no `{}`", guest.name, seed.display()))
+        (Some(_), false) => Err(Error::new(Kind::Input, format!("node `{}` has no seed: `{}` does not exist", guest.name, seed.display()))
             .hint("run `kiln build` again")),
-        (None, _) => Err(Error::new(Kind::Input, format!("there is no disk image to boot `{}` from", guest.name))
-            .hint("add \"raw\" or \"qcow2\" to the cluster file's output formats, then run `kiln build`")),
+        (None, _) => Err(Error::new(Kind::Input, format!("no disk image to boot `{}` from", guest.name))
+            .hint("add `raw` or `qcow2` to `outputs` in the cluster file, then run `kiln build`")),
     }
 }
 
-/// The node's own writable disk over an image; it lasts over a power cut.
+/// Creates the node's own writable disk on top of an image; the disk survives power cuts.
 fn overlay(image: &Disk, path: &Path) -> Result<PathBuf> {
     if !path.exists() {
         let temporary = path.with_extension("new");
@@ -144,7 +146,7 @@ fn overlay(image: &Disk, path: &Path) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-/// Makes the machine the one that a rule looks for.
+/// Configures the machine so that a rule matches it.
 fn answer(machine: &mut Machine, rule: &MatchRule) {
     match rule {
         MatchRule::KernelCommandLine(node) => machine.parameters.push(format!("kiln.node={node}")),
@@ -165,6 +167,6 @@ mod tests {
         let path = |length: usize| format!("/{}", "a".repeat(length - 1));
         is_address(Path::new(&path(107))).unwrap();
         let err = is_address(Path::new(&path(108))).unwrap_err();
-        assert!(err.to_string().ends_with("has 108 bytes, which is too long for a socket"), "{err}");
+        assert!(err.to_string().ends_with("is 108 bytes long, which is too long for a socket path"), "{err}");
     }
 }

@@ -1,5 +1,6 @@
-//! What makes a cable slow: a thread of the supervisor that takes frames from one interface and gives them to another one later, in the
-//! order in which they came, and the same the other way. It sleeps until a frame comes or is due, and ends with the supervisor.
+//! Slow cable: a supervisor thread that receives frames on one interface and forwards them to another one
+//! later, in order, in both directions. It sleeps until a frame arrives or is due, and ends with the
+//! supervisor.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -11,29 +12,30 @@ use crate::host::clock::Stopwatch;
 use crate::host::tap::{self, Tap, Woken};
 use crate::lab::{Delay, Direction};
 
-/// Bytes that are on their way at most, each way: what comes while there is no room is lost, as in a router. A second at 256 Mbit/s.
+/// Maximum number of bytes in transit, each way: further frames are dropped, as in a router. One second at
+/// 256 Mbit/s.
 const ROOM: usize = 32 << 20;
-/// Frames that are taken from one side before the other one has its turn.
+/// Maximum number of frames received from one side before it is the other side's turn.
 const TURN: usize = 64;
 
-/// A slow piece of cable; it is gone when this is dropped.
+/// A slow cable segment; removed when dropped.
 #[derive(Debug)]
 pub(super) struct Relay {
-    /// Whose end the thread sees.
+    /// Pipe whose other end is watched by the thread.
     leash: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Relay {
-    /// Carries frames between the interface on the node's side and the one on the other side.
+    /// Starts forwarding frames between the interface on the node's side and the one on the other side.
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if there is no thread for it.
+    /// [`Kind::Io`] if the thread can't be started.
     pub(super) fn start(near: Tap, far: Tap, delay: Delay) -> Result<Self> {
         let (leash, end) = tap::leash()?;
         let carry = move || {
-            // An interface that is gone carries nothing, and no one waits for this.
+            // If an interface has disappeared, there is nothing to forward, and nothing waits for the result.
             let _ = carry(&near, &far, delay, &end);
         };
         let thread = Builder::new().name("relay".into()).spawn(carry).doing(Kind::Io, || "starting a thread".into())?;
@@ -50,7 +52,7 @@ impl Drop for Relay {
     }
 }
 
-/// Until the other end of `leash` is dropped.
+/// Forwards frames until the other end of `leash` is dropped.
 fn carry(near: &Tap, far: &Tap, delay: Delay, leash: &OwnedFd) -> Result<()> {
     let clock = Stopwatch::start();
     let mut buffer = vec![0; tap::LONGEST];
@@ -75,7 +77,7 @@ fn carry(near: &Tap, far: &Tap, delay: Delay, leash: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Frames that are on their way, in order. Times are since the relay began.
+/// Frames in transit, in order. Times are relative to the start of the relay.
 struct Way {
     delay: Duration,
     frames: VecDeque<(Duration, Box<[u8]>)>,
@@ -94,12 +96,12 @@ impl Way {
         }
     }
 
-    /// When the next frame is due.
+    /// Returns the time at which the next frame is due.
     fn next(&self) -> Option<Duration> {
         self.frames.front().map(|(due, _)| *due)
     }
 
-    /// The next frame, if it is due.
+    /// Returns the next frame, if it is due.
     fn due(&mut self, now: Duration) -> Option<Box<[u8]>> {
         self.next().filter(|due| *due <= now)?;
         let (_, frame) = self.frames.pop_front()?;
@@ -141,7 +143,7 @@ mod tests {
         assert_eq!((way.frames.len(), way.bytes), (ROOM >> 20, ROOM));
     }
 
-    /// In a network namespace of its own, with an interface at either end of the slow piece.
+    /// Runs in a separate network namespace, with an interface at either end of the slow segment.
     #[test]
     fn frames_pass_a_relay_after_their_delay_each_way() {
         if !host::namespace::is_root() {
@@ -170,7 +172,8 @@ mod tests {
         host::process::run_with_input(host::process::command("ip").args(["-batch", "-"]), batch.as_bytes()).unwrap();
     }
 
-    /// How long a frame to everyone takes from one to the other; its type is one for experiments (IEEE 802, 9.2.3).
+    /// Returns the time that a broadcast frame takes from one interface to the other. Its protocol type is one of
+    /// those for experiments (IEEE 802, 9.2.3).
     fn passes(from: &Tap, to: &Tap) -> Duration {
         let mut frame = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1], &[0x88, 0xb5]].concat();
         frame.resize(60, 7);

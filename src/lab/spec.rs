@@ -1,4 +1,4 @@
-//! What a lab runs, read from an output directory's manifest: the nodes, their artifacts, their network.
+//! Lab contents, read from an output directory's manifest: nodes, their artifacts and their network.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -8,27 +8,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::MatchRule;
 use crate::digest::Digest;
-use crate::error::{Doing, Error, Kind, Result, Within};
-use crate::host;
+use crate::error::{Error, Kind, Result};
 use crate::lab::{BACKENDS, Backend, backend};
-use crate::words::Balancer;
+use crate::output::{ClusterRecord, Manifest, NetworkRecord, NodeRecord};
+use crate::words::{Arch, Role, artifacts as paths};
 
-/// One lab: a cluster's artifacts and where it lives on this machine.
+/// One lab: a cluster's artifacts and where they run on this machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Lab {
     /// The cluster's name.
     pub(crate) cluster: String,
     /// The published output directory, absolute.
     pub(crate) artifacts: PathBuf,
-    /// The lab's state directory: control socket, console logs.
+    /// State directory of the lab: control socket and console logs. The directory name is derived from the
+    /// cluster name and the artifacts' path, so that two clusters with the same name can run at once.
     pub(crate) state: PathBuf,
     pub(crate) network: IpNet,
-    /// The bridge's own address: the gateway if the cluster has one, else the last free host address.
+    /// CPU architecture of the machines.
+    #[serde(default)]
+    pub(crate) arch: Arch,
+    /// Address of the bridge: the gateway if the cluster has one, otherwise the last free host address.
     pub(crate) host_address: IpAddr,
-    /// The node network's interface inside a node.
+    /// Name of the node network interface inside a node.
     pub(crate) interface: String,
     pub(crate) vip: Option<IpAddr>,
-    /// Whether the endpoint leads to all API servers; else to that of the machine which holds the VIP.
+    /// True if the endpoint reaches all API servers; false if it reaches only the one on the VIP holder.
     pub(crate) shares_load: bool,
     pub(crate) guests: Vec<Guest>,
 }
@@ -37,25 +41,25 @@ pub(crate) struct Lab {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Guest {
     pub(crate) name: String,
-    /// Position in the cluster file, from 0; names interfaces, whose names are short.
+    /// Zero-based position in the cluster file; used in interface names, whose length is limited.
     pub(crate) index: usize,
     pub(crate) address: IpAddr,
-    /// Name of the role image it boots.
+    /// Name of the role image that the node boots.
     pub(crate) image: String,
-    /// How it recognises its seed; the lab's machine answers to it.
+    /// Rules that select the node's seed; the lab configures the machine to match them.
     pub(crate) matches: Vec<MatchRule>,
-    /// What runs it.
+    /// Backend that runs the node.
     #[serde(with = "crate::lab::backend")]
     pub(crate) backend: &'static dyn Backend,
-    /// What its clock says whenever it is switched on, `YYYY-MM-DDTHH:MM:SS` in UTC; none for this machine's time.
+    /// Clock time at each power-on, `YYYY-MM-DDTHH:MM:SS` in UTC; `None` for this machine's time.
     #[serde(default)]
     pub(crate) clock: Option<String>,
-    /// A seed that takes the place of the artifacts' own.
+    /// Path of a seed to use instead of the one in the artifacts.
     #[serde(default)]
     pub(crate) seed: Option<PathBuf>,
 }
 
-/// What is different about a node from its next start on.
+/// Changes to a node that apply from its next start.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Changes {
     /// Name of another backend.
@@ -65,92 +69,102 @@ pub(crate) struct Changes {
 }
 
 impl Lab {
-    /// The node's directory on the lab's private filesystem: it lasts over a power cut and vanishes with the supervisor.
+    /// Returns the node's directory on the lab's private filesystem, which survives power cuts and disappears
+    /// with the supervisor.
     pub(crate) fn directory_of(&self, guest: &Guest) -> PathBuf {
         self.private().join(&guest.name)
     }
 
-    /// The socket of the node's monitor, where its backend has one.
+    /// Returns the path of the node's monitor socket, if the backend has a monitor.
     pub(crate) fn monitor_of(&self, guest: &Guest) -> PathBuf {
         self.directory_of(guest).join("monitor")
     }
 
-    /// Mount point of the lab's private filesystem, visible only inside its mount namespace.
+    /// Returns the mount point of the lab's private filesystem, visible only in the lab's mount namespace.
     pub(crate) fn private(&self) -> PathBuf {
         self.state.join("private")
     }
 
-    /// The file that receives the node's console.
+    /// Returns the file that receives the node's console output.
     pub(crate) fn console_of(&self, guest: &Guest) -> PathBuf {
         self.state.join(format!("{}.log", guest.name))
     }
 
-    /// `out/<cluster>/images/<image>` without its suffix.
+    /// Returns `out/<cluster>/images/<image>` without an extension.
     pub(crate) fn image_of(&self, guest: &Guest) -> PathBuf {
-        self.artifacts.join("images").join(&guest.image)
+        self.artifacts.join(paths::image(&guest.image))
     }
 
-    /// `out/<cluster>/nodes/<node>`, the directory of the node's own artifacts.
+    /// Returns `out/<cluster>/nodes/<node>`, the directory of the node's own artifacts.
     pub(crate) fn artifacts_of(&self, guest: &Guest) -> PathBuf {
-        self.artifacts.join("nodes").join(&guest.name)
+        self.artifacts.join(paths::node(&guest.name))
     }
 
-    /// Whether the lab's supervisor is root and puts each node into a control group, which containers need. A lab that began without
-    /// containers has none.
+    /// Returns the path of the node's own seed.
+    pub(crate) fn seed_of(&self, guest: &Guest) -> PathBuf {
+        self.artifacts.join(paths::seed(&guest.name))
+    }
+
+    /// Returns true if the lab's supervisor runs as root and puts each node into a cgroup, as containers
+    /// require. A lab that was started without containers has no cgroups.
     pub(crate) fn has_control_groups(&self) -> bool {
         self.guests.iter().any(|guest| guest.backend.needs_root())
     }
 
-    /// MAC address of the bridge: its own would change with its ports, and nodes would not find this machine for a while.
+    /// Returns a fixed MAC address for the bridge: an automatic one changes when ports are added or removed,
+    /// and nodes can't reach this machine for a while after each change.
     pub(crate) fn mac(&self) -> String {
         mac(&self.cluster)
     }
 
-    /// The guest of that name.
+    /// Returns the guest with this name.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] that lists the names there are.
+    /// [`Kind::Input`], listing the valid names.
     pub(crate) fn guest(&self, name: &str) -> Result<&Guest> {
         self.guests.iter().find(|guest| guest.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.guests.iter().map(|guest| guest.name.as_str()).collect();
-            Error::new(Kind::Input, format!("no node named `{name}` in the lab of `{}`", self.cluster))
-                .hint(format!("its nodes are {}", names.join(", ")))
+            Error::new(Kind::Input, format!("no node named `{name}` in lab `{}`", self.cluster))
+                .hint(format!("nodes in the lab: {}", names.join(", ")))
         })
     }
 }
 
 impl Guest {
-    /// File name of the node's network namespace below `/run/netns`, as ip-netns(8) has it.
+    /// Returns the file name of the node's network namespace in `/run/netns`, see ip-netns(8).
     pub(crate) fn namespace(&self) -> String {
         self.name.clone()
     }
 
-    /// Name of the tap device or of the bridge's end of the veth pair; at most 15 bytes (IFNAMSIZ).
+    /// Returns the name of the tap device, or of the bridge end of the veth pair; at most 15 bytes
+    /// (IFNAMSIZ).
     pub(crate) fn tap(&self) -> String {
         format!("kiln-n{}", self.index)
     }
 
-    /// Name of the node's port of the lab's bridge while its cable is slow.
+    /// Returns the name of the node's port on the lab's bridge while the cable is slow.
     pub(crate) fn slow_port(&self) -> String {
         format!("kiln-s{}", self.index)
     }
 
-    /// Names of the bridge that is on the node's side of the slow piece of its cable, and of its port there.
+    /// Returns the names of the bridge on the node's side of a slow cable segment, and of the segment's port
+    /// on that bridge.
     pub(crate) fn slow_bridge(&self) -> [String; 2] {
         [format!("kiln-b{}", self.index), format!("kiln-t{}", self.index)]
     }
 
-    /// A locally administered MAC address that depends on cluster and node only.
+    /// Returns a locally administered MAC address that depends only on the cluster and node names.
     pub(crate) fn mac(&self, cluster: &str) -> String {
         mac(&format!("{cluster} {}", self.name))
     }
 
-    /// The node with these changes. A clock goes with a backend that has none.
+    /// Returns the node with these changes applied. The clock setting is dropped if the backend has no
+    /// per-node clocks.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] for a backend that there is not, or a clock where the backend has none.
+    /// [`Kind::Input`] for an unknown backend, or a clock setting that the backend does not support.
     pub(super) fn changed(&self, changes: &Changes) -> Result<Self> {
         let backend = changes.backend.as_deref().map_or(Ok(self.backend), backend::find)?;
         backend::check_clock(backend, changes.clock.as_deref())?;
@@ -160,60 +174,24 @@ impl Guest {
     }
 }
 
-/// "52:54" is QEMU's customary prefix, with the locally-administered bit set.
+/// Derives a MAC address with QEMU's customary prefix "52:54", which has the locally-administered bit set.
 fn mac(of: &str) -> String {
     let digest = Digest::of(format!("kiln lab mac {of}").as_bytes());
     let [a, b, c, d, ..] = *digest.as_bytes();
     format!("52:54:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
-/// The part of `manifest.json` that a lab needs.
-#[derive(Deserialize)]
-struct Manifest {
-    cluster: Cluster,
-}
-
-#[derive(Deserialize)]
-struct Cluster {
-    name: String,
-    network: Network,
-    endpoint: Endpoint,
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Network {
-    nodes: IpNet,
-    gateway: Option<IpAddr>,
-    interface: String,
-}
-
-#[derive(Deserialize)]
-struct Endpoint {
-    vip: Option<IpAddr>,
-    balancer: Balancer,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    name: String,
-    roles: Vec<String>,
-    address: IpAddr,
-    #[serde(default)]
-    matches: Vec<MatchRule>,
-}
-
 impl Lab {
-    /// Reads the lab of the published directory `artifacts`, restricted to the nodes named in `only` unless that is empty. Its state
-    /// directory is one of `labs`.
+    /// Reads the lab for the published directory `artifacts`, limited to the nodes in `only` unless `only` is
+    /// empty. The state directory is below `labs`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if there is no manifest; [`Kind::Input`] if it describes no cluster or lacks a wanted node.
+    /// [`Kind::Io`] if there is no manifest; [`Kind::Input`] if it does not describe a cluster or lacks a
+    /// requested node.
     pub(crate) fn load(artifacts: &Path, labs: &Path, only: &[String]) -> Result<Self> {
-        let path = artifacts.join("manifest.json");
-        let text = host::fs::read_to_string(&path).map_err(|err| err.hint("run `kiln build` first, or name its output directory"))?;
-        let mut lab = Self::parse(&text, artifacts, labs).within(|| format!("reading `{}`", path.display()))?;
+        let manifest = Manifest::read(artifacts).map_err(|err| err.hint("run `kiln build` first, or specify its output directory"))?;
+        let mut lab = Self::of(manifest.cluster, artifacts, labs)?;
         for name in only {
             lab.guest(name)?;
         }
@@ -221,13 +199,12 @@ impl Lab {
         Ok(lab)
     }
 
-    fn parse(manifest: &str, artifacts: &Path, labs: &Path) -> Result<Self> {
-        let Manifest { cluster } = serde_json::from_str(manifest).doing(Kind::Input, || "parsing the manifest".into())?;
+    fn of(cluster: ClusterRecord, artifacts: &Path, labs: &Path) -> Result<Self> {
         let taken: Vec<IpAddr> = cluster.nodes.iter().map(|node| node.address).chain(cluster.endpoint.vip).collect();
         let host_address = host_address(&cluster.network, &taken)
-            .ok_or_else(|| Error::new(Kind::Input, format!("no address is left for this machine in `{}`", cluster.network.nodes)))?;
-        let guest = |(index, node): (usize, Node)| {
-            let image = node.roles.join("+");
+            .ok_or_else(|| Error::new(Kind::Input, format!("no free address for this machine in `{}`", cluster.network.nodes)))?;
+        let guest = |(index, node): (usize, NodeRecord)| {
+            let image = Role::image(&node.roles);
             Guest {
                 index,
                 image,
@@ -240,10 +217,11 @@ impl Lab {
             }
         };
         Ok(Self {
-            state: labs.join(&cluster.name),
+            state: labs.join(format!("{}-{}", cluster.name, Digest::of(artifacts.as_os_str().as_encoded_bytes()).short())),
             cluster: cluster.name,
             artifacts: artifacts.to_owned(),
             network: cluster.network.nodes,
+            arch: cluster.architecture,
             host_address,
             interface: cluster.network.interface,
             vip: cluster.endpoint.vip,
@@ -253,13 +231,13 @@ impl Lab {
     }
 }
 
-/// The gateway if no node holds it, else the highest host address that is free.
-fn host_address(network: &Network, taken: &[IpAddr]) -> Option<IpAddr> {
+/// Returns the gateway address unless a node uses it, otherwise the highest free host address.
+fn host_address(network: &NetworkRecord, taken: &[IpAddr]) -> Option<IpAddr> {
     let free = |address: &IpAddr| !taken.contains(address);
     network.gateway.filter(free).or_else(|| last_hosts(&network.nodes, taken.len() + 1).into_iter().find(free))
 }
 
-/// The last `count` host addresses of a network, highest first.
+/// Returns the last `count` host addresses of a network, highest first.
 fn last_hosts(network: &IpNet, count: usize) -> Vec<IpAddr> {
     let (first, last): (u128, u128) = match network {
         IpNet::V4(net) => (u32::from(net.network()).into(), u32::from(net.broadcast()).into()),
@@ -278,21 +256,21 @@ pub(super) mod tests {
 
     use super::{Changes, Guest, Lab};
 
-    /// A lab of two nodes.
+    /// Returns a lab with two nodes.
     pub(in crate::lab) fn sample() -> Lab {
         parse(&manifest("10.0.0.0/24", "null"))
     }
 
     fn manifest(network: &str, gateway: &str) -> String {
         format!(
-            r#"{{"format":1,"cluster":{{"name":"ha","network":{{"nodes":"{network}","gateway":{gateway},"interface":"lan0"}},
+            r#"{{"name":"ha","network":{{"nodes":"{network}","gateway":{gateway},"interface":"lan0"}},
             "endpoint":{{"vip":"10.0.0.5","port":6443,"balancer":"haproxy"}},
-            "nodes":[{{"name":"m1","roles":["control-plane"],"address":"10.0.0.6"}},{{"name":"m2","roles":["control-plane","worker"],"address":"10.0.0.4"}}]}}}}"#
+            "nodes":[{{"name":"m1","roles":["control-plane"],"address":"10.0.0.6"}},{{"name":"m2","roles":["control-plane","worker"],"address":"10.0.0.4"}}]}}"#
         )
     }
 
     fn parse(manifest: &str) -> Lab {
-        Lab::parse(manifest, Path::new("/out"), Path::new("/run/lab")).unwrap()
+        Lab::of(serde_json::from_str(manifest).unwrap(), Path::new("/out"), Path::new("/run/lab")).unwrap()
     }
 
     #[test]
@@ -312,8 +290,8 @@ pub(super) mod tests {
         let lab = parse(&manifest("10.0.0.0/24", "null"));
         assert_eq!(lab.guest("m2").unwrap().image, "control-plane+worker");
         let err = lab.guest("m9").unwrap_err();
-        assert_eq!(err.to_string(), "no node named `m9` in the lab of `ha`");
-        assert_eq!(err.hints(), ["its nodes are m1, m2"]);
+        assert_eq!(err.to_string(), "no node named `m9` in lab `ha`");
+        assert_eq!(err.hints(), ["nodes in the lab: m1, m2"]);
     }
 
     #[test]
@@ -323,7 +301,7 @@ pub(super) mod tests {
             (&[("qemu", "")], "qemu None"),
             (&[("qemu", "2001-01-01T00:00:00"), ("", "")], "qemu Some(\"2001-01-01T00:00:00\")"),
             (&[("qemu", "2001-01-01T00:00:00"), ("nspawn", "")], "nspawn None"),
-            (&[("", "2001-01-01T00:00:00")], "nodes of the nspawn backend have this machine's clock"),
+            (&[("", "2001-01-01T00:00:00")], "nodes on the nspawn backend share this machine's clock"),
             (&[("podman", "")], "no lab backend named `podman`"),
         ];
         for (starts, expected) in table {

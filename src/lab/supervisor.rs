@@ -1,8 +1,8 @@
-//! The process that a lab lives in. It owns mount, network, PID, IPC and host name namespaces; when it ends, however it ends, the kernel
-//! ends everything in them.
+//! Process that a lab runs in. It owns mount, network, PID, IPC and UTS namespaces; however it ends, the
+//! kernel kills everything in them.
 //!
-//! Two processes, each of which cleans up after the other: the outer one waits, the inner one is the first process of the PID namespace
-//! and runs the nodes. What outlives both, control groups without processes, a third one sweeps away.
+//! Two processes clean up after each other: the outer one waits; the inner one is the first process in the
+//! PID namespace and runs the nodes. A third one removes what outlives both: cgroups without processes.
 
 mod faults;
 mod groups;
@@ -29,27 +29,27 @@ use crate::lab::{Changes, Cut, Delay, Guest, Lab, network};
 
 /// Name of the socket in the state directory.
 pub(super) const SOCKET: &str = "control";
-/// What the supervisor reads: a [`Lab`].
+/// Name of the supervisor's input file, which contains a [`Lab`].
 pub(super) const PLAN: &str = "lab.json";
-/// How often the supervisor looks at its nodes.
+/// Interval at which the supervisor checks its nodes.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Which of a lab's processes this one is.
+/// Lab processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Part {
-    /// Makes the PID namespace, waits, cleans up.
+    /// Creates the PID namespace, waits, cleans up.
     Outer,
     /// Runs the nodes.
     Inner,
-    /// Ends and removes control groups, wherever this machine has mounted them.
+    /// Kills and removes leftover cgroups, wherever this machine has mounted cgroups.
     Sweep,
 }
 
-/// Does one part of running the lab that is described in the state directory.
+/// Runs one part of the lab described in the state directory.
 ///
 /// # Errors
 ///
-/// What keeps the lab from starting; the one who started it is told the same.
+/// Errors that keep the lab from starting; they are also sent to the process that started the lab.
 pub(crate) fn supervise(state: &Path, part: Part) -> Result<()> {
     let lab = read_plan(state)?;
     match part {
@@ -59,7 +59,7 @@ pub(crate) fn supervise(state: &Path, part: Part) -> Result<()> {
     }
 }
 
-/// The program that does `part`.
+/// Returns the command that runs `part`.
 pub(super) fn program(lab: &Lab, part: Part) -> Command {
     let name = part.to_possible_value().expect("no part is hidden");
     let mut command = host::process::command("/proc/self/exe");
@@ -89,19 +89,19 @@ fn run_outside(lab: &Lab) -> Result<()> {
     clean_up(lab)
 }
 
-/// Removes what is not bound to the namespaces, once the lab's processes are gone.
+/// Removes everything that is not tied to the namespaces, once the lab's processes have exited.
 pub(super) fn clean_up(lab: &Lab) -> Result<()> {
     if lab.has_control_groups() && lab.state.join(PLAN).exists() {
         host::process::run(&mut program(lab, Part::Sweep))?;
     }
     remove_contents(lab)?;
     host::fs::remove(&lab.state)?;
-    // Another lab may live beside this one.
+    // Other labs may exist.
     let _ = host::fs::remove_empty_directory(labs(lab));
     Ok(())
 }
 
-/// Removes what is in the state directory, and never what is mounted there: that is an image of the user's.
+/// Removes the contents of the state directory, but never those of a mount in it: that is a user's image.
 fn remove_contents(lab: &Lab) -> Result<()> {
     if host::mount::is_mount_point(&lab.private()) {
         return Err(Error::new(Kind::Io, format!("`{}` is still mounted", lab.private().display())));
@@ -109,7 +109,7 @@ fn remove_contents(lab: &Lab) -> Result<()> {
     if lab.state.exists() { host::fs::empty(&lab.state) } else { Ok(()) }
 }
 
-/// The directory of all labs.
+/// Returns the directory that contains all labs.
 pub(super) fn labs(lab: &Lab) -> &Path {
     lab.state.parent().expect("the state directory is in the directory of all labs")
 }
@@ -122,11 +122,11 @@ fn sweep(lab: &Lab) -> Result<()> {
 fn run_inside(lab: &Lab) -> Result<()> {
     host::namespace::end_with_parent()?;
     let starter = Channel::from_stdin()?;
-    // Its own mount of /run will hide the directory that all labs are in.
+    // The supervisor's own mount over /run will hide the directory that contains all labs.
     let above = Root::open(labs(lab).parent().expect("the directory of all labs is not the root"))?;
     let supervisor = Supervisor { lab, nodes: Mutex::default(), down: AtomicBool::new(false) };
     if let Err(err) = supervisor.set_up(&starter) {
-        // Who started the lab may be gone, and then nobody is left to tell.
+        // The process that started the lab may have exited; then nothing receives this.
         let _ = starter.send(&Reply::Failed((&err).into()), None);
         return Err(err);
     }
@@ -139,9 +139,9 @@ fn run_inside(lab: &Lab) -> Result<()> {
             supervisor.look_after();
             host::clock::sleep(PAUSE);
         }
-        // The outer process cleans up, unless its end is why this one ends.
+        // The outer process cleans up, unless this process is ending because the outer one has.
         let cleaned = if host::signal::interrupted() { supervisor.clean_up(&above) } else { Ok(()) };
-        // Threads still wait for clients; the process ends under them.
+        // Threads still wait for clients; they end with the process.
         host::process::end(if cleaned.is_ok() { 0 } else { 1 })
     })
 }
@@ -152,20 +152,20 @@ struct Supervisor<'a> {
     down: AtomicBool,
 }
 
-/// A node that was switched on.
+/// A node that was powered on.
 struct Running {
-    /// With what was changed about it since the lab began.
+    /// Guest, with all changes made since the lab was started.
     guest: Guest,
     process: Child,
     since: Stopwatch,
     ended: Option<String>,
     unplugged: bool,
-    /// Stopped by its monitor.
+    /// True if paused through the monitor.
     paused: bool,
     cuts: Vec<Cut>,
-    /// The slow piece of its cable.
+    /// Slow cable segment, if any.
     delay: Option<(Delay, Relay)>,
-    /// Milliseconds that a sync of its disk takes, if it is slow.
+    /// Duration of a disk sync in milliseconds, if the disk is slow.
     slow: Option<u32>,
 }
 
@@ -187,7 +187,7 @@ impl<'a> Supervisor<'a> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the lab with the one who started it, unless he said that it shall go on.
+    /// Stops the lab when the process that started it exits, unless the lab is detached.
     fn follow(&self, starter: &Channel) {
         match starter.receive::<Request>(None) {
             Ok(Received::Message(Request::Detach, _)) => {}
@@ -240,18 +240,20 @@ impl<'a> Supervisor<'a> {
         let mut nodes = self.nodes();
         let guest = nodes.get(&guest.name).map_or(guest, |node| &node.guest).changed(changes)?;
         if nodes.get(&guest.name).is_some_and(|node| node.ended.is_none()) {
-            return Err(Error::new(Kind::Input, format!("`{}` is running", guest.name)).hint(format!("kiln lab kill {}", guest.name)));
+            return Err(
+                Error::new(Kind::Input, format!("`{}` is already running", guest.name)).hint(format!("kiln lab kill {}", guest.name))
+            );
         }
         guest.backend.prepare(self.lab, &guest)?;
         let mut command = self.command(&guest)?;
-        // Its new cable is whole.
+        // The new cable has no faults.
         self.forget_cuts(&mut nodes, &guest)?;
         network::plug(self.lab, &guest)?;
-        // What is started begins in the control group that its parent is in; the lock keeps others from starting at the same time.
+        // A process starts in its parent's cgroup; meanwhile, the lock blocks other starts.
         if self.lab.has_control_groups() {
             groups::join(self.lab, &guest.name)?;
         }
-        // A disk is as it was when the power was cut.
+        // A disk that was slow before the power cut stays slow.
         let slow = nodes.get(&guest.name).and_then(|node| node.slow).filter(|_| guest.backend.has_disks());
         if slow.is_some() {
             self.set_pace(&guest, slow)?;
@@ -276,7 +278,7 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// The process that is the node, with the file of its console for what it prints.
+    /// Returns the command that runs the node, with output to the console file.
     fn command(&self, guest: &Guest) -> Result<Command> {
         host::fs::create_private_directory(&self.lab.directory_of(guest))?;
         let mut command = guest.backend.command(self.lab, guest)?;
@@ -291,7 +293,7 @@ impl<'a> Supervisor<'a> {
             return Err(Error::new(Kind::Input, format!("`{}` is not running", guest.name)));
         };
         network::pull(guest)?;
-        // What was written goes to the disk when the last of its users ends, and must not wait.
+        // Dirty data is flushed when the last user of the disk exits; that must not be slowed down.
         if node.slow.is_some() {
             self.set_pace(&node.guest, None)?;
         }
@@ -301,7 +303,7 @@ impl<'a> Supervisor<'a> {
         node.process.kill().doing(Kind::Tool, || format!("killing `{}`", guest.name))?;
         node.process.wait().doing(Kind::Tool, || format!("waiting for `{}`", guest.name))?;
         let lost = matches!(disk, Disk::Lost | Disk::Aside);
-        node.ended = Some(if lost { "its disk was lost" } else { "its power was cut" }.into());
+        node.ended = Some(if lost { "disk was lost" } else { "power was cut" }.into());
         self.forget(node)?;
         if lost {
             node.slow = None;
@@ -309,7 +311,7 @@ impl<'a> Supervisor<'a> {
         self.swap_disk(guest, disk)
     }
 
-    /// Does to the disk of a node that is off what becomes of it.
+    /// Keeps, discards, sets aside or restores the disk of a node that is off.
     fn swap_disk(&self, guest: &Guest, disk: Disk) -> Result<()> {
         let directory = self.lab.directory_of(guest);
         let own = OwnDisk::of(self.lab, guest);
@@ -329,7 +331,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Removes what a node that is off has left.
+    /// Cleans up after a node that is off.
     fn forget(&self, node: &mut Running) -> Result<()> {
         let guest = &node.guest;
         if node.delay.take().is_some() {
@@ -341,7 +343,7 @@ impl<'a> Supervisor<'a> {
         network::forget(guest)
     }
 
-    /// Does the outer process's part.
+    /// Cleans up instead of the outer process.
     fn clean_up(&self, above: &Root) -> Result<()> {
         if self.lab.has_control_groups() {
             for guest in &self.lab.guests {
@@ -352,13 +354,15 @@ impl<'a> Supervisor<'a> {
         host::mount::detach(&self.lab.private())?;
         remove_contents(self.lab)?;
         let labs = labs(self.lab).file_name().unwrap_or_default().to_string_lossy();
-        above.remove_directory(&format!("{labs}/{}", self.lab.cluster))?;
-        // Another lab may live beside this one.
+        let own = self.lab.state.file_name().unwrap_or_default().to_string_lossy();
+        above.remove_directory(&format!("{labs}/{own}"))?;
+        // Other labs may exist.
         let _ = above.remove_directory(&labs);
         Ok(())
     }
 
-    /// Notices nodes that ended by themselves and takes their addresses off the network; keeps full disks full.
+    /// Detects nodes that stopped on their own and removes their addresses from the network; keeps full disks
+    /// full.
     fn look_after(&self) {
         let mut nodes = self.nodes();
         for guest in &self.lab.guests {
@@ -398,23 +402,24 @@ impl<'a> Supervisor<'a> {
         self.lab.guests.iter().map(state).collect()
     }
 
-    /// A handle to the process whose namespaces are to be entered.
+    /// Returns a handle to the process whose namespaces the client enters.
     fn handle(&self, node: Option<&str>) -> Result<std::os::fd::OwnedFd> {
         let Some(node) = node else { return host::namespace::handle(std::process::id()) };
         let nodes = self.nodes();
         let guest = nodes.get(node).map_or(self.lab.guest(node)?, |node| &node.guest);
         if !guest.backend.can_exec() {
             return Err(Error::new(Kind::Input, format!("the {} backend can't run programs inside a node", guest.backend.name()))
-                .hint(format!("its console is in `{}`", self.lab.console_of(guest).display())));
+                .hint(format!("the node's console output is in `{}`", self.lab.console_of(guest).display())));
         }
         let process = nodes.get(node).filter(|node| node.ended.is_none()).map(|node| node.process.id());
         let process = process.ok_or_else(|| Error::new(Kind::Input, format!("`{node}` is not running")))?;
         let first = host::process::children(process)?.first().copied();
-        host::namespace::handle(first.ok_or_else(|| Error::new(Kind::Input, format!("`{node}` has not begun to boot")))?)
+        host::namespace::handle(first.ok_or_else(|| Error::new(Kind::Input, format!("`{node}` has not started booting")))?)
     }
 }
 
-/// Gives the namespaces what they need, so that nothing of this machine but its programs is used, and nothing is left on it.
+/// Sets up the namespaces, so that the lab uses nothing on this machine except its programs, and leaves
+/// nothing behind.
 fn prepare_namespaces(lab: &Lab) -> Result<()> {
     host::namespace::isolate()?;
     host::namespace::isolate_mounts()?;

@@ -1,11 +1,11 @@
-//! `# kiln: allow HA011 because …`: the user has read a finding and knows better. The reason is part of the file.
+//! Comments that accept a finding and give a reason: `# kiln: allow HA011 because …`.
 
 use std::ops::Range;
 
 use crate::error::{Problem, Report, Severity};
 use crate::lint::LINTS;
 
-/// One comment.
+/// A comment that accepts the findings of a lint.
 #[derive(Debug)]
 struct Allow<'text> {
     id: &'text str,
@@ -13,12 +13,12 @@ struct Allow<'text> {
     span: Range<usize>,
 }
 
-/// Turns accepted findings into remarks, and reports comments that accept nothing.
+/// Downgrades accepted findings to infos, and reports comments that have no effect.
 pub(super) fn apply(text: &str, report: &mut Report) {
     for allow in comments(text) {
         let Some(lint) = LINTS.iter().find(|lint| lint.id == allow.id) else {
             let hint = "write `# kiln: allow HA011 because …`; `kiln list lints` shows the identifiers";
-            report.error("", Some(allow.span), format!("no problem has the identifier `{}`", allow.id)).hint(hint);
+            report.error("", Some(allow.span), format!("unknown lint `{}`", allow.id)).hint(hint);
             continue;
         };
         if allow.reason.is_empty() {
@@ -26,13 +26,13 @@ pub(super) fn apply(text: &str, report: &mut Report) {
             report.error("", Some(allow.span), format!("`{}` is accepted without a reason", lint.id)).hint(hint);
             continue;
         }
-        // Whether somebody on the segment gives a reason for the comment is known only after a look.
+        // Findings on the segment are known only after the segment has been checked.
         if !take(&allow, &mut report.problems) && lint.on_segment.is_none() {
             report.push(Problem {
                 severity: Severity::Info,
                 code: None,
                 field: String::new(),
-                message: format!("nothing here is `{}`: {}", lint.id, lint.title),
+                message: format!("there is no finding to accept for `{}` ({})", lint.id, lint.title),
                 span: Some(allow.span),
                 source: None,
                 hint: Some("remove the comment".to_owned()),
@@ -41,14 +41,14 @@ pub(super) fn apply(text: &str, report: &mut Report) {
     }
 }
 
-/// Turns accepted findings into remarks, in a text whose comments were told to be right already.
+/// Downgrades accepted findings to infos, in a text whose comments have already been checked.
 pub(super) fn accept(text: &str, problems: &mut [Problem]) {
     for allow in comments(text).filter(|allow| !allow.reason.is_empty()) {
         take(&allow, problems);
     }
 }
 
-/// Whether the comment accepts one of the problems.
+/// Downgrades the problems that the comment accepts, and returns true if there were any.
 fn take(allow: &Allow<'_>, problems: &mut [Problem]) -> bool {
     let mut accepted = false;
     for problem in problems.iter_mut().filter(|problem| problem.code == Some(allow.id)) {
@@ -64,7 +64,7 @@ fn comments(text: &str) -> impl Iterator<Item = Allow<'_>> {
     text.split_inclusive('\n').filter_map(move |line| {
         let start = offset;
         offset += line.len();
-        // A value before it may hold the sign too.
+        // A value before the comment may contain `#` too.
         let mut signs = line.match_indices('#').map(|(at, _)| at);
         let comment = signs.find(|at| line[at + 1..].trim_start().starts_with("kiln:"))?;
         let said = line[comment + 1..].trim().strip_prefix("kiln:")?.trim().strip_prefix("allow")?.trim();

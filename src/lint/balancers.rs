@@ -1,34 +1,51 @@
-//! Balancers as the cluster file chooses them: what works, and works worse than it could.
+//! Lints for balancers that work but have known drawbacks.
 
 use crate::lint::Lint;
-use crate::words::Place;
+use crate::words::Placement;
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::warning("HA342", "the VIP follows API servers instead of a balancer")
-        .why("one API server takes the whole load while the others idle, and the VIP moves each time that one restarts, which cuts every connection")
+    Lint::warning("HA342", "the VIP points at an API server instead of a balancer")
+        .why(
+            "one API server handles the entire load while the others are idle, and whenever it restarts the VIP \
+            moves, which cuts every connection",
+        )
         .fix("use `balancer = \"haproxy\"`")
         .cluster(|subject, findings| {
             let balancer = subject.cluster.endpoint.balancer;
-            if balancer.moves_vip() && balancer.place == Place::ControlPlane {
-                findings.at("endpoint.balancer", format!("with `{}` the VIP leads to one API server and moves whenever that one stops", balancer.name));
+            if balancer.moves_vip() && balancer.place == Placement::ControlPlane {
+                findings.at(
+                    "endpoint.balancer",
+                    format!("with `{}`, the VIP points at a single API server and moves whenever that server stops", balancer.name),
+                );
             }
         }),
-    Lint::info("HA343", "clients outside the cluster know one control-plane node")
-        .why("every machine of the cluster balances for itself, and nothing balances for people and programs outside: `admin.kubeconfig` dials the first control-plane node, whether it lives or not")
-        .fix("give a DNS name that leads to every control-plane node: `names = [\"kubernetes.example.org\"]`")
+    Lint::info("HA343", "clients outside the cluster use only one control-plane node")
+        .why(
+            "every machine in the cluster has its own balancer, but clients outside have none: \
+            `admin.kubeconfig` points at the first control-plane node, even when that node is down",
+        )
+        .fix(
+            "set a DNS name that resolves to every control-plane node: `names = \
+            [\"kubernetes.example.org\"]`",
+        )
         .cluster(|subject, findings| {
             let endpoint = &subject.cluster.endpoint;
-            if endpoint.balancer.place == Place::EveryNode && endpoint.names.is_empty() {
-                findings.at("endpoint", format!("clients outside dial {}, and no other control-plane node", subject.cluster.endpoint_authority()));
+            if endpoint.balancer.place == Placement::EveryNode && endpoint.names.is_empty() {
+                findings.at("endpoint", format!("clients outside the cluster connect only to {}", subject.cluster.endpoint_authority()));
             }
         }),
-    Lint::info("HA346", "nginx does not notice an API server that hangs")
-        .why("nginx has no health checks of its own, and the kernel of a server that hangs still accepts connections: clients of that server wait until they give up, and it gets its share of new connections for as long as it hangs; no setting of nginx changes that")
-        .fix("use HAProxy, which cuts such clients off within seconds")
+    Lint::info("HA346", "nginx does not detect a hung API server")
+        .why(
+            "nginx has no active health checks, and the kernel of a hung server still accepts connections: \
+            clients wait until they time out, and nginx keeps sending new connections to that server; no nginx \
+            setting changes this",
+        )
+        .fix("use HAProxy, which disconnects clients of a hung server within seconds")
         .cluster(|subject, findings| {
             let balancer = subject.cluster.endpoint.balancer;
             if balancer.proxy == Some("nginx") {
-                findings.at("endpoint.balancer", format!("with `{}` clients of an API server that hangs wait until they give up", balancer.name));
+                findings
+                    .at("endpoint.balancer", format!("with `{}`, clients of a hung API server wait until they time out", balancer.name));
             }
         }),
 ];

@@ -1,4 +1,4 @@
-//! Certificates in files: what they are for, whom they name, how long they last.
+//! Lints for certificates in files: usages, names, lifetimes.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -12,50 +12,68 @@ use crate::lint::found::Found;
 use crate::lint::vocabulary::host;
 use crate::pki::Certificate;
 
-/// What is left of a certificate should outlast the time until somebody looks again.
+/// Minimum remaining validity of a certificate: the time until the next review.
 const SHELF_LIFE: u64 = 30 * DAY;
 const YEAR: u64 = 365 * DAY;
 const DAY: u64 = 24 * 3600;
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::error("HA104", "a certificate of etcd lacks one of its two uses")
-        .why("members are servers and clients of each other, and of themselves: without both uses the others refuse them, and there is no quorum")
-        .fix("issue it for serverAuth and clientAuth")
+    Lint::error("HA104", "an etcd certificate lacks the serverAuth or clientAuth usage")
+        .why(
+            "etcd members are both servers and clients, to each other and to themselves: without both usages \
+            the other members reject the certificate, and etcd has no quorum",
+        )
+        .fix("issue the certificate for both serverAuth and clientAuth")
         .files(etcd_uses),
-    Lint::error("HA105", "a certificate of etcd lacks an address that peers see")
-        .why("etcd compares the address that a peer comes from with the names of its certificate: a member whose address is missing is refused by all others")
-        .fix("list every address of the machine, and the VIP where the machine may hold it")
+    Lint::error("HA105", "an etcd peer certificate lacks an address that its member connects from")
+        .why(
+            "etcd compares a peer's source address with the names in its certificate: a member whose address is \
+            missing is rejected by all others",
+        )
+        .fix("list every address of the machine, and the VIP if the machine may hold it")
         .files(peer_addresses),
     Lint::warning("HA108", "a certificate expires soon")
-        .why("an image lies on a shelf before it boots; when its certificates have expired nothing in it speaks to anything, and an authority that expires takes all certificates with it")
-        .fix("issue it anew: leaves for a year, authorities for ten")
+        .why(
+            "an image may be stored for a while before it is booted; with expired certificates its components \
+            can't connect, and an expired CA invalidates all certificates that it has issued",
+        )
+        .fix("renew it: leaf certificates for one year, CAs for ten")
         .files(expiring),
-    Lint::error("HA109", "a kubelet's certificate does not say which node it is")
-        .why("the API server reads the node's name from `CN=system:node:NAME` and the group from `O=system:nodes`: with anything else, or with capital letters, the kubelet may not even register")
-        .fix("issue it for `system:node:` and the node's name in lower case, with `O=system:nodes`")
+    Lint::error("HA109", "a kubelet certificate does not identify its node")
+        .why(
+            "the API server reads the node name from `CN=system:node:NAME` and the group from `O=system:nodes`: \
+            with a different subject, or with capital letters in the name, the kubelet can't even register",
+        )
+        .fix("issue it with `CN=system:node:NAME` (the node name in lower case) and `O=system:nodes`")
         .files(kubelet_identity),
-    Lint::warning("HA110", "a machine holds a credential that no rule can take rights from")
-        .why("`system:masters` passes by RBAC, and a certificate cannot be taken back: whoever gets the file is master of the cluster until the authority is replaced")
-        .fix("use `O=kubeadm:cluster-admins` and a binding, and keep the other one offline")
+    Lint::warning("HA110", "a machine has a credential that RBAC can't restrict")
+        .why(
+            "`system:masters` bypasses RBAC, and a certificate can't be revoked: whoever obtains the file \
+            controls the cluster until the CA is replaced",
+        )
+        .fix("use `O=kubeadm:cluster-admins` with a binding, and keep the `system:masters` credential offline")
         .files(masters_on_machines),
-    Lint::error("HA112", "a serving certificate has no names")
-        .why("since 1.19 nobody reads the common name of a server any more: every client refuses it")
-        .fix("list the names and addresses as subject alternative names")
+    Lint::error("HA112", "a serving certificate has no subject alternative names")
+        .why("since 1.19 clients ignore a server certificate's common name, so every client rejects this certificate")
+        .fix("list the server's names and addresses as subject alternative names")
         .files(nameless),
-    Lint::error("HA119", "kubelets do not let the API server in")
-        .why("its certificate is in no group that may do everything, and no binding gives it `system:kubelet-api-admin`: logs, exec and metrics answer 403")
+    Lint::error("HA119", "kubelets deny requests from the API server")
+        .why(
+            "the API server's client certificate is not in an administrator group, and no binding grants it \
+            `system:kubelet-api-admin`: requests for logs, exec and metrics return 403",
+        )
         .fix("bind the certificate's user to the ClusterRole `system:kubelet-api-admin`")
         .files(unbound_client),
 ];
 
-/// A certificate and the place where it stands.
+/// A certificate and its location.
 struct Placed<'f, 'a> {
     document: &'f Document<'a>,
     word: Word<'a>,
     certificate: Certificate,
 }
 
-/// The first certificate of every file, and those in kubeconfigs.
+/// Returns the first certificate in every file, and those embedded in kubeconfigs.
 fn all<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Placed<'f, 'a>> {
     fleet.documents.iter().filter_map(of_document).chain(within_kubeconfigs(fleet)).collect()
 }
@@ -65,7 +83,7 @@ fn of_document<'f, 'a>(document: &'f Document<'a>) -> Option<Placed<'f, 'a>> {
     Some(Placed { document, word: document.text.part(0..0), certificate: Certificate::parse(text).ok()? })
 }
 
-/// The certificates with which kubeconfigs speak: those within them, and those in files that they name.
+/// Returns the client certificates of all kubeconfigs, whether embedded or in a separate file.
 fn of_kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Placed<'f, 'a>> {
     let mut found = within_kubeconfigs(fleet);
     for (document, node) in fleet.manifests() {
@@ -90,7 +108,7 @@ fn within_kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Placed<'f, 'a>> {
     found
 }
 
-/// The certificate that a flag of a program names, on the same machine.
+/// Returns the certificate that a program's flag refers to, on the same machine.
 fn of_flag<'f, 'a>(fleet: &'f Fleet<'a>, invocation: &Invocation<'a>, flag: &str) -> Option<Placed<'f, 'a>> {
     at(fleet, invocation.machine, invocation.value(flag)?)
 }
@@ -100,7 +118,7 @@ fn at<'f, 'a>(fleet: &'f Fleet<'a>, machine: &str, path: &str) -> Option<Placed<
     documents.find_map(of_document)
 }
 
-/// Names of the certificate that every API server serves with, with its place.
+/// Returns the names in every API server's serving certificate, with the certificate's location.
 pub(super) fn of_api_servers<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>, BTreeSet<Cow<'a, str>>)> {
     let served = fleet.programs("kube-apiserver").filter_map(|server| of_flag(fleet, server, "tls-cert-file"));
     let names = |placed: Placed<'f, 'a>| {
@@ -115,7 +133,7 @@ fn etcd_uses<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         for placed in ["peer-cert-file", "cert-file"].iter().filter_map(|flag| of_flag(fleet, member, flag)) {
             for (is, name) in [(placed.certificate.client, "clientAuth"), (placed.certificate.server, "serverAuth")] {
                 if !is {
-                    found.at(placed.document, placed.word, format!("the certificate of `{}` is not for {name}", member.machine));
+                    found.at(placed.document, placed.word, format!("the etcd certificate of `{}` lacks {name}", member.machine));
                 }
             }
         }
@@ -128,7 +146,7 @@ fn peer_addresses<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let Some(placed) = of_flag(fleet, member, "peer-cert-file") else { continue };
         for address in urls.split(',').filter_map(|url| host(url.rsplit('/').next()?)) {
             if !address.is_unspecified() && !placed.certificate.addresses.contains(&address) {
-                found.at(placed.document, placed.word, format!("the certificate does not name `{address}`, from where this member speaks"));
+                found.at(placed.document, placed.word, format!("the certificate lacks `{address}`, which this member connects from"));
             }
         }
     }
@@ -139,7 +157,7 @@ fn expiring<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let left = placed.certificate.not_after.saturating_sub(fleet.target.now);
         let authority = placed.certificate.is_authority();
         if left < if authority { YEAR } else { SHELF_LIFE } {
-            let what = if authority { "the authority" } else { "the certificate" };
+            let what = if authority { "the CA" } else { "the certificate" };
             found.at(placed.document, placed.word, format!("{what} `{}` expires in {} days", placed.certificate.common_name, left / DAY));
         }
     }
@@ -153,7 +171,7 @@ fn kubelet_identity<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let meant = kubelet.and_then(|kubelet| kubelet.value("hostname-override")).unwrap_or(node);
         let named = !node.is_empty() && node == meant && node == node.to_lowercase();
         if !named || certificate.organization.as_deref() != Some("system:nodes") {
-            found.at(placed.document, placed.word, format!("`{}` is not the kubelet `{meant}`", certificate.subject()));
+            found.at(placed.document, placed.word, format!("`{}` does not identify the kubelet `{meant}`", certificate.subject()));
         }
     }
 }
@@ -161,7 +179,7 @@ fn kubelet_identity<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn masters_on_machines<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for placed in of_kubeconfigs(fleet).into_iter().filter(|_| fleet.target.kubernetes >= 29) {
         if placed.certificate.organization.as_deref() == Some("system:masters") {
-            found.at(placed.document, placed.word, format!("`{}` passes by every rule", placed.certificate.subject()));
+            found.at(placed.document, placed.word, format!("`{}` bypasses RBAC", placed.certificate.subject()));
         }
     }
 }
@@ -169,7 +187,7 @@ fn masters_on_machines<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn nameless<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for placed in all(fleet).into_iter().filter(|placed| placed.certificate.server && fleet.target.kubernetes >= 19) {
         if placed.certificate.names.is_empty() && placed.certificate.addresses.is_empty() {
-            found.at(placed.document, placed.word, format!("`{}` names no server", placed.certificate.common_name));
+            found.at(placed.document, placed.word, format!("`{}` has no subject alternative names", placed.certificate.common_name));
         }
     }
 }
@@ -185,9 +203,9 @@ fn unbound_client<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                 .get("subjects")
                 .is_some_and(|subjects| subjects.items().iter().filter_map(|subject| subject.text("name")).any(is_subject))
         });
-        // kubeadm since 1.29 has the second group, and binds it itself.
+        // kubeadm has used the second group since 1.29, and creates the binding itself.
         if !["system:masters", "kubeadm:cluster-admins"].contains(&group) && !bound {
-            found.at(placed.document, placed.word, format!("nothing binds `{}`", certificate.subject()));
+            found.at(placed.document, placed.word, format!("no ClusterRoleBinding names `{}`", certificate.subject()));
         }
     }
 }

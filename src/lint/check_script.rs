@@ -1,4 +1,4 @@
-//! What keepalived runs to decide whether a machine may hold the VIP.
+//! Lints for keepalived check scripts, which decide whether a machine may hold the VIP.
 
 use crate::config::streams;
 use crate::config::{Block, Command, Document, Fleet, Statement, Word, commands_of};
@@ -6,56 +6,80 @@ use crate::lint::Lint;
 use crate::lint::found::Found;
 use crate::lint::listen::has_port;
 
-/// The longest time in which a dead balancer may go unnoticed, in seconds.
+/// Maximum time to detect a balancer failure, in seconds.
 const DETECTION: f64 = 10.0;
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::error("HA301", "a check script stops its own VRRP daemon")
-        .why("nothing starts it again: after the first failure the machine never takes the VIP back, and when the second machine fails too the address is gone for good, healthy servers or not")
-        .fix("let the script exit with 1; keepalived gives the VIP up by itself and takes part again when the check succeeds")
+    Lint::error("HA301", "a check script stops keepalived")
+        .why(
+            "nothing restarts keepalived: after the first failure the machine never takes the VIP again, and \
+            after a failure on the second machine no machine holds the VIP, even if all servers are healthy",
+        )
+        .fix("exit with 1 instead: keepalived then releases the VIP itself, and rejoins when the check succeeds")
         .files(stops_its_daemon),
-    Lint::error("HA302", "a check takes any HTTP answer for health")
-        .why("curl without `-f` exits with 0 on 401, 403 and 500 alike, and printing the status does not change that: a server that answers nothing but errors keeps the VIP")
+    Lint::error("HA302", "a check treats any HTTP response as healthy")
+        .why(
+            "without `-f`, curl exits with 0 even on 401, 403 and 500, and printing the status does not change \
+            that: a server that returns only errors keeps the VIP",
+        )
         .fix("use `curl -fsS --max-time 1`")
         .files(any_answer),
     Lint::error("HA303", "a check may hang as long as the server does")
-        .why("a server that accepts connections and says nothing is the commonest way to be down; a check without a limit, or with one beyond `interval` times `fall`, waits for it")
+        .why(
+            "the most common failure is a server that accepts connections but does not respond; a check without \
+            a timeout, or with a timeout of at least `interval` times `fall`, hangs along with the server",
+        )
         .fix("add `--max-time 1` to curl, and `timeout 2` to the `vrrp_script`")
         .files(may_hang),
-    Lint::warning("HA306", "a failure is noticed late")
-        .why("keepalived acts after `fall` failures that are `interval` apart; until then clients dial a VIP that answers nothing")
+    Lint::warning("HA306", "keepalived detects failures late")
+        .why(
+            "keepalived acts only after `fall` failed checks, one per `interval`; until then clients connect to \
+            a VIP that does not respond",
+        )
         .fix("use `interval 1` and `fall 2`")
         .files(late),
-    Lint::warning("HA307", "the check asks the API server, not the balancer")
-        .why("the balancer routes around a dead API server by itself, so moving the VIP for it is one more interruption; and when etcd loses its quorum every API server fails at once, and the VIP is withdrawn everywhere")
-        .fix("check the balancer of the same machine, such as `http://127.0.0.1:8405/healthz`")
+    Lint::warning("HA307", "the check queries the API server instead of the balancer")
+        .why(
+            "the balancer already bypasses a failed API server, so moving the VIP only adds an interruption; \
+            and when etcd loses quorum, every API server fails at once and every machine releases the VIP",
+        )
+        .fix("check the balancer on the same machine, for example at `http://127.0.0.1:8405/healthz`")
         .files(asks_the_api_server),
     Lint::warning("HA308", "keepalived runs scripts without script security")
-        .why("scripts run as root even when others may write them; `keepalived -t` refuses that with exit code 6")
+        .why("scripts run as root even if other users can modify them; `keepalived -t` rejects this with exit code 6")
         .fix("add `enable_script_security` and `script_user` to `global_defs`")
         .files(no_script_security),
-    Lint::error("HA318", "a script is written by a here-document that the shell expands")
-        .why("without quotes around the delimiter `$*` and `${VIP}` are replaced when the file is written, mostly by nothing: the script that checks is another than the one that was read")
-        .fix("write `<<'EOF'`")
+    Lint::error("HA318", "a script is written by an unquoted here-document, which the shell expands")
+        .why(
+            "if the delimiter is not quoted, the shell expands `$*` and `${VIP}` when it writes the file, \
+            usually to nothing: the script that runs differs from its source",
+        )
+        .fix("quote the delimiter: `<<'EOF'`")
         .files(expanded),
-    Lint::warning("HA341", "another file is made executable than the one that was written")
-        .why("the script is written to an absolute path and `chmod` names a relative one: run from another directory it fails, and keepalived does not run the check")
-        .fix("give `chmod` the same path")
+    Lint::warning("HA341", "`chmod` is applied to a different file than the script")
+        .why(
+            "the script is written to an absolute path, but `chmod` uses a relative one: run from another \
+            directory, `chmod` fails, and keepalived does not run the check",
+        )
+        .fix("use the same absolute path for `chmod`")
         .files(chmod_elsewhere),
-    Lint::warning("HA319", "an address is looked for by its beginning")
-        .why("`grep 10.0.0.1` also finds 10.0.0.10, and a dot is any letter: the script takes another machine's address for its own VIP")
+    Lint::warning("HA319", "an address pattern also matches other addresses")
+        .why(
+            "`grep 10.0.0.1` also matches 10.0.0.10, and a dot matches any character: the script may mistake \
+            another machine's address for its own VIP",
+        )
         .fix("use `grep -Fw`, or `ip -j addr show to ADDRESS`")
         .files(beginning_of_an_address),
 ];
 
-/// The commands that a check consists of, with the document that holds them and the `vrrp_script` that runs them, if one is known.
+/// A check's commands, with their document and the `vrrp_script` that runs them, if known.
 struct Check<'f, 'a> {
     document: &'f Document<'a>,
     commands: Vec<Command<'a>>,
     script: Option<Block<'f, 'a>>,
 }
 
-/// Scripts that `vrrp_script` names, the commands that stand there, and every script beside keepalived's configuration.
+/// Returns all checks: commands in a `vrrp_script`, scripts that it runs, and scripts in keepalived's directories.
 fn checks<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Check<'f, 'a>> {
     let mut found = Vec::new();
     for block in fleet.keepalived("vrrp_script") {
@@ -90,34 +114,34 @@ fn stops_its_daemon<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let names = command.words.iter().any(is_daemon);
         let verb = command.words.iter().any(|word| VERBS.contains(&word.text));
         let controls = ["systemctl", "service", "keepalived"].iter().any(|program| command.runs(&[program])) && verb;
-        // Signal 0 only asks whether it lives.
+        // Signal 0 only checks whether the process is running.
         let kills =
             ["killall", "pkill"].iter().any(|program| command.runs(&[program])) && !command.words.iter().any(|word| word.text == "-0");
         if names && (controls || kills) {
-            found.at(check.document, command.name(), "the check stops keepalived, and nothing starts it again");
+            found.at(check.document, command.name(), "the check stops keepalived, but nothing restarts it");
         }
     });
 }
 
 fn any_answer<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     each_command(fleet, |check, command| {
-        // A script may compare the status itself.
+        // A script may compare the status code itself.
         let prints = command.words.iter().any(|word| word.text.contains("http_code"));
         let compares = prints && is_read(check.document.text.text, check.document.text.at, command);
         let fails = command.has('f', "--fail") || command.has('f', "--fail-with-body") || in_its_file(fleet, check, command, "fail");
         if command.runs(&["curl"]) && !fails && !compares {
-            found.at(check.document, command.name(), "curl without `-f` succeeds whatever the server answers");
+            found.at(check.document, command.name(), "curl without `-f` succeeds whatever status the server returns");
         }
     });
 }
 
-/// Whether something reads what a command prints: `$(…)`, backticks, a pipe.
+/// Checks whether a command's output is captured or piped: `$(…)`, backticks, a pipe.
 fn is_read(text: &str, start: usize, command: &Command<'_>) -> bool {
     let first = command.wrapper.first().copied().unwrap_or(command.name());
     let end = command.words.last().map_or(first.span().end, |word| word.span().end);
     let before = text.get(..first.at.saturating_sub(start)).unwrap_or_default().trim_end_matches([' ', '"', '\'']);
     let after = text.get(end.saturating_sub(start)..).unwrap_or_default().trim_start_matches(['"', '\'', ' ', '\\', '\n']);
-    // What is discarded on the way, such as `2>/dev/null`, stands between the words and the pipe.
+    // Redirections such as `2>/dev/null` may precede the pipe.
     let after = after.split_once("/dev/null").map_or(after, |(discarded, rest)| if discarded.contains(['\n', ';']) { after } else { rest });
     let after = after.trim_start();
     before.ends_with("$(") || before.ends_with('`') || after.starts_with('|') && !after.starts_with("||")
@@ -137,25 +161,21 @@ fn may_hang<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let patience = script.map(patience);
         match (limit.and_then(|word| word.text.parse::<f64>().ok()), patience) {
             (Some(limit), Some(patience)) if limit >= patience => {
-                let message = format!("curl waits {limit} s, and the check should have failed after {patience} s");
+                let message = format!("curl waits up to {limit} s, but the check should fail after {patience} s");
                 found.at(check.document, command.name(), message);
             }
             _ if limit.is_none() && own.is_some_and(|own| own > DETECTION) => {
-                found.at(
-                    check.document,
-                    command.name(),
-                    "curl waits for a server that does not answer until `timeout` of its `vrrp_script`",
-                );
+                found.at(check.document, command.name(), "curl waits for an unresponsive server until the `vrrp_script` `timeout` expires");
             }
             (None, _) if limit.is_none() && !stopped => {
-                found.at(check.document, command.name(), "curl waits without a limit for a server that does not answer");
+                found.at(check.document, command.name(), "curl has no timeout and waits for an unresponsive server indefinitely");
             }
             _ => {}
         }
     });
 }
 
-/// The seconds after which curl gives up, in any of its spellings: `--max-time 1`, `-m 1`, `-fsm1`.
+/// Returns curl's timeout in seconds, in any of its forms: `--max-time 1`, `-m 1`, `-fsm1`.
 fn limit<'a>(command: &Command<'a>) -> Option<Word<'a>> {
     let short = |word: &Word<'a>| {
         let at = word.text.strip_prefix('-').filter(|letters| !letters.starts_with('-'))?.find('m')? + 2;
@@ -171,14 +191,14 @@ fn limit<'a>(command: &Command<'a>) -> Option<Word<'a>> {
     command.value("--max-time").or_else(together)
 }
 
-/// Whether the file that curl reads its options from has this one; what is not among the machine's files is taken for right.
+/// Checks whether curl's config file sets this option; assumes that it does if the machine's files do not include it.
 fn in_its_file(fleet: &Fleet<'_>, check: &Check<'_, '_>, command: &Command<'_>, option: &str) -> bool {
     let Some(path) = command.value("--config").or_else(|| command.value("-K")) else { return false };
     let file = fleet.on(check.document.machine).documents().find(|document| document.path == path.text);
     file.is_none_or(|file| file.text.lines().any(|line| line.text.trim().trim_start_matches('-').starts_with(option)))
 }
 
-/// How long a `vrrp_script` fails before keepalived acts, in seconds.
+/// Returns how long a `vrrp_script` must fail before keepalived acts, in seconds.
 fn patience(script: &Statement<'_>) -> f64 {
     let number = |name| script.number(name).map_or(1.0, |(number, _)| number);
     number("interval") * number("fall")
@@ -189,7 +209,7 @@ fn late<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let patience = patience(block.statement);
         let word = block.statement.setting("fall").unwrap_or(block.statement.name());
         if patience > DETECTION {
-            found.at(block.document, word, format!("a failure is noticed after up to {patience} s"));
+            found.at(block.document, word, format!("a failure may go undetected for up to {patience} s"));
         }
     }
 }
@@ -200,7 +220,7 @@ fn asks_the_api_server<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let machine = check.document.machine;
         let balancer = fleet.on(machine).documents().any(|document| document.content.haproxy().is_some())
             || streams(fleet).any(|block| block.document.machine == machine);
-        // On a machine of balancers, which has no API server, the port is the balancer's.
+        // On a dedicated balancer, which has no API server, the port belongs to the balancer.
         let control_plane =
             fleet.on(machine).has(&["/manifests/"]) || fleet.programs("kube-apiserver").any(|server| server.machine == machine);
         let port = control_plane || !has_port(fleet, machine, "6443");
@@ -213,7 +233,7 @@ fn asks_the_api_server<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let asked = BY_NAME.iter().any(|program| command.runs(&[program]));
         let named = command.words.iter().find(|word| asked && word.text.starts_with("kube-apiserver"));
         if let Some(word) = dialled.or(named).filter(|_| balancer) {
-            found.at(check.document, *word, "the check asks the API server, though a balancer stands before it");
+            found.at(check.document, *word, "the check queries the API server instead of the balancer in front of it");
         }
     });
 }
@@ -224,7 +244,7 @@ fn no_script_security<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             |name: &str| fleet.on(block.document.machine).keepalived("global_defs").any(|global| global.statement.last(&[name]).is_some());
         let user = block.statement.last(&["user"]).is_some() || global("script_user");
         if !global("enable_script_security") || !user {
-            found.at(block.document, block.statement.name(), "the script runs without `enable_script_security` and `script_user`");
+            found.at(block.document, block.statement.name(), "`enable_script_security` or `script_user` is not set for this script");
         }
     }
 }
@@ -240,13 +260,13 @@ fn expanded<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         };
         for here in script.documents.iter().filter(|here| !here.quoted && here.body.text.trim_start().starts_with("#!")) {
             if let Some(word) = variables(here.body).find(|word| !assigned(word.text.trim_matches(['$', '{', '}']))) {
-                found.at(document, word, format!("`{}` is expanded while the script is written", word.text));
+                found.at(document, word, format!("the shell expands `{}` when it writes the script", word.text));
             }
         }
     }
 }
 
-/// What a shell replaces in a here-document: `$name`, `${name}`, `$*`, `$(`; not what a backslash protects.
+/// Returns the expansions in a here-document that no backslash escapes: `$name`, `${name}`, `$*`, `$(`.
 fn variables(body: Word<'_>) -> impl Iterator<Item = Word<'_>> {
     body.text.match_indices('$').filter(|(at, _)| !body.text[..*at].ends_with('\\')).filter_map(move |(at, _)| {
         let rest = &body.text[at + 1..];
@@ -261,7 +281,7 @@ fn variables(body: Word<'_>) -> impl Iterator<Item = Word<'_>> {
 }
 
 fn beginning_of_an_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    // What follows the address ends it: `inet ${VIP}/32`.
+    // Text after the address delimits it: `inet ${VIP}/32`.
     let ends = |text: &str| {
         ["/", "\\b", "\\>", " "].iter().any(|end| text.contains(&format!("VIP}}{end}")) || text.contains(&format!("VIP{end}")))
     };
@@ -270,7 +290,7 @@ fn beginning_of_an_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let greps = ["grep", "egrep", "fgrep"].iter().any(|program| command.runs(&[program]));
         let whole = command.has('w', "--word-regexp") || command.has('x', "--line-regexp");
         if let Some(word) = command.words.iter().find(address).filter(|_| greps && !whole) {
-            found.at(check.document, *word, format!("`{}` is looked for by its beginning", word.text));
+            found.at(check.document, *word, format!("`{}` also matches longer addresses", word.text));
         }
     });
 }
@@ -282,7 +302,7 @@ fn chmod_elsewhere<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             let writes = |target: &Word<'_>| target.text.starts_with('/') && target.text.rsplit('/').next() == Some(word.text);
             let target = script.documents.iter().filter_map(|here| here.target).find(writes);
             if let Some(target) = target {
-                found.at(document, *word, format!("the script is `{}`", target.text));
+                found.at(document, *word, format!("the script is written to `{}`", target.text));
             }
         }
     }

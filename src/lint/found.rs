@@ -1,4 +1,4 @@
-//! What lints find in files, each mistake once.
+//! Lint findings in files, with each mistake reported once.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,11 +8,11 @@ use crate::config::{Document, File, Flag, Fleet, Machine, Target, Word};
 use crate::error::Source;
 use crate::lint::row::Lint;
 
-/// What one lint found in files.
+/// A lint finding in a file.
 #[derive(Debug)]
 pub(crate) struct Finding<'a> {
     pub(crate) lint: &'static Lint,
-    /// A machine that has it; others may have it too.
+    /// A machine with this mistake; other machines may have the same one.
     pub(crate) machine: &'a str,
     pub(crate) path: &'a str,
     pub(crate) file: &'a File,
@@ -20,7 +20,7 @@ pub(crate) struct Finding<'a> {
     pub(crate) message: String,
 }
 
-/// What lints found in files.
+/// Collector for one lint's findings.
 #[derive(Debug)]
 pub(crate) struct Found<'a> {
     lint: &'static Lint,
@@ -28,7 +28,7 @@ pub(crate) struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    /// Tells a word of a document.
+    /// Adds a finding at a word in a document.
     pub(crate) fn at(&mut self, document: &Document<'a>, word: Word<'_>, message: impl Into<String>) {
         self.findings.push(Finding {
             lint: self.lint,
@@ -40,29 +40,29 @@ impl<'a> Found<'a> {
         });
     }
 
-    /// Tells a document as a whole.
+    /// Adds a finding about a document as a whole.
     pub(crate) fn about(&mut self, document: &Document<'a>, message: impl Into<String>) {
         self.at(document, document.text.part(0..0), message);
     }
 
-    /// Tells a flag of a command line.
+    /// Adds a finding at a command-line flag.
     pub(crate) fn flag(&mut self, flag: &Flag<'a>, fleet: &Fleet<'a>, message: impl Into<String>) {
         self.at(&fleet.documents[flag.document], flag.word, message);
     }
 }
 
-/// Runs lints over the files of machines; each mistake is told once, however many machines share the file that it stands in.
+/// Runs lints on the machines' files; reports each mistake once, even if several machines share the file.
 pub(crate) fn check<'a>(machines: &'a [Machine], target: Target, lints: &[&'static Lint]) -> Vec<Finding<'a>> {
     let fleet = Fleet::read(machines, target);
     let mut findings: Vec<Finding<'a>> = Vec::new();
-    let mut told: BTreeMap<Place<'a>, Vec<(&'a str, String)>> = BTreeMap::new();
+    let mut reported: BTreeMap<Place<'a>, Vec<(&'a str, String)>> = BTreeMap::new();
     for lint in lints {
         let Some(look) = lint.on_files else { continue };
         let mut found = Found { lint, findings: Vec::new() };
         look(&fleet, &mut found);
         for finding in found.findings {
-            let before = told.entry(finding.place()).or_default();
-            // One mistake is said twice, or in a file that machines share, where it may be said with other numbers.
+            let before = reported.entry(finding.place()).or_default();
+            // Skips repetitions, and the same place in a file that several machines share, where only numbers may differ.
             if !before.iter().any(|(machine, message)| *machine != finding.machine || *message == finding.message) {
                 before.push((finding.machine, finding.message.clone()));
                 findings.push(finding);
@@ -72,7 +72,7 @@ pub(crate) fn check<'a>(machines: &'a [Machine], target: Target, lints: &[&'stat
     findings
 }
 
-/// The lint, and where a person corrects what it found.
+/// A lint, and the place in the source where the user fixes its finding.
 type Place<'a> = (&'static str, &'a Path, usize, usize);
 
 impl<'a> Finding<'a> {
@@ -81,7 +81,7 @@ impl<'a> Finding<'a> {
         (self.lint.id, source.path.as_path(), span.start, span.end)
     }
 
-    /// The text that a person edits, and the place in it.
+    /// Returns the source that the user edits, and the range in it.
     pub(crate) fn origin(&self) -> (&Source, Range<usize>) {
         (&self.file.source, self.file.place(self.span.clone()))
     }

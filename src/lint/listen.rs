@@ -1,21 +1,21 @@
-//! Where a machine's balancer listens, and who is in its way there.
+//! Addresses and ports that a machine's balancer listens on, and conflicts with other programs.
 
 use crate::config::streams;
 use crate::config::{Block, Document, Fleet, Statement, Word};
 use crate::lint::found::Found;
 use crate::lint::vocabulary::{host, own_vips};
 
-/// One address that a balancer listens on.
+/// An address that a balancer listens on.
 struct Listener<'f, 'a> {
     document: &'f Document<'a>,
     word: Word<'a>,
     address: &'a str,
     port: &'a str,
-    /// Whether it may listen on an address that the machine has not.
+    /// True if the balancer may bind to an address that the machine does not have.
     transparent: bool,
 }
 
-/// Those of HAProxy's `bind` lines, which may list several, and of nginx's `listen` in `stream`.
+/// Returns the listeners in HAProxy's `bind` lines, each of which may list several, and in nginx's streams.
 fn listeners<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Listener<'f, 'a>> {
     let of = |document: &'f Document<'a>, line: &'f Statement<'a>| {
         let words = line.value().into_iter().flat_map(|list| list.pieces(|letter| letter == ',').collect::<Vec<_>>());
@@ -39,7 +39,7 @@ fn listeners<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Listener<'f, 'a>> {
     found
 }
 
-/// Whether the machine's balancer listens on a port.
+/// Checks whether the machine's balancer listens on a port.
 pub(super) fn has_port(fleet: &Fleet<'_>, machine: &str, port: &str) -> bool {
     listeners(fleet).iter().any(|listener| listener.document.machine == machine && listener.port == port)
 }
@@ -56,14 +56,14 @@ pub(super) fn port_clash<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             let everywhere = server.value("bind-address").is_none_or(|address| ["0.0.0.0", "::"].contains(&address));
             server.value("secure-port").unwrap_or("6443") == port && (everywhere || is_wildcard(address))
         });
-        // A balancer that runs as a static pod runs beside an API server.
+        // A balancer in a static pod runs next to an API server.
         let pod = fleet.on(machine).has(&["/manifests/"]);
         let mut servers = fleet.on(machine).haproxy(&["backend", "listen"]);
         let forwards = servers.any(|other| {
             other.statement.all(&["server"]).any(|server| server.words.get(2).is_some_and(|word| word.text.ends_with(&format!(":{port}"))))
         });
         if taken || (pod && forwards && is_wildcard(address)) {
-            found.at(document, word, format!("the API server of `{machine}` needs port {port} too"));
+            found.at(document, word, format!("the API server on `{machine}` also needs port {port}"));
         }
     }
 }
@@ -74,12 +74,12 @@ pub(super) fn nonlocal_bind<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let vip =
             fleet.on(machine).keepalived("vrrp_instance").flat_map(own_vips).any(|vip| vip.is_some() && vip == host(listener.word.text));
         if vip && !allows_nonlocal(fleet, machine) {
-            found.at(listener.document, listener.word, "the balancer does not start where the VIP is not");
+            found.at(listener.document, listener.word, "the balancer fails to start on machines that do not hold the VIP");
         }
     }
 }
 
-/// Whether the machine lets programs listen on addresses that it has not: by sysctl.d, or by a command.
+/// Checks whether sysctl.d or a command lets programs bind to addresses that the machine does not have.
 fn allows_nonlocal(fleet: &Fleet<'_>, machine: &str) -> bool {
     let set = fleet
         .on(machine)

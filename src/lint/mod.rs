@@ -1,7 +1,8 @@
-//! Known bad practice: what could be built and would hurt. One row a lint, each with its reason and its cure.
+//! Lints: configurations that build but cause problems in operation. Each lint is a row with a reason and a fix.
 //!
-//! Identifiers are stable and never given twice. A comment in the cluster file accepts a finding: `# kiln: allow HA011 because …`.
-//! Some lints look at the resolved cluster, some at the files that nodes get, some at both.
+//! Identifiers are stable and never reused. A comment in the cluster file accepts a finding:
+//! `# kiln: allow HA011 because …`.
+//! Some lints check the resolved cluster, some the nodes' files, some both, and some the network segment.
 
 mod addons;
 mod allow;
@@ -40,8 +41,8 @@ pub(crate) use row::Lint;
 use subject::{Findings, Subject};
 pub(crate) use vocabulary::{host, vips};
 
-/// The families: HA0xx are networks and topology, HA1xx keys and certificates, HA2xx components and versions, HA3xx balancers,
-/// HA4xx the machine below.
+/// Lint families: HA0xx networks and topology, HA1xx keys and certificates, HA2xx components and
+/// versions, HA3xx balancers, HA4xx the machine itself.
 static FAMILIES: &[&[Lint]] = &[
     network::ROWS,
     topology::ROWS,
@@ -58,7 +59,7 @@ static FAMILIES: &[&[Lint]] = &[
     certificates::ROWS,
 ];
 
-/// Every lint, by identifier.
+/// Every lint, sorted by identifier.
 pub(crate) static LINTS: LazyLock<Vec<&'static Lint>> = LazyLock::new(|| {
     let mut lints: Vec<&Lint> =
         FAMILIES.iter().chain(flags::FAMILIES).chain(balancer::FAMILIES).chain(node::FAMILIES).flat_map(|family| family.iter()).collect();
@@ -66,10 +67,10 @@ pub(crate) static LINTS: LazyLock<Vec<&'static Lint>> = LazyLock::new(|| {
     lints
 });
 
-/// What follows in files from a finding of the cluster file: a machine that carries the VIP alone has no peers to name.
+/// Lints on files that follow from a lint on the cluster file: a single VIP holder has no peers to list.
 const FOLLOWING: [(&str, &str); 1] = [("HA015", "HA313")];
 
-/// Runs every lint over a resolved cluster file and the files that its nodes get. Accepted findings become remarks.
+/// Runs every lint on a resolved cluster file and its nodes' files. Accepted findings become infos.
 pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays, machines: &[Machine], target: Target) -> Report {
     let mut report = profile.report.clone();
     let subject = Subject { profile, cluster, overlays };
@@ -80,11 +81,11 @@ pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays, m
         }
         report.problems.extend(findings.0.into_iter().map(|(field, message, fix)| problem(lint, profile, field, message, fix)));
     }
-    // What the cluster file shows is not told again for the files that follow from it.
-    let mut told: BTreeSet<_> = report.problems.iter().filter_map(|problem| problem.code).collect();
-    told.extend(FOLLOWING.iter().filter(|(cause, _)| told.contains(cause)).map(|(_, effect)| *effect).collect::<Vec<_>>());
+    // A finding in the cluster file is not reported again for the files rendered from it.
+    let mut reported: BTreeSet<_> = report.problems.iter().filter_map(|problem| problem.code).collect();
+    reported.extend(FOLLOWING.iter().filter(|(cause, _)| reported.contains(cause)).map(|(_, effect)| *effect).collect::<Vec<_>>());
     let of_files = check_files(machines, target).into_iter();
-    report.problems.extend(of_files.filter(|problem| !problem.code.is_some_and(|code| told.contains(code))));
+    report.problems.extend(of_files.filter(|problem| !problem.code.is_some_and(|code| reported.contains(code))));
     allow::apply(&profile.source.text, &mut report);
     report.problems.sort_by_key(|problem| {
         let file = problem.source.as_ref().map(|source| source.path.clone());
@@ -93,7 +94,7 @@ pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays, m
     report
 }
 
-/// Runs every lint over files, wherever they come from: each problem with the file and the line that a person would edit.
+/// Runs every lint on files of any origin; each problem names the file and line to edit.
 pub(crate) fn check_files(machines: &[Machine], target: Target) -> Vec<Problem> {
     let findings = found::check(machines, target, &LINTS);
     let one = |finding: found::Finding<'_>| {
@@ -111,10 +112,10 @@ pub(crate) fn check_files(machines: &[Machine], target: Target) -> Vec<Problem> 
     findings.into_iter().map(one).collect()
 }
 
-/// What a look at the segment found, as problems of the cluster file that has to change.
+/// Converts findings on the segment to problems in the cluster file, where they can be fixed.
 pub(crate) fn check_segment(profile: &Profile, findings: &[Finding]) -> Vec<Problem> {
     let one = |finding: &Finding| {
-        let lint = LINTS.iter().find(|lint| lint.on_segment == Some(finding.about)).expect("every subject has its lint");
+        let lint = LINTS.iter().find(|lint| lint.on_segment == Some(finding.about)).expect("every segment property has a lint");
         problem(lint, profile, segment::field(finding.about).into(), finding.message.clone(), Some(finding.fix.clone()))
     };
     let mut problems = findings.iter().map(one).collect::<Vec<_>>();

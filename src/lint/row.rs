@@ -1,4 +1,4 @@
-//! One row of the catalogue: what is looked for, why it hurts, what to do instead.
+//! A row of the lint catalogue: the problem, its consequence and the fix.
 
 use crate::config::Fleet;
 use crate::error::Severity;
@@ -6,39 +6,39 @@ use crate::lint::found::Found;
 use crate::lint::subject::{Findings, Subject};
 use crate::segment::About;
 
-/// Looks at the resolved cluster.
+/// Function that checks the resolved cluster.
 type OnCluster = fn(&Subject<'_>, &mut Findings);
-/// Looks at the files of all machines.
+/// Function that checks all machines' files.
 type OnFiles = for<'a> fn(&Fleet<'a>, &mut Found<'a>);
 
-/// One lint.
+/// A lint.
 #[derive(Clone, Debug)]
 pub(crate) struct Lint {
-    /// Stable, and never given twice.
+    /// Stable identifier, never reused.
     pub(crate) id: &'static str,
     pub(crate) severity: Severity,
-    /// What is wrong, in general.
+    /// General statement of the problem.
     pub(crate) title: &'static str,
     pub(crate) why: &'static str,
     pub(crate) fix: &'static str,
     pub(super) on_cluster: Option<OnCluster>,
     pub(super) on_files: Option<OnFiles>,
-    /// What of the segment it is about.
+    /// Segment property that the lint checks.
     pub(super) on_segment: Option<About>,
 }
 
 impl Lint {
-    /// A mistake that refuses the build.
+    /// Returns a lint for a mistake that stops the build.
     pub(super) const fn error(id: &'static str, title: &'static str) -> Self {
         Self { id, severity: Severity::Error, title, why: "", fix: "", on_cluster: None, on_files: None, on_segment: None }
     }
 
-    /// What works, and will hurt.
+    /// Returns a lint for a configuration that builds but causes problems in operation.
     pub(super) const fn warning(id: &'static str, title: &'static str) -> Self {
         Self { severity: Severity::Warning, ..Self::error(id, title) }
     }
 
-    /// What is worth knowing.
+    /// Returns a lint whose findings are only informational.
     pub(super) const fn info(id: &'static str, title: &'static str) -> Self {
         Self { severity: Severity::Info, ..Self::error(id, title) }
     }
@@ -53,30 +53,30 @@ impl Lint {
         self
     }
 
-    /// How the resolved cluster shows it.
+    /// Sets the function that checks the resolved cluster.
     pub(super) const fn cluster(mut self, check: OnCluster) -> Self {
         self.on_cluster = Some(check);
         self
     }
 
-    /// How files show it.
+    /// Sets the function that checks the machines' files.
     pub(super) const fn files(mut self, check: OnFiles) -> Self {
         self.on_files = Some(check);
         self
     }
 
-    /// What a look at the segment shows of it.
+    /// Sets the segment property that the lint checks.
     pub(super) const fn segment(mut self, about: About) -> Self {
         self.on_segment = Some(about);
         self
     }
 
-    /// Where the documentation speaks of it.
+    /// Returns the documentation section that describes the lint.
     pub(crate) fn documentation(&self) -> String {
         format!("docs/lints.md#{}", self.id.to_lowercase())
     }
 
-    /// What the lint looks at, for people.
+    /// Returns a display name for the lint's input.
     pub(crate) fn looks_at(&self) -> &'static str {
         if self.on_segment.is_some() {
             return "the segment, with `--segment`";

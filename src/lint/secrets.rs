@@ -1,10 +1,10 @@
-//! Keys and credentials in files: where they must not be, who else has them, who may read them.
+//! Lints for keys and credentials in files: wrong locations, shared keys, file modes.
 
 use crate::config::{Content, Document, Fleet, Invocation, Node, Word};
 use crate::lint::Lint;
 use crate::lint::found::Found;
 
-/// Credentials that stand in articles and examples.
+/// Credentials from published articles and examples.
 const PUBLISHED: [&str; 9] = [
     "admin:admin",
     "admin:password",
@@ -16,7 +16,7 @@ const PUBLISHED: [&str; 9] = [
     "abcdef.0123456789abcdef",
     "K8SHA_KA_AUTH",
 ];
-/// Ends of the paths of keys that only control-plane nodes may have, if any.
+/// Path suffixes of keys that belong only on control-plane nodes, if at all.
 const SOVEREIGN: [&str; 9] = [
     "/ca.key",
     "-ca.key",
@@ -28,44 +28,57 @@ const SOVEREIGN: [&str; 9] = [
     "/admin.kubeconfig",
     "/super-admin.conf",
 ];
-/// Flags that name files which every API server needs alike.
+/// Flags that refer to files that must be the same on every API server.
 const ALIKE_FLAGS: [&str; 4] = [
     "service-account-key-file",
     "service-account-signing-key-file",
     "encryption-provider-config",
     "experimental-encryption-provider-config",
 ];
-/// Files that every API server needs alike, by the ends of their usual paths.
+/// Files that must be the same on every API server, by the suffixes of their usual paths.
 const ALIKE: [&str; 4] = ["/sa.pub", "/sa.key", "/encryption.yaml", "/encryption-config.yaml"];
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::error("HA103", "API servers hold different keys")
-        .why("a token that one signed is refused by the next, and secrets that one encrypted are `illegal base64` to the other: it depends on the balancer whether a request works")
-        .fix("distribute the same service-account key and encryption configuration to all of them")
+    Lint::error("HA103", "API servers use different keys")
+        .why(
+            "a token signed by one API server is rejected by the next, and secrets encrypted by one are \
+            `illegal base64` to another: whether a request succeeds depends on which server the balancer picks",
+        )
+        .fix("distribute the same service-account key and encryption configuration to all API servers")
         .files(different_keys),
-    Lint::warning("HA106", "machines share one private key")
-        .why("whoever breaks into one of them is all of them; and replacing the key of one means replacing it everywhere at once")
-        .fix("give each machine certificates of its own")
+    Lint::warning("HA106", "several machines share a private key")
+        .why(
+            "an attacker on one machine can impersonate all of them, and replacing one machine's key means \
+            replacing the key everywhere at once",
+        )
+        .fix("issue separate certificates for each machine")
         .files(shared_keys),
-    Lint::error("HA107", "the key of an authority or an administrator lies where workloads run, or in what machines share")
-        .why("whoever has it makes any certificate, or any token, and only replacing the authority ends that")
-        .fix("keep it in the vault; workers need the authority's certificate only")
+    Lint::error("HA107", "a CA or administrator key is on a worker, or in shared files")
+        .why("anyone with the key can issue any certificate or token until the CA is replaced")
+        .fix("keep the key in the vault; workers need only the CA certificate")
         .files(sovereign_keys),
     Lint::error("HA113", "a bootstrap token never expires")
-        .why("whoever finds it in a shell's history or a backup years later joins a machine to the cluster")
-        .fix("use `ttl: 24h0m0s` or less, or certificates that are made beforehand")
+        .why("anyone who finds the token in a shell history or a backup, even years later, can join a machine to the cluster")
+        .fix("set `ttl: 24h0m0s` or less, or use certificates issued in advance")
         .files(eternal_token),
-    Lint::error("HA116", "a password or token is one that stands in articles")
-        .why("it is the first that anybody tries")
-        .fix("draw one by lot, or do without: VRRP between named peers needs none")
+    Lint::error("HA116", "a password or token is copied from published examples")
+        .why("attackers try published credentials first")
+        .fix("generate a random value, or omit it: VRRP between unicast peers needs no password")
         .files(published),
-    Lint::error("HA117", "others may read a private key")
-        .why("every process of the machine, and every pod that mounts the directory, can be the component")
-        .fix("declare mode 0600 for the file")
+    Lint::error("HA117", "a private key is readable by other users")
+        .why(
+            "every process on the machine, and every pod that mounts the directory, can impersonate the \
+            component",
+        )
+        .fix("set the file mode to 0600")
         .files(readable_key),
-    Lint::error("HA118", "nobody approves the kubelets' serving certificates")
-        .why("with `serverTLSBootstrap` each kubelet asks for one and waits: unlike client certificates these are never approved by themselves, and logs, exec and metrics fail until somebody does")
-        .fix("issue them beforehand (`tlsCertFile`), or run an approver")
+    Lint::error("HA118", "nothing approves the kubelets' serving certificates")
+        .why(
+            "with `serverTLSBootstrap`, each kubelet requests a serving certificate and waits: unlike client \
+            certificates, these are not approved automatically, and logs, exec and metrics fail until they are \
+            approved",
+        )
+        .fix("issue the certificates in advance (`tlsCertFile`), or run an approver")
         .files(no_approver),
 ];
 
@@ -77,12 +90,12 @@ fn ends(path: &str, ends: &[&str]) -> bool {
     ends.iter().any(|end| path.ends_with(end))
 }
 
-/// Machines that run an API server.
+/// Checks whether a machine runs an API server.
 fn is_control_plane(fleet: &Fleet<'_>, machine: &str) -> bool {
     fleet.programs("kube-apiserver").any(|invocation| invocation.machine == machine)
 }
 
-/// Whether every API server needs this file alike.
+/// Checks whether the file must be the same on every API server.
 fn is_alike(fleet: &Fleet<'_>, document: &Document<'_>) -> bool {
     let mut servers = fleet.programs("kube-apiserver").filter(|server| server.machine == document.machine);
     ends(document.path, &ALIKE) || servers.any(|server| ALIKE_FLAGS.iter().any(|flag| server.value(flag) == Some(document.path)))
@@ -94,13 +107,13 @@ fn different_keys<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (index, document) in alike.iter().enumerate() {
         let other = alike[..index].iter().find(|other| other.path == document.path && other.text.text != document.text.text);
         if let Some(other) = other {
-            found.about(document, format!("`{}` differs from that of `{}`", document.path, other.machine));
+            found.about(document, format!("`{}` differs from the same file on `{}`", document.path, other.machine));
         }
     }
     let encrypts = |server: &Invocation<'a>| ALIKE_FLAGS[2..].iter().any(|flag| server.flag(flag).is_some());
     let Some(other) = fleet.programs("kube-apiserver").find(|server| encrypts(server)) else { return };
     for server in fleet.programs("kube-apiserver").filter(|server| server.is_whole() && !encrypts(server)) {
-        let message = format!("`{}` encrypts secrets, and this API server can't read them", other.machine);
+        let message = format!("`{}` encrypts secrets, but this API server can't read them", other.machine);
         found.at(&fleet.documents[server.document], server.word, message);
     }
 }
@@ -113,15 +126,15 @@ fn shared_keys<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         .collect();
     for (index, document) in keys.iter().enumerate() {
         if let Some(other) = keys[..index].iter().find(|other| other.machine != document.machine && other.text.text == document.text.text) {
-            found.about(document, format!("`{}` is also the key of `{}`", document.path, other.machine));
+            found.about(document, format!("the private key `{}` is also used on `{}`", document.path, other.machine));
         }
     }
     for (document, target) in copies(fleet) {
-        found.at(document, target, format!("the private keys of this machine go to `{}`", target.text));
+        found.at(document, target, format!("this machine's private keys are copied to `{}`", target.text));
     }
 }
 
-/// Targets of `scp` that get a directory with keys.
+/// Returns `scp` targets that receive a directory with keys.
 fn copies<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
     fleet.commands().filter_map(|(document, command)| {
         let target = command.words.last().filter(|word| word.text.contains(':'))?;
@@ -149,7 +162,7 @@ fn sovereign_keys<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, command) in fleet.commands().filter(|(_, command)| command.runs(&["scp"])) {
         let key = |word: &&Word<'_>| ends(word.text, &SOVEREIGN) || word.text.trim_end_matches('/').ends_with(".kube");
         if let Some(word) = command.words[1..].iter().find(key) {
-            found.at(document, *word, format!("`{}` makes whoever has it the cluster's master", word.text));
+            found.at(document, *word, format!("anyone with `{}` controls the cluster", word.text));
         }
     }
 }
@@ -175,10 +188,10 @@ fn eternal_token<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-/// Where a secret has its values, plain and encoded.
+/// Fields that contain the values of a secret, plain and encoded.
 const DATA: [&str; 2] = ["stringData", "data"];
 
-/// Secrets that are bootstrap tokens.
+/// Returns the secrets that contain bootstrap tokens.
 fn bootstrap_secrets<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, &'f Node<'a>)> {
     fleet.of_kind("Secret").filter(|(_, node)| node.text("type").is_some_and(|word| word.text == "bootstrap.kubernetes.io/token"))
 }
@@ -197,27 +210,27 @@ fn published<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         .programs("kubeadm")
         .filter_map(|invocation| invocation.flag("token"))
         .map(|flag| (&fleet.documents[flag.document], flag.value));
-    let told = vrrp.chain(statistics).chain(tokens).chain(flags).chain(token_files(fleet)).chain(variables(fleet));
-    for (document, word) in told.filter(|(_, word)| PUBLISHED.contains(&word.text)) {
-        found.at(document, word, format!("`{}` stands in published examples", word.text));
+    let reported = vrrp.chain(statistics).chain(tokens).chain(flags).chain(token_files(fleet)).chain(variables(fleet));
+    for (document, word) in reported.filter(|(_, word)| PUBLISHED.contains(&word.text)) {
+        found.at(document, word, format!("`{}` appears in published examples", word.text));
     }
     for (document, secret) in bootstrap_secrets(fleet) {
         let [id, key] = ["stringData.token-id", "stringData.token-secret"].map(|path| secret.text(path));
         if let (Some(id), Some(key)) = (id, key)
             && PUBLISHED.contains(&format!("{}.{}", id.text, key.text).as_str())
         {
-            found.at(document, key, format!("`{}.{}` stands in published examples", id.text, key.text));
+            found.at(document, key, format!("`{}.{}` appears in published examples", id.text, key.text));
         }
     }
 }
 
-/// Tokens of `--token-auth-file`, which stand first on each line.
+/// Returns the tokens in `--token-auth-file` files, from the first field of each line.
 fn token_files<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
     let files = fleet.documents.iter().filter(|document| document.path.ends_with(".csv"));
     files.flat_map(|document| document.text.lines().filter_map(move |line| Some((document, line.split_once(',')?.0))).collect::<Vec<_>>())
 }
 
-/// What scripts and files of variables call a token or a password.
+/// Returns the values of variables in scripts and variable files whose names suggest a token or password.
 fn variables<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
     let secret = |name: &str| ["TOKEN", "PASS", "SECRET"].iter().any(|part| name.to_uppercase().contains(part));
     let of_scripts = fleet.commands().flat_map(|(document, command)| {
@@ -241,12 +254,12 @@ fn no_approver<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         .any(|(_, node)| node.find_all("image").into_iter().filter_map(Node::scalar).any(|image| image.text.contains("approver")));
     for (document, node) in fleet.of_kind("KubeletConfiguration").filter(|_| !approver) {
         if let Some(word) = node.text("serverTLSBootstrap").filter(|word| word.text == "true") {
-            found.at(document, word, "kubelets ask for serving certificates, and nobody approves");
+            found.at(document, word, "kubelets request serving certificates, but nothing approves them");
         }
     }
     for flag in fleet.programs("kubelet").filter(|_| !approver).filter_map(|kubelet| kubelet.flag("rotate-server-certificates")) {
         if flag.value.text != "false" {
-            found.flag(flag, fleet, "kubelets ask for serving certificates, and nobody approves");
+            found.flag(flag, fleet, "kubelets request serving certificates, but nothing approves them");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What lints of the cluster file look at, and how they tell what they found.
+//! Input and findings of lints that check the cluster file.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::overlay::{Overlay, Overlays};
 use crate::profile::Profile;
 use crate::words::Role;
 
-/// What lints of the cluster file look at.
+/// Input of lints that check the cluster file.
 #[derive(Debug)]
 pub(super) struct Subject<'a> {
     pub(super) profile: &'a Profile,
@@ -16,19 +16,19 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// The overlays of all the nodes' roles that exist, with those that they require.
+    /// Returns the existing overlays of all node roles, including the overlays that they require.
     pub(super) fn chosen(&self) -> impl Iterator<Item = &'a Overlay> {
         let names: BTreeSet<&String> = self.cluster.nodes.iter().flat_map(|node| self.names(&node.roles)).collect();
         let known = names.into_iter().filter(|name| self.overlays.get(name).is_ok());
         self.overlays.select(known).unwrap_or_default().into_iter()
     }
 
-    /// Whether machines of these roles have the overlay, also because another one requires it.
+    /// Checks whether machines with these roles have the overlay, directly or because another overlay requires it.
     pub(super) fn has(&self, roles: &BTreeSet<Role>, name: &str) -> bool {
         self.selected(roles).iter().any(|overlay| overlay.name == name)
     }
 
-    /// Those of a machine's overlays that require another one.
+    /// Returns the machine's overlays that require the overlay `name`.
     pub(super) fn requiring(&self, roles: &BTreeSet<Role>, name: &str) -> Vec<&str> {
         let requires = |overlay: &&&Overlay| overlay.manifest.requires.iter().any(|required| required == name);
         self.selected(roles).iter().filter(requires).map(|overlay| overlay.name.as_str()).collect()
@@ -39,18 +39,18 @@ impl<'a> Subject<'a> {
         self.overlays.select(known).unwrap_or_default()
     }
 
-    /// Whether some machines balance for the others.
+    /// Checks whether any machine is a dedicated balancer.
     pub(super) fn has_front(&self) -> bool {
         self.cluster.with_role(Role::Lb).next().is_some()
     }
 
-    /// The overlays of some roles.
+    /// Returns the overlay names of these roles.
     pub(super) fn names(&self, roles: &BTreeSet<Role>) -> BTreeSet<&'a String> {
         roles.iter().filter_map(|role| self.cluster.overlays.get(role)).flatten().collect()
     }
 }
 
-/// What one lint found: the setting's path, the message, and what to do if it is not what the lint always says.
+/// Findings of one lint: the setting's path, the message, and the fix if it differs from the lint's own.
 #[derive(Debug, Default)]
 pub(super) struct Findings(pub(super) Vec<(String, String, Option<String>)>);
 

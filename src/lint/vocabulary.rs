@@ -1,4 +1,4 @@
-//! What the files of a cluster are about, as lints name it: VIPs, masters, machines, networks, and who dials whom.
+//! Values that lints read from a cluster's files: VIPs, API servers, machines, networks, kubeconfigs.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::config::{Block, Document, Fleet, Node, Word};
 
-/// Every VIP with its place: keepalived's, kube-vip's, kubeadm's, and the variable that scripts use.
+/// Returns every VIP with its location: in keepalived, kube-vip and kubeadm configurations, and in script variables.
 pub(crate) fn vips<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>)> {
     let of_keepalived = fleet.keepalived("vrrp_instance").flat_map(|block| {
         let lines = block.statement.all(&["virtual_ipaddress"]).flat_map(|list| &list.body);
@@ -25,7 +25,7 @@ pub(crate) fn vips<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<
         address.filter_map(|item| item.text("value")).map(move |word| (document, word)).collect::<Vec<_>>()
     });
     let all = of_keepalived.chain(of_kubeadm).chain(of_scripts).chain(of_pods);
-    // Where every machine balances for itself, kubeadm's endpoint is loopback.
+    // If every machine has its own balancer, kubeadm's endpoint is a loopback address.
     all.filter(|(_, word)| host(word.text.split('/').next().unwrap_or_default()).is_some_and(|address| !address.is_loopback())).collect()
 }
 
@@ -33,7 +33,7 @@ pub(super) fn own_vips(block: Block<'_, '_>) -> Vec<Option<IpAddr>> {
     block.statement.all(&["virtual_ipaddress"]).flat_map(|list| &list.body).map(|line| address(line.name())).collect()
 }
 
-/// The server of a kubeconfig, with the name of the file: as it lies there, or as `kubectl config` writes it.
+/// Returns the server in each kubeconfig with the kubeconfig's path, from files and from `kubectl config` commands.
 pub(super) fn kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, &'a str, Word<'a>)> {
     let files = fleet.manifests().filter(|(_, node)| node.get("clusters").is_some()).flat_map(|(document, node)| {
         node.find_all("server").into_iter().filter_map(Node::scalar).map(move |word| (document, document.path, word)).collect::<Vec<_>>()
@@ -45,7 +45,8 @@ pub(super) fn kubeconfigs<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = 
     files.chain(written)
 }
 
-/// The host that a URL names, or an address with or without a port, or a member `m1=https://10.0.0.11:2380`.
+/// Returns the host in a URL, in an address with or without a port, or in an etcd member such as
+/// `m1=https://10.0.0.11:2380`.
 pub(crate) fn host_name(text: &str) -> Option<&str> {
     let authority = text.rsplit("://").next()?.split('/').next()?;
     let authority = if text.contains("://") { authority } else { authority.rsplit('=').next()? };
@@ -56,7 +57,7 @@ pub(crate) fn host_name(text: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
-/// The address of `10.0.0.1`, `10.0.0.1:6443` or `[fd00::1]:6443`.
+/// Returns the address in `10.0.0.1`, `10.0.0.1:6443` or `[fd00::1]:6443`.
 pub(crate) fn host(text: &str) -> Option<IpAddr> {
     let whole = text.parse().ok();
     whole.or_else(|| text.rsplit_once(':').and_then(|(host, _)| host.trim_matches(['[', ']']).parse().ok()))
@@ -66,7 +67,7 @@ pub(super) fn address(word: Word<'_>) -> Option<IpAddr> {
     host(word.text.split('/').next()?)
 }
 
-/// Addresses of API servers, as balancers and the servers themselves name them.
+/// Returns the addresses of API servers, from balancer configurations and the servers' own flags.
 pub(super) fn masters(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
     let backends = fleet
         .haproxy(&["backend", "listen"])
@@ -76,7 +77,7 @@ pub(super) fn masters(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
     of_balancers.chain(flags).filter(|address| !address.is_unspecified()).collect()
 }
 
-/// Addresses of machines: what they advertise, where their members and servers are, and the VIP.
+/// Returns the addresses of machines: advertised ones, those of etcd members and API servers, and the VIPs.
 pub(super) fn machines(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
     let flags = ["advertise-address", "bind-address", "node-ip", "initial-advertise-peer-urls", "etcd-servers", "initial-cluster"];
     let texts = flags.iter().flat_map(|name| fleet.invocations.iter().filter_map(|invocation| invocation.value(name)));
@@ -85,13 +86,13 @@ pub(super) fn machines(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
     of_flags.chain(of_vips).filter(|address| !address.is_loopback() && !address.is_unspecified()).collect()
 }
 
-/// A value that says what a network is, in a flag or in a variable.
+/// A setting's value in a flag or variable, with its location.
 pub(super) struct Setting<'f, 'a> {
     pub(super) document: &'f Document<'a>,
     pub(super) word: Word<'a>,
 }
 
-/// Values of a flag, and of variables whose names end so.
+/// Returns the values of flags, and of variables whose names end with one of the suffixes.
 pub(super) fn values<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str], variables: &[&str]) -> Vec<Setting<'f, 'a>> {
     let of_flags = fleet.invocations.iter().flat_map(|invocation| flags.iter().filter_map(|name| invocation.flag(name)));
     let mut found: Vec<Setting<'f, 'a>> =
@@ -102,7 +103,7 @@ pub(super) fn values<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str], variables: &[
         found.extend(named.map(|setting| Setting { document, word: setting.value }));
     }
     for (document, node) in fleet.manifests() {
-        // Ansible's variables of groups and hosts.
+        // Ansible group and host variables.
         let own = node.entries().iter().filter(|(name, _)| document.path.contains("_vars/") && ends_so(name.text, variables));
         found.extend(own.filter_map(|(_, value)| Some(Setting { document, word: value.scalar()? })));
         let keys = flags.iter().filter_map(|flag| match *flag {
@@ -131,7 +132,7 @@ pub(super) fn services<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Setting<'f, 'a>> {
     parts(values(fleet, &["service-cluster-ip-range"], &["SERVICE_CLUSTER_IP_RANGE", "SERVICE_CIDR", "KUBE_SERVICE_ADDRESSES"]))
 }
 
-/// A network of each family, where a value lists both.
+/// Splits values that list one network per address family.
 pub(super) fn parts<'f, 'a>(settings: Vec<Setting<'f, 'a>>) -> Vec<Setting<'f, 'a>> {
     let one = |Setting { document, word }| {
         let parts: Vec<Word<'a>> = word.pieces(|letter| letter == ',').map(Word::trim).filter(|part| !part.text.is_empty()).collect();

@@ -1,6 +1,8 @@
-//! The output directory: staged beside its target, filled, and published by one rename. What is visible is always whole.
+//! The output directory: staged next to its target, filled, and published by one rename. A visible directory
+//! is always complete.
 //!
-//! A file whose inputs have not changed is linked from the last build and not written again; if all are, nothing is touched.
+//! A file whose inputs have not changed is linked from the previous build and not written again; if no file has
+//! changed, nothing is touched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -11,13 +13,14 @@ use crate::disk::sparse;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::host::lock::FileLock;
-use crate::output::manifest::{ArtifactRecord, MANIFEST, Manifest, SUMS};
+use crate::output::manifest::{ArtifactRecord, Manifest};
+use crate::words::artifacts::{MANIFEST, SUMS};
 
-/// Who may read an artifact.
+/// Users who may read an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readers {
     All,
-    /// Its owner: it holds a secret.
+    /// The owner only: the artifact contains a secret.
     Owner,
 }
 
@@ -27,82 +30,88 @@ impl Readers {
     }
 }
 
-/// An output directory that is being made.
+/// An output directory under construction.
 #[derive(Debug)]
 pub(crate) struct Artifacts {
     target: PathBuf,
     staging: PathBuf,
-    /// Says that this process is alive; whoever gets it may remove the staging directory.
+    /// Lock that shows that this process is alive; a process that acquires it may remove the staging directory.
     _alive: FileLock,
     epoch: u64,
     previous: BTreeMap<String, ArtifactRecord>,
     made: BTreeMap<String, ArtifactRecord>,
-    /// How many files were written and not linked.
+    /// Number of files that were written, not linked.
     written: usize,
 }
 
-/// What a build left in its output directory.
+/// Effect of a build on its output directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Published {
-    /// This many files are new; the rest is as it was.
+    /// Number of new files; the others are unchanged.
     New(usize),
-    /// Everything was as it should be.
+    /// Nothing changed.
     Unchanged,
 }
 
 impl Artifacts {
-    /// Begins to make `target`. Removes what builds that died have left beside it.
+    /// Starts building `target`. Removes staging directories that dead builds have left next to it.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if something else than an output directory is there; [`Kind::Io`].
+    /// [`Kind::Input`] if something other than an output directory is there; [`Kind::Io`].
     pub(crate) fn begin(target: &Path, epoch: u64) -> Result<Self> {
         refuse_foreign(target)?;
         let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let is_new = !parent.exists();
         host::fs::create_directories(parent)?;
+        if is_new {
+            // Seeds are secret, and images are large.
+            host::fs::write_atomic(&parent.join(".gitignore"), b"*\n", host::fs::PUBLIC)?;
+        }
         let _guard = FileLock::directory(parent)?;
         reclaim(parent)?;
         let staging = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
         let staging = staging.doing(Kind::Io, || format!("creating a directory in `{}`", parent.display()))?.keep();
         host::fs::set_mode(&staging, 0o755)?;
-        let alive = FileLock::try_directory(&staging)?.ok_or_else(|| Error::new(Kind::Io, "a new directory is locked by somebody else"))?;
+        let alive =
+            FileLock::try_directory(&staging)?.ok_or_else(|| Error::new(Kind::Io, "a new directory is locked by another process"))?;
         let previous = Manifest::read(target).map(|manifest| manifest.artifacts).unwrap_or_default();
         let (target, made) = (target.to_owned(), BTreeMap::new());
         Ok(Self { target, staging, _alive: alive, epoch, previous, made, written: 0 })
     }
 
-    /// Seconds since 1970; no time in an artifact is later.
+    /// Returns the latest time in any artifact, in seconds since 1970.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Whether an artifact of this path was put.
+    /// Checks whether an artifact with this path was added.
     pub(crate) fn has(&self, path: &str) -> bool {
         self.made.contains_key(path)
     }
 
-    /// Where an artifact that was put lies until it is published.
+    /// Returns the path of an added artifact until it is published.
     pub(crate) fn staged(&self, path: &str) -> PathBuf {
         self.staging.join(path)
     }
 
-    /// Whether a copy of a staged artifact shares its bytes on this filesystem.
+    /// Checks whether a copy of a staged artifact shares its data on this filesystem.
     ///
     /// # Errors
     ///
     /// [`Kind::Io`].
     pub(crate) fn shares_bytes(&self, path: &str) -> Result<bool> {
-        let step = || format!("sharing the bytes of `{path}`");
+        let step = || format!("sharing the data of `{path}`");
         let probe = tempfile::tempfile_in(&self.staging).doing(Kind::Io, step)?;
         sparse::share(&host::fs::open(&self.staged(path))?, &probe).doing(Kind::Io, step)
     }
 
-    /// Puts one artifact. `make` writes it into an empty file and returns its digest, or knows it. `made_of` is a digest over all
-    /// that decides its bytes: when it is that of the last build, `make` is not called.
+    /// Adds one artifact. `make` writes it to an empty file and returns its digest. `made_of` is a digest of all
+    /// inputs that determine the bytes: if it equals that of the previous build, `make` is not called.
     ///
     /// # Errors
     ///
-    /// Those of `make`; [`Kind::Internal`] if the path was put before.
+    /// Those of `make`; [`Kind::Internal`] if the path was added before.
     pub(crate) fn put(&mut self, path: &str, readers: Readers, made_of: Digest, make: impl FnOnce(&File) -> Result<Digest>) -> Result<()> {
         if self.has(path) {
             return Err(Error::new(Kind::Internal, format!("two artifacts are named `{path}`")));
@@ -116,7 +125,7 @@ impl Artifacts {
         Ok(())
     }
 
-    /// Puts an artifact of these bytes.
+    /// Adds an artifact with these bytes.
     ///
     /// # Errors
     ///
@@ -124,7 +133,7 @@ impl Artifacts {
     pub(crate) fn put_bytes(&mut self, path: &str, readers: Readers, bytes: &[u8]) -> Result<()> {
         let digest = Digest::of(bytes);
         self.put(path, readers, digest, |file| {
-            sparse::write(file, bytes).doing(Kind::Io, || "writing".into())?;
+            sparse::write(file, bytes).doing(Kind::Io, || "writing the contents".into())?;
             Ok(digest)
         })
     }
@@ -142,7 +151,8 @@ impl Artifacts {
         Ok(())
     }
 
-    /// Links the file of the last build when it was made of the same things and nobody has written to it since.
+    /// Links the file from the previous build if it was built from the same inputs and has not been modified
+    /// since.
     fn reuse(&self, path: &str, readers: Readers, made_of: Digest) -> Result<Option<ArtifactRecord>> {
         let Some(record) = self.previous.get(path).filter(|record| record.made_of == made_of) else { return Ok(None) };
         let (old, new) = (self.target.join(path), self.staged(path));
@@ -165,11 +175,12 @@ impl Artifacts {
         Ok(ArtifactRecord { sha256, size: host::fs::size(&staged)?, secret: readers == Readers::Owner, made_of })
     }
 
-    /// Ends the directory with its manifest and puts it in the place of the last one, or leaves that when nothing has changed.
+    /// Adds the manifest and replaces the previous directory with this one, or keeps the previous one if nothing
+    /// has changed.
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`]; the last output is then still in its place.
+    /// [`Kind::Io`]; the previous output is then still in place.
     pub(crate) fn publish(self, mut manifest: Manifest) -> Result<Published> {
         manifest.artifacts.clone_from(&self.made);
         if self.written == 0 && Manifest::read(&self.target).is_ok_and(|last| last.is_same_build(&manifest)) && self.is_whole() {
@@ -186,7 +197,7 @@ impl Artifacts {
         Ok(Published::New(self.written))
     }
 
-    /// Whether the published directory holds what its manifest says and nothing else.
+    /// Checks whether the published directory contains exactly the files in its manifest.
     fn is_whole(&self) -> bool {
         let expected = self.made.keys().map(|path| self.target.join(path)).chain([MANIFEST, SUMS].map(|name| self.target.join(name)));
         files(&self.target).is_ok_and(|found| found == expected.collect())
@@ -195,15 +206,15 @@ impl Artifacts {
 
 impl Drop for Artifacts {
     fn drop(&mut self) {
-        // What can't be removed now is reclaimed by the next build, which also says why when it can't.
+        // The next build removes what can't be removed now, or reports why it can't.
         let _ = host::fs::remove(&self.staging);
     }
 }
 
-/// Begins the name of every staging directory.
+/// Prefix of every staging directory.
 const PREFIX: &str = ".kiln-";
 
-/// Removes the staging directories of processes that are no more.
+/// Removes the staging directories of processes that have exited.
 fn reclaim(parent: &Path) -> Result<()> {
     for path in host::fs::list(parent)? {
         let is_staging = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) && path.is_dir();
@@ -214,7 +225,7 @@ fn reclaim(parent: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Every file below a directory.
+/// Lists every file below a directory.
 pub(super) fn files(directory: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     for path in host::fs::list(directory)? {
@@ -227,12 +238,12 @@ pub(super) fn files(directory: &Path) -> Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-/// An output directory replaces an output directory, and never somebody's home.
+/// Rejects a target that is not an output directory: only output directories are replaced.
 fn refuse_foreign(target: &Path) -> Result<()> {
     let is_empty = || host::fs::list(target).is_ok_and(|entries| entries.is_empty());
     if !target.exists() || target.join(MANIFEST).is_file() || is_empty() {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, format!("`{}` is there and was not made by a build: it is not replaced", target.display()))
-        .hint("move it away, or build into another directory"))
+    Err(Error::new(Kind::Input, format!("`{}` exists but was not created by a build; it was left unchanged", target.display()))
+        .hint("move it, or build into another directory"))
 }

@@ -1,4 +1,5 @@
-//! How a role image boots: kernel, initrd and command line in one unified kernel image, on an EFI system partition.
+//! Boot files of a role image: kernel, initrd and command line in one unified kernel image, on an EFI system
+//! partition.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,48 +10,57 @@ use crate::disk::guid::Guid;
 use crate::disk::{cpio, uki};
 use crate::error::{Error, Kind, Result, Within};
 use crate::host;
-use crate::output::initrd;
+use crate::output::{RoleInputs, initrd};
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::tree::{Content, EntryKind, ImagePath, Tree};
+use crate::words::Arch;
 
-/// Changes when the same inputs make other bytes.
+/// Version of the stage; changes when the same inputs produce different bytes.
 const VERSION: &str = "boot 1";
-/// Debian's systemd-boot-efi.
-const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
-const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+/// Directory of Debian's systemd-boot-efi package.
+const EFI: &str = "/usr/lib/systemd/boot/efi";
+/// Path prefix of kernels.
+const KERNEL: &str = "/boot/vmlinuz-";
 const OS_RELEASE: &str = "/usr/lib/os-release";
-/// Label of the EFI system partition's filesystem; FAT has 11 characters.
+/// Label of the EFI system partition's filesystem; a FAT label has at most 11 characters.
 const ESP_LABEL: &str = "KILN-ESP";
-/// zstd's level for the initrd: it is decompressed at each boot and compressed at each change of the base.
+/// zstd level for the initrd, which is decompressed at each boot and compressed whenever the base changes.
 const INITRD_LEVEL: i32 = 10;
 
-/// What boots, apart from the root hash.
+/// Parts of the boot files, apart from the root hash.
 #[derive(Clone, Debug)]
 pub(crate) struct Boot {
     stub: Content,
     loader: Content,
     kernel: Content,
+    /// Release of the kernel, such as `6.12.48+deb13-cloud-amd64`.
+    release: String,
+    arch: Arch,
     os_release: Content,
     initrd: PathBuf,
     initrd_digest: Digest,
-    /// Name of the role image, for the boot menu's entry.
+    /// Name of the role image, for the boot menu entry.
     name: String,
 }
 
 impl Boot {
-    /// Finds the parts in `base` and packs the initrd, or finds it in the store.
+    /// Finds the parts in `base`, and packs the initrd or finds it in the store.
     ///
     /// # Errors
     ///
     /// [`Kind::Input`] naming the part that is missing.
-    pub(crate) fn prepare(name: &str, base: &Tree, initrd: &Tree, epoch: u64, store: &Store, progress: &dyn Progress) -> Result<Self> {
+    pub(crate) fn prepare(inputs: &RoleInputs<'_>, store: &Store, progress: &dyn Progress) -> Result<Self> {
+        let RoleInputs { name, arch, base, initrd, epoch, .. } = *inputs;
         let part = |path: &str, package: &str| find(base, path).ok_or_else(|| missing(path, package));
+        let (release, kernel) = newest_kernel(base).ok_or_else(|| missing(&format!("{KERNEL}*"), arch.kernel))?;
         let (directory, initrd_digest) = pack_initrd(initrd, epoch, store, progress)?;
         Ok(Self {
-            stub: part(STUB, "systemd-boot-efi")?,
-            loader: part(LOADER, "systemd-boot-efi")?,
-            kernel: newest_kernel(base).ok_or_else(|| missing("/boot/vmlinuz-*", "linux-image-cloud-amd64"))?,
+            stub: part(&format!("{EFI}/linux{}.efi.stub", arch.efi), "systemd-boot-efi")?,
+            loader: part(&format!("{EFI}/systemd-boot{}.efi", arch.efi), "systemd-boot-efi")?,
+            kernel,
+            release,
+            arch,
             os_release: part(OS_RELEASE, "base-files")?,
             initrd: directory.join("initrd.cpio.zst"),
             initrd_digest,
@@ -58,7 +68,7 @@ impl Boot {
         })
     }
 
-    /// Digest over everything that reaches the EFI system partition.
+    /// Returns a digest of everything that is written to the EFI system partition.
     pub(crate) fn key(&self, root_hash: &Digest) -> Digest {
         let mut hasher = Hasher::default();
         hasher.field("version", VERSION.as_bytes()).field("name", self.name.as_bytes());
@@ -66,30 +76,38 @@ impl Boot {
             hasher.field("part", part.sha256().as_bytes());
         }
         hasher.field("initrd", self.initrd_digest.as_bytes());
-        hasher.field("command line", initrd::command_line(&root_hash.to_string()).as_bytes());
+        hasher.field("command line", initrd::command_line(&root_hash.to_string(), self.arch).as_bytes());
         hasher.finish()
     }
 
-    /// Release of the kernel, such as `6.12.48+deb13-cloud-amd64`.
-    pub(crate) fn kernel_release(&self) -> Result<String> {
-        uki::kernel_release(&self.kernel.read()?)
+    /// Returns the release of the kernel.
+    pub(crate) fn kernel_release(&self) -> &str {
+        &self.release
     }
 
-    /// The unified kernel image that boots the root with this hash.
+    /// Builds the unified kernel image that boots the root with this hash.
     pub(crate) fn uki(&self, root_hash: &Digest) -> Result<Vec<u8>> {
         let os_release = String::from_utf8_lossy(&self.os_release.read()?).into_owned();
         let (stub, kernel, initrd) = (self.stub.read()?, self.kernel.read()?, host::fs::read(&self.initrd)?);
-        let command_line = initrd::command_line(&root_hash.to_string());
-        let parts = uki::Parts { stub: &stub, kernel: &kernel, initrd: &initrd, command_line: &command_line, os_release: &os_release };
+        let command_line = initrd::command_line(&root_hash.to_string(), self.arch);
+        let parts = uki::Parts {
+            stub: &stub,
+            kernel: &kernel,
+            release: &self.release,
+            initrd: &initrd,
+            command_line: &command_line,
+            os_release: &os_release,
+        };
         uki::assemble(&parts).within(|| "assembling the unified kernel image".into())
     }
 
-    /// The EFI system partition: systemd-boot, which starts the one entry there is (UAPI.1, "Boot Loader Specification").
+    /// Builds the EFI system partition: systemd-boot, which starts the only entry (UAPI.1, "Boot Loader
+    /// Specification").
     ///
-    /// A second entry beside it is how an update arrives, and the tries in its name how a bad one is left again.
+    /// An update adds a second entry; the boot counter in its name lets a bad entry be abandoned.
     pub(crate) fn esp(&self, root_hash: &Digest, epoch: u64) -> Result<Vec<u8>> {
         let files = BTreeMap::from([
-            ("EFI/BOOT/BOOTX64.EFI".to_owned(), self.loader.read()?),
+            (format!("EFI/BOOT/BOOT{}.EFI", self.arch.efi.to_uppercase()), self.loader.read()?),
             (format!("EFI/Linux/{}", self.entry(root_hash)), self.uki(root_hash)?),
             ("loader/loader.conf".to_owned(), b"timeout 0\neditor no\n".to_vec()),
         ]);
@@ -98,7 +116,7 @@ impl Boot {
         fat::write(&files, &fat::Options { variant: Variant::Fat32, label: ESP_LABEL, serial, epoch, size: 0 })
     }
 
-    /// File name of the boot menu's entry.
+    /// Returns the file name of the boot menu entry.
     fn entry(&self, root_hash: &Digest) -> String {
         format!("kiln-{}-{}.efi", self.name.replace('+', "-"), root_hash.short())
     }
@@ -121,7 +139,7 @@ fn compress(tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
     let mut packed = Ok(());
     host::fs::write_atomic_with(path, host::fs::PUBLIC, |out| {
         let mut encoder = zstd::Encoder::new(out, INITRD_LEVEL)?;
-        // Any number of workers gives the same bytes, and none gives others.
+        // Any number of workers produces the same bytes, but no workers produce different ones.
         encoder.multithread(u32::try_from(rayon::current_num_threads()).unwrap_or(1))?;
         encoder.include_checksum(true)?;
         let mut buffered = std::io::BufWriter::with_capacity(1 << 20, encoder);
@@ -139,10 +157,10 @@ fn find(tree: &Tree, path: &str) -> Option<Content> {
     }
 }
 
-/// The last one of the names, which hold versions.
-fn newest_kernel(base: &Tree) -> Option<Content> {
-    let kernels = base.iter().filter(|(path, _)| path.as_str().starts_with("/boot/vmlinuz-"));
-    kernels.filter_map(|(path, _)| find(base, path.as_str())).last()
+/// Returns the last kernel by name, and its release, which is part of the name.
+fn newest_kernel(base: &Tree) -> Option<(String, Content)> {
+    let kernels = base.iter().filter_map(|(path, _)| Some((path.as_str().strip_prefix(KERNEL)?.to_owned(), find(base, path.as_str())?)));
+    kernels.last()
 }
 
 fn missing(path: &str, package: &str) -> Error {

@@ -1,8 +1,8 @@
-//! `cloud-init`: the same nodes on stock Debian cloud images, configured at first boot by cloud-init instead of by kiln's agent.
+//! `cloud-init`: the same nodes on stock Debian cloud images, configured at first boot by cloud-init instead of kiln's agent.
 //!
-//! Each node gets user-data, meta-data and network-config, loose and on a NoCloud volume
+//! Each node gets user-data, meta-data and network-config, as files and on a NoCloud volume
 //! (<https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html>). Packages and programs come from
-//! the network, so here, unlike with kiln's own images, two machines made at different times may differ.
+//! the network, so two machines set up at different times may differ, unlike with kiln's own images.
 
 mod network;
 mod user_data;
@@ -20,35 +20,35 @@ use crate::overlay::User;
 use crate::tree::Tree;
 use crate::yaml;
 
-/// Everything that a node's documents are made of.
+/// Inputs for a node's documents.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) node: &'a Node,
-    /// The node's own tree: what lies under `/etc`.
+    /// The node's own tree: files under `/etc`.
     pub(crate) seed: &'a Tree,
-    /// What the role's overlays put elsewhere.
+    /// Files of the role's overlays elsewhere.
     pub(crate) role: &'a Tree,
-    /// Debian packages, without versions: a stock image is served what its mirror has.
+    /// Debian packages, without versions: a stock image gets the versions of its mirror.
     pub(crate) packages: &'a [String],
-    /// Names of Kubernetes programs; the lock knows their digests.
+    /// Names of Kubernetes programs; the lock has their digests.
     pub(crate) programs: &'a [String],
-    /// Digest of kiln itself, where a unit of the machine runs it.
+    /// Digest of kiln itself, if a unit of the machine runs it.
     pub(crate) agent: Option<Digest>,
-    /// When the newest certificate became valid, in seconds since 1970.
+    /// Time at which the newest certificate became valid, in seconds since 1970.
     pub(crate) not_before: u64,
     pub(crate) users: &'a [User],
     pub(crate) lock: &'a Lock,
 }
 
-/// What cloud-init reads. `user_data` holds the node's private keys.
+/// Documents that cloud-init reads. `user_data` contains the node's private keys.
 pub(crate) struct Documents {
     pub(crate) user_data: String,
     pub(crate) meta_data: String,
     pub(crate) network_config: String,
 }
 
-/// Makes a node's documents.
+/// Builds a node's documents.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub(crate) struct Documents {
 pub(crate) fn documents(input: &Input<'_>) -> Result<Documents> {
     let user_data = format!("#cloud-config\n{}", yaml::to_string(&user_data::user_data(input)?)?);
     let network_config = yaml::to_string(&network::config(input.cluster, input.node))?;
-    // A new instance is what makes cloud-init apply changed documents at the next boot.
+    // A new instance ID makes cloud-init apply changed documents at the next boot.
     let digest = Digest::of(format!("{user_data}{network_config}").as_bytes());
     let instance = format!("{}-{}-{}", input.cluster.name, input.node.name, digest.short());
     let meta_data = yaml::to_string(&json!({ "instance-id": instance, "local-hostname": input.node.name }))?;
@@ -64,7 +64,7 @@ pub(crate) fn documents(input: &Input<'_>) -> Result<Documents> {
 }
 
 impl Documents {
-    /// Makes the volume that cloud-init finds by its label.
+    /// Builds the volume that cloud-init finds by its label.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Documents {
     }
 }
 
-/// Never shows a key.
+/// Never shows keys.
 impl std::fmt::Debug for Documents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} bytes of user-data", self.user_data.len())
@@ -101,7 +101,7 @@ mod tests {
     use crate::pki::Options;
     use crate::pki::tests::{sample, vault};
     use crate::render;
-    use crate::words::{BinarySource, Cgroups, Role};
+    use crate::words::{Arch, BinarySource, Cgroups, Role};
 
     const URL: &str = "https://dl.k8s.io/v1.20.2/kubernetes-server-linux-amd64.tar.gz";
 
@@ -119,14 +119,14 @@ mod tests {
     }
 
     fn lock(programs: &[String]) -> Lock {
-        let mut lock = Lock::new("trixie", "amd64");
+        let mut lock = Lock::new("trixie", Arch::Amd64);
         lock.archives = vec![ArchivePin { file: "kubernetes-server-linux-amd64.tar.gz".into(), size: 1, sha256: Digest::of(b"archive") }];
         lock.binaries =
             programs.iter().map(|name| BinaryPin { name: name.clone(), size: 1, sha256: Digest::of(name.as_bytes()) }).collect();
         lock
     }
 
-    /// Every node's documents.
+    /// Returns every node's documents.
     fn all(cluster: &Cluster) -> Vec<(String, Documents)> {
         let (_dir, vault) = vault(cluster, Options::default());
         let (pki, overlays) = (vault.pki(cluster).unwrap(), Overlays::load(&[]).unwrap());
@@ -146,7 +146,7 @@ mod tests {
         cluster.nodes.iter().map(of_node).collect()
     }
 
-    /// What PyYAML reads.
+    /// Returns the value that PyYAML reads.
     fn parsed(text: &str) -> Option<Value> {
         let script = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin.buffer.read()), sys.stdout)";
         let output = host::process::run_with_input(judge("python3")?.args(["-c", script]), text.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! A role image as a disk: the discoverable partitions (UAPI.2) of what boots, the root, its hashes, a seed and the state.
+//! A role image as a disk: discoverable partitions (UAPI.2) for boot files, root, root hashes, seed and state.
 
 use crate::disk::gpt::{self, Partition, Table};
 use crate::disk::guid::Guid;
@@ -6,26 +6,20 @@ use crate::disk::segments::Disk;
 use crate::error::{Error, Kind, Result};
 use crate::output::role::RoleImage;
 use crate::output::state;
+use crate::words::{CONFIG, ESP, ROOT, ROOT_VERITY, STATE};
 
-/// Where partitions begin, and what their sizes are multiples of, in bytes.
+/// Alignment of partitions and their sizes, in bytes.
 const ALIGNMENT: u64 = 1 << 20;
 /// Size of the config partition in bytes.
 pub(crate) const CONFIG_SIZE: u64 = 4 << 20;
 
-pub(crate) const ESP: &str = "kiln-esp";
-pub(crate) const ROOT: &str = "kiln-root";
-pub(crate) const ROOT_VERITY: &str = "kiln-root-verity";
-pub(crate) const CONFIG: &str = "kiln-config";
-pub(crate) const STATE: &str = "kiln-state";
-
-/// Types of UAPI.2 and, for the config partition, "Linux generic data".
+/// Partition types of UAPI.2 and, for the config partition, "Linux generic data". Those of the root depend
+/// on the architecture.
 const ESP_TYPE: Guid = Guid::from_u128(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
-const ROOT_TYPE: Guid = Guid::from_u128(0x4f68bce3_e8cd_4db1_96e7_fbcaf984b709);
-const ROOT_VERITY_TYPE: Guid = Guid::from_u128(0x2c7357ed_ebd2_46d9_aec1_23d437ec2bf5);
 const CONFIG_TYPE: Guid = Guid::from_u128(0x0fc63daf_8483_4772_8e79_3d69d8477de4);
 const STATE_TYPE: Guid = Guid::from_u128(0x4d21b016_b534_45c2_a9fb_5c16e091fd2d);
 
-/// A disk and what is where on it.
+/// A disk and its layout.
 #[derive(Clone, Debug)]
 pub(crate) struct DiskImage {
     pub(crate) disk: Disk,
@@ -44,7 +38,7 @@ pub(crate) fn compose(image: &RoleImage) -> Result<DiskImage> {
     let table = table(image, sizes);
     let mut disk = Disk::new(table.size);
     let [esp_at, root_at, hashes_at, _, state_at] = table.partitions.iter().map(|partition| partition.start).collect::<Vec<_>>()[..] else {
-        return Err(Error::new(Kind::Internal, "the disk has another number of partitions"));
+        return Err(Error::new(Kind::Internal, "the disk has an unexpected number of partitions"));
     };
     disk.put_bytes(0, table.head()?)?;
     disk.put_bytes(esp_at, esp)?;
@@ -55,13 +49,13 @@ pub(crate) fn compose(image: &RoleImage) -> Result<DiskImage> {
     Ok(DiskImage { disk, table })
 }
 
-/// The partitions one after another. The state is last, so that it can grow.
+/// Returns the table of consecutive partitions. The state is last, so that it can grow.
 fn table(image: &RoleImage, sizes: [u64; 5]) -> Table {
     let hash = &image.root.root_hash;
     let kinds = [
         (ESP, ESP_TYPE, Guid::derived(hash, ESP), 0),
-        (ROOT, ROOT_TYPE, Guid::of_root(hash), gpt::READ_ONLY),
-        (ROOT_VERITY, ROOT_VERITY_TYPE, Guid::of_root_verity(hash), gpt::READ_ONLY),
+        (ROOT, Guid::from_u128(image.arch.root), Guid::of_root(hash), gpt::READ_ONLY),
+        (ROOT_VERITY, Guid::from_u128(image.arch.root_verity), Guid::of_root_verity(hash), gpt::READ_ONLY),
         (CONFIG, CONFIG_TYPE, Guid::derived(hash, CONFIG), gpt::NO_AUTO),
         (STATE, STATE_TYPE, Guid::derived(hash, STATE), gpt::GROW),
     ];
@@ -75,12 +69,12 @@ fn table(image: &RoleImage, sizes: [u64; 5]) -> Table {
     Table { id: Guid::derived(hash, "disk"), size: end + ALIGNMENT, partitions }
 }
 
-/// Where a disk's seed goes, in bytes.
+/// Returns the offset of a disk's seed, in bytes.
 pub(crate) fn config_offset(table: &Table) -> u64 {
     table.find(CONFIG).expect("every image has a config partition").start
 }
 
-/// Refuses a seed that does not fit.
+/// Rejects a seed that does not fit.
 ///
 /// # Errors
 ///
@@ -91,6 +85,6 @@ pub(crate) fn check_seed(node: &str, seed: &[u8]) -> Result<()> {
         return Ok(());
     }
     let (size, most) = (size >> 10, CONFIG_SIZE >> 10);
-    Err(Error::new(Kind::Input, format!("the seed of `{node}` has {size} KiB, and the config partition holds {most}"))
-        .hint("move large files of overlays out of `/etc`: they then belong to the role image"))
+    Err(Error::new(Kind::Input, format!("the seed of `{node}` has {size} KiB, but the config partition has only {most} KiB"))
+        .hint("move large overlay files out of `/etc`: they then become part of the role image"))
 }

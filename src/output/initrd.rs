@@ -1,7 +1,8 @@
-//! The initrd: one more tree, composed of the same packages as the root that it boots, with the agent on top.
+//! The initrd: a separate tree, composed of the same packages as the root that it boots, plus the agent.
 //!
-//! In it systemd opens the root through dm-verity, grows and mounts the state partition and runs the agent, then switches to the
-//! root. Nothing is found by running programs: the explicit list below, what ELF files say they need, what modules.dep says.
+//! In the initrd systemd opens the root through dm-verity, grows and mounts the state partition, runs the agent,
+//! and then switches to the root. The contents come from an explicit list, ELF files and modules.dep; no program
+//! is run to find them.
 
 mod closure;
 mod elf;
@@ -14,38 +15,40 @@ use closure::Closure;
 
 use crate::error::{Error, Kind, Result, Within};
 use crate::tree::{Entry, ImagePath, Tree};
+use crate::words::Arch;
 
 /// The agent's path, in the initrd as in the image.
 const AGENT: &str = "/usr/bin/kiln";
-/// What kiln itself adds, as the dump shows it.
+/// Origin of kiln's own files, as shown in the dump.
 const ORIGIN: &str = "initrd";
 
-/// Kernel parameters of every image. A corrupt root must stop the machine at once, and say why on screen and serial line.
+/// Kernel parameters of every image. A corrupt root must stop the machine immediately, with the reason on screen
+/// and serial console.
 const PARAMETERS: &[&str] = &[
     "systemd.verity_root_options=panic-on-corruption",
-    // Partitions of a foreign disk must never be mounted because of their type.
+    // Never mount a foreign disk's partitions because of their type.
     "systemd.gpt_auto=no",
     "console=tty0",
-    "console=ttyS0,115200n8",
+    "console={serial},115200n8",
     "loglevel=4",
-    // What goes well is in the journal; the agent tells what a boot waits for and how it ended.
+    // Successes are in the journal; the agent reports what the boot waits for and how it ends.
     "systemd.show_status=error",
-    // Serial lines end in logs: no colours, no moving stars.
+    // Serial output ends up in logs: no colours, no animation.
     "systemd.tty.term.console=dumb",
-    // Seconds to read the reason before the machine starts again.
+    // Seconds to read the reason before the machine reboots.
     "panic=30",
 ];
 
-/// The kernel command line that boots the root with this verity hash, 64 hexadecimal digits.
-pub(crate) fn command_line(root_hash: &str) -> String {
-    format!("roothash={root_hash} {}", PARAMETERS.join(" "))
+/// Returns the kernel command line that boots the root with this verity hash, 64 hexadecimal digits.
+pub(crate) fn command_line(root_hash: &str, arch: Arch) -> String {
+    format!("roothash={root_hash} {}", PARAMETERS.join(" ").replace("{serial}", arch.serial))
 }
 
 /// Composes the initrd of the root `base`, with `agent` as `/usr/bin/kiln`.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] naming the file that the base lacks, with the package that has it.
+/// [`Kind::Input`] naming the file that the base lacks, with the package that contains it.
 pub(crate) fn compose(base: &Tree, agent: &Entry) -> Result<Tree> {
     let mut closure = Closure::of(base);
     for file in files::REQUIRED {
@@ -93,7 +96,7 @@ fn path(literal: &str) -> ImagePath {
     ImagePath::new(literal).expect("a literal path")
 }
 
-/// Says that the base lacks `path`.
+/// Returns the error for a base that lacks `path`.
 fn missing(path: &ImagePath) -> Error {
-    Error::new(Kind::Input, format!("the base has no `{path}`, which the initrd needs"))
+    Error::new(Kind::Input, format!("the base has no `{path}`, but the initrd needs it"))
 }

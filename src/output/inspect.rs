@@ -1,4 +1,5 @@
-//! What is inside an artifact: a disk's partitions, root, boot entries and seed; a seed's node and files. No secret is ever shown.
+//! Contents of an artifact: a disk's partitions, root, boot entries and seed; a seed's node and files. Never
+//! shows secrets.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -14,11 +15,12 @@ use crate::disk::verity::{self, BLOCK, Superblock};
 use crate::disk::{fat, virtual_disk};
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
-use crate::output::disk_image::{CONFIG, ESP, ROOT, ROOT_VERITY};
-use crate::output::manifest::{MANIFEST, Manifest};
+use crate::output::manifest::Manifest;
 use crate::seed::{self, Identity, Seed};
+use crate::words::artifacts::MANIFEST;
+use crate::words::{CONFIG, ESP, ROOT, ROOT_VERITY};
 
-/// What an artifact is.
+/// Kind and contents of an artifact.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub(crate) enum Inspected {
@@ -55,7 +57,7 @@ pub(crate) struct PartitionReport {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct RootReport {
-    /// The hash that the partitions are named after.
+    /// The hash that the partition IDs are derived from.
     pub(crate) root_hash: String,
     /// `squashfs`, `erofs` or `unknown`.
     pub(crate) filesystem: &'static str,
@@ -85,11 +87,11 @@ pub(crate) struct SeedReport {
     pub(crate) sha256: Digest,
     /// In bytes.
     pub(crate) size: usize,
-    /// The tree's dump, which tells secrets by name only.
+    /// Dump of the tree, with secrets by name only.
     pub(crate) files: Vec<String>,
 }
 
-/// Looks into an output directory, a seed or a disk.
+/// Inspects an output directory, a seed or a disk.
 ///
 /// # Errors
 ///
@@ -97,7 +99,7 @@ pub(crate) struct SeedReport {
 pub(crate) fn inspect(path: &Path) -> Result<Inspected> {
     if path.is_dir() {
         let manifest = Manifest::read(path);
-        let hint = format!("an output directory has a `{MANIFEST}`; artifacts are looked into one by one");
+        let hint = format!("an output directory contains `{MANIFEST}`; inspect other files one by one");
         return manifest.map(|manifest| Inspected::Output(Box::new(manifest))).map_err(|err| err.hint(hint));
     }
     let carrier = seed::read_carrier(host::fs::open(path)?).doing(Kind::Io, || format!("reading `{}`", path.display()))?;
@@ -105,7 +107,7 @@ pub(crate) fn inspect(path: &Path) -> Result<Inspected> {
         Some(bytes) => seed_report(&bytes).map(Inspected::Seed),
         None => virtual_disk::open(path).and_then(|disk| disk_report(&disk)).map(Inspected::Disk),
     };
-    report.within(|| format!("looking into `{}`", path.display()))
+    report.within(|| format!("inspecting `{}`", path.display()))
 }
 
 fn disk_report(disk: &Disk) -> Result<DiskReport> {
@@ -137,7 +139,7 @@ fn root_report(parts: &Parts<'_>) -> Result<RootReport> {
 }
 
 fn boot_report(file: String, entry: &Image) -> Result<BootReport> {
-    let missing = || Error::new(Kind::Verify, format!("`{file}` is no unified kernel image"));
+    let missing = || Error::new(Kind::Verify, format!("`{file}` is not a unified kernel image"));
     let text = |name: &str| entry.section(name).map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned()).ok_or_else(missing);
     let size = |name: &str| entry.section(name).map(<[u8]>::len).ok_or_else(missing);
     let os_release = text(".osrel")?;
@@ -161,7 +163,7 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     pub(super) fn open(disk: &'a Disk) -> Result<Self> {
-        let table = Table::read(&mut disk.reader()).map_err(|err| err.hint("kiln looks into disks, seeds and output directories"))?;
+        let table = Table::read(&mut disk.reader()).map_err(|err| err.hint("kiln inspects disks, seeds and output directories"))?;
         Ok(Self { disk, table })
     }
 
@@ -173,13 +175,14 @@ impl<'a> Parts<'a> {
         Superblock::read(&self.disk.read_at(self.find(ROOT_VERITY)?.start, BLOCK as u64)?)
     }
 
-    /// The root hash that the two partitions' identifiers make up.
+    /// Returns the root hash that the identifiers of the two partitions encode.
     pub(super) fn named_root_hash(&self) -> Result<String> {
         let halves = [self.find(ROOT)?.id, self.find(ROOT_VERITY)?.id];
         Ok(halves.iter().map(|half| half.to_string().replace('-', "")).collect())
     }
 
-    /// The root hash that the root's blocks lead to, and whether the hash device holds the tree between them.
+    /// Returns the root hash computed from the root's blocks, and whether the hash device contains the matching
+    /// hash tree.
     pub(super) fn actual_root_hash(&self) -> Result<(Digest, bool)> {
         let (root, tree, superblock) = (self.find(ROOT)?, self.find(ROOT_VERITY)?, self.superblock()?);
         let size = superblock.data_blocks.saturating_mul(BLOCK as u64);
@@ -194,7 +197,7 @@ impl<'a> Parts<'a> {
         Ok((root_hash, is_same))
     }
 
-    /// The unified kernel images on the EFI system partition.
+    /// Returns the unified kernel images on the EFI system partition.
     pub(super) fn boot_entries(&self) -> Result<BTreeMap<String, Image>> {
         let esp = self.find(ESP)?;
         let files = fat::read(self.disk.read_at(esp.start, esp.size)?)?;
@@ -202,7 +205,7 @@ impl<'a> Parts<'a> {
         entries.map(|(path, bytes)| Ok((path, Image::parse(bytes)?))).collect()
     }
 
-    /// The packed seed in the config partition.
+    /// Returns the packed seed in the config partition.
     pub(super) fn seed(&self) -> Result<Option<Vec<u8>>> {
         let config = self.find(CONFIG)?;
         let mut reader = self.disk.reader();

@@ -1,41 +1,89 @@
-//! `manifest.json`: what was built, of what, and how long it took. `SHA256SUMS`: the same digests for `sha256sum --check`.
+//! `manifest.json`: outputs, inputs and duration of a build. `SHA256SUMS`: the same digests for `sha256sum
+//! --check`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::cluster::MatchRule;
 use crate::digest::Digest;
 use crate::error::{Doing, Kind, Result};
 use crate::host;
+use crate::words::artifacts::MANIFEST;
+use crate::words::{Arch, Balancer, Role};
 
-/// File names in an output directory.
-pub(crate) const MANIFEST: &str = "manifest.json";
-pub(crate) const SUMS: &str = "SHA256SUMS";
-
-/// Version of the manifest's format: it grows with changes that readers must know.
+/// Version of the manifest's format; increases with every change that matters to readers.
 const FORMAT: u32 = 1;
 
-/// One output directory.
+/// Manifest of an output directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Manifest {
     pub(crate) format: u32,
-    /// Version of the kiln that built it.
+    /// Version of kiln that built the artifacts.
     pub(crate) kiln: String,
-    /// Seconds since 1970; no time in an artifact is later.
+    /// Latest time in any artifact, in seconds since 1970.
     pub(crate) epoch: u64,
-    /// The cluster as it was resolved. Holds no secret.
-    pub(crate) cluster: Value,
+    /// The resolved cluster. Contains no secrets.
+    pub(crate) cluster: ClusterRecord,
     /// Digest of every input by name: `lock`, `vault`, `tools`, ….
     pub(crate) inputs: BTreeMap<String, String>,
-    /// What is on the disks of each role image.
+    /// Disk contents of each role image.
     pub(crate) images: BTreeMap<String, ImageRecord>,
-    /// Every file by its path, relative to the directory.
+    /// Every file by its path, relative to the output directory.
     pub(crate) artifacts: BTreeMap<String, ArtifactRecord>,
-    /// Seconds that each stage of the build took; the one part that differs between equal builds.
+    /// Seconds that each stage of the build took; the only part that differs between equal builds.
     pub(crate) times: BTreeMap<String, f64>,
+}
+
+/// The settings of a cluster that other programs need to run the artifacts; all others are kept unchanged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ClusterRecord {
+    pub(crate) name: String,
+    pub(crate) network: NetworkRecord,
+    pub(crate) endpoint: EndpointRecord,
+    pub(crate) nodes: Vec<NodeRecord>,
+    /// Architecture of the machines.
+    #[serde(default)]
+    pub(crate) architecture: Arch,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// Network of a cluster's machines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NetworkRecord {
+    pub(crate) nodes: IpNet,
+    pub(crate) gateway: Option<IpAddr>,
+    /// Name of the machines' interface.
+    pub(crate) interface: String,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// Endpoint of a cluster's API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EndpointRecord {
+    pub(crate) vip: Option<IpAddr>,
+    pub(crate) balancer: Balancer,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// One machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NodeRecord {
+    pub(crate) name: String,
+    pub(crate) roles: BTreeSet<Role>,
+    pub(crate) address: IpAddr,
+    #[serde(default)]
+    pub(crate) matches: Vec<MatchRule>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// One role image.
@@ -43,7 +91,7 @@ pub(crate) struct Manifest {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ImageRecord {
     pub(crate) root_hash: Digest,
-    /// The word in cluster files.
+    /// Filesystem, as named in cluster files.
     pub(crate) filesystem: String,
     /// Release of the kernel.
     pub(crate) kernel: String,
@@ -65,14 +113,14 @@ pub(crate) struct PartitionRecord {
 pub(crate) struct ArtifactRecord {
     pub(crate) sha256: Digest,
     pub(crate) size: u64,
-    /// Whether only its owner may read it.
+    /// True if only its owner may read it.
     pub(crate) secret: bool,
-    /// Digest over everything that it was made of: the next build with the same one keeps the file.
+    /// Digest of all inputs: the next build with the same digest keeps the file.
     pub(crate) made_of: Digest,
 }
 
 impl Manifest {
-    pub(crate) fn new(epoch: u64, cluster: Value) -> Self {
+    pub(crate) fn new(epoch: u64, cluster: ClusterRecord) -> Self {
         Self {
             format: FORMAT,
             kiln: env!("CARGO_PKG_VERSION").to_owned(),
@@ -101,12 +149,12 @@ impl Manifest {
         Ok(json)
     }
 
-    /// Whether both tell of the same build, however long it took.
+    /// Checks whether both describe the same build, regardless of how long it took.
     pub(crate) fn is_same_build(&self, other: &Self) -> bool {
         Self { times: BTreeMap::new(), ..self.clone() } == Self { times: BTreeMap::new(), ..other.clone() }
     }
 
-    /// The text of `SHA256SUMS`: every artifact, and the manifest.
+    /// Returns the text of `SHA256SUMS`: every artifact, and the manifest.
     pub(crate) fn sums(&self, manifest: &Digest) -> String {
         let artifacts = self.artifacts.iter().map(|(path, record)| (path.as_str(), &record.sha256));
         artifacts.chain([(MANIFEST, manifest)]).map(|(path, digest)| format!("{digest}  {path}\n")).collect()

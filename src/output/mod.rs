@@ -1,8 +1,8 @@
-//! The artifacts of a build: one file per kind, one table of them, and the directory that holds them.
+//! Build artifacts: one source file per format, a table of formats, and the output directory.
 //!
 //! ```text
-//! images/<image>.raw, images/<image>.qcow2    what the machines of a role share
-//! nodes/<node>/<node>.seed                    what one machine is
+//! images/<image>.raw, images/<image>.qcow2    shared by the machines of a role
+//! nodes/<node>/<node>.seed                    identity of one machine
 //! nodes/<node>/<node>.raw or .qcow2           both on one disk
 //! manifest.json, SHA256SUMS
 //! ```
@@ -28,7 +28,7 @@ mod toolbox;
 pub(crate) mod verify;
 
 pub(crate) use artifacts::{Artifacts, Published, Readers};
-pub(crate) use manifest::{ArtifactRecord, ImageRecord, Manifest};
+pub(crate) use manifest::{ArtifactRecord, ClusterRecord, ImageRecord, Manifest, NetworkRecord, NodeRecord};
 pub(crate) use node_image::Node;
 pub(crate) use role::{RoleImage, RoleInputs, role};
 
@@ -37,56 +37,65 @@ use std::cell::OnceCell;
 use crate::digest::{Digest, Hasher};
 use crate::error::Result;
 use crate::progress::Progress;
+use crate::words::{Needs, Output, artifacts as paths};
 use disk_image::DiskImage;
 use manifest::PartitionRecord;
 
-/// One output format. What it packs depends on the values it is given and on nothing else: equal ones give equal bytes.
+/// One output format. Its output depends only on the inputs: equal inputs produce equal bytes.
 pub(crate) trait Format: Sync + std::fmt::Debug {
-    /// The word in cluster files; kebab-case, never renamed.
+    /// Returns the name of its row in `OUTPUTS`.
     fn name(&self) -> &'static str;
 
-    /// Whether it packs anything of role images; if no wanted format does, none is made.
-    fn needs_images(&self) -> bool {
-        true
-    }
-
-    /// Puts what the machines of a role share.
+    /// Adds the files that the machines of a role share.
     ///
     /// # Errors
     ///
     /// [`crate::error::Kind::Io`] if a part can't be read or an artifact can't be written.
-    fn pack_role(&self, image: &Packed<'_>, out: &mut Artifacts, progress: &dyn Progress) -> Result<()>;
+    fn pack_role(&self, _image: &RoleDisk<'_>, _out: &mut Artifacts, _progress: &dyn Progress) -> Result<()> {
+        Ok(())
+    }
 
-    /// Puts what one machine gets, after the roles.
+    /// Adds the files of one machine, after the roles and the nodes' disks.
     ///
     /// # Errors
     ///
     /// As [`Format::pack_role`]; [`crate::error::Kind::Input`] if a seed is too large.
-    fn pack_node(&self, node: &Node<'_>, out: &mut Artifacts, progress: &dyn Progress) -> Result<()>;
+    fn pack_node(&self, _node: &Node<'_>, _out: &mut Artifacts, _progress: &dyn Progress) -> Result<()> {
+        Ok(())
+    }
+
+    /// Adds the files of the whole cluster, after the nodes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Format::pack_role`].
+    fn pack_cluster(&self, _nodes: &[Node<'_>], _out: &mut Artifacts, _progress: &dyn Progress) -> Result<()> {
+        Ok(())
+    }
 }
 
-/// Every format, in the order in which they are packed and listed. Adding one means adding a line here.
+/// Implementation of each row of `OUTPUTS`.
 pub(crate) static FORMATS: &[&dyn Format] = &[&raw::Raw, &qcow2::Qcow2, &dir::Dir, &no_cloud::NoCloud];
 
-/// A role image while it is packed: its disk is laid out once, and only if somebody asks.
+/// A role image during packing; its disk is laid out once, and only on demand.
 #[derive(Debug)]
-pub(crate) struct Packed<'a> {
+pub(crate) struct RoleDisk<'a> {
     pub(crate) role: &'a RoleImage,
     disk: OnceCell<DiskImage>,
-    /// Digest of the disk up to the config partition, where nodes begin to differ.
+    /// Digest of the disk up to the config partition, where the nodes' disks begin to differ.
     beginning: OnceCell<Hasher>,
 }
 
-impl<'a> Packed<'a> {
+impl<'a> RoleDisk<'a> {
     pub(crate) fn new(role: &'a RoleImage) -> Self {
         Self { role, disk: OnceCell::new(), beginning: OnceCell::new() }
     }
 
-    /// Digest of the image's disk with this seed, of which only what lies behind the seed is read again.
+    /// Returns the digest of the image's disk with this seed; only the part after the seed is read again.
     ///
     /// # Errors
     ///
-    /// As [`Packed::disk`].
+    /// As [`RoleDisk::disk`].
     pub(crate) fn digest_with(&self, seed: &[u8]) -> Result<Digest> {
         let at = disk_image::config_offset(&self.role.table);
         let mut disk = self.disk()?.disk.clone();
@@ -95,13 +104,13 @@ impl<'a> Packed<'a> {
             disk.hash(0..at, &mut hasher)?;
             self.beginning.get_or_init(|| hasher);
         }
-        let mut hasher = self.beginning.get().expect("it was just set").clone();
+        let mut hasher = self.beginning.get().expect("the digest was just computed").clone();
         disk.put_bytes(at, seed)?;
         disk.hash(at..disk.size(), &mut hasher)?;
         Ok(hasher.finish())
     }
 
-    /// The image's disk with an empty config partition.
+    /// Returns the image's disk with an empty config partition.
     ///
     /// # Errors
     ///
@@ -114,18 +123,18 @@ impl<'a> Packed<'a> {
         Ok(self.disk.get_or_init(|| disk))
     }
 
-    /// Digest over all that decides the bytes of the disk in the form `form`.
+    /// Returns a digest of all inputs that determine the bytes of the disk in the form `form`.
     pub(crate) fn key(&self, form: &str) -> Digest {
         let mut hasher = Hasher::default();
         hasher.field("role", self.role.key().as_bytes()).field("form", form.as_bytes());
         hasher.finish()
     }
 
-    /// What the manifest tells of the image.
+    /// Returns the image's record for the manifest.
     ///
     /// # Errors
     ///
-    /// As [`Packed::disk`].
+    /// As [`RoleDisk::disk`].
     pub(crate) fn record(&self) -> Result<ImageRecord> {
         let partitions = self.role.table.partitions.iter();
         let record = |partition: &crate::disk::gpt::Partition| PartitionRecord {
@@ -136,46 +145,42 @@ impl<'a> Packed<'a> {
         Ok(ImageRecord {
             root_hash: self.role.root.root_hash,
             filesystem: self.role.root.filesystem_name().to_owned(),
-            kernel: self.role.boot.kernel_release()?,
+            kernel: self.role.boot.kernel_release().to_owned(),
             partitions: partitions.map(record).collect(),
         })
     }
 }
 
-/// Puts a node's seed and, in every format of `formats`, its role images and nodes.
+/// Adds the nodes' seeds, then each format's files for roles, nodes and the cluster. If any format creates
+/// disks of roles, the nodes' disks are added between roles and nodes.
 ///
 /// # Errors
 ///
 /// As [`Format::pack_role`].
 pub(crate) fn pack(
-    formats: &[&dyn Format],
-    images: &[Packed<'_>],
+    outputs: &[Output],
+    images: &[RoleDisk<'_>],
     nodes: &[Node<'_>],
     out: &mut Artifacts,
     progress: &dyn Progress,
 ) -> Result<()> {
     for node in nodes {
-        out.put_bytes(&format!("nodes/{0}/{0}.seed", node.name), Readers::Owner, node.seed)?;
+        out.put_bytes(&paths::seed(node.name), Readers::Owner, node.seed)?;
     }
-    for format in formats {
+    let formats: Vec<&dyn Format> = Output::all().filter(|output| outputs.contains(output)).map(format).collect();
+    for format in &formats {
         images.iter().try_for_each(|image| format.pack_role(image, out, progress))?;
     }
-    for format in formats {
+    if outputs.iter().any(|output| output.needs == Needs::Disk) {
+        nodes.iter().try_for_each(|node| node_image::put(node, out))?;
+    }
+    for format in &formats {
         nodes.iter().try_for_each(|node| format.pack_node(node, out, progress))?;
     }
-    Ok(())
+    formats.iter().try_for_each(|format| format.pack_cluster(nodes, out, progress))
 }
 
-/// The formats of these names, in the table's order.
-///
-/// # Errors
-///
-/// [`crate::error::Kind::Input`] naming the formats there are.
-pub(crate) fn formats(names: &[String]) -> Result<Vec<&'static dyn Format>> {
-    let known = || FORMATS.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ");
-    if let Some(name) = names.iter().find(|name| !FORMATS.iter().any(|format| format.name() == **name)) {
-        let error = crate::error::Error::new(crate::error::Kind::Input, format!("no output format is named `{name}`"));
-        return Err(error.hint(format!("the formats are {}", known())));
-    }
-    Ok(FORMATS.iter().copied().filter(|format| names.iter().any(|name| name == format.name())).collect())
+/// Returns the implementation of a format.
+fn format(output: Output) -> &'static dyn Format {
+    *FORMATS.iter().find(|format| format.name() == output.name).expect("every row of OUTPUTS has an implementation")
 }

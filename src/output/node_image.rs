@@ -1,5 +1,5 @@
-//! A node's disk: its role's image and its seed. Where the filesystem shares bytes it is a whole raw image, else a qcow2 overlay that
-//! holds the seed and nothing more. Neither copies the role's image.
+//! A node's disk: the role image and the node's seed. If the filesystem can share data between files, the disk
+//! is a whole raw image, otherwise a qcow2 overlay that contains only the seed. Neither copies the role image.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,13 +10,14 @@ use crate::disk::segments::Disk;
 use crate::disk::sparse;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
+use crate::output::RoleDisk;
 use crate::output::artifacts::{Artifacts, Readers};
 use crate::output::cloud_init::Documents;
 use crate::output::disk_image::{check_seed, config_offset};
-use crate::output::{Packed, raw};
 use crate::progress::Silent;
+use crate::words::artifacts;
 
-/// Changes when the same inputs make other bytes.
+/// Version of the stage; changes when the same inputs produce different bytes.
 const VERSION: &str = "node 1";
 
 /// One node's part in an output directory.
@@ -25,31 +26,28 @@ pub(crate) struct Node<'a> {
     pub(crate) name: &'a str,
     /// The packed seed. Secret.
     pub(crate) seed: &'a [u8],
-    /// The role image that it boots, unless every wanted format does without.
-    pub(crate) image: Option<&'a Packed<'a>>,
-    /// What cloud-init reads, when that format is wanted. Secret.
+    /// The role image that the node boots, unless no wanted format needs one.
+    pub(crate) image: Option<&'a RoleDisk<'a>>,
+    /// Documents for cloud-init, if that format is wanted. Secret.
     pub(crate) documents: Option<&'a Documents>,
 }
 
-/// Puts the node's disk over the role image that was put before: raw if there is one, else qcow2.
+/// Adds the node's disk, based on the role image that was added before: the raw one if present, else qcow2.
 ///
 /// # Errors
 ///
 /// [`Kind::Input`] if the seed is too large, [`Kind::Io`].
 pub(crate) fn put(node: &Node<'_>, out: &mut Artifacts) -> Result<()> {
     check_seed(node.name, node.seed)?;
-    let [raw_disk, overlay] = ["raw", "qcow2"].map(|suffix| format!("nodes/{0}/{0}.{suffix}", node.name));
-    if out.has(&raw_disk) || out.has(&overlay) {
-        return Ok(());
-    }
+    let [raw_disk, overlay] = ["raw", "qcow2"].map(|format| artifacts::node_disk(node.name, format));
     let image = node.image.ok_or_else(|| Error::new(Kind::Internal, format!("`{}` has no role image", node.name)))?;
     let disk = NodeDisk { seed: node.seed, image };
-    let backing = raw::path(image.role);
+    let backing = artifacts::disk_image(&image.role.name, "raw");
     if out.has(&backing) && out.shares_bytes(&backing)? {
         let role = host::fs::open(&out.staged(&backing))?;
         return out.put(&raw_disk, Readers::Owner, disk.key("raw"), |file| disk.write_raw(&role, file));
     }
-    let (backing, format) = if out.has(&backing) { (backing, "raw") } else { (super::qcow2::path(image.role), "qcow2") };
+    let (backing, format) = if out.has(&backing) { (backing, "raw") } else { (artifacts::disk_image(&image.role.name, "qcow2"), "qcow2") };
     out.put(&overlay, Readers::Owner, disk.key(&backing), |file| {
         let path = format!("../../{backing}");
         qcow2::file(&disk.seed_alone()?, Some(Backing { path: &path, format }))?.write(file, &Silent)
@@ -59,7 +57,7 @@ pub(crate) fn put(node: &Node<'_>, out: &mut Artifacts) -> Result<()> {
 /// A role image's disk with a seed in its config partition.
 struct NodeDisk<'a> {
     seed: &'a [u8],
-    image: &'a Packed<'a>,
+    image: &'a RoleDisk<'a>,
 }
 
 impl NodeDisk<'_> {
@@ -70,7 +68,7 @@ impl NodeDisk<'_> {
         hasher.finish()
     }
 
-    /// A disk of the image's size that holds the seed at its place.
+    /// Returns a disk of the image's size that contains only the seed, at its offset.
     fn seed_alone(&self) -> Result<Disk> {
         let table = &self.image.role.table;
         let mut disk = Disk::new(table.size);

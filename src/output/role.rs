@@ -1,4 +1,4 @@
-//! A role image: everything that the machines of one role share, made of stages in the store.
+//! A role image: everything that the machines of one role share, built from stages in the store.
 
 use crate::digest::{Digest, Hasher};
 use crate::disk::gpt::Table;
@@ -12,23 +12,24 @@ use crate::output::toolbox::Toolbox;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::tree::Tree;
-use crate::words::RootFilesystem;
+use crate::words::{Arch, RootFilesystem};
 
-/// Changes when the same parts make another disk.
+/// Version of the stage; changes when the same parts produce a different disk.
 const VERSION: &str = "disk 1";
 
-/// What a role image is made of.
+/// Inputs of a role image.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RoleInputs<'a> {
     /// Name of the image: its roles joined with `+`.
     pub(crate) name: &'a str,
+    pub(crate) arch: Arch,
     /// The whole read-only root.
     pub(crate) tree: &'a Tree,
     /// The installed packages: kernel, os-release and systemd's UEFI programs come from it.
     pub(crate) base: &'a Tree,
-    /// What [`super::initrd::compose`] makes of the base.
+    /// Result of [`super::initrd::compose`] for the base.
     pub(crate) initrd: &'a Tree,
-    /// Seconds since 1970; nothing in the image is later.
+    /// Latest time in the image, in seconds since 1970.
     pub(crate) epoch: u64,
     pub(crate) filesystem: RootFilesystem,
 }
@@ -37,27 +38,29 @@ pub(crate) struct RoleInputs<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct RoleImage {
     pub(crate) name: String,
+    pub(crate) arch: Arch,
     pub(crate) epoch: u64,
     pub(crate) root: RootImage,
     pub(crate) boot: Boot,
     pub(crate) state: State,
-    /// Where each part is on a disk.
+    /// Position of each part on the disk.
     pub(crate) table: Table,
 }
 
-/// Makes what is missing of a role image.
+/// Builds the missing parts of a role image.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] if the tree holds what no role image may hold, or a part is missing; [`crate::error::Kind::Tool`] if
-/// a program fails.
+/// [`crate::error::Kind::Input`] if the tree has entries that a role image must not contain, or a part is missing;
+/// [`crate::error::Kind::Tool`] if a program fails.
 pub(crate) fn role(inputs: &RoleInputs<'_>, tools: &dyn Toolbox, store: &Store, progress: &dyn Progress) -> Result<RoleImage> {
-    let RoleInputs { name, tree, base, initrd, epoch, filesystem } = *inputs;
+    let RoleInputs { name, arch, tree, epoch, filesystem, .. } = *inputs;
     let mut image = RoleImage {
         root: root_image::make(tree, epoch, filesystem, tools, store, progress)?,
-        boot: Boot::prepare(name, base, initrd, epoch, store, progress)?,
+        boot: Boot::prepare(inputs, store, progress)?,
         state: state::make(epoch, tools, store, progress)?,
         name: name.to_owned(),
+        arch,
         table: Table::default(),
         epoch,
     };
@@ -65,18 +68,18 @@ pub(crate) fn role(inputs: &RoleInputs<'_>, tools: &dyn Toolbox, store: &Store, 
     Ok(image)
 }
 
-/// Lays out the disk, or finds the layout in the store: most builds need to know it without making the disk.
+/// Lays out the disk, or finds the layout in the store: most builds need only the layout.
 fn table(image: &RoleImage, store: &Store) -> Result<Table> {
     let directory = store.stage("layout", &image.key(), |directory| {
         let table = disk_image::compose(image)?.table;
-        let json = serde_json::to_vec_pretty(&table).doing(Kind::Internal, || "writing a disk's layout".into())?;
+        let json = serde_json::to_vec_pretty(&table).doing(Kind::Internal, || "writing the disk layout".into())?;
         host::fs::write_atomic(&directory.join("table.json"), &json, host::fs::PUBLIC)
     })?;
-    serde_json::from_slice(&host::fs::read(&directory.join("table.json"))?).doing(Kind::Verify, || "reading a disk's layout".into())
+    serde_json::from_slice(&host::fs::read(&directory.join("table.json"))?).doing(Kind::Verify, || "reading the disk layout".into())
 }
 
 impl RoleImage {
-    /// Digest over everything that reaches a disk.
+    /// Returns a digest of everything that is written to a disk.
     pub(crate) fn key(&self) -> Digest {
         let mut hasher = Hasher::default();
         hasher.field("version", VERSION.as_bytes()).field("boot", self.boot.key(&self.root.root_hash).as_bytes());

@@ -14,12 +14,13 @@ use crate::store::Store;
 use crate::tree::{Tree, audit};
 use crate::words::RootFilesystem;
 
-/// Changes when the same inputs make other bytes, so that stages of older versions are not used.
+/// Version of the stage; changes when the same inputs produce different bytes, so that stages of older versions
+/// are not used.
 const VERSION: &str = "root 2";
 
 /// Name of the stage.
 const STAGE: &str = "root";
-/// Where a stage keeps what [`squashfs::Chunks`] knows.
+/// File of a stage with the data of [`squashfs::Chunks`].
 const CHUNKS: &str = "root.chunks";
 
 /// A root with its hash tree, in the store.
@@ -31,7 +32,7 @@ pub(crate) struct RootImage {
     pub(crate) filesystem: RootFilesystem,
 }
 
-/// Makes the root of `tree`, or finds it in the store.
+/// Builds the root from `tree`, or finds it in the store.
 ///
 /// # Errors
 ///
@@ -50,7 +51,7 @@ pub(crate) fn make(
 }
 
 impl RootImage {
-    /// The word in cluster files.
+    /// Returns the filesystem's name in cluster files.
     pub(crate) fn filesystem_name(&self) -> &'static str {
         match self.filesystem {
             RootFilesystem::Squashfs => "squashfs",
@@ -85,7 +86,7 @@ impl Maker<'_> {
             RootFilesystem::Squashfs => self.make_squashfs(directory, store, progress),
             RootFilesystem::Erofs => self.make_erofs(directory, tools, progress),
         }
-        .within(|| "making the root image".into())?;
+        .within(|| "building the root image".into())?;
         let data = directory.join(self.name());
         host::fs::set_mode(&data, host::fs::PUBLIC)?;
         let _step = progress.begin("hashing the root image", None);
@@ -93,7 +94,7 @@ impl Maker<'_> {
         host::fs::write_atomic(&directory.join("root.roothash"), root_hash.to_string().as_bytes(), host::fs::PUBLIC)
     }
 
-    /// What is in the last image already is not compressed again.
+    /// Builds the squashfs image. Data that is already in the previous image is not compressed again.
     fn make_squashfs(&self, directory: &Path, store: &Store, progress: &dyn Progress) -> Result<()> {
         let step = progress.begin("compressing the root image", Some(self.tree.size()));
         let last = store.newest_unchecked(STAGE);
@@ -111,15 +112,18 @@ impl Maker<'_> {
         })
     }
 
-    /// mkfs.erofs waits for ever on a full disk, so it is not started when the disk may become full.
+    /// Checks the free space: mkfs.erofs hangs on a full disk, so it is not started if the disk might fill up.
     fn check_space(&self, directory: &Path) -> Result<()> {
         let (free, wanted) = (host::fs::free_space(directory)?, self.tree.size() + (64 << 20));
         if free > wanted {
             return Ok(());
         }
         let (free, wanted) = (free >> 20, wanted >> 20);
-        Err(Error::new(Kind::Io, format!("making the root image needs {wanted} MiB in `{}`, and {free} MiB are free", directory.display()))
-            .hint("free space there, or put the store elsewhere with KILN_STORE"))
+        Err(Error::new(
+            Kind::Io,
+            format!("building the root image needs {wanted} MiB in `{}`, but only {free} MiB are free", directory.display()),
+        )
+        .hint("free up space, or move the store with KILN_STORE"))
     }
 
     fn open(&self, directory: &Path) -> Result<RootImage> {
@@ -137,14 +141,15 @@ impl Maker<'_> {
 
     fn mkfs_erofs(&self, directory: &str) -> Vec<String> {
         let (epoch, out) = (self.epoch.to_string(), format!("{directory}/{}", self.name()));
-        // No `-Efragments`: from a tar of some hundred MiB, mkfs.erofs 1.8.6 fills a good part of the small files with zeros.
+        // No `-Efragments`: from a tar of several hundred MiB, mkfs.erofs 1.8.6 fills many of the small files with zeros.
         let fixed = "--tar=f --quiet -zzstd,3 -C131072";
         let stamped = ["-T", &epoch, "-U", "6b696c6e-0000-4000-8000-000000000000", &out];
         fixed.split_ascii_whitespace().chain(stamped).map(str::to_owned).collect()
     }
 }
 
-/// Writes the hash tree. Salt and identifier come from the tree, so that they differ between images and not between builds.
+/// Writes the hash tree. Salt and identifier are derived from the tree, so that they differ between images but not
+/// between builds.
 fn write_hashes(data: &Path, hashes: &Path, tree: &Digest) -> Result<Digest> {
     let mut salt = Hasher::default();
     salt.field("verity salt", tree.as_bytes());
@@ -158,7 +163,7 @@ fn write_hashes(data: &Path, hashes: &Path, tree: &Digest) -> Result<Digest> {
     root_hash.map(|hash| hash.expect("the closure ran"))
 }
 
-/// Reports what passes through.
+/// A writer that reports progress.
 struct Counted<'a> {
     out: &'a mut dyn std::io::Write,
     step: &'a dyn crate::progress::Step,

@@ -1,4 +1,4 @@
-//! The state partition as it leaves the build: a small empty ext4 that the first boot grows.
+//! State partition as built: a small, empty ext4 filesystem that the first boot grows.
 
 use std::path::PathBuf;
 
@@ -8,22 +8,24 @@ use crate::host;
 use crate::output::toolbox::Toolbox;
 use crate::progress::Progress;
 use crate::store::Store;
+use crate::words::STATE;
 
 /// Size in bytes.
 pub(crate) const SIZE: u64 = 64 << 20;
 
-/// Identifier of the filesystem and seed of its directory hashes. The partition is found by its label, so all images may share it.
+/// Identifier of the filesystem and seed of its directory hashes. The partition is found by its label, so all
+/// images may share it.
 const ID: &str = "6b696c6e-7374-4174-8000-000000000001";
 
 /// The filesystem, in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) path: PathBuf,
-    /// Digest over everything that it depends on.
+    /// Digest of all inputs.
     pub(crate) key: Digest,
 }
 
-/// Makes the filesystem, or finds it in the store.
+/// Creates the filesystem, or finds it in the store.
 ///
 /// # Errors
 ///
@@ -33,23 +35,28 @@ pub(crate) fn make(epoch: u64, tools: &dyn Toolbox, store: &Store, progress: &dy
     key.field("tools", tools.digest().as_bytes()).field("command", command("", epoch).join("\n").as_bytes());
     let key = key.finish();
     let directory = store.stage("state", &key, |directory| {
-        let _step = progress.begin("making the state partition", None);
+        let _step = progress.begin("creating the state partition", None);
         let file = host::fs::create(&directory.join("state.ext4"), host::fs::PUBLIC)?;
-        file.set_len(SIZE).doing(Kind::Io, || "making the state partition".into())?;
+        file.set_len(SIZE).doing(Kind::Io, || "creating the state partition".into())?;
         let run = tools.run("env", directory, &|inside| command(inside, epoch), &|_| Ok(()));
-        run.within(|| "making the state partition".into())
+        run.within(|| "creating the state partition".into())
     })?;
     Ok(State { path: directory.join("state.ext4"), key })
 }
 
-/// `env` sets the time that mke2fs believes in. The file is new and thus all zeros, so the journal need not be written. Reserved descriptors let the first boot grow to 1 TiB without moving anything.
+/// Returns the command. `env` sets the time that mke2fs sees. The file is new and thus all zeros, so the
+/// journal need not be written. Reserved group descriptors let the filesystem grow to 1 TiB without moving data.
 fn command(directory: &str, epoch: u64) -> Vec<String> {
-    // The journal does not grow with the filesystem: 16 MiB instead of the 4 that a filesystem of this size gets.
-    let fixed = "mke2fs -q -F -t ext4 -b 4096 -I 256 -m 1 -J size=16 -L kiln-state";
+    // The journal does not grow with the filesystem: 16 MiB instead of the 4 MiB that a filesystem of this size gets.
+    let fixed = "mke2fs -q -F -t ext4 -b 4096 -I 256 -m 1 -J size=16";
     let extended = format!("hash_seed={ID},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=1,resize=268435456");
     let times = [format!("E2FSPROGS_FAKE_TIME={epoch}"), format!("SOURCE_DATE_EPOCH={epoch}")];
     let fixed = fixed.split_ascii_whitespace().map(str::to_owned);
-    times.into_iter().chain(fixed).chain(["-U".into(), ID.into(), "-E".into(), extended, format!("{directory}/state.ext4")]).collect()
+    times
+        .into_iter()
+        .chain(fixed)
+        .chain(["-L".into(), STATE.into(), "-U".into(), ID.into(), "-E".into(), extended, format!("{directory}/state.ext4")])
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Whole output directories before independent judges.
+//! Whole output directories, checked by independent programs.
 
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Artifacts, Manifest, Node, Packed, Published, RoleImage, RoleInputs, formats, pack, role};
+use super::{Artifacts, ClusterRecord, FORMATS, Manifest, Node, Published, RoleDisk, RoleImage, RoleInputs, pack, role};
 use crate::disk::gpt::Table;
 use crate::disk::pe::tests::sample;
 use crate::disk::uki::tests::kernel;
@@ -17,7 +17,7 @@ use crate::progress::Silent;
 use crate::store::Store;
 use crate::store::tests::store;
 use crate::tree::{Entry, ImagePath, Tree};
-use crate::words::RootFilesystem;
+use crate::words::{Arch, Output, RootFilesystem};
 
 const EPOCH: u64 = 1_700_000_000;
 
@@ -48,7 +48,8 @@ fn root() -> Tree {
 fn image(root: &Tree, store: &Store) -> crate::error::Result<RoleImage> {
     let (base, initrd) = (base(), tree(&[("/init", b"#!/bin/sh\n", 0o755)]));
     let filesystem = RootFilesystem::Squashfs;
-    let inputs = RoleInputs { name: "control-plane", tree: root, base: &base, initrd: &initrd, epoch: EPOCH, filesystem };
+    let inputs =
+        RoleInputs { name: "control-plane", arch: Arch::Amd64, tree: root, base: &base, initrd: &initrd, epoch: EPOCH, filesystem };
     role(&inputs, &HostTools, store, &Silent)
 }
 
@@ -59,17 +60,24 @@ fn build(image: &RoleImage, seeds: [&[u8]; 2], out: &Path) -> Published {
 
 fn build_formats(names: &[&str], image: &RoleImage, seeds: [&[u8]; 2], out: &Path) -> Published {
     let mut artifacts = Artifacts::begin(out, EPOCH).unwrap();
-    let images = [Packed::new(image)];
+    let images = [RoleDisk::new(image)];
     let nodes = ["m1", "m2"]
         .into_iter()
         .zip(seeds)
         .map(|(name, seed)| Node { name, seed, image: Some(&images[0]), documents: None })
         .collect::<Vec<_>>();
-    let formats = formats(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
-    pack(&formats, &images, &nodes, &mut artifacts, &Silent).unwrap();
-    let mut manifest = Manifest::new(EPOCH, serde_json::json!({ "name": "test" }));
+    let outputs: Vec<Output> = names.iter().map(|name| name.parse().unwrap()).collect();
+    pack(&outputs, &images, &nodes, &mut artifacts, &Silent).unwrap();
+    let mut manifest = Manifest::new(EPOCH, cluster());
     manifest.images.insert("control-plane".into(), images[0].record().unwrap());
     artifacts.publish(manifest).unwrap()
+}
+
+fn cluster() -> ClusterRecord {
+    let network = serde_json::json!({ "nodes": "10.0.0.0/24", "gateway": null, "interface": "lan0" });
+    let endpoint = serde_json::json!({ "vip": null, "balancer": "external" });
+    let described = serde_json::json!({ "name": "test", "network": network, "endpoint": endpoint, "nodes": [], "founders": "all" });
+    serde_json::from_value(described).unwrap()
 }
 
 fn has_tools() -> bool {
@@ -178,7 +186,7 @@ fn a_second_build_writes_nothing_and_a_changed_seed_writes_its_node_only() {
     host::fs::open_writable(&out.join("images/control-plane.raw")).unwrap().write_all_at(b"x", 5 << 20).unwrap();
     assert_eq!(build(&image, [b"seed of m1", b"other seed"], &out), Published::New(1), "a changed file is not kept");
     let left: Vec<_> = host::fs::list(&dir.path().join("out")).unwrap();
-    assert_eq!(left, [out]);
+    assert_eq!(left, [dir.path().join("out/.gitignore"), out]);
 }
 
 #[test]
@@ -215,12 +223,12 @@ fn a_seed_that_does_not_fit_is_refused_and_nothing_is_published() {
     }
     let dir = tempfile::tempdir().unwrap();
     let image = image(&root(), &store(&dir.path().join("store"))).unwrap();
-    let images = [Packed::new(&image)];
+    let images = [RoleDisk::new(&image)];
     let (seed, out) = (vec![1; (4 << 20) + 1], dir.path().join("out"));
     let mut artifacts = Artifacts::begin(&out, EPOCH).unwrap();
     let node = Node { name: "m1", seed: &seed, image: Some(&images[0]), documents: None };
-    let err = pack(&formats(&["raw".to_owned()]).unwrap(), &images, &[node], &mut artifacts, &Silent).unwrap_err();
-    assert_eq!(err.to_string(), "the seed of `m1` has 4096 KiB, and the config partition holds 4096");
+    let err = pack(&["raw".parse().unwrap()], &images, &[node], &mut artifacts, &Silent).unwrap_err();
+    assert_eq!(err.to_string(), "the seed of `m1` has 4096 KiB, but the config partition has only 4096 KiB");
     drop(artifacts);
     assert!(!out.exists());
 }
@@ -239,18 +247,26 @@ fn what_a_dead_build_left_is_removed_and_what_a_living_one_makes_is_kept() {
 }
 
 #[test]
+fn a_new_parent_is_kept_out_of_git_and_an_older_one_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Artifacts::begin(&dir.path().join("out/ha"), EPOCH).unwrap());
+    assert_eq!(host::fs::read(&dir.path().join("out/.gitignore")).unwrap(), b"*\n");
+    drop(Artifacts::begin(&dir.path().join("ha"), EPOCH).unwrap());
+    assert!(!dir.path().join(".gitignore").exists());
+}
+
+#[test]
 fn a_directory_that_no_build_made_is_never_replaced() {
     let dir = tempfile::tempdir().unwrap();
     host::fs::write_atomic(&dir.path().join("thesis.txt"), b"years of work", host::fs::PUBLIC).unwrap();
     let err = Artifacts::begin(dir.path(), EPOCH).unwrap_err();
-    assert!(err.to_string().ends_with("is there and was not made by a build: it is not replaced"), "{err}");
+    assert!(err.to_string().ends_with("exists but was not created by a build; it was left unchanged"), "{err}");
 }
 
 #[test]
-fn an_unknown_format_names_the_known_ones() {
-    let err = formats(&["iso".to_owned()]).unwrap_err();
-    assert_eq!(err.to_string(), "no output format is named `iso`");
-    assert!(err.hints()[0].starts_with("the formats are raw, qcow2"));
+fn every_format_of_cluster_files_has_its_code() {
+    let names: Vec<&str> = FORMATS.iter().map(|format| format.name()).collect();
+    assert_eq!(names, Output::all().map(|output| output.name).collect::<Vec<_>>());
 }
 
 #[test]
@@ -265,7 +281,7 @@ fn inspecting_a_node_tells_its_boot_entry_and_its_files_and_no_secret() {
     build(&image, [&seed, b"other"], &out);
     let stem = out.join("nodes/m1/m1");
     for path in ["qcow2", "raw"].map(|suffix| stem.with_extension(suffix)).iter().filter(|path| path.exists()) {
-        let Inspected::Disk(report) = inspect(path).unwrap() else { panic!("a disk is told to be something else") };
+        let Inspected::Disk(report) = inspect(path).unwrap() else { panic!("a disk is reported as something else") };
         let labels: Vec<&str> = report.partitions.iter().map(|partition| partition.label.as_str()).collect();
         assert_eq!(labels, ["kiln-esp", "kiln-root", "kiln-root-verity", "kiln-config", "kiln-state"]);
         assert_eq!((report.root.filesystem, &report.root.root_hash), ("squashfs", &image.root.root_hash.to_string()));
@@ -297,13 +313,13 @@ fn verifying_finds_every_kind_of_damage() {
     build(&image, [b"seed of m1", b"seed of m2"], &out);
     assert_eq!(verify::directory(&out, &Silent).unwrap(), Verified { files: 6, disks: 4, ..verify::directory(&out, &Silent).unwrap() });
     let planted: [(&dyn Fn(), &str); 7] = [
-        (&|| flip(&raw, start("kiln-root") + 5_000), "its root partition is changed"),
-        (&|| flip(&raw, start("kiln-root-verity") + 4096), "its hash partition is changed"),
-        (&|| flip(&raw, 2000), "`images/control-plane.raw` is changed"),
-        (&|| flip(&seed, 0), "`nodes/m1/m1.seed` is changed"),
-        (&|| host::fs::set_mode(&seed, 0o644).unwrap(), "holds a secret and has mode 0644"),
+        (&|| flip(&raw, start("kiln-root") + 5_000), "the root partition is modified"),
+        (&|| flip(&raw, start("kiln-root-verity") + 4096), "the hash partition is modified"),
+        (&|| flip(&raw, 2000), "`images/control-plane.raw` is modified"),
+        (&|| flip(&seed, 0), "`nodes/m1/m1.seed` is modified"),
+        (&|| host::fs::set_mode(&seed, 0o644).unwrap(), "contains a secret but has mode 0644"),
         (&|| host::fs::remove(&seed).unwrap(), "`nodes/m1/m1.seed` is missing"),
-        (&|| host::fs::write_atomic(&out.join("SHA256SUMS"), b"", 0o644).unwrap(), "`SHA256SUMS` does not agree"),
+        (&|| host::fs::write_atomic(&out.join("SHA256SUMS"), b"", 0o644).unwrap(), "`SHA256SUMS` does not match"),
     ];
     for (damage, said) in planted {
         damage();
@@ -313,10 +329,10 @@ fn verifying_finds_every_kind_of_damage() {
         build(&image, [b"seed of m1", b"seed of m2"], &out);
     }
     host::fs::write_atomic(&out.join("nodes/m1/notes.txt"), b"x", 0o644).unwrap();
-    assert!(verify::directory(&out, &Silent).unwrap_err().to_string().contains("was not put there by a build"));
+    assert!(verify::directory(&out, &Silent).unwrap_err().to_string().contains("was not created by a build"));
 }
 
-/// From the package mirror to disks, with the locked tools. Needs a network, and `KILN_SANDBOX_EXE` to name the program kiln.
+/// Builds disks from the package mirror with the locked tools. Needs a network, and the path of kiln in `KILN_SANDBOX_EXE`.
 #[test]
 #[ignore = "downloads 300 MB; KILN_TEST_OUT names the output directory, KILN_TEST_PACKAGES the packages"]
 fn real_packages_become_real_disks() {
@@ -325,7 +341,13 @@ fn real_packages_become_real_disks() {
     let packages: Vec<String> = variable("KILN_TEST_PACKAGES").split_whitespace().map(str::to_owned).collect();
     let tools = crate::base::TOOLS_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
     let sets = [("control-plane".to_owned(), packages), (crate::base::TOOLS_SET.to_owned(), tools)].into();
-    let request = crate::base::LockRequest { suite: "trixie".into(), mirror: None, sets, trust: crate::base::Trust::default() };
+    let request = crate::base::LockRequest {
+        suite: "trixie".into(),
+        architecture: Arch::Amd64,
+        mirror: None,
+        sets,
+        trust: crate::base::Trust::default(),
+    };
     let mut clock = Clock(std::time::Instant::now());
     let lock = crate::base::resolve(&request, &store, &Silent).unwrap();
     clock.lap("resolve");
@@ -342,7 +364,8 @@ fn real_packages_become_real_disks() {
     let mut tree = base.clone();
     tree.retain(|path, _| !path.is_under("/boot"));
     let filesystem = if std::env::var_os("KILN_TEST_EROFS").is_some() { RootFilesystem::Erofs } else { RootFilesystem::Squashfs };
-    let inputs = RoleInputs { name: "control-plane", tree: &tree, base: &base, initrd: &initrd, epoch: lock.epoch, filesystem };
+    let inputs =
+        RoleInputs { name: "control-plane", arch: Arch::Amd64, tree: &tree, base: &base, initrd: &initrd, epoch: lock.epoch, filesystem };
     let image = role(&inputs, &tools, &store, &Silent).unwrap();
     clock.lap("role");
     let out = std::path::PathBuf::from(variable("KILN_TEST_OUT"));

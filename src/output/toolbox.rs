@@ -1,4 +1,4 @@
-//! The seam to programs that make filesystems: what they are told, not where they come from.
+//! Interface to programs that create filesystems, independent of where the programs come from.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,23 +8,24 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::host::sandbox::Access;
 
-/// Where a program of the tools tree sees the directory that it works in.
+/// Path of the working directory as programs in the tools tree see it.
 const INSIDE: &str = "/run/work";
 
-/// Runs the programs of the locked tools tree. Tests run the host's.
+/// Runs programs of the locked tools tree. Tests run the host's programs.
 pub(crate) trait Toolbox: Sync {
-    /// Identifies the programs: other versions may make other bytes.
+    /// Returns a digest of the programs: different versions may produce different bytes.
     fn digest(&self) -> Digest;
 
-    /// Runs `program`. It sees `directory` at the path that `arguments` is given, may write there, and reads what `fill` writes.
+    /// Runs `program`. It sees `directory` at the path passed to `arguments`, may write there, and reads what
+    /// `fill` writes.
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Tool`] with what the program said; else what `fill` returns.
+    /// [`crate::error::Kind::Tool`] with the program's message; otherwise errors of `fill`.
     fn run(&self, program: &str, directory: &Path, arguments: Arguments<'_>, fill: Fill<'_>) -> Result<()>;
 }
 
-/// Makes the arguments from the directory's path as the program sees it.
+/// Returns the arguments for the directory's path as the program sees it.
 pub(crate) type Arguments<'a> = &'a dyn Fn(&str) -> Vec<String>;
 
 /// Writes a program's standard input.
@@ -37,7 +38,7 @@ impl Toolbox for Tools {
 
     fn run(&self, program: &str, directory: &Path, arguments: Arguments<'_>, fill: Fill<'_>) -> Result<()> {
         let mut command = self.command(program);
-        // Temporary files belong on the disk of the result: they can be as large.
+        // Temporary files belong on the same disk as the result: they can be as large.
         command.args(arguments(INSIDE)).env("TMPDIR", INSIDE).bind(directory, INSIDE, Access::Write);
         command.run_with_stdin(fill).map(drop)
     }

@@ -1,4 +1,5 @@
-//! Whether artifacts are what a build published: digests, permissions, and the chain from the boot entry to the last block of the root.
+//! Verification of artifacts: digests, permissions, and the chain from the boot entry to the last block of
+//! the root.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -11,16 +12,17 @@ use crate::disk::virtual_disk;
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::output::inspect::Parts;
-use crate::output::manifest::{ArtifactRecord, MANIFEST, Manifest, SUMS};
+use crate::output::manifest::{ArtifactRecord, Manifest};
 use crate::progress::Progress;
 use crate::seed::Seed;
+use crate::words::artifacts::{MANIFEST, SUMS};
 
-/// What was found in order.
+/// Result of a verification without faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Verified {
     pub(crate) files: usize,
     pub(crate) bytes: u64,
-    /// Disks whose boot chain holds.
+    /// Disks with an intact boot chain.
     pub(crate) disks: usize,
 }
 
@@ -47,13 +49,13 @@ pub(crate) fn directory(directory: &Path, progress: &dyn Progress) -> Result<Ver
     let disks: Vec<PathBuf> = manifest.artifacts.keys().filter(|path| is_disk(path)).map(|path| directory.join(path)).collect();
     faults.extend(disks.iter().filter_map(|path| disk(path).err()).map(|err| err.to_string()));
     if !faults.is_empty() {
-        return Err(fault(&format!("`{}` is not what was built", directory.display()), &faults));
+        return Err(fault(&format!("`{}` differs from what was built", directory.display()), &faults));
     }
     let bytes = manifest.artifacts.values().map(|record| record.size).sum();
     Ok(Verified { files: manifest.artifacts.len(), bytes, disks: disks.len() })
 }
 
-/// Checks that a disk boots the root that it holds, and that nothing in that root is changed.
+/// Checks that a disk boots the root that it contains, and that the root is unmodified.
 ///
 /// # Errors
 ///
@@ -65,73 +67,73 @@ pub(crate) fn disk(path: &Path) -> Result<Verified> {
     let (actual, tree_holds) = parts.actual_root_hash()?;
     let mut faults = Vec::new();
     if actual.to_string() != named {
-        faults.push(format!("its root partition is changed: the root hash is {actual}, and the partitions are named after {named}"));
+        faults.push(format!("the root partition is modified: its root hash is {actual}, but the partition IDs are derived from {named}"));
     }
     if !tree_holds {
-        faults.push("its hash partition is changed".to_owned());
+        faults.push("the hash partition is modified".to_owned());
     }
     let entries = parts.boot_entries()?;
     if entries.is_empty() {
-        faults.push("it has no boot entry".to_owned());
+        faults.push("the disk has no boot entry".to_owned());
     }
     for (file, entry) in &entries {
         let command_line = String::from_utf8_lossy(entry.section(".cmdline").unwrap_or_default()).into_owned();
         if !command_line.split_ascii_whitespace().any(|word| word == format!("roothash={named}")) {
-            faults.push(format!("its boot entry `{file}` opens another root"));
+            faults.push(format!("the boot entry `{file}` opens a different root"));
         }
     }
     if let Some(seed) = parts.seed()?
         && let Err(err) = Seed::unpack(&seed)
     {
-        faults.push(format!("its seed is damaged: {err}"));
+        faults.push(format!("the seed is damaged: {err}"));
     }
     if faults.is_empty() {
         return Ok(Verified { files: 1, bytes: disk.size(), disks: 1 });
     }
-    Err(fault(&format!("`{}` is not what was built", path.display()), &faults))
+    Err(fault(&format!("`{}` differs from what was built", path.display()), &faults))
 }
 
 fn fault(what: &str, faults: &[String]) -> Error {
-    Error::new(Kind::Verify, format!("{what}:\n  {}", faults.join("\n  "))).hint("build it again: `kiln build`")
+    Error::new(Kind::Verify, format!("{what}:\n  {}", faults.join("\n  "))).hint("run `kiln build` again")
 }
 
 fn is_disk(path: &str) -> bool {
     path.ends_with(".raw") || path.ends_with(".qcow2")
 }
 
-/// What is wrong with one file.
+/// Returns the fault of a file, if there is one.
 fn artifact(path: &Path, record: &ArtifactRecord) -> Option<String> {
     let Ok(metadata) = path.symlink_metadata() else { return Some("is missing".into()) };
     let mode = metadata.permissions().mode() & 0o777;
     if !metadata.is_file() {
-        return Some("is no file".into());
+        return Some("is not a regular file".into());
     }
     if metadata.len() != record.size {
-        return Some(format!("has {} bytes and not {}", metadata.len(), record.size));
+        return Some(format!("has {} bytes instead of {}", metadata.len(), record.size));
     }
     if record.secret && mode & 0o077 != 0 {
-        return Some(format!("holds a secret and has mode {mode:04o}: others can read it"));
+        return Some(format!("contains a secret but has mode {mode:04o}: other users can read it"));
     }
     match host::fs::digest(path) {
         Ok((digest, _)) if digest == record.sha256 => None,
-        Ok((digest, _)) => Some(format!("is changed: its digest is {} and not {}", digest.short(), record.sha256.short())),
+        Ok((digest, _)) => Some(format!("is modified: its digest is {} instead of {}", digest.short(), record.sha256.short())),
         Err(err) => Some(format!("can't be read: {err}")),
     }
 }
 
-/// Files that no build put there.
+/// Lists files that were not created by a build.
 fn strangers(directory: &Path, manifest: &Manifest) -> Vec<String> {
     let known: BTreeSet<PathBuf> =
         manifest.artifacts.keys().map(String::as_str).chain([MANIFEST, SUMS]).map(|path| directory.join(path)).collect();
     match super::artifacts::files(directory) {
-        Ok(found) => found.difference(&known).map(|path| format!("`{}` was not put there by a build", path.display())).collect(),
+        Ok(found) => found.difference(&known).map(|path| format!("`{}` was not created by a build", path.display())).collect(),
         Err(err) => vec![err.to_string()],
     }
 }
 
-/// What is wrong with `SHA256SUMS`, which people check instead of the manifest.
+/// Returns the fault of `SHA256SUMS`, which users may check instead of the manifest, if there is one.
 fn sums(directory: &Path, manifest: &Manifest) -> Option<String> {
     let expected = host::fs::digest(&directory.join(MANIFEST)).map(|(digest, _)| manifest.sums(&digest)).ok();
     let text = host::fs::read_to_string(&directory.join(SUMS)).ok();
-    (expected != text).then(|| format!("`{SUMS}` does not agree with the manifest"))
+    (expected != text).then(|| format!("`{SUMS}` does not match the manifest"))
 }

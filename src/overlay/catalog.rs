@@ -1,4 +1,4 @@
-//! Every overlay that a build can name: the embedded ones, and those of directories that add to them or take their place.
+//! Catalog of overlays: embedded overlays, and overlays from directories, which extend or replace them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/overlays");
 const MANIFEST: &str = "overlay.toml";
 const ROOTFS: &str = "rootfs";
 
-/// One component: what it needs, and its files.
+/// A component: its requirements and its files.
 #[derive(Clone, Debug)]
 pub(crate) struct Overlay {
     pub(crate) name: String,
@@ -26,7 +26,7 @@ pub(crate) struct Overlay {
     pub(crate) files: BTreeMap<ImagePath, OverlayFile>,
 }
 
-/// Where an overlay was read.
+/// Source of an overlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Embedded,
@@ -40,11 +40,12 @@ pub(crate) struct Overlays {
 }
 
 impl Overlays {
-    /// Reads the embedded overlays, then those of `directories` in order: one of the same name takes the place of the earlier.
+    /// Reads the embedded overlays, then those in `directories`, in order; a later overlay replaces an
+    /// earlier one with the same name.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with file, line and column of what is wrong in an overlay.
+    /// [`Kind::Input`] with file, line and column of an error in an overlay.
     pub(crate) fn load(directories: &[PathBuf]) -> Result<Self> {
         let mut by_name = BTreeMap::new();
         for directory in EMBEDDED.dirs() {
@@ -60,13 +61,15 @@ impl Overlays {
         Ok(Self { by_name })
     }
 
+    /// Returns the overlay called `name`.
+    ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if there is no such overlay.
+    /// [`Kind::Input`] if the overlay does not exist.
     pub(crate) fn get(&self, name: &str) -> Result<&Overlay> {
         self.by_name.get(name).ok_or_else(|| {
             Error::new(Kind::Input, format!("no overlay named `{name}`"))
-                .hint("run `kiln list overlays`, or name its directory with `--overlay-dir`")
+                .hint("run `kiln list overlays` to see all overlays, or add the overlay's directory with `--overlay-dir`")
         })
     }
 
@@ -74,7 +77,7 @@ impl Overlays {
         self.by_name.values()
     }
 
-    /// The named overlays in order, each after those that it requires, none twice.
+    /// Returns the named overlays in order, each once and after the overlays that it requires.
     ///
     /// # Errors
     ///
@@ -95,7 +98,7 @@ impl Overlays {
         let overlay = self.get(name)?;
         pending.push(name.to_owned());
         for required in &overlay.manifest.requires {
-            self.choose(required, pending, chosen).within(|| format!("choosing what `{name}` requires"))?;
+            self.choose(required, pending, chosen).within(|| format!("selecting the overlays that `{name}` requires"))?;
         }
         pending.pop();
         chosen.push(overlay);
@@ -130,19 +133,20 @@ fn read_directory(directory: &Path) -> Result<Overlay> {
 }
 
 fn no_manifest(path: &Path) -> Error {
-    Error::new(Kind::Input, format!("`{}` is missing", path.display())).hint("an overlay is a directory with an overlay.toml and a rootfs")
+    Error::new(Kind::Input, format!("`{}` is missing", path.display()))
+        .hint("an overlay is a directory that contains overlay.toml and rootfs")
 }
 
 fn assemble(name: &str, origin: Origin, source: Source, files: Files) -> Result<Overlay> {
     let manifest = Manifest::parse(source.clone()).within(|| format!("reading the overlay `{name}`"))?;
     let mut report = crate::error::Report::about(source.clone());
     for (path, attributes) in &manifest.files {
-        // Certificates are declared in the same table and come from the PKI.
+        // Certificates are declared in the same table but come from the PKI.
         if !files.contains_key(path) && !path.is_under("/etc/kubernetes") {
             report.error("files", place(&source.text, path.as_str()), format!("`{path}` is not in rootfs"));
         }
         if attributes.secret && !path.is_under("/etc") {
-            report.error("files", place(&source.text, path.as_str()), format!("`{path}` is secret, and role images hold no secrets"));
+            report.error("files", place(&source.text, path.as_str()), format!("`{path}` is secret, but role images contain no secrets"));
         }
     }
     report.into_result().within(|| format!("reading the overlay `{name}`"))?;

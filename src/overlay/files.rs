@@ -1,4 +1,4 @@
-//! The files of an overlay's `rootfs`, from the binary or a directory.
+//! Files of an overlay's `rootfs`, from the binary or a directory.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::tree::ImagePath;
 
-/// The ending of files that are rendered for each node.
+/// Suffix of files that are rendered for each node.
 const TEMPLATE: &str = ".tera";
 
 /// One file of an overlay.
 #[derive(Clone, Debug)]
 pub(crate) struct OverlayFile {
     pub(crate) bytes: Arc<[u8]>,
-    /// Whether it is rendered for each node; its path in the image lacks the `.tera`.
+    /// True if the file is rendered for each node; its path in the image has no `.tera`.
     pub(crate) template: bool,
-    /// Where a person finds it: `overlays/etcd/rootfs/etc/...`.
+    /// Path shown to users: `overlays/etcd/rootfs/etc/...`.
     pub(crate) source: PathBuf,
 }
 
 pub(super) type Files = BTreeMap<ImagePath, OverlayFile>;
 
-/// Collects the files below an embedded `rootfs`; `root` is its path as shown to people.
+/// Collects the files below an embedded `rootfs`; `root` is its path as shown to users.
 pub(super) fn embedded(directory: &Dir<'_>, rootfs: &Path, root: &Path, files: &mut Files) -> Result<()> {
     for file in directory.files() {
         let relative = file.path().strip_prefix(rootfs).expect("the walk stays under the root");
@@ -59,10 +59,10 @@ fn add(files: &mut Files, relative: &Path, bytes: &[u8], source: PathBuf) -> Res
     let path = ImagePath::new(&format!("/{}", name.strip_suffix(TEMPLATE).unwrap_or(name)))?;
     if template && !path.is_under("/etc") {
         return Err(Error::new(Kind::Input, format!("`{}` is a template outside /etc", source.display()))
-            .hint("role images hold nothing of a node: move it to rootfs/etc, or drop `.tera`"));
+            .hint("move it to rootfs/etc, or remove `.tera`: role images contain nothing node-specific"));
     }
     if let Some(other) = files.insert(path, OverlayFile { bytes: bytes.into(), template, source: source.clone() }) {
-        return Err(Error::new(Kind::Input, format!("`{}` and `{}` give the same path", other.source.display(), source.display())));
+        return Err(Error::new(Kind::Input, format!("`{}` and `{}` map to the same path", other.source.display(), source.display())));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `overlay.toml`: what an overlay provides and needs. Modes, owners and links stand here, because neither archives
-//! nor the binary's embedded copy keep them.
+//! `overlay.toml`: contents and requirements of an overlay. It declares modes, owners and links, because
+//! neither archives nor the binary's embedded copy preserve them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,38 +7,42 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Report, Result, Source};
 use crate::tree::ImagePath;
+use crate::words::Service;
 
-/// The ids that overlays may give to system users; Debian's own dynamic ones start at 100 and people's at 1000.
+/// Ids that overlays may assign to system users; Debian's dynamic system ids start at 100, and regular user
+/// ids at 1000.
 const USER_IDS: std::ops::RangeInclusive<u32> = 900..=989;
 
-/// One `overlay.toml`. Unknown keys are errors, so that a typo cannot pass silently.
+/// One `overlay.toml`. Unknown keys are errors, so that typos are not ignored.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Manifest {
-    /// One line for `kiln list overlays`.
+    /// One-line description for `kiln list overlays`.
     pub(crate) summary: String,
-    /// Debian packages of the role image.
+    /// Debian packages to install in the role image.
     #[serde(default)]
     pub(crate) packages: Vec<String>,
     /// Kubernetes programs, installed as `/usr/bin/NAME`.
     #[serde(default)]
     pub(crate) binaries: Vec<String>,
-    /// Whether its units run kiln itself, which images have and stock systems must be given.
+    /// True if the overlay's units run kiln itself. Images always contain kiln; stock systems install it only
+    /// if needed.
     #[serde(default)]
     pub(crate) agent: bool,
-    /// Container images that must be in the role image, by reference; each may be a template, of all but `node`.
+    /// References of container images that the role image must contain; each may be a template that does not
+    /// use `node`.
     #[serde(default)]
     pub(crate) images: Vec<String>,
-    /// Overlays that must come with this one; they are laid below it.
+    /// Overlays that this one requires; they are applied before it.
     #[serde(default)]
     pub(crate) requires: Vec<String>,
-    /// Paths of earlier overlays that this one takes over.
+    /// Paths of earlier overlays that this one replaces.
     #[serde(default)]
     pub(crate) replaces: BTreeSet<ImagePath>,
-    /// Certificates, keys and kubeconfigs, by the names of the PKI plan.
+    /// Certificates, keys and kubeconfigs, by their names in the PKI plan.
     #[serde(default)]
     pub(crate) certificates: Vec<String>,
-    /// Kernel modules loaded at boot.
+    /// Kernel modules to load at boot.
     #[serde(default)]
     pub(crate) modules: Vec<String>,
     #[serde(default)]
@@ -48,7 +52,8 @@ pub(crate) struct Manifest {
     /// Ports that the component listens on, for the port and firewall matrix.
     #[serde(default)]
     pub(crate) ports: Vec<Port>,
-    /// Attributes of files and certificates; what is not here is 0644 and root's, keys 0600.
+    /// Attributes of files and certificates; by default they are owned by root with mode 0644, keys with
+    /// 0600.
     #[serde(default)]
     pub(crate) files: BTreeMap<ImagePath, Attributes>,
     #[serde(default)]
@@ -63,26 +68,26 @@ pub(crate) struct Manifest {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct User {
     pub(crate) name: String,
-    /// Also the id of its own group.
+    /// User id, and also the id of the user's own group.
     pub(crate) id: u32,
     #[serde(default = "no_home")]
     pub(crate) home: ImagePath,
-    /// Further groups it is in.
+    /// Additional groups of the user.
     #[serde(default)]
     pub(crate) groups: Vec<String>,
 }
 
-/// What systemd starts.
+/// Units to start, and units that must never start.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Units {
-    /// Units of this overlay; each must have an `[Install]` section.
+    /// Units from this overlay; each must have an `[Install]` section.
     #[serde(default)]
     pub(crate) enable: Vec<String>,
-    /// Units of packages: target to the units that it wants.
+    /// Units from packages, by the target that wants them.
     #[serde(default)]
     pub(crate) wanted_by: BTreeMap<String, Vec<String>>,
-    /// Units of packages that must never start.
+    /// Units from packages that must never start.
     #[serde(default)]
     pub(crate) mask: Vec<String>,
 }
@@ -91,35 +96,36 @@ pub(crate) struct Units {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Port {
-    /// A port number; 0 for a protocol without ports, and where `range` says which ones.
-    #[serde(default)]
+    /// Port number, or the name of a component with a fixed port; 0 for a protocol without ports, or if
+    /// `range` is set.
+    #[serde(default, deserialize_with = "Service::port_or_name")]
     pub(crate) port: u16,
-    /// Instead of one port, those that a setting of the cluster names.
+    /// Port range set in the cluster file, instead of a single port.
     #[serde(default)]
     pub(crate) range: Option<Range>,
     #[serde(default)]
     pub(crate) protocol: Protocol,
-    /// Who dials it: one word or a list.
+    /// Clients that connect to the port: one word or a list.
     #[serde(deserialize_with = "one_or_many")]
     pub(crate) from: Vec<Dialler>,
     pub(crate) what: String,
 }
 
-/// Ports that a cluster file chooses.
+/// Port ranges set in the cluster file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Range {
-    /// Those that services may open on every node.
+    /// Service node ports.
     NodePorts,
 }
 
-/// Who may dial a port.
+/// Clients that may connect to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Dialler {
     /// The machine itself.
     Loopback,
-    /// Members of etcd.
+    /// etcd members.
     Etcd,
     ControlPlane,
     /// Nodes that may hold the VIP.
@@ -127,12 +133,12 @@ pub(crate) enum Dialler {
     /// Every node of the cluster.
     Nodes,
     Pods,
-    /// Anybody.
+    /// Any client.
     Clients,
 }
 
 impl Dialler {
-    /// The word in `overlay.toml`.
+    /// Returns the word used in `overlay.toml`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Loopback => "loopback",
@@ -146,7 +152,7 @@ impl Dialler {
     }
 }
 
-/// What runs over IP.
+/// Transport protocol over IP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Protocol {
@@ -161,20 +167,21 @@ pub(crate) enum Protocol {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Attributes {
-    /// Octal, in quotes as in chmod(1): `"0755"`.
+    /// Octal mode in quotes, as in chmod(1): `"0755"`.
     #[serde(default)]
     pub(crate) mode: Option<Mode>,
     #[serde(default = "root")]
     pub(crate) owner: String,
     #[serde(default = "root")]
     pub(crate) group: String,
-    /// Whether the content is private: never shown, never in a role image, and a template sees the secrets.
+    /// True if the content is secret: never shown and never in a role image; a template has access to the
+    /// secrets.
     #[serde(default)]
     pub(crate) secret: bool,
 }
 
 impl Attributes {
-    /// What a file has that `[files]` does not name.
+    /// Returns the attributes of a file that `[files]` does not contain.
     pub(crate) fn root() -> Self {
         Self { mode: None, owner: root(), group: root(), secret: false }
     }
@@ -190,7 +197,7 @@ impl TryFrom<String> for Mode {
 
     fn try_from(text: String) -> Result<Self, String> {
         let octal = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777 && text.len() == 4);
-        octal.map(Self).ok_or_else(|| format!("`{text}` is not four octal digits such as \"0755\""))
+        octal.map(Self).ok_or_else(|| format!("`{text}` is not a mode of four octal digits such as \"0755\""))
     }
 }
 
@@ -199,7 +206,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// Every problem with its place in `source`.
+    /// Every problem with its position in `source`.
     pub(crate) fn parse(source: Source) -> Result<Self> {
         let mut report = Report::about(source.clone());
         let manifest: Self = match toml::from_str(&source.text) {
@@ -217,7 +224,7 @@ impl Manifest {
         for user in &self.users {
             if !USER_IDS.contains(&user.id) {
                 let (first, last) = (USER_IDS.start(), USER_IDS.end());
-                report.error("users", place(text, &user.name), format!("the id {} is not in {first}..={last}", user.id));
+                report.error("users", place(text, &user.name), format!("the id {} is outside the range {first} to {last}", user.id));
             }
         }
         for (path, _) in self.files.iter().filter(|(path, _)| self.links.contains_key(path)) {
@@ -231,7 +238,7 @@ impl Manifest {
     }
 }
 
-/// Where a string stands in the file, in quotes.
+/// Returns the position of a quoted string in the file.
 pub(super) fn place(text: &str, string: &str) -> Option<std::ops::Range<usize>> {
     let quoted = format!("\"{string}\"");
     text.find(&quoted).map(|start| start..start + quoted.len())
@@ -244,7 +251,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Dialler
         type Value = Vec<Dialler>;
 
         fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            formatter.write_str("a word such as \"nodes\", or a list of them")
+            formatter.write_str("a word such as \"nodes\", or a list of words")
         }
 
         fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Self::Value, E> {
@@ -299,6 +306,6 @@ mod tests {
     #[test]
     fn a_user_id_outside_the_reserved_range_is_refused() {
         let problems = parse("summary = \"x\"\n[[users]]\nname = \"etcd\"\nid = 0\n").unwrap_err();
-        assert_eq!(problems, ["Some(31..37) the id 0 is not in 900..=989"]);
+        assert_eq!(problems, ["Some(31..37) the id 0 is outside the range 900 to 989"]);
     }
 }

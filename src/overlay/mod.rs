@@ -1,6 +1,6 @@
-//! Components as read from the binary or a directory: what each one needs, and its files.
+//! Components, read from the binary or a directory: their requirements and their files.
 //!
-//! Nothing here renders templates or knows a cluster; `render` does.
+//! Independent of any cluster; templates are rendered in `render`.
 
 mod catalog;
 mod files;
@@ -8,4 +8,6 @@ mod manifest;
 
 pub(crate) use catalog::{Origin, Overlay, Overlays};
 pub(crate) use files::OverlayFile;
+#[cfg(any(test, fuzzing))]
+pub(crate) use manifest::Manifest;
 pub(crate) use manifest::{Attributes, Dialler, Port, Protocol, Range, User};

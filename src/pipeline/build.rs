@@ -1,4 +1,4 @@
-//! From a cluster file to published artifacts.
+//! Builds a cluster file into published artifacts.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -17,7 +17,7 @@ use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::output::cloud_init::Documents;
-use crate::output::{self, Artifacts, Format, ImageRecord, Manifest, Node, Packed, Published, Readers, RoleImage, RoleInputs};
+use crate::output::{self, Artifacts, ClusterRecord, ImageRecord, Manifest, Node, Published, Readers, RoleDisk, RoleImage, RoleInputs};
 use crate::pipeline::lock::{fetch, load_lock, lock_file};
 use crate::pipeline::role::Layers;
 use crate::pipeline::site::{self, Site, Sources};
@@ -28,48 +28,48 @@ use crate::render::{self, Requirements};
 use crate::seed::{Identity, Seed};
 use crate::store::Store;
 use crate::tree::{Content, Entry, EntryKind, Tree};
-use crate::words::{BinarySource, STOCK};
+use crate::words::{BinarySource, Output};
 
-/// What to build, and where.
+/// Artifacts to build, their sources and their destination.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) sources: Sources<'a>,
     pub(crate) store: Option<&'a Path>,
-    /// Directory that the cluster's output directory is put in.
+    /// Parent of the cluster's output directory.
     pub(crate) out: &'a Path,
-    /// Formats instead of the cluster file's.
-    pub(crate) formats: &'a [String],
-    /// Use the store only.
+    /// Formats that override the cluster file's.
+    pub(crate) formats: &'a [Output],
+    /// True to use only the store.
     pub(crate) offline: bool,
 }
 
-/// What a build left.
+/// Result of a build.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) directory: PathBuf,
     pub(crate) published: Published,
-    /// Seconds by stage, in the order they ran.
+    /// Seconds per stage, in order of execution.
     pub(crate) times: Vec<(&'static str, f64)>,
 }
 
-/// Builds every artifact of a cluster and publishes them at once.
+/// Builds every artifact of a cluster and publishes them all at once.
 ///
 /// # Errors
 ///
-/// Those of the steps; nothing is published then.
+/// Errors of the individual steps; nothing is published in that case.
 pub(crate) fn build(request: &Request<'_>, progress: &dyn Progress) -> Result<Built> {
     let mut times = Times::default();
     let site = times.measure("check", || Site::load(&request.sources))?;
-    let formats = output::formats(if request.formats.is_empty() { &site.cluster.outputs } else { request.formats })?;
+    let formats = if request.formats.is_empty() { &site.cluster.outputs[..] } else { request.formats };
     let lock = load_lock(&site)?;
     let epoch = host::clock::source_date_epoch()?.unwrap_or(lock.epoch);
     let pki = Vault::open(&site.cluster.vault)?.pki(&site.cluster)?;
     let store = Store::open(request.store)?;
     let roles = if formats.iter().any(|format| format.needs_images()) {
-        insist_on_packages(&lock)?;
+        require_packages(&lock)?;
         times.measure("fetch", || fetch(&site, &lock, request.offline, &store, progress))?;
         let tools = times.measure("tools", || Tools::open(&lock, &store, progress))?;
-        Parts { site: &site, lock: &lock, tools: &tools, store: &store, epoch, progress }.roles(&mut times)?
+        RoleBuilder { site: &site, lock: &lock, tools: &tools, store: &store, epoch, progress }.roles(&mut times)?
     } else {
         BTreeMap::new()
     };
@@ -77,8 +77,8 @@ pub(crate) fn build(request: &Request<'_>, progress: &dyn Progress) -> Result<Bu
     let directory = request.out.join(&site.cluster.name);
     let mut artifacts = Artifacts::begin(&directory, epoch)?;
     let made =
-        Made { site: &site, pki: &pki, roles: &roles, seeds: &seeds, documents: &documents(&formats, &site, &lock, &pki, progress)? };
-    let images = times.measure("pack", || made.pack(&formats, &mut artifacts, progress))?;
+        PackInputs { site: &site, pki: &pki, roles: &roles, seeds: &seeds, documents: &documents(formats, &site, &lock, &pki, progress)? };
+    let images = times.measure("pack", || made.pack(formats, &mut artifacts, progress))?;
     let mut manifest = manifest(&site, &pki, request.sources.file, epoch)?;
     manifest.images = images;
     manifest.times = times.0.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect();
@@ -87,17 +87,20 @@ pub(crate) fn build(request: &Request<'_>, progress: &dyn Progress) -> Result<Bu
     Ok(Built { directory, published, times: times.0 })
 }
 
-/// A lock that was made for stock systems pins no packages, whatever is asked for later.
-fn insist_on_packages(lock: &Lock) -> Result<()> {
+/// Fails if the lock pins no packages, which is the case if it was written for stock systems only.
+fn require_packages(lock: &Lock) -> Result<()> {
     if !lock.sets.is_empty() {
         return Ok(());
     }
-    let message = format!("the lock pins no packages of images: the cluster file asks for `{STOCK}` alone");
-    Err(Error::new(Kind::Input, message).hint("name the format in `[outputs]`, as in `formats = [\"raw\"]`, and run `kiln lock`"))
+    let message = format!(
+        "the lock pins no packages for images: the cluster file requests only `{}`",
+        Output::stock().collect::<Vec<_>>().join("`, `")
+    );
+    Err(Error::new(Kind::Input, message).hint("add the format to `[outputs]`, as in `formats = [\"raw\"]`, and run `kiln lock`"))
 }
 
-/// What all roles are made from.
-struct Parts<'a> {
+/// Inputs shared by all roles.
+struct RoleBuilder<'a> {
     site: &'a Site,
     lock: &'a Lock,
     tools: &'a Tools,
@@ -106,7 +109,7 @@ struct Parts<'a> {
     progress: &'a dyn Progress,
 }
 
-impl Parts<'_> {
+impl RoleBuilder<'_> {
     fn roles(&self, times: &mut Times) -> Result<BTreeMap<String, RoleImage>> {
         let requirements = self.site.requirements()?;
         let bases = times.measure("base", || self.bases(&requirements))?;
@@ -114,8 +117,9 @@ impl Parts<'_> {
         bases.into_iter().map(role).collect()
     }
 
-    /// The base system of each role image. Most of that is dpkg's work, which keeps one processor busy, so they are composed beside each
-    /// other; by threads of their own, since one that waits for another's stage must not hold up what both need.
+    /// Composes the base system of each role image. Most of the time is spent in dpkg, which uses one
+    /// processor, so they are composed in parallel. They run in separate threads, because a thread that waits
+    /// for another thread's stage must not block work that both need.
     fn bases<'r>(&self, requirements: &'r BTreeMap<String, Requirements>) -> Result<BTreeMap<&'r str, Tree>> {
         let waiting = Mutex::new(requirements.iter());
         let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -140,9 +144,10 @@ impl Parts<'_> {
         let agent = agent()?;
         let tree = times.measure("compose", || self.compose(image, needs, base, &agent))?;
         let initrd =
-            times.measure("initrd", || output::initrd::compose(base, &agent)).within(|| format!("composing the initrd of `{image}`"))?;
+            times.measure("initrd", || output::initrd::compose(base, &agent)).within(|| format!("composing the initrd for `{image}`"))?;
         let inputs = RoleInputs {
             name: image,
+            arch: self.lock.architecture,
             tree: &tree,
             base,
             initrd: &initrd,
@@ -174,33 +179,33 @@ fn seeds(site: &Site, pki: &Pki, epoch: u64) -> Result<BTreeMap<String, Vec<u8>>
     let seed = |node: &crate::cluster::Node| {
         let tree = render::node(cluster, node, pki, &site.overlays)?;
         let seed = Seed { identity: Identity::of(cluster, node, pki.cluster_id(), pki.not_before()), tree };
-        Ok((node.name.clone(), seed.pack(epoch).within(|| format!("packing the seed of `{}`", node.name))?))
+        Ok((node.name.clone(), seed.pack(epoch).within(|| format!("packing the seed for `{}`", node.name))?))
     };
     cluster.nodes.par_iter().map(seed).collect()
 }
 
-/// What cloud-init is told, if that format is wanted.
-fn documents(formats: &[&dyn Format], site: &Site, lock: &Lock, pki: &Pki, progress: &dyn Progress) -> Result<BTreeMap<String, Documents>> {
-    if !formats.iter().any(|format| format.name() == STOCK) {
+/// Writes the cloud-init documents, if that format is requested.
+fn documents(formats: &[Output], site: &Site, lock: &Lock, pki: &Pki, progress: &dyn Progress) -> Result<BTreeMap<String, Documents>> {
+    if formats.iter().all(|format| format.needs_images()) {
         return Ok(BTreeMap::new());
     }
     if !site.cluster.binaries.iter().any(|source| matches!(source, BinarySource::Archive { .. })) {
         progress.warn(
-            "cloud-init: no source of the Kubernetes programs is an archive that nodes could fetch, so the stock image must hold them \
-             in /usr/bin; their digests are checked at first boot",
+            "cloud-init: no source of the Kubernetes programs is an archive that nodes can download, so the stock image must contain \
+             the programs in /usr/bin; their digests are checked at first boot",
         );
     }
     if !lock.wanted.images.is_empty() {
         progress.warn(
-            "cloud-init: the documents carry no container images, so the kubelets pull them from their registries; import them into the \
-             stock image's containerd where those are out of reach",
+            "cloud-init: the documents contain no container images, so kubelets pull them from registries; if the registries are \
+             unreachable, import the images into the stock image's containerd",
         );
     }
     stock::documents(site, lock, pki)
 }
 
-/// Everything that artifacts are packed from.
-struct Made<'a> {
+/// Inputs from which artifacts are packed.
+struct PackInputs<'a> {
     site: &'a Site,
     pki: &'a Pki,
     roles: &'a BTreeMap<String, RoleImage>,
@@ -208,10 +213,10 @@ struct Made<'a> {
     documents: &'a BTreeMap<String, Documents>,
 }
 
-impl Made<'_> {
-    /// Puts every artifact and returns what the manifest tells of the role images.
-    fn pack(&self, formats: &[&dyn Format], artifacts: &mut Artifacts, progress: &dyn Progress) -> Result<BTreeMap<String, ImageRecord>> {
-        let images: Vec<Packed<'_>> = self.roles.values().map(Packed::new).collect();
+impl PackInputs<'_> {
+    /// Packs every artifact and returns the manifest's records of the role images.
+    fn pack(&self, formats: &[Output], artifacts: &mut Artifacts, progress: &dyn Progress) -> Result<BTreeMap<String, ImageRecord>> {
+        let images: Vec<RoleDisk<'_>> = self.roles.values().map(RoleDisk::new).collect();
         let nodes = self.site.cluster.nodes.iter().map(|node| Node {
             name: &node.name,
             seed: &self.seeds[&node.name],
@@ -225,7 +230,7 @@ impl Made<'_> {
     }
 }
 
-/// Describes the build's inputs. Paths of this machine are left out: they differ where the artifacts don't.
+/// Describes the build's inputs. Paths on this machine are omitted: they may differ for equal artifacts.
 fn manifest(site: &Site, pki: &Pki, file: &Path, epoch: u64) -> Result<Manifest> {
     let mut manifest = Manifest::new(epoch, described(&site.cluster)?);
     let mut input = |name: &str, digest: Digest| manifest.inputs.insert(name.to_owned(), digest.to_string());
@@ -235,17 +240,20 @@ fn manifest(site: &Site, pki: &Pki, file: &Path, epoch: u64) -> Result<Manifest>
     Ok(manifest)
 }
 
-fn described(cluster: &Cluster) -> Result<Value> {
-    let mut value = serde_json::to_value(cluster).doing(Kind::Internal, || "describing the cluster".into())?;
+fn described(cluster: &Cluster) -> Result<ClusterRecord> {
+    let describing = || "describing the cluster".into();
+    let mut value = serde_json::to_value(cluster).doing(Kind::Internal, describing)?;
     if let Value::Object(fields) = &mut value {
         for of_this_machine in ["vault", "lock", "binaries", "images", "base"] {
             fields.remove(of_this_machine);
         }
     }
-    Ok(value)
+    let mut record: ClusterRecord = serde_json::from_value(value).doing(Kind::Internal, describing)?;
+    record.architecture = cluster.base.architecture;
+    Ok(record)
 }
 
-/// kiln itself, as a file of the image.
+/// Returns kiln itself as a file in the image.
 fn agent() -> Result<Entry> {
     let path = site::agent()?;
     let (sha256, size) = host::fs::digest(&path)?;
@@ -264,7 +272,7 @@ fn users(needs: &Requirements) -> Vec<base::User> {
     needs.users.iter().map(user).collect()
 }
 
-/// Seconds by stage.
+/// Seconds per stage.
 #[derive(Default)]
 struct Times(Vec<(&'static str, f64)>);
 

@@ -1,4 +1,4 @@
-//! Pinning the inputs of a cluster, and having them in the store.
+//! Pins a cluster's inputs, and downloads them into the store.
 
 use std::path::PathBuf;
 
@@ -9,15 +9,21 @@ use crate::pipeline::site::Site;
 use crate::progress::Progress;
 use crate::store::Store;
 
-/// Resolves every package set and pins every program of a cluster against what its sources serve now.
+/// Resolves every package set and pins every program of a cluster, as its sources serve them now.
 ///
 /// # Errors
 ///
-/// As [`base::resolve`]; [`crate::error::Kind::Input`] if no source has a program.
+/// Same as [`base::resolve`]; [`crate::error::Kind::Input`] if no source has a program.
 pub(crate) fn lock(site: &Site, trust: Trust, store: &Store, progress: &dyn Progress) -> Result<Lock> {
     let cluster = &site.cluster;
     let wanted = wanted(site)?;
-    let request = LockRequest { suite: cluster.base.suite.clone(), mirror: cluster.base.mirror.clone(), sets: site.package_sets()?, trust };
+    let request = LockRequest {
+        suite: cluster.base.suite.clone(),
+        architecture: cluster.base.architecture,
+        mirror: cluster.base.mirror.clone(),
+        sets: site.package_sets()?,
+        trust,
+    };
     let mut lock = base::resolve(&request, store, progress)?;
     base::pin_programs(&mut lock, &wanted.programs, cluster.kubernetes, &cluster.binaries, store, progress)
         .within(|| "pinning the Kubernetes programs".into())?;
@@ -27,36 +33,38 @@ pub(crate) fn lock(site: &Site, trust: Trust, store: &Store, progress: &dyn Prog
     Ok(lock)
 }
 
-/// The lock to read: the cluster file's own, or one that an older kiln wrote for all files of the directory.
+/// Returns the path of the lock to read: the cluster file's own lock, or the lock that an older kiln wrote
+/// for the whole directory.
 pub(crate) fn lock_file(cluster: &Cluster) -> PathBuf {
     let shared = cluster.lock.with_file_name(SHARED_LOCK);
     if shared.exists() && !cluster.lock.exists() { shared } else { cluster.lock.clone() }
 }
 
-/// Reads the cluster's lock, which must have been made for what the cluster file says now.
+/// Reads the cluster's lock, which must match the current cluster file.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] if it was not, [`crate::error::Kind::Io`] if there is none.
+/// [`crate::error::Kind::Input`] if it does not match, [`crate::error::Kind::Io`] if it does not exist.
 pub(crate) fn load_lock(site: &Site) -> Result<Lock> {
     let path = &lock_file(&site.cluster);
-    let lock = Lock::load(path).map_err(|err| err.hint("run `kiln lock` to write it"))?;
-    lock.serves(&site.cluster.base.suite, &wanted(site)?).within(|| format!("reading the lock `{}`", path.display()))?;
+    let lock = Lock::load(path).map_err(|err| err.hint("run `kiln lock` to create it"))?;
+    lock.serves(&site.cluster.base.suite, site.cluster.base.architecture, &wanted(site)?)
+        .within(|| format!("reading the lock `{}`", path.display()))?;
     Ok(lock)
 }
 
-/// Has every package and program of the lock in the store.
+/// Downloads the locked packages and programs that are missing from the store.
 ///
 /// # Errors
 ///
-/// As [`base::fetch`]; without a mirror only if something is missing.
+/// Same as [`base::fetch`]; without a mirror, only if something is missing.
 pub(crate) fn fetch(site: &Site, lock: &Lock, offline: bool, store: &Store, progress: &dyn Progress) -> Result<()> {
     let sets: Vec<&str> = lock.sets.keys().map(String::as_str).collect();
     let mirrors = if offline { None } else { base::mirror(site.cluster.base.mirror.as_deref()).ok() };
     base::fetch(lock, &sets, mirrors.as_ref(), store, progress)
 }
 
-/// The images of all role images, and who wants them.
+/// Lists the container images in all role images, and the overlays that need them.
 fn wanted_images(site: &Site) -> Result<WantedImages> {
     let of_role = |(role, needs): (String, crate::render::Requirements)| {
         needs.images.into_iter().map(move |(image, overlay)| (image, format!("the overlay `{overlay}` of `{role}`"))).collect::<Vec<_>>()
@@ -64,7 +72,7 @@ fn wanted_images(site: &Site) -> Result<WantedImages> {
     Ok(site.requirements()?.into_iter().flat_map(of_role).collect())
 }
 
-/// What a lock of this cluster is made for.
+/// Returns the requirements for a lock of this cluster.
 fn wanted(site: &Site) -> Result<Wanted> {
     Ok(Wanted {
         kubernetes: site.cluster.kubernetes.to_string(),

@@ -1,4 +1,4 @@
-//! The build as a story: each step decides for itself whether there is work.
+//! Build steps, in order; each step decides for itself whether there is anything to do.
 
 mod build;
 mod lock;

@@ -1,4 +1,5 @@
-//! Seeds with an order: for a machine that is missing, for data that only one still has, for a snapshot.
+//! Seeds with an order, for when a machine is missing, only one machine still has the data, or a snapshot is
+//! restored.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,25 +17,25 @@ use crate::render;
 use crate::seed::{self, Identity, ORDER, Order, Restore, Seed};
 use crate::tree::{Entry, ImagePath};
 
-/// What is ordered, as the user names it.
+/// The order as requested by the user.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) sources: Sources<'a>,
     /// Members that the others do not wait for.
     pub(crate) without: &'a [String],
-    /// The member whose copy of the data becomes the cluster's.
+    /// Member whose data becomes the cluster's data.
     pub(crate) recover_from: Option<&'a str>,
-    /// The snapshot that becomes the cluster's data.
+    /// Snapshot that becomes the cluster's data.
     pub(crate) restore: Option<&'a Snapshot>,
-    /// The member that restores it; the first one otherwise.
+    /// Member that restores the snapshot; by default the first member.
     pub(crate) on: Option<&'a str>,
-    /// Members that have the data of a cluster that is no more.
+    /// Members whose data belongs to a cluster that no longer exists.
     pub(crate) set_aside: &'a [String],
     /// Directory for the seeds; it must not exist.
     pub(crate) out: &'a Path,
 }
 
-/// A snapshot by its digest, and the file that holds it unless the member keeps it itself.
+/// A snapshot, identified by its digest, and its file unless the member has kept the snapshot itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) file: Option<PathBuf>,
@@ -48,20 +49,20 @@ impl FromStr for Snapshot {
     fn from_str(text: &str) -> Result<Self> {
         let (file, sha256) = text.rsplit_once('@').map_or((None, text), |(file, sha256)| (Some(PathBuf::from(file)), sha256));
         let refused = || {
-            Error::new(Kind::Input, format!("`{text}` does not end with a SHA-256"))
-                .hint("write `FILE@SHA256`, as `sha256sum FILE` prints it")
+            Error::new(Kind::Input, format!("`{text}` does not end with a SHA-256 digest"))
+                .hint("write `FILE@SHA256`, with the digest that `sha256sum FILE` prints")
         };
         let sha256 = sha256.parse().map_err(|_| refused())?;
         Ok(Self { file, sha256 })
     }
 }
 
-/// Writes a seed with the order for each member of etcd that it is about, and returns their paths.
+/// Writes a seed with the order for each etcd member that it concerns, and returns the paths of the seeds.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] for names that are no members, or an order that no member is left to carry out; [`Kind::Verify`] for a snapshot that is
-/// damaged, or another one than the order says; [`Kind::Io`].
+/// [`Kind::Input`] for names that are not members, or an order that leaves no member to carry it out;
+/// [`Kind::Verify`] for a snapshot that is damaged or does not match the order's digest; [`Kind::Io`].
 pub(crate) fn order(wanted: &Wanted<'_>) -> Result<Vec<PathBuf>> {
     let site = Site::load(&wanted.sources)?;
     let cluster = &site.cluster;
@@ -81,7 +82,7 @@ pub(crate) fn order(wanted: &Wanted<'_>) -> Result<Vec<PathBuf>> {
         let mut tree = render::node(cluster, node, &pki, &site.overlays)?;
         tree.insert(ImagePath::new(ORDER)?, file(&order)?);
         let seed = Seed { identity: Identity::of(cluster, node, pki.cluster_id(), pki.not_before()), tree };
-        Ok((format!("{}.seed", node.name), seed.pack(epoch).within(|| format!("packing the seed of `{}`", node.name))?))
+        Ok((format!("{}.seed", node.name), seed.pack(epoch).within(|| format!("packing the seed for `{}`", node.name))?))
     });
     let carried = |name: &str| travelling.filter(|_| order.restore.as_ref().is_some_and(|restore| name == format!("{}.seed", restore.on)));
     write(wanted.out, &seeds.collect::<Result<Vec<_>>>()?, &carried)
@@ -92,14 +93,15 @@ fn restore(cluster: &Cluster, snapshot: &Snapshot, on: Option<&str>) -> Restore 
     Restore { on: on.map_or_else(first, str::to_owned), sha256: snapshot.sha256 }
 }
 
-/// A file behind a seed: where it is, how large, and what.
+/// A file appended to a seed: path, size and digest.
 type Travelling<'a> = (&'a Path, u64, Digest);
 
-/// The file that travels, once all of it was read and found sound: what is damaged is refused before a machine hears of it.
+/// Returns the file to append to the seed, after verifying all of it: a damaged snapshot must never reach a
+/// machine.
 fn travelling<'a>(wanted: &Wanted<'a>) -> Result<Option<Travelling<'a>>> {
     let Some((snapshot, file)) = wanted.restore.and_then(|snapshot| Some((snapshot, snapshot.file.as_deref()?))) else { return Ok(None) };
     let checked = disk::etcd::verify(&host::fs::open(file)?, Some(snapshot.sha256)).within(|| format!("checking `{}`", file.display()));
-    let sound = checked.map_err(|err| err.hint("order another file, or this one by what `sha256sum` prints"))?;
+    let sound = checked.map_err(|err| err.hint("choose another file, or use the digest that `sha256sum` prints for this one"))?;
     Ok(Some((file, sound.size, sound.sha256)))
 }
 
@@ -119,19 +121,19 @@ fn check(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<()> {
         .try_for_each(|name| member(cluster, name))?;
     let members = cluster.etcd_members();
     if members.iter().all(|member| without.contains(&member.name)) {
-        return Err(Error::new(Kind::Input, "the order leaves out every member").hint("name those alone that are missing"));
+        return Err(Error::new(Kind::Input, "the order excludes every member").hint("list only the missing members"));
     }
     if set_aside.len() * 2 >= members.len() {
-        let message = format!("{} of {} members can't join the rest, which would have no quorum", set_aside.len(), members.len());
-        return Err(Error::new(Kind::Input, message).hint("`--recover-from NODE` makes one member's data the cluster's"));
+        let message = format!("{} of {} members can't be set aside: the rest would have no quorum", set_aside.len(), members.len());
+        return Err(Error::new(Kind::Input, message).hint("use `--recover-from NODE` to make one member's data the cluster's data"));
     }
     Ok(())
 }
 
-/// Writes the seeds, all or none, for their owner alone.
+/// Writes all seeds or none, readable only by their owner.
 fn write<'a>(out: &Path, seeds: &[(String, Vec<u8>)], carried: &dyn Fn(&str) -> Option<Travelling<'a>>) -> Result<Vec<PathBuf>> {
     if out.exists() {
-        return Err(Error::new(Kind::Input, format!("`{}` exists", out.display())).hint("name another directory with `--out`"));
+        return Err(Error::new(Kind::Input, format!("`{}` already exists", out.display())).hint("choose another directory with `--out`"));
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     host::fs::create_directories(parent)?;

@@ -1,4 +1,4 @@
-//! The tree of a role image: the base, the programs, the overlays' files and kiln itself, arranged for a read-only root.
+//! The tree of a role image: the base, the programs, the overlays' files and kiln itself, laid out for a read-only root.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,35 +7,35 @@ use crate::base::ImageArchive;
 use crate::error::Result;
 use crate::tree::{Content, Entry, EntryKind, ImagePath, Tree};
 
-/// Where the image keeps what fills an empty `/var` at first boot.
+/// Path in the image of the files that populate an empty `/var` at first boot.
 const FACTORY_VAR: &str = "/usr/share/factory/var";
 
-/// Where the image keeps archives of container images, which `/usr/libexec/kiln/preload-images` imports.
+/// Path in the image of the container image archives that `kiln agent images` imports.
 const IMAGES: &str = "/usr/share/kiln/images";
 
-/// What a role image is made of.
+/// Layers of a role image.
 #[derive(Debug)]
 pub(crate) struct Layers {
     /// The installed packages.
     pub(crate) base: Tree,
     /// The overlays' files outside `/etc`.
     pub(crate) overlays: Tree,
-    /// Paths of the base that overlays take over.
+    /// Paths in the base that overlays replace.
     pub(crate) replaces: BTreeSet<ImagePath>,
     /// Kubernetes programs by name.
     pub(crate) programs: Vec<(String, Content)>,
-    /// Archives of container images.
+    /// Container image archives.
     pub(crate) images: Vec<ImageArchive>,
     /// kiln, the node's agent.
     pub(crate) agent: Content,
 }
 
 impl Layers {
-    /// Lays the layers over each other.
+    /// Merges the layers into one tree.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if two layers claim one path.
+    /// [`Kind::Input`] if two layers claim the same path.
     pub(crate) fn compose(self) -> Result<Tree> {
         let mut tree = self.base;
         undo_enablement(&mut tree);
@@ -48,7 +48,7 @@ impl Layers {
     }
 }
 
-/// Packages enable their services when they are installed; here overlays declare what starts.
+/// Disables the services that packages enable when installed; overlays declare which services start.
 fn undo_enablement(tree: &mut Tree) {
     let enabled = |path: &ImagePath| {
         path.is_under("/etc/systemd/system")
@@ -66,13 +66,14 @@ fn programs(programs: Vec<(String, Content)>, agent: Content) -> Result<Tree> {
     Ok(tree)
 }
 
-/// The archives, and which images each is there for: one line an image, its name and its archive's.
+/// Returns the archives and an index of their images: one line per image with the names of the image and its
+/// archive.
 fn images(archives: Vec<ImageArchive>) -> Result<Tree> {
     let origin: Arc<str> = Arc::from("images");
     let mut tree = Tree::new();
     let mut index = Vec::new();
     for ImageArchive { pin, content } in archives {
-        // The digest tells a node whether it has imported this archive already.
+        // The digest lets a node check whether it has already imported this archive.
         let name = format!("{}-{}", pin.sha256.short(), pin.file);
         index.extend(pin.references.iter().map(|reference| format!("{reference} {name}\n")));
         tree.insert(ImagePath::new(&format!("{IMAGES}/{name}"))?, Entry::new(EntryKind::File(content), 0o644, &origin));
@@ -84,13 +85,14 @@ fn images(archives: Vec<ImageArchive>) -> Result<Tree> {
     Ok(tree)
 }
 
-/// The state partition is mounted over `/var`, so what packages put there is kept where the agent finds it.
+/// Moves the packages' files in `/var` to where the agent looks for them: the state partition is mounted over
+/// `/var`.
 fn move_var_to_factory(tree: &mut Tree) -> Result<()> {
     let paths: Vec<ImagePath> =
         tree.iter().map(|(path, _)| path).filter(|path| path.is_under("/var") && path.as_str() != "/var").cloned().collect();
     for path in paths {
         let entry = tree.remove(&path).expect("the path was just listed");
-        let below = path.as_str().strip_prefix("/var/").expect("the path lies under /var");
+        let below = path.as_str().strip_prefix("/var/").expect("the path is under /var");
         tree.insert(ImagePath::new(FACTORY_VAR)?.join(below)?, entry);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What every verb that builds starts from: the cluster file resolved, and the overlays it names.
+//! Input for every verb that builds: the resolved cluster file and its overlays.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,11 @@ use crate::lint;
 use crate::overlay::Overlays;
 use crate::profile::{self, Profile, closest};
 use crate::render::{self, Requirements, TextFile};
-use crate::words::STOCK;
 
-/// How many machines of one image have their files looked at.
+/// Maximum number of machines per image whose files are checked.
 const OF_EACH_IMAGE: usize = 8;
 
-/// Where the user keeps things.
+/// Locations of the user's files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sources<'a> {
     pub(crate) file: &'a Path,
@@ -25,27 +24,27 @@ pub(crate) struct Sources<'a> {
     pub(crate) overlay_directories: &'a [PathBuf],
 }
 
-/// A cluster and the overlays it is made of.
+/// A cluster and its overlays.
 #[derive(Debug)]
 pub(crate) struct Site {
-    /// What the user wrote, to show where a problem stands.
+    /// The file as the user wrote it, to show where a problem is.
     pub(crate) profile: Profile,
     pub(crate) cluster: Cluster,
     pub(crate) overlays: Overlays,
-    /// Warnings and remarks; errors have stopped already.
+    /// Warnings and remarks; errors make loading fail.
     pub(crate) report: Report,
 }
 
-/// The running program: what builds here is what runs on the node.
+/// Returns the path of the program that runs on nodes: the running program by default.
 pub(super) fn agent() -> Result<PathBuf> {
     std::env::var_os("KILN_AGENT_BINARY").map_or_else(host::process::own_program, |path| Ok(path.into()))
 }
 
-/// Insists that a name is that of a member of etcd.
+/// Checks that an etcd member has this name.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with the name that was meant, or all there are.
+/// [`Kind::Input`] with the name that was probably meant, or all members.
 pub(super) fn member(cluster: &Cluster, name: &str) -> Result<()> {
     let members: Vec<&str> = cluster.etcd_members().into_iter().map(|node| node.name.as_str()).collect();
     if members.contains(&name) {
@@ -53,17 +52,17 @@ pub(super) fn member(cluster: &Cluster, name: &str) -> Result<()> {
     }
     let hint = match closest(name, members.iter().copied()) {
         Some(other) => format!("did you mean `{other}`?"),
-        None => format!("its members are {}", members.join(", ")),
+        None => format!("the members are {}", members.join(", ")),
     };
-    Err(Error::new(Kind::Input, format!("`{name}` is not a member of etcd")).hint(hint))
+    Err(Error::new(Kind::Input, format!("`{name}` is not an etcd member")).hint(hint))
 }
 
 impl Site {
-    /// Reads, resolves and lints.
+    /// Reads, resolves and lints the cluster file.
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Input`] with every problem of the cluster file.
+    /// [`crate::error::Kind::Input`] with every problem in the cluster file.
     pub(crate) fn load(sources: &Sources<'_>) -> Result<Self> {
         let profile = profile::load(sources.file, sources.profile_directories)?;
         let cluster = cluster::resolve(&profile)?;
@@ -73,16 +72,16 @@ impl Site {
         Ok(Self { profile, cluster, overlays, report })
     }
 
-    /// What each role image needs, by the image's name.
+    /// Returns the requirements of each role image, by image name.
     pub(crate) fn requirements(&self) -> Result<BTreeMap<String, Requirements>> {
         let images = self.cluster.images().into_keys();
         images.map(|image| Ok((image.clone(), render::requirements(&self.cluster, &image, &self.overlays)?))).collect()
     }
 
-    /// Packages that the lock must resolve: one set for each role image, and the tools. None where stock systems are all that is wanted:
-    /// they have packages of their own.
+    /// Returns the packages that the lock must resolve: one set for each role image, and the tools. The
+    /// result is empty if only stock systems are requested, which have their own packages.
     pub(crate) fn package_sets(&self) -> Result<BTreeMap<String, Vec<String>>> {
-        if self.cluster.outputs.iter().all(|format| format == STOCK) {
+        if !self.cluster.outputs.iter().any(|format| format.needs_images()) {
             return Ok(BTreeMap::new());
         }
         let mut sets: BTreeMap<String, Vec<String>> =
@@ -92,12 +91,12 @@ impl Site {
     }
 }
 
-/// Holds the cluster and the files that its nodes would get against every lint. What cannot be rendered matters only when nothing
-/// else is wrong: it mostly follows from it.
+/// Checks the cluster and its nodes' rendered files against every lint. A rendering error is reported only if
+/// nothing else is wrong, since it is usually a consequence of other errors.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] with overlay, file and line of what does not render.
+/// [`crate::error::Kind::Input`] with overlay, file and line of a rendering error.
 pub(crate) fn linted(profile: &Profile, cluster: &Cluster, overlays: &Overlays) -> Result<Report> {
     let target = Target { kubernetes: cluster.kubernetes.minor, etcd: cluster.etcd_version().minor, now: host::clock::now() };
     let machines = sample(cluster, overlays);
@@ -108,8 +107,9 @@ pub(crate) fn linted(profile: &Profile, cluster: &Cluster, overlays: &Overlays) 
     }
 }
 
-/// The machines whose files are looked at: those of one image differ in names and addresses, so the first ones speak for all, and a
-/// cluster of a thousand is checked as fast as one of ten.
+/// Returns the machines whose files are checked. Machines with the same image differ only in names and
+/// addresses, so the first ones represent all of them, and a cluster of a thousand machines is checked as
+/// fast as a cluster of ten.
 fn sample(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Machine>> {
     let mut machines = Vec::new();
     for (image, nodes) in cluster.images() {

@@ -1,4 +1,4 @@
-//! What members of etcd keep of their cluster, as whoever has the vault sees it and takes it away.
+//! Lists and fetches the snapshots kept by etcd members, with keys from the vault.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,15 +15,15 @@ use crate::host::http::{Answer, Client, Held, Patience};
 use crate::pipeline::Site;
 use crate::pipeline::site::{Sources, member};
 use crate::pki::Vault;
-use crate::words::SNAPSHOTS_PORT;
+use crate::words::Service;
 
-/// A list is shorter.
+/// Maximum size of a list in bytes.
 const LONGEST: u64 = 1 << 16;
-/// Machines are near, or off.
+/// Request timeouts: machines are either nearby or off.
 const PATIENCE: Patience =
     Patience { connect: Duration::from_secs(3), silence: Duration::from_secs(30), pause: Duration::ZERO, attempts: 1 };
 
-/// A snapshot that a member keeps.
+/// A snapshot kept by a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Offered {
@@ -31,11 +31,11 @@ pub(crate) struct Offered {
     pub(crate) revision: u64,
     pub(crate) sha256: Digest,
     pub(crate) size: u64,
-    /// By the clock that the member had then.
+    /// Time of the snapshot according to the member's clock.
     pub(crate) saved: String,
 }
 
-/// What one member keeps, newest first, or why it does not say.
+/// Snapshots of one member, newest first, or the error from listing them.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Member {
@@ -45,7 +45,7 @@ pub(crate) struct Member {
     pub(crate) error: Option<String>,
 }
 
-/// A snapshot that was fetched, and from whom.
+/// A fetched snapshot and the member that it came from.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Fetched {
@@ -54,7 +54,7 @@ pub(crate) struct Fetched {
     pub(crate) snapshot: Offered,
 }
 
-/// Members of a cluster, and the way to ask them.
+/// A cluster, and the client for requests to its members.
 struct Offering {
     cluster: Cluster,
     client: Client,
@@ -71,7 +71,7 @@ impl Offering {
     fn ask(&self, node: &Node) -> Member {
         let list = || {
             let text = self.client.read(&url(node, "/snapshots"), LONGEST)?.unwrap_or_default();
-            serde_json::from_slice(&text).doing(Kind::Network, || "reading its list".into())
+            serde_json::from_slice(&text).doing(Kind::Network, || "reading the snapshot list".into())
         };
         let (snapshots, error) = match list() {
             Ok(snapshots) => (snapshots, None),
@@ -85,56 +85,59 @@ impl Offering {
         let asked = nodes.into_iter().filter(|node| from.is_none_or(|from| node.name == from));
         std::thread::scope(|scope| {
             let asked: Vec<_> = asked.map(|node| scope.spawn(|| self.ask(node))).collect();
-            asked.into_iter().map(|asked| asked.join().expect("asking doesn't panic")).collect()
+            asked.into_iter().map(|asked| asked.join().expect("the request doesn't panic")).collect()
         })
     }
 }
 
 fn url(node: &Node, path: &str) -> String {
-    format!("https://{}{path}", SocketAddr::new(node.address, SNAPSHOTS_PORT))
+    format!("https://{}{path}", SocketAddr::new(node.address, Service::EtcdSnapshots.port()))
 }
 
-/// What every member keeps.
+/// Lists the snapshots of every member.
 ///
 /// # Errors
 ///
-/// Those of the cluster file and the vault; a member that does not answer is in the list with the reason.
+/// Errors of the cluster file and the vault; a member that does not respond is listed with the reason.
 pub(crate) fn snapshots(sources: &Sources<'_>) -> Result<Vec<Member>> {
     Ok(Offering::open(sources)?.all(None))
 }
 
-/// Takes a snapshot away to a new file, which is its owner's alone: the newest one, or the one with this digest, of one member or of any.
+/// Fetches a snapshot into a new file that only its owner can read: the newest snapshot or the one with this
+/// digest, from one member or from any.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] for a name that is no member, or if `out` exists; [`Kind::Network`] if no member has one; [`Kind::Verify`] if what came is
-/// not what was offered.
+/// [`Kind::Input`] for a name that is not a member, or if `out` exists; [`Kind::Network`] if no member has
+/// the snapshot; [`Kind::Verify`] if the data does not match the offered snapshot.
 pub(crate) fn fetch_snapshot(sources: &Sources<'_>, from: Option<&str>, wanted: Option<Digest>, out: &Path) -> Result<Fetched> {
     let offering = Offering::open(sources)?;
     from.map_or(Ok(()), |from| member(&offering.cluster, from))?;
     if out.exists() {
-        return Err(Error::new(Kind::Input, format!("`{}` exists", out.display())).hint("name another file with `--out`"));
+        return Err(Error::new(Kind::Input, format!("`{}` already exists", out.display())).hint("choose another file with `--out`"));
     }
     let members = offering.all(from);
     let offered = members.iter().flat_map(|member| member.snapshots.iter().map(move |snapshot| (member, snapshot)));
     let offered = offered.filter(|(_, snapshot)| wanted.is_none_or(|wanted| snapshot.sha256 == wanted));
-    // Revisions are the cluster's, numbers each member's own.
+    // Revisions are cluster-wide, but each member has its own numbers.
     let (member, snapshot) = offered.max_by_key(|(_, snapshot)| snapshot.revision).ok_or_else(|| none(&members))?;
-    let node = offering.cluster.nodes.iter().find(|node| node.name == member.name).expect("it was asked");
+    let node = offering.cluster.nodes.iter().find(|node| node.name == member.name).expect("the member is a node of the cluster");
     let url = url(node, &format!("/snapshots/{}", snapshot.number));
-    // It is a file of the user's only after it was read whole.
+    // The file gets its name only after all of it has been read.
     host::fs::write_checked(out, host::fs::PRIVATE, |file| {
         let Answer::Body(body) = offering.client.get(&url, 0)? else {
-            return Err(Error::new(Kind::Network, format!("{} no longer offers the snapshot", member.name)).hint("fetch the newest one"));
+            return Err(
+                Error::new(Kind::Network, format!("{} no longer offers the snapshot", member.name)).hint("fetch the newest snapshot")
+            );
         };
         host::fs::copy(body, &mut &*file, || format!("fetching `{url}`"))?;
-        disk::etcd::verify(file, Some(snapshot.sha256)).within(|| format!("checking what {} sent", member.name)).map(drop)
+        disk::etcd::verify(file, Some(snapshot.sha256)).within(|| format!("checking the snapshot from {}", member.name)).map(drop)
     })?;
     Ok(Fetched { member: member.name.clone(), snapshot: snapshot.clone() })
 }
 
 fn none(members: &[Member]) -> Error {
-    let why = |member: &Member| format!("{}: {}", member.name, member.error.as_deref().unwrap_or("it keeps none such"));
+    let why = |member: &Member| format!("{}: {}", member.name, member.error.as_deref().unwrap_or("no such snapshot"));
     let all = members.iter().map(why).collect::<Vec<_>>().join("; ");
-    Error::new(Kind::Network, format!("no member offers the snapshot: {all}")).hint("run `kiln snapshot list` to see what there is")
+    Error::new(Kind::Network, format!("no member offers the snapshot: {all}")).hint("run `kiln snapshot list` to see all snapshots")
 }

@@ -1,4 +1,4 @@
-//! The same nodes on stock Debian images: what cloud-init is told instead of an image and a seed.
+//! Nodes on stock Debian images: cloud-init documents instead of an image and a seed.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use crate::pipeline::site::{self, Site};
 use crate::pki::Pki;
 use crate::render;
 
-/// The overlay that makes an image kiln's own; a stock image boots without it.
+/// Overlay for kiln's own images; a stock image boots without it.
 const IMAGE: &str = "image";
 
-/// Every node's documents, by its name.
+/// Returns every node's documents, by node name.
 ///
 /// # Errors
 ///
-/// Those of rendering; [`crate::error::Kind::Input`] if the lock does not pin a program.
+/// Rendering errors; [`crate::error::Kind::Input`] if the lock does not pin a program.
 pub(super) fn documents(site: &Site, lock: &Lock, pki: &Pki) -> Result<BTreeMap<String, Documents>> {
     let cluster = &without_image(&site.cluster);
     let (agent, _) = host::fs::digest(&site::agent()?)?;
@@ -39,7 +39,7 @@ pub(super) fn documents(site: &Site, lock: &Lock, pki: &Pki) -> Result<BTreeMap<
             users: &needs.users,
             lock,
         };
-        let documents = cloud_init::documents(&input).within(|| format!("writing the cloud-init documents of `{}`", node.name))?;
+        let documents = cloud_init::documents(&input).within(|| format!("writing the cloud-init documents for `{}`", node.name))?;
         Ok((node.name.clone(), documents))
     };
     cluster.nodes.par_iter().map(of_node).collect()

@@ -1,4 +1,4 @@
-//! What nodes get of a vault: files by name, nothing that an overlay did not ask for, never an authority's key.
+//! Files that nodes get from a vault: only those that an overlay requests by name, and never an authority's key.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,17 +12,17 @@ use crate::pki::kubeconfig::Kubeconfig;
 use crate::pki::plan::LeafId;
 use crate::pki::table::{Authority, Form, Holder, LEAVES, Leaf, SHARED};
 use crate::tree::ImagePath;
-use crate::words::{API_SERVER_PORT, Role};
+use crate::words::{Role, Service};
 
-/// A vault's content as one cluster needs it, checked against the cluster's plan.
+/// A vault's contents for one cluster, checked against the cluster's plan.
 pub(crate) struct Pki {
     pub(super) cluster: String,
-    /// `host:port` that clients dial.
+    /// `host:port` that clients connect to.
     pub(super) endpoint: String,
-    /// `host:port` that kubelets and kube-proxies dial.
+    /// `host:port` that kubelets and kube-proxies connect to.
     pub(super) agent_endpoint: String,
     pub(super) cluster_id: String,
-    /// 32 random bytes in base64, as `EncryptionConfiguration` wants them.
+    /// 32 random bytes in base64, as `EncryptionConfiguration` expects them.
     pub(super) encryption_key: Zeroizing<String>,
     /// PEM certificates.
     pub(super) authorities: BTreeMap<Authority, String>,
@@ -40,7 +40,7 @@ pub(super) struct ServiceAccount {
 pub(super) struct Credential {
     pub(super) certificate: String,
     pub(super) key: Zeroizing<String>,
-    /// In seconds since 1970.
+    /// Start of validity, in seconds since 1970.
     pub(super) not_before: u64,
 }
 
@@ -48,31 +48,33 @@ pub(super) struct Credential {
 pub(crate) struct PkiFile {
     pub(crate) path: ImagePath,
     pub(crate) bytes: Vec<u8>,
-    /// Whether it holds a private key: mode 0600, never shown.
+    /// True if the file contains a private key: its mode is 0600, and it is never shown.
     pub(crate) secret: bool,
 }
 
 impl Pki {
-    /// 128 random bits in lower-case hexadecimal, fixed when the vault was made.
+    /// Returns the cluster's identifier: 128 random bits in lower-case hexadecimal, fixed when the vault was
+    /// created.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.cluster_id
     }
 
-    /// When the newest certificate became valid, in seconds since 1970.
+    /// Returns the start of validity of the newest certificate, in seconds since 1970.
     pub(crate) fn not_before(&self) -> u64 {
         self.leaves.values().map(|leaf| leaf.not_before).max().unwrap_or(0)
     }
 
-    /// The key that encrypts secrets in etcd: 32 random bytes in base64, as `EncryptionConfiguration` wants them.
+    /// Returns the key that encrypts secrets in etcd: 32 random bytes in base64, as `EncryptionConfiguration`
+    /// expects them.
     pub(crate) fn encryption_key(&self) -> &str {
         &self.encryption_key
     }
 
-    /// The files that `name` in an overlay's `certificates` stands for on `node`.
+    /// Returns the files on `node` for `name` in an overlay's `certificates`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if there is no such name, or if nodes of these roles do not hold it.
+    /// [`Kind::Input`] if the name is unknown, or if nodes with these roles do not have such files.
     pub(crate) fn files(&self, name: &str, node: &Node) -> Result<Vec<PkiFile>> {
         let is_control_plane = node.roles.contains(&Role::ControlPlane);
         if name == "service-account" {
@@ -100,19 +102,19 @@ impl Pki {
             Form::Bundle(path) => Ok(vec![PkiFile::new(path, &Zeroizing::new(format!("{certificate}{}", **key)), true)?]),
             Form::Endpoint(path) => Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &self.agent_endpoint)?, true)?]),
             Form::Local(path) => {
-                let server = std::net::SocketAddr::new(node.address, API_SERVER_PORT).to_string();
+                let server = std::net::SocketAddr::new(node.address, Service::ApiServer.port()).to_string();
                 Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &server)?, true)?])
             }
             Form::Offline => Err(not_held(row.name, row.holder, node)),
         }
     }
 
-    /// The administrator's kubeconfig, which dials the endpoint.
+    /// Returns the administrator's kubeconfig, which connects to the endpoint.
     pub(crate) fn admin_kubeconfig(&self) -> Result<Zeroizing<String>> {
         self.kubeconfig_of("admin")
     }
 
-    /// The kubeconfig of the cluster-wide credential `name`: `admin` or `super-admin`.
+    /// Returns the kubeconfig of the cluster-wide credential `name`: `admin` or `super-admin`.
     ///
     /// # Errors
     ///
@@ -133,7 +135,7 @@ impl Pki {
         self.leaves.get(&LeafId { node, name: row.name })
     }
 
-    /// Digest over everything that can reach a node.
+    /// Returns a digest of everything that can be put on a node.
     pub(crate) fn digest(&self) -> Digest {
         let mut hasher = Hasher::default();
         hasher.field("cluster", self.cluster.as_bytes()).field("endpoint", self.endpoint.as_bytes());
@@ -155,11 +157,11 @@ impl PkiFile {
     }
 }
 
-/// Insists that `name` of an overlay's `certificates` stands for files of `node`, before there is a vault.
+/// Checks, without a vault, that `name` in an overlay's `certificates` has files for `node`.
 ///
 /// # Errors
 ///
-/// As [`Pki::files`].
+/// Same as [`Pki::files`].
 pub(crate) fn held(name: &str, cluster: &Cluster, node: &Node) -> Result<()> {
     let is_control_plane = node.roles.contains(&Role::ControlPlane);
     if SHARED.contains(&name) {
@@ -173,14 +175,14 @@ pub(crate) fn held(name: &str, cluster: &Cluster, node: &Node) -> Result<()> {
 
 fn unknown(name: &str) -> Error {
     let names: Vec<&str> = SHARED.into_iter().chain(LEAVES.iter().map(|row| row.name)).collect();
-    Error::new(Kind::Input, format!("there is no certificate named `{name}`")).hint(format!("names are {}", names.join(", ")))
+    Error::new(Kind::Input, format!("unknown certificate `{name}`")).hint(format!("known names: {}", names.join(", ")))
 }
 
 fn not_held(name: &str, holder: Holder, node: &Node) -> Error {
-    Error::new(Kind::Input, format!("`{name}` is not for node `{}`: it is for {}", node.name, holder.describe()))
+    Error::new(Kind::Input, format!("`{name}` is not available on node `{}`: it is only for {}", node.name, holder.describe()))
 }
 
-/// Never shows a key.
+/// Shows no key material.
 impl fmt::Debug for Pki {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pki").field("cluster", &self.cluster).field("leaves", &self.leaves.len()).finish_non_exhaustive()
@@ -240,33 +242,33 @@ mod tests {
         m1 kubelet-server: /etc/kubernetes/pki/kubelet-server.crt, /etc/kubernetes/pki/kubelet-server.key (secret)
         m1 kube-proxy: /etc/kubernetes/kube-proxy.conf (secret)
         m1 lb-healthcheck: /etc/kubernetes/pki/lb-healthcheck.pem (secret)
-        m1 kube-vip: `kube-vip` is not for node `m1`: it is for control-plane nodes with kube-vip
+        m1 kube-vip: `kube-vip` is not available on node `m1`: it is only for control-plane nodes that run kube-vip
         m1 bootstrap: /etc/kubernetes/bootstrap.conf (secret)
         m1 admin: /etc/kubernetes/admin.conf (secret)
-        m1 super-admin: `super-admin` is not for node `m1`: it is for administrators
+        m1 super-admin: `super-admin` is not available on node `m1`: it is only for administrators
         w1 ca: /etc/kubernetes/pki/ca.crt
         w1 etcd-ca: /etc/kubernetes/pki/etcd/ca.crt
         w1 front-proxy-ca: /etc/kubernetes/pki/front-proxy-ca.crt
-        w1 service-account: `service-account` is not for node `w1`: it is for control-plane nodes
-        w1 apiserver: `apiserver` is not for node `w1`: it is for control-plane nodes
-        w1 apiserver-kubelet-client: `apiserver-kubelet-client` is not for node `w1`: it is for control-plane nodes
-        w1 apiserver-etcd-client: `apiserver-etcd-client` is not for node `w1`: it is for control-plane nodes
-        w1 front-proxy-client: `front-proxy-client` is not for node `w1`: it is for control-plane nodes
-        w1 controller-manager: `controller-manager` is not for node `w1`: it is for control-plane nodes
-        w1 controller-manager-server: `controller-manager-server` is not for node `w1`: it is for control-plane nodes
-        w1 scheduler: `scheduler` is not for node `w1`: it is for control-plane nodes
-        w1 scheduler-server: `scheduler-server` is not for node `w1`: it is for control-plane nodes
-        w1 etcd-server: `etcd-server` is not for node `w1`: it is for etcd members
-        w1 etcd-peer: `etcd-peer` is not for node `w1`: it is for etcd members
-        w1 etcd-healthcheck-client: `etcd-healthcheck-client` is not for node `w1`: it is for etcd members
+        w1 service-account: `service-account` is not available on node `w1`: it is only for control-plane nodes
+        w1 apiserver: `apiserver` is not available on node `w1`: it is only for control-plane nodes
+        w1 apiserver-kubelet-client: `apiserver-kubelet-client` is not available on node `w1`: it is only for control-plane nodes
+        w1 apiserver-etcd-client: `apiserver-etcd-client` is not available on node `w1`: it is only for control-plane nodes
+        w1 front-proxy-client: `front-proxy-client` is not available on node `w1`: it is only for control-plane nodes
+        w1 controller-manager: `controller-manager` is not available on node `w1`: it is only for control-plane nodes
+        w1 controller-manager-server: `controller-manager-server` is not available on node `w1`: it is only for control-plane nodes
+        w1 scheduler: `scheduler` is not available on node `w1`: it is only for control-plane nodes
+        w1 scheduler-server: `scheduler-server` is not available on node `w1`: it is only for control-plane nodes
+        w1 etcd-server: `etcd-server` is not available on node `w1`: it is only for etcd members
+        w1 etcd-peer: `etcd-peer` is not available on node `w1`: it is only for etcd members
+        w1 etcd-healthcheck-client: `etcd-healthcheck-client` is not available on node `w1`: it is only for etcd members
         w1 kubelet: /etc/kubernetes/kubelet.conf (secret)
         w1 kubelet-server: /etc/kubernetes/pki/kubelet-server.crt, /etc/kubernetes/pki/kubelet-server.key (secret)
         w1 kube-proxy: /etc/kubernetes/kube-proxy.conf (secret)
-        w1 lb-healthcheck: `lb-healthcheck` is not for node `w1`: it is for nodes that balance the endpoint
-        w1 kube-vip: `kube-vip` is not for node `w1`: it is for control-plane nodes with kube-vip
-        w1 bootstrap: `bootstrap` is not for node `w1`: it is for control-plane nodes
-        w1 admin: `admin` is not for node `w1`: it is for administrators
-        w1 super-admin: `super-admin` is not for node `w1`: it is for administrators
+        w1 lb-healthcheck: `lb-healthcheck` is not available on node `w1`: it is only for nodes that run the endpoint's balancer
+        w1 kube-vip: `kube-vip` is not available on node `w1`: it is only for control-plane nodes that run kube-vip
+        w1 bootstrap: `bootstrap` is not available on node `w1`: it is only for control-plane nodes
+        w1 admin: `admin` is not available on node `w1`: it is only for administrators
+        w1 super-admin: `super-admin` is not available on node `w1`: it is only for administrators
         ");
     }
 
@@ -275,8 +277,8 @@ mod tests {
         let cluster = sample();
         let (_dir, vault) = vault(&cluster, Options::default());
         let err = vault.pki(&cluster).unwrap().files("etcd", &cluster.nodes[0]).unwrap_err();
-        assert_eq!(err.to_string(), "there is no certificate named `etcd`");
-        assert!(err.hints()[0].starts_with("names are ca, etcd-ca, front-proxy-ca, service-account, apiserver, "));
+        assert_eq!(err.to_string(), "unknown certificate `etcd`");
+        assert!(err.hints()[0].starts_with("known names: ca, etcd-ca, front-proxy-ca, service-account, apiserver, "));
     }
 
     #[test]
@@ -307,13 +309,13 @@ mod tests {
         assert_ne!(before, vault.pki(&cluster).unwrap().digest());
     }
 
-    /// The first line of base64 of a private key that differs from key to key.
+    /// Returns the first base64 line of a private key that differs between keys.
     fn key_lines(pem: &str) -> String {
         let key = pem.split("PRIVATE KEY-----\n").nth(1).unwrap();
         key.lines().nth(1).unwrap().to_owned()
     }
 
-    /// A file's text, with the base64 that kubeconfigs embed decoded behind it.
+    /// Returns a file's text, followed by the decoded base64 values that kubeconfigs embed.
     fn decoded(bytes: &[u8]) -> String {
         use base64::Engine as _;
         let text = String::from_utf8(bytes.to_vec()).unwrap();

@@ -1,4 +1,5 @@
-//! What writes into a vault: `init` makes it whole or not at all and adds what is missing, `renew` replaces when asked to.
+//! Writing to a vault: `init` creates it completely or not at all and adds missing leaves, `renew` replaces
+//! leaves on request.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,22 +17,23 @@ use crate::pki::inspect::Certificate;
 use crate::pki::issue::{self, Algorithm, Window};
 use crate::pki::pem;
 use crate::pki::plan::{LeafId, PlannedLeaf, plan};
-use crate::pki::satisfy::Fitness;
+use crate::pki::satisfy::LeafState;
 use crate::pki::table::Authority;
 use crate::pki::vault::{self, Settings, Vault};
 use crate::progress::Progress;
 
 const DAY: u64 = 86_400;
 
-/// Machines boot with clocks that are hours wrong.
+/// Seconds by which certificates are backdated: machines may boot with clocks that are hours behind.
 pub(super) const BACKDATED: u64 = DAY;
 
-/// An appliance has nobody who renews yearly, and its certificates are as old as its seed; `kiln pki expiry` watches them.
+/// Default validity of leaves: an appliance is not rebuilt every year, and its certificates are as old as its
+/// seed; `kiln pki expiry` monitors them.
 const DEFAULT_LEAF_DAYS: u32 = 5 * 365;
 
 const DEFAULT_CA_DAYS: u32 = 10 * 365;
 
-/// What a new vault is like; an existing one keeps its own settings.
+/// Settings of a new vault; an existing one keeps its own settings.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) algorithm: Option<Algorithm>,
@@ -39,23 +41,24 @@ pub(crate) struct Options {
     pub(crate) ca_days: Option<u32>,
 }
 
-/// What a vault got.
+/// Result of filling a vault.
 #[derive(Debug)]
 pub(crate) struct Filled {
-    /// Whether the vault was made by this call.
+    /// True if this call created the vault.
     pub(crate) created: bool,
     pub(crate) issued: Vec<LeafId>,
-    /// Leaves that do not fit the cluster any more and were left as they are, each with the reason.
+    /// Leaves that no longer match the cluster and were left unchanged, each with the reason.
     pub(crate) misfits: Vec<(LeafId, String)>,
 }
 
 impl Vault {
-    /// Makes the vault at `directory`, or adds what an existing one lacks for `cluster`. Nothing is ever replaced.
+    /// Creates the vault at `directory`, or adds the leaves that an existing vault lacks for `cluster`. Nothing is ever
+    /// replaced.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if something else is at `directory`, if the vault is another cluster's, or if `options` ask for
-    /// another algorithm than the vault has.
+    /// [`Kind::Input`] if `directory` exists but is not a vault, if the vault belongs to a different cluster, or if
+    /// `options` specify a different algorithm from the vault's.
     pub(crate) fn init(directory: &Path, cluster: &Cluster, options: Options, progress: &dyn Progress) -> Result<Filled> {
         let _lock = vault::lock(directory)?;
         if !directory.join("vault.toml").exists() {
@@ -66,14 +69,14 @@ impl Vault {
         if let Some(algorithm) = options.algorithm.filter(|algorithm| *algorithm != vault.settings.algorithm) {
             let message =
                 format!("the vault `{}` has {} keys, not {}", directory.display(), vault.settings.algorithm.name(), algorithm.name());
-            return Err(Error::new(Kind::Input, message).hint("leave out `--algorithm`, or create a new vault elsewhere"));
+            return Err(Error::new(Kind::Input, message).hint("omit `--algorithm`, or create a new vault in a different directory"));
         }
         let (mut missing, mut misfits) = (Vec::new(), Vec::new());
         for (planned, fitness) in vault.examine(cluster)? {
             match fitness {
-                Fitness::Fits(_) => {}
-                Fitness::Missing => missing.push(planned),
-                Fitness::Misfit(reason) => misfits.push((planned.id, reason)),
+                LeafState::Fits(_) => {}
+                LeafState::Missing => missing.push(planned),
+                LeafState::Mismatch(reason) => misfits.push((planned.id, reason)),
             }
         }
         let leaf_days = options.leaf_days.unwrap_or(vault.settings.leaf_days);
@@ -81,12 +84,13 @@ impl Vault {
         Ok(Filled { created: false, issued, misfits })
     }
 
-    /// Replaces the leaves that do not fit `cluster` any more, those that expire within `days`, those whose names
-    /// (`m1/apiserver`, `apiserver`) are in `names`, and adds missing ones. Each is replaced by one rename.
+    /// Replaces the leaves that no longer match `cluster`, those that expire within `days`, and those whose names
+    /// (`m1/apiserver`, `apiserver`) are in `names`, and adds missing ones. Each leaf is replaced with a single
+    /// rename.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if a name is no leaf of the cluster.
+    /// [`Kind::Input`] if a name is not a leaf of the cluster.
     pub(crate) fn renew(&self, cluster: &Cluster, names: &[String], days: u32, progress: &dyn Progress) -> Result<Filled> {
         let _lock = vault::lock(self.directory())?;
         self.belongs_to(cluster)?;
@@ -94,14 +98,15 @@ impl Vault {
         let examined = self.examine(cluster)?;
         let is_named = |id: &LeafId, name: &String| *name == id.to_string() || *name == id.name;
         if let Some(name) = names.iter().find(|name| !examined.iter().any(|(planned, _)| is_named(&planned.id, name))) {
-            return Err(Error::new(Kind::Input, format!("the cluster has no certificate `{name}`")).hint("run `kiln pki list` to see them"));
+            return Err(Error::new(Kind::Input, format!("the cluster has no certificate `{name}`"))
+                .hint("run `kiln pki list` to see the certificates"));
         }
         let mut due = Vec::new();
         for (planned, fitness) in examined {
             let expires = |certificate: &str| Certificate::parse(certificate).map(|found| found.not_after < now + u64::from(days) * DAY);
             let is_due = match fitness {
-                Fitness::Missing | Fitness::Misfit(_) => true,
-                Fitness::Fits(credential) => expires(&credential.certificate)?,
+                LeafState::Missing | LeafState::Mismatch(_) => true,
+                LeafState::Fits(credential) => expires(&credential.certificate)?,
             };
             if is_due || names.iter().any(|name| is_named(&planned.id, name)) {
                 due.push(planned);
@@ -111,7 +116,7 @@ impl Vault {
         Ok(Filled { created: false, issued, misfits: Vec::new() })
     }
 
-    /// Issues `planned` and gives each its place when all are made.
+    /// Issues `planned`, and moves all leaves into place once all have been written.
     fn issue(&self, planned: &[PlannedLeaf], leaf_days: u32, now: u64, progress: &dyn Progress) -> Result<Vec<LeafId>> {
         if planned.is_empty() {
             return Ok(Vec::new());
@@ -121,7 +126,7 @@ impl Vault {
         for authority in signers.keys().copied().collect::<BTreeSet<Authority>>() {
             latest = latest.min(Certificate::parse(&self.authority(authority)?)?.not_after);
         }
-        // A leaf that outlives its authority would promise what it can't keep.
+        // A leaf must not outlive its authority.
         let window = Window { not_before: now - BACKDATED, not_after: latest.min(now + u64::from(leaf_days) * DAY) };
         let step = progress.begin("issuing certificates", Some(planned.len() as u64));
         let batch = Batch::default();
@@ -142,10 +147,12 @@ impl Vault {
     }
 }
 
-/// Makes a whole vault beside `directory` and gives it its name at the end. A killed run leaves a hidden directory that the next one removes.
+/// Creates a complete vault next to `directory` and renames it at the end. A killed run leaves a hidden directory,
+/// which the next run removes.
 fn create(directory: &Path, cluster: &Cluster, options: Options, progress: &dyn Progress) -> Result<Filled> {
     refuse_to_replace(directory)?;
-    let name = directory.file_name().ok_or_else(|| Error::new(Kind::Input, format!("`{}` can't be a vault", directory.display())))?;
+    let name =
+        directory.file_name().ok_or_else(|| Error::new(Kind::Input, format!("`{}` can't be used as a vault", directory.display())))?;
     let staging = Staging(vault::parent(directory).join(format!(".{}.partial", name.to_string_lossy())));
     host::fs::remove(&staging.0)?;
     let now = host::clock::now();
@@ -159,7 +166,7 @@ fn create(directory: &Path, cluster: &Cluster, options: Options, progress: &dyn 
     Ok(Filled { created: true, issued, misfits: Vec::new() })
 }
 
-/// An empty directory may become a vault, nothing else that exists.
+/// Rejects any existing path except an empty directory.
 fn refuse_to_replace(directory: &Path) -> Result<()> {
     let free = match directory.symlink_metadata() {
         Err(_) => true,
@@ -168,12 +175,12 @@ fn refuse_to_replace(directory: &Path) -> Result<()> {
     if free {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, format!("`{}` exists, is no vault, and is not replaced", directory.display()))
+    Err(Error::new(Kind::Input, format!("`{}` exists but is not a vault; it was left unchanged", directory.display()))
         .hint("set `vault` in the cluster file to a directory that does not exist yet"))
 }
 
 impl Vault {
-    /// Writes what no leaf is: the authorities, the service-account key pair and the encryption key.
+    /// Writes everything except leaves: the authorities, the service-account key pair and the encryption key.
     fn write_shared(&self, ca_days: u32, now: u64) -> Result<()> {
         let window = Window { not_before: now - BACKDATED, not_after: now + u64::from(ca_days) * DAY };
         for authority in Authority::ALL {
@@ -189,12 +196,12 @@ impl Vault {
     }
 }
 
-/// A vault in the making; removed unless it was renamed.
+/// A vault under construction; removed unless it was renamed.
 struct Staging(std::path::PathBuf);
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // After the rename there is nothing at the path, and an error that led here is the one to show.
+        // After the rename, the path no longer exists; before it, the error that led here is the one to show.
         let _ = host::fs::remove(&self.0);
     }
 }
@@ -213,8 +220,8 @@ mod tests {
         let (_dir, vault) = vault(&cluster, Options::default());
         cluster.nodes.push(node("w2", 22, &[Role::Worker]));
         let err = vault.pki(&cluster).unwrap_err();
-        assert!(err.to_string().ends_with("it lacks `w2/kubelet`, `w2/kubelet-server`, `w2/kube-proxy`"), "{err}");
-        assert_eq!(err.hints(), ["run `kiln pki init` to issue what is missing"]);
+        assert!(err.to_string().ends_with("missing certificates: `w2/kubelet`, `w2/kubelet-server`, `w2/kube-proxy`"), "{err}");
+        assert_eq!(err.hints(), ["run `kiln pki init` to issue the missing certificates"]);
         let before = host::fs::read(&vault.directory().join("leaves/m1/apiserver.pem")).unwrap();
         let filled = Vault::init(vault.directory(), &cluster, Options::default(), &Silent).unwrap();
         assert_eq!(filled.issued.iter().map(ToString::to_string).collect::<Vec<_>>(), ["w2/kubelet", "w2/kubelet-server", "w2/kube-proxy"]);
@@ -223,10 +230,10 @@ mod tests {
         cluster.nodes.push(node("m4", 14, &[Role::ControlPlane]));
         let filled = Vault::init(vault.directory(), &cluster, Options::default(), &Silent).unwrap();
         let misfits: Vec<String> = filled.misfits.iter().map(|(id, reason)| format!("{id}: {reason}")).collect();
-        assert_eq!(misfits, ["m1", "m2", "m3"].map(|node| format!("{node}/apiserver: it lacks m4, 10.0.0.14")));
+        assert_eq!(misfits, ["m1", "m2", "m3"].map(|node| format!("{node}/apiserver: it is not valid for m4, 10.0.0.14")));
         assert_eq!(before, host::fs::read(&vault.directory().join("leaves/m1/apiserver.pem")).unwrap(), "init replaces nothing");
         let err = vault.pki(&cluster).unwrap_err();
-        assert!(err.to_string().contains("`m1/apiserver` (it lacks m4, 10.0.0.14)"), "{err}");
+        assert!(err.to_string().contains("`m1/apiserver` (it is not valid for m4, 10.0.0.14)"), "{err}");
         assert_eq!(vault.renew(&cluster, &[], 0, &Silent).unwrap().issued.len(), 3);
         vault.pki(&cluster).unwrap();
     }
@@ -238,10 +245,10 @@ mod tests {
         let path = dir.path().join("vault");
         host::fs::write_atomic(&path.join("thesis.txt"), b"years of work", 0o644).unwrap();
         let err = Vault::init(&path, &cluster, Options::default(), &Silent).unwrap_err();
-        assert!(err.to_string().ends_with("exists, is no vault, and is not replaced"), "{err}");
+        assert!(err.to_string().ends_with("exists but is not a vault; it was left unchanged"), "{err}");
         host::fs::remove(&path).unwrap();
 
-        // What a killed run leaves: a hidden directory, which the next run removes.
+        // A killed run leaves a hidden directory, which the next run removes.
         let partial = dir.path().join(".vault.partial");
         host::fs::write_atomic(&partial.join("sa.key"), b"half a key", 0o600).unwrap();
         assert!(Vault::open(&path).is_err());
@@ -256,6 +263,6 @@ mod tests {
         let (dir, vault) = vault(&cluster, Options::default());
         let _first = crate::pki::vault::lock(vault.directory()).unwrap();
         let err = Vault::init(vault.directory(), &cluster, Options::default(), &Silent).unwrap_err();
-        assert_eq!(err.to_string(), format!("another kiln is writing a vault in `{}`", dir.path().display()));
+        assert_eq!(err.to_string(), format!("another kiln process is writing to a vault in `{}`", dir.path().display()));
     }
 }

@@ -1,4 +1,4 @@
-//! Certificates as they are read back: subject, names, validity, who signed them.
+//! Parsed certificates: subject, alternative names, validity, issuer.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::pki::plan::PlannedLeaf;
 use crate::pki::table::Usage;
 
-/// One parsed certificate.
+/// A parsed certificate.
 #[derive(Debug)]
 pub(crate) struct Certificate {
     pub(crate) common_name: String,
@@ -20,14 +20,14 @@ pub(crate) struct Certificate {
     pub(super) issuer: String,
     pub(crate) names: BTreeSet<String>,
     pub(crate) addresses: BTreeSet<IpAddr>,
-    /// Whether it is for clients.
+    /// True if the certificate is for clients.
     pub(crate) client: bool,
-    /// Whether it is for servers.
+    /// True if the certificate is for servers.
     pub(crate) server: bool,
     authority: bool,
-    /// Seconds since 1970.
+    /// Start of validity, in seconds since 1970.
     pub(super) not_before: u64,
-    /// Seconds since 1970.
+    /// End of validity, in seconds since 1970.
     pub(crate) not_after: u64,
     /// DER of the public key with its algorithm.
     public_key: Vec<u8>,
@@ -39,7 +39,7 @@ impl Certificate {
     ///
     /// # Errors
     ///
-    /// [`Kind::Verify`] if there is none, or if it is damaged.
+    /// [`Kind::Verify`] if the text contains no certificate, or if the certificate is damaged.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let step = || "parsing a certificate".to_owned();
         let (_, armour) = x509_parser::pem::parse_x509_pem(text.as_bytes()).doing(Kind::Verify, step)?;
@@ -63,12 +63,12 @@ impl Certificate {
         })
     }
 
-    /// Whether it may sign others.
+    /// Checks whether the certificate may sign others.
     pub(crate) fn is_authority(&self) -> bool {
         self.authority
     }
 
-    /// The subject as OpenSSL prints it.
+    /// Returns the subject as OpenSSL prints it.
     pub(crate) fn subject(&self) -> String {
         match &self.organization {
             Some(organization) => format!("O = {organization}, CN = {}", self.common_name),
@@ -76,8 +76,9 @@ impl Certificate {
         }
     }
 
-    /// Why the certificate is not the one that `planned` asks for, if it is not. Names and addresses beyond the planned
-    /// ones are accepted: those of a node that has left do no harm, and removing it needs no new certificates.
+    /// Returns why the certificate does not match `planned`, if it does not. Names and addresses beyond the
+    /// planned ones are accepted: those of a removed node do no harm, so that removing a node requires
+    /// no new certificates.
     pub(super) fn misfit(&self, planned: &PlannedLeaf) -> Option<String> {
         let (client, server) = match planned.row.usage {
             Usage::Client => (true, false),
@@ -87,17 +88,17 @@ impl Certificate {
         let missing = planned.names.difference(&self.names).cloned();
         let missing: Vec<String> = missing.chain(planned.addresses.difference(&self.addresses).map(IpAddr::to_string)).collect();
         if self.common_name != planned.common_name || self.organization.as_deref() != planned.organization {
-            Some(format!("it names `{}`", self.subject()))
+            Some(format!("its subject is `{}`", self.subject()))
         } else if !missing.is_empty() {
-            Some(format!("it lacks {}", missing.join(", ")))
+            Some(format!("it is not valid for {}", missing.join(", ")))
         } else if (self.client, self.server) != (client, server) {
-            Some("it is for another use".to_owned())
+            Some("it is for a different purpose".to_owned())
         } else {
             None
         }
     }
 
-    /// Whether `authority` signed it.
+    /// Checks whether `authority` signed the certificate.
     pub(super) fn is_signed_by(&self, authority: &Self) -> bool {
         let parsed = (x509_parser::parse_x509_certificate(&self.der), x509_parser::parse_x509_certificate(&authority.der));
         match parsed {
@@ -108,7 +109,7 @@ impl Certificate {
         }
     }
 
-    /// Whether `key`, a PEM private key, belongs to it.
+    /// Checks whether `key`, a PEM private key, belongs to the certificate.
     pub(super) fn has_key(&self, key: &str) -> bool {
         KeyPair::from_pem(key).is_ok_and(|key| key.subject_public_key_info() == self.public_key)
     }
@@ -132,7 +133,7 @@ fn alternatives(certificate: &X509Certificate<'_>) -> Result<(BTreeSet<String>, 
 }
 
 fn address(octets: &[u8]) -> Result<IpAddr> {
-    let wrong = || Error::new(Kind::Verify, format!("a certificate's address has {} bytes", octets.len()));
+    let wrong = || Error::new(Kind::Verify, format!("an address in a certificate has {} bytes", octets.len()));
     <[u8; 4]>::try_from(octets).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).map_err(|_| wrong())
 }
 

@@ -1,4 +1,4 @@
-//! What is in a vault: one row a certificate, for people and scripts.
+//! Inventory of a vault: one row per certificate, for users and scripts.
 
 use serde::Serialize;
 
@@ -16,22 +16,22 @@ pub(crate) struct Item {
     pub(crate) subject: String,
     /// DNS names, then addresses.
     pub(crate) alternatives: Vec<String>,
-    /// `CN` of the authority.
+    /// `CN` of the issuing authority.
     pub(crate) issuer: String,
-    /// RFC 3339.
+    /// End of validity, in RFC 3339 format.
     pub(crate) not_after: String,
-    /// Whole days until it expires; negative afterwards.
+    /// Whole days until the certificate expires; negative after that.
     pub(crate) days_left: i64,
 }
 
 impl Item {
-    /// Whether it signs others.
+    /// Checks whether the certificate is an authority's, which signs others.
     pub(crate) fn is_authority(&self) -> bool {
         self.name.starts_with(AUTHORITY)
     }
 }
 
-/// Lists every certificate in `vault`: authorities, then leaves by name, also those of nodes that have left.
+/// Lists every certificate in `vault`: authorities, then leaves by name, including those of removed nodes.
 pub(crate) fn inventory(vault: &Vault) -> Result<Vec<Item>> {
     let now = host::clock::now();
     Ok(vault.certificates()?.into_iter().map(|(name, certificate)| item(name, &certificate, now)).collect())

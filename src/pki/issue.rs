@@ -1,4 +1,5 @@
-//! Keys and certificates, made by rcgen over AWS-LC. Knows X.509; knows neither files nor the time.
+//! Keys and certificates, created by rcgen on top of AWS-LC. This module handles X.509, but neither files nor the
+//! time.
 
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use crate::pki::pem;
 use crate::pki::plan::PlannedLeaf;
 use crate::pki::table::{Authority, Usage};
 
-/// What keys are made of. No Ed25519: Kubernetes' service-account tokens can't be signed with it.
+/// Key algorithm. Ed25519 is missing because it can't sign Kubernetes' service-account tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 pub(crate) enum Algorithm {
-    /// Small and fast; Kubernetes has accepted it everywhere since 1.18.
+    /// Small and fast; accepted everywhere in Kubernetes since 1.18.
     #[serde(rename = "ecdsa-p256")]
     #[value(name = "ecdsa-p256")]
     EcdsaP256,
@@ -37,7 +38,7 @@ pub(crate) enum Algorithm {
     Rsa4096,
 }
 
-/// From when to when a certificate is valid, in seconds since 1970.
+/// Validity of a certificate, in seconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub(super) not_before: u64,
@@ -51,7 +52,7 @@ pub(super) struct Signer {
 }
 
 impl Algorithm {
-    /// The word in `vault.toml` and after `--algorithm`.
+    /// Returns the name used in `vault.toml` and with `--algorithm`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::EcdsaP256 => "ecdsa-p256",
@@ -62,7 +63,7 @@ impl Algorithm {
         }
     }
 
-    /// Makes a key pair.
+    /// Generates a key pair.
     pub(super) fn generate(self) -> Result<Zeroizing<KeyPair>> {
         let rsa = |size| KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size);
         match self {
@@ -76,7 +77,7 @@ impl Algorithm {
         .doing(Kind::Internal, || format!("generating a key pair ({})", self.name()))
     }
 
-    /// Only an RSA key can encipher a session key (RFC 8813 section 3).
+    /// Returns the key usages of leaves: only an RSA key can encipher a session key (RFC 8813 section 3).
     fn leaf_usages(self) -> Vec<KeyUsagePurpose> {
         match self {
             Self::EcdsaP256 | Self::EcdsaP384 => vec![KeyUsagePurpose::DigitalSignature],
@@ -85,11 +86,11 @@ impl Algorithm {
     }
 }
 
-/// Makes an authority's certificate, signed by its own key; PEM.
+/// Issues an authority's certificate, signed with its own key, as PEM.
 pub(super) fn authority(authority: Authority, key: &KeyPair, window: Window) -> Result<String> {
-    let step = || format!("issuing the {} authority", authority.name());
+    let step = || format!("issuing the {} authority's certificate", authority.name());
     let mut params = params(authority.common_name(), None, window)?;
-    // Nothing below it but leaves: an intermediate authority would not be accepted.
+    // It may sign only leaves: an intermediate authority would not be accepted.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     let certificate = params.self_signed(key).doing(Kind::Internal, step)?;
@@ -112,7 +113,7 @@ impl Signer {
     }
 }
 
-/// Makes the certificate that `planned` asks for; PEM.
+/// Issues the certificate that `planned` describes, as PEM.
 pub(super) fn leaf(planned: &PlannedLeaf, algorithm: Algorithm, key: &KeyPair, signer: &Signer, window: Window) -> Result<String> {
     let step = || format!("issuing `{}`", planned.id);
     let mut params = params(&planned.common_name, planned.organization, window)?;
@@ -132,7 +133,7 @@ pub(super) fn leaf(planned: &PlannedLeaf, algorithm: Algorithm, key: &KeyPair, s
     Ok(pem::encode("CERTIFICATE", certificate.der()))
 }
 
-/// Makes a client's certificate that is in no plan; PEM.
+/// Issues a client certificate that is not in any plan, as PEM.
 pub(super) fn client(name: &str, algorithm: Algorithm, key: &KeyPair, signer: &Signer, window: Window) -> Result<String> {
     let mut params = params(name, None, window)?;
     params.is_ca = IsCa::ExplicitNoCa;
@@ -157,7 +158,7 @@ fn params(common_name: &str, organization: Option<&str>, window: Window) -> Resu
     Ok(params)
 }
 
-/// 126 random bits: more than the 64 of the CA/Browser Forum's rules, positive and of fixed length.
+/// Returns 126 random bits: more than the 64 that the CA/Browser Forum requires, positive, and of fixed length.
 fn serial_number() -> Result<SerialNumber> {
     let mut bytes: [u8; 16] = host::random::bytes()?;
     bytes[0] = bytes[0] & 0x7f | 0x40;

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::pki::files::Credential;
 use crate::yaml;
 
-/// A kubeconfig with one cluster, one user and one context, everything embedded.
+/// A kubeconfig with one cluster, one user and one context, and all certificates and keys embedded.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Kubeconfig {
@@ -29,7 +29,7 @@ struct Named<T> {
     value: T,
 }
 
-/// Gives the entry the key that its list wants: `cluster`, `context` or `user`.
+/// Entry under the key of its list: `cluster`, `context` or `user`.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Inner<T> {
@@ -59,7 +59,8 @@ struct UserEntry {
 }
 
 impl Kubeconfig {
-    /// `server` is a URL, `authority` the PEM certificate that its certificate is checked against.
+    /// Creates a kubeconfig. `server` is a URL, and `authority` is the PEM certificate that the server's
+    /// certificate is verified against.
     pub(super) fn new(cluster: &str, server: &str, authority: &str, user: &str, credential: &Credential) -> Self {
         let context = format!("{user}@{cluster}");
         let named = |name: &str| name.to_owned();

@@ -1,8 +1,8 @@
-//! Certificates, keys and kubeconfigs: planned from the cluster, kept in a vault, handed to nodes by name.
+//! Certificates, keys and kubeconfigs: planned from the cluster, kept in a vault, passed to nodes by name.
 //!
-//! The vault is an input of the build: nothing here is issued while building, and no authority's private key leaves the
-//! vault. What overlays may ask for in `certificates` is one table, [`table::LEAVES`], and four names beside it
-//! ([`SHARED`]):
+//! The vault is an input to the build: nothing is issued during a build, and no authority's private key leaves the
+//! vault. The names that overlays may request in `certificates` are those in one table, [`table::LEAVES`], and
+//! four others ([`SHARED`]):
 //!
 //! | name | files on the node | held by |
 //! | --- | --- | --- |
@@ -12,13 +12,13 @@
 //! | `service-account` | `/etc/kubernetes/pki/sa.key`, `sa.pub` | control plane |
 //! | `apiserver`, `apiserver-kubelet-client`, `apiserver-etcd-client`, `front-proxy-client` | `/etc/kubernetes/pki/NAME.crt`, `NAME.key` | control plane |
 //! | `controller-manager-server`, `scheduler-server` | `/etc/kubernetes/pki/NAME.crt`, `NAME.key` | control plane |
-//! | `controller-manager`, `scheduler` | kubeconfig `/etc/kubernetes/NAME.conf`, dials this node's API server | control plane |
-//! | `bootstrap` | kubeconfig `/etc/kubernetes/bootstrap.conf`, dials this node's API server as `system:masters`: applies the objects that every cluster starts with | control plane |
+//! | `controller-manager`, `scheduler` | kubeconfig `/etc/kubernetes/NAME.conf`, connects to this node's API server | control plane |
+//! | `bootstrap` | kubeconfig `/etc/kubernetes/bootstrap.conf`, connects to this node's API server as `system:masters` to apply the objects that every cluster starts with | control plane |
 //! | `etcd-server`, `etcd-peer`, `etcd-healthcheck-client` | `/etc/kubernetes/pki/etcd/{server,peer,healthcheck-client}.{crt,key}` | etcd members |
-//! | `kubelet`, `kube-proxy` | kubeconfig `/etc/kubernetes/NAME.conf`, dials the endpoint | control plane, workers |
+//! | `kubelet`, `kube-proxy` | kubeconfig `/etc/kubernetes/NAME.conf`, connects to the endpoint | control plane, workers |
 //! | `kubelet-server` | `/etc/kubernetes/pki/kubelet-server.{crt,key}` | control plane, workers |
-//! | `lb-healthcheck` | `/etc/kubernetes/pki/lb-healthcheck.pem` (certificate, then key: HAProxy's form) | balancers |
-//! | `admin` | kubeconfig `/etc/kubernetes/admin.conf`, dials the endpoint | control plane |
+//! | `lb-healthcheck` | `/etc/kubernetes/pki/lb-healthcheck.pem` (certificate, then key, as HAProxy expects them) | balancers |
+//! | `admin` | kubeconfig `/etc/kubernetes/admin.conf`, connects to the endpoint | control plane |
 //!
 //! `super-admin` has no file on any node: its credential stays in the vault.
 

@@ -5,16 +5,16 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::KeyPair;
 use zeroize::Zeroizing;
 
-/// Characters a line (RFC 7468 section 2).
+/// Characters per line (RFC 7468 section 2).
 const WIDTH: usize = 64;
 
 /// The first line of a private key.
 const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----\n";
 
-/// Armours `der`.
+/// Encodes `der` as PEM.
 pub(super) fn encode(label: &str, der: &[u8]) -> String {
     let base64 = Zeroizing::new(STANDARD.encode(der));
-    // Reserved whole, so that no grown buffer leaves a copy of a key behind.
+    // Reserves the whole capacity, so that growing the buffer leaves no copy of a key behind.
     let mut text = String::with_capacity(base64.len() + base64.len().div_ceil(WIDTH) + 2 * label.len() + 32);
     let mut push = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
     push(&["-----BEGIN ", label, "-----\n"]);
@@ -25,12 +25,12 @@ pub(super) fn encode(label: &str, der: &[u8]) -> String {
     text
 }
 
-/// A private key in PKCS #8 form.
+/// Returns a private key in PKCS #8 form.
 pub(super) fn private_key(key: &KeyPair) -> Zeroizing<String> {
     Zeroizing::new(encode("PRIVATE KEY", key.serialized_der()))
 }
 
-/// Splits a file that holds a certificate and then its private key.
+/// Splits a file that contains a certificate followed by its private key.
 pub(super) fn split(text: &str) -> Option<(&str, &str)> {
     text.find(PRIVATE_KEY).map(|cut| text.split_at(cut))
 }

@@ -1,4 +1,4 @@
-//! Cluster → the certificates it needs: a pure function over the table.
+//! Certificates that a cluster needs: a pure function of the cluster and the table.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,13 +10,13 @@ use crate::cluster::{Cluster, Node};
 use crate::pki::table::{Authority, Holder, LEAVES, Leaf, Names};
 use crate::words::Role;
 
-/// Every certificate that a cluster needs, beside the three authorities and the service-account key pair.
+/// Every certificate that a cluster needs in addition to the three authorities and the service-account key pair.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PkiPlan {
     pub(crate) leaves: Vec<PlannedLeaf>,
 }
 
-/// One certificate to be held by one node, or by nobody in particular.
+/// One certificate, for a node or for the whole cluster.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PlannedLeaf {
     pub(crate) id: LeafId,
@@ -28,14 +28,15 @@ pub(crate) struct PlannedLeaf {
     pub(crate) addresses: BTreeSet<IpAddr>,
 }
 
-/// A certificate's place in the vault; shown as `m1/apiserver` or `admin`.
+/// A certificate's location in the vault; shown as `m1/apiserver` or `admin`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LeafId {
     pub(crate) node: Option<String>,
     pub(crate) name: &'static str,
 }
 
-/// Plans the certificates of `cluster`, node by node in the order of the cluster file, then those of no node.
+/// Plans the certificates of `cluster`, node by node in the order of the cluster file, then those for the whole
+/// cluster.
 pub(crate) fn plan(cluster: &Cluster) -> PkiPlan {
     let of_nodes = cluster.nodes.iter().flat_map(|node| {
         LEAVES.iter().filter(|row| row.holder.includes(cluster, node)).map(|row| PlannedLeaf::new(cluster, Some(node), row))
@@ -109,7 +110,7 @@ fn add_loopback(names: &mut BTreeSet<String>, addresses: &mut BTreeSet<IpAddr>) 
     addresses.extend(LOOPBACK);
 }
 
-/// The names by which pods call the API.
+/// Returns the names that pods use to connect to the API.
 fn service_names(domain: &str) -> [String; 4] {
     ["kubernetes".into(), "kubernetes.default".into(), "kubernetes.default.svc".into(), format!("kubernetes.default.svc.{domain}")]
 }

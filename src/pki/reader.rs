@@ -1,4 +1,4 @@
-//! A certificate for one errand: to fetch snapshots from the members of etcd. It is never written anywhere.
+//! Certificate for a single task: fetching snapshots from etcd members. It is never written to a file.
 
 use zeroize::Zeroizing;
 
@@ -12,10 +12,10 @@ use crate::pki::table::Authority;
 use crate::pki::vault::Vault;
 use crate::words::SNAPSHOTS_READER;
 
-/// How long it is valid, in seconds: a large snapshot over a slow line, and machines whose clocks are ahead.
+/// Validity in seconds: enough for a large snapshot over a slow link, and for machines whose clocks are ahead.
 const VALID: u64 = 86_400;
 
-/// A client's certificate and key, and the authority of those whom it asks; PEM.
+/// A client certificate with its key, and the servers' authority, as PEM.
 pub(crate) struct Reader {
     pub(crate) authority: String,
     pub(crate) certificate: String,
@@ -23,11 +23,11 @@ pub(crate) struct Reader {
 }
 
 impl Vault {
-    /// Issues a certificate for whoever may read snapshots.
+    /// Issues a certificate for reading snapshots.
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Input`] if the vault is another cluster's, or lacks the key of etcd's authority.
+    /// [`crate::error::Kind::Input`] if the vault belongs to a different cluster, or lacks the etcd authority's key.
     pub(crate) fn snapshots_reader(&self, cluster: &Cluster) -> Result<Reader> {
         self.belongs_to(cluster)?;
         let algorithm = self.settings.algorithm;

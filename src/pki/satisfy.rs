@@ -1,4 +1,4 @@
-//! Vault × cluster → [`Pki`]: every leaf that the plan names is there, is the one it names, and is valid now.
+//! Conversion of a vault and a cluster to a [`Pki`]: checks that every planned leaf exists, matches the plan, and is valid now.
 
 use std::collections::BTreeMap;
 
@@ -15,29 +15,31 @@ use crate::pki::plan::{PlannedLeaf, plan};
 use crate::pki::table::Authority;
 use crate::pki::vault::Vault;
 
-/// Whether a leaf in the vault is the one that the cluster needs.
-pub(super) enum Fitness {
+/// Result of comparing a leaf in the vault with the plan.
+pub(super) enum LeafState {
     Fits(Credential),
     Missing,
-    /// It is there, and the text says why it does not fit.
-    Misfit(String),
+    /// The leaf exists but does not match the plan; the text is the reason.
+    Mismatch(String),
 }
 
 impl Vault {
-    /// Checks that the vault holds all that `cluster` needs, and returns it. Reads no authority's private key.
+    /// Checks that the vault contains everything that `cluster` needs, and returns it. Does not read the authorities'
+    /// private keys.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if leaves are missing, [`Kind::Verify`] if they do not fit or have expired; all of them are named.
+    /// [`Kind::Input`] if leaves are missing, [`Kind::Verify`] if leaves do not match the plan or have expired; the
+    /// error lists all of them.
     pub(crate) fn pki(&self, cluster: &Cluster) -> Result<Pki> {
         self.belongs_to(cluster)?;
         let mut leaves = BTreeMap::new();
         let mut faults = Faults::default();
         for (planned, fitness) in self.examine(cluster)? {
             match fitness {
-                Fitness::Fits(credential) => drop(leaves.insert(planned.id, credential)),
-                Fitness::Missing => faults.missing.push(format!("`{}`", planned.id)),
-                Fitness::Misfit(reason) => faults.misfits.push(format!("`{}` ({reason})", planned.id)),
+                LeafState::Fits(credential) => drop(leaves.insert(planned.id, credential)),
+                LeafState::Missing => faults.missing.push(format!("`{}`", planned.id)),
+                LeafState::Mismatch(reason) => faults.misfits.push(format!("`{}` ({reason})", planned.id)),
             }
         }
         faults.into_result().within(|| format!("checking the vault `{}`", self.directory().display()))?;
@@ -58,10 +60,11 @@ impl Vault {
     }
 
     /// Compares every leaf of the plan with the vault.
-    pub(super) fn examine(&self, cluster: &Cluster) -> Result<Vec<(PlannedLeaf, Fitness)>> {
+    pub(super) fn examine(&self, cluster: &Cluster) -> Result<Vec<(PlannedLeaf, LeafState)>> {
         let mut authorities = BTreeMap::new();
         for authority in Authority::ALL {
-            let certificate = Certificate::parse(&self.authority(authority)?).within(|| format!("authority {}", authority.name()))?;
+            let certificate = Certificate::parse(&self.authority(authority)?)
+                .within(|| format!("reading the {} authority's certificate", authority.name()))?;
             authorities.insert(authority, certificate);
         }
         let now = host::clock::now();
@@ -72,20 +75,20 @@ impl Vault {
         plan(cluster).leaves.into_par_iter().map(examine).collect()
     }
 
-    fn fitness(&self, planned: &PlannedLeaf, authority: &Certificate, now: u64) -> Result<Fitness> {
-        let Some(text) = self.leaf(&planned.id)? else { return Ok(Fitness::Missing) };
-        let misfit = |reason: &str| Ok(Fitness::Misfit(reason.to_owned()));
-        let Some((certificate, key)) = pem::split(&text) else { return misfit("it holds no certificate with a key") };
+    fn fitness(&self, planned: &PlannedLeaf, authority: &Certificate, now: u64) -> Result<LeafState> {
+        let Some(text) = self.leaf(&planned.id)? else { return Ok(LeafState::Missing) };
+        let misfit = |reason: &str| Ok(LeafState::Mismatch(reason.to_owned()));
+        let Some((certificate, key)) = pem::split(&text) else { return misfit("it does not contain a certificate with a key") };
         let Ok(parsed) = Certificate::parse(certificate) else { return misfit("its certificate is damaged") };
         if let Some(reason) = parsed.misfit(planned) {
-            return Ok(Fitness::Misfit(reason));
+            return Ok(LeafState::Mismatch(reason));
         }
         match () {
             () if parsed.not_after <= now || authority.not_after <= now => misfit("it has expired"),
-            () if parsed.not_before > now => misfit("it is not valid yet: is this machine's clock right?"),
-            () if !parsed.is_signed_by(authority) => misfit("another authority signed it"),
-            () if !parsed.has_key(key) => misfit("its key belongs to another certificate"),
-            () => Ok(Fitness::Fits(Credential {
+            () if parsed.not_before > now => misfit("it is not valid yet; check this machine's clock"),
+            () if !parsed.is_signed_by(authority) => misfit("it was signed by a different authority"),
+            () if !parsed.has_key(key) => misfit("its key belongs to a different certificate"),
+            () => Ok(LeafState::Fits(Credential {
                 certificate: certificate.to_owned(),
                 key: Zeroizing::new(key.to_owned()),
                 not_before: parsed.not_before,
@@ -94,7 +97,7 @@ impl Vault {
     }
 }
 
-/// All that is wrong with a vault.
+/// Problems with a vault.
 #[derive(Default)]
 struct Faults {
     missing: Vec<String>,
@@ -106,15 +109,18 @@ impl Faults {
         let Self { missing, misfits } = self;
         let mut parts = Vec::new();
         if !missing.is_empty() {
-            parts.push(format!("it lacks {}", missing.join(", ")));
+            parts.push(format!("missing certificates: {}", missing.join(", ")));
         }
         if !misfits.is_empty() {
-            parts.push(format!("these do not fit the cluster: {}", misfits.join(", ")));
+            parts.push(format!("certificates that do not match the cluster: {}", misfits.join(", ")));
         }
         match (missing.is_empty(), misfits.is_empty()) {
             (true, true) => Ok(()),
-            (false, true) => Err(Error::new(Kind::Input, parts.join("; ")).hint("run `kiln pki init` to issue what is missing")),
-            (_, false) => Err(Error::new(Kind::Verify, parts.join("; ")).hint("run `kiln pki renew` to replace and add certificates")),
+            (false, true) => Err(Error::new(Kind::Input, parts.join("; ")).hint("run `kiln pki init` to issue the missing certificates")),
+            (_, false) => {
+                Err(Error::new(Kind::Verify, parts.join("; "))
+                    .hint("run `kiln pki renew` to replace these certificates and add missing ones"))
+            }
         }
     }
 }
@@ -171,10 +177,10 @@ mod tests {
         write("m3/scheduler", &read(&ours, "m3/controller-manager"));
         let err = ours.pki(&cluster).unwrap_err().to_string();
         for expected in [
-            "`m1/scheduler` (another authority signed it)",
-            "`m1/apiserver` (it holds no certificate with a key)",
-            "`m2/apiserver` (its key belongs to another certificate)",
-            "`m3/scheduler` (it names `CN = system:kube-controller-manager`)",
+            "`m1/scheduler` (it was signed by a different authority)",
+            "`m1/apiserver` (it does not contain a certificate with a key)",
+            "`m2/apiserver` (its key belongs to a different certificate)",
+            "`m3/scheduler` (its subject is `CN = system:kube-controller-manager`)",
         ] {
             assert!(err.contains(expected), "{expected} in {err}");
         }
@@ -198,6 +204,6 @@ mod tests {
         let cluster = sample();
         let (_dir, vault) = vault(&cluster, Options::default());
         host::fs::set_mode(vault.directory(), 0o755).unwrap();
-        assert!(Vault::open(vault.directory()).unwrap_err().to_string().starts_with("other users can enter the vault"));
+        assert!(Vault::open(vault.directory()).unwrap_err().to_string().starts_with("other users can access the vault"));
     }
 }

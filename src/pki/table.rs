@@ -2,12 +2,13 @@
 //! (<https://kubernetes.io/docs/setup/best-practices/certificates/>).
 
 use crate::cluster::{Cluster, Node};
-use crate::words::{Mover, Part, Role};
+use crate::words::{Component, Mover, Role};
 
 /// Names in `certificates` that are not leaves: the authorities' certificates and the service-account key pair.
 pub(crate) const SHARED: [&str; 4] = ["ca", "etcd-ca", "front-proxy-ca", "service-account"];
 
-/// A certificate authority. Three of them, so that an etcd client is no API client and the other way round (CIS 2.7).
+/// A certificate authority. There are three, so that an etcd client is not an API client and vice versa (CIS
+/// 2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Authority {
     Kubernetes,
@@ -15,66 +16,66 @@ pub(crate) enum Authority {
     FrontProxy,
 }
 
-/// What a certificate is for (RFC 5280 section 4.2.1.12).
+/// Purpose of a certificate (RFC 5280 section 4.2.1.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Usage {
     Client,
     Server,
-    /// etcd members dial each other, and themselves, with their serving certificates.
+    /// etcd members connect to each other, and to themselves, with their serving certificates.
     Both,
 }
 
-/// Which names and addresses a certificate carries.
+/// Names and addresses that a certificate contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
-    /// A client: none.
+    /// None, for clients.
     None,
-    /// All that clients may call the API by, the same on every control-plane node.
+    /// All names and addresses of the API, the same on every control-plane node.
     Api,
     /// The node itself and loopback.
     Loopback,
-    /// The node itself, loopback, and the VIP where the node may hold it: etcd compares a peer's source address with
-    /// the SANs, and the kernel may choose the VIP as source.
+    /// The node itself, loopback, and the VIP if the node may hold it: etcd compares a peer's source address with
+    /// the SANs, and the kernel may choose the VIP as the source address.
     Peer,
     /// The node itself as others see it, without loopback.
     Node,
 }
 
-/// Which nodes hold a certificate.
+/// Nodes that hold a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
-    /// No node in particular: one for the cluster.
+    /// No particular node: one certificate for the whole cluster.
     Cluster,
     ControlPlane,
     EtcdMember,
     /// Nodes that run pods.
     Kubelet,
-    /// Nodes that forward the endpoint.
+    /// Nodes that forward connections to the endpoint.
     Balancer,
     /// Control-plane nodes whose VIP kube-vip moves.
     KubeVip,
 }
 
-/// The `O` of the subject, which Kubernetes reads as a group.
+/// The `O` of the subject, which Kubernetes interprets as a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Group {
     None,
     Masters,
     Nodes,
-    /// `kubeadm:cluster-admins` since 1.29, which RBAC must bind first; `system:masters` before, as kubeadm has it.
+    /// Since 1.29, `kubeadm:cluster-admins`, which RBAC must bind first; before 1.29, `system:masters`, as in kubeadm.
     Admins,
 }
 
-/// The form in which a node gets a certificate.
+/// Format in which a node gets a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// `STEM.crt` and `STEM.key`.
     Pair(&'static str),
     /// One PEM file: the certificate, then the key.
     Bundle(&'static str),
-    /// A kubeconfig that dials the cluster's endpoint; in a node's hands, the one of the node's agents.
+    /// A kubeconfig that connects to the cluster's endpoint; on a node, to the endpoint for the node's agents.
     Endpoint(&'static str),
-    /// A kubeconfig that dials the API server of the same node.
+    /// A kubeconfig that connects to the API server on the same node.
     Local(&'static str),
     /// Stays in the vault.
     Offline,
@@ -83,9 +84,9 @@ pub(super) enum Form {
 /// One kind of certificate.
 #[derive(Debug)]
 pub(crate) struct Leaf {
-    /// The name in `certificates` and in the vault; never renamed.
+    /// Name in `certificates` and in the vault; never renamed.
     pub(crate) name: &'static str,
-    /// `{node}` stands for the node's name.
+    /// `CN` of the subject; `{node}` is replaced by the node's name.
     pub(super) common_name: &'static str,
     pub(super) group: Group,
     pub(super) authority: Authority,
@@ -98,7 +99,7 @@ pub(crate) struct Leaf {
 impl Authority {
     pub(crate) const ALL: [Self; 3] = [Self::Kubernetes, Self::Etcd, Self::FrontProxy];
 
-    /// The name of its files in the vault.
+    /// Returns the name of the authority's files in the vault.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Kubernetes => "kubernetes",
@@ -107,7 +108,7 @@ impl Authority {
         }
     }
 
-    /// The `CN` of its certificate.
+    /// Returns the `CN` of the authority's certificate.
     pub(super) fn common_name(self) -> &'static str {
         match self {
             Self::Kubernetes => "kubernetes-ca",
@@ -116,7 +117,7 @@ impl Authority {
         }
     }
 
-    /// Its certificate's name in `certificates` and path on a node.
+    /// Returns the name of the authority's certificate in `certificates` and its path on a node.
     pub(super) fn on_node(self) -> (&'static str, &'static str) {
         match self {
             Self::Kubernetes => ("ca", "/etc/kubernetes/pki/ca.crt"),
@@ -127,7 +128,7 @@ impl Authority {
 }
 
 impl Holder {
-    /// Whether `node` holds certificates of this kind.
+    /// Checks whether `node` holds certificates of this kind.
     pub(super) fn includes(self, cluster: &Cluster, node: &Node) -> bool {
         let has = |role| node.roles.contains(&role);
         match self {
@@ -140,15 +141,15 @@ impl Holder {
         }
     }
 
-    /// Who holds it, for an error.
+    /// Returns a description of the holders, for errors.
     pub(super) fn describe(self) -> &'static str {
         match self {
             Self::Cluster => "administrators",
             Self::ControlPlane => "control-plane nodes",
             Self::EtcdMember => "etcd members",
             Self::Kubelet => "control-plane nodes and workers",
-            Self::Balancer => "nodes that balance the endpoint",
-            Self::KubeVip => "control-plane nodes with kube-vip",
+            Self::Balancer => "nodes that run the endpoint's balancer",
+            Self::KubeVip => "control-plane nodes that run kube-vip",
         }
     }
 }
@@ -158,13 +159,14 @@ impl Group {
         match self {
             Self::None => None,
             Self::Nodes => Some("system:nodes"),
-            Self::Admins => Some(cluster.kubernetes.companion(Part::AdminGroup)),
+            Self::Admins => Some(cluster.kubernetes.companion(Component::AdminGroup)),
             Self::Masters => Some("system:masters"),
         }
     }
 }
 
-/// A certificate of the Kubernetes authority that one control-plane node serves or dials with; rows say what differs.
+/// Defaults for rows: a certificate of the Kubernetes authority that a control-plane node uses as a server or as a
+/// client.
 const CONTROL_PLANE: Leaf = Leaf {
     name: "",
     common_name: "",
@@ -276,7 +278,7 @@ pub(super) static LEAVES: &[Leaf] = &[
         ..CONTROL_PLANE
     },
     Leaf {
-        // No administrator: RBAC gives it the lease that it elects the holder of the VIP by, and nothing else.
+        // Not an administrator: RBAC allows access to the lease that elects the VIP holder, and to nothing else.
         name: "kube-vip",
         common_name: "system:kube-vip",
         holder: Holder::KubeVip,

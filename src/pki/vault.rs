@@ -1,16 +1,17 @@
-//! The vault: one directory with every key of one cluster.
+//! The vault: one directory with every key of a cluster.
 //!
 //! ```text
-//! vault.toml                   what it is; no secret
+//! vault.toml                   settings; no secret
 //! encryption.key               encrypts secrets in etcd; base64
-//! sa.key sa.pub                sign and check service-account tokens
+//! sa.key sa.pub                sign and verify service-account tokens
 //! authorities/NAME.crt         NAME is kubernetes, etcd or front-proxy
-//! authorities/NAME.key         may be taken away and kept offline: only issuing needs it
+//! authorities/NAME.key         may be removed and kept offline: only issuing needs it
 //! leaves/NAME.pem              certificate and key in one file, so that one rename replaces both
 //! leaves/NODE/NAME.pem
 //! ```
 //!
-//! Directories are 0700, files with a key 0600, whatever the umask. Writers hold a lock on the directory that holds the vault.
+//! Directories have mode 0700 and files with a key 0600, regardless of the umask. Writers hold a lock on the
+//! directory that contains the vault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use crate::pki::issue::{Algorithm, Signer};
 use crate::pki::plan::LeafId;
 use crate::pki::table::Authority;
 
-/// What an authority is listed under; no leaf has a space in its name.
+/// Prefix of an authority's name in lists; no leaf has a space in its name.
 pub(super) const AUTHORITY: &str = "authority ";
 
 /// The version of the vault's layout.
@@ -50,10 +51,10 @@ pub(super) struct Settings {
     pub(super) cluster: String,
     /// 128 random bits in lower-case hexadecimal.
     pub(super) cluster_id: String,
-    /// RFC 3339; for people.
+    /// Creation time in RFC 3339 format, for information only.
     pub(super) created: String,
     pub(super) algorithm: Algorithm,
-    /// Validity of certificates issued later.
+    /// Validity of certificates that are issued later, in days.
     pub(super) leaf_days: u32,
 }
 
@@ -76,34 +77,37 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if there is none, if other users can enter it, or if a newer kiln made it.
+    /// [`Kind::Input`] if there is no vault, if other users can access it, or if a newer kiln created it.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         let shown = directory.display();
         let Some(text) = host::fs::read_if_exists(&directory.join("vault.toml"))? else {
             return Err(Error::new(Kind::Input, format!("there is no vault at `{shown}`")).hint("run `kiln pki init` to create one"));
         };
         if host::fs::mode(directory)? & 0o077 != 0 {
-            return Err(Error::new(Kind::Input, format!("other users can enter the vault `{shown}`"))
-                .hint(format!("run `chmod -R go= {shown}`; if they may have read it, create a new vault")));
+            return Err(Error::new(Kind::Input, format!("other users can access the vault `{shown}`"))
+                .hint(format!("run `chmod -R go= {shown}`; if other users may have read its keys, create a new vault")));
         }
         let step = || format!("reading `{}`", directory.join("vault.toml").display());
         let settings: Settings = toml::from_slice(&text).doing(Kind::Input, step)?;
         if settings.format != FORMAT {
-            return Err(Error::new(Kind::Input, format!("the vault `{shown}` has format {}; this kiln knows {FORMAT}", settings.format)));
+            return Err(Error::new(
+                Kind::Input,
+                format!("the vault `{shown}` has format {}, but this version of kiln supports only format {FORMAT}", settings.format),
+            ));
         }
         Ok(Self { directory: directory.to_owned(), settings })
     }
 
-    /// Lays out an empty vault in `directory`, which becomes its own when it is complete.
+    /// Creates an empty vault in `directory`, which is renamed when it is complete.
     pub(super) fn lay_out(directory: &Path, settings: Settings) -> Result<Self> {
         host::fs::create_private_directory(directory)?;
         for inner in ["authorities", "leaves"] {
             host::fs::create_private_directory(&directory.join(inner))?;
         }
-        let about = "# The keys of one cluster, made by `kiln pki init`: who can read the files beside this one owns the cluster.\n";
+        let about = "# The keys of one cluster, created by `kiln pki init`: anyone with the files next to this one controls the cluster.\n";
         let text = toml::to_string(&settings).doing(Kind::Internal, || "writing `vault.toml`".to_owned())?;
         host::fs::write_new(&directory.join("vault.toml"), format!("{about}{text}").as_bytes(), host::fs::PRIVATE)?;
-        // A vault that lies in a working copy is never committed by accident.
+        // Keeps a vault in a working copy from being committed by accident.
         host::fs::write_new(&directory.join(".gitignore"), b"*\n", host::fs::PRIVATE)?;
         Ok(Self { directory: directory.to_owned(), settings })
     }
@@ -112,9 +116,11 @@ impl Vault {
         &self.directory
     }
 
+    /// Checks that the vault belongs to `cluster`.
+    ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if the vault was made for a cluster of another name.
+    /// [`Kind::Input`] if the vault was created for a cluster with a different name.
     pub(super) fn belongs_to(&self, cluster: &Cluster) -> Result<()> {
         if self.settings.cluster == cluster.name {
             return Ok(());
@@ -124,11 +130,11 @@ impl Vault {
             Kind::Input,
             format!("the vault `{shown}` belongs to the cluster `{}`, not to `{}`", self.settings.cluster, cluster.name),
         )
-        .hint("give each cluster a vault of its own: set `vault` in the cluster file")
+        .hint("use a separate vault for each cluster: set `vault` in the cluster file")
         .hint(format!("if the cluster was renamed, change `cluster` in `{}`", self.directory.join("vault.toml").display())))
     }
 
-    /// Writes a file that must not exist yet; its mode holds whatever the umask is.
+    /// Writes a file that must not exist yet; its mode does not depend on the umask.
     pub(super) fn write_new(&self, name: &str, text: &str) -> Result<()> {
         host::fs::write_new(&self.directory.join(name), text.as_bytes(), host::fs::PRIVATE)
     }
@@ -138,7 +144,7 @@ impl Vault {
         host::fs::read_to_string(&self.directory.join(name)).map(Zeroizing::new).within(|| "the vault is incomplete".to_owned())
     }
 
-    /// The certificate of an authority, as PEM.
+    /// Returns the certificate of an authority, as PEM.
     pub(super) fn authority(&self, authority: Authority) -> Result<String> {
         self.read(&format!("authorities/{}.crt", authority.name())).map(|text| text.to_string())
     }
@@ -147,7 +153,7 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if a private key was taken away.
+    /// [`Kind::Input`] if a private key is missing from the vault.
     pub(super) fn signers(&self, needed: impl Iterator<Item = Authority>) -> Result<BTreeMap<Authority, Signer>> {
         let needed: BTreeSet<Authority> = needed.collect();
         needed.into_iter().map(|authority| Ok((authority, self.signer(authority)?))).collect()
@@ -156,26 +162,26 @@ impl Vault {
     fn signer(&self, authority: Authority) -> Result<Signer> {
         let path = self.directory.join(format!("authorities/{}.key", authority.name()));
         let Some(key) = host::fs::read_if_exists(&path)?.map(Zeroizing::new) else {
-            return Err(Error::new(Kind::Input, format!("issuing needs the private key of the {} authority", authority.name()))
-                .hint(format!("put it back at `{}` for this one command", path.display())));
+            return Err(Error::new(Kind::Input, format!("issuing certificates requires the {} authority's private key", authority.name()))
+                .hint(format!("put the key back at `{}` for this command", path.display())));
         };
         let key = std::str::from_utf8(&key).doing(Kind::Verify, || format!("reading `{}`", path.display()))?;
         Signer::new(&self.authority(authority)?, key).within(|| format!("reading `{}`", path.display()))
     }
 
-    /// The file of one leaf.
+    /// Returns the path of one leaf.
     pub(super) fn leaf_path(&self, id: &LeafId) -> PathBuf {
         self.directory.join("leaves").join(format!("{id}.pem"))
     }
 
-    /// The text of one leaf's file, or `None` when it was never issued.
+    /// Returns the text of one leaf's file, or `None` if it was never issued.
     pub(super) fn leaf(&self, id: &LeafId) -> Result<Option<Zeroizing<String>>> {
         let path = self.leaf_path(id);
         let Some(bytes) = host::fs::read_if_exists(&path)? else { return Ok(None) };
         String::from_utf8(bytes).map(|text| Some(Zeroizing::new(text))).doing(Kind::Verify, || format!("reading `{}`", path.display()))
     }
 
-    /// Writes one leaf, which replaces the one that is there when the batch is committed.
+    /// Writes one leaf, which replaces the existing one when the batch is committed.
     pub(super) fn write_leaf(&self, id: &LeafId, text: &str, batch: &Batch) -> Result<()> {
         let path = self.leaf_path(id);
         if let Some(node) = &id.node {
@@ -184,7 +190,8 @@ impl Vault {
         batch.write(&path, text.as_bytes(), host::fs::PRIVATE)
     }
 
-    /// Every certificate file in the vault, with its name: authorities first, then leaves, also those that no plan names.
+    /// Returns every certificate in the vault with its name: authorities first, then leaves, including those
+    /// that are not in any plan.
     pub(super) fn certificates(&self) -> Result<Vec<(String, Certificate)>> {
         let mut found = Vec::new();
         for authority in Authority::ALL {
@@ -194,7 +201,7 @@ impl Vault {
         }
         let leaves = self.directory.join("leaves");
         for path in leaf_files(&leaves)? {
-            let name = path.strip_prefix(&leaves).expect("a leaf lies below its directory").with_extension("").display().to_string();
+            let name = path.strip_prefix(&leaves).expect("a leaf is below its directory").with_extension("").display().to_string();
             let text = Zeroizing::new(host::fs::read_to_string(&path)?);
             let certificate = Certificate::parse(&text).within(|| format!("reading `{}`", path.display()))?;
             found.push((name, certificate));
@@ -215,20 +222,21 @@ fn leaf_files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Takes the right to write the vault at `directory`, held until the value is dropped or the process dies.
+/// Locks the vault at `directory` for writing until the value is dropped or the process dies.
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if another process holds it.
+/// [`Kind::Io`] if another process holds the lock.
 pub(super) fn lock(directory: &Path) -> Result<FileLock> {
     let parent = parent(directory);
     host::fs::create_directories(parent)?;
     FileLock::try_directory(parent)?.ok_or_else(|| {
-        Error::new(Kind::Io, format!("another kiln is writing a vault in `{}`", parent.display())).hint("wait for it and try again")
+        Error::new(Kind::Io, format!("another kiln process is writing to a vault in `{}`", parent.display()))
+            .hint("wait for it to finish, then try again")
     })
 }
 
-/// The directory that holds `directory`.
+/// Returns the directory that contains `directory`.
 pub(super) fn parent(directory: &Path) -> &Path {
     directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -1,28 +1,28 @@
-//! The commands that people type to see that a cluster is well, with this cluster's addresses in them.
+//! Commands that check the health of a cluster, with the cluster's addresses filled in.
 
 use serde::Serialize;
 
 use crate::cluster::Cluster;
 use crate::plan::ImagePlan;
-use crate::words::{Mover, Run};
+use crate::words::{Mover, Run, Service};
 
-/// Where etcdctl finds its certificates on a member.
+/// Directory of the certificates for etcdctl on an etcd member.
 const ETCD_PKI: &str = "/etc/kubernetes/pki/etcd";
 
-/// What lies there the kubelet runs.
+/// Directory of static pod manifests.
 const PODS: &str = "/etc/kubernetes/manifests";
 
-/// One command and what it shows.
+/// One command, and its purpose.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Check {
     pub(crate) shows: String,
-    /// Names of the machines to run it on; empty for the machine that one sits at.
+    /// Names of the machines to run the command on; empty for the administrator's machine.
     pub(crate) on: Vec<String>,
     pub(crate) command: String,
 }
 
-/// The commands for a cluster, the outermost first.
+/// Returns the commands for a cluster, starting at the endpoint.
 pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
     let authority = cluster.endpoint_authority();
     let kubectl = format!("kubectl --kubeconfig out/{}/admin.kubeconfig", cluster.name);
@@ -30,39 +30,40 @@ pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
     let host = host.trim_matches(['[', ']']);
     let mut checks = vec![
         here("the endpoint accepts connections", format!("nc -vz {host} {port}")),
-        here("an API server behind it is ready", format!("{kubectl} get --raw /readyz")),
-        here("every machine has registered", format!("{kubectl} get nodes --output=wide")),
-        here(
-            "clients notice little of a failover",
-            format!("while sleep 1; do {kubectl} --request-timeout=2s get --raw /readyz; echo; done"),
-        ),
+        here("an API server behind the endpoint is ready", format!("{kubectl} get --raw /readyz")),
+        here("every node is registered", format!("{kubectl} get nodes --output=wide")),
+        here("clients barely notice a failover", format!("while sleep 1; do {kubectl} --request-timeout=2s get --raw /readyz; echo; done")),
     ];
     let names = |nodes: Vec<&crate::cluster::Node>| nodes.into_iter().map(|node| node.name.clone()).collect::<Vec<_>>();
     for image in images {
         let units = image.units.join(" ");
-        checks.push(Check { shows: "its components run".into(), on: image.nodes.clone(), command: format!("systemctl status {units}") });
+        checks.push(Check {
+            shows: "all services are running".into(),
+            on: image.nodes.clone(),
+            command: format!("systemctl status {units}"),
+        });
     }
     if let Some(vip) = cluster.endpoint.vip.filter(|_| cluster.endpoint.balancer.moves_vip()) {
         let command = format!("ip -brief address show to {vip}");
-        checks.push(Check { shows: "whether it holds the VIP".into(), on: names(cluster.vip_carriers()), command });
+        checks.push(Check { shows: "which machine holds the VIP".into(), on: names(cluster.vip_carriers()), command });
         let pod = if cluster.endpoint.balancer.mover == Mover::KubeVip { "kube-vip" } else { "keepalived" };
         let command = match cluster.endpoint.run {
             Run::Service => "systemctl stop keepalived; sleep 10; systemctl start keepalived".to_owned(),
             Run::StaticPod => format!("mv {PODS}/{pod}.yaml /run/; sleep 60; cp /run/{pod}.yaml {PODS}/"),
         };
-        checks.push(Check { shows: "the VIP moves, and nobody pulls a plug".into(), on: names(cluster.vip_carriers()), command });
+        checks.push(Check { shows: "the VIP moves when its holder stops".into(), on: names(cluster.vip_carriers()), command });
     }
     checks.push(Check {
-        shows: format!("its agents dial https://{}", cluster.agent_authority()),
+        shows: format!("kubelet and kube-proxy connect to https://{}", cluster.agent_authority()),
         on: names(cluster.nodes.iter().filter(|node| cluster.has_kubelet(node)).collect()),
         command: "grep server: /etc/kubernetes/*.conf".into(),
     });
     let members = cluster.etcd_members();
     let endpoints: Vec<String> =
-        members.iter().map(|member| format!("https://{}", std::net::SocketAddr::new(member.address, 2379))).collect();
+        members.iter().map(|member| format!("https://{}", std::net::SocketAddr::new(member.address, Service::Etcd.port()))).collect();
     let tls = format!("--cacert={ETCD_PKI}/ca.crt --cert={ETCD_PKI}/healthcheck-client.crt --key={ETCD_PKI}/healthcheck-client.key");
     let command = format!("ETCDCTL_API=3 etcdctl {tls} --endpoints={} endpoint health", endpoints.join(","));
-    checks.push(Check { shows: "every etcd member answers".into(), on: names(members), command });
+    checks.push(Check { shows: "every etcd member is healthy".into(), on: names(members), command });
     checks
 }
 

@@ -1,5 +1,5 @@
-//! How long a failure lasts, as far as configured intervals decide it. They are read from the files that the nodes get, so that an
-//! overlay of one's own counts too.
+//! Failover times, as far as configured intervals determine them. The intervals are read from the nodes'
+//! rendered files, so custom overlays count too.
 //!
 //! VRRP: RFC 5798 section 6.1. Checks: keepalived.conf(5), HAProxy configuration manual sections 4.2 and 5.2. Elections: the etcd tuning
 //! guide, and client-go's leader election.
@@ -13,144 +13,178 @@ use crate::config::{self, Fleet, Machine, Node as Yaml, Statement, Target};
 use crate::error::Result;
 use crate::overlay::Overlays;
 use crate::render::{self, TextFile};
-use crate::words::Mover;
+use crate::words::{Mover, Service};
 
-/// What may fail, and when somebody else has taken over.
+/// A failure, and the time until another machine takes over.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Failover {
-    /// Names the failure to programs; never renamed. Balancers that bound the same failure share it.
+    /// Identifier of the failure for scripts; never renamed. Different balancers use the same key for the same
+    /// failure.
     pub(crate) key: &'static str,
     pub(crate) failure: &'static str,
-    /// Seconds, at best and at worst.
+    /// Minimum and maximum, in seconds.
     pub(crate) seconds: [f64; 2],
-    /// What these seconds are.
+    /// Event that ends this time.
     pub(crate) until: &'static str,
 }
 
-/// A key, the failure, what ends it, and how long that takes where a cluster has what fails.
+/// Key, failure, the event that ends it, and its duration if the cluster has the failing component.
 type Row = (&'static str, &'static str, &'static str, fn(&Intervals<'_>) -> Option<RangeInclusive<f64>>);
 
-/// By how close to clients they are.
+/// Failures, those closest to clients first.
 const FAILURES: &[Row] = &[
-    ("holder-dies", HOLDER_DIES, "another one holds it", holder_dies),
-    ("holder-dies", HOLDER_DIES, "another one has its lease", leaseholder_dies),
-    ("holder-frozen", "the machine that holds the VIP is frozen or cut off", "another one holds it", holder_dies),
-    ("keepalived-dies", "keepalived is killed or hangs on it", "another one holds it", holder_dies),
-    ("holder-leaves", "keepalived stops on it", "another one holds it", |intervals| intervals.skew().map(|skew| 0.0..=skew)),
-    ("balancer-fails", "what answers at the VIP fails there", "another one holds it", check_fails),
-    ("balancer-dies", "what answers at the VIP dies there", "another one holds it", |intervals| {
+    ("holder-dies", HOLDER_DIES, "another machine holds the VIP", holder_dies),
+    ("holder-dies", HOLDER_DIES, "another machine holds the kube-vip lease", leaseholder_dies),
+    ("holder-frozen", "the machine that holds the VIP freezes or loses its network", "another machine holds the VIP", holder_dies),
+    ("keepalived-dies", "keepalived is killed or hangs on the machine that holds the VIP", "another machine holds the VIP", holder_dies),
+    ("holder-leaves", "keepalived is stopped on the machine that holds the VIP", "another machine holds the VIP", |intervals| {
+        intervals.skew().map(|skew| 0.0..=skew)
+    }),
+    ("balancer-fails", "the service at the VIP fails its check", "another machine holds the VIP", check_fails),
+    ("balancer-dies", "the service at the VIP dies", "another machine holds the VIP", |intervals| {
         let Looks { interval, fall, .. } = intervals.looks?;
         Some((fall - 1.0) * interval..=fall * interval + intervals.skew()? + MOVE)
     }),
-    ("balancer-hangs", "what answers at the VIP hangs there", "another one holds it", |intervals| {
+    ("balancer-hangs", "the service at the VIP hangs", "another machine holds the VIP", |intervals| {
         let Looks { interval, limit, fall } = intervals.looks?;
         let noticed = fall * limit + (fall - 1.0) * interval;
         Some(noticed..=interval + noticed + intervals.skew()? + MOVE)
     }),
-    ("client-waits", HOLDER_DIES, "kubelets give up the connections to it", |intervals| {
+    ("client-waits", HOLDER_DIES, "kubelets close their connections to the dead machine", |intervals| {
         intervals.skew()?;
         let (silence, answer) = intervals.pings?;
         Some(silence..=silence + answer)
     }),
-    ("api-server-dies", "an API server dies", "HAProxy leaves it out; new connections go elsewhere at once", server_dies),
-    ("api-server-hangs", "an API server hangs", "HAProxy cuts its clients off, and they go elsewhere", server_hangs),
-    ("etcd-hangs", "the etcd of an API server hangs", "HAProxy leaves it out while another one is ready", server_is_unready),
-    ("etcd-hangs-on", "the etcd of an API server hangs", "HAProxy cuts its clients off while another one is ready", server_is_given_up),
-    ("api-servers-return", "all API servers come back", "once one is ready, HAProxy passes connections on to it", servers_return),
-    ("api-server-dies", "an API server dies", "IPVS leaves it out; new connections go elsewhere at once", |intervals| {
+    (
+        "api-server-dies",
+        "an API server dies",
+        "HAProxy marks the server down; new connections go to another API server immediately",
+        server_dies,
+    ),
+    (
+        "api-server-hangs",
+        "an API server hangs",
+        "HAProxy closes the server's connections, and clients reconnect to another API server",
+        server_hangs,
+    ),
+    (
+        "etcd-hangs",
+        "the etcd member behind an API server hangs",
+        "HAProxy marks the API server down if another API server is ready",
+        server_is_unready,
+    ),
+    (
+        "etcd-hangs-on",
+        "the etcd member behind an API server hangs",
+        "HAProxy closes the API server's connections if another API server is ready",
+        server_is_given_up,
+    ),
+    (
+        "api-servers-return",
+        "an API server is ready again after all were down",
+        "HAProxy forwards connections to the API server",
+        servers_return,
+    ),
+    ("api-server-dies", "an API server dies", "IPVS removes the server, and new connections go to another API server", |intervals| {
         let (every, retries, pause, _) = intervals.ipvs_checks()?;
         Some(retries * pause..=every + retries * pause)
     }),
     (
         "api-server-hangs",
         "an API server hangs, or its machine dies",
-        "IPVS leaves it out; new connections go elsewhere at once",
+        "IPVS removes the server, and new connections go to another API server",
         |intervals| {
             let (every, retries, pause, limit) = intervals.ipvs_checks()?;
             let noticed = retries * pause + (retries + 1.0) * limit;
             Some(noticed..=every + noticed)
         },
     ),
-    ("machine-dies", "the machine of an API server dies", "a new connection turns to another one", connection_fails),
-    ("etcd-leader-dies", "the leader of etcd dies", "another one is elected", election),
-    ("etcd-leader-hangs", "the leader of etcd hangs", "another one is elected, and HAProxy leaves its API server out", leader_hangs),
-    ("controller-manager-dies", "the leading controller manager dies", "another one leads", |intervals| {
+    ("machine-dies", "an API server's machine dies", "a new connection goes to another API server", connection_fails),
+    ("etcd-leader-dies", "the etcd leader dies", "a new leader is elected", election),
+    (
+        "etcd-leader-hangs",
+        "the etcd leader hangs",
+        "a new leader is elected, and HAProxy marks the hung member's API server down",
+        leader_hangs,
+    ),
+    ("controller-manager-dies", "the leading controller manager dies", "another controller manager becomes the leader", |intervals| {
         lease(intervals, "kube-controller-manager")
     }),
-    ("scheduler-dies", "the leading scheduler dies", "another one leads", |intervals| lease(intervals, "kube-scheduler")),
+    ("scheduler-dies", "the leading scheduler dies", "another scheduler becomes the leader", |intervals| {
+        lease(intervals, "kube-scheduler")
+    }),
 ];
 
 const HOLDER_DIES: &str = "the machine that holds the VIP dies";
 
-/// How much longer than its retry period a candidate may wait between two looks: client-go's `leaderelection.JitterFactor`.
+/// Maximum random extension of a candidate's retry period, as a factor: client-go's
+/// `leaderelection.JitterFactor`.
 const JITTER: f64 = 1.2;
 
-/// What keepalived needs to move addresses, in seconds.
+/// Time that keepalived needs to move the VIP, in seconds.
 const MOVE: f64 = 0.1;
 
-/// Where the guard's settings are.
+/// Path of the guard's settings.
 const GUARD: &str = "/etc/kiln/guard.toml";
 
-/// Where HAProxy's script is.
+/// Path of HAProxy's Lua script.
 const SESSIONS: &str = "/etc/haproxy/sessions.lua";
 
-/// Where the kubelet's unit is.
+/// Path of the kubelet unit.
 const KUBELET: &str = "/etc/systemd/system/kubelet.service";
 
-/// How often the guard looks at what answers at the VIP, in seconds; its own file has milliseconds.
+/// Timing of the guard's checks of the service at the VIP, in seconds; the guard's settings are in milliseconds.
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Looks {
     interval: f64,
-    /// Until one has failed.
+    /// Time limit of a check.
     limit: f64,
-    /// Failures in a row.
+    /// Consecutive failures.
     fall: f64,
 }
 
-/// The port of etcd, behind which no API server is.
-const ETCD: &str = ":2379";
-
-/// How an API server is asked whether it is ready without what it says of etcd for its life, too.
+/// Readiness path without the etcd check that liveness also includes.
 const ONCE: &str = "/readyz?exclude=etcd";
 
-/// How HAProxy checks a server (configuration manual: `inter`, `fall`, `rise`, `timeout check`), in seconds.
+/// HAProxy's checks of a server (configuration manual: `inter`, `fall`, `rise`, `timeout check`), in seconds.
 struct Checks {
     interval: f64,
-    /// Between checks of a server that has failed one.
+    /// Interval for a server that has failed a check.
     fast: f64,
-    /// Between checks of a server that is down.
+    /// Interval for a server that is down.
     down: f64,
     /// Failures until it is down.
     fall: f64,
-    /// Good checks until it is up again.
+    /// Successful checks until it is up again.
     rise: f64,
-    /// How long a check waits for a program that hangs, whose kernel still accepts connections.
+    /// Time that a check waits for a hung program whose kernel still accepts connections.
     silence: f64,
-    /// Whether a server that isn't ready keeps its sessions.
+    /// True if a server that isn't ready keeps its sessions.
     spares_unready: bool,
-    /// Whether a server that asks its etcd twice is asked for one of the answers only.
+    /// True if only one of a server's two etcd checks is requested.
     excludes_etcd: bool,
 }
 
-/// Intervals in files.
+/// Intervals read from files.
 struct Intervals<'a> {
     fleet: Fleet<'a>,
-    /// Priority of the node that takes the VIP over.
+    /// Priority of the node that takes over the VIP.
     next: Option<u8>,
-    /// None where no guard looks.
+    /// The guard's checks; `None` without a guard.
     looks: Option<Looks>,
-    /// Seconds between two looks at servers without etcd, and how many must agree; none where nothing looks.
+    /// Seconds between two checks for servers without etcd, and how many checks must agree; `None` without
+    /// such checks.
     sessions: Option<(f64, f64)>,
-    /// Seconds of silence after which kubelets send a ping, and how long they wait for its answer.
+    /// Seconds of silence after which kubelets send a ping, and how long they wait for the reply.
     pings: Option<(f64, f64)>,
 }
 
-/// Every failure of a cluster that somebody else takes over.
+/// Returns every failure of a cluster after which another machine takes over.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] if an overlay does not render.
+/// [`crate::error::Kind::Input`] if an overlay can't be rendered.
 pub(super) fn failovers(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Failover>> {
     let images = cluster.images();
     let machines: Vec<Machine> = images.values().map(|nodes| machine(cluster, nodes[0], overlays)).collect::<Result<_>>()?;
@@ -173,7 +207,7 @@ pub(super) fn failovers(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Fa
     Ok(found.collect())
 }
 
-/// The longest time until another node holds the VIP, if one moves.
+/// Returns the maximum time until another node holds the VIP, if kiln moves it.
 pub(super) fn of_vip(failovers: &[Failover]) -> Option<f64> {
     failovers.iter().find(|failover| failover.failure == HOLDER_DIES).map(|failover| failover.seconds[1])
 }
@@ -184,14 +218,15 @@ fn machine(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Machin
     Ok(Machine { name: node.name.clone(), files, images: Vec::new() })
 }
 
-/// The looks of the first guard; all have the same.
+/// Returns the settings of the first guard; all guards have the same settings.
 fn looks(machines: &[Machine]) -> Option<Looks> {
     let mut files = machines.iter().flat_map(|machine| &machine.files);
     let Looks { interval, limit, fall } = toml::from_str(&files.find(|file| file.path == GUARD)?.text).ok()?;
     Some(Looks { interval: interval / 1000.0, limit: limit / 1000.0, fall })
 }
 
-/// How often HAProxy's script looks, and how many looks must find a server without etcd: `local PAUSE, WITHOUT, READY = 400, 3, 7`.
+/// Returns the interval of HAProxy's Lua script, and the number of checks that must find a server without
+/// etcd: `local PAUSE, WITHOUT, READY = 400, 3, 7`.
 fn sessions(machines: &[Machine]) -> Option<(f64, f64)> {
     let mut files = machines.iter().flat_map(|machine| &machine.files);
     let script = &files.find(|file| file.path == SESSIONS)?.text;
@@ -200,7 +235,7 @@ fn sessions(machines: &[Machine]) -> Option<(f64, f64)> {
     Some((numbers.next()?.parse::<f64>().ok()? / 1000.0, numbers.next()?.parse().ok()?))
 }
 
-/// What the kubelets' unit sets (`ConfigureHTTP2Transport` of k8s.io/apimachinery).
+/// Returns the ping settings of the kubelet unit (`ConfigureHTTP2Transport` of k8s.io/apimachinery).
 fn pings(machines: &[Machine]) -> Option<(f64, f64)> {
     let mut files = machines.iter().flat_map(|machine| &machine.files);
     let unit = &files.find(|file| file.path == KUBELET)?.text;
@@ -209,7 +244,7 @@ fn pings(machines: &[Machine]) -> Option<(f64, f64)> {
     Some((seconds("HTTP2_READ_IDLE_TIMEOUT_SECONDS")?, seconds("HTTP2_PING_TIMEOUT_SECONDS")?))
 }
 
-/// Rounded up, as far as anybody cares.
+/// Rounds up to tenths of a second.
 fn tenths(seconds: f64) -> f64 {
     (seconds * 10.0 - 1e-6).ceil().abs() / 10.0
 }
@@ -223,27 +258,28 @@ impl Intervals<'_> {
         self.fleet.programs(program).find_map(|invocation| invocation.value(name))
     }
 
-    /// Seconds between advertisements.
+    /// Returns the seconds between advertisements.
     fn advertisement(&self) -> f64 {
         self.number("vrrp_instance", "advert_int").unwrap_or(1.0)
     }
 
-    /// What the next node waits beyond full advertisements: the less, the higher its priority is. Version 2 counts in seconds, version 3 in
-    /// advertisements.
+    /// Returns the skew time, which the next node waits in addition to whole advertisement intervals; it is
+    /// shorter for a higher priority. VRRP version 2 counts it in seconds, version 3 in advertisement intervals.
     fn skew(&self) -> Option<f64> {
         let version = self.number("vrrp_instance", "version").or_else(|| self.number("global_defs", "vrrp_version"));
         let unit = if version == Some(3.0) { self.advertisement() } else { 1.0 };
         Some(unit * (256.0 - f64::from(self.next?)) / 256.0)
     }
 
-    /// How many advertisements may be missing.
+    /// Returns the number of advertisements that may be missed.
     fn missing(&self) -> f64 {
         self.number("vrrp_instance", "down_timer_adverts").unwrap_or(3.0)
     }
 
-    /// HAProxy's checks of API servers, which a machine may have beside those of others.
+    /// Returns HAProxy's checks of API servers; a machine may also check other servers.
     fn checks(&self) -> Option<Checks> {
-        let others = |server: &Statement<'_>| server.words.get(2).is_some_and(|word| word.text.ends_with(ETCD));
+        // etcd servers are not API servers.
+        let others = |server: &Statement<'_>| config::port(server) == Some(Service::Etcd.port());
         let backend = config::api_backends(&self.fleet).find(|block| !config::servers(*block).any(others))?;
         let backend = config::checking(backend);
         let defaults = config::inherited(backend, &["default-server"]);
@@ -251,7 +287,7 @@ impl Intervals<'_> {
         let timeout = |name: &str| config::seconds(config::inherited(backend, &["timeout", name])?.words.get(2)?.text);
         let interval = option("inter").and_then(config::seconds).unwrap_or(2.0);
         let answer = timeout("check");
-        // Until TLS is up, `timeout check` does not count.
+        // `timeout check` does not apply before TLS is established.
         let connection = answer.and_then(|_| timeout("connect")).map_or(interval, |limit| limit.min(interval));
         let connects =
             |check: &Statement<'_>| (check.is(&["tcp-check", "connect"]) || check.is(&["http-check", "connect"])) && check.has("ssl");
@@ -269,7 +305,8 @@ impl Intervals<'_> {
         })
     }
 
-    /// Interval, number of retries, pause before each, and time limit of keepalived's checks of servers behind IPVS.
+    /// Returns the interval, the number of retries, the pause before each retry, and the time limit of
+    /// keepalived's checks of servers behind IPVS.
     fn ipvs_checks(&self) -> Option<(f64, f64, f64, f64)> {
         let block = self.fleet.keepalived("virtual_server").next()?;
         let number = |name: &str, usual| block.statement.number(name).map_or(usual, |(number, _)| number);
@@ -282,7 +319,7 @@ fn holder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     Some((missing - 1.0) * every + skew..=missing * every + skew + MOVE)
 }
 
-/// kube-vip gives its lease up by silence only.
+/// Returns the failover time of kube-vip, whose lease ends only by expiring.
 fn leaseholder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let setting = |name: &str| {
         let mut variables = intervals.fleet.manifests().flat_map(|(_, pod)| pod.find_all("env")).flat_map(Yaml::items);
@@ -291,7 +328,8 @@ fn leaseholder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     Some(expires(setting("vip_leaseduration")?, setting("vip_retryperiod")?))
 }
 
-/// A check that fails for good. With a weight the holder goes on as a backup would, and the next one waits for its silence.
+/// Returns the time after which a failing check moves the VIP. With a weight, the holder becomes a backup, and
+/// the next node waits until the holder's advertisements stop.
 fn check_fails(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let skew = intervals.skew()?;
     let (every, fall) = (intervals.number("vrrp_script", "interval")?, intervals.number("vrrp_script", "fall").unwrap_or(1.0));
@@ -312,8 +350,9 @@ fn server_hangs(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     Some(noticed..=checks.interval + noticed)
 }
 
-/// The server itself says so, once it has waited for etcd; one failure is enough. A newer server that is still waiting for the answer to
-/// one question gives the next ones its answer from before (apiserver's `newETCD3Check`), so that one check more may pass.
+/// Returns the time until a server that has waited for etcd reports that it is not ready; one failed check is
+/// enough. A newer server that is still waiting for etcd repeats its previous result for further requests
+/// (apiserver's `newETCD3Check`), so one more check may succeed.
 fn server_is_unready(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let checks = intervals.checks().filter(|checks| checks.spares_unready)?;
     let wait = |name: &str| intervals.flag("kube-apiserver", name).and_then(config::seconds);
@@ -322,32 +361,35 @@ fn server_is_unready(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     Some(alive.min(once)..=2.0 * checks.interval + once)
 }
 
-/// Once it is known to be unready, as many looks as must agree.
+/// Adds the time of the checks that must agree after a server is known to be unready.
 fn server_is_given_up(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let ((pause, looks), noticed) = (intervals.sessions?, server_is_unready(intervals)?);
     Some(noticed.start() + (looks - 1.0) * pause..=noticed.end() + looks * pause)
 }
 
-/// Each member waits for one to two timeouts, at random (raft's `randomizedElectionTimeout`).
+/// Returns the duration of an election: each member waits for a random time between one and two timeouts
+/// (raft's `randomizedElectionTimeout`).
 fn election(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let timeout = intervals.flag("etcd", "election-timeout")?.parse::<f64>().ok()? / 1000.0;
     Some(timeout..=2.0 * timeout)
 }
 
-/// Meanwhile no API server is ready, so HAProxy passes connections on to any; one check later those with a leader are ready again.
+/// Returns the time until servers with a leader are ready again: one check after the election. Until then no
+/// API server is ready, so HAProxy forwards connections to any of them.
 fn leader_hangs(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let (elected, unready) = (election(intervals)?, server_is_unready(intervals)?);
     let most = elected.end().max(*unready.end());
     Some(elected.start().max(*unready.start())..=most + intervals.checks()?.interval)
 }
 
-/// The first good check may come a whole interval after the server is ready, and the others follow as fast as while one is failing.
+/// Returns the time until a server is up: the first successful check may be a whole interval after the server
+/// is ready, and the others follow at the interval for a server that has failed a check.
 fn servers_return(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let checks = intervals.checks()?;
     Some(0.0..=checks.down + (checks.rise - 1.0) * checks.fast)
 }
 
-/// nginx and HAProxy give a server this long to accept.
+/// Returns the time that nginx or HAProxy waits for a server to accept a connection.
 fn connection_fails(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let nginx = config::streams(&intervals.fleet).find_map(|block| {
         let mut servers = block.statement.all(&["server"]);
@@ -365,8 +407,8 @@ fn lease(intervals: &Intervals<'_>, program: &'static str) -> Option<RangeInclus
     Some(expires(seconds("leader-elect-lease-duration")?, seconds("leader-elect-retry-period")?))
 }
 
-/// A candidate counts the duration from when it saw the last renewal, which may be one look after it, and finds that it is over at its
-/// next look (client-go, tools/leaderelection).
+/// Returns the time until a lease expires: a candidate counts the duration from when it saw the last renewal,
+/// up to one retry late, and notices the expiry at its next retry (client-go, tools/leaderelection).
 fn expires(duration: f64, retry: f64) -> RangeInclusive<f64> {
     duration - retry..=duration + 2.0 * (1.0 + JITTER) * retry
 }

@@ -1,18 +1,17 @@
-//! The topology as floors, from those who dial the API down to what it stores: who dials whom, and where.
+//! Topology in layers, from the API's clients down to its storage, with the address that each layer connects
+//! to.
 
 use serde::Serialize;
 
 use crate::cluster::{Cluster, Node};
-use crate::words::{API_SERVER_PORT, Mover, Place, Role};
+use crate::words::{Mover, Placement, Role, Service};
 
-/// Port of etcd's clients.
-const ETCD_PORT: u16 = 2379;
-
-/// Most that are shown by name.
+/// Maximum number of names shown.
 const SHOWN: usize = 8;
 
-/// Names as a reader takes them in: all of a few, or the first of many and how many more there are.
-pub(crate) fn few(names: &[String]) -> Vec<String> {
+/// Shortens a list of names: a short list is unchanged; of a long one, the first names and the number of the
+/// others remain.
+pub(crate) fn shortened(names: &[String]) -> Vec<String> {
     if names.len() <= SHOWN {
         return names.to_vec();
     }
@@ -20,19 +19,19 @@ pub(crate) fn few(names: &[String]) -> Vec<String> {
     shown.iter().cloned().chain([format!("… {} more", rest.len())]).collect()
 }
 
-/// One floor.
+/// One layer.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Layer {
     pub(crate) what: String,
-    /// What the floor above dials to reach it; empty for the first.
+    /// Address that the layer above connects to; empty for the first layer.
     pub(crate) dialled: String,
-    /// Names of the machines on it; empty for those that are not the cluster's.
+    /// Names of the layer's machines; empty if they do not belong to the cluster.
     pub(crate) nodes: Vec<String>,
     pub(crate) note: String,
 }
 
-/// The floors of a cluster, clients first.
+/// Returns the layers of a cluster, clients first.
 pub(super) fn layers(cluster: &Cluster) -> Vec<Layer> {
     let endpoint = format!("https://{}", cluster.endpoint_authority());
     let mut layers = vec![agents(cluster)];
@@ -40,25 +39,26 @@ pub(super) fn layers(cluster: &Cluster) -> Vec<Layer> {
     let vip = cluster.endpoint.vip.filter(|_| balancer.moves_vip());
     let mover = if balancer.mover == Mover::KubeVip { "kube-vip" } else { "VRRP" };
     let moves = |between: &str| vip.map_or_else(String::new, |vip| format!("{mover} moves {vip} between {between}"));
-    if balancer.place == Place::Elsewhere {
-        layers.push(layer("a balancer of yours", &endpoint, Vec::new(), String::new()));
+    if balancer.place == Placement::Elsewhere {
+        layers.push(layer("an external balancer", &endpoint, Vec::new(), String::new()));
     } else if let Some(proxy) = balancer.proxy {
         let (dialled, note) = match balancer.place {
-            Place::EveryNode => (format!("https://{}", cluster.agent_authority()), "each for its own machine".to_owned()),
-            _ => (endpoint.clone(), moves("them")),
+            Placement::EveryNode => (format!("https://{}", cluster.agent_authority()), "each serves only its own machine".to_owned()),
+            _ => (endpoint.clone(), moves("these machines")),
         };
         layers.push(layer(proxy, &dialled, cluster.balancing(), note));
     }
-    let straight = balancer.proxy.is_none() && balancer.place != Place::Elsewhere;
-    let (dialled, note) = if straight { (endpoint, moves("them")) } else { (format!("port {API_SERVER_PORT}"), String::new()) };
+    let straight = balancer.proxy.is_none() && balancer.place != Placement::Elsewhere;
+    let (dialled, note) =
+        if straight { (endpoint, moves("these machines")) } else { (format!("port {}", Service::ApiServer.port()), String::new()) };
     layers.push(layer("kube-apiserver", &dialled, cluster.with_role(Role::ControlPlane).collect(), note));
     let members = cluster.etcd_members();
-    let note = format!("{} of {} must live", members.len() / 2 + 1, members.len());
-    layers.push(layer("etcd", &format!("port {ETCD_PORT}"), members, note));
+    let note = format!("{} of {} must be up", members.len() / 2 + 1, members.len());
+    layers.push(layer("etcd", &format!("port {}", Service::Etcd.port()), members, note));
     layers
 }
 
-/// Everybody who dials the endpoint: people, and the agents of machines.
+/// Returns the endpoint's clients: users, and each machine's kubelet and kube-proxy.
 fn agents(cluster: &Cluster) -> Layer {
     let agents = cluster.nodes.iter().filter(|node| cluster.has_kubelet(node));
     layer("clients, kubelet, kube-proxy", "", agents.collect(), String::new())

@@ -1,6 +1,7 @@
-//! What would be built and what each node gets: a pure function of the cluster and its overlays, for people to read before they build.
+//! Build plan: the images and the contents of each node, computed from the cluster and its overlays before
+//! anything is built.
 //!
-//! Nothing here is an input of the build; the rooms that build compute the same things themselves.
+//! The build does not use the plan; it computes the same values itself.
 
 mod checks;
 mod failover;
@@ -19,12 +20,12 @@ use serde::Serialize;
 use crate::cluster::{Cluster, MatchRule, Node};
 use crate::error::Result;
 use crate::overlay::Overlays;
-use crate::words::{Balancer, Mover, Role};
+use crate::words::{Balancer, Mover, Output, Role};
 use crate::{pki, render};
 
 pub(crate) use checks::Check;
 pub(crate) use failover::Failover;
-pub(crate) use layers::{Layer, few};
+pub(crate) use layers::{Layer, shortened};
 pub(crate) use order::Start;
 pub(crate) use ports::PortUse;
 pub(crate) use sizes::Size;
@@ -37,13 +38,13 @@ pub(crate) struct Plan {
     pub(crate) cluster: String,
     pub(crate) kubernetes: String,
     pub(crate) profile: String,
-    /// From clients down to what the API stores.
+    /// Layers, from clients down to the API's storage.
     pub(crate) topology: Vec<Layer>,
     pub(crate) endpoint: EndpointPlan,
     pub(crate) quorum: Quorum,
     pub(crate) failovers: Vec<Failover>,
     pub(crate) capacity: Capacity,
-    /// Names and addresses; without any the machines keep time among themselves.
+    /// Names and addresses; if empty, the machines synchronise their clocks with each other.
     pub(crate) time_servers: Vec<String>,
     pub(crate) images: Vec<ImagePlan>,
     pub(crate) nodes: Vec<NodePlan>,
@@ -51,11 +52,11 @@ pub(crate) struct Plan {
     pub(crate) ports: Vec<PortUse>,
     pub(crate) start_order: Vec<Start>,
     pub(crate) checks: Vec<Check>,
-    /// Names of formats.
-    pub(crate) outputs: Vec<String>,
+    /// Names of output formats.
+    pub(crate) outputs: Vec<Output>,
 }
 
-/// What clients dial, and what happens when the machine behind it dies.
+/// Endpoint that clients connect to, and its failover.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct EndpointPlan {
@@ -64,11 +65,11 @@ pub(crate) struct EndpointPlan {
     pub(crate) names: Vec<String>,
     pub(crate) balancer: Balancer,
     pub(crate) virtual_router_id: Option<u8>,
-    /// Seconds until another node holds the VIP; `None` where kiln moves none, or nobody is left to take it.
+    /// Seconds until another node holds the VIP; `None` if kiln does not move a VIP or no other node can hold it.
     pub(crate) failover_seconds: Option<f64>,
 }
 
-/// How many etcd members may fail.
+/// etcd members, and the number of members that may fail.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Quorum {
@@ -77,7 +78,7 @@ pub(crate) struct Quorum {
     pub(crate) tolerated: usize,
 }
 
-/// How far the networks reach.
+/// Network capacity.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Capacity {
@@ -85,7 +86,7 @@ pub(crate) struct Capacity {
     pub(crate) pods_per_node: u64,
     pub(crate) services: u64,
     pub(crate) node_ports: u64,
-    /// Whether the cluster file has more nodes than Kubernetes is tested with.
+    /// True if the cluster has more nodes than Kubernetes is tested with.
     pub(crate) untested: bool,
 }
 
@@ -95,11 +96,11 @@ pub(crate) struct Capacity {
 pub(crate) struct ImagePlan {
     pub(crate) name: String,
     pub(crate) nodes: Vec<String>,
-    /// In the order in which they are laid, with those that others require.
+    /// Overlays in the order in which they are applied, including those required by other overlays.
     pub(crate) overlays: Vec<String>,
     pub(crate) packages: Vec<String>,
     pub(crate) binaries: Vec<String>,
-    /// References of container images.
+    /// Container image references.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) container_images: Vec<String>,
     pub(crate) units: Vec<String>,
@@ -114,14 +115,14 @@ pub(crate) struct NodePlan {
     pub(crate) roles: BTreeSet<Role>,
     pub(crate) address: IpAddr,
     pub(crate) extra_addresses: Vec<IpAddr>,
-    /// VRRP priority, where the node may hold the VIP.
+    /// VRRP priority, if the node may hold the VIP.
     pub(crate) priority: Option<u8>,
     pub(crate) matches: Vec<MatchRule>,
-    /// Names in the vault.
+    /// Names of the certificates in the vault.
     pub(crate) certificates: Vec<String>,
 }
 
-/// Plans `cluster`.
+/// Computes the plan of `cluster`.
 ///
 /// # Errors
 ///
@@ -210,12 +211,12 @@ fn capacity(cluster: &Cluster) -> Capacity {
     }
 }
 
-/// Addresses that services can have: all but the network's own and its last.
+/// Returns the number of service addresses: all except the network address and the last address.
 fn addresses(network: &IpNet) -> u64 {
     power(network.max_prefix_len() - network.prefix_len()).saturating_sub(2)
 }
 
-/// 2 to the power of `bits`, as far as it can be counted.
+/// Returns 2 to the power of `bits`, saturating.
 fn power(bits: u8) -> u64 {
     1u64.checked_shl(u32::from(bits)).unwrap_or(u64::MAX)
 }

@@ -1,36 +1,37 @@
-//! What waits for what when the machines are switched on. Nobody has to keep an order: each component waits by itself.
+//! Startup dependencies of components. Machines can be powered on in any order: each component waits for its
+//! own dependencies.
 
 use serde::Serialize;
 
 use crate::plan::ImagePlan;
 
-/// Each component and what it waits for, in the order in which they become useful.
+/// Components and their dependencies, in the order in which the components come up.
 const WAITS: &[(&str, &str)] = &[
-    ("firewall", "nothing; the network waits for it"),
-    ("cni-bridge", "nothing; the network waits for it"),
+    ("firewall", "nothing; the network waits for the firewall"),
+    ("cni-bridge", "nothing; the network waits for the bridge"),
     ("containerd", "nothing"),
     ("docker", "containerd"),
-    ("preload", "the container runtime; the kubelet waits for it"),
-    ("etcd", "a majority of its members"),
+    ("preload", "the container runtime; the kubelet waits for the imported images"),
+    ("etcd", "a majority of the etcd members"),
     ("kube-apiserver", "etcd"),
-    ("haproxy-service", "nothing; it sees API servers come and go"),
-    ("haproxy-pod", "the kubelet of its machine, and its image there"),
-    ("nginx-service", "nothing; it tries API servers in turn"),
-    ("ipvs", "nothing; it sees API servers come and go"),
-    ("nginx-pod", "the kubelet of its machine, and its image there"),
-    ("segment", "the network; what carries the VIP waits for it, four seconds"),
-    ("keepalived-service", "a ready API server behind its machine"),
-    ("keepalived-pod", "the kubelet of its machine, and a ready API server behind it"),
-    ("kube-vip", "the kubelet and the API server of its machine, its rights, and the lease"),
-    ("kube-controller-manager", "the API server of its machine"),
-    ("kube-scheduler", "the API server of its machine"),
-    ("kubeadm", "etcd, then the endpoint, to record the cluster or to join it"),
-    ("rbac", "the first ready API server, for the first objects of the cluster"),
+    ("haproxy-service", "nothing; HAProxy detects API servers as they start and stop"),
+    ("haproxy-pod", "the local kubelet, and a local copy of the image"),
+    ("nginx-service", "nothing; nginx tries API servers in turn"),
+    ("ipvs", "nothing; keepalived detects API servers as they start and stop"),
+    ("nginx-pod", "the local kubelet, and a local copy of the image"),
+    ("segment", "the network; keepalived or kube-vip waits four seconds for the check"),
+    ("keepalived-service", "a ready API server reachable through the machine"),
+    ("keepalived-pod", "the local kubelet, and a ready API server reachable through the machine"),
+    ("kube-vip", "the local kubelet and API server, its RBAC permissions, and the lease"),
+    ("kube-controller-manager", "the local API server"),
+    ("kube-scheduler", "the local API server"),
+    ("kubeadm", "etcd, then the endpoint, to upload the cluster configuration or join the cluster"),
+    ("rbac", "the first ready API server, to create the cluster's initial objects"),
     ("kubelet", "the endpoint"),
     ("kube-proxy", "the endpoint"),
 ];
 
-/// One component's place in the order.
+/// Position of one component in the startup order.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Start {
@@ -40,7 +41,7 @@ pub(crate) struct Start {
     pub(crate) nodes: Vec<String>,
 }
 
-/// The order for these images.
+/// Returns the startup order for these images.
 pub(super) fn order(images: &[ImagePlan]) -> Vec<Start> {
     let start = |(component, waits_for): &(&'static str, &'static str)| {
         let with = images.iter().filter(|image| image.overlays.iter().any(|overlay| overlay == component));

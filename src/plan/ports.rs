@@ -1,4 +1,4 @@
-//! Who listens where: the matrix that the nodes' firewalls let in.
+//! Listening ports of the nodes: the port matrix that the node firewalls accept.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,19 @@ use crate::render;
 pub(crate) struct PortUse {
     /// 0 for a protocol without ports.
     pub(crate) port: u16,
-    /// The last one of a range, else `port`.
+    /// Last port of a range; otherwise the same as `port`.
     pub(crate) last: u16,
     pub(crate) protocol: Protocol,
     pub(crate) what: String,
-    /// Who dials it, separated by commas: `loopback`, `etcd`, `control-plane`, `balancers`, `nodes`, `pods`, `clients`.
+    /// Clients of the port, separated by commas: `loopback`, `etcd`, `control-plane`, `balancers`, `nodes`,
+    /// `pods`, `clients`.
     pub(crate) from: String,
     pub(crate) overlay: String,
     /// Names of the nodes that listen.
     pub(crate) nodes: Vec<String>,
 }
 
-/// Every port that a component declares, and the endpoint's, by number.
+/// Returns every port that a component declares, and the endpoint's port, sorted by number.
 pub(super) fn used(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<PortUse>> {
     let mut uses: BTreeMap<(u16, Protocol, String), PortUse> = BTreeMap::new();
     for node in &cluster.nodes {

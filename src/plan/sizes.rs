@@ -1,4 +1,4 @@
-//! How large machines should be at least, as the projects that they run advise for a cluster of so many nodes.
+//! Minimum machine sizes for the number of nodes, as recommended by the upstream projects.
 //!
 //! etcd: <https://etcd.io/docs/v3.5/op-guide/hardware/>. The control plane: the sizes that kube-up chose, from "Considerations for large
 //! clusters" (<https://kubernetes.io/docs/setup/best-practices/cluster-large/>), which also has the limits of a cluster.
@@ -8,35 +8,35 @@ use serde::Serialize;
 use crate::cluster::{Cluster, Node};
 use crate::words::Role;
 
-/// What the machines of one image should have.
+/// Recommended size of one image's machines.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Size {
     pub(crate) image: String,
     pub(crate) cpus: u32,
     pub(crate) memory_gib: u32,
-    /// Whether pods come on top.
+    /// True if pods need resources on top.
     pub(crate) plus_pods: bool,
 }
 
-/// Nodes of a cluster, and the processors and GiB of memory that they ask for.
+/// Maximum number of nodes, and the processors and GiB of memory recommended for it.
 type Row = (usize, [u32; 2]);
 
 const ETCD: &[Row] = &[(50, [2, 8]), (250, [4, 16]), (1000, [8, 32]), (usize::MAX, [16, 64])];
 const CONTROL_PLANE: &[Row] = &[(5, [1, 4]), (10, [2, 8]), (100, [4, 15]), (250, [8, 30]), (500, [16, 60]), (usize::MAX, [36, 60])];
-/// Any machine of a cluster, whatever it does.
-const LEAST: [u32; 2] = [4, 4];
-/// Nodes beyond which nobody tests Kubernetes.
-const MOST_NODES: usize = 5000;
+/// Minimum for any machine of a cluster.
+const MIN_SIZE: [u32; 2] = [4, 4];
+/// Maximum number of nodes that Kubernetes is tested with.
+const MAX_TESTED_NODES: usize = 5000;
 
-/// The size of each image's machines.
+/// Returns the size of each image's machines.
 pub(super) fn sizes(cluster: &Cluster) -> Vec<Size> {
     cluster.images().into_iter().map(|(image, nodes)| size(cluster, image, nodes[0])).collect()
 }
 
-/// Whether the cluster is larger than Kubernetes is tested with.
+/// Checks whether the cluster has more nodes than Kubernetes is tested with.
 pub(super) fn is_untested(cluster: &Cluster) -> bool {
-    kubelets(cluster) > MOST_NODES
+    kubelets(cluster) > MAX_TESTED_NODES
 }
 
 fn size(cluster: &Cluster, image: String, node: &Node) -> Size {
@@ -49,7 +49,7 @@ fn size(cluster: &Cluster, image: String, node: &Node) -> Size {
         .map(|(_, table)| of(table, nodes))
         .fold([0, 0], |[cpus, memory], [more, also]| [cpus + more, memory + also]);
     let runs_pods = cluster.has_kubelet(node) && cluster.taints(node).is_empty();
-    Size { image, cpus: sum[0].max(LEAST[0]), memory_gib: sum[1].max(LEAST[1]), plus_pods: runs_pods }
+    Size { image, cpus: sum[0].max(MIN_SIZE[0]), memory_gib: sum[1].max(MIN_SIZE[1]), plus_pods: runs_pods }
 }
 
 fn kubelets(cluster: &Cluster) -> usize {
@@ -57,5 +57,5 @@ fn kubelets(cluster: &Cluster) -> usize {
 }
 
 fn of(table: &[Row], nodes: usize) -> [u32; 2] {
-    table.iter().find(|(most, _)| nodes <= *most).map_or(LEAST, |(_, size)| *size)
+    table.iter().find(|(most, _)| nodes <= *most).map_or(MIN_SIZE, |(_, size)| *size)
 }

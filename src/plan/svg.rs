@@ -1,24 +1,24 @@
-//! The topology as a drawing: SVG 1.1, readable on paper and by those who can't tell colours apart.
+//! Topology drawing: SVG 1.1, readable in print and without colours.
 
 use std::fmt::Write as _;
 
 use crate::plan::Plan;
-use crate::plan::layers::{Layer, few};
+use crate::plan::layers::{Layer, shortened};
 
-/// Sizes in user units, which browsers show as pixels.
+/// Sizes in user units, which browsers render as pixels.
 const WIDTH: usize = 960;
 const MARGIN: usize = 20;
 const FLOOR: usize = 120;
-/// Between the line that names a floor and its boxes.
+/// Distance between a layer's heading and its boxes.
 const HEADING: usize = 12;
 const BOX: usize = 44;
 const TOP: usize = 80;
-/// Where arrows stand: right of what is written over the boxes.
+/// Horizontal position of arrows: right of the headings.
 const ARROW: usize = 560;
-/// What one letter needs at most, on average, in the sans-serif fonts of browsers and printers.
+/// Maximum average width of a letter in the sans-serif fonts of browsers and printers.
 const LETTER: usize = 9;
 
-/// Draws the floors of a plan.
+/// Draws the layers of a plan.
 pub(crate) fn draw(plan: &Plan) -> String {
     let height = TOP + plan.topology.len() * FLOOR;
     let mut svg = String::new();
@@ -45,7 +45,7 @@ fn floor(svg: &mut String, top: usize, layer: &Layer) {
     let note = if layer.note.is_empty() { String::new() } else { format!(": {}", layer.note) };
     let (what, note) = (escaped(&layer.what), escaped(&note));
     let _ = writeln!(svg, "<text x=\"{MARGIN}\" y=\"{top}\"><tspan font-weight=\"bold\">{what}</tspan>{note}</text>");
-    let mut names = few(&layer.nodes);
+    let mut names = shortened(&layer.nodes);
     if names.is_empty() {
         names.push("elsewhere".to_owned());
     }
@@ -54,25 +54,25 @@ fn floor(svg: &mut String, top: usize, layer: &Layer) {
         let (left, width) = (MARGIN + index * room, room - 8);
         let _ =
             writeln!(svg, "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{BOX}\" rx=\"4\" fill=\"#eef3fa\" stroke=\"#335\"/>");
-        text(svg, left + width / 2, top + 27, "middle", "normal", &shortened(name, width / LETTER));
+        text(svg, left + width / 2, top + 27, "middle", "normal", &cut_short(name, width / LETTER));
     }
 }
 
-/// The name as far as it fits.
-fn shortened(name: &str, most: usize) -> String {
+/// Shortens a name to `most` characters.
+fn cut_short(name: &str, most: usize) -> String {
     if name.chars().count() <= most {
         return name.to_owned();
     }
     name.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// From the boxes of the floor above to those of this one.
+/// Draws an arrow from the boxes of the layer above to those of this one.
 fn arrow(svg: &mut String, top: usize, label: &str) {
     let (from, to) = (top + HEADING - FLOOR + BOX, top + HEADING);
     let (tip, shaft) = (to - 2, to - 10);
     let _ = writeln!(svg, "<line x1=\"{ARROW}\" y1=\"{from}\" x2=\"{ARROW}\" y2=\"{shaft}\" stroke=\"#335\" stroke-width=\"2\"/>");
     let _ = writeln!(svg, "<path d=\"M {} {shaft} L {} {shaft} L {ARROW} {tip} Z\" fill=\"#335\"/>", ARROW - 6, ARROW + 6);
-    text(svg, ARROW + 14, from + (to - from) / 2 + 5, "start", "normal", &shortened(label, (WIDTH - ARROW - 14) / LETTER));
+    text(svg, ARROW + 14, from + (to - from) / 2 + 5, "start", "normal", &cut_short(label, (WIDTH - ARROW - 14) / LETTER));
 }
 
 fn text(svg: &mut String, x: usize, y: usize, anchor: &str, weight: &str, text: &str) {
@@ -82,7 +82,7 @@ fn text(svg: &mut String, x: usize, y: usize, anchor: &str, weight: &str, text: 
     }
 }
 
-/// XML 1.0 section 2.4.
+/// Escapes a text (XML 1.0 section 2.4).
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

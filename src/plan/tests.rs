@@ -20,17 +20,17 @@ fn the_sample_tolerates_one_failure_and_fails_over_within_two_seconds() {
 
 #[test]
 fn every_failure_lasts_as_long_as_the_intervals_in_the_files_say() {
-    let told = |text: &str| {
+    let reported = |text: &str| {
         let row = |failover: &super::Failover| format!("{:?} {}", failover.seconds, failover.failure);
         planned(text).failovers.iter().map(row).collect::<Vec<_>>().join("\n")
     };
-    insta::assert_snapshot!(told(SAMPLE));
-    let nginx = told(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"nginx\""));
-    assert!(nginx.contains("[0.0, 0.3] the machine of an API server dies") && !nginx.contains("an API server hangs"), "{nginx}");
-    // nginx looks at no health, and knows nothing of servers that come back or of their etcd.
-    assert!(!nginx.contains("the leader of etcd hangs") && !nginx.contains("all API servers come back"), "{nginx}");
-    let external = told(&edited("vip = \"10.0.0.10\"", "balancer = \"external\""));
-    assert!(external.starts_with("[1.0, 2.0] the leader of etcd dies"), "{external}");
+    insta::assert_snapshot!(reported(SAMPLE));
+    let nginx = reported(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"nginx\""));
+    assert!(nginx.contains("[0.0, 0.3] an API server's machine dies") && !nginx.contains("an API server hangs"), "{nginx}");
+    // nginx checks no health, and does not notice servers that are ready again or their etcd.
+    assert!(!nginx.contains("the etcd leader hangs") && !nginx.contains("is ready again after all were down"), "{nginx}");
+    let external = reported(&edited("vip = \"10.0.0.10\"", "balancer = \"external\""));
+    assert!(external.starts_with("[1.0, 2.0] the etcd leader dies"), "{external}");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn an_interval_of_an_overlay_of_ones_own_counts() {
     let unit = "rootfs/etc/systemd/system/kiln-guard.service";
     for file in ["overlay.toml", "rootfs/etc/keepalived/keepalived.conf.tera", "rootfs/etc/kiln/guard.toml.tera", unit] {
         let text = String::from_utf8(host::fs::read(&from.join(file)).unwrap()).unwrap();
-        // A check of one's own beside the guard's file.
+        // A custom check in addition to the guard's file.
         let script = "vrrp_script check {\n    script /bin/true\n    interval 1\n    fall 10\n    weight -60\n}\nvrrp_instance";
         let text = text.replace("advert_int 0.2\n", "advert_int 3\n").replace("vrrp_instance", script).replace("fall = 2\n", "fall = 5\n");
         let to = overlay.join(file);
@@ -65,8 +65,8 @@ fn an_interval_of_an_overlay_of_ones_own_counts() {
     let plan = plan(&cluster, &Overlays::load(&[directory.path().to_owned()]).unwrap()).unwrap();
     assert_eq!(plan.endpoint.failover_seconds, Some(15.2));
     let seconds = |failure: &str| plan.failovers.iter().find(|row| row.failure == failure).map(|row| row.seconds);
-    assert_eq!(seconds("what answers at the VIP fails there"), Some([9.1, 25.1]));
-    assert_eq!(seconds("what answers at the VIP dies there"), Some([0.8, 1.2]));
+    assert_eq!(seconds("the service at the VIP fails its check"), Some([9.1, 25.1]));
+    assert_eq!(seconds("the service at the VIP dies"), Some([0.8, 1.2]));
 }
 
 #[test]
@@ -108,28 +108,28 @@ fn the_floors_say_who_dials_whom_for_every_kind_of_balancer() {
         planned(text).topology.iter().map(|layer| floor(layer).trim().to_owned()).collect::<Vec<_>>()
     };
     let api = "port 6443 -> kube-apiserver [m1 m2 m3]";
-    let etcd = "port 2379 -> etcd [m1 m2 m3] 2 of 3 must live";
+    let etcd = "port 2379 -> etcd [m1 m2 m3] 2 of 3 must be up";
     let agents = "-> clients, kubelet, kube-proxy [m1 m2 m3]";
-    let haproxy = "https://10.0.0.10:8443 -> haproxy [m1 m2 m3] VRRP moves 10.0.0.10 between them";
+    let haproxy = "https://10.0.0.10:8443 -> haproxy [m1 m2 m3] VRRP moves 10.0.0.10 between these machines";
     assert_eq!(floors(SAMPLE), [agents, haproxy, api, etcd]);
-    let straight = "https://10.0.0.10:6443 -> kube-apiserver [m1 m2 m3] VRRP moves 10.0.0.10 between them";
+    let straight = "https://10.0.0.10:6443 -> kube-apiserver [m1 m2 m3] VRRP moves 10.0.0.10 between these machines";
     assert_eq!(floors(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"keepalived\"")), [agents, straight, etcd]);
     let found = floors(&edited("vip = \"10.0.0.10\"", "balancer = \"node-local\""));
     assert_eq!([&found[0], &found[2], &found[3]], [agents, api, etcd]);
     assert!(
-        found[1].starts_with("https://127.0.0.1:") && found[1].ends_with("-> haproxy [m1 m2 m3] each for its own machine"),
+        found[1].starts_with("https://127.0.0.1:") && found[1].ends_with("-> haproxy [m1 m2 m3] each serves only its own machine"),
         "{}",
         found[1]
     );
-    let yours = "https://kubernetes.example.org:6443 -> a balancer of yours []";
+    let yours = "https://kubernetes.example.org:6443 -> an external balancer []";
     assert_eq!(floors(&edited("vip = \"10.0.0.10\"", "balancer = \"external\"")), [agents, yours, api, etcd]);
 }
 
 #[test]
 fn a_thousand_machines_are_a_few_names_and_a_number() {
     let names = |count: usize| (0..count).map(|n| format!("w{n}")).collect::<Vec<_>>();
-    assert_eq!(super::few(&names(8)), names(8));
-    assert_eq!(super::few(&names(1000)).join(", "), "w0, w1, w2, w3, w4, w5, w6, … 993 more");
+    assert_eq!(super::shortened(&names(8)), names(8));
+    assert_eq!(super::shortened(&names(1000)).join(", "), "w0, w1, w2, w3, w4, w5, w6, … 993 more");
 }
 
 #[test]
@@ -140,12 +140,12 @@ fn the_drawing_is_well_formed_and_names_every_machine() {
     let script = "import sys, xml.etree.ElementTree as tree; print(\" \".join(tree.fromstring(sys.stdin.read()).itertext()))";
     let output = host::process::run_with_input(python.args(["-c", script]), svg.as_bytes()).unwrap();
     let words = String::from_utf8(output.stdout).unwrap();
-    for word in ["m1", "m2", "m3", "https://10.0.0.10:8443", "etcd", "2 of 3 must live"] {
+    for word in ["m1", "m2", "m3", "https://10.0.0.10:8443", "etcd", "2 of 3 must be up"] {
         assert!(words.contains(word), "{word} is not in {words}");
     }
 }
 
-/// Every text of a drawing lies in the drawing, and in a box or clear of all boxes; 9 units a letter, as wide as fonts are.
+/// Every text of a drawing is inside the drawing, and inside a box or clear of all boxes; 9 units per letter, as wide as fonts are.
 const LAYOUT: &str = r#"
 import sys, xml.etree.ElementTree as tree
 root = tree.fromstring(sys.stdin.read())
@@ -185,7 +185,7 @@ fn no_text_of_the_drawing_is_hidden_by_a_box_or_leaves_it() {
 
 #[test]
 fn everything_that_a_machine_starts_has_its_place_in_the_order() {
-    // What only prepares the machine waits for nothing and nobody waits for it.
+    // Overlays that only prepare the machine wait for nothing, and nothing waits for them.
     let quiet = [
         "base",
         "image",

@@ -1,4 +1,5 @@
-//! Profiles: complete starting points, embedded in the binary or read from directories that add to them or take their place.
+//! Profiles: complete starting points for clusters. The built-in ones are embedded in the binary; directories
+//! can add profiles or replace built-in ones.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/profiles");
 const MANIFEST: &str = "profile.toml";
 const STARTING_FILE: &str = "cluster.toml";
 
-/// The files of every profile, by name. They are read when one is asked for.
+/// Files of every profile, by name; parsed on demand.
 #[derive(Clone, Debug)]
 pub(crate) struct Catalog {
     files: BTreeMap<String, Files>,
@@ -37,25 +38,25 @@ struct Files {
 pub(crate) struct Definition {
     /// One line for `kiln list profiles`.
     pub(crate) summary: String,
-    /// Overlays of each role, in order; those of the profile that it extends where it names none.
+    /// Overlays of each role, in order; if the profile lists none, those of the profile that it extends.
     pub(crate) overlays: BTreeMap<Role, Vec<String>>,
-    /// What `kiln init` writes.
+    /// File that `kiln init` writes.
     pub(crate) starting_file: Arc<str>,
     manifest: Source,
-    /// The profile that fills in what this one leaves out.
+    /// Profile that supplies the settings that this one omits.
     extends: Option<Box<Self>>,
 }
 
-/// The shape of a `profile.toml`.
+/// Contents of a `profile.toml`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Manifest {
     summary: String,
-    /// Profile that fills in what this one leaves out
+    /// Profile that supplies the settings that this one omits
     #[schemars(extend("format" = "label"))]
     extends: Option<String>,
     overlays: RoleOverlays,
-    /// Settings of a cluster file that leaves them out
+    /// Defaults for settings that a cluster file omits
     defaults: Document,
 }
 
@@ -69,7 +70,8 @@ struct RoleOverlays {
 }
 
 impl Catalog {
-    /// Finds the embedded profiles, then those of `directories` in order: one of the same name takes the place of the earlier.
+    /// Loads the built-in profiles, then those in `directories`, in order; a later profile replaces an earlier
+    /// one with the same name.
     ///
     /// # Errors
     ///
@@ -93,22 +95,23 @@ impl Catalog {
         self.files.keys().map(String::as_str)
     }
 
-    /// The profile named `name`, if there is one.
+    /// Returns the profile named `name`, if it exists.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with every problem of its `profile.toml`.
+    /// [`Kind::Input`] with every problem in the profile's `profile.toml`.
     pub(crate) fn get(&self, name: &str) -> Option<Result<Definition>> {
         self.files.contains_key(name).then(|| self.read(name, &mut Vec::new()))
     }
 
-    /// Reads a profile and those that it extends; `below` holds the names on the way there.
+    /// Reads a profile and the profiles that it extends; `below` contains the names of the profiles that extend
+    /// this one.
     fn read(&self, name: &str, below: &mut Vec<String>) -> Result<Definition> {
         let files = self.files.get(name).filter(|_| !below.iter().any(|other| other == name)).ok_or_else(|| {
-            let why = if below.iter().any(|other| other == name) { "which extends it in turn" } else { "which does not exist" };
+            let why = if below.iter().any(|other| other == name) { "which in turn extends it" } else { "which does not exist" };
             let from = below.last().map(String::as_str).unwrap_or_default();
             Error::new(Kind::Input, format!("the profile `{from}` extends `{name}`, {why}"))
-                .hint("`kiln list profiles` shows those that exist")
+                .hint("run `kiln list profiles` to see the available profiles")
         })?;
         let manifest = Manifest::read(&files.manifest).within(|| format!("reading the profile `{name}`"))?;
         below.push(name.to_owned());
@@ -135,11 +138,11 @@ impl Definition {
         }
     }
 
-    /// What a cluster file that leaves it out gets: this profile's first, then those of the profiles that it extends.
+    /// Returns the defaults for a cluster file: this profile's first, then those of the profiles that it extends.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with every problem of a `profile.toml`.
+    /// [`Kind::Input`] with every problem in a `profile.toml`.
     pub(super) fn defaults(&self) -> Result<Vec<DeTable<'_>>> {
         let mut all = self.extends.as_deref().map_or_else(|| Ok(Vec::new()), Self::defaults)?;
         let mut manifest = checked(&self.manifest)?;
@@ -153,10 +156,10 @@ impl Definition {
 impl Manifest {
     /// # Errors
     ///
-    /// [`Kind::Input`] with every problem of it.
+    /// [`Kind::Input`] with every problem in the file.
     fn read(source: &Source) -> Result<Self> {
         Self::deserialize(toml::Deserializer::from(toml::Spanned::new(0..0, checked(source)?)))
-            .doing(Kind::Internal, || "reading a profile that passed its checks".into())
+            .doing(Kind::Internal, || "reading a profile that passed validation".into())
     }
 }
 
@@ -176,7 +179,7 @@ fn checked(source: &Source) -> Result<DeTable<'_>> {
 
 fn embedded(profile: &str, name: &str) -> Source {
     let path = Path::new(profile).join(name);
-    let text = EMBEDDED.get_file(&path).and_then(|file| file.contents_utf8()).expect("a built-in profile has both its files");
+    let text = EMBEDDED.get_file(&path).and_then(|file| file.contents_utf8()).expect("a built-in profile has both files");
     Source { path: Path::new("profiles").join(path), text: text.into() }
 }
 
@@ -184,7 +187,7 @@ fn on_disk(directory: &Path, name: &str) -> Result<Source> {
     let path = directory.join(name);
     if !path.is_file() {
         return Err(Error::new(Kind::Input, format!("`{}` is missing", path.display()))
-            .hint("a profile is a directory with a profile.toml and a cluster.toml"));
+            .hint("a profile is a directory that contains a profile.toml and a cluster.toml"));
     }
     Ok(Source { text: host::fs::read_to_string(&path)?.into(), path })
 }

@@ -1,6 +1,7 @@
-//! A table held against a schema: every unknown key, wrong type, unknown word and malformed text, each with its place.
+//! Validation of a table against a schema: every unknown key, wrong type, unknown value and malformed string is
+//! reported with its position.
 //!
-//! What is wrong is reported and taken out, so that reading what remains cannot fail.
+//! Invalid parts are reported and removed, so that reading the rest cannot fail.
 
 use serde_json::Value;
 use toml::Spanned;
@@ -9,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::Report;
 use crate::profile::{Places, closest, format};
 
-/// Checks `table` and returns what of it is sound.
+/// Checks `table` and returns its valid parts.
 pub(super) fn check<'text>(schema: &Value, table: DeTable<'text>, text: &str, places: &mut Places, report: &mut Report) -> DeTable<'text> {
     let mut checker = Checker { text, places, report };
     checker.table(schema, table, "")
@@ -46,7 +47,8 @@ impl Checker<'_> {
         sound
     }
 
-    /// Returns the value if it is sound; a table or a list of tables always is, once its wrong parts are out.
+    /// Returns the value if it is valid; a table or a list of tables is always valid once its invalid parts are
+    /// removed.
     fn value<'text>(&mut self, schema: &Value, value: Spanned<DeValue<'text>>, at: &str, key: &str) -> Option<Spanned<DeValue<'text>>> {
         let span = value.span();
         match (value.into_inner(), schema["type"].as_str().unwrap_or("string")) {
@@ -78,7 +80,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What is wrong with a value that is no table and no list where one is expected, and what to type instead.
+    /// Returns the problem with a scalar or with a value of the wrong type, and a correction.
     fn scalar_problem(
         &self,
         schema: &Value,
@@ -95,7 +97,7 @@ impl Checker<'_> {
             }
             _ => {
                 let raw = self.text.get(span.clone()).unwrap_or_default();
-                let message = format!("`{key}` is {}, and should be {}", found(value), wanted(expected));
+                let message = format!("`{key}` is {}, but must be {}", found(value), wanted(expected));
                 Some((message, correction(value, expected, key, raw)))
             }
         }
@@ -103,17 +105,17 @@ impl Checker<'_> {
 
     fn unknown(&mut self, schema: &Value, key: &Spanned<std::borrow::Cow<'_, str>>, path: &str, at: &str) {
         let known: Vec<&str> = schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-        let place = if path.is_empty() { "a cluster file".to_owned() } else { format!("`{path}`") };
+        let place = if path.is_empty() { "this file".to_owned() } else { format!("`{path}`") };
         let hint = match closest(key.get_ref(), known.iter().copied()) {
             Some(word) => {
-                // Whoever meant that word does not need to hear that it is missing.
+                // A misspelt setting is not also reported as missing.
                 self.places.set_broken(&if path.is_empty() { word.to_owned() } else { format!("{path}.{word}") });
                 format!("did you mean `{word}`?")
             }
-            None => format!("known here: {}", known.join(", ")),
+            None => format!("available settings: {}", known.join(", ")),
         };
         self.places.set_broken(at);
-        self.report.error(at, Some(key.span()), format!("`{}` is no setting of {place}", key.get_ref())).hint(hint);
+        self.report.error(at, Some(key.span()), format!("unknown setting `{}` in {place}", key.get_ref())).hint(hint);
     }
 }
 
@@ -124,21 +126,24 @@ fn text_problem(schema: &Value, text: &str) -> Option<(String, Option<String>)> 
             Some(word) => format!("did you mean `{word}`?"),
             None => format!("choose one of: {}", words.join(", ")),
         };
-        return Some((format!("`{}` is not a word for this setting", text.escape_debug()), Some(hint)));
+        return Some((format!("`{}` is not a valid value for this setting", text.escape_debug()), Some(hint)));
     }
     let format = schema["format"].as_str().and_then(format::find)?;
     let wrong = !(format.accepts)(text);
-    wrong.then(|| (format!("`{}` is not {}", text.escape_debug(), format.what), Some(format!("write it like `\"{}\"`", format.example))))
+    wrong.then(|| {
+        (format!("`{}` is not {}", text.escape_debug(), format.what), Some(format!("use a value such as `\"{}\"`", format.example)))
+    })
 }
 
 fn number_problem(schema: &Value, text: &str, number: Option<i64>) -> Option<(String, Option<String>)> {
     let limit = |key: &str, default| schema[key].as_i64().unwrap_or(default);
     let (least, most) = (limit("minimum", 0), limit("maximum", i64::MAX));
     let inside = number.is_some_and(|number| (least..=most).contains(&number));
-    (!inside).then(|| (format!("`{text}` is out of range"), Some(format!("write a number from {least} to {most}"))))
+    (!inside).then(|| (format!("`{text}` is out of range"), Some(format!("use a number from {least} to {most}"))))
 }
 
-/// The words of an enumeration: `enum` where variants have no description, `oneOf` where they have.
+/// Returns the values of an enumeration: from `enum` if the variants have no descriptions, from `oneOf` if they
+/// do.
 fn words(schema: &Value) -> Vec<&str> {
     let listed = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let described = schema["oneOf"].as_array().into_iter().flatten().filter_map(|one| one["const"].as_str());
@@ -147,9 +152,9 @@ fn words(schema: &Value) -> Vec<&str> {
 
 fn found(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "text",
+        DeValue::String(_) => "a string",
         DeValue::Integer(_) | DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "true or false",
+        DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
@@ -158,7 +163,7 @@ fn found(value: &DeValue<'_>) -> &'static str {
 
 fn wanted(expected: &str) -> &'static str {
     match expected {
-        "string" => "text in quotes",
+        "string" => "a string in quotes",
         "integer" => "a whole number",
         "boolean" => "`true` or `false`",
         "array" => "a list",
@@ -166,14 +171,14 @@ fn wanted(expected: &str) -> &'static str {
     }
 }
 
-/// The same value as the right type, where one can guess it.
+/// Returns the same value with the right type, if kiln can guess it.
 fn correction(value: &DeValue<'_>, expected: &str, key: &str, raw: &str) -> Option<String> {
     let right = match (value, expected) {
         (DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_), "string") => format!("\"{raw}\""),
         (DeValue::String(text), "integer") if text.parse::<i64>().is_ok() => text.to_string(),
         (DeValue::String(text), "boolean") if ["true", "false"].contains(&text.as_ref()) => text.to_string(),
         (DeValue::String(_), "array") => format!("[{raw}]"),
-        (DeValue::Table(_), "array") => return Some(format!("write the table's name in two brackets: `[[{key}]]`")),
+        (DeValue::Table(_), "array") => return Some(format!("write the table's name in double brackets: `[[{key}]]`")),
         _ => return None,
     };
     Some(format!("write `{key} = {right}`"))

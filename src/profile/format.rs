@@ -1,6 +1,8 @@
-//! How texts are written: one row a kind. The schema names the row in `format`, the checker asks it, editors get its pattern.
+//! String formats, one row each. The schema names the row in `format`, the checker applies it, and editors use
+//! its pattern.
 //!
-//! Every text of a cluster file has a row, so that none can carry a line break, a quote or a `$` into a configuration file.
+//! Every string in a cluster file has a row, so that none can bring a line break, a quote or a `$` into a
+//! configuration file.
 
 use std::net::IpAddr;
 
@@ -8,19 +10,19 @@ use ipnet::IpNet;
 
 use crate::words::{BgpPeer, EtcdVersion, KubernetesVersion, PortRange};
 
-/// One kind of text.
+/// One string format.
 #[derive(Debug)]
 pub(crate) struct Format {
     pub(crate) name: &'static str,
-    /// What it is, with its article.
+    /// Description, with its article.
     pub(crate) what: &'static str,
     pub(crate) example: &'static str,
-    /// For editors, in the dialect of ECMA 262; may accept more than `accepts`.
+    /// Pattern for editors, in ECMA 262 syntax; may match more than `accepts` does.
     pub(crate) pattern: &'static str,
     pub(crate) accepts: fn(&str) -> bool,
 }
 
-/// Every kind of text, by name.
+/// Every format, sorted by name.
 pub(crate) const FORMATS: &[Format] = &[
     Format {
         name: "address",
@@ -31,7 +33,7 @@ pub(crate) const FORMATS: &[Format] = &[
     },
     Format {
         name: "bgp-peer",
-        what: "the address of a router and its autonomous system",
+        what: "a router address with an autonomous system number",
         example: "10.0.0.1:64512",
         pattern: "^([0-9.]+|\\[[0-9A-Fa-f.:]+\\]):[0-9]+$",
         accepts: |text| text.parse::<BgpPeer>().is_ok(),
@@ -45,7 +47,7 @@ pub(crate) const FORMATS: &[Format] = &[
     },
     Format {
         name: "etcd-version",
-        what: "a version of etcd",
+        what: "an etcd version",
         example: "3.5.21",
         pattern: "^3\\.[0-9]+\\.[0-9]+$",
         accepts: |text| text.parse::<EtcdVersion>().is_ok(),
@@ -59,21 +61,21 @@ pub(crate) const FORMATS: &[Format] = &[
     },
     Format {
         name: "image",
-        what: "the full name of a container image: its registry, its name, its version or digest",
+        what: "a full container image reference (registry, name, and tag or digest)",
         example: "docker.io/library/haproxy:3.0",
         pattern: "^[-._0-9A-Za-z:]+(/[-._0-9a-z]+)+(:[-._0-9A-Za-z]+)?(@sha256:[0-9a-f]{64})?$",
         accepts: image,
     },
     Format {
         name: "image-repository",
-        what: "a registry, with a path in it or without",
+        what: "a registry with an optional path",
         example: "registry.example.org/kubernetes",
         pattern: "^[a-z0-9][-.a-z0-9]*(:[0-9]+)?(/[a-z0-9][-._a-z0-9]*)*$",
         accepts: repository,
     },
     Format {
         name: "interface",
-        what: "the name of a network interface: 15 letters, digits, `-`, `_` at most, a letter first",
+        what: "a network interface name (at most 15 letters, digits, `-` and `_`; the first must be a letter)",
         example: "lan0",
         pattern: "^[A-Za-z][-_0-9A-Za-z]{0,14}$",
         accepts: |text| text.len() <= 15 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(word),
@@ -87,21 +89,21 @@ pub(crate) const FORMATS: &[Format] = &[
     },
     Format {
         name: "label",
-        what: "a name of lower-case letters, digits and `-`, 63 at most (RFC 1123)",
+        what: "a valid name (at most 63 lower-case letters, digits and `-`; RFC 1123)",
         example: "m1",
         pattern: "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
         accepts: label,
     },
     Format {
         name: "label-key",
-        what: "the key of a Kubernetes label",
+        what: "a Kubernetes label key",
         example: "example.org/rack",
         pattern: "^[-._/0-9A-Za-z]{1,317}$",
         accepts: label_key,
     },
     Format {
         name: "label-value",
-        what: "the value of a Kubernetes label: letters, digits, `-`, `_`, `.`, 63 at most, or none",
+        what: "a Kubernetes label value (at most 63 letters, digits, `-`, `_` and `.`, or empty)",
         example: "r12",
         pattern: "^[-._0-9A-Za-z]{0,63}$",
         accepts: |text| text.is_empty() || label_value(text),
@@ -122,21 +124,21 @@ pub(crate) const FORMATS: &[Format] = &[
     },
     Format {
         name: "network",
-        what: "a network with its prefix length",
+        what: "a network with a prefix length",
         example: "10.0.0.0/24",
         pattern: "^[0-9A-Fa-f.:]+/[0-9]{1,3}$",
         accepts: |text| text.parse::<IpNet>().is_ok(),
     },
     Format {
         name: "overlay",
-        what: "the name of an overlay",
+        what: "an overlay name",
         example: "haproxy",
         pattern: "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
         accepts: label,
     },
     Format {
         name: "package",
-        what: "the name of a Debian package",
+        what: "a Debian package name",
         example: "linux-image-amd64",
         pattern: "^[a-z0-9][-+.a-z0-9]+$",
         accepts: |text| {
@@ -161,7 +163,7 @@ pub(crate) const FORMATS: &[Format] = &[
     },
     Format {
         name: "port-range",
-        what: "a range of ports",
+        what: "a port range",
         example: "30000-32767",
         pattern: "^[0-9]{1,5}-[0-9]{1,5}$",
         accepts: |text| text.parse::<PortRange>().is_ok(),
@@ -175,21 +177,21 @@ pub(crate) const FORMATS: &[Format] = &[
     },
     Format {
         name: "sha256",
-        what: "a SHA-256: 64 digits from 0 to f",
+        what: "a SHA-256 digest (64 lower-case hexadecimal digits)",
         example: "2a9d8a9e5a3f8a52e0a4f1f1a6e5e9b0f8a1d2c3b4a5968778695a4b3c2d1e0f",
         pattern: "^[0-9a-f]{64}$",
         accepts: |text| hexadecimal(text, 64) && !text.contains(|c: char| c.is_ascii_uppercase()),
     },
     Format {
         name: "suite",
-        what: "the name of a Debian suite",
+        what: "a Debian suite name",
         example: "trixie",
         pattern: "^[a-z][-a-z0-9]*$",
         accepts: |text| text.starts_with(|c: char| c.is_ascii_lowercase()) && label(text),
     },
     Format {
         name: "taint",
-        what: "a Kubernetes taint: `key=value:Effect`",
+        what: "a Kubernetes taint of the form `key=value:Effect`",
         example: "dedicated=db:NoSchedule",
         pattern: "^[-._/0-9A-Za-z]+(=[-._0-9A-Za-z]*)?:(NoSchedule|PreferNoSchedule|NoExecute)$",
         accepts: taint,
@@ -203,12 +205,12 @@ pub(crate) const FORMATS: &[Format] = &[
     },
 ];
 
-/// The row named `name`.
+/// Returns the row named `name`.
 pub(crate) fn find(name: &str) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.name == name)
 }
 
-/// RFC 1123 section 2.1, lower case as Kubernetes wants it.
+/// Checks for a label (RFC 1123 section 2.1), in lower case as Kubernetes requires.
 fn label(text: &str) -> bool {
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&text.len()) && text.chars().all(inside) && !text.starts_with('-') && !text.ends_with('-')
@@ -245,7 +247,7 @@ fn uuid(text: &str) -> bool {
     parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, length)| hexadecimal(part, length))
 }
 
-/// A host with or without a port, then names between slashes
+/// Checks for a host with an optional port, then names separated by slashes
 /// (<https://github.com/distribution/reference/blob/main/reference.go>).
 fn repository(text: &str) -> bool {
     let mut parts = text.split('/');
@@ -290,7 +292,7 @@ mod tests {
         for format in FORMATS {
             assert!((format.accepts)(format.example), "{} refuses its example", format.name);
             for hostile in ["", "a\nb", "a\rb", "\u{0}", "\u{1b}[2J"] {
-                // `node-role.kubernetes.io/infra=` is how roles are given.
+                // Labels such as `node-role.kubernetes.io/infra=` have no value.
                 let empty_label = format.name == "label-value" && hostile.is_empty();
                 assert_eq!((format.accepts)(hostile), empty_label, "{} and {hostile:?}", format.name);
             }

@@ -1,4 +1,4 @@
-//! A profile's defaults under a user's settings.
+//! Merging of a profile's defaults into a user's settings.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -8,10 +8,11 @@ use toml::de::{DeTable, DeValue};
 
 use crate::profile::Places;
 
-/// Fills in from `defaults` what `table` leaves out; tables merge, lists and values are the user's or the default as a whole.
+/// Fills in the settings that `table` omits with those in `defaults`. Tables are merged; a list or a value comes
+/// from one of the two as a whole.
 ///
-/// A default stands nowhere in the user's text: its place is `origin`, the line that names the profile. What was written
-/// wrongly is not filled in: the user meant to say something.
+/// A default is not in the user's text, so its position is `origin`, the line that names the profile. An invalid
+/// setting is not replaced with its default: the user meant to set it.
 pub(super) fn under<'text>(table: &mut DeTable<'text>, defaults: DeTable<'text>, origin: &Range<usize>, places: &mut Places) {
     merge(table, defaults, origin, "", places);
 }

@@ -1,8 +1,8 @@
-//! What the user wrote: a cluster file, laid over the defaults of the profile that it names.
+//! The user's settings: a cluster file, merged over the defaults of the profile that it names.
 //!
-//! A file is never refused at its first mistake: syntax, shape and spelling problems are collected with their places,
-//! and `cluster::resolve` goes on from what could be read. The shape is declared once, by the types of [`document`]: the
-//! JSON Schema made of them is what editors get and what [`check`] holds every file against.
+//! Reading does not stop at the first mistake: syntax, structure and spelling problems are collected with their
+//! positions, and `cluster::resolve` continues with the rest. The structure is declared once, by the types in
+//! [`document`]: editors use the JSON Schema generated from them, and [`check`] validates every file against it.
 
 mod catalog;
 mod check;
@@ -15,7 +15,7 @@ mod suggest;
 mod syntax;
 
 pub(crate) use catalog::{Catalog, Definition};
-pub(crate) use document::{Document, MatchSection, NodeSection, Output};
+pub(crate) use document::{Document, MatchSection, NodeSection};
 pub(crate) use format::find as format;
 pub(crate) use places::Places;
 pub(crate) use schema::cluster_file as schema;
@@ -29,41 +29,41 @@ use toml::de::DeTable;
 use crate::error::{Doing as _, Error, Kind, Problem, Report, Result, Source};
 use crate::host;
 
-/// A cluster file as far as it could be understood, with every problem found on the way.
+/// A cluster file, as far as it could be read, with every problem found in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     pub(crate) source: Source,
-    /// The user's settings; what the file leaves out is the profile's.
+    /// The user's settings, completed with the profile's defaults.
     pub(crate) document: Document,
-    /// The profile that the file starts from; `None` if it names none that exists.
+    /// Profile that the file is based on; `None` if the file names no existing profile.
     pub(crate) definition: Option<Definition>,
-    /// Problems of syntax, shape and spelling.
+    /// Syntax, structure and spelling problems.
     pub(crate) report: Report,
     pub(crate) places: Places,
-    /// Whether the file could be read to its end: only then is a missing setting really missing.
+    /// True if the whole file could be read: only then is a missing setting really missing.
     pub(crate) complete: bool,
 }
 
-/// Reads the cluster file at `path`; profiles are the built-in ones and those of `profile_directories`.
+/// Reads the cluster file at `path`; profiles are the built-in ones and those in `profile_directories`.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if there is no such file or a profile is malformed. Problems of the cluster file are no failure yet:
-/// they are in the profile's report.
+/// [`Kind::Input`] if the file does not exist or a profile is malformed. Problems in the cluster file are not
+/// errors yet: they are in the returned report.
 pub(crate) fn load(path: &Path, profile_directories: &[PathBuf]) -> Result<Profile> {
     if !path.exists() {
         return Err(Error::new(Kind::Input, format!("there is no cluster file `{}`", path.display()))
-            .hint("run `kiln init` to write one, or name yours with `--file`"));
+            .hint("run `kiln init` to create one, or specify yours with `--file`"));
     }
     let text = String::from_utf8(host::fs::read(path)?).map_err(|err| {
         let line = err.as_bytes()[..err.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
-        Error::new(Kind::Input, format!("line {line} of `{}` is not UTF-8", path.display())).hint("save the file as UTF-8")
+        Error::new(Kind::Input, format!("line {line} of `{}` is not valid UTF-8", path.display())).hint("save the file as UTF-8")
     })?;
     let source = Source { path: path.to_owned(), text: text.into() };
     parse(source, &Catalog::load(profile_directories)?)
 }
 
-/// Reads a cluster file's text.
+/// Parses the text of a cluster file.
 ///
 /// # Errors
 ///
@@ -75,7 +75,7 @@ pub(crate) fn parse(source: Source, catalog: &Catalog) -> Result<Profile> {
     let mut places = Places::default();
     let broken_lines: Vec<Option<usize>> = report.problems.iter().map(|problem| line(&text, problem)).collect();
     let table = check::check(&schema::checked::<Document>(), table, &text, &mut places, &mut report);
-    // What is no TOML may look like anything: its line has been told of once.
+    // Invalid TOML may look like anything, and its line has already been reported.
     let syntax_errors = broken_lines.len();
     let mut found = report.problems.split_off(syntax_errors);
     found.retain(|problem| !broken_lines.contains(&line(&text, problem)));
@@ -88,14 +88,14 @@ pub(crate) fn parse(source: Source, catalog: &Catalog) -> Result<Profile> {
     Ok(Profile { complete: complete && definition.is_some(), document, source, definition, report, places })
 }
 
-/// The profile that a file names.
+/// Returns the profile that a file names.
 fn definition(table: &DeTable<'_>, catalog: &Catalog, places: &Places, report: &mut Report) -> Result<Option<Definition>> {
     let Some(name) = table.get("profile").and_then(|value| value.get_ref().as_str()) else {
         if !places.is_broken("profile") {
             let names: Vec<&str> = catalog.names().collect();
             report
-                .error("profile", None, "the file does not say which profile it starts from")
-                .hint(format!("begin it with `profile = \"ha\"`; there are: {}", names.join(", ")));
+                .error("profile", None, "the file does not name a profile")
+                .hint(format!("begin the file with `profile = \"ha\"`; available profiles: {}", names.join(", ")));
         }
         return Ok(None);
     };
@@ -103,14 +103,14 @@ fn definition(table: &DeTable<'_>, catalog: &Catalog, places: &Places, report: &
     if found.is_none() {
         let hint = match closest(name, catalog.names()) {
             Some(other) => format!("did you mean `{other}`?"),
-            None => "run `kiln list profiles` to see them, or name a directory of yours with `--profile-dir`".to_owned(),
+            None => "run `kiln list profiles` to see the available profiles, or specify your own directory with `--profile-dir`".to_owned(),
         };
-        report.error("profile", places.span("profile"), format!("there is no profile named `{name}`")).hint(hint);
+        report.error("profile", places.span("profile"), format!("unknown profile `{name}`")).hint(hint);
     }
     found.transpose()
 }
 
-/// The line that a problem begins in, counted from 0.
+/// Returns the line on which a problem begins, counted from 0.
 fn line(text: &str, problem: &Problem) -> Option<usize> {
     problem.span.as_ref().map(|span| text[..span.start].matches('\n').count())
 }
@@ -123,10 +123,10 @@ fn with_defaults<'text>(mut table: DeTable<'text>, definition: &'text Definition
     Ok(table)
 }
 
-/// Turns a checked table into settings: everything that this could refuse has been reported and taken out.
+/// Converts a validated table to settings: everything that could fail has been reported and removed.
 fn read(table: DeTable<'_>) -> Result<Document> {
     let deserializer = toml::Deserializer::from(toml::Spanned::new(0..0, table));
-    Document::deserialize(deserializer).doing(Kind::Internal, || "reading a cluster file that passed its checks".into())
+    Document::deserialize(deserializer).doing(Kind::Internal, || "reading a cluster file that passed validation".into())
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Where each setting stands in the text, and which settings are known to be wrong already.
+//! Positions of settings in the text, and settings that are known to be invalid.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-/// Spans by the path of the setting: `nodes[2].address`.
+/// Spans by setting path, such as `nodes[2].address`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Places {
     spans: BTreeMap<String, Range<usize>>,
@@ -11,22 +11,22 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// Span of the setting at `path`, or of the closest table around it that is in the text.
+    /// Returns the span of the setting at `path`, or of the innermost enclosing table that is in the text.
     pub(crate) fn span(&self, path: &str) -> Option<Range<usize>> {
         enclosing(path).find_map(|path| self.spans.get(path)).cloned()
     }
 
-    /// Whether the setting itself was read.
+    /// Checks whether the setting itself was read.
     pub(crate) fn contains(&self, path: &str) -> bool {
         self.spans.contains_key(path)
     }
 
-    /// Whether a problem of this setting, or of a table around it, was reported already.
+    /// Checks whether a problem with this setting, or with an enclosing table, was already reported.
     pub(crate) fn is_broken(&self, path: &str) -> bool {
         enclosing(path).any(|path| self.broken.contains(path))
     }
 
-    /// Whether a problem of a setting below this table was reported already.
+    /// Checks whether a problem with a setting in this table was already reported.
     pub(crate) fn is_broken_below(&self, path: &str) -> bool {
         self.broken.iter().any(|broken| broken.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '['])))
     }
@@ -40,7 +40,7 @@ impl Places {
     }
 }
 
-/// `a.b[1].c`, `a.b[1]`, `a.b`, `a`.
+/// Returns `a.b[1].c`, `a.b[1]`, `a.b`, `a`.
 fn enclosing(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| path.rfind(['.', '[']).map(|cut| &path[..cut]))
 }

@@ -1,4 +1,4 @@
-//! The JSON Schema of the files that users write, made of the types that they are read into.
+//! JSON Schema of the files that users write, generated from the types that the files are read into.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -7,16 +7,17 @@ use serde_json::{Map, Value};
 use crate::profile::document::Document;
 use crate::profile::format;
 
-/// The schema of cluster files, for editors: draft 2020-12, with patterns where the checker has formats.
+/// Returns the cluster file schema for editors: draft 2020-12, with patterns in place of the checker's formats.
 pub(crate) fn cluster_file() -> Value {
     let mut schema = checked::<Document>();
     add_patterns(&mut schema);
-    let root = schema.as_object_mut().expect("a schema of a struct is an object");
+    let root = schema.as_object_mut().expect("the schema of a struct is an object");
     root.insert("title".into(), "kiln cluster file".into());
     schema
 }
 
-/// The schema that [`super::check`] holds a file against: without references, and without `null`, which TOML lacks.
+/// Returns the schema that [`super::check`] validates a file against: without references, and without `null`,
+/// which TOML does not have.
 pub(super) fn checked<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).for_deserialize();
     let mut schema = Schema::to_value(settings.into_generator().into_root_schema_for::<T>());
@@ -24,7 +25,7 @@ pub(super) fn checked<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Takes out what the derive adds for `Option` and `default`, and the widths of integers.
+/// Removes everything that the derive adds for `Option` and `default`, and integer widths.
 fn simplify(schema: &mut Value) {
     let Value::Object(object) = schema else { return };
     object.remove("default");
@@ -49,7 +50,7 @@ fn simplify(schema: &mut Value) {
     }
 }
 
-/// `anyOf: [X, null]` becomes `X`; a description beside it wins over the one inside.
+/// Replaces `anyOf: [X, null]` with `X`; the outer description takes precedence over the inner one.
 fn unwrap_nullable(object: &mut Map<String, Value>) {
     let Some(Value::Array(choices)) = object.remove("anyOf") else { return };
     let meant = choices.into_iter().find(|choice| choice.get("type").is_none_or(|name| name != "null"));
@@ -83,7 +84,7 @@ mod tests {
     use crate::profile::document::Document;
     use crate::profile::format;
 
-    /// Calls `look` with each schema of a value and the path of its setting.
+    /// Calls `look` with the path and the schema of each setting.
     fn visit(schema: &Value, path: &str, look: &mut impl FnMut(&str, &Value)) {
         look(path, schema);
         for (key, below) in schema["properties"].as_object().into_iter().flatten() {

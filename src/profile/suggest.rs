@@ -1,13 +1,14 @@
-//! "Did you mean": the known word that a misspelt one is closest to.
+//! "Did you mean": the known word closest to a misspelt one.
 
-/// The candidate that differs least from `word`, if it differs so little that it was probably meant.
+/// Returns the candidate closest to `word`, if it is close enough to be what the user probably meant.
 pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase().replace('_', "-");
     let scored = candidates.into_iter().map(|candidate| (strsim::jaro_winkler(&word, candidate), candidate));
     scored.filter(|(score, _)| *score > 0.8).max_by(|first, second| first.0.total_cmp(&second.0)).map(|(_, candidate)| candidate)
 }
 
-/// The candidate that is one slip of a finger from `word`: a letter too many, too few, another one, or two that changed places.
+/// Returns the candidate that is one typing error away from `word`: an extra, missing or wrong letter, or two
+/// swapped letters.
 pub(crate) fn slip<'a>(word: &str, mut candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates.find(|other| other.len().abs_diff(word.len()) <= 1 && strsim::damerau_levenshtein(other, word) == 1)
 }

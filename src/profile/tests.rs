@@ -1,4 +1,4 @@
-//! Every kind of mistake, with the place and the words in which it is told.
+//! Every kind of mistake, with the position and the message that report it.
 
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
@@ -7,7 +7,7 @@ use crate::cluster;
 use crate::error::{Error, Report, Source};
 use crate::words::Role;
 
-/// A small cluster file that has no problem; mistakes are made in it.
+/// A small cluster file without problems, into which tests insert mistakes.
 pub(crate) const SAMPLE: &str = r#"profile = "ha"
 
 [cluster]
@@ -54,12 +54,12 @@ pub(crate) fn edited(from: &str, to: &str) -> String {
 pub(crate) fn problems(text: &str) -> Vec<String> {
     let profile = read(text);
     match cluster::resolve(&profile) {
-        Ok(_) => told(text, &profile.report),
-        Err(err) => told(text, report_of(&err)),
+        Ok(_) => reported(text, &profile.report),
+        Err(err) => reported(text, report_of(&err)),
     }
 }
 
-pub(crate) fn told(text: &str, report: &Report) -> Vec<String> {
+pub(crate) fn reported(text: &str, report: &Report) -> Vec<String> {
     let one = |problem: &crate::error::Problem| {
         let hint = problem.hint.as_deref().unwrap_or("no hint");
         let place = problem.span.clone().map_or("-".to_owned(), |span| format!("`{}`", &text[span]));
@@ -122,105 +122,105 @@ fn each_mistake_is_told_with_its_place_and_what_to_type_instead() {
     ];
     let mut seen = String::new();
     for (from, to) in cases {
-        let told = problems(&edited(from, to)).join("\n    ");
-        seen.extend([to.replace('\n', " ⏎ ").as_str(), "\n    ", &told, "\n"]);
+        let reported = problems(&edited(from, to)).join("\n    ");
+        seen.extend([to.replace('\n', " ⏎ ").as_str(), "\n    ", &reported, "\n"]);
     }
     insta::assert_snapshot!(seen, @r#"
     nmae = "m2"
-        `nmae`: `nmae` is no setting of `nodes[1]` (did you mean `name`?)
+        `nmae`: unknown setting `nmae` in `nodes[1]` (did you mean `name`?)
     roles = ["maser"]
-        `"maser"`: `maser` is not a word for this setting (did you mean `master`?)
+        `"maser"`: `maser` is not a valid value for this setting (did you mean `master`?)
     roles = "master"
-        `"master"`: `roles` is text, and should be a list (write `roles = ["master"]`)
+        `"master"`: `roles` is a string, but must be a list (write `roles = ["master"]`)
     roles = []
-        `[[nodes]]`: `roles` is missing in this table (add `roles = ["control-plane"]`)
+        `[[nodes]]`: `roles` is missing from this table (add `roles = ["control-plane"]`)
     kubernetes = 1.20
-        `1.20`: `kubernetes` is a number, and should be text in quotes (write `kubernetes = "1.20"`)
+        `1.20`: `kubernetes` is a number, but must be a string in quotes (write `kubernetes = "1.20"`)
     kubernetes = "1.20"
-        `"1.20"`: `1.20` is not a Kubernetes version (write it like `"1.20.2"`)
+        `"1.20"`: `1.20` is not a Kubernetes version (use a value such as `"1.20.2"`)
     kubernetes = "1.5.0"
-        `"1.5.0"`: kiln does not know Kubernetes 1.5.0 (choose a release from 1.6 to 1.36)
+        `"1.5.0"`: Kubernetes 1.5.0 is not supported (choose a release from 1.6 to 1.36)
     vip = "10.0.0.300"
-        `"10.0.0.300"`: `10.0.0.300` is not an IP address (write it like `"10.0.0.10"`)
+        `"10.0.0.300"`: `10.0.0.300` is not an IP address (use a value such as `"10.0.0.10"`)
     vip = 10.0.0.10
-        `.0.10`: the file is not TOML here: invalid float, expected nothing (text stands in quotes: `vip = "10.0.0.10"`)
+        `.0.10`: invalid TOML: invalid float, expected nothing (strings need quotes: `vip = "10.0.0.10"`)
     vip = "10.0.0.10
-        ``: the file is not TOML here: invalid basic string, expected `"` (no hint)
+        ``: invalid TOML: invalid basic string, expected `"` (no hint)
     vip = "10.0.0.12"
-        `"10.0.0.12"`: `10.0.0.12` is the VIP (the VIP moves between nodes and is the own address of none)
+        `"10.0.0.12"`: `10.0.0.12` is the VIP (the VIP moves between nodes; choose a different address for this node)
     vip = "10.0.0.1"
-        `"10.0.0.1"`: the VIP `10.0.0.1` is the gateway's address (choose an address that nothing else has)
+        `"10.0.0.1"`: the VIP `10.0.0.1` is the gateway's address (choose an unused address)
     port = "8443"
-        `[endpoint]`: `vip` is missing in `[endpoint]` (add `vip = "10.0.0.10"`)
-        `"8443"`: `port` is text, and should be a whole number (write `port = 8443`)
+        `[endpoint]`: `vip` is missing from `[endpoint]` (add `vip = "10.0.0.10"`)
+        `"8443"`: `port` is a string, but must be a whole number (write `port = 8443`)
     vip = "10.0.0.10" ⏎ port = 70000
-        `70000`: `70000` is out of range (write a number from 1 to 65535)
+        `70000`: `70000` is out of range (use a number from 1 to 65535)
     vip = "10.0.0.10" ⏎ balancer = "haproxi"
-        `"haproxi"`: `haproxi` is not a word for this setting (did you mean `haproxy`?)
+        `"haproxi"`: `haproxi` is not a valid value for this setting (did you mean `haproxy`?)
     vip = "10.0.0.10" ⏎ vip = "10.0.0.10"
-        `vip`: the file is not TOML here: duplicate key (keep one of them)
+        `vip`: invalid TOML: duplicate key (keep only one of them)
     nodes = "10.0.0.0"
-        `"10.0.0.0"`: `10.0.0.0` is not a network with its prefix length (write it like `"10.0.0.0/24"`)
+        `"10.0.0.0"`: `10.0.0.0` is not a network with a prefix length (use a value such as `"10.0.0.0/24"`)
     nodes = "10.1.0.0/24"
-        `"10.0.0.1"`: the gateway `10.0.0.1` is outside the node network `10.1.0.0/24`, so no node can reach it (give the router's address in the node network)
-        `"10.0.0.11"`: `10.0.0.11` is no usable address of the node network `10.1.0.0/24` (choose a free address of that network, or correct `network.nodes`)
-        `"10.0.0.12"`: `10.0.0.12` is no usable address of the node network `10.1.0.0/24` (choose a free address of that network, or correct `network.nodes`)
-        `"10.0.0.13"`: `10.0.0.13` is no usable address of the node network `10.1.0.0/24` (choose a free address of that network, or correct `network.nodes`)
+        `"10.0.0.1"`: the gateway `10.0.0.1` is outside the node network `10.1.0.0/24`, so no node can reach it (set `gateway` to the router's address in the node network)
+        `"10.0.0.11"`: `10.0.0.11` is not a usable address in the node network `10.1.0.0/24` (choose a free address in that network, or correct `network.nodes`)
+        `"10.0.0.12"`: `10.0.0.12` is not a usable address in the node network `10.1.0.0/24` (choose a free address in that network, or correct `network.nodes`)
+        `"10.0.0.13"`: `10.0.0.13` is not a usable address in the node network `10.1.0.0/24` (choose a free address in that network, or correct `network.nodes`)
 
-        `[network]`: `nodes` is missing in `[network]` (add `nodes = "10.0.0.0/24"`)
+        `[network]`: `nodes` is missing from `[network]` (add `nodes = "10.0.0.0/24"`)
     nodes = "10.0.0.0/24" ⏎ services = "fd00::/112"
-        `"fd00::/112"`: services are IPv6 and pods are IPv4 (give both networks one family)
+        `"fd00::/112"`: the service network is IPv6, but the pod network is IPv4 (use the same address family for both networks)
     nodes = "10.0.0.0/24" ⏎ services = "10.0.0.0/8"
-        `"10.0.0.0/8"`: `10.0.0.0/8` is larger than kube-apiserver accepts (choose a prefix from /12 to /28)
+        `"10.0.0.0/8"`: `10.0.0.0/8` is larger than kube-apiserver accepts (choose a prefix length from /12 to /28)
     nodes = "10.0.0.0/24" ⏎ pods-per-node-prefix = 12
-        `12`: networks with a /12 prefix can't be cut out of `10.244.0.0/16` (choose a prefix from /16 to /30)
+        `12`: `10.244.0.0/16` can't be divided into /12 networks (choose a prefix length from /16 to /30)
     nodes = "10.0.0.0/24" ⏎ node_ports = "1-2"
-        `node_ports`: `node_ports` is no setting of `network` (did you mean `node-ports`?)
+        `node_ports`: unknown setting `node_ports` in `network` (did you mean `node-ports`?)
     nodes = "10.0.0.0/24" ⏎ dns = ["10.0.0.1", "x"]
-        `"x"`: `x` is not an IP address (write it like `"10.0.0.10"`)
+        `"x"`: `x` is not an IP address (use a value such as `"10.0.0.10"`)
     gateway = "10.0.1.1"
-        `"10.0.1.1"`: the gateway `10.0.1.1` is outside the node network `10.0.0.0/24`, so no node can reach it (give the router's address in the node network)
+        `"10.0.1.1"`: the gateway `10.0.1.1` is outside the node network `10.0.0.0/24`, so no node can reach it (set `gateway` to the router's address in the node network)
     name = "m1"
-        `"m1"`: two nodes have the name `m1` (give each node its own)
+        `"m1"`: two nodes have the name `m1` (set a different value for each node)
     name = "M2"
-        `"M2"`: `M2` is not a name of lower-case letters, digits and `-`, 63 at most (RFC 1123) (write it like `"m1"`)
+        `"M2"`: `M2` is not a valid name (at most 63 lower-case letters, digits and `-`; RFC 1123) (use a value such as `"m1"`)
     address = "10.0.0.11"
-        `"10.0.0.11"`: two nodes have the address `10.0.0.11`: `m1` and `m2` (give each node its own)
+        `"10.0.0.11"`: two nodes have the address `10.0.0.11`: `m1` and `m2` (set a different value for each node)
     address = "10.0.0.255"
-        `"10.0.0.255"`: `10.0.0.255` is no usable address of the node network `10.0.0.0/24` (choose a free address of that network, or correct `network.nodes`)
+        `"10.0.0.255"`: `10.0.0.255` is not a usable address in the node network `10.0.0.0/24` (choose a free address in that network, or correct `network.nodes`)
     address = "10.0.0.12" ⏎ extra-addresses = ["10.0.0.13"]
-        `"10.0.0.13"`: two nodes have the address `10.0.0.13`: `m2` and `m3` (give each node its own)
+        `"10.0.0.13"`: two nodes have the address `10.0.0.13`: `m2` and `m3` (set a different value for each node)
     address = "10.0.0.12" ⏎ match = { mac = "52:54:00:aa:00:11" }
-        `"52:54:00:aa:00:11"`: two nodes have the MAC address `52:54:00:aa:00:11`: `m1` and `m2` (give each node its own)
+        `"52:54:00:aa:00:11"`: two nodes have the MAC address `52:54:00:aa:00:11`: `m1` and `m2` (set a different value for each node)
     address = "10.0.0.12" ⏎ match = { command-line = "true" }
-        `"true"`: `command-line` is text, and should be `true` or `false` (write `command-line = true`)
+        `"true"`: `command-line` is a string, but must be `true` or `false` (write `command-line = true`)
     address = "10.0.0.12" ⏎ labels = { "rack/" = "r 1" }
-        `"rack/"`: `rack/` is not the key of a Kubernetes label (write it like `"example.org/rack"`)
+        `"rack/"`: `rack/` is not a Kubernetes label key (use a value such as `"example.org/rack"`)
     address = "10.0.0.12" ⏎ taints = ["a=b"]
-        `"a=b"`: `a=b` is not a Kubernetes taint: `key=value:Effect` (write it like `"dedicated=db:NoSchedule"`)
+        `"a=b"`: `a=b` is not a Kubernetes taint of the form `key=value:Effect` (use a value such as `"dedicated=db:NoSchedule"`)
     profile = "hs"
-        `"hs"`: there is no profile named `hs` (run `kiln list profiles` to see them, or name a directory of yours with `--profile-dir`)
+        `"hs"`: unknown profile `hs` (run `kiln list profiles` to see the available profiles, or specify your own directory with `--profile-dir`)
 
-        -: the file does not say which profile it starts from (begin it with `profile = "ha"`; there are: external-endpoint, external-lb, ha, ha-static-pods, kube-vip, kubeadm, node-local-lb, two-masters)
+        -: the file does not name a profile (begin the file with `profile = "ha"`; available profiles: external-endpoint, external-lb, ha, ha-static-pods, kube-vip, kubeadm, node-local-lb, two-masters)
     [clusters]
-        `clusters`: `clusters` is no setting of a cluster file (did you mean `cluster`?)
+        `clusters`: unknown setting `clusters` in this file (did you mean `cluster`?)
     [nodes] ⏎ name = "m1"
-        `[nodes]`: `nodes` is a table, and should be a list (write the table's name in two brackets: `[[nodes]]`)
-        `nodes`: the file is not TOML here: duplicate key (keep one of them)
-        `nodes`: the file is not TOML here: duplicate key (keep one of them)
+        `[nodes]`: `nodes` is a table, but must be a list (write the table's name in double brackets: `[[nodes]]`)
+        `nodes`: invalid TOML: duplicate key (keep only one of them)
+        `nodes`: invalid TOML: duplicate key (keep only one of them)
     [[binaries]] ⏎  ⏎ [cluster]
-        `[[binaries]]`: this source is neither an archive nor a directory (add `directory = "kubernetes"`)
+        `[[binaries]]`: this source sets neither `archive` nor `directory` (add `directory = "kubernetes"`)
     [[binaries]] ⏎ directory = "a" ⏎ archive = "https://x" ⏎  ⏎ [cluster]
-        `[[binaries]]`: one source is both an archive and a directory (write two `[[binaries]]` tables)
+        `[[binaries]]`: this source sets both `archive` and `directory` (use two `[[binaries]]` tables)
     [outputs] ⏎ formats = ["qcow"] ⏎  ⏎ [cluster]
-        `"qcow"`: `qcow` is not a word for this setting (did you mean `qcow2`?)
+        `"qcow"`: `qcow` is not a valid value for this setting (did you mean `qcow2`?)
     [overlays.worker] ⏎ remove = ["kubelt"] ⏎  ⏎ [cluster]
         `"kubelt"`: the role `worker` has no overlay `kubelt` to remove (did you mean `kubelet`?)
     [overlays.worker] ⏎ add = ["kubelet"] ⏎  ⏎ [cluster]
-        `"kubelet"`: the role `worker` has the overlay `kubelet` already (leave it out)
+        `"kubelet"`: the role `worker` already has the overlay `kubelet` (remove it from `add`)
     [base] ⏎ kernel = "linux\n" ⏎ mirror = "file:/x" ⏎  ⏎ [cluster]
-        `"linux\n"`: `linux\n` is not the name of a Debian package (write it like `"linux-image-amd64"`)
-        `"file:/x"`: `file:/x` is not a URL that begins with `https://` or `http://` (write it like `"https://deb.debian.org/debian"`)
+        `"linux\n"`: `linux\n` is not a Debian package name (use a value such as `"linux-image-amd64"`)
+        `"file:/x"`: `file:/x` is not a URL that begins with `https://` or `http://` (use a value such as `"https://deb.debian.org/debian"`)
     "#);
 }
 
@@ -232,17 +232,17 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
         .replacen("name = \"m2\"", "nam = \"m2\"", 1)
         .replacen("\"10.0.0.13\"", "\"10.0.9.13\"", 1);
     insta::assert_snapshot!(problems(&text).join("\n"), @r#"
-    `1.20`: `kubernetes` is a number, and should be text in quotes (write `kubernetes = "1.20"`)
-    `"10.0.0.300"`: `10.0.0.300` is not an IP address (write it like `"10.0.0.10"`)
-    `nam`: `nam` is no setting of `nodes[1]` (did you mean `name`?)
-    `"10.0.9.13"`: `10.0.9.13` is no usable address of the node network `10.0.0.0/24` (choose a free address of that network, or correct `network.nodes`)
+    `1.20`: `kubernetes` is a number, but must be a string in quotes (write `kubernetes = "1.20"`)
+    `"10.0.0.300"`: `10.0.0.300` is not an IP address (use a value such as `"10.0.0.10"`)
+    `nam`: unknown setting `nam` in `nodes[1]` (did you mean `name`?)
+    `"10.0.9.13"`: `10.0.9.13` is not a usable address in the node network `10.0.0.0/24` (choose a free address in that network, or correct `network.nodes`)
     "#);
 }
 
 #[test]
 fn an_empty_file_says_how_to_begin() {
     insta::assert_snapshot!(problems("").join("\n"), @r#"
-    -: the file does not say which profile it starts from (begin it with `profile = "ha"`; there are: external-endpoint, external-lb, ha, ha-static-pods, kube-vip, kubeadm, node-local-lb, two-masters)
+    -: the file does not name a profile (begin the file with `profile = "ha"`; available profiles: external-endpoint, external-lb, ha, ha-static-pods, kube-vip, kubeadm, node-local-lb, two-masters)
     "#);
 }
 
@@ -265,7 +265,7 @@ fn commented_settings_of_the_starting_files_are_valid_too() {
             let looks_like_a_setting = line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
             let key = line.split(" = ").next().unwrap();
             if looks_like_a_setting {
-                assert!(super::schema().to_string().contains(&format!("\"{key}\"")), "`{key}` is no setting");
+                assert!(super::schema().to_string().contains(&format!("\"{key}\"")), "`{key}` is not a setting");
             }
         }
     }
@@ -287,7 +287,7 @@ fn a_profile_from_a_directory_takes_the_place_of_the_built_in_one() {
     write("profile.toml", "summary = \"ours\"\n[overlays]\nworker = [\"base\"]\n[defaults.network]\nsevices = \"10.0.0.0/16\"\n");
     let catalog = Catalog::load(&[site.path().to_owned()]).unwrap();
     let err = catalog.get("ha").unwrap().unwrap_err();
-    assert_eq!(told_messages(&err), ["`sevices` is no setting of `defaults.network`"]);
+    assert_eq!(told_messages(&err), ["unknown setting `sevices` in `defaults.network`"]);
     write("profile.toml", "summary = \"ours\"\n");
     let catalog = Catalog::load(&[site.path().to_owned()]).unwrap();
     assert_eq!(catalog.get("ha").unwrap().unwrap().summary, "ours");
@@ -314,7 +314,7 @@ fn a_profile_takes_what_it_leaves_out_from_the_one_that_it_extends() {
     let overlays = profile.definition.unwrap().overlays;
     assert_eq!((overlays[&Role::Worker].len(), overlays[&Role::Etcd].len()), (1, 5));
     let refused = |name: &str| catalog.get(name).unwrap().unwrap_err().to_string();
-    assert_eq!(refused("circle"), "the profile `back` extends `circle`, which extends it in turn");
+    assert_eq!(refused("circle"), "the profile `back` extends `circle`, which in turn extends it");
     assert_eq!(refused("lost"), "the profile `lost` extends `nowhere`, which does not exist");
 }
 
@@ -322,7 +322,7 @@ fn told_messages(err: &Error) -> Vec<&str> {
     report_of(err).problems.iter().map(|problem| problem.message.as_str()).collect()
 }
 
-/// Whatever a person types, every problem lies within the text, and nothing panics.
+/// Checks that every problem is within the text and that nothing panics, whatever a user types.
 fn assert_places_are_in(text: &str) {
     let profile = read(text);
     let result = cluster::resolve(&profile);

@@ -1,70 +1,68 @@
-//! `computed.balancer` in templates: the same facts for every kind, of which each overlay uses its part.
+//! `computed.balancer` in templates: the same data for every kind of balancer; each overlay uses its part.
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
 use crate::cluster::Node;
-use crate::render::context::Facts;
+use crate::render::context::NodeContext;
 use crate::render::kube_vip;
-use crate::words::{API_SERVER_PORT, Mover, Place, Role};
+use crate::words::{Mover, Placement, Role, Service};
 
-/// Where etcd answers its clients.
-const ETCD_PORT: u16 = 2379;
-
-/// Where the node's balancer listens, where it forwards to, and with whom it shares the VIP.
-pub(super) fn data(facts: &Facts<'_>) -> Value {
-    let carriers = facts.cluster.vip_carriers();
-    let peers: Vec<IpAddr> = carriers.iter().filter(|node| node.name != facts.node.name).map(|node| node.address).collect();
-    let servers = facts.control_plane().into_iter();
+/// Returns the addresses that the node's balancer binds to and forwards to, and the peers that share the VIP.
+pub(super) fn data(context: &NodeContext<'_>) -> Value {
+    let carriers = context.cluster.vip_carriers();
+    let peers: Vec<IpAddr> = carriers.iter().filter(|node| node.name != context.node.name).map(|node| node.address).collect();
+    let servers = context.control_plane().into_iter();
     json!({
-        // The overlay that forwards; with none, clients reach API servers straight.
-        "proxy": facts.cluster.endpoint.balancer.proxy,
-        "binds": binds(facts),
+        // The overlay that forwards; without one, clients connect directly to API servers.
+        "proxy": context.cluster.endpoint.balancer.proxy,
+        "binds": binds(context),
         "servers": servers.map(server).collect::<Vec<_>>(),
-        // Never preferred as the source of the node's own connections, which a shorter prefix could be.
-        "vip": facts.cluster.endpoint.vip.map(|vip| format!("{vip}/{}", if vip.is_ipv6() { 128 } else { 32 })),
+        // A host prefix, so that the VIP is never preferred as source address of the node's own connections.
+        "vip": context.cluster.endpoint.vip.map(|vip| format!("{vip}/{}", if vip.is_ipv6() { 128 } else { 32 })),
         "peers": peers,
-        "others": others(facts, &peers),
-        "elsewhere": elsewhere(facts).collect::<Vec<_>>(),
-        "virtual_router_id": (facts.cluster.endpoint.balancer.mover == Mover::Keepalived).then_some(facts.cluster.endpoint.virtual_router_id),
-        "environment": kube_vip::environment(facts),
+        "others": others(context, &peers),
+        "elsewhere": elsewhere(context).collect::<Vec<_>>(),
+        "virtual_router_id": (context.cluster.endpoint.balancer.mover == Mover::Keepalived).then_some(context.cluster.endpoint.virtual_router_id),
+        "environment": kube_vip::environment(context),
     })
 }
 
-/// An API server, whole and in parts.
+/// Returns an API server's address, whole and in parts.
 fn server(node: &Node) -> Value {
     let address = api_server(node);
     json!({ "name": node.name, "address": address, "host": address.ip(), "port": address.port() })
 }
 
 fn api_server(node: &Node) -> SocketAddr {
-    SocketAddr::new(node.address, API_SERVER_PORT)
+    SocketAddr::new(node.address, Service::ApiServer.port())
 }
 
-/// API servers of other machines.
-fn elsewhere(facts: &Facts<'_>) -> impl Iterator<Item = SocketAddr> {
-    facts.control_plane().into_iter().filter(|node| node.name != facts.node.name).map(api_server)
+/// Returns the API servers of other machines.
+fn elsewhere(context: &NodeContext<'_>) -> impl Iterator<Item = SocketAddr> {
+    context.control_plane().into_iter().filter(|node| node.name != context.node.name).map(api_server)
 }
 
-/// What a node that isn't cut off gets some answer from: API servers of other machines, and what balances or is etcd on machines without
-/// one.
-fn others(facts: &Facts<'_>, peers: &[IpAddr]) -> Vec<SocketAddr> {
-    let control_plane = facts.control_plane();
+/// Returns the addresses of which at least one responds unless the node is isolated: API servers on other
+/// machines, and balancers and etcd members on machines without an API server.
+fn others(context: &NodeContext<'_>, peers: &[IpAddr]) -> Vec<SocketAddr> {
+    let control_plane = context.control_plane();
     let is_another = |address: IpAddr| control_plane.iter().all(|node| node.address != address);
-    let balancers = peers.iter().filter(|peer| is_another(**peer)).map(|peer| SocketAddr::new(*peer, facts.cluster.endpoint.port));
-    // The firewall lets no other machines in.
-    let asks_etcd = facts.node.roles.contains(&Role::ControlPlane);
-    let members = facts.cluster.etcd_members().into_iter().filter(|_| asks_etcd);
+    let balancers = peers.iter().filter(|peer| is_another(**peer)).map(|peer| SocketAddr::new(*peer, context.cluster.endpoint.port));
+    // The firewall of etcd members accepts only control-plane nodes.
+    let asks_etcd = context.node.roles.contains(&Role::ControlPlane);
+    let members = context.cluster.etcd_members().into_iter().filter(|_| asks_etcd);
     let members = members.map(|node| node.address).filter(|address| is_another(*address) && !peers.contains(address));
-    elsewhere(facts).chain(balancers).chain(members.map(|address| SocketAddr::new(address, ETCD_PORT))).collect()
+    elsewhere(context).chain(balancers).chain(members.map(|address| SocketAddr::new(address, Service::Etcd.port()))).collect()
 }
 
-/// The VIP, loopback, and the node's own address unless its API server has that port; loopback alone where every machine balances.
-fn binds(facts: &Facts<'_>) -> Vec<SocketAddr> {
-    let endpoint = &facts.cluster.endpoint;
-    let private = endpoint.balancer.place == Place::EveryNode;
-    let taken = endpoint.port == API_SERVER_PORT && facts.node.roles.contains(&Role::ControlPlane);
-    let own = (!private && !taken).then_some(facts.node.address);
-    endpoint.vip.into_iter().chain([facts.cluster.loopback()]).chain(own).map(|address| SocketAddr::new(address, endpoint.port)).collect()
+/// Returns the addresses to bind to: the VIP, loopback, and the node's own address unless its API server uses
+/// that port; with a balancer on every machine only the VIP, if any, and loopback.
+fn binds(context: &NodeContext<'_>) -> Vec<SocketAddr> {
+    let endpoint = &context.cluster.endpoint;
+    let private = endpoint.balancer.place == Placement::EveryNode;
+    let taken = endpoint.port == Service::ApiServer.port() && context.node.roles.contains(&Role::ControlPlane);
+    let own = (!private && !taken).then_some(context.node.address);
+    endpoint.vip.into_iter().chain([context.cluster.loopback()]).chain(own).map(|address| SocketAddr::new(address, endpoint.port)).collect()
 }

@@ -1,4 +1,5 @@
-//! What templates and tables may know: the cluster, the node, and what follows from both. Nothing random, nothing of the host.
+//! Data available to templates and tables: the cluster, the node, and values computed from both. Nothing
+//! random, nothing from the host.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,81 +12,83 @@ use crate::cluster::{Cluster, Node};
 use crate::overlay::Overlay;
 use crate::render::firewall::{self, Firewall};
 use crate::render::{balancer, fields, flags, kinds};
-use crate::words::{API_SERVER_PORT, Companion, EtcdVersion, Part, Role, RuntimeKind};
+use crate::words::{Companion, Component, EtcdVersion, Role, RuntimeKind, Service};
 
-/// Label namespaces that belong to Kubernetes, in which a kubelet may set only some labels itself
+/// Kubernetes label namespaces in which a kubelet may set only certain labels itself
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>).
 const RESERVED_LABELS: [&str; 2] = ["kubernetes.io", "k8s.io"];
 const KUBELET_LABELS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 
-/// One node in its cluster.
-pub(super) struct Facts<'a> {
+/// A node in its cluster.
+pub(super) struct NodeContext<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) node: &'a Node,
-    /// Those of the node, in the order in which they are laid.
+    /// Overlays of the node, in the order in which they are applied.
     pub(super) overlays: &'a [&'a Overlay],
-    /// The vault's identifier of the cluster.
+    /// Identifier of the cluster in the vault.
     pub(super) cluster_id: &'a str,
 }
 
-/// The variables of every template.
+/// Variables available in every template.
 #[derive(Serialize)]
-pub(super) struct Context<'a> {
+pub(super) struct Variables<'a> {
     cluster: &'a Cluster,
     node: &'a Node,
     computed: Computed<'a>,
 }
 
-/// What follows from the cluster and the node.
+/// Values computed from the cluster and the node.
 #[derive(Serialize)]
 struct Computed<'a> {
     /// 32 lower-case hexadecimal digits, as in machine-id(5).
     machine_id: String,
     /// `address/prefix` of the node network's interface.
     interface_address: String,
-    /// MAC address of that interface, when a match rule names one.
+    /// MAC address of the interface, if a match rule specifies one.
     mac: Option<&'a str>,
     control_plane: Vec<&'a Node>,
-    /// Names that no search domain is added to.
+    /// Time servers as absolute names, to which no search domain is added.
     time_servers: Vec<String>,
     etcd_members: Vec<EtcdMember<'a>>,
-    /// What is between this node's API server and etcd on other machines; none where the node is a member.
+    /// Proxy between this node's API server and etcd on other machines; none if the node is an etcd member.
     etcd_proxy: Option<EtcdProxy<'a>>,
-    /// `https://host:port` that clients dial.
+    /// `https://host:port` that clients connect to.
     endpoint_url: String,
     /// `https://host:port` of the API server on this node.
     local_url: String,
     service_address: String,
     dns_address: String,
-    /// Where images of the Kubernetes project come from.
+    /// Registry of the Kubernetes project's images.
     image_repository: &'a str,
     sandbox_image: String,
-    /// What runs the containers of pods.
+    /// Container runtime of pods.
     runtime: &'static RuntimeKind,
-    /// Version of CNI's configuration.
+    /// Version of the CNI configuration.
     cni_version: &'static str,
-    /// CoreDNS as kubeadm has it; none for versions that came with another DNS.
+    /// CoreDNS image that kubeadm uses; none for versions with another DNS service.
     dns_image: Option<String>,
-    /// flannel's images; none for versions that its objects are not made for.
+    /// flannel's images; none for versions that flannel's objects do not support.
     flannel: Option<Flannel<'a>>,
-    /// Where an API server answers about itself.
+    /// Fixed ports by component, such as `etcd_peers`.
+    ports: BTreeMap<Service, u16>,
+    /// Health endpoints of an API server.
     health: Health,
-    /// API versions by kind, such as `rbac`.
+    /// API versions by the kind's name, such as `rbac`.
     api_versions: BTreeMap<&'static str, &'static str>,
-    /// Network of this node's pods, where kiln decides it.
+    /// Pod network of this node, if kiln assigns it.
     pods: Option<IpNet>,
-    /// The nodes that register, and what they may not say of themselves.
+    /// Nodes that register with the API, with the labels that they must not set themselves.
     kubelets: Vec<Kubelet<'a>>,
     /// Command-line flags by program, such as `kube_apiserver`.
     flags: BTreeMap<&'static str, Vec<String>>,
     /// Configuration files by program, such as `kubelet`.
     configuration: BTreeMap<&'static str, Value>,
-    /// What the kind of balancer computes.
+    /// Data for the balancer's overlays.
     balancer: Value,
     firewall: Firewall,
 }
 
-/// A member of etcd's cluster, as the others find it.
+/// A member of the etcd cluster, and its URLs.
 #[derive(Serialize)]
 struct EtcdMember<'a> {
     name: &'a str,
@@ -94,12 +97,12 @@ struct EtcdMember<'a> {
     client_url: String,
 }
 
-/// Members of etcd behind a proxy.
+/// etcd members behind a proxy.
 #[derive(Serialize)]
 struct EtcdProxy<'a> {
-    /// Path at which a member says over TLS whether it takes requests.
+    /// Path of a member's readiness check over TLS.
     health: &'static str,
-    /// The first one is preferred.
+    /// Members; the first one is preferred.
     members: Vec<Server<'a>>,
 }
 
@@ -109,47 +112,48 @@ struct Server<'a> {
     address: SocketAddr,
 }
 
-/// A node that registers.
+/// A node that registers with the API.
 #[derive(Serialize)]
 struct Kubelet<'a> {
     node: &'a str,
     address: IpAddr,
-    /// Network of its pods, where kiln decides it.
+    /// Pod network of the node, if kiln assigns it.
     pods: Option<IpNet>,
-    /// Labels that only an administrator may set, as `key=value`.
+    /// Labels that only an administrator can set, as `key=value`.
     labels: Vec<String>,
 }
 
-/// Images of flannel.
+/// flannel's images.
 #[derive(Serialize)]
 struct Flannel<'a> {
     program: &'a str,
-    /// What brings its CNI plugin to nodes.
+    /// Image that installs the CNI plugin on nodes.
     plugin: &'a str,
 }
 
 impl<'a> Flannel<'a> {
     fn of(cluster: &'a Cluster) -> Option<Self> {
         let image = |part| Some(cluster.own_images.get(&part).map_or(Companion::of(part, cluster.kubernetes.minor)?, String::as_str));
-        Some(Self { program: image(Part::Flannel)?, plugin: image(Part::FlannelPlugin)? })
+        Some(Self { program: image(Component::Flannel)?, plugin: image(Component::FlannelPlugin)? })
     }
 }
 
-/// Paths of an API server's health, both answered with 200 or not.
+/// Paths of an API server's health checks; status 200 means success.
 #[derive(Serialize)]
 struct Health {
-    /// It runs and need not be started again.
+    /// Liveness: the API server runs and does not need a restart.
     live: &'static str,
-    /// It takes requests.
+    /// Readiness: the API server accepts requests.
     ready: String,
-    /// How long both answers may take together, in milliseconds.
+    /// Time limit for both checks together, in milliseconds.
     limit: u32,
 }
 
-impl<'a> Facts<'a> {
-    /// The variables of this node's templates. No string among them ends a line: the formats of a cluster file's settings see to that.
-    pub(super) fn context(&self) -> Context<'a> {
-        Context { cluster: self.cluster, node: self.node, computed: self.computed() }
+impl<'a> NodeContext<'a> {
+    /// Returns the variables of this node's templates. No string contains a line break: the formats of the
+    /// cluster file's settings do not permit it.
+    pub(super) fn variables(&self) -> Variables<'a> {
+        Variables { cluster: self.cluster, node: self.node, computed: self.computed() }
     }
 
     fn computed(&self) -> Computed<'a> {
@@ -166,17 +170,18 @@ impl<'a> Facts<'a> {
             etcd_members: self.etcd_members(),
             etcd_proxy: self.etcd_proxy(),
             endpoint_url: format!("https://{}", self.cluster.endpoint_authority()),
-            local_url: self.url(self.node, API_SERVER_PORT),
+            local_url: self.url(self.node, Service::ApiServer.port()),
             service_address: self.cluster.first_service_address().to_string(),
             dns_address: self.cluster.dns_service_address().to_string(),
             image_repository: self.cluster.image_repository(),
             sandbox_image: self.sandbox_image(),
             runtime: self.cluster.runtime.kind(),
-            cni_version: kubernetes.companion(Part::Cni),
+            cni_version: kubernetes.companion(Component::Cni),
             dns_image: self.dns_image(),
             flannel: Flannel::of(self.cluster),
+            ports: Service::ALL.into_iter().map(|service| (service, service.port())).collect(),
             health: Health {
-                live: kubernetes.companion(Part::Liveness),
+                live: kubernetes.companion(Component::Liveness),
                 ready: flags::readiness(kubernetes),
                 limit: flags::health_limit(kubernetes),
             },
@@ -194,17 +199,21 @@ impl<'a> Facts<'a> {
         self.cluster.with_role(Role::ControlPlane).collect()
     }
 
-    /// The same text on every member: `m1=https://10.0.0.1:2380,…`.
+    /// Returns etcd's `initial-cluster`, the same on every member: `m1=https://10.0.0.1:2380,…`.
     pub(super) fn initial_cluster(&self) -> String {
         let members = self.cluster.etcd_members();
-        members.iter().map(|member| format!("{}={}", member.name, self.url(member, 2380))).collect::<Vec<_>>().join(",")
+        members
+            .iter()
+            .map(|member| format!("{}={}", member.name, self.url(member, Service::EtcdPeers.port())))
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
-    /// Where API servers find etcd: their own member, or what is before those of other machines. An API server asks all that it
-    /// knows, and a silent one would take a share of its requests along.
-    #[expect(clippy::unused_self, reason = "reads as a fact in the flag tables")]
-    pub(super) fn api_servers_etcd(&self) -> &'static str {
-        "https://127.0.0.1:2379"
+    /// Returns the etcd URL for API servers: the local member, or the proxy to members on other machines. An
+    /// API server uses all members that it knows, so an unresponsive member would delay some of its requests.
+    #[expect(clippy::unused_self, reason = "a method is easier to read in the flag tables")]
+    pub(super) fn local_etcd(&self) -> String {
+        format!("https://127.0.0.1:{}", Service::Etcd.port())
     }
 
     fn etcd_proxy(&self) -> Option<EtcdProxy<'a>> {
@@ -215,7 +224,7 @@ impl<'a> Facts<'a> {
         let number = self.control_plane().iter().position(|node| node.name == self.node.name)?;
         let first = number % members.len();
         members.rotate_left(first);
-        let server = |node: &'a Node| Server { name: &node.name, address: SocketAddr::new(node.address, 2379) };
+        let server = |node: &'a Node| Server { name: &node.name, address: SocketAddr::new(node.address, Service::Etcd.port()) };
         let is_new = self.cluster.etcd_version() >= EtcdVersion { minor: 5, patch: 11 };
         let health = if is_new { "/readyz" } else { "/health?exclude=NOSPACE" };
         Some(EtcdProxy { health, members: members.into_iter().map(server).collect() })
@@ -223,43 +232,43 @@ impl<'a> Facts<'a> {
 
     fn etcd_members(&self) -> Vec<EtcdMember<'a>> {
         let member = |node: &&'a Node| {
-            let (peer_url, client_url) = (self.url(node, 2380), self.url(node, 2379));
+            let (peer_url, client_url) = (self.url(node, Service::EtcdPeers.port()), self.url(node, Service::Etcd.port()));
             EtcdMember { name: &node.name, address: node.address, peer_url, client_url }
         };
         self.cluster.etcd_members().iter().map(member).collect()
     }
 
-    /// `https://address:port`, with brackets around an IPv6 address.
-    #[expect(clippy::unused_self, reason = "reads as a fact in the flag tables")]
+    /// Returns `https://address:port`, with brackets around an IPv6 address.
+    #[expect(clippy::unused_self, reason = "a method is easier to read in the flag tables")]
     pub(super) fn url(&self, node: &Node, port: u16) -> String {
         format!("https://{}", SocketAddr::new(node.address, port))
     }
 
-    /// The `3.x` of etcd.
+    /// Returns the `x` of etcd 3.x.
     pub(super) fn etcd_minor(&self) -> u32 {
         self.cluster.etcd_version().minor
     }
 
-    /// The cluster file's pause image, or the one that kubeadm of the same version uses.
+    /// Returns the pause image from the cluster file, or the one that kubeadm of the same version uses.
     pub(super) fn sandbox_image(&self) -> String {
-        let version = || format!("{}/pause:{}", self.cluster.image_repository(), self.cluster.kubernetes.companion(Part::Pause));
-        self.cluster.own_images.get(&Part::Pause).cloned().unwrap_or_else(version)
+        let version = || format!("{}/pause:{}", self.cluster.image_repository(), self.cluster.kubernetes.companion(Component::Pause));
+        self.cluster.own_images.get(&Component::Pause).cloned().unwrap_or_else(version)
     }
 
-    /// CoreDNS's image, for versions that come with it: the cluster file's, or kubeadm's. Since 1.21 its tag begins with `v`, and the
-    /// project's own registry has a directory for it.
+    /// Returns the CoreDNS image for versions that include CoreDNS: the cluster file's, or kubeadm's. Since 1.21
+    /// the tag begins with `v`, and the project's own registry has a directory for the image.
     fn dns_image(&self) -> Option<String> {
         let (cluster, kubernetes) = (self.cluster, self.cluster.kubernetes);
-        let version = kubernetes.companion(Part::Dns).strip_prefix("CoreDNS ")?;
+        let version = kubernetes.companion(Component::Dns).strip_prefix("CoreDNS ")?;
         let name = match kubernetes.at_least(21) {
             true if cluster.image_repository.is_none() => "coredns/coredns:v",
             true => "coredns:v",
             false => "coredns:",
         };
-        Some(cluster.own_images.get(&Part::Dns).cloned().unwrap_or_else(|| format!("{}/{name}{version}", cluster.image_repository())))
+        Some(cluster.own_images.get(&Component::Dns).cloned().unwrap_or_else(|| format!("{}/{name}{version}", cluster.image_repository())))
     }
 
-    /// Labels that the kubelet may give its own node, as `key=value`.
+    /// Returns the labels that the kubelet may set on its own node, as `key=value`.
     pub(super) fn own_labels(&self) -> Vec<String> {
         self.node.labels.iter().filter(|(key, _)| is_own(key)).map(|(key, value)| format!("{key}={value}")).collect()
     }
@@ -276,11 +285,11 @@ impl<'a> Facts<'a> {
             .collect()
     }
 
-    /// The other labels of a node, and the roles as kubeadm labels them.
+    /// Returns the other labels of a node, and the role labels that kubeadm sets.
     fn reserved_labels(&self, node: &Node) -> Vec<String> {
         let mut labels: BTreeMap<&str, &str> = BTreeMap::new();
         if node.roles.contains(&Role::ControlPlane) {
-            labels.extend(Companion::all(Part::RoleLabel, self.cluster.kubernetes.minor).map(|row| (row.version, "")));
+            labels.extend(Companion::all(Component::RoleLabel, self.cluster.kubernetes.minor).map(|row| (row.version, "")));
         }
         labels.extend(node.labels.iter().filter(|(key, _)| !is_own(key)).map(|(key, value)| (key.as_str(), value.as_str())));
         labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
@@ -295,8 +304,9 @@ fn is_own(key: &str) -> bool {
     !within(&RESERVED_LABELS) || within(&KUBELET_LABELS)
 }
 
-/// A name with a final dot, which no search domain is added to: a record `*` of such a domain would answer for it (resolv.conf(5), `ndots`).
-/// An address, and a name of one label, which needs a search domain, are as they were.
+/// Returns a name with a final dot, so that no search domain is added: a `*` record of such a domain would
+/// match it (resolv.conf(5), `ndots`). Addresses and single-label names, which need a search domain, stay
+/// unchanged.
 fn absolute(server: &str) -> String {
     let is_name = server.contains('.') && !server.ends_with('.') && server.parse::<IpAddr>().is_err();
     if is_name { format!("{server}.") } else { server.to_owned() }

@@ -1,6 +1,6 @@
-//! `computed.firewall` in templates: the ports of a node as rules of nftables, and the sets of addresses that they name.
+//! `computed.firewall` in templates: a node's ports as nftables rules, and the address sets that they use.
 //!
-//! What `kiln plan` lists is what is let in: both come from [`crate::render::ports`].
+//! The firewall accepts exactly what `kiln plan` lists: both come from [`crate::render::ports`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,48 +9,48 @@ use serde::Serialize;
 
 use crate::cluster::{Cluster, Node};
 use crate::overlay::{Dialler, Protocol};
-use crate::render::context::Facts;
+use crate::render::context::NodeContext;
 use crate::render::ports::{Listener, listeners};
 use crate::words::Role;
 
-/// What a firewall lets in beyond what it always does.
+/// Traffic that a firewall accepts in addition to its fixed rules.
 #[derive(Serialize)]
 pub(super) struct Firewall {
     sets: Vec<Set>,
     rules: Vec<Rule>,
 }
 
-/// Addresses under a name.
+/// Named set of addresses.
 #[derive(Serialize)]
 struct Set {
     name: String,
     /// `ipv4_addr` or `ipv6_addr`.
     kind: &'static str,
-    /// Separated by commas.
+    /// Addresses, separated by commas.
     elements: String,
 }
 
-/// One port, from where it may be dialled.
+/// Rules for one port and its permitted sources.
 #[derive(Serialize)]
 struct Rule {
     what: String,
-    /// In the language of nft(8), one a line.
+    /// Statements in nft(8) syntax, one per line.
     statements: Vec<String>,
 }
 
-/// One family of addresses, as nft(8) names it.
+/// Address family, as nft(8) names it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Family {
     V4,
     V6,
 }
 
-/// The rules of the node.
-pub(super) fn data(facts: &Facts<'_>) -> Firewall {
-    let listeners = listeners(facts.cluster, facts.overlays);
+/// Returns the rules of the node.
+pub(super) fn data(context: &NodeContext<'_>) -> Firewall {
+    let listeners = listeners(context.cluster, context.overlays);
     let wanted: BTreeSet<Dialler> = listeners.iter().flat_map(open_to).collect();
     let sets: BTreeMap<(Dialler, Family), BTreeSet<IpNet>> =
-        wanted.into_iter().flat_map(|dialler| addresses(facts.cluster, dialler)).fold(BTreeMap::new(), |mut sets, (key, address)| {
+        wanted.into_iter().flat_map(|dialler| addresses(context.cluster, dialler)).fold(BTreeMap::new(), |mut sets, (key, address)| {
             sets.entry(key).or_default().insert(address);
             sets
         });
@@ -59,24 +59,25 @@ pub(super) fn data(facts: &Facts<'_>) -> Firewall {
         statements: open_to(listener).into_iter().flat_map(|dialler| statements(listener, dialler, &sets)).collect(),
     });
     Firewall {
-        rules: rules.chain(services(facts)).filter(|rule| !rule.statements.is_empty()).collect(),
+        rules: rules.chain(services(context)).filter(|rule| !rule.statements.is_empty()).collect(),
         sets: sets.iter().map(|((dialler, family), elements)| set(*dialler, *family, elements)).collect(),
     }
 }
 
-/// IPVS takes packets to services after the rules have seen them, addressed to this machine.
-fn services(facts: &Facts<'_>) -> Option<Rule> {
-    let network = facts.cluster.network.services.trunc();
+/// Returns the rule for services under IPVS, which handles packets only after the input rules have accepted
+/// them.
+fn services(context: &NodeContext<'_>) -> Option<Rule> {
+    let network = context.cluster.network.services.trunc();
     let word = Family::of(network).word();
-    let from = [facts.cluster.network.nodes.trunc(), facts.cluster.network.pods.trunc()].into_iter();
+    let from = [context.cluster.network.nodes.trunc(), context.cluster.network.pods.trunc()].into_iter();
     let from = from.filter(|source| Family::of(*source) == Family::of(network));
-    facts.cluster.has_ipvs(facts.node).then(|| Rule {
-        what: "services, which IPVS leads on".to_owned(),
+    context.cluster.has_ipvs(context.node).then(|| Rule {
+        what: "services, forwarded by IPVS".to_owned(),
         statements: from.map(|source| format!("{word} saddr {source} {word} daddr {network} accept")).collect(),
     })
 }
 
-/// Who may dial from elsewhere; nobody else matters where everybody may.
+/// Returns the remote sources that may connect; only `Clients` if any client may connect.
 fn open_to(listener: &Listener<'_>) -> Vec<Dialler> {
     if listener.from.contains(&Dialler::Clients) {
         return vec![Dialler::Clients];
@@ -84,7 +85,7 @@ fn open_to(listener: &Listener<'_>) -> Vec<Dialler> {
     listener.from.iter().copied().filter(|dialler| *dialler != Dialler::Loopback).collect()
 }
 
-/// Where connections of a kind of dialler come from, by family.
+/// Returns the source addresses of a kind of client, by address family.
 fn addresses(cluster: &Cluster, dialler: Dialler) -> Vec<((Dialler, Family), IpNet)> {
     let of_nodes = |nodes: Vec<&Node>| -> Vec<IpNet> {
         nodes.into_iter().flat_map(|node| node.extra_addresses.iter().copied().chain([node.address])).map(IpNet::from).collect()
@@ -109,12 +110,12 @@ fn statements(listener: &Listener<'_>, dialler: Dialler, sets: &BTreeMap<(Dialle
     families.map(|(_, family)| format!("{} saddr @{} {packet} accept", family.word(), name(dialler, *family))).collect()
 }
 
-/// What nft(8) knows the packets by.
+/// Returns the nft(8) match for the packets.
 fn packet(listener: &Listener<'_>) -> String {
     let protocol = match listener.protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
-        // /etc/protocols may lack the name.
+        // /etc/protocols may not contain the name.
         Protocol::Vrrp => "112",
     };
     match listener.ports {
@@ -150,7 +151,7 @@ impl Family {
         }
     }
 
-    /// The word before `saddr`.
+    /// Returns the keyword before `saddr`.
     fn word(self) -> &'static str {
         match self {
             Self::V4 => "ip",

@@ -1,4 +1,5 @@
-//! KINDS: API versions and kinds of the files that kiln writes for Kubernetes programs. One row a version of a kind.
+//! KINDS: API versions and kinds of the files that kiln writes for Kubernetes programs, one row per kind
+//! and version.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +7,11 @@ use serde::Serialize;
 
 use crate::words::Span;
 
-/// One kind in one API version, and the Kubernetes minors that read it.
+/// One kind in one API version, with the Kubernetes minor versions that accept it.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Kind {
-    /// Name in templates, in `computed.api_versions`.
+    /// Name used by templates in `computed.api_versions`.
     pub(crate) name: &'static str,
     pub(crate) kind: &'static str,
     pub(crate) api_version: &'static str,
@@ -22,17 +23,17 @@ const fn row(name: &'static str, kind: &'static str, api_version: &'static str, 
     Kind { name, kind, api_version, span }
 }
 
-/// kubeadm's API versions; a test holds them against the table of companions.
+/// kubeadm's API versions; a test compares them with the compatibility table.
 const V1BETA1: Span = Span::since(13).deprecated(15).removed(22);
 const V1BETA2: Span = Span::since(15).deprecated(22).removed(27);
 const V1BETA3: Span = Span::since(22).deprecated(31).removed(37);
 const V1BETA4: Span = Span::since(31);
 
-/// Every kind, by name; the versions of one from the oldest to the newest.
+/// Every kind, by name; the versions of a kind from oldest to newest.
 pub(crate) static KINDS: &[Kind] = &[
     row("audit", "Policy", "audit.k8s.io/v1beta1", Span::since(8).deprecated(12).removed(24)),
     row("audit", "Policy", "audit.k8s.io/v1", Span::since(12)),
-    // Earlier versions can't confine anonymous requests to paths, unless by an alpha feature.
+    // Earlier versions restrict anonymous requests to paths only through an alpha feature.
     row("authentication", "AuthenticationConfiguration", "apiserver.config.k8s.io/v1beta1", Span::since(32).deprecated(34)),
     row("authentication", "AuthenticationConfiguration", "apiserver.config.k8s.io/v1", Span::since(34)),
     row("cluster_role", "ClusterRole", "rbac.authorization.k8s.io/v1beta1", Span::since(6).deprecated(8).removed(22)),
@@ -57,19 +58,19 @@ pub(crate) static KINDS: &[Kind] = &[
     row("kubeadm_join", "JoinConfiguration", "kubeadm.k8s.io/v1beta4", V1BETA4),
     row("kube_proxy", "KubeProxyConfiguration", "kubeproxy.config.k8s.io/v1alpha1", Span::since(9)),
     row("kubelet", "KubeletConfiguration", "kubelet.config.k8s.io/v1beta1", Span::since(10)),
-    // Every cluster has the role since 1.10.
+    // Kubernetes 1.10 and later create the role themselves.
     row("kubelet_api_role", "ClusterRole", "rbac.authorization.k8s.io/v1beta1", Span::since(6).deprecated(8)),
     row("kubelet_api_role", "ClusterRole", "rbac.authorization.k8s.io/v1", Span::since(8).removed(10)),
     row("rbac", "ClusterRoleBinding", "rbac.authorization.k8s.io/v1beta1", Span::since(6).deprecated(8).removed(22)),
     row("rbac", "ClusterRoleBinding", "rbac.authorization.k8s.io/v1", Span::since(8)),
 ];
 
-/// The row of `name` that `1.minor` is made for; none when that version reads no such file.
+/// Returns the current row of `name` for `1.minor`; `None` if that version does not read the file.
 pub(super) fn of(name: &str, minor: u32) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name && kind.span.is_current(minor))
 }
 
-/// The API version of each kind that `1.minor` reads, by the kind's name.
+/// Returns the current API version of each kind for `1.minor`, by name.
 pub(super) fn api_versions(minor: u32) -> BTreeMap<&'static str, &'static str> {
     KINDS.iter().filter(|kind| kind.span.is_current(minor)).map(|kind| (kind.name, kind.api_version)).collect()
 }
@@ -77,13 +78,13 @@ pub(super) fn api_versions(minor: u32) -> BTreeMap<&'static str, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::KINDS;
-    use crate::words::{Companion, KubernetesVersion, Part};
+    use crate::words::{Companion, Component, KubernetesVersion};
 
     #[test]
     fn kubeadm_reads_what_the_table_of_companions_says() {
         for kind in KINDS.iter().filter(|kind| kind.name.starts_with("kubeadm_")) {
             let version = kind.api_version.strip_prefix("kubeadm.k8s.io/").unwrap();
-            assert_eq!(Companion::find(Part::Kubeadm, version).unwrap().span, kind.span, "{kind:?}");
+            assert_eq!(Companion::find(Component::Kubeadm, version).unwrap().span, kind.span, "{kind:?}");
         }
     }
 

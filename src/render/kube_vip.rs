@@ -1,88 +1,90 @@
-//! kube-vip's settings: environment variables that change with its version, one row a variable.
+//! kube-vip settings: environment variables by version, one row per variable.
 //! Sources: kube-vip's pkg/kubevip/config_environment.go and config_envvar.go by tag.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 
-use crate::render::context::Facts;
-use crate::words::{Bgp, BgpPeer, Mover};
+use crate::render::context::NodeContext;
+use crate::words::{Bgp, BgpPeer, Mover, Span};
 
-/// `0.9` of `v0.9.1`.
+/// Major and minor version: `0.9` of `v0.9.1`.
 type Version = (u32, u32);
 
 /// One environment variable.
 struct Variable {
     name: &'static str,
-    since: Version,
-    /// The first version that ignores it.
-    until: Version,
-    /// Its value; none where it has nothing to say.
-    value: fn(&Facts<'_>) -> Option<String>,
+    /// Versions that read the variable.
+    span: Span<Version>,
+    /// Value; none if the variable does not apply.
+    value: fn(&NodeContext<'_>) -> Option<String>,
 }
 
-/// What an image without a version has: the newest.
+/// Version assumed for images without a version tag.
 const NEWEST: Version = (u32::MAX, 0);
 
-const fn always(name: &'static str, value: fn(&Facts<'_>) -> Option<String>) -> Variable {
-    Variable { name, since: (0, 0), until: NEWEST, value }
+const fn always(name: &'static str, value: fn(&NodeContext<'_>) -> Option<String>) -> Variable {
+    Variable { name, span: Span::since((0, 0)), value }
 }
 
-/// The variables, in the order in which they are written.
+const fn spanning(name: &'static str, span: Span<Version>, value: fn(&NodeContext<'_>) -> Option<String>) -> Variable {
+    Variable { name, span, value }
+}
+
+/// Variables, in the order in which they are written.
 static VARIABLES: &[Variable] = &[
     always("cp_enable", |_| fixed("true")),
     always("cp_namespace", |_| fixed("kube-system")),
     always("svc_enable", |_| fixed("false")),
-    always("address", |facts| facts.cluster.endpoint.vip.map(|vip| vip.to_string())),
-    always("port", |facts| Some(facts.cluster.endpoint.port.to_string())),
-    Variable { name: "vip_cidr", since: (0, 0), until: (0, 9), value: prefix },
-    Variable { name: "vip_subnet", since: (0, 9), until: NEWEST, value: prefix },
-    // Announced by a router's neighbour, the address is nobody's in the segment.
-    always("vip_interface", |facts| Some(bgp(facts).map_or(facts.cluster.network.interface.clone(), |_| "lo".to_owned()))),
-    always("vip_arp", |facts| Some(bgp(facts).is_none().to_string())),
-    always("bgp_enable", |facts| bgp(facts).map(|_| "true".to_owned())),
-    always("bgp_routerid", |facts| bgp(facts).map(|_| router_id(facts.node.address).to_string())),
-    always("bgp_as", |facts| bgp(facts).map(|bgp| bgp.local_as.to_string())),
-    always("bgp_peers", |facts| bgp(facts).map(peers)),
-    Variable { name: "vip_nodename", since: (0, 9), until: NEWEST, value: |facts| Some(facts.node.name.clone()) },
+    always("address", |context| context.cluster.endpoint.vip.map(|vip| vip.to_string())),
+    always("port", |context| Some(context.cluster.endpoint.port.to_string())),
+    spanning("vip_cidr", Span::since((0, 0)).removed((0, 9)), prefix),
+    spanning("vip_subnet", Span::since((0, 9)), prefix),
+    // With BGP, routers learn the address, and no machine on the segment answers ARP requests for it.
+    always("vip_interface", |context| Some(bgp(context).map_or(context.cluster.network.interface.clone(), |_| "lo".to_owned()))),
+    always("vip_arp", |context| Some(bgp(context).is_none().to_string())),
+    always("bgp_enable", |context| bgp(context).map(|_| "true".to_owned())),
+    always("bgp_routerid", |context| bgp(context).map(|_| router_id(context.node.address).to_string())),
+    always("bgp_as", |context| bgp(context).map(|bgp| bgp.local_as.to_string())),
+    always("bgp_peers", |context| bgp(context).map(peers)),
+    spanning("vip_nodename", Span::since((0, 9)), |context| Some(context.node.name.clone())),
     always("vip_leaderelection", |_| fixed("true")),
     always("vip_leasename", |_| fixed("plndr-cp-lock")),
-    // Seconds, as the project's own manifests have them; `kiln plan` reads them from the pod.
+    // Seconds, as in the project's own manifests; `kiln plan` reads them from the pod.
     always("vip_leaseduration", |_| fixed("5")),
     always("vip_renewdeadline", |_| fixed("3")),
     always("vip_retryperiod", |_| fixed("1")),
-    // Else everybody may read it.
+    // Otherwise the metrics are public.
     always("prometheus_server", |_| fixed("127.0.0.1:2112")),
 ];
 
-/// The variables of the node's kube-vip, as a pod lists them; none where another balancer is.
-pub(super) fn environment(facts: &Facts<'_>) -> Vec<Value> {
-    let endpoint = &facts.cluster.endpoint;
+/// Returns the environment variables of the node's kube-vip pod; empty with another balancer.
+pub(super) fn environment(context: &NodeContext<'_>) -> Vec<Value> {
+    let endpoint = &context.cluster.endpoint;
     if endpoint.balancer.mover != Mover::KubeVip {
         return Vec::new();
     }
     let version = endpoint.images.get("kube_vip").map_or(NEWEST, |image| version(image));
-    let current = VARIABLES
-        .iter()
-        .filter(|variable| (variable.since..variable.until).contains(&version) || version == NEWEST && variable.until == NEWEST);
-    current.filter_map(|variable| Some(json!({ "name": variable.name, "value": (variable.value)(facts)? }))).collect()
+    let current = VARIABLES.iter().filter(|variable| variable.span.covers(version));
+    current.filter_map(|variable| Some(json!({ "name": variable.name, "value": (variable.value)(context)? }))).collect()
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "rows have one shape")]
+#[expect(clippy::unnecessary_wraps, reason = "all rows have the same type")]
 fn fixed(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn bgp<'a>(facts: &Facts<'a>) -> Option<&'a Bgp> {
-    facts.cluster.endpoint.bgp.as_ref()
+fn bgp<'a>(context: &NodeContext<'a>) -> Option<&'a Bgp> {
+    context.cluster.endpoint.bgp.as_ref()
 }
 
-/// The VIP alone: a wider prefix would route the segment through its holder.
-fn prefix(facts: &Facts<'_>) -> Option<String> {
-    facts.cluster.endpoint.vip.map(|vip| if vip.is_ipv6() { "128" } else { "32" }.to_owned())
+/// Returns the prefix length of a host route: a shorter prefix would route the segment through the holder.
+fn prefix(context: &NodeContext<'_>) -> Option<String> {
+    context.cluster.endpoint.vip.map(|vip| if vip.is_ipv6() { "128" } else { "32" }.to_owned())
 }
 
-/// Four bytes that are the node's own, in every family (RFC 6286): its address, or the end of it.
+/// Returns a router ID that is unique to the node, for either family (RFC 6286): its IPv4 address, or the last
+/// four bytes of its IPv6 address.
 fn router_id(address: IpAddr) -> Ipv4Addr {
     match address {
         IpAddr::V4(address) => address,
@@ -93,13 +95,13 @@ fn router_id(address: IpAddr) -> Ipv4Addr {
     }
 }
 
-/// `address:AS:password:multihop`, without a password; an IPv6 address stands in brackets.
+/// Returns `address:AS:password:multihop` with an empty password; an IPv6 address is in brackets.
 fn peers(bgp: &Bgp) -> String {
     let peer = |peer: &BgpPeer| format!("{peer}::{}", bgp.multihop);
     bgp.peers.iter().map(peer).collect::<Vec<_>>().join(",")
 }
 
-/// The first two numbers of the tag of an image.
+/// Returns the first two numbers of an image's tag.
 fn version(image: &str) -> Version {
     let name = image.split('@').next().unwrap_or(image);
     let tag = name.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag.trim_start_matches('v'));

@@ -1,4 +1,4 @@
-//! One overlay becomes one layer: the part under `/etc` for nodes, the rest for role images.
+//! Conversion of an overlay to a layer: the part under `/etc` for nodes, the rest for role images.
 
 use std::sync::Arc;
 
@@ -7,25 +7,25 @@ use crate::overlay::{Attributes, Overlay, OverlayFile};
 use crate::render::owners::Owners;
 use crate::tree::{Entry, ImagePath, Tree};
 
-/// Mode of files that are not declared otherwise.
+/// Default mode of files.
 pub(super) const FILE_MODE: u32 = 0o644;
 const SECRET_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// Which half of an overlay.
+/// Part of an overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// What is rendered for each node.
+    /// Files rendered for each node.
     Etc,
-    /// What every node of a role shares.
+    /// Files shared by all nodes of a role.
     Image,
 }
 
-/// Builds the layer of `overlay`; `content` gives a file's bytes, or `None` to leave it out.
+/// Builds the layer of `overlay`; `content` returns a file's bytes, or `None` to omit it.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] if an owner is not declared, or what `content` says.
+/// [`crate::error::Kind::Input`] if an owner is not declared, or the error of `content`.
 pub(super) fn build(
     overlay: &Overlay,
     part: Part,
@@ -51,7 +51,7 @@ pub(super) fn build(
     Ok(tree)
 }
 
-/// A file with its declared mode and owner.
+/// Returns a file entry with its declared mode and owner.
 pub(super) fn entry(bytes: Arc<[u8]>, attributes: &Attributes, origin: &Arc<str>, owners: &Owners) -> Result<Entry> {
     let default = if attributes.secret { SECRET_MODE } else { FILE_MODE };
     let entry = Entry::file(bytes, attributes.mode.map_or(default, |mode| mode.0), origin);

@@ -1,7 +1,7 @@
-//! Cluster, node, PKI and overlays become a tree: what a role's image holds, what a node's `/etc` holds.
+//! Renders cluster, node, PKI and overlays to a tree: the files of a role image or of a node's `/etc`.
 //!
-//! Pure: the same input gives the same bytes. What differs between Kubernetes versions stands in the tables of
-//! `flags`, `fields` and `kinds` and of `cluster::COMPANIONS`, not in templates.
+//! Pure: the same input gives the same bytes. Differences between Kubernetes versions are in the tables of
+//! `flags`, `fields` and `kinds` and in `words::COMPANIONS`, not in templates.
 
 mod balancer;
 mod context;

@@ -1,4 +1,4 @@
-//! A node's `/etc`: rendered files, certificates, what systemd starts.
+//! A node's `/etc`: rendered files, certificates, enabled systemd units.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::cluster::{Cluster, Node};
 use crate::error::{Error, Kind, Result, Within};
 use crate::overlay::{Attributes, Overlay, Overlays};
 use crate::pki::Pki;
-use crate::render::context::Facts;
+use crate::render::context::NodeContext;
 use crate::render::layer::{self, Part};
 use crate::render::owners::Owners;
 use crate::render::template::Templates;
@@ -18,23 +18,24 @@ use crate::tree::{Entry, ImagePath, Tree};
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with overlay, file and line of what does not render, or the two overlays that claim one path.
+/// [`Kind::Input`] with overlay, file and line of a rendering error, or the two overlays that contain the
+/// same path.
 pub(crate) fn node(cluster: &Cluster, node: &Node, pki: &Pki, overlays: &Overlays) -> Result<Tree> {
     let chosen = role::chosen(cluster, node, overlays)?;
-    let facts = Facts { cluster, node, overlays: &chosen, cluster_id: pki.cluster_id() };
+    let context = NodeContext { cluster, node, overlays: &chosen, cluster_id: pki.cluster_id() };
     let owners = Owners::of(&chosen)?;
-    let templates = Templates::new(&chosen, &facts, pki.encryption_key())?;
+    let templates = Templates::new(&chosen, &context, pki.encryption_key())?;
     let mut tree = Tree::new();
     for overlay in &chosen {
         let layer = files(overlay, &owners, &templates).within(|| format!("rendering `{}`", node.name))?;
         tree.overlay(layer, &overlay.manifest.replaces)?;
     }
     tree.overlay(certificates(&chosen, &owners, pki, node)?, &BTreeSet::new())?;
-    chosen.iter().try_for_each(|overlay| units::enable(overlay, &mut tree))?;
+    chosen.iter().try_for_each(|overlay| units::enable(overlay, cluster.base.architecture, &mut tree))?;
     Ok(tree)
 }
 
-/// The overlay's files under `/etc`, and the list of the modules it needs.
+/// Returns the overlay's files under `/etc`, and the list of kernel modules that it needs.
 fn files(overlay: &Overlay, owners: &Owners, templates: &Templates) -> Result<Tree> {
     let mut tree = layer::build(overlay, Part::Etc, owners, |file, attributes| {
         if !file.template {
@@ -50,7 +51,7 @@ fn files(overlay: &Overlay, owners: &Owners, templates: &Templates) -> Result<Tr
     Ok(tree)
 }
 
-/// The certificates that the overlays ask for, each once, with the owners that they declare.
+/// Returns the certificates that the overlays need, each once, with the declared owners.
 fn certificates(chosen: &[&Overlay], owners: &Owners, pki: &Pki, node: &Node) -> Result<Tree> {
     let attributes = declared(chosen)?;
     let names: BTreeSet<&String> = chosen.iter().flat_map(|overlay| &overlay.manifest.certificates).collect();
@@ -66,23 +67,18 @@ fn certificates(chosen: &[&Overlay], owners: &Owners, pki: &Pki, node: &Node) ->
     Ok(tree)
 }
 
-/// Attributes of all the overlays' files; what two overlays share they must declare alike.
+/// Returns the attributes of all overlays' files; overlays that share a file must declare it identically.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with the two overlays that don't.
+/// [`Kind::Input`] with the two overlays that disagree.
 pub(super) fn declared<'a>(chosen: &[&'a Overlay]) -> Result<BTreeMap<&'a ImagePath, &'a Attributes>> {
     let mut all: BTreeMap<&ImagePath, (&Attributes, &str)> = BTreeMap::new();
     for overlay in chosen {
         for (path, attributes) in &overlay.manifest.files {
-            if let Some((other, first)) = all.insert(path, (attributes, &overlay.name)).filter(|(other, _)| *other != attributes) {
-                let says = |attributes: &Attributes| format!("{}:{}", attributes.owner, attributes.group);
+            if let Some((_, first)) = all.insert(path, (attributes, &overlay.name)).filter(|(other, _)| *other != attributes) {
                 let message = format!("`{first}` and `{}` declare `{path}` differently", overlay.name);
-                return Err(Error::new(Kind::Input, message).hint(format!(
-                    "leave one of the two out: one gives it to {}, the other to {}",
-                    says(other),
-                    says(attributes)
-                )));
+                return Err(Error::new(Kind::Input, message).hint("remove one of the two overlays: they set different owners or modes"));
             }
         }
     }

@@ -1,22 +1,22 @@
-//! Who listens where on a node: what its overlays declare, and what the cluster file chooses.
+//! Listening ports of a node: those that its overlays declare, and those set in the cluster file.
 
 use crate::cluster::Cluster;
 use crate::overlay::{Dialler, Overlay, Port, Protocol, Range};
-use crate::words::{Place, PortRange};
+use crate::words::{Placement, PortRange};
 
-/// One port, or a range of ports, of one component.
+/// A port or port range of one component.
 #[derive(Debug)]
 pub(crate) struct Listener<'a> {
     /// Name of the overlay.
     pub(crate) overlay: &'a str,
     pub(crate) protocol: Protocol,
-    /// None for a protocol without ports.
+    /// `None` for a protocol without ports.
     pub(crate) ports: Option<PortRange>,
     pub(crate) from: Vec<Dialler>,
     pub(crate) what: String,
 }
 
-/// What listens on a node with these overlays, in their order.
+/// Returns the listeners of a node with these overlays, in their order.
 pub(crate) fn listeners<'a>(cluster: &Cluster, chosen: &[&'a Overlay]) -> Vec<Listener<'a>> {
     let of_overlay = |overlay: &&'a Overlay| {
         let name = overlay.name.as_str();
@@ -34,15 +34,15 @@ fn declared<'a>(cluster: &Cluster, overlay: &'a str, port: &Port) -> Listener<'a
     Listener { overlay, protocol: port.protocol, ports, from: port.from.clone(), what: port.what.clone() }
 }
 
-/// The port of the endpoint, where the balancer listens.
+/// Returns the balancer's listener on the endpoint's port.
 fn endpoint<'a>(cluster: &Cluster, overlay: &'a str) -> Listener<'a> {
     let port = cluster.endpoint.port;
-    let private = cluster.endpoint.balancer.place == Place::EveryNode;
+    let private = cluster.endpoint.balancer.place == Placement::EveryNode;
     Listener {
         overlay,
         protocol: Protocol::Tcp,
         ports: Some(PortRange { first: port, last: port }),
         from: vec![if private { Dialler::Loopback } else { Dialler::Clients }],
-        what: "Kubernetes API of the endpoint".to_owned(),
+        what: "Kubernetes API at the endpoint".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! What every node of a role shares: files outside `/etc`, packages, programs, users.
+//! Contents shared by all nodes of a role: files outside `/etc`, packages, programs, users.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,31 +6,31 @@ use std::sync::Arc;
 use crate::cluster::{Cluster, Node};
 use crate::error::{Error, Kind, Result, Within};
 use crate::overlay::{Overlay, Overlays, User};
-use crate::render::context::Facts;
+use crate::render::context::NodeContext;
 use crate::render::layer::{self, Part};
 use crate::render::owners::Owners;
 use crate::render::template::Templates;
 use crate::tree::{ImagePath, Tree};
 
-/// What a role image needs from outside, sorted.
+/// External requirements of a role image, sorted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Requirements {
-    /// Debian packages, the kernel's with them.
+    /// Debian packages, including the kernel.
     pub(crate) packages: Vec<String>,
     /// Kubernetes programs.
     pub(crate) binaries: Vec<String>,
-    /// Whether a unit runs kiln itself and could not do without.
+    /// True if a unit runs kiln itself, which the image must then contain.
     pub(crate) agent: bool,
     pub(crate) users: Vec<User>,
-    /// Container images by reference, each with the overlay that wants it.
+    /// Container images by reference, each with the overlay that needs it.
     pub(crate) images: BTreeMap<String, String>,
 }
 
-/// Renders the files of a role image that no package brings: nothing of a node, nothing of a cluster.
+/// Renders the files of a role image that do not come from packages; nothing depends on a node or a cluster.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if two overlays claim one path.
+/// [`Kind::Input`] if two overlays contain the same path.
 pub(crate) fn role(cluster: &Cluster, image: &str, overlays: &Overlays) -> Result<Tree> {
     let chosen = chosen(cluster, member(cluster, image)?, overlays)?;
     let owners = Owners::of(&chosen)?;
@@ -43,11 +43,11 @@ pub(crate) fn role(cluster: &Cluster, image: &str, overlays: &Overlays) -> Resul
     Ok(tree)
 }
 
-/// Collects what a role image needs from the base system.
+/// Collects what a role image requires from the base system.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if an overlay is missing or users clash.
+/// [`Kind::Input`] if an overlay is missing or users conflict.
 pub(crate) fn requirements(cluster: &Cluster, image: &str, overlays: &Overlays) -> Result<Requirements> {
     let member = member(cluster, image)?;
     let chosen = chosen(cluster, member, overlays)?;
@@ -63,20 +63,20 @@ pub(crate) fn requirements(cluster: &Cluster, image: &str, overlays: &Overlays) 
     })
 }
 
-/// The images that overlays need, each for the first one that wants it.
+/// Returns the container images that overlays need, each with the first overlay that needs it.
 fn images(cluster: &Cluster, node: &Node, chosen: &[&Overlay]) -> Result<BTreeMap<String, String>> {
     let mut images = BTreeMap::new();
     if chosen.iter().all(|overlay| overlay.manifest.images.is_empty()) {
         return Ok(images);
     }
-    let templates = Templates::new(&[], &Facts { cluster, node, cluster_id: "example", overlays: chosen }, "")?;
+    let templates = Templates::new(&[], &NodeContext { cluster, node, cluster_id: "example", overlays: chosen }, "")?;
     for (overlay, template) in chosen.iter().flat_map(|overlay| overlay.manifest.images.iter().map(move |image| (overlay, image))) {
         images.entry(templates.reference(overlay, template)?).or_insert_with(|| overlay.name.clone());
     }
     Ok(images)
 }
 
-/// Paths that the overlays of an image take over from packages.
+/// Returns the paths of package files that the overlays of an image replace.
 ///
 /// # Errors
 ///
@@ -86,16 +86,16 @@ pub(crate) fn replaces(cluster: &Cluster, image: &str, overlays: &Overlays) -> R
     Ok(chosen.iter().flat_map(|overlay| overlay.manifest.replaces.iter().cloned()).collect())
 }
 
-/// The overlays of a node, in the order in which they are laid.
+/// Returns the overlays of a node, in the order in which they are applied.
 pub(crate) fn chosen<'a>(cluster: &Cluster, node: &Node, overlays: &'a Overlays) -> Result<Vec<&'a Overlay>> {
     let wanted = node.roles.iter().filter_map(|role| cluster.overlays.get(role)).flatten();
-    overlays.select(wanted).within(|| format!("choosing the overlays of `{}`", node.name))
+    overlays.select(wanted).within(|| format!("selecting the overlays of `{}`", node.name))
 }
 
-/// Any node of an image; all of them have the same roles.
+/// Returns any node of an image; all of them have the same roles.
 fn member<'a>(cluster: &'a Cluster, image: &str) -> Result<&'a Node> {
     cluster.nodes.iter().find(|node| node.image() == image).ok_or_else(|| {
         let images: Vec<String> = cluster.images().into_keys().collect();
-        Error::new(Kind::Input, format!("no node boots the image `{image}`")).hint(format!("images are {}", images.join(", ")))
+        Error::new(Kind::Input, format!("no node boots the image `{image}`")).hint(format!("choose one of {}", images.join(", ")))
     })
 }

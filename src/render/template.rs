@@ -1,4 +1,4 @@
-//! Renders `.tera` files. An undefined variable is an error with its file and line; nothing is escaped, nothing is random.
+//! Renders `.tera` files. An undefined variable is an error with file and line; nothing is escaped or random.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,28 +9,28 @@ use crate::digest::Digest;
 
 use crate::error::{Error, Kind, Report, Result, Source, Within};
 use crate::overlay::{Overlay, OverlayFile};
-use crate::render::context::Facts;
+use crate::render::context::NodeContext;
 use crate::yaml;
 
-/// The templates of one node's overlays, and what they may know.
+/// Templates of one node's overlays, with their variables.
 pub(super) struct Templates {
     engine: Tera,
     public: tera::Context,
-    /// As `public`, with `secrets`.
+    /// Variables of `public`, and `secrets`.
     private: tera::Context,
     digests: Digests,
 }
 
-/// Digests of the files that are settled, by path.
+/// Digests of the files rendered so far, by path.
 type Digests = Arc<Mutex<BTreeMap<String, Digest>>>;
 
 impl Templates {
-    /// Parses the templates of `overlays`. Only files declared `secret` will see `encryption_key`.
+    /// Parses the templates of `overlays`. Only files declared `secret` can use `encryption_key`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with overlay, file and place of a syntax error.
-    pub(super) fn new(overlays: &[&Overlay], facts: &Facts<'_>, encryption_key: &str) -> Result<Self> {
+    /// [`Kind::Input`] with overlay, file and position of a syntax error.
+    pub(super) fn new(overlays: &[&Overlay], node: &NodeContext<'_>, encryption_key: &str) -> Result<Self> {
         let mut engine = Tera::new();
         engine.autoescape_on(Vec::<&str>::new());
         engine.register_filter("command", command);
@@ -44,17 +44,17 @@ impl Templates {
                 engine.add_raw_template(&name(file), text).map_err(|err| ours(&err, overlay, file, text))?;
             }
         }
-        let public = tera::Context::from_serialize(&facts.context()).map_err(internal)?;
+        let public = tera::Context::from_serialize(&node.variables()).map_err(internal)?;
         let mut private = public.clone();
         private.insert("secrets", &serde_json::json!({ "encryption_key": encryption_key }));
         Ok(Self { engine, public, private, digests })
     }
 
-    /// Renders a reference of an overlay's `images`, which every node of a role shares.
+    /// Renders a reference in an overlay's `images`, which all nodes of a role share.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with the overlay, and what is not defined.
+    /// [`Kind::Input`] with the overlay and the undefined variable.
     pub(super) fn reference(&self, overlay: &Overlay, template: &str) -> Result<String> {
         let mut context = self.public.clone();
         context.remove("node");
@@ -64,11 +64,12 @@ impl Templates {
             .within(|| format!("rendering `{template}` of overlay `{}`", overlay.name))
     }
 
-    /// Renders one file; `None` when nothing but white space comes out, which means that the node has no such file.
+    /// Renders one file; `None` if the result is only white space, which means that the node does not get the
+    /// file.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with overlay, file and place.
+    /// [`Kind::Input`] with overlay, file and position.
     pub(super) fn render(&self, overlay: &Overlay, file: &OverlayFile, secret: bool) -> Result<Option<String>> {
         let context = if secret { &self.private } else { &self.public };
         let rendered = self.engine.render(&name(file), context);
@@ -80,11 +81,12 @@ impl Templates {
     }
 }
 
-/// What `digest(path="/etc/…")` says: the beginning of the digest of a file that was rendered before, of this overlay or an earlier one.
+/// Implements `digest(path="/etc/…")`: the short digest of a file rendered earlier, from this overlay or a
+/// previous one.
 fn digest(settled: &Digests, arguments: &Kwargs) -> tera::TeraResult<String> {
     let path: String = arguments.must_get("path")?;
     let found = lock(settled).get(&path).map(Digest::short);
-    found.ok_or_else(|| tera::Error::message(format!("no template that is rendered before this one makes `{path}`")))
+    found.ok_or_else(|| tera::Error::message(format!("no template rendered before this one creates `{path}`")))
 }
 
 fn lock(digests: &Digests) -> std::sync::MutexGuard<'_, BTreeMap<String, Digest>> {
@@ -100,17 +102,16 @@ fn text(file: &OverlayFile) -> Result<&str> {
 }
 
 fn internal(err: tera::Error) -> Error {
-    Error::new(Kind::Internal, format!("preparing the variables of templates: {err}"))
+    Error::new(Kind::Internal, format!("preparing the template variables: {err}"))
 }
 
-/// Our error for tera's: the overlay, the file, the line.
+/// Converts a Tera error: adds the overlay, the file and the line.
 fn ours(err: &tera::Error, overlay: &Overlay, file: &OverlayFile, text: &str) -> Error {
     let step = || format!("rendering `{}` of overlay `{}`", file.source.display(), overlay.name);
     let (ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report)) = err.kind() else {
-        return Err::<(), _>(Error::new(Kind::Input, err.to_string())).within(step).expect_err("it is an error");
+        return Error::new(Kind::Input, err.to_string()).within(step());
     };
-    let error = Error::from_report(placed(report, file, text));
-    Err::<(), _>(error).within(step).expect_err("it is an error")
+    Error::from_report(placed(report, file, text)).within(step())
 }
 
 fn placed(error: &ReportError, file: &OverlayFile, text: &str) -> Report {
@@ -119,13 +120,13 @@ fn placed(error: &ReportError, file: &OverlayFile, text: &str) -> Report {
     report
 }
 
-/// Writes a list of arguments for `ExecStart=`, one a line.
+/// Formats a list of arguments for `ExecStart=`, one per line.
 fn command(arguments: Vec<String>, _: Kwargs, _: &State<'_>) -> String {
     arguments.iter().map(|argument| quote(argument)).collect::<Vec<_>>().join(" \\\n  ")
 }
 
-/// One argument as systemd reads it back: specifiers and variables doubled, white space and quotes in quotes
-/// (systemd.service(5), "Command lines").
+/// Quotes one argument for systemd: doubles `%` and `$`, and puts an argument with white space or quotes in
+/// quotes (systemd.service(5), "Command lines").
 fn quote(argument: &str) -> String {
     let literal = argument.replace('%', "%%").replace('$', "$$");
     if literal.chars().all(|c| c.is_ascii_alphanumeric() || "_@+=:,./*<>{}[]%$-".contains(c)) {
@@ -134,7 +135,7 @@ fn quote(argument: &str) -> String {
     format!("\"{}\"", literal.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Writes data as YAML.
+/// Formats data as YAML.
 fn to_yaml(value: Value, _: Kwargs, _: &State<'_>) -> tera::TeraResult<String> {
     yaml::to_string(&value).map_err(tera::Error::message)
 }

@@ -1,4 +1,4 @@
-//! The text files that a machine would get, without its keys: what can be looked at before there is a vault.
+//! Text files of a machine without its keys, for inspection before a vault exists.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use crate::cluster::{Cluster, Node};
 use crate::error::{Result, Source, Within};
 use crate::overlay::{Attributes, Overlay, OverlayFile, Overlays};
 use crate::pki;
-use crate::render::context::Facts;
+use crate::render::context::NodeContext;
 use crate::render::layer::FILE_MODE;
 use crate::render::node::declared;
 use crate::render::role;
 use crate::render::template::Templates;
 use crate::tree::conflict;
 
-/// One text file, and the overlay's file that it is made of.
+/// A text file and the overlay file that it is rendered from.
 #[derive(Clone, Debug)]
 pub(crate) struct TextFile {
-    /// Where it lies on the machine.
+    /// Path on the machine.
     pub(crate) path: String,
     pub(crate) text: Arc<str>,
     /// Permission bits.
@@ -24,16 +24,17 @@ pub(crate) struct TextFile {
     pub(crate) source: Source,
 }
 
-/// Renders the text files of one node: its own and its role image's. Files that hold secrets are left out; what follows from
-/// the vault's identifier is an example.
+/// Renders the text files of one node: its own and its role image's. Files with secrets are left out; values
+/// derived from the vault's identifier are examples.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] with overlay, file and line of what does not render, or the two overlays that claim one path.
+/// [`crate::error::Kind::Input`] with overlay, file and line of a rendering error, or the two overlays that
+/// contain the same path.
 pub(crate) fn texts(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Vec<TextFile>> {
     let chosen = role::chosen(cluster, node, overlays)?;
-    let facts = Facts { cluster, node, overlays: &chosen, cluster_id: "example" };
-    let templates = Templates::new(&chosen, &facts, "")?;
+    let context = NodeContext { cluster, node, overlays: &chosen, cluster_id: "example" };
+    let templates = Templates::new(&chosen, &context, "")?;
     declared(&chosen)?;
     chosen.iter().try_for_each(|overlay| are_held(overlay, cluster, node))?;
     let mut found: Vec<(&str, TextFile)> = Vec::new();
@@ -58,14 +59,14 @@ pub(crate) fn texts(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Resu
     Ok(found.into_iter().map(|(_, file)| file).collect())
 }
 
-/// Insists that what the overlay asks for of the vault is for the node.
+/// Checks that the certificates required by the overlay are issued for the node.
 fn are_held(overlay: &Overlay, cluster: &Cluster, node: &Node) -> Result<()> {
     let held = |name: &String| pki::held(name, cluster, node).within(|| format!("rendering `{}`", node.name));
-    let asks = || format!("the overlay `{}` asks for it: leave it out of the node's roles", overlay.name);
+    let asks = || format!("the overlay `{}` needs this certificate: remove the overlay from the node's roles", overlay.name);
     overlay.manifest.certificates.iter().try_for_each(held).map_err(|err| err.hint(asks()))
 }
 
-/// The text of a file and its source; `None` when the node has no such file, or it is no text.
+/// Returns the text of a file and its source; `None` if the node does not have the file or it is not text.
 fn text(templates: &Templates, overlay: &Overlay, file: &OverlayFile) -> Result<Option<(Arc<str>, Source)>> {
     let Ok(written) = std::str::from_utf8(&file.bytes) else { return Ok(None) };
     let source = Source { path: file.source.clone(), text: written.into() };
@@ -75,7 +76,7 @@ fn text(templates: &Templates, overlay: &Overlay, file: &OverlayFile) -> Result<
     Ok(templates.render(overlay, file, false)?.map(|rendered| (rendered.into(), source)))
 }
 
-/// The list of kernel modules that an overlay needs, as `node` writes it.
+/// Returns the list of kernel modules that an overlay needs, as `node` writes it.
 fn modules(overlay: &Overlay) -> Option<TextFile> {
     let list: String = overlay.manifest.modules.iter().map(|module| format!("{module}\n")).collect();
     let path = format!("/etc/modules-load.d/{}.conf", overlay.name);

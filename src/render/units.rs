@@ -1,28 +1,29 @@
-//! Enablement by declaration: the links that `systemctl enable` and `mask` would make.
+//! Declarative unit enablement: the links that `systemctl enable` and `mask` would create.
 
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::overlay::Overlay;
 use crate::tree::{Content, Entry, EntryKind, ImagePath, Tree};
+use crate::words::Arch;
 
-/// Where units of nodes and of packages lie.
+/// Unit directories: the node's, and that of packages.
 const OURS: &str = "/etc/systemd/system";
 const PACKAGED: &str = "/usr/lib/systemd/system";
 
-/// Adds the links that an overlay's `[units]` asks for. `tree` already holds the node's units.
+/// Adds the links for an overlay's `[units]`. `tree` already contains the node's units.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if a unit to enable is not there, or has no `[Install]` section.
-pub(super) fn enable(overlay: &Overlay, tree: &mut Tree) -> Result<()> {
+/// [`Kind::Input`] if a unit to enable is missing or has no `[Install]` section.
+pub(super) fn enable(overlay: &Overlay, arch: Arch, tree: &mut Tree) -> Result<()> {
     let origin: Arc<str> = Arc::from(overlay.name.as_str());
     for unit in &overlay.manifest.units.enable {
         let (file, text) = find(unit, overlay, tree)?;
         let links = installed(unit, &text);
         if links.is_empty() {
             return Err(Error::new(Kind::Input, format!("`{file}` of overlay `{}` has no `[Install]` section", overlay.name))
-                .hint("add `[Install]` with `WantedBy=`, or drop it from `enable`"));
+                .hint("add `[Install]` with `WantedBy=`, or remove the unit from `enable`"));
         }
         for link in links {
             tree.insert(link, Entry::symlink(file.clone(), &origin));
@@ -35,12 +36,13 @@ pub(super) fn enable(overlay: &Overlay, tree: &mut Tree) -> Result<()> {
         }
     }
     for unit in &overlay.manifest.units.mask {
+        let unit = unit.replace("{serial}", arch.serial);
         tree.insert(ImagePath::new(&format!("{OURS}/{unit}"))?, Entry::symlink("/dev/null", &origin));
     }
     Ok(())
 }
 
-/// The path and text of a unit, from the node's tree or from what the overlay puts into the image.
+/// Returns the path and text of a unit, from the node's tree or from the overlay's part of the image.
 fn find(unit: &str, overlay: &Overlay, tree: &Tree) -> Result<(String, String)> {
     let ours = ImagePath::new(&format!("{OURS}/{}", template_of(unit)))?;
     if let Some(EntryKind::File(content)) = tree.get(&ours).map(|entry| &entry.kind) {
@@ -48,8 +50,8 @@ fn find(unit: &str, overlay: &Overlay, tree: &Tree) -> Result<(String, String)> 
     }
     let packaged = ImagePath::new(&format!("{PACKAGED}/{}", template_of(unit)))?;
     let file = overlay.files.get(&packaged).ok_or_else(|| {
-        Error::new(Kind::Input, format!("overlay `{}` enables `{unit}`, which it does not have", overlay.name))
-            .hint("put the unit into rootfs/etc/systemd/system; units of packages go under `[units.wanted-by]`")
+        Error::new(Kind::Input, format!("overlay `{}` enables `{unit}` but does not contain it", overlay.name))
+            .hint("put the unit in rootfs/etc/systemd/system; list units that come from packages under `[units.wanted-by]`")
     })?;
     Ok((packaged.to_string(), String::from_utf8_lossy(&file.bytes).into_owned()))
 }
@@ -58,7 +60,7 @@ fn utf8(content: &Content) -> Result<String> {
     content.read().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// `getty@tty1.service` comes from `getty@.service`.
+/// Returns the unit file of an instance: `getty@.service` for `getty@tty1.service`.
 fn template_of(unit: &str) -> String {
     match (unit.split_once('@'), unit.rsplit_once('.')) {
         (Some((name, _)), Some((_, kind))) => format!("{name}@.{kind}"),
@@ -66,7 +68,7 @@ fn template_of(unit: &str) -> String {
     }
 }
 
-/// The links that the `[Install]` section asks for (systemd.unit(5)).
+/// Returns the links of the `[Install]` section (systemd.unit(5)).
 fn installed(unit: &str, text: &str) -> Vec<ImagePath> {
     let section = text.lines().skip_while(|line| line.trim() != "[Install]").skip(1).take_while(|line| !line.starts_with('['));
     let settings = section.filter_map(|line| line.split_once('='));

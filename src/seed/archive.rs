@@ -1,6 +1,6 @@
 //! A seed's payload: `identity.json`, then the node's files below `tree/`, as one canonical tar, compressed.
 //!
-//! Reading goes into a [`Tree`], never onto a disk: the paths are checked there.
+//! The payload is read into a [`Tree`], never extracted to a disk: the tree checks the paths.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::seed::{Identity, Seed};
 use crate::tree::{Entry, ImagePath, Tree};
 
-/// Zstandard's level: above it the seed gets 1 % smaller and takes three times as long.
+/// Zstandard level: higher levels make the seed 1 % smaller and take three times as long.
 const LEVEL: i32 = 9;
-/// Largest archive in bytes; a hostile seed can't fill the memory.
+/// Maximum archive size in bytes, so that a malicious seed can't exhaust memory.
 const LARGEST: u64 = 64 << 20;
 /// Names inside the archive.
 const IDENTITY: &str = "/identity.json";
@@ -40,7 +40,7 @@ fn refuse_outside(path: &ImagePath, entry: &Entry) -> Result<()> {
         return Ok(());
     }
     let origin = &entry.origin;
-    Err(Error::new(Kind::Internal, format!("`{path}` of `{origin}` can't be in a seed: a node's own files lie below `/etc`")))
+    Err(Error::new(Kind::Internal, format!("`{path}` from `{origin}` can't be in a seed: a node's own files are below `/etc`")))
 }
 
 pub(super) fn compress(archive: &[u8]) -> Result<Vec<u8>> {
@@ -53,7 +53,7 @@ pub(super) fn decompress(payload: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     let mut reader = zstd::Decoder::new(payload).doing(Kind::Verify, step)?.take(LARGEST + 1);
     reader.read_to_end(&mut archive).doing(Kind::Verify, step)?;
     if archive.len() as u64 > LARGEST {
-        return Err(Error::new(Kind::Verify, format!("the seed unpacks to more than {LARGEST} bytes")));
+        return Err(Error::new(Kind::Verify, format!("the unpacked seed is larger than {LARGEST} bytes")));
     }
     Ok(archive)
 }
@@ -70,7 +70,7 @@ pub(super) fn read(archive: &[u8]) -> Result<Seed> {
                 Some(serde_json::from_slice::<Identity>(&content(&mut entry)?).doing(Kind::Verify, || "reading the identity".into())?);
         } else if let Some(path) = name.strip_prefix(FILES).filter(|path| !path.is_empty()) {
             let path = ImagePath::new(path)?;
-            let value = read_entry(&mut entry).within(|| format!("reading `{path}` of the seed"))?;
+            let value = read_entry(&mut entry).within(|| format!("reading `{path}` in the seed"))?;
             refuse_outside(&path, &value)?;
             tree.insert(path, value);
         }
@@ -79,10 +79,10 @@ pub(super) fn read(archive: &[u8]) -> Result<Seed> {
     Ok(Seed { identity, tree })
 }
 
-/// The entry's name with one leading slash and no trailing one; `./` becomes the empty string.
+/// Returns the entry's name with one leading slash and no trailing one; `./` becomes the empty string.
 fn entry_name(entry: &tar::Entry<'_, impl Read>) -> Result<String> {
     let bytes = entry.path_bytes();
-    let name = std::str::from_utf8(&bytes).doing(Kind::Verify, || "reading a name in the seed".into())?;
+    let name = std::str::from_utf8(&bytes).doing(Kind::Verify, || "reading an entry name in the seed".into())?;
     Ok(name.strip_prefix('.').unwrap_or(name).trim_end_matches('/').to_owned())
 }
 
@@ -90,34 +90,34 @@ fn read_entry(entry: &mut tar::Entry<'_, impl Read>) -> Result<Entry> {
     let origin: Arc<str> = Arc::from("seed");
     let header = entry.header();
     let number = |value: std::io::Result<u64>| {
-        let value = value.doing(Kind::Verify, || "reading a number".into())?;
-        u32::try_from(value).doing(Kind::Verify, || "reading a number".into())
+        let value = value.doing(Kind::Verify, || "reading the owner".into())?;
+        u32::try_from(value).doing(Kind::Verify, || "reading the owner".into())
     };
     let mode = header.mode().doing(Kind::Verify, || "reading the mode".into())?;
     let (uid, gid) = (number(header.uid())?, number(header.gid())?);
-    let mtime = header.mtime().doing(Kind::Verify, || "reading the time".into())?;
+    let mtime = header.mtime().doing(Kind::Verify, || "reading the modification time".into())?;
     let value = match header.entry_type() {
         EntryType::Directory => Entry::directory(mode, &origin),
         EntryType::Symlink => Entry::symlink(link_target(entry)?, &origin),
         EntryType::Regular => file(content(entry)?, mode, &origin),
-        other => return Err(Error::new(Kind::Verify, format!("a seed holds no entry of type `{}`", char::from(other.as_byte())))),
+        other => return Err(Error::new(Kind::Verify, format!("a seed can't contain an entry of type `{}`", char::from(other.as_byte())))),
     };
     Ok(Entry { mtime, ..value.owned_by(uid, gid) })
 }
 
-/// A file that not everybody may read holds a secret.
+/// Creates a file entry; a file that is not world-readable contains a secret.
 fn file(bytes: Vec<u8>, mode: u32, origin: &Arc<str>) -> Entry {
     let entry = Entry::file(bytes, mode, origin);
     if mode & 0o004 == 0 { entry.secret() } else { entry }
 }
 
 fn link_target(entry: &tar::Entry<'_, impl Read>) -> Result<String> {
-    let target = entry.link_name_bytes().ok_or_else(|| Error::new(Kind::Verify, "a link without a target"))?;
-    String::from_utf8(target.into_owned()).doing(Kind::Verify, || "reading a link's target".into())
+    let target = entry.link_name_bytes().ok_or_else(|| Error::new(Kind::Verify, "a symbolic link has no target"))?;
+    String::from_utf8(target.into_owned()).doing(Kind::Verify, || "reading the target of a symbolic link".into())
 }
 
 fn content(entry: &mut tar::Entry<'_, impl Read>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    entry.read_to_end(&mut bytes).doing(Kind::Verify, || "reading a content".into())?;
+    entry.read_to_end(&mut bytes).doing(Kind::Verify, || "reading the content".into())?;
     Ok(bytes)
 }

@@ -1,7 +1,8 @@
-//! A file that travels behind a seed on the same carrier: a snapshot of etcd, for machines that no one can log in to.
+//! A file attached to a seed on the same carrier: an etcd snapshot, for machines that no one can log in to.
 //!
-//! Whoever knows nothing of it reads the seed alone: bytes after a seed belong to its carrier. The header is at the next multiple of 4096
-//! bytes after the seed, the file follows it at once, and zeros fill the last block, since volumes are made of whole ones.
+//! A reader without support for attachments reads only the seed: bytes after a seed belong to its carrier.
+//! The header is at the next multiple of 4096 bytes after the seed, the file follows immediately, and zeros
+//! pad the last block, since volumes consist of whole blocks.
 //!
 //! ```text
 //!  0  8  magic "KILNFILE"
@@ -21,23 +22,23 @@ const MAGIC: &[u8; 8] = b"KILNFILE";
 const VERSION: u32 = 1;
 /// Length of the header in bytes.
 const LENGTH: usize = 64;
-/// Where the header may begin, and the carrier end.
+/// Alignment of the header, and of the carrier's end.
 const BLOCK: usize = 4096;
 
-/// A file behind a seed.
+/// A file attached to a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attachment {
-    /// Bytes before the file.
+    /// Offset of the file on its carrier, in bytes.
     offset: u64,
     pub(crate) size: u64,
     pub(crate) sha256: Digest,
 }
 
-/// Writes a seed and a file behind it.
+/// Writes a seed and the file attached to it.
 ///
 /// # Errors
 ///
-/// Those of `out` and `file`; a file that is not `size` bytes long.
+/// Errors of `out` and `file`, or if the file is not `size` bytes long.
 pub(crate) fn attach(out: &mut dyn Write, seed: &[u8], file: impl Read, size: u64, sha256: Digest) -> io::Result<()> {
     out.write_all(seed)?;
     pad(out, seed.len() as u64)?;
@@ -49,7 +50,7 @@ pub(crate) fn attach(out: &mut dyn Write, seed: &[u8], file: impl Read, size: u6
     out.write_all(&header)?;
     let copied = io::copy(&mut file.take(size), out)?;
     if copied != size {
-        return Err(io::Error::other(format!("the attached file has {copied} bytes of {size}")));
+        return Err(io::Error::other(format!("the attached file has {copied} bytes, expected {size}")));
     }
     pad(out, LENGTH as u64 + size)
 }
@@ -59,13 +60,13 @@ fn pad(out: &mut dyn Write, length: u64) -> io::Result<()> {
     out.write_all(&[0; BLOCK][..zeros])
 }
 
-/// Finds the file behind a seed of `seed` bytes, if the carrier has one.
+/// Finds the file attached to a seed of `seed` bytes, if there is one.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] for another format version; [`Kind::Io`].
+/// [`Kind::Input`] for another format version; [`Kind::Io`] if the carrier can't be read.
 pub(crate) fn attached(carrier: &mut (impl Read + Seek), seed: u64) -> Result<Option<Attachment>> {
-    let step = || "reading what is behind the seed".to_owned();
+    let step = || "reading the file attached to the seed".to_owned();
     let begin = seed.next_multiple_of(BLOCK as u64);
     let mut header = Vec::new();
     carrier.seek(SeekFrom::Start(begin)).doing(Kind::Io, step)?;
@@ -75,7 +76,7 @@ pub(crate) fn attached(carrier: &mut (impl Read + Seek), seed: u64) -> Result<Op
     }
     let version = u32::from_le_bytes(header[8..12].try_into().expect("the version has four bytes"));
     if version != VERSION {
-        return Err(Error::new(Kind::Input, format!("{}: format version {version}; this kiln reads version {VERSION}", step())));
+        return Err(Error::new(Kind::Input, format!("{}: format version {version}, but this kiln supports version {VERSION}", step())));
     }
     let size = u64::from_le_bytes(header[16..24].try_into().expect("the length has eight bytes"));
     let sha256 = Digest::from_bytes(header[24..56].try_into().expect("a digest has 32 bytes"));
@@ -83,23 +84,23 @@ pub(crate) fn attached(carrier: &mut (impl Read + Seek), seed: u64) -> Result<Op
 }
 
 impl Attachment {
-    /// Copies the file out of its carrier.
+    /// Copies the file from its carrier.
     ///
     /// # Errors
     ///
-    /// One that says so if the carrier ends early or has changed.
+    /// Fails if the carrier ends early or the file is corrupt.
     pub(crate) fn copy(&self, carrier: &mut (impl Read + Seek), out: &mut dyn Write) -> io::Result<()> {
         carrier.seek(SeekFrom::Start(self.offset))?;
         let mut tee = Tee::new(out);
         let copied = io::copy(&mut carrier.take(self.size), &mut tee)?;
         if copied < self.size {
-            return Err(io::Error::other(format!("the file behind the seed is truncated: {copied} bytes of {}", self.size)));
+            return Err(io::Error::other(format!("the file attached to the seed is truncated: {copied} of {} bytes", self.size)));
         }
         let actual = tee.finish();
         if actual == self.sha256 {
             Ok(())
         } else {
-            Err(io::Error::other(format!("the file behind the seed is changed: its SHA-256 is {actual}")))
+            Err(io::Error::other(format!("the file attached to the seed is corrupt: its SHA-256 is {actual}")))
         }
     }
 }
@@ -144,10 +145,10 @@ mod tests {
             attached(&mut carrier, length).unwrap().unwrap().copy(&mut carrier, &mut Vec::new()).unwrap_err().to_string()
         };
         let begin = usize::try_from(length.next_multiple_of(4096)).unwrap() + 64;
-        assert_eq!(copy(bytes[..begin + 5000].to_vec()), "the file behind the seed is truncated: 5000 bytes of 10000");
+        assert_eq!(copy(bytes[..begin + 5000].to_vec()), "the file attached to the seed is truncated: 5000 of 10000 bytes");
         let mut changed = bytes.clone();
         changed[begin + 5000] ^= 1;
-        assert!(copy(changed).starts_with("the file behind the seed is changed"));
+        assert!(copy(changed).starts_with("the file attached to the seed is corrupt"));
         // Without the file there is a seed and nothing else.
         assert_eq!(attached(&mut Cursor::new(&bytes[..begin - 64]), length).unwrap(), None);
         assert_eq!(attached(&mut Cursor::new(vec![0; begin + 4096]), length).unwrap(), None);

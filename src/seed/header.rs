@@ -1,4 +1,4 @@
-//! The first 64 bytes of a seed, so that it can be found on a raw device and told whole from damaged.
+//! First 64 bytes of a seed, which identify it on a raw device and reveal damage.
 //!
 //! ```text
 //!  0  8  magic "KILNSEED"
@@ -14,16 +14,16 @@ use std::io::{self, Read};
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 
-/// How every seed begins.
+/// Magic bytes at the beginning of every seed.
 pub(crate) const MAGIC: &[u8; 8] = b"KILNSEED";
-/// The only format version there is.
+/// Format version; there is only one.
 const VERSION: u32 = 1;
 /// Length of the header in bytes.
 const LENGTH: usize = 64;
-/// Longest packed seed in bytes: the config partition's size.
+/// Maximum size of a packed seed in bytes: the size of the config partition.
 pub(crate) const LONGEST: usize = 4 << 20;
 
-/// Puts the header before `payload`.
+/// Prepends the header to `payload`.
 pub(super) fn seal(payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(LENGTH + payload.len());
     bytes.extend_from_slice(MAGIC);
@@ -39,41 +39,42 @@ pub(super) fn seal(payload: &[u8]) -> Vec<u8> {
 /// Checks the header and the digest, and returns the payload.
 pub(super) fn open(bytes: &[u8]) -> Result<&[u8]> {
     let end = length(bytes)?;
-    let payload = bytes.get(LENGTH..end).ok_or_else(|| damaged(format!("truncated: {} bytes of {end}", bytes.len())))?;
+    let payload = bytes.get(LENGTH..end).ok_or_else(|| damaged(format!("truncated: {} of {end} bytes", bytes.len())))?;
     let actual = Digest::of(payload);
     if bytes[24..56] != actual.as_bytes()[..] {
-        return Err(damaged(format!("changed: its payload has the digest {}, not the one in its header", actual.short())));
+        return Err(damaged(format!("corrupt: its payload has the digest {}, which does not match its header", actual.short())));
     }
     Ok(payload)
 }
 
-/// Length of the whole seed in bytes, as its header tells.
+/// Returns the length of the whole seed in bytes, from its header.
 fn length(bytes: &[u8]) -> Result<usize> {
     if !bytes.starts_with(MAGIC) {
         return Err(Error::new(Kind::Input, "this is not a seed: it does not begin with `KILNSEED`"));
     }
-    let header = bytes.get(..LENGTH).ok_or_else(|| damaged(format!("truncated: {} bytes of a header of {LENGTH}", bytes.len())))?;
+    let header = bytes.get(..LENGTH).ok_or_else(|| damaged(format!("truncated: {} of {LENGTH} header bytes", bytes.len())))?;
     let version = u32::from_le_bytes(header[8..12].try_into().expect("the version has four bytes"));
     if version != VERSION {
-        return Err(Error::new(Kind::Input, format!("the seed has format version {version}; this kiln reads version {VERSION}"))
-            .hint("boot an image built by the kiln that wrote the seed, or write the seed again"));
+        return Err(Error::new(Kind::Input, format!("the seed has format version {version}, but this kiln supports version {VERSION}"))
+            .hint("boot an image built by the kiln that wrote the seed, or regenerate the seed"));
     }
     if header[12..16] != [0; 4] || header[56..64] != [0; 8] {
-        return Err(damaged("changed: its header has bits where zeros belong".into()));
+        return Err(damaged("corrupt: reserved bits in its header are not zero".into()));
     }
     let payload = u64::from_le_bytes(header[16..24].try_into().expect("the length has eight bytes"));
     let longest = (LONGEST - LENGTH) as u64;
     let payload = usize::try_from(payload).ok().filter(|_| payload <= longest);
-    payload.map(|payload| LENGTH + payload).ok_or_else(|| damaged(format!("changed: its header tells of more than {longest} bytes")))
+    payload.map(|payload| LENGTH + payload).ok_or_else(|| damaged(format!("corrupt: its header specifies more than {longest} bytes")))
 }
 
 fn damaged(how: String) -> Error {
     Error::new(Kind::Verify, format!("the seed is {how}"))
 }
 
-/// Reads the packed seed at the start of a file or device; `None` if what is there does not begin as one.
+/// Reads the packed seed at the start of a file or device; `None` if the content does not begin with the
+/// magic bytes.
 ///
-/// A carrier that ends early gives a short seed, which [`super::Seed::unpack`] then refuses with the reason.
+/// A carrier that ends early yields a short seed, which [`super::Seed::unpack`] then rejects with the reason.
 pub(crate) fn read_carrier(carrier: impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut carrier = carrier.take(LONGEST as u64);
     let mut bytes = Vec::new();

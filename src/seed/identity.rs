@@ -1,30 +1,32 @@
-//! Who a node is, and how its machine recognises it.
+//! Identity of a node, and the rules that match it to its machine.
 
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, MatchRule, Node};
 
-/// A node's identity. Holds no secret: it is shown in status, in logs and on the console.
+/// A node's identity. Contains no secrets: it is shown in the status, in logs and on consoles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
-    /// The cluster's name, for people.
+    /// Name of the cluster, for display.
     pub(crate) cluster: String,
-    /// The vault's identifier of the cluster; two clusters of one name differ in it.
+    /// Cluster identifier from the vault; distinguishes clusters with the same name.
     pub(crate) cluster_id: String,
     pub(crate) node: String,
-    /// The words of the cluster file.
+    /// Names of the roles, as in the cluster file.
     pub(crate) roles: Vec<String>,
-    /// What `/etc/machine-id` holds, machine-id(5).
+    /// Content of `/etc/machine-id`, machine-id(5).
     pub(crate) machine_id: String,
-    /// When the newest of the vault's certificates became valid, in seconds since 1970: no right clock is behind it.
+    /// Start of validity of the vault's newest certificate, in seconds since 1970: a correct clock is never
+    /// earlier.
     #[serde(default)]
     pub(crate) not_before: u64,
-    /// Any one rule suffices; none means any machine that carries the seed.
+    /// Match rules: one match is enough; without rules, the seed is valid for any machine that carries it.
     pub(crate) matches: Vec<MatchRule>,
 }
 
 impl Identity {
-    /// The identity of `node` in the cluster whose vault is named `cluster_id`, with the newest of its certificates.
+    /// Returns the identity of `node` in the cluster whose vault has the identifier `cluster_id`;
+    /// `not_before` is the start of validity of its newest certificate.
     pub(crate) fn of(cluster: &Cluster, node: &Node, cluster_id: &str, not_before: u64) -> Self {
         Self {
             cluster: cluster.name.clone(),

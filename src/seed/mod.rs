@@ -1,6 +1,7 @@
-//! A node's sealed configuration: who it is, how its machine recognises it, and every file of its `/etc`.
+//! A node's sealed configuration: its identity, its match rules, and its own files in `/etc`.
 //!
-//! This room knows bytes and nothing of disks or machines; `output` carries seeds, `agent` finds and applies them.
+//! This module handles bytes, not disks or machines; `output` writes seeds to carriers, `agent` finds and
+//! applies them.
 
 mod archive;
 mod attachment;
@@ -28,11 +29,13 @@ pub(crate) struct Seed {
 }
 
 impl Seed {
-    /// Packs the seed: equal seeds give equal bytes. Times later than `epoch`, in seconds since 1970, are clamped to it.
+    /// Packs the seed: identical seeds result in identical bytes. Times later than `epoch`, in seconds since
+    /// 1970, are clamped to it.
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Internal`] if a path is not below `/etc`; [`crate::error::Kind::Io`] if a stored content can't be read.
+    /// [`crate::error::Kind::Internal`] if a path is not below `/etc`; [`crate::error::Kind::Io`] if stored
+    /// content can't be read.
     pub(crate) fn pack(&self, epoch: u64) -> Result<Vec<u8>> {
         let archive = archive::write(self, epoch)?;
         Ok(header::seal(&archive::compress(&archive)?))
@@ -42,14 +45,14 @@ impl Seed {
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Verify`] if it is truncated or changed; [`crate::error::Kind::Input`] if it is no seed, of another format
-    /// version, or holds what no seed may hold.
+    /// [`crate::error::Kind::Verify`] if it is truncated or changed; [`crate::error::Kind::Input`] if it is
+    /// not a seed, has another format version, or contains an entry that a seed can't contain.
     pub(crate) fn unpack(bytes: &[u8]) -> Result<Self> {
         let archive: Zeroizing<Vec<u8>> = archive::decompress(header::open(bytes)?)?;
         archive::read(&archive)
     }
 
-    /// Name of a packed seed: the digest of its payload, as its header has it.
+    /// Returns the name of a packed seed: the digest of its payload, as in its header.
     ///
     /// # Errors
     ///
@@ -121,15 +124,15 @@ pub(crate) mod tests {
         for (what, bytes, expected) in [
             ("nothing", &b""[..], "this is not a seed: it does not begin with `KILNSEED`"),
             ("another file", &b"KILNSEEX0123456789"[..], "this is not a seed: it does not begin with `KILNSEED`"),
-            ("half a header", &bytes[..40], "the seed is truncated: 40 bytes of a header of 64"),
-            ("a newer version", &newer, "the seed has format version 2; this kiln reads version 1"),
+            ("half a header", &bytes[..40], "the seed is truncated: 40 of 64 header bytes"),
+            ("a newer version", &newer, "the seed has format version 2, but this kiln supports version 1"),
         ] {
             let err = Seed::unpack(bytes).unwrap_err();
             assert_eq!(err.to_string(), expected, "{what}");
         }
         let cut = Seed::unpack(&bytes[..bytes.len() - 1]).unwrap_err();
         assert_eq!(cut.kind(), Kind::Verify);
-        assert_eq!(cut.to_string(), format!("the seed is truncated: {} bytes of {}", bytes.len() - 1, bytes.len()));
+        assert_eq!(cut.to_string(), format!("the seed is truncated: {} of {} bytes", bytes.len() - 1, bytes.len()));
     }
 
     #[test]
@@ -137,7 +140,7 @@ pub(crate) mod tests {
         let mut seed = sample("m1", Vec::new());
         seed.tree.insert(ImagePath::new("/usr/bin/sh").unwrap(), Entry::file(*b"", 0o755, &Arc::from("x")));
         let err = seed.pack(0).unwrap_err();
-        assert_eq!(err.to_string(), "`/usr` of `x` can't be in a seed: a node's own files lie below `/etc`");
+        assert_eq!(err.to_string(), "`/usr` from `x` can't be in a seed: a node's own files are below `/etc`");
     }
 
     #[test]

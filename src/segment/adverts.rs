@@ -1,4 +1,4 @@
-//! Advertisements of VRRP that are sent to this machine, for as long as it listens.
+//! VRRP advertisements that this machine receives while it listens.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::host::packets::Packets;
 use crate::segment::frame;
 
-/// Hears the other virtual routers that have one identifier.
+/// Receives the advertisements of other virtual routers with one identifier.
 #[derive(Debug)]
 pub(crate) struct Adverts {
     packets: Packets,
@@ -16,16 +16,17 @@ pub(crate) struct Adverts {
 }
 
 impl Adverts {
-    /// Listens for routers with the identifier `id`, of the VIP's family.
+    /// Listens for routers with the identifier `id`, in the VIP's address family.
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Io`] if this process may not.
+    /// [`crate::error::Kind::Io`] if this process lacks permission.
     pub(crate) fn listen(vip: IpAddr, id: u8) -> Result<Self> {
         Ok(Self { packets: Packets::listen(IpNumber::VRRP.0, vip)?, id })
     }
 
-    /// Whoever has said since the last call that it holds the address; who gives it up says so with priority 0 (RFC 5798 section 5.2.4).
+    /// Returns the machines that have advertised the address since the last call; priority 0 means that a
+    /// machine releases the address (RFC 5798 section 5.2.4).
     ///
     /// # Errors
     ///

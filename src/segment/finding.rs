@@ -1,14 +1,14 @@
-//! One thing that is wrong with a segment, and what to change.
+//! A conflict on a segment, and its fix.
 
 use serde::{Deserialize, Serialize};
 
-/// What a finding is about.
+/// Subject of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum About {
-    /// Somebody else has the VIP.
+    /// Another machine has the VIP.
     Vip,
-    /// Somebody else has the virtual router identifier.
+    /// Another machine uses the virtual router identifier.
     Router,
 }
 

@@ -1,4 +1,4 @@
-//! Frames: the probe that asks who has an address, and what others' frames say.
+//! Frames: address probes to send, and parsing of received frames.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,21 +9,22 @@ use serde::Serialize;
 
 use crate::host::link::Mac;
 
-/// VRRP's number among protocols of IP, and the hop limit that only a machine of the segment can have sent (RFC 5798 section 5.1.1.3).
+/// IP protocol number of VRRP, and the hop limit that only a machine on the same segment can have sent (RFC
+/// 5798 section 5.1.1.3).
 const VRRP: IpNumber = IpNumber::VRRP;
 const SAME_SEGMENT: u8 = 255;
 const NOBODY: Mac = [0; 6];
 
-/// What one frame says.
+/// Content of one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Whoever answers to `mac` has the address.
+    /// The machine with `mac` has the address.
     Claim { address: IpAddr, mac: Mac },
-    /// A virtual router lives on the machine with `mac`.
+    /// A virtual router runs on the machine with `mac`.
     Router { mac: Mac, router: Router },
 }
 
-/// What a virtual router says of itself.
+/// Advertisement of a virtual router.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Router {
@@ -33,7 +34,7 @@ pub(crate) struct Router {
     pub(crate) addresses: Vec<IpAddr>,
 }
 
-/// The EtherTypes to listen for: that of the probes, and that of the advertisements.
+/// Returns the EtherTypes to listen for: those of the probes and of the advertisements.
 pub(super) fn types(vip: IpAddr) -> &'static [u16] {
     match vip {
         IpAddr::V4(_) => &[EtherType::ARP.0, EtherType::IPV4.0],
@@ -41,7 +42,7 @@ pub(super) fn types(vip: IpAddr) -> &'static [u16] {
     }
 }
 
-/// The group that virtual routers speak to.
+/// Returns the VRRP multicast group.
 pub(super) fn group(vip: IpAddr) -> IpAddr {
     match vip {
         IpAddr::V4(_) => Ipv4Addr::new(224, 0, 0, 18).into(),
@@ -49,7 +50,8 @@ pub(super) fn group(vip: IpAddr) -> IpAddr {
     }
 }
 
-/// Asks who has `address`, in the name of no address that is in use: caches learn nothing that matters, and nobody gives up an address.
+/// Returns a probe for `address` whose source address is not in use, so that caches learn nothing relevant
+/// and no machine gives up its address.
 pub(super) fn probe(mac: Mac, address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => arp_probe(mac, address),
@@ -57,19 +59,20 @@ pub(super) fn probe(mac: Mac, address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// RFC 5227 section 2.1.1.
+/// Builds an ARP probe (RFC 5227 section 2.1.1).
 fn arp_probe(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     let (ethernet, unspecified) = (ArpHardwareId::ETHERNET, Ipv4Addr::UNSPECIFIED.octets());
     let packet = ArpPacket::new(ethernet, EtherType::IPV4, ArpOperation::REQUEST, &mac, &unspecified, &NOBODY, &address.octets());
     let mut frame = Vec::new();
-    let builder = PacketBuilder::ethernet2(mac, [0xff; 6]).arp(packet.expect("addresses have the lengths of their kinds"));
-    builder.write(&mut frame).expect("memory takes every frame");
+    let builder = PacketBuilder::ethernet2(mac, [0xff; 6]).arp(packet.expect("the addresses have valid lengths"));
+    builder.write(&mut frame).expect("writing to memory does not fail");
     frame
 }
 
-/// RFC 4861 section 4.3, to the group of RFC 4291 section 2.7.1 by way of RFC 2464 section 7. A solicitation without an address of the
-/// sender would be what a machine sends that is about to take the address itself (RFC 4862 section 5.4.3): another one that is about to,
-/// such as a node that boots beside this one, would leave it for good.
+/// Builds a neighbour solicitation (RFC 4861 section 4.3) to the multicast group of RFC 4291 section 2.7.1,
+/// mapped to Ethernet by RFC 2464 section 7. A solicitation without a sender address would announce that the
+/// sender is about to use the address itself (RFC 4862 section 5.4.3): another machine about to use it, such
+/// as a node that boots at the same time, would give it up permanently.
 fn neighbour_solicitation(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
     let [.., x, y, z] = address.octets();
     let mut group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets();
@@ -77,19 +80,21 @@ fn neighbour_solicitation(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
     let mut frame = Vec::new();
     let builder = PacketBuilder::ethernet2(mac, [0x33, 0x33, 0xff, x, y, z]).ipv6(link_local(mac).octets(), group, SAME_SEGMENT);
     let target = NeighborSolicitationPayload { target_address: address }.to_bytes();
-    // Whoever answers needs no look for the sender first, whose kernel may not know the address that it asks from. One unit of 8 bytes.
+    // With this option, the responding machine need not resolve the sender, whose kernel may not know the
+    // source address. The length is one unit of 8 bytes.
     let payload = [&target[..], &[NdpOptionType::SOURCE_LINK_LAYER_ADDRESS.0, 1], &mac].concat();
-    builder.icmpv6(Icmpv6Type::NeighborSolicitation).write(&mut frame, &payload).expect("memory takes every frame");
+    builder.icmpv6(Icmpv6Type::NeighborSolicitation).write(&mut frame, &payload).expect("writing to memory does not fail");
     frame
 }
 
-/// The link-local address that belongs to a MAC address and to no other machine (RFC 4291, appendix A).
+/// Returns the link-local address derived from a MAC address, which no other machine has (RFC 4291, appendix
+/// A).
 fn link_local([a, b, c, d, e, f]: Mac) -> Ipv6Addr {
     let [high, low] = [[a ^ 2, b, c, 0xff], [0xfe, d, e, f]].map(u32::from_be_bytes);
     Ipv6Addr::from((0xfe80 << 112) | u128::from(high) << 32 | u128::from(low))
 }
 
-/// What a frame says that matters here; most say nothing.
+/// Parses a frame; most contain nothing relevant.
 pub(super) fn read(frame: &[u8]) -> Option<Heard> {
     let packet = SlicedPacket::from_ethernet(frame).ok()?;
     let Some(LinkSlice::Ethernet2(ethernet)) = &packet.link else { return None };
@@ -114,7 +119,7 @@ pub(super) fn read(frame: &[u8]) -> Option<Heard> {
     }
 }
 
-/// Whatever the packet is for, its sender has the address that it calls its own; a probe names none.
+/// Returns the sender's own address from an ARP packet of any kind; a probe has none.
 fn arp_claim(packet: &ArpPacket) -> Option<Heard> {
     let packet = packet.try_eth_ipv4().ok()?;
     let address = packet.sender_ipv4_addr();
@@ -130,7 +135,8 @@ fn neighbour_claim(sender: Mac, payload: Icmpv6PayloadSlice<'_>) -> Option<Heard
     Some(Heard::Claim { address: advertisement.target_address().into(), mac: target.unwrap_or(sender) })
 }
 
-/// RFC 3768 section 5.1 (version 2) and RFC 5798 section 5.1 (version 3): eight bytes that agree in what is read here, then addresses.
+/// Parses an advertisement of RFC 3768 section 5.1 (version 2) or RFC 5798 section 5.1 (version 3): eight
+/// bytes, with the same layout of the fields read here, then addresses.
 pub(super) fn advertisement(from: IpAddr, payload: &[u8]) -> Option<Router> {
     let ([kind, id, priority, count, ..], rest) = payload.split_first_chunk::<8>()?;
     if !matches!(kind, 0x21 | 0x31) {

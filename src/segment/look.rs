@@ -1,4 +1,4 @@
-//! Asks and listens, for a bounded time.
+//! Sends probes and listens, for a bounded time.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,24 +8,26 @@ use crate::host::clock::Stopwatch;
 use crate::host::link::Link;
 use crate::host::signal;
 use crate::segment::frame;
-use crate::segment::impression::Impression;
+use crate::segment::observation::Observation;
 use crate::segment::question::Question;
 
-/// How often is asked, and how long between (RFC 5227 section 1.1).
+/// Number of probes, and the interval between them (RFC 5227 section 1.1).
 const PROBES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
-/// The longest wait without a look at the clock and at signals.
+/// Longest wait between checks of the clock and of signals.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Looks at a segment for `time`: who answers for the VIP and the nodes, and which virtual routers speak.
+/// Observes a segment for `time`: which machines answer for the VIP and the nodes, and which virtual routers
+/// advertise.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] if the interface can't be looked at, [`crate::error::Kind::Io`] if this process may not.
-pub(crate) fn look(question: &Question, time: Duration) -> Result<Impression> {
+/// [`crate::error::Kind::Input`] if the interface can't be used, [`crate::error::Kind::Io`] if this process
+/// lacks permission.
+pub(crate) fn look(question: &Question, time: Duration) -> Result<Observation> {
     let mut link = Link::open(&question.interface, frame::types(question.vip))?;
     link.join(frame::group(question.vip))?;
-    let mut impression = Impression::of(link.addresses.iter().copied());
+    let mut observation = Observation::of(link.addresses.iter().copied());
     let watch = Stopwatch::start();
     let mut asked = 0;
     while watch.elapsed() < time {
@@ -34,12 +36,12 @@ pub(crate) fn look(question: &Question, time: Duration) -> Result<Impression> {
             ask(&link, question)?;
             asked += 1;
         }
-        impression.hear(link.receive(SLICE)?);
+        observation.hear(link.receive(SLICE)?);
     }
-    Ok(impression)
+    Ok(observation)
 }
 
-/// Returns whether a machine of the segment answers for `address` within `limit`.
+/// Checks whether a machine on the segment answers for `address` within `limit`.
 ///
 /// # Errors
 ///
@@ -57,14 +59,14 @@ pub(crate) fn answers(interface: &str, address: IpAddr, limit: Duration) -> Resu
     Ok(false)
 }
 
-/// One probe for each address: nodes too, to know them by their MAC addresses.
+/// Sends one probe for each address, including those of nodes, to identify nodes by their MAC addresses.
 fn ask(link: &Link, question: &Question) -> Result<()> {
     let same = |address: &&IpAddr| address.is_ipv4() == question.vip.is_ipv4() && !link.addresses.contains(address);
     let addresses = std::iter::once(&question.vip).chain(&question.nodes).filter(same);
     addresses.map(|address| frame::probe(link.mac, *address)).try_for_each(|probe| link.send(&probe))
 }
 
-impl Impression {
+impl Observation {
     fn hear(&mut self, frame: Option<Vec<u8>>) {
         if let Some(heard) = frame.as_deref().and_then(frame::read) {
             self.add(heard);

@@ -1,23 +1,25 @@
-//! Who else on the segment has the VIP or its virtual router identifier: what is asked, what is heard, what it means.
+//! Detection of other machines on the segment that use the VIP or its virtual router identifier: probes,
+//! answers and findings.
 //!
-//! It changes nothing and claims nothing: probes carry no address of the sender (RFC 5227, RFC 4862), and advertisements are only
-//! listened for. It decides nothing either: nodes tell what it finds and start, people refuse to install.
+//! The check changes nothing and claims no address: probes carry no sender address (RFC 5227, RFC 4862), and
+//! advertisements are only received. It makes no decision either: nodes report the findings and start, and
+//! administrators decide whether to install.
 
 mod adverts;
 mod finding;
 mod frame;
-mod impression;
 mod look;
+mod observation;
 mod question;
 
 pub(crate) use adverts::Adverts;
 pub(crate) use finding::{About, Finding};
-pub(crate) use impression::Impression;
 pub(crate) use look::{answers, look};
+pub(crate) use observation::Observation;
 pub(crate) use question::Question;
 
 use std::time::Duration;
 
-/// How long to look when nobody says: three probes a second apart, and two seconds for the last answer (RFC 5227 section 1.1); routers
-/// advertise once a second unless told otherwise.
+/// Default duration of a check: three probes a second apart, and two seconds for the last answer (RFC 5227
+/// section 1.1); routers advertise once a second by default.
 pub(crate) const USUAL_TIME: Duration = Duration::from_secs(4);

@@ -1,4 +1,5 @@
-//! What is asked about a segment. A node's own question lies in its `/etc`, rendered by the overlay `segment`.
+//! Parameters of a segment check. A node's own parameters are in its `/etc`, rendered by the `segment`
+//! overlay.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,34 +11,34 @@ use crate::error::{Doing, Kind, Result};
 use crate::host;
 use crate::words::Mover;
 
-/// Whom the segment may know.
+/// Addresses and identifier to check on a segment.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Question {
-    /// Where to look.
+    /// Interface to check.
     pub(crate) interface: String,
     pub(crate) vip: IpAddr,
-    /// None where no virtual router carries the VIP.
+    /// `None` if no virtual router moves the VIP.
     pub(crate) virtual_router_id: Option<u8>,
-    /// Addresses of all nodes: they may have both.
+    /// Addresses of all nodes, which may use both.
     pub(crate) nodes: Vec<IpAddr>,
 }
 
 impl Question {
-    /// The question of a whole cluster; none where no node tells a segment of a VIP.
+    /// Returns the parameters for a whole cluster; `None` if no node announces a VIP on the segment.
     pub(crate) fn of(cluster: &Cluster) -> Option<Self> {
         let endpoint = &cluster.endpoint;
-        let told = endpoint.balancer.moves_vip() && endpoint.bgp.is_none();
+        let reported = endpoint.balancer.moves_vip() && endpoint.bgp.is_none();
         let nodes = cluster.nodes.iter().flat_map(|node| std::iter::once(node.address).chain(node.extra_addresses.iter().copied()));
         Some(Self {
             interface: cluster.network.interface.clone(),
-            vip: endpoint.vip.filter(|_| told)?,
+            vip: endpoint.vip.filter(|_| reported)?,
             virtual_router_id: (endpoint.balancer.mover == Mover::Keepalived).then_some(endpoint.virtual_router_id),
             nodes: nodes.collect(),
         })
     }
 
-    /// Reads a node's question.
+    /// Reads a node's parameters.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Blobs: bytes under the name of their digest.
+//! Blobs: bytes named by their digest.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,33 +9,34 @@ use crate::host;
 
 use super::{Store, explain_full_disk};
 
-/// Blobs are never written again: equal names mean equal bytes.
+/// Mode of blobs. They are never rewritten: equal names mean equal bytes.
 const MODE: u32 = 0o444;
 
-/// What lies under a blob's name.
+/// State of a blob in the store.
 #[derive(Debug)]
 pub(super) enum Found {
     Nothing,
     Good(PathBuf),
-    /// It has another digest; it is removed.
+    /// The digest did not match; the blob was removed.
     Corrupt(String),
 }
 
 impl Store {
-    /// Finds a blob and checks its bytes; `None` when there is none.
+    /// Finds a blob and checks its bytes; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// [`Kind::Verify`] if its bytes are not what its name says; it is removed, so that the next fetch brings it again.
+    /// [`Kind::Verify`] if its bytes do not match its name; it is removed, so that the next fetch replaces
+    /// it.
     pub(crate) fn blob(&self, digest: &Digest) -> Result<Option<PathBuf>> {
         match self.find(digest)? {
             Found::Nothing => Ok(None),
             Found::Good(path) => Ok(Some(path)),
-            Found::Corrupt(message) => Err(Error::new(Kind::Verify, message).hint("run `kiln fetch` to get it again")),
+            Found::Corrupt(message) => Err(Error::new(Kind::Verify, message).hint("run `kiln fetch` to download it again")),
         }
     }
 
-    /// Whether a blob is there and intact; a corrupt one is removed, and a warning names it.
+    /// Checks whether a blob exists and is intact; a corrupt one is removed with a warning.
     pub(crate) fn holds(&self, digest: &Digest) -> Result<bool> {
         Ok(match self.find(digest)? {
             Found::Good(_) => true,
@@ -47,11 +48,11 @@ impl Store {
         })
     }
 
-    /// Keeps everything that `reader` yields.
+    /// Stores everything that `reader` yields.
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if it can't be read, or there is no space; nothing is kept then.
+    /// [`Kind::Io`] if reading fails or there is no space; nothing is stored then.
     pub(crate) fn put(&self, mut reader: impl Read) -> Result<(Digest, PathBuf)> {
         let directory = self.temporary()?;
         let path = directory.path().join("blob");
@@ -64,17 +65,18 @@ impl Store {
         Ok((digest, self.adopt(&path, &digest)?))
     }
 
-    /// Takes a finished file of the store's filesystem as the blob `digest`, which the caller has checked.
+    /// Moves a complete file on the store's filesystem to the blob `digest`, which the caller has checked.
     pub(super) fn adopt(&self, file: &Path, digest: &Digest) -> Result<PathBuf> {
         let path = self.blob_path(digest);
-        host::fs::create_directories(path.parent().expect("a blob lies in a directory"))?;
+        host::fs::create_directories(path.parent().expect("a blob has a parent directory"))?;
         host::fs::set_mode(file, MODE)?;
-        // No fsync: a power cut may lose a blob, but can't pass a wrong one, because readers check the digest.
+        // No fsync: a power cut may lose a blob, but can't make a wrong one pass, because readers check the
+        // digest.
         host::fs::rename(file, &path)?;
         Ok(path)
     }
 
-    /// Looks for a blob and checks it; a corrupt one is removed and named.
+    /// Looks up and checks a blob; a corrupt one is removed and reported.
     pub(super) fn find(&self, digest: &Digest) -> Result<Found> {
         let path = self.blob_path(digest);
         if !path.exists() {
@@ -87,17 +89,17 @@ impl Store {
         }
         host::fs::remove(&path)?;
         let shown = path.display();
-        Ok(Found::Corrupt(format!("the store's entry `{shown}` was corrupt and is removed: its {size} bytes have sha256 {actual}")))
+        Ok(Found::Corrupt(format!("removed corrupt store entry `{shown}`: the sha256 of its {size} bytes is {actual}")))
     }
 
-    /// Where a blob lies, if it does.
+    /// Returns the path of a blob, which need not exist.
     pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
         let name = digest.to_string();
         self.root.join("blobs/sha256").join(&name[..2]).join(name)
     }
 }
 
-/// Digests what passes through.
+/// Reader that computes the digest of its input.
 struct Tee<'a, R> {
     reader: R,
     hasher: &'a mut Hasher,

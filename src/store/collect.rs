@@ -1,4 +1,4 @@
-//! Garbage collection: the store stays within bounds, the least recently used entries go first.
+//! Garbage collection: keeps the store within bounds by removing the least recently used entries.
 
 use serde::Serialize;
 
@@ -7,27 +7,27 @@ use crate::host;
 
 use super::{Entry, EntryKind, Store, session};
 
-/// What a collection leaves.
+/// Limits of the store after a collection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bounds {
     /// Total size in bytes.
     pub(crate) size: Option<u64>,
-    /// Seconds since the last use.
+    /// Maximum time since the last use, in seconds.
     pub(crate) age: Option<u64>,
 }
 
-/// What a collection removed, or would remove.
+/// Entries that a collection removed, or would remove.
 #[derive(Debug, Serialize)]
 pub(crate) struct Collected {
     pub(crate) removed: Vec<Entry>,
-    /// Bytes that the removed entries had.
+    /// Size of the removed entries in bytes.
     pub(crate) freed: u64,
-    /// Bytes that are left.
+    /// Size of the remaining entries in bytes.
     pub(crate) kept: u64,
 }
 
 impl Store {
-    /// Removes unfinished downloads and whatever is out of `bounds`. With `pretend`, only says what that is.
+    /// Removes unfinished downloads and entries outside of `bounds`. With `pretend`, only lists them.
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl Store {
     pub(crate) fn collect(&self, bounds: Bounds, now: u64, pretend: bool) -> Result<Collected> {
         if !pretend && !self.session.usage.try_upgrade(&session::usage_path(&self.root))? {
             return Err(
-                Error::new(Kind::Io, format!("another kiln uses the store `{}`", self.root.display())).hint("wait until it is done")
+                Error::new(Kind::Io, format!("another kiln process is using the store `{}`", self.root.display())).hint("try again later")
             );
         }
         let (removed, kept) = choose(self.list()?, bounds, now);
@@ -47,7 +47,7 @@ impl Store {
         Ok(Collected { freed: sum(&removed), kept: sum(&kept), removed })
     }
 
-    /// Nobody waits for a lock here: the store is ours alone.
+    /// Removes stale locks. No process is waiting for them: this one has exclusive use of the store.
     fn remove_stale_locks(&self) -> Result<()> {
         let ours = ["usage", "sessions"].map(|name| self.lock_path(name));
         let locks = host::fs::list(&self.root.join("locks"))?;
@@ -55,7 +55,7 @@ impl Store {
     }
 }
 
-/// Splits entries into those that go and those that stay, newest use first.
+/// Splits entries into removed and kept ones, most recently used first.
 fn choose(mut entries: Vec<Entry>, bounds: Bounds, now: u64) -> (Vec<Entry>, Vec<Entry>) {
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
     let mut total = 0;
@@ -104,7 +104,7 @@ mod tests {
         let (ours, other) = (store(dir.path()), store(dir.path()));
         let (digest, _) = ours.put(&b"abc"[..]).unwrap();
         let bounds = Bounds { size: Some(0), age: None };
-        assert!(ours.collect(bounds, 0, false).unwrap_err().to_string().contains("another kiln uses the store"));
+        assert!(ours.collect(bounds, 0, false).unwrap_err().to_string().contains("another kiln process is using the store"));
         assert_eq!(ours.collect(bounds, 0, true).unwrap().freed, 3);
         drop(other);
         assert_eq!(ours.collect(bounds, 0, false).unwrap().removed.len(), 1);

@@ -1,4 +1,4 @@
-//! One download: resumed where it stopped, checked before it gets its name.
+//! A single download: resumed where it stopped, checked before it is stored.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -16,18 +16,18 @@ use super::Store;
 use super::blob::Found;
 use super::fetch::Download;
 
-/// Read from the network at once; small enough that a stop is noticed soon.
+/// Size of one read from the network; small enough for cancellation to be noticed soon.
 const CHUNK: usize = 128 << 10;
 
-/// What one download tells to the outside while it runs.
+/// Progress and cancellation of one download.
 struct Watch<'a> {
     step: &'a dyn Step,
     stop: &'a AtomicBool,
-    /// Bytes that the step knows of, so that a second attempt does not report them again.
+    /// Bytes already reported to the step, so that a second attempt does not report them again.
     reported: u64,
 }
 
-/// Bytes that have arrived, on disk and in the hasher.
+/// Bytes received so far, on disk and in the hasher.
 struct Partial {
     path: PathBuf,
     file: File,
@@ -47,7 +47,7 @@ impl Store {
             self.try_urls(download, &path, &mut watch).within(|| format!("fetching `{}` (sha256 {})", download.name, download.sha256))?;
             self.adopt(&path, &download.sha256)?;
         }
-        // Removed only now: after a failure, those who wait for the lock and those who come later must meet at the same file.
+        // Removed only now: after a failure, current and later waiters must use the same lock file.
         host::fs::remove(&lock_path)
     }
 
@@ -85,7 +85,7 @@ impl Store {
 }
 
 impl Partial {
-    /// Opens what an earlier attempt left, or begins.
+    /// Opens the partial file of an earlier attempt, or a new one.
     fn open(path: PathBuf) -> Result<Self> {
         let mut file = host::fs::open_to_append(&path, host::fs::PRIVATE)?;
         let mut hasher = Hasher::default();
@@ -125,7 +125,7 @@ impl Partial {
         }
     }
 
-    /// Judges what arrived. A wrong file is not kept, not even in part.
+    /// Checks the complete file. A wrong file is not kept, not even partially.
     fn finish(mut self, url: &str, download: &Download, resumed_at: u64) -> Result<()> {
         if self.matches(download) {
             return Ok(());
@@ -136,17 +136,17 @@ impl Partial {
         let (actual, size) = (self.hasher.clone().finish(), self.size);
         self.restart()?;
         host::fs::remove(&self.path)?;
-        // The first part may have come from another server, or be damaged: the whole file deserves one attempt.
+        // The first part may be damaged or from another server, so the whole file is downloaded once more.
         let kind = if resumed_at > 0 { Kind::Network } else { Kind::Verify };
         Err(Error::new(kind, format!("`{url}` has sha256 {actual} ({size} bytes), expected {}", download.sha256))
-            .hint("another mirror may have the right file: set KILN_MIRROR, or run `kiln lock` to pin what this one serves"))
+            .hint("another mirror may have the right file: set KILN_MIRROR, or run `kiln lock` to pin the file on this one"))
     }
 }
 
 impl Watch<'_> {
     fn check(&self) -> Result<()> {
         if host::signal::interrupted() || self.stop.load(Ordering::Relaxed) {
-            return Err(Error::new(Kind::Interrupted, "interrupted; what has arrived is kept and resumed next time"));
+            return Err(Error::new(Kind::Interrupted, "interrupted; the partial download is kept and resumed next time"));
         }
         Ok(())
     }
@@ -158,34 +158,34 @@ impl Watch<'_> {
 }
 
 fn refused(url: &str, status: u16) -> Error {
-    let err = Error::new(Kind::Network, format!("`{url}` is refused with status {status}"));
-    if status == 404 { err.hint("mirrors drop superseded packages: run `kiln lock` to pin what is served now") } else { err }
+    let err = Error::new(Kind::Network, format!("the server refused `{url}` with status {status}"));
+    if status == 404 { err.hint("mirrors remove superseded packages: run `kiln lock` to pin the current ones") } else { err }
 }
 
-/// A server that announces another size has another file; there is no need to read it.
+/// Checks the announced size: a file with another size is a different file, which need not be read.
 fn check_size(url: &str, announced: Option<u64>, download: &Download) -> Result<()> {
     match (announced, download.size) {
         (Some(announced), Some(size)) if announced > size => {
             Err(Error::new(Kind::Verify, format!("`{url}` has {announced} bytes, expected {size} with sha256 {}", download.sha256))
-                .hint("another mirror may have the right file: set KILN_MIRROR, or run `kiln lock` to pin what this one serves"))
+                .hint("another mirror may have the right file: set KILN_MIRROR, or run `kiln lock` to pin the file on this one"))
         }
         _ => Ok(()),
     }
 }
 
-/// One error of all that went wrong: each URL has had its chance.
+/// Combines the failures of all URLs into one error.
 fn all_failed(mut failures: Vec<Error>, digest: &Digest) -> Error {
     match failures.len() {
-        0 => Error::new(Kind::Network, format!("it is not in the store (sha256 {digest}), and nothing says where to fetch it"))
-            .hint("run `kiln fetch` where there is a network")
-            .hint("if no mirror is known, set KILN_MIRROR, or `mirror` in the section `[base]` of the cluster file"),
+        0 => Error::new(Kind::Network, format!("not in the store (sha256 {digest}), and no download URL is known"))
+            .hint("run `kiln fetch` on a machine with network access")
+            .hint("if no mirror is known, set KILN_MIRROR, or `mirror` in the `[base]` section of the cluster file"),
         1 => failures.remove(0),
         _ => {
             let kind = if failures.iter().any(|err| err.kind() == Kind::Verify) { Kind::Verify } else { Kind::Network };
-            let told: Vec<String> = failures.iter().map(|err| format!("\n  {err}")).collect();
+            let reported: Vec<String> = failures.iter().map(|err| format!("\n  {err}")).collect();
             let mut hints: Vec<&String> = failures.iter().flat_map(|err| err.hints()).collect();
             hints.dedup();
-            hints.into_iter().fold(Error::new(kind, format!("no server has sha256 {digest}:{}", told.concat())), Error::hint)
+            hints.into_iter().fold(Error::new(kind, format!("no server has the file (sha256 {digest}):{}", reported.concat())), Error::hint)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Many downloads at once: what the store has is checked, what it lacks is fetched by a few threads.
+//! Parallel downloads: files in the store are checked, missing ones are fetched by a few threads.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,27 +13,28 @@ use crate::progress::{Progress, Step};
 
 use super::{Store, explain_full_disk};
 
-/// Enough to hide a server's latency; more would be unfriendly to mirrors.
+/// Number of threads: enough to hide a server's latency; more would strain mirrors.
 const THREADS: usize = 6;
 
-/// One file to have, whoever serves it.
+/// One file to fetch, from any of its URLs.
 #[derive(Clone, Debug)]
 pub(crate) struct Download {
-    /// For people: `haproxy 3.0.11-1`.
+    /// Display name: `haproxy 3.0.11-1`.
     pub(crate) name: String,
-    /// Tried in order.
+    /// URLs, tried in order.
     pub(crate) urls: Vec<String>,
     pub(crate) sha256: Digest,
-    /// In bytes, when it is known.
+    /// Size in bytes, if known.
     pub(crate) size: Option<u64>,
 }
 
 impl Store {
-    /// Has every file in the store, and returns their paths in the order of `downloads`.
+    /// Fetches missing files into the store, and returns the paths of all in the order of `downloads`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Network`] or [`Kind::Verify`] of the first download that failed, with its name, URL and digests. What did arrive stays.
+    /// [`Kind::Network`] or [`Kind::Verify`] of the first download that failed, with its name, URL and
+    /// digests. Finished downloads are kept.
     pub(crate) fn fetch(&self, downloads: &[Download], progress: &dyn Progress) -> Result<Vec<PathBuf>> {
         let held: Vec<bool> = downloads.par_iter().map(|download| self.holds(&download.sha256)).collect::<Result<_>>()?;
         self.take_warnings().iter().for_each(|warning| progress.warn(warning));
@@ -68,9 +69,9 @@ impl Store {
             }
         });
         let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Those that stopped because another one failed have nothing to tell.
-        let told = |err: &Error| err.kind() == Kind::Interrupted && !host::signal::interrupted();
-        match failures.into_iter().min_by_key(|(index, err)| (told(err), *index)) {
+        // Downloads that stopped because another one failed have no error of their own.
+        let reported = |err: &Error| err.kind() == Kind::Interrupted && !host::signal::interrupted();
+        match failures.into_iter().min_by_key(|(index, err)| (reported(err), *index)) {
             Some((_, err)) => Err(err),
             None => Ok(()),
         }
@@ -187,9 +188,12 @@ mod tests {
         let store = store(dir.path());
         let err = fails(&store, download(&url, &bytes));
         assert_eq!(err.kind(), Kind::Network);
-        let told = err.to_string();
-        assert!(told.starts_with("fetching `haproxy 3.0` (sha256 ") && told.contains(&Digest::of(&bytes).to_string()), "{told}");
-        assert!(told.contains(&format!("reading `{url}` after 3000 of 300000 bytes")), "{told}");
+        let reported = err.to_string();
+        assert!(
+            reported.starts_with("fetching `haproxy 3.0` (sha256 ") && reported.contains(&Digest::of(&bytes).to_string()),
+            "{reported}"
+        );
+        assert!(reported.contains(&format!("reading `{url}` after 3000 of 300000 bytes")), "{reported}");
     }
 
     #[test]
@@ -234,17 +238,17 @@ mod tests {
     }
 
     #[test]
-    fn when_all_mirrors_fail_each_is_told() {
+    fn when_all_mirrors_fail_each_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start();
         let bytes = content(9);
         let urls = vec![server.url("/missing"), server.file("/gone", b"", Manner::Fails(410, 9))];
         let err = fails(&store(dir.path()), Download { urls, ..download("", &bytes) });
-        let told = err.to_string();
-        assert!(told.contains("/missing` is refused with status 404") && told.contains("/gone` is refused with status 410"), "{told}");
+        let reported = err.to_string();
+        assert!(reported.contains("/missing` with status 404") && reported.contains("/gone` with status 410"), "{reported}");
         assert!(err.hints()[0].contains("kiln lock"));
         let offline = fails(&store(dir.path()), Download { urls: vec![], ..download("", &bytes) });
-        assert!(offline.to_string().contains("it is not in the store"), "{offline}");
+        assert!(offline.to_string().contains("not in the store"), "{offline}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is in the store, and whether it is intact.
+//! Inventory of the store, and verification of its entries.
 
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -13,26 +13,26 @@ use crate::progress::Progress;
 
 use super::{Store, stage};
 
-/// One thing that the store keeps, and may lose without harm.
+/// One entry of the store; any entry can be recreated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Entry {
     pub(crate) kind: EntryKind,
-    /// A blob's digest, or a stage's `name/key`.
+    /// Digest of a blob, or `name/key` of a stage.
     pub(crate) name: String,
-    /// In bytes, without the directories' own.
+    /// Size in bytes, excluding directories.
     pub(crate) size: u64,
-    /// Seconds since 1970.
+    /// Time of the last use in seconds since 1970.
     pub(crate) used: u64,
     pub(crate) path: PathBuf,
 }
 
-/// What an entry is.
+/// Type of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum EntryKind {
     Blob,
     Stage,
-    /// A download that has not ended.
+    /// An unfinished download.
     Partial,
 }
 
@@ -56,7 +56,7 @@ impl Store {
         Ok(entries)
     }
 
-    /// Checks every entry, and returns what is wrong with each that is not intact; those are removed.
+    /// Checks every entry, removes damaged ones and returns a message for each of them.
     pub(crate) fn verify(&self, progress: &dyn Progress) -> Result<Vec<String>> {
         let entries = self.list()?;
         let step = progress.begin("checking the store", Some(entries.iter().map(|entry| entry.size).sum()));
@@ -65,7 +65,7 @@ impl Store {
             step.advance(entry.size);
             let Some(damage) = damage else { return Ok(None) };
             host::fs::remove(&entry.path)?;
-            Ok(Some(format!("`{}` was corrupt and is removed: {damage}", entry.path.display())))
+            Ok(Some(format!("removed corrupt entry `{}`: {damage}", entry.path.display())))
         };
         let found: Vec<Option<String>> = entries.par_iter().map(check).collect::<Result<_>>()?;
         Ok(found.into_iter().flatten().collect())
@@ -74,19 +74,19 @@ impl Store {
 
 fn damage(entry: &Entry) -> Result<Option<String>> {
     match entry.kind {
-        // It is checked when it is whole.
+        // A download is checked when it is complete.
         EntryKind::Partial => Ok(None),
         EntryKind::Stage => stage::damage(&entry.path),
         EntryKind::Blob => {
             let (actual, size) = host::fs::digest(&entry.path)?;
             let good = entry.name.parse::<Digest>().is_ok_and(|expected| expected == actual);
-            Ok((!good).then(|| format!("its {size} bytes have sha256 {actual}")))
+            Ok((!good).then(|| format!("the sha256 of its {size} bytes is {actual}")))
         }
     }
 }
 
 fn entry(kind: EntryKind, name: String, path: PathBuf) -> Result<Entry> {
-    let step = || format!("looking at `{}`", path.display());
+    let step = || format!("inspecting `{}`", path.display());
     let used = path.metadata().and_then(|metadata| metadata.modified()).doing(Kind::Io, step)?;
     let used = used.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut size = 0;
@@ -123,7 +123,7 @@ mod tests {
         host::fs::write_atomic(&stage.join("file"), b"y", 0o644).unwrap();
         let said = store.verify(&Silent).unwrap();
         assert_eq!(said.len(), 2);
-        assert!(said[0].contains(bad.to_str().unwrap()) && said[1].contains("`out/file` has sha256"), "{said:?}");
+        assert!(said[0].contains(bad.to_str().unwrap()) && said[1].contains("`out/file` has unexpected sha256"), "{said:?}");
         let left = store.list().unwrap();
         assert_eq!(left.iter().map(|entry| (entry.kind, &entry.path, entry.size)).collect::<Vec<_>>(), [(EntryKind::Blob, &good, 4)]);
     }

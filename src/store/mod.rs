@@ -1,14 +1,15 @@
-//! The content-addressed cache: downloads, finished stages, garbage collection.
+//! Content-addressed cache: downloads, finished stages, garbage collection.
 //!
 //! ```text
 //! blobs/sha256/ab/<digest>     bytes by their SHA-256, read-only
 //! stages/<name>/<key>/         out/ (a stage's directory) and record.json (digests of its files)
-//! partial/<digest>             a download that has not ended yet
+//! partial/<digest>             an unfinished download
 //! tmp/<process>/               temporary directories, removed with their process
-//! locks/                       who fetches or builds what, just now
+//! locks/                       locks of downloads and builds in progress
 //! ```
 //!
-//! Every entry is checked against its digest when it is used. What does not match is named, removed and made again.
+//! Every entry is checked against its digest when it is used. A mismatch is reported; the entry is removed
+//! and recreated.
 
 mod blob;
 mod collect;
@@ -31,7 +32,10 @@ use crate::host;
 use crate::host::http::{Client, Patience};
 use session::Session;
 
-/// The cache of one user. Any number of processes may use one store at a time.
+/// Free bytes below which a filesystem counts as full.
+const NO_SPACE: u64 = 1 << 20;
+
+/// The cache of one user. Any number of processes may use the same store at the same time.
 #[derive(Debug)]
 pub(crate) struct Store {
     root: PathBuf,
@@ -39,16 +43,17 @@ pub(crate) struct Store {
     client: Client,
     /// Stages that this process has already checked.
     checked: Mutex<BTreeSet<PathBuf>>,
-    /// What a person should know and nothing stopped for: entries that were corrupt.
+    /// Warnings for the user, about corrupt entries.
     warnings: Mutex<Vec<String>>,
 }
 
 impl Store {
-    /// Opens the store at `root`, else `$KILN_STORE`, else `kiln` in the user's cache directory; makes it where there is none.
+    /// Opens the store at `root`, else `$KILN_STORE`, else `kiln` in the user's cache directory; creates it
+    /// if it is missing.
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if it can't be created or written, [`Kind::Input`] if nothing says where it is.
+    /// [`Kind::Io`] if it can't be created or written, [`Kind::Input`] if no location is known.
     pub(crate) fn open(root: Option<&Path>) -> Result<Self> {
         Self::open_with(root, Patience::default())
     }
@@ -58,7 +63,7 @@ impl Store {
             Some(root) => root.to_owned(),
             None => default_root()?,
         };
-        let root = std::path::absolute(&root).map_err(|err| Error::new(Kind::Input, format!("finding `{}`: {err}", root.display())))?;
+        let root = std::path::absolute(&root).map_err(|err| Error::new(Kind::Input, format!("resolving `{}`: {err}", root.display())))?;
         host::fs::create_private_directory(&root)?;
         for directory in ["blobs/sha256", "stages", "partial", "locks", "tmp"] {
             host::fs::create_directories(&root.join(directory))?;
@@ -68,22 +73,23 @@ impl Store {
         Ok(Self { session, client: Client::new(patience)?, root, checked: Mutex::default(), warnings: Mutex::default() })
     }
 
-    /// Directory that everything lies under.
+    /// Returns the root directory of the store.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The HTTP client; one for all, so that connections are shared.
+    /// Returns the HTTP client, shared so that connections are reused.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Makes an empty directory on the store's filesystem, removed when the value is dropped, or when a later process finds this one dead.
+    /// Creates an empty directory on the store's filesystem, removed on drop, or by a later process if this
+    /// one died.
     pub(crate) fn temporary(&self) -> Result<tempfile::TempDir> {
         self.session.temporary()
     }
 
-    /// Takes what happened since the last call that a person should know.
+    /// Returns the warnings since the last call.
     pub(crate) fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -97,14 +103,15 @@ impl Store {
     }
 }
 
-/// Says what the user can do about a full disk; other errors stay as they are.
+/// Adds hints to the error of a full disk; other errors are unchanged.
 fn explain_full_disk(err: Error, root: &Path) -> Error {
-    let full = ["No space left on device", "Disk quota exceeded"].iter().any(|text| err.to_string().contains(text));
-    if !full {
+    // A program that kiln ran reports a full disk in its own words.
+    let full = || host::fs::free_space(root).is_ok_and(|bytes| bytes < NO_SPACE);
+    if !err.is_full_disk() && !full() {
         return err;
     }
-    err.hint(format!("free space on the filesystem of `{}`; `kiln store gc` removes what is not needed", root.display()))
-        .hint("or move the store with `--store DIR` or KILN_STORE; nothing that was already there is lost")
+    err.hint(format!("free up space on the filesystem of `{}`; `kiln store gc` removes unneeded entries", root.display()))
+        .hint("or move the store with `--store DIR` or KILN_STORE; existing entries are not lost")
 }
 
 fn default_root() -> Result<PathBuf> {
@@ -113,14 +120,14 @@ fn default_root() -> Result<PathBuf> {
         .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("kiln")))
         .or_else(|| variable("HOME").map(|home| home.join(".cache/kiln")))
         .ok_or_else(|| {
-            Error::new(Kind::Input, "nothing says where the store is").hint("set KILN_STORE to a directory, or pass `--store DIR`")
+            Error::new(Kind::Input, "the location of the store is unknown").hint("set KILN_STORE to a directory, or pass `--store DIR`")
         })
 }
 
-/// Tells backup programs to leave the store out (<https://bford.info/cachedir/>).
+/// Marks the store as a cache that backup programs skip (<https://bford.info/cachedir/>).
 fn mark_as_cache(root: &Path) -> Result<()> {
     let tag = root.join("CACHEDIR.TAG");
-    let text = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by kiln; everything here can be made again.\n";
+    let text = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by kiln; everything here can be recreated.\n";
     if tag.exists() { Ok(()) } else { host::fs::write_atomic(&tag, text, host::fs::PUBLIC) }
 }
 

@@ -1,4 +1,4 @@
-//! One process's stay in the store: its temporary directories, and the sign that it is alive.
+//! Session of one process in the store: its temporary directories, and a lock that shows that it is alive.
 
 use std::path::{Path, PathBuf};
 
@@ -8,23 +8,23 @@ use crate::error::{Doing, Kind, Result};
 use crate::host;
 use crate::host::lock::FileLock;
 
-/// While it lives, its directory is kept and the store is not collected.
+/// A session; while it exists, its directory is kept and the store is not collected.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// Holds temporary directories; removed on drop.
+    /// Parent of the temporary directories; removed on drop.
     directory: PathBuf,
-    /// Locked exclusively: whoever gets the lock knows that this process is dead.
+    /// File locked exclusively: a process that gets the lock knows that this one is dead.
     alive: PathBuf,
     _alive: FileLock,
-    /// Locked shared by every session; a collection takes it exclusively.
+    /// Lock that every session holds in shared mode and a collection acquires exclusively.
     pub(super) usage: FileLock,
 }
 
 impl Session {
-    /// Removes what dead processes left, and begins.
+    /// Removes leftovers of dead processes and begins a session.
     pub(super) fn begin(root: &Path) -> Result<Self> {
         let usage = FileLock::shared(&usage_path(root))?;
-        // Whoever holds this lock sees no session that exists and is not locked yet.
+        // While this lock is held, no session exists that is not locked yet.
         let _guard = FileLock::exclusive(&root.join("locks/sessions"))?;
         reclaim(&root.join("tmp"))?;
         let made = tempfile::Builder::new().prefix("").tempdir_in(root.join("tmp"));
@@ -40,18 +40,18 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // What can't be removed now is reclaimed by the next process, which also says why when it can't.
+        // If the removal fails, the next process reclaims the directory, or reports the error.
         let _ = host::fs::remove(&self.directory);
         let _ = host::fs::remove(&self.alive);
     }
 }
 
-/// The lock that says that the store is in use.
+/// Returns the path of the lock that marks the store as in use.
 pub(super) fn usage_path(root: &Path) -> PathBuf {
     root.join("locks/usage")
 }
 
-/// Removes the directories of processes that are no more.
+/// Removes the directories of processes that have ended.
 fn reclaim(tmp: &Path) -> Result<()> {
     for path in host::fs::list(tmp)? {
         if path.extension().is_some_and(|extension| extension == "alive") {

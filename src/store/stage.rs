@@ -1,4 +1,4 @@
-//! Stages: directories made once for a key, and checked each time they are used.
+//! Stages: directories created once for each key, and checked at each use.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::host::lock::FileLock;
 
 use super::{Store, explain_full_disk};
 
-/// What a stage made: every file and link below `out/` by relative path.
+/// Contents of a stage: every file and link below `out/` by relative path.
 type Record = BTreeMap<String, Recorded>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,14 +24,15 @@ enum Recorded {
 }
 
 impl Store {
-    /// Returns the directory that `fill` makes for `key`: the one from last time when its files are intact, else a new one.
+    /// Returns the directory that `fill` creates for `key`: the existing one if its files are intact,
+    /// otherwise a new one.
     ///
-    /// The directory appears whole or not at all. A second caller, also in another process, waits and gets the same one.
-    /// What `fill` makes must depend on nothing but `key`.
+    /// The directory appears atomically. A concurrent caller, even in another process, waits and gets the
+    /// same directory. The output of `fill` must depend only on `key`.
     ///
     /// # Errors
     ///
-    /// Those of `fill`, and [`Kind::Io`].
+    /// Errors of `fill`, and [`Kind::Io`].
     pub(crate) fn stage(&self, name: &str, key: &Digest, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let directory = self.root.join("stages").join(name).join(key.to_string());
         let _lock = FileLock::exclusive(&self.lock_path(&format!("{name}-{key}")))?;
@@ -43,14 +44,15 @@ impl Store {
         made.map_err(|err| explain_full_disk(err, &self.root))
     }
 
-    /// The newest stage of this name, if there is one. Nothing in it was checked: who reads it must do that.
+    /// Returns the newest stage with this name, if any. Its contents are not checked: the caller must do
+    /// that.
     pub(crate) fn newest_unchecked(&self, name: &str) -> Option<PathBuf> {
         let stages = host::fs::list(&self.root.join("stages").join(name)).ok()?;
         let used = |stage: &PathBuf| stage.metadata().and_then(|metadata| metadata.modified()).ok();
         stages.into_iter().max_by_key(used).map(|stage| stage.join("out"))
     }
 
-    /// Whether a stage is there; a damaged one is named and removed.
+    /// Checks whether a stage exists and is intact; a damaged one is reported and removed.
     fn is_intact(&self, directory: &Path) -> Result<bool> {
         if !directory.exists() || self.is_checked(directory) {
             return Ok(directory.exists());
@@ -59,7 +61,7 @@ impl Store {
         match &damage {
             None => self.mark_checked(directory),
             Some(damage) => {
-                self.warn(format!("the store's stage `{}` was corrupt and is made again: {damage}", directory.display()));
+                self.warn(format!("the stage `{}` in the store was corrupt and will be rebuilt: {damage}", directory.display()));
                 host::fs::remove(directory)?;
             }
         }
@@ -71,10 +73,10 @@ impl Store {
         let out = temporary.path().join("out");
         host::fs::create_directories(&out)?;
         host::fs::set_mode(&out, 0o755)?;
-        fill(&out).within(|| format!("making the stage `{name}`"))?;
-        let record = serde_json::to_vec(&record(&out)?).doing(Kind::Internal, || "writing a stage's record".into())?;
+        fill(&out).within(|| format!("building the stage `{name}`"))?;
+        let record = serde_json::to_vec(&record(&out)?).doing(Kind::Internal, || "writing the stage record".into())?;
         host::fs::write_atomic(&temporary.path().join("record.json"), &record, host::fs::PUBLIC)?;
-        host::fs::create_directories(directory.parent().expect("a stage lies in a directory"))?;
+        host::fs::create_directories(directory.parent().expect("a stage has a parent directory"))?;
         host::fs::rename(temporary.path(), directory)?;
         self.mark_checked(directory);
         Ok(directory.join("out"))
@@ -91,7 +93,7 @@ impl Store {
     }
 }
 
-/// Says what is wrong with a stage; `None` when every file is what the stage made.
+/// Returns a description of the damage to a stage; `None` if every file matches the record.
 pub(super) fn damage(directory: &Path) -> Result<Option<String>> {
     let path = directory.join("record.json");
     let Some(bytes) = host::fs::read_if_exists(&path)? else { return Ok(Some("`record.json` is missing".into())) };
@@ -104,13 +106,13 @@ pub(super) fn damage(directory: &Path) -> Result<Option<String>> {
     let differs = all.into_iter().find(|path| expected.get(*path) != actual.get(*path));
     Ok(differs.map(|path| match (expected.get(path), actual.get(path)) {
         (Some(_), None) => format!("`out/{path}` is missing"),
-        (None, _) => format!("`out/{path}` does not belong there"),
-        (Some(_), Some(Recorded::File { size, sha256 })) => format!("`out/{path}` has sha256 {sha256} ({size} bytes), expected another"),
-        (Some(_), Some(Recorded::Link { target })) => format!("`out/{path}` points to `{target}`"),
+        (None, _) => format!("`out/{path}` is unexpected"),
+        (Some(_), Some(Recorded::File { size, sha256 })) => format!("`out/{path}` has unexpected sha256 {sha256} ({size} bytes)"),
+        (Some(_), Some(Recorded::Link { target })) => format!("`out/{path}` is unexpectedly a link to `{target}`"),
     }))
 }
 
-/// Digests everything below a directory.
+/// Computes the digests of everything below a directory.
 fn record(out: &Path) -> Result<Record> {
     let mut paths = Vec::new();
     for entry in walkdir::WalkDir::new(out).min_depth(1) {
@@ -132,7 +134,7 @@ fn recorded(path: &Path, link: bool) -> Result<Recorded> {
 }
 
 fn relative(path: &Path, out: &Path) -> Result<String> {
-    let relative = path.strip_prefix(out).expect("a walk stays under its root");
+    let relative = path.strip_prefix(out).expect("a walk stays below its root");
     let text = relative.to_str().ok_or_else(|| Error::new(Kind::Io, format!("`{}` is not UTF-8", path.display())))?;
     Ok(text.to_owned())
 }
@@ -174,7 +176,7 @@ mod tests {
             Err(Error::new(Kind::Tool, "`dpkg` failed"))
         };
         let err = store.stage("base", &Digest::of(b"key"), failing).unwrap_err();
-        assert_eq!(err.to_string(), "making the stage `base`: `dpkg` failed");
+        assert_eq!(err.to_string(), "building the stage `base`: `dpkg` failed");
         assert_eq!(host::fs::list(&dir.path().join("stages")).unwrap(), [] as [PathBuf; 0]);
         store.stage("base", &Digest::of(b"key"), fill).unwrap();
     }
@@ -183,9 +185,9 @@ mod tests {
     fn a_damaged_stage_is_named_and_made_again() {
         type Damage = fn(&Path);
         let cases: [(&str, Damage, &str); 5] = [
-            ("a flipped byte", |out| host::fs::write_atomic(&out.join("bin/tool"), b"tooL", 0o755).unwrap(), "`out/bin/tool` has sha256"),
+            ("a flipped byte", |out| host::fs::write_atomic(&out.join("bin/tool"), b"tooL", 0o755).unwrap(), "has unexpected sha256"),
             ("a missing file", |out| host::fs::remove(&out.join("bin/tool")).unwrap(), "`out/bin/tool` is missing"),
-            ("a foreign file", |out| host::fs::write_atomic(&out.join("x"), b"", 0o644).unwrap(), "`out/x` does not belong there"),
+            ("a foreign file", |out| host::fs::write_atomic(&out.join("x"), b"", 0o644).unwrap(), "`out/x` is unexpected"),
             ("an empty record", |out| host::fs::write_atomic(&out.join("../record.json"), b"", 0o644).unwrap(), "can't be read"),
             ("no record", |out| host::fs::remove(&out.join("../record.json")).unwrap(), "`record.json` is missing"),
         ];

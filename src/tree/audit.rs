@@ -1,20 +1,20 @@
-//! What must never be in a role image: secrets, and what would make two machines the same. Every rule is a row, and a test plants a
-//! violation for each.
+//! Audit of role images: they must not contain secrets or identities that machines would share. Every rule is a
+//! row, and a test plants a violation for each rule.
 
 use crate::error::{Error, Kind, Result};
 use crate::tree::{Content, Entry, EntryKind, ImagePath, Tree};
 
-/// Changes with the rules, so that an image that passed older ones is looked at again.
+/// Version of the rules; after a change, kiln checks images that passed older rules again.
 pub(crate) const VERSION: &str = "audit 1";
 
-/// Files larger than this hold no configuration and are not read, in bytes.
+/// Size limit in bytes for files that are read; larger files do not contain configuration.
 const LARGEST_TEXT: u64 = 256 << 10;
-/// First user id of people; system users are below (Debian policy 9.2.2).
+/// First id of login users; system users are below (Debian policy 9.2.2).
 const FIRST_PERSON: u32 = 1000;
 /// `nobody`.
 const NOBODY: u32 = 65_534;
 
-/// Programs of Debian that may act as somebody else.
+/// Debian's programs that may be setuid or setgid.
 const SETUID: &[&str] = &[
     "/usr/bin/chage",
     "/usr/bin/chfn",
@@ -36,10 +36,10 @@ const SETUID: &[&str] = &[
     "/usr/sbin/unix_chkpwd",
 ];
 
-/// One rule: what it looks at, and what is wrong with it.
+/// A rule: its name and its check.
 struct Rule {
     name: &'static str,
-    /// Returns what is wrong with the entry, in words that follow its path.
+    /// Returns the fault of the entry, as text that follows its path.
     check: fn(&ImagePath, &Entry, &Text<'_>) -> Option<String>,
 }
 
@@ -59,7 +59,7 @@ const RULES: &[Rule] = &[
     Rule { name: "history", check: history },
 ];
 
-/// Checks a role's tree by every rule.
+/// Checks a role's tree against every rule.
 ///
 /// # Errors
 ///
@@ -74,8 +74,8 @@ pub(crate) fn role(tree: &Tree) -> Result<()> {
     if findings.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, format!("a role image must not hold what is secret or of one machine:\n  {}", findings.join("\n  ")))
-        .hint("put what belongs to a node under `/etc` of an overlay: it travels in the node's seed"))
+    Err(Error::new(Kind::Input, format!("a role image must not contain secrets or machine identities:\n  {}", findings.join("\n  ")))
+        .hint("put a node's files under `/etc` in an overlay: they then become part of the node's seed"))
 }
 
 /// The content of a small file.
@@ -96,7 +96,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Empty for what is no small file of UTF-8.
+    /// Returns the text; empty unless the entry is a small UTF-8 file.
     fn as_str(&self) -> &str {
         let bytes = match self {
             Self::Borrowed(bytes) => bytes,
@@ -106,7 +106,7 @@ impl<'a> Text<'a> {
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// Rows of `name:field:…` files such as passwd(5).
+    /// Returns the rows of `name:field:…` files such as passwd(5).
     fn rows(&self) -> impl Iterator<Item = Vec<&str>> {
         self.as_str().lines().filter(|line| !line.is_empty()).map(|line| line.split(':').collect())
     }
@@ -116,7 +116,7 @@ fn secret(_: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> {
     entry.secret.then(|| "is marked as secret".into())
 }
 
-/// A real key: the line that announces it and a line of base64 after it. Programs that only name the line pass.
+/// Finds a private key: a header line followed by a line of base64. Programs that contain only the header pass.
 fn private_key(_: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
     let mut lines = text.as_str().lines().map(str::trim);
     let is_key = |line: &str| line.len() >= 40 && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
@@ -124,7 +124,7 @@ fn private_key(_: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
         let announced = line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----");
         // An encrypted key has headers and an empty line first (RFC 1421).
         if announced && lines.clone().take(4).any(is_key) {
-            return Some("holds a private key".into());
+            return Some("contains a private key".into());
         }
     }
     None
@@ -133,7 +133,7 @@ fn private_key(_: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
 fn machine_id(path: &ImagePath, entry: &Entry, text: &Text<'_>) -> Option<String> {
     let is_one = path.as_str() == "/etc/machine-id" || path.as_str().ends_with("/var/lib/dbus/machine-id");
     let is_neutral = matches!(entry.kind, EntryKind::Symlink(_)) || matches!(text.as_str().trim(), "" | "uninitialized");
-    (is_one && !is_neutral).then(|| "holds a machine id, which every clone would share".into())
+    (is_one && !is_neutral).then(|| "contains a machine id, which every clone would share".into())
 }
 
 fn host_key(path: &ImagePath, _: &Entry, _: &Text<'_>) -> Option<String> {
@@ -143,13 +143,13 @@ fn host_key(path: &ImagePath, _: &Entry, _: &Text<'_>) -> Option<String> {
 
 fn random_seed(path: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> {
     let is_one = matches!(path.file_name(), "random-seed" | "credential.secret") && matches!(entry.kind, EntryKind::File(_));
-    is_one.then(|| "is random, and every clone would share it".into())
+    is_one.then(|| "is a random seed, which every clone would share".into())
 }
 
 fn initiator_name(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
     let named = || text.as_str().lines().any(|line| line.starts_with("InitiatorName="));
     (path.as_str() == "/etc/iscsi/initiatorname.iscsi" && named())
-        .then(|| "names an iSCSI initiator, and every clone would share it".into())
+        .then(|| "sets an iSCSI initiator name, which every clone would share".into())
 }
 
 fn password(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
@@ -157,7 +157,7 @@ fn password(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
     let (elsewhere, file) = (|hash: &str| hash == "x" || hash.starts_with(['!', '*']), path.as_str().trim_end_matches('-'));
     let fits: &dyn Fn(&str) -> bool = match file {
         "/etc/shadow" => &locked,
-        // A group without a password has an empty field; only its members may enter it.
+        // A group without a password has an empty field; only its members may use it.
         "/etc/gshadow" => &|hash| hash.is_empty() || locked(hash),
         "/etc/passwd" | "/etc/group" => &elsewhere,
         _ => return None,
@@ -170,23 +170,23 @@ fn person(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
     let is_person = |row: &Vec<&str>| row.get(2).and_then(|id| id.parse().ok()).is_some_and(|id: u32| id >= FIRST_PERSON && id != NOBODY);
     let people: Vec<&str> =
         if path.as_str() == "/etc/passwd" { text.rows().filter(is_person).map(|row| row[0]).collect() } else { Vec::new() };
-    (!people.is_empty()).then(|| format!("has accounts of people: {}", people.join(", ")))
+    (!people.is_empty()).then(|| format!("contains login accounts: {}", people.join(", ")))
 }
 
 fn authorized_keys(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
     let has_key = || text.as_str().lines().any(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    (path.file_name().starts_with("authorized_keys") && has_key()).then(|| "lets somebody log in".into())
+    (path.file_name().starts_with("authorized_keys") && has_key()).then(|| "permits SSH logins".into())
 }
 
 fn password_free_sudo(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
     let is_sudoers = path.as_str() == "/etc/sudoers" || path.is_under("/etc/sudoers.d");
     let grants = || text.as_str().lines().any(|line| !line.trim_start().starts_with('#') && line.contains("NOPASSWD"));
-    (is_sudoers && grants()).then(|| "lets somebody become root without a password".into())
+    (is_sudoers && grants()).then(|| "grants root access without a password".into())
 }
 
 fn setuid(path: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> {
     let is_one = matches!(entry.kind, EntryKind::File(_)) && entry.mode & 0o6000 != 0 && !SETUID.contains(&path.as_str());
-    is_one.then(|| format!("has mode {:04o}: it acts as somebody else and is not on the list of those that may", entry.mode))
+    is_one.then(|| format!("has mode {:04o}: setuid or setgid, but not on the list of exceptions", entry.mode))
 }
 
 fn world_writable(_: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> {
@@ -195,12 +195,12 @@ fn world_writable(_: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> 
         EntryKind::File(_) => entry.mode & 0o002 != 0,
         EntryKind::Symlink(_) => false,
     };
-    open.then(|| format!("has mode {:04o}: anybody may write it", entry.mode))
+    open.then(|| format!("has mode {:04o}: every user can write to it", entry.mode))
 }
 
 fn history(path: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> {
     let is_one = path.file_name().starts_with('.') && path.file_name().ends_with("_history") && entry.size() > 0;
-    is_one.then(|| "is the history of a shell".into())
+    is_one.then(|| "is a shell history".into())
 }
 
 #[cfg(test)]
@@ -281,9 +281,9 @@ mod tests {
         two.insert(ImagePath::new("/etc/machine-id").unwrap(), Entry::file(*b"abc", 0o444, &Arc::from("base")));
         assert_eq!(
             role(&two).unwrap_err().to_string(),
-            "a role image must not hold what is secret or of one machine:\n  \
-             `/etc/machine-id` holds a machine id, which every clone would share [machine-id, from `base`]\n  \
-             `/usr/bin/backdoor` has mode 4755: it acts as somebody else and is not on the list of those that may [setuid, from `planted`]"
+            "a role image must not contain secrets or machine identities:\n  \
+             `/etc/machine-id` contains a machine id, which every clone would share [machine-id, from `base`]\n  \
+             `/usr/bin/backdoor` has mode 4755: setuid or setgid, but not on the list of exceptions [setuid, from `planted`]"
         );
     }
 }

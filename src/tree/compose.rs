@@ -1,4 +1,5 @@
-//! Layers become one tree: a path that two layers claim is an error, unless the later one declared the replacement.
+//! Composition of layers into one tree: a path in two layers is an error, unless the later layer declares the
+//! replacement.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +9,8 @@ use crate::tree::{EntryKind, ImagePath, Tree};
 impl Tree {
     /// Lays `layer` over this tree.
     ///
-    /// Directories merge: the later layer's mode and owner win where it set them on purpose. Any other path may be
-    /// claimed twice only if it is in `replaces`.
+    /// Directories merge: the later layer's mode and owner win where it sets them explicitly. Any other path
+    /// may be in both layers only if it is in `replaces`.
     ///
     /// # Errors
     ///
@@ -31,10 +32,10 @@ impl Tree {
     }
 }
 
-/// What is said of a path that two layers claim.
+/// Returns the error for a path that is in two layers.
 pub(crate) fn conflict(path: &ImagePath, first: &str, second: &str) -> Error {
-    Error::new(Kind::Input, format!("`{path}` is claimed by `{first}` and by `{second}`"))
-        .hint(format!("if `{second}` is meant to win, add `{path}` to `replaces` in its overlay.toml"))
+    Error::new(Kind::Input, format!("`{path}` is provided by both `{first}` and `{second}`"))
+        .hint(format!("if `{second}` should win, add `{path}` to `replaces` in its overlay.toml"))
 }
 
 #[cfg(test)]
@@ -53,8 +54,8 @@ mod tests {
     #[test]
     fn a_path_claimed_by_two_layers_names_both() {
         let err = tree("haproxy", "/etc/x").overlay(tree("nginx", "/etc/x"), &BTreeSet::new()).unwrap_err();
-        assert_eq!(err.to_string(), "`/etc/x` is claimed by `haproxy` and by `nginx`");
-        assert_eq!(err.hints(), ["if `nginx` is meant to win, add `/etc/x` to `replaces` in its overlay.toml"]);
+        assert_eq!(err.to_string(), "`/etc/x` is provided by both `haproxy` and `nginx`");
+        assert_eq!(err.hints(), ["if `nginx` should win, add `/etc/x` to `replaces` in its overlay.toml"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The text form of a tree: one sorted line per entry. It is the oracle of the tests and the key of the stages.
+//! Text form of a tree, one sorted line per entry, which tests compare, and its digest, which is the key of stages.
 
 use std::fmt::Write as _;
 
@@ -6,12 +6,14 @@ use crate::digest::{Digest, Hasher};
 use crate::tree::{Entry, EntryKind, ImagePath, Tree};
 
 impl Tree {
-    /// One line per entry: mode, digest or kind, size, path, layer; owner and attributes where they are not root's and none.
+    /// Returns one line per entry: mode, digest or kind, size, path, layer; owner unless root; attributes if
+    /// any.
     pub(crate) fn dump(&self) -> String {
         self.iter().map(|(path, entry)| line(path, entry)).collect()
     }
 
-    /// Digest over everything that can reach an image: paths, modes, owners, attributes and contents, not the layers' names.
+    /// Returns the digest of everything that can reach an image: paths, modes, owners, attributes and
+    /// contents, but not the layers' names.
     pub(crate) fn digest(&self) -> Digest {
         let mut hasher = Hasher::default();
         for (path, entry) in self.iter() {
@@ -35,7 +37,7 @@ fn line(path: &ImagePath, entry: &Entry) -> String {
     let (what, target) = match &entry.kind {
         EntryKind::Directory => ("directory".to_owned(), None),
         EntryKind::Symlink(target) => ("symlink".to_owned(), Some(target)),
-        // A private key's digest would let anybody test a guess.
+        // The digest of a secret would let an attacker test guesses.
         EntryKind::File(_) if entry.secret => ("secret".to_owned(), None),
         EntryKind::File(content) => (content.sha256().short(), None),
     };

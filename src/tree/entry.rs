@@ -1,4 +1,4 @@
-//! One thing in a tree: what it is, who owns it, who put it there.
+//! Entries of a tree: type, owner, attributes and origin.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,26 +16,26 @@ pub(crate) struct Entry {
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// Seconds since 1970; formats clamp it to the build's stamp.
+    /// Time in seconds since 1970; formats clamp it to the build's timestamp.
     pub(crate) mtime: u64,
     /// Extended attributes by full name, such as `security.capability`.
     pub(crate) xattrs: BTreeMap<String, Vec<u8>>,
-    /// The layer that put it there: an overlay's or package's name.
+    /// Layer of the entry: name of an overlay or package.
     pub(crate) origin: Arc<str>,
-    /// Whether the content is private: never shown, never in a role image.
+    /// True if the content is private: never shown, never in a role image.
     pub(crate) secret: bool,
 }
 
-/// What an entry is.
+/// Type of an entry.
 #[derive(Clone, Debug)]
 pub(crate) enum EntryKind {
     Directory,
     File(Content),
-    /// The link's text, relative or absolute; never resolved on the host.
+    /// Link target, relative or absolute; never resolved on the host.
     Symlink(String),
 }
 
-/// A file's bytes.
+/// Content of a file.
 #[derive(Clone)]
 pub(crate) enum Content {
     Inline(Arc<[u8]>),
@@ -61,7 +61,7 @@ impl Entry {
         Self::new(EntryKind::Symlink(target.into()), 0o777, origin)
     }
 
-    /// Makes an entry owned by root with mtime 0.
+    /// Creates an entry owned by root with mtime 0.
     pub(crate) fn new(kind: EntryKind, mode: u32, origin: &Arc<str>) -> Self {
         Self { kind, mode, uid: 0, gid: 0, mtime: 0, xattrs: BTreeMap::new(), origin: Arc::clone(origin), secret: false }
     }
@@ -79,7 +79,7 @@ impl Entry {
         self
     }
 
-    /// Size of the content in bytes; 0 for what is not a file.
+    /// Returns the size of the content in bytes; 0 unless it is a file.
     pub(crate) fn size(&self) -> u64 {
         match &self.kind {
             EntryKind::File(content) => content.size(),
@@ -118,7 +118,7 @@ impl Content {
     }
 }
 
-/// Content may be a key: a debug print never shows it.
+/// Prints only the size: the content may be a key.
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} bytes", self.size())

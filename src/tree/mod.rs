@@ -1,6 +1,7 @@
-//! A root filesystem as a value: paths to entries. Layers compose into it, checks read it, every format is a function of it.
+//! A root filesystem as a value: a map of paths to entries, composed of layers, audited, and written in every
+//! format.
 //!
-//! A tree never touches the host's filesystem; file contents are inline or a range of a file in the store.
+//! A tree never accesses the host's filesystem; contents are inline or a range of a file in the store.
 
 pub(crate) mod audit;
 mod compose;
@@ -14,7 +15,7 @@ pub(crate) use path::ImagePath;
 
 use std::collections::BTreeMap;
 
-/// A root filesystem. Iteration is sorted by path, parents before children.
+/// A root filesystem. Iteration is in path order, parents before children.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     entries: BTreeMap<ImagePath, Entry>,
@@ -37,7 +38,8 @@ impl Tree {
         self.entries.len()
     }
 
-    /// Puts an entry, replacing what was at the path. Missing parents become directories 0755 root:root of the same origin.
+    /// Inserts an entry, replacing an existing one. Missing parents become directories 0755 root:root of the
+    /// same origin.
     pub(crate) fn insert(&mut self, path: ImagePath, entry: Entry) {
         let mut parent = path.parent();
         while let Some(directory) = parent {
@@ -51,12 +53,12 @@ impl Tree {
         self.entries.remove(path)
     }
 
-    /// Keeps the entries for which `keep` says so.
+    /// Keeps the entries for which `keep` returns true.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&ImagePath, &Entry) -> bool) {
         self.entries.retain(|path, entry| keep(path, entry));
     }
 
-    /// Total size of all file contents in bytes.
+    /// Returns the total size of all file contents in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.entries.values().map(Entry::size).sum()
     }

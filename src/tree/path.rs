@@ -1,10 +1,11 @@
-//! Paths inside an image, in a form in which a wrong one can't be written.
+//! Paths inside an image, as a type that can't represent an invalid path.
 
 use std::fmt;
 
 use crate::error::{Error, Kind, Result};
 
-/// An absolute path inside the image: normal components only, no trailing slash, no control characters. The root itself has none.
+/// An absolute path inside the image: normal components only, no trailing slash, no control characters. The
+/// root itself is not representable.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ImagePath(String);
 
@@ -19,11 +20,11 @@ impl ImagePath {
         if ok {
             Ok(Self(path.to_owned()))
         } else {
-            Err(Error::new(Kind::Input, format!("`{}` is not a path inside an image", path.escape_debug())))
+            Err(Error::new(Kind::Input, format!("`{}` is not a valid path inside an image", path.escape_debug())))
         }
     }
 
-    /// Appends components: `/usr` and `lib/x` give `/usr/lib/x`.
+    /// Appends components: `/usr` and `lib/x` become `/usr/lib/x`.
     ///
     /// # Errors
     ///
@@ -36,22 +37,22 @@ impl ImagePath {
         &self.0
     }
 
-    /// Without the leading slash, as archives name it.
+    /// Returns the path without the leading slash, as in archives.
     pub(crate) fn relative(&self) -> &str {
         &self.0[1..]
     }
 
     pub(crate) fn file_name(&self) -> &str {
-        self.0.rsplit('/').next().expect("a path has one component at least")
+        self.0.rsplit('/').next().expect("a path has at least one component")
     }
 
-    /// The directory that holds it; `None` for a child of the root.
+    /// Returns the parent directory; `None` for a child of the root.
     pub(crate) fn parent(&self) -> Option<Self> {
         let cut = self.0.rfind('/').expect("a path starts with a slash");
         (cut > 0).then(|| Self(self.0[..cut].to_owned()))
     }
 
-    /// Whether it is `directory` or lies below it.
+    /// Checks whether the path is `directory` or below it.
     pub(crate) fn is_under(&self, directory: &str) -> bool {
         self.0.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }

@@ -1,18 +1,18 @@
-//! What a VIP that is announced to routers takes.
+//! BGP settings for a VIP that is announced to routers.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// What kube-vip announces the VIP with.
+/// BGP settings with which kube-vip announces the VIP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Bgp {
     /// Autonomous system of the control-plane nodes.
     pub(crate) local_as: u32,
-    /// Not empty.
+    /// Routers; not empty.
     pub(crate) peers: Vec<BgpPeer>,
-    /// Whether peers may be more than one hop away.
+    /// True if peers may be more than one hop away.
     pub(crate) multihop: bool,
 }
 
@@ -28,7 +28,7 @@ impl std::str::FromStr for BgpPeer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not the address of a router and its autonomous system such as `10.0.0.1:64512`");
+        let wrong = || format!("`{text}` is not a router address and autonomous system such as `10.0.0.1:64512`");
         let (address, system) = text.rsplit_once(':').ok_or_else(wrong)?;
         let autonomous_system = system.parse().ok().filter(|system| *system > 0).ok_or_else(wrong)?;
         let bracketed = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));

@@ -1,24 +1,24 @@
-//! The control groups that machines mount: which hierarchy, and what the kernel is told for it.
+//! Cgroup version that machines mount, and its kernel parameters.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::words::{Companion, KubernetesVersion, Part, Suite};
+use crate::words::{Companion, Component, KubernetesVersion, Suite};
 
-/// A version of the kernel's control groups.
+/// A cgroup version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Cgroups {
-    /// One hierarchy for each controller: for kubelets before 1.19, on bullseye and bookworm
+    /// One hierarchy per controller: for kubelet versions before 1.19, on bullseye and bookworm
     V1,
-    /// One hierarchy for all: from 1.19 on
+    /// One hierarchy for all controllers: for kubelet 1.19 or higher
     V2,
 }
 
 impl Cgroups {
     const ALL: [Self; 2] = [Self::V1, Self::V2];
 
-    /// The word in cluster files, and the version in the table of companions.
+    /// Returns the name in cluster files, which is also the version in the compatibility table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::V1 => "v1",
@@ -26,17 +26,18 @@ impl Cgroups {
         }
     }
 
-    /// What a version gets from a suite where the cluster file is silent: what the suite mounts by itself if the kubelet can use it,
-    /// else the other one if that is of any use.
+    /// Returns the default for a version and a suite: the suite's default if the kubelet can use it,
+    /// otherwise the other version if the kubelet can use that.
     pub(crate) fn of(version: KubernetesVersion, suite: &Suite) -> Self {
         let usual = suite.cgroups[0];
         let usable =
-            suite.cgroups.iter().find(|name| Companion::find(Part::Cgroups, name).is_some_and(|row| row.span.covers(version.minor)));
+            suite.cgroups.iter().find(|name| Companion::find(Component::Cgroups, name).is_some_and(|row| row.span.covers(version.minor)));
         let name = usable.copied().unwrap_or(usual);
-        Self::ALL.into_iter().find(|cgroups| cgroups.name() == name).expect("suites have versions that there are")
+        Self::ALL.into_iter().find(|cgroups| cgroups.name() == name).expect("suites list known versions")
     }
 
-    /// What the kernel's command line says (systemd(1), "Kernel Command Line"). v1 is the whole of it, without v2 for systemd beside it.
+    /// Returns the parameters for the kernel command line (systemd(1), "Kernel Command Line"). v1 is pure v1,
+    /// without systemd's hybrid hierarchy.
     pub(crate) fn parameters(self) -> &'static [&'static str] {
         match self {
             Self::V1 => &["systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=1"],
@@ -70,7 +71,7 @@ mod tests {
     fn a_hierarchy_that_the_suite_lacks_is_refused_with_the_suites_that_have_it() {
         let refused = |suite: &str| {
             format!(
-                "`\"v1\"`: machines of `{suite}` have no control groups v1 that a kubelet could use (leave it out, or use `suite = \"bookworm\"`)"
+                "`\"v1\"`: `{suite}` machines have no cgroup v1 hierarchy that a kubelet can use (remove `cgroups`, or use `suite = \"bookworm\"`)"
             )
         };
         for suite in ["trixie", "sid"] {

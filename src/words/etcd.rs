@@ -1,4 +1,4 @@
-//! etcd's version: the suite's, or one that the cluster file names, whose programs come from a release archive.
+//! etcd version: the suite's, or one set in the cluster file, for which the programs come from a release archive.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -8,40 +8,40 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Kind, Result};
-use crate::words::{BinarySource, Companion, Part};
+use crate::words::{Arch, BinarySource, Companion, Component};
 
-/// A released version of etcd: `3.4.13`.
+/// A released etcd version: `3.4.13`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EtcdVersion {
-    /// The `y` of 3.y.
+    /// Minor version, the `y` of 3.y.
     pub(crate) minor: u32,
     pub(crate) patch: u32,
 }
 
 impl EtcdVersion {
-    /// The `3.y` whose flags and companions the tables know.
+    /// Range of `y` in etcd 3.y for which the tables contain flags and compatible versions.
     pub(crate) const MINORS: RangeInclusive<u32> = 1..=6;
 
-    /// Where the project publishes its programs.
-    pub(crate) fn archive(self) -> BinarySource {
-        let url = format!("https://github.com/etcd-io/etcd/releases/download/v{self}/etcd-v{self}-linux-amd64.tar.gz");
+    /// Returns the release archive of the etcd project.
+    pub(crate) fn archive(self, arch: Arch) -> BinarySource {
+        let url = format!("https://github.com/etcd-io/etcd/releases/download/v{self}/etcd-v{self}-linux-{arch}.tar.gz");
         BinarySource::Archive { url, sha256: None }
     }
 
-    /// Its row in the table of companions.
+    /// Returns the version's row in the compatibility table.
     pub(crate) fn companion(self) -> Option<&'static Companion> {
-        Companion::find(Part::Etcd, &format!("3.{}", self.minor))
+        Companion::find(Component::Etcd, &format!("3.{}", self.minor))
     }
 }
 
-/// Which founders a new etcd cluster takes
+/// Members that must be present to bootstrap a new etcd cluster
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Founders {
-    /// All of them: a machine that is missing at the first boot is waited for
+    /// All members: the others wait for a machine that is missing at the first boot
     #[default]
     All,
-    /// More than half: an empty cluster may begin while the data of a machine that is off are intact
+    /// A majority: an empty cluster may start although a machine that is powered off has intact data
     Majority,
 }
 
@@ -54,7 +54,7 @@ impl FromStr for EtcdVersion {
             [3, minor, patch] => Some(Self { minor, patch }).filter(|version| version.to_string() == text),
             _ => None,
         }
-        .ok_or_else(|| Error::new(Kind::Input, format!("`{text}` is not a version of etcd such as `3.5.21`")))
+        .ok_or_else(|| Error::new(Kind::Input, format!("`{text}` is not an etcd version such as `3.5.21`")))
     }
 }
 

@@ -1,26 +1,26 @@
-//! How kube-proxy leads services to pods.
+//! kube-proxy modes: how kube-proxy forwards service traffic to pods.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::words::{Companion, KubernetesVersion, Part};
+use crate::words::{Companion, Component, KubernetesVersion};
 
-/// A mode of kube-proxy.
+/// A kube-proxy mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ProxyMode {
-    /// Rules of iptables
+    /// iptables rules
     Iptables,
-    /// Rules of nftables: from 1.29 on, the default from 1.33 on
+    /// nftables rules: Kubernetes 1.29 or higher, the default since 1.33
     Nftables,
-    /// The kernel's own balancer: from 1.11 on, deprecated since 1.35
+    /// The kernel's load balancer: Kubernetes 1.11 or higher, deprecated since 1.35
     Ipvs,
 }
 
 impl ProxyMode {
     const ALL: [Self; 3] = [Self::Iptables, Self::Nftables, Self::Ipvs];
 
-    /// The word in cluster files and in the configuration of kube-proxy.
+    /// Returns the name in cluster files and in kube-proxy's configuration.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Iptables => "iptables",
@@ -29,13 +29,13 @@ impl ProxyMode {
         }
     }
 
-    /// What a version is made for.
+    /// Returns the default mode of a version.
     pub(crate) fn of(version: KubernetesVersion) -> Self {
-        let name = version.companion(Part::ProxyMode);
-        Self::ALL.into_iter().find(|mode| mode.name() == name).expect("the table names modes")
+        let name = version.companion(Component::ProxyMode);
+        Self::ALL.into_iter().find(|mode| mode.name() == name).expect("the table lists known modes")
     }
 
-    /// The overlays that the mode needs beside kube-proxy's.
+    /// Returns the overlays that the mode needs in addition to kube-proxy's.
     pub(crate) fn overlays(self) -> &'static [&'static str] {
         match self {
             Self::Iptables | Self::Nftables => &[],
@@ -43,9 +43,9 @@ impl ProxyMode {
         }
     }
 
-    /// Its row in the table of versions.
+    /// Returns the mode's row in the compatibility table.
     pub(crate) fn row(self) -> &'static Companion {
-        Companion::find(Part::ProxyMode, self.name()).expect("the table has every mode")
+        Companion::find(Component::ProxyMode, self.name()).expect("the table has every mode")
     }
 }
 
@@ -66,8 +66,7 @@ mod tests {
     #[test]
     fn a_mode_that_the_version_lacks_is_refused_and_ipvs_brings_its_modules() {
         let with = |mode: &str| edited("[network]", &format!("[network]\nproxy-mode = \"{mode}\""));
-        let refused =
-            "`\"nftables\"`: kube-proxy of Kubernetes 1.20.2 knows no mode `nftables` (leave it out, or use Kubernetes 1.29 or later)";
+        let refused = "`\"nftables\"`: kube-proxy in Kubernetes 1.20.2 does not support the mode `nftables` (remove `proxy-mode`, or use Kubernetes 1.29 or later)";
         assert_eq!(problems(&with("nftables")), [refused]);
         let cluster = resolve(&read(&with("ipvs"))).unwrap();
         assert!([Role::ControlPlane, Role::Worker].iter().all(|role| cluster.overlays[role].contains(&"kube-proxy-ipvs".to_owned())));

@@ -1,54 +1,67 @@
-//! What runs the containers of a node's pods, and what follows from it: one row a runtime.
+//! Container runtimes of a node's pods, and their properties: one row per runtime.
+
+use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::words::{Companion, KubernetesVersion, Part, Suite};
+use crate::error::{Error, Kind, Result};
+use crate::words::{Companion, Component, KubernetesVersion, Suite};
 
-/// Where containerd serves the CRI, as the kubelet names it.
+/// containerd's CRI socket, in the kubelet's notation.
 pub(crate) const CONTAINERD_SOCKET: &str = "unix:///run/containerd/containerd.sock";
 
 /// A container runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Runtime {
-    /// containerd, which kubelets from 1.10 on speak to
+    /// containerd, for kubelet 1.10 or higher
     Containerd,
-    /// Docker, through a shim that kubelets up to 1.23 have
+    /// Docker, through the dockershim of kubelet 1.23 or lower
     Docker,
 }
 
-/// What a runtime needs, and how others find it.
+impl FromStr for Runtime {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = RUNTIMES.iter().find(|kind| kind.name == name).map(|kind| kind.runtime);
+        found.ok_or_else(|| Error::new(Kind::Input, format!("unknown container runtime `{name}`: use containerd or docker")))
+    }
+}
+
+/// Properties of a runtime: its overlays, unit, directory and names.
 #[derive(Debug, Serialize)]
 pub(crate) struct RuntimeKind {
     #[serde(skip)]
     runtime: Runtime,
-    /// The word in cluster files.
+    /// Name in cluster files.
     pub(crate) name: &'static str,
-    /// Its part in the table of companions.
+    /// Component in the compatibility table.
     #[serde(skip)]
-    pub(crate) part: Part,
-    /// Overlays of machines with a kubelet; all runtimes stand on containerd's, which the kubelet's requires.
+    pub(crate) part: Component,
+    /// Overlays of machines with a kubelet; every runtime needs the containerd overlay, which the kubelet
+    /// overlay requires.
     #[serde(skip)]
     pub(crate) overlays: &'static [&'static str],
-    /// The unit that kubelets wait for.
+    /// Unit that kubelets wait for.
     pub(crate) unit: &'static str,
-    /// Where it keeps images and containers.
+    /// Directory of images and containers.
     pub(crate) data: &'static str,
-    /// What the kubelet's `--container-runtime` says.
+    /// Value of the kubelet's `--container-runtime`.
     #[serde(skip)]
     pub(crate) word: &'static str,
-    /// The socket as kubeadm names it before 1.24.
+    /// Socket in kubeadm's notation before 1.24.
     #[serde(skip)]
     pub(crate) kubeadm_socket: &'static str,
 }
 
-/// Every runtime; the first that goes with a version is its default.
+/// Every runtime; the first one that a version supports is the default.
 static RUNTIMES: &[RuntimeKind] = &[
     RuntimeKind {
         runtime: Runtime::Containerd,
         name: "containerd",
-        part: Part::Containerd,
+        part: Component::Containerd,
         overlays: &[],
         unit: "containerd.service",
         data: "/var/lib/containerd",
@@ -58,7 +71,7 @@ static RUNTIMES: &[RuntimeKind] = &[
     RuntimeKind {
         runtime: Runtime::Docker,
         name: "docker",
-        part: Part::Docker,
+        part: Component::Docker,
         overlays: &["docker"],
         unit: "docker.service",
         data: "/var/lib/docker",
@@ -68,29 +81,30 @@ static RUNTIMES: &[RuntimeKind] = &[
 ];
 
 impl Runtime {
-    /// Its row.
+    /// Returns the runtime's row.
     pub(crate) fn kind(self) -> &'static RuntimeKind {
         RUNTIMES.iter().find(|kind| kind.runtime == self).expect("every runtime has a row")
     }
 
-    /// What a version gets from a suite where the cluster file is silent: the first that goes with both, else the first.
+    /// Returns the default for a version and a suite: the first runtime that works with both, otherwise the
+    /// first runtime.
     pub(crate) fn of(version: KubernetesVersion, suite: &Suite) -> Self {
         RUNTIMES.iter().find(|kind| kind.goes_with(version, suite)).unwrap_or(&RUNTIMES[0]).runtime
     }
 
-    /// The runtime whose overlay this is.
+    /// Returns the runtime that the overlay belongs to.
     pub(crate) fn with_overlay(name: &str) -> Option<&'static RuntimeKind> {
         RUNTIMES.iter().find(|kind| kind.overlays.contains(&name))
     }
 }
 
 impl RuntimeKind {
-    /// Whether the kubelet of a version can use what a suite has of it.
+    /// Checks whether the kubelet of a version can use the suite's version of the runtime.
     pub(crate) fn goes_with(&self, version: KubernetesVersion, suite: &Suite) -> bool {
         suite.companion(self.part).is_some_and(|row: &Companion| row.span.covers(version.minor))
     }
 
-    /// Another one that the kubelet of a version can use.
+    /// Returns another runtime that the kubelet of a version can use.
     pub(crate) fn instead(&self, version: KubernetesVersion, suite: &Suite) -> Option<&'static Self> {
         RUNTIMES.iter().find(|kind| kind.runtime != self.runtime && kind.goes_with(version, suite))
     }
@@ -127,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_overlay_of_a_runtime_comes_with_the_setting_alone() {
-        let refused = "`\"docker\"`: the overlay `docker` is a runtime, which the kubelet must be told of (leave it out, and write `runtime = \"docker\"` in `[cluster]`)";
+        let refused = "`\"docker\"`: the overlay `docker` is a container runtime, which the kubelet must be configured to use (remove the overlay, and set `runtime = \"docker\"` in `[cluster]`)";
         assert_eq!(problems(&format!("{SAMPLE}\n[overlays.worker]\nadd = [\"docker\"]\n")), [refused]);
     }
 }

@@ -1,4 +1,4 @@
-//! Where programs and images come from, and what a root is packed as.
+//! Sources of programs and images, and filesystem types of the root.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// One place where Kubernetes programs may be found.
+/// Source of Kubernetes programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub(crate) enum BinarySource {
-    /// An upstream release archive (`kubernetes-server-linux-amd64.tar.gz`), pinned by the lock; without a digest, by what is
-    /// published beside it.
+    /// An upstream release archive (`kubernetes-server-linux-amd64.tar.gz`), pinned by the lock; without a
+    /// digest here, the lock uses the one published next to the archive.
     Archive { url: String, sha256: Option<Digest> },
-    /// A directory on this machine that holds the programs.
+    /// A directory on this machine that contains the programs.
     Directory { path: PathBuf },
 }
 
-/// One place where archives of container images may be found.
+/// Source of container image archives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub(crate) enum ImageSource {
-    /// An archive that somebody serves, with its digest beside it; pinned by the lock.
+    /// A downloadable archive whose digest is published next to it; pinned by the lock.
     Url { url: String },
     /// An archive on this machine.
     File { path: PathBuf },
@@ -29,7 +29,7 @@ pub(crate) enum ImageSource {
     Directory { path: PathBuf },
 }
 
-/// Format of the read-only root.
+/// Filesystem of the read-only root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RootFilesystem {

@@ -1,4 +1,4 @@
-//! Kubernetes versions as people write them.
+//! Kubernetes versions in text form.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -17,10 +17,10 @@ pub(crate) struct KubernetesVersion {
 }
 
 impl KubernetesVersion {
-    /// The `1.x` whose flags, API versions and companions the tables know.
+    /// Range of `x` in Kubernetes 1.x for which the tables contain flags, API versions and compatible versions.
     pub(crate) const MINORS: RangeInclusive<u32> = 6..=36;
 
-    /// Whether it is `1.minor` or later.
+    /// Checks whether the version is `1.minor` or later.
     pub(crate) fn at_least(self, minor: u32) -> bool {
         (self.major, self.minor) >= (1, minor)
     }

@@ -11,7 +11,7 @@ fn check_tells_every_problem_at_once() {
     exit code: 2
     --- stdout
     --- stderr
-    error[cluster.kubernetes]: `kubernetes` is a number, and should be text in quotes
+    error[cluster.kubernetes]: `kubernetes` is a number, but must be a string in quotes
       --> cluster.toml:12:14
        |
     12 | kubernetes = 1.20
@@ -25,9 +25,9 @@ fn check_tells_every_problem_at_once() {
     44 | address = "10.0.0.300"
        |           ^^^^^^^^^^^^
        |
-       = hint: write it like `"10.0.0.10"`
+       = hint: use a value such as `"10.0.0.10"`
 
-    error[nodes[2].adress]: `adress` is no setting of `nodes[2]`
+    error[nodes[2].adress]: unknown setting `adress` in `nodes[2]`
       --> cluster.toml:49:1
        |
     49 | adress = "10.0.0.13"
@@ -48,7 +48,7 @@ fn check_tells_bad_practice_that_can_be_built() {
     exit code: 0
     --- stdout
     --- stderr
-    info[HA311]: VRRP router identifier 51 is probably used by somebody else too
+    info[HA311]: VRRP router identifier 51 is probably used by another cluster too
       --> cluster.toml:30:21
        |
     30 | virtual-router-id = 51 # kiln: allow HA311 because the segment is ours
@@ -79,7 +79,7 @@ fn check_finds_mistakes_in_the_files_of_overlays() {
     exit code: 2
     --- stdout
     --- stderr
-    error[HA302]: curl without `-f` succeeds whatever the server answers
+    error[HA302]: curl without `-f` succeeds whatever status the server returns
      --> site/mail/rootfs/etc/keepalived/mail.sh.tera:3:1
       |
     3 | curl -s --max-time 1 https://{{ node.address }}:8443/ || exit 1
@@ -118,14 +118,14 @@ fn check_explains_a_problem() {
     insta::assert_snapshot!(kiln(&["check", "--explain", "ha010"]), @r"
     exit code: 0
     --- stdout
-    HA010 (refuses to build): the number of etcd members gives no fault tolerance
+    HA010 (blocks the build): the number of etcd members is even or less than three
 
-    Why:   etcd needs more than half of its members: two tolerate no failure, four no more than three; an even number only adds a machine that can fail
-    Fix:   use 3 members, or 5
-    Looks: at the cluster file and the nodes' files
+    Why:   etcd needs a majority of its members: two tolerate no failure, and four tolerate no more than three do; the extra member is only one more machine that can fail
+    Fix:   use 3 or 5 members
+    Reads: the cluster file and the nodes' files
     See:   docs/lints.md#ha010
 
-    Accept it with a comment in the cluster file:
+    To accept this problem, add a comment to the cluster file:
       # kiln: allow HA010 because …
     --- stderr
     ");
@@ -154,13 +154,13 @@ fn scripts_get_one_document_with_every_problem() {
           "column": 11,
           "field": "nodes[1].address",
           "file": "cluster.toml",
-          "hint": "write it like `\"10.0.0.10\"`",
+          "hint": "use a value such as `\"10.0.0.10\"`",
           "line": 44,
           "message": "`10.0.0.300` is not an IP address",
           "severity": "error",
           "span": [
-            1421,
-            1433
+            1433,
+            1445
           ]
         }
       ]

@@ -19,9 +19,9 @@ fn init_writes_once_and_says_what_comes_next() {
     exit code: 2
     --- stdout
     --- stderr
-    error: `cluster.toml` exists and is not overwritten
+    error: `cluster.toml` already exists and is not overwritten
 
-    hint: name another with `--output`, or replace it with `--force`
+    hint: choose another file with `--output`, or overwrite this one with `--force`
     ");
     let text = std::fs::read_to_string(directory.path().join("cluster.toml")).unwrap();
     assert!(text.contains("\nname = \"berlin\"\n"));
@@ -98,16 +98,16 @@ fn an_import_tells_what_is_wrong_with_the_files_and_where() {
     exit code: 0
     --- stdout
     --- stderr
-    error[HA311]: VRRP router identifier 51 is probably used by somebody else too
+    error[HA311]: VRRP router identifier 51 is probably used by another cluster too
      --> old/etc/keepalived/keepalived.conf:8:21
       |
     8 |   virtual_router_id 51
       |                     ^^
       |
-      = hint: leave `virtual-router-id` out: it is then the last byte of the VIP
+      = hint: omit `virtual-router-id`: the default is the last byte of the VIP
 
-    files read: 1; problems found in them: 1
-    wrote `cluster.toml`; decide what no file says, then run `kiln check --file cluster.toml`
+    files read: 1; problems found: 1
+    wrote `cluster.toml`; fill in what the imported files do not specify, then run `kiln check --file cluster.toml`
     ");
     let output = command(directory.path(), &["init", "--import", "old", "--output", "-", "--json"]).output().unwrap();
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -128,9 +128,9 @@ fn an_import_of_nothing_says_what_to_put_there() {
     exit code: 2
     --- stdout
     --- stderr
-    error: `empty` holds no text file
+    error: `empty` contains no text files
 
-    hint: put the files there as they lie on the machines: `etc/keepalived/keepalived.conf`, `m1/etc/haproxy/haproxy.cfg`
+    hint: lay out the files as on the machines: `etc/keepalived/keepalived.conf`, `m1/etc/haproxy/haproxy.cfg`
 
 
     exit code: 2
@@ -138,7 +138,7 @@ fn an_import_of_nothing_says_what_to_put_there() {
     --- stderr
     error: `nowhere` is not a directory
 
-    hint: give a directory that holds keepalived.conf, haproxy.cfg, unit files, …, as they lie on the machines
+    hint: specify a directory that contains keepalived.conf, haproxy.cfg, unit files, …, laid out as on the machines
     ");
     assert!(!directory.path().join("cluster.toml").exists());
 }
@@ -150,7 +150,7 @@ fn a_name_that_is_none_is_refused_before_anything_is_written() {
     exit code: 2
     --- stdout
     --- stderr
-    error: `Ber\"lin` is not a name of lower-case letters, digits and `-`, 63 at most (RFC 1123)
+    error: `Ber\"lin` is not a valid name (at most 63 lower-case letters, digits and `-`; RFC 1123)
 
     hint: choose another `--name`
     "#);

@@ -8,6 +8,8 @@ mod order;
 mod plan;
 mod reference;
 mod rehearse;
+#[path = "../common/skip.rs"]
+mod skip;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -82,7 +84,7 @@ fn a_file_that_is_not_there_says_how_to_get_one() {
     --- stderr
     error: there is no cluster file `cluster.toml`
 
-    hint: run `kiln init` to write one, or name yours with `--file`
+    hint: run `kiln init` to create one, or specify yours with `--file`
     ");
 }
 
@@ -94,7 +96,7 @@ fn a_file_that_is_no_text_is_the_users_fault() {
     exit code: 2
     --- stdout
     --- stderr
-    error: line 2 of `cluster.toml` is not UTF-8
+    error: line 2 of `cluster.toml` is not valid UTF-8
 
     hint: save the file as UTF-8
     ");
@@ -106,9 +108,9 @@ fn an_unknown_profile_says_where_to_look() {
     exit code: 2
     --- stdout
     --- stderr
-    error: no profile named `nope`
+    error: unknown profile `nope`
 
-    hint: run `kiln list profiles` to see the built-in ones
+    hint: run `kiln list profiles` to see all profiles
     ");
 }
 

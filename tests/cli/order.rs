@@ -31,9 +31,9 @@ fn an_order_is_one_seed_for_each_member_that_its_owner_alone_reads() {
     exit code: 2
     --- stdout
     --- stderr
-    error: `order` exists
+    error: `order` already exists
 
-    hint: name another directory with `--out`
+    hint: choose another directory with `--out`
     ");
 }
 
@@ -44,7 +44,7 @@ fn an_order_about_a_stranger_or_about_all_is_refused() {
     exit code: 2
     --- stdout
     --- stderr
-    error: `m33` is not a member of etcd
+    error: `m33` is not an etcd member
 
     hint: did you mean `m3`?
     ");
@@ -52,25 +52,25 @@ fn an_order_about_a_stranger_or_about_all_is_refused() {
     exit code: 2
     --- stdout
     --- stderr
-    error: `w1` is not a member of etcd
+    error: `w1` is not an etcd member
 
-    hint: its members are m1, m2, m3
+    hint: the members are m1, m2, m3
     ");
     insta::assert_snapshot!(kiln_in(site.path(), &["order", "--without", "m1,m2,m3"]), @r"
     exit code: 2
     --- stdout
     --- stderr
-    error: the order leaves out every member
+    error: the order excludes every member
 
-    hint: name those alone that are missing
+    hint: list only the missing members
     ");
     insta::assert_snapshot!(kiln_in(site.path(), &["order", "--set-aside", "m1,m2"]), @r"
     exit code: 2
     --- stdout
     --- stderr
-    error: 2 of 3 members can't join the rest, which would have no quorum
+    error: 2 of 3 members can't be set aside: the rest would have no quorum
 
-    hint: `--recover-from NODE` makes one member's data the cluster's
+    hint: use `--recover-from NODE` to make one member's data the cluster's data
     ");
     // One order says one thing.
     assert_eq!(exit_code(site.path(), &["order", "--without", "m1", "--recover-from", "m2"]), 2);

@@ -12,10 +12,10 @@ fn the_plan_begins_with_what_matters() {
     --- stdout
     cluster   berlin, Kubernetes 1.20.2, profile ha
     endpoint  https://10.0.0.10:8443 (haproxy, VRRP router 10)
-    failover  within 1.2 s after the machine that holds the VIP dies
-    quorum    3 etcd members, 2 must live, 1 may fail
-    capacity  256 nodes, 254 pod addresses on each, 1048574 services, 2768 node ports
-    time      kept by the machines among themselves; `ntp` in `[network]` names time servers
+    failover  within 1.2 s after the VIP holder fails
+    quorum    3 etcd members, 2 must be up, 1 may fail
+    capacity  256 nodes, 254 pod addresses per node, 1048574 services, 2768 node ports
+    time      synchronized between the machines; set `ntp` in `[network]` to use time servers
     outputs   raw, qcow2
     ");
     assert!(seen.contains("\nm3    10.0.0.13  control-plane  252 "), "{seen}");
@@ -30,15 +30,15 @@ fn render_shows_one_file_of_a_node_and_no_secret() {
     --- stdout
     m2
     --- stderr
-    there is no vault at `vault`: certificates are left out, and identifiers that follow from it are examples
+    no vault at `vault`: certificates are omitted, and identifiers derived from the vault are only examples
     ");
     insta::assert_snapshot!(kiln_in(directory.path(), &["render", "m2", "/etc/kubernetes/encryption.yaml", "--quiet"]), @r"
     exit code: 2
     --- stdout
     --- stderr
-    error: `/etc/kubernetes/encryption.yaml` holds a secret
+    error: `/etc/kubernetes/encryption.yaml` contains a secret
 
-    hint: add `--secrets` to see it
+    hint: add `--secrets` to show it
     ");
     insta::assert_snapshot!(kiln_in(directory.path(), &["render", "m2", "--secrets"]), @r"
     exit code: 2
@@ -60,10 +60,10 @@ fn render_writes_a_directory_whole_or_not_at_all() {
     exit code: 2
     --- stdout
     --- stderr
-    there is no vault at `vault`: certificates are left out, and identifiers that follow from it are examples
+    no vault at `vault`: certificates are omitted, and identifiers derived from the vault are only examples
     error: `m1` exists and is not empty
 
-    hint: name another directory with `--out`
+    hint: choose another directory with `--out`
     ");
     let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");

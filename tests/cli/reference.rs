@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use super::skip::skip;
 use super::{command, edit, exit_code, json, kiln, text};
 
 #[test]
@@ -27,7 +28,7 @@ fn the_versions_say_what_goes_with_which_kubernetes() {
         rows.filter(|row| row["program"] == program && row["flag"] == name).cloned().collect::<Vec<_>>()
     };
     let row = serde_json::json!({
-        "program": "kubelet", "flag": "pod-infra-container-image", "since": null, "until": 34, "deprecated": 24, "removed": 35,
+        "program": "kubelet", "flag": "pod-infra-container-image", "since": null, "until": 28, "deprecated": 24, "removed": 35,
     });
     assert_eq!(flag("kubelet", "pod-infra-container-image"), [row]);
     assert_eq!(flag("kube-apiserver", "admission-control").len(), 3);
@@ -90,26 +91,41 @@ fn the_example_of_the_reference_can_be_built() {
     assert_eq!(exit_code(directory.path(), &["check"]), 0);
 }
 
-/// Every table of a cluster file with its settings, as the schema describes them.
+/// Every section of a cluster file with its settings, as the schema describes them: sections in the order of
+/// the sample, then the others.
 fn reference(schema: &serde_json::Value, defaults: &toml::Value) -> String {
-    const ORDER: [&str; 10] = ["cluster", "network", "endpoint", "nodes", "etcd", "vault", "base", "binaries", "images", "outputs"];
-    // These are described by hand.
-    let mut all = vec!["overlays", "profile"];
-    all.extend(ORDER);
-    all.sort_unstable();
-    assert!(schema["properties"].as_object().unwrap().keys().map(String::as_str).eq(all), "a section is missing here");
     let mut text = String::new();
-    for name in ORDER {
-        let section = &schema["properties"][name];
-        let (title, section) = match section.get("items") {
-            Some(items) => (format!("[[{name}]]"), items),
-            None => (format!("[{name}]"), section),
-        };
+    let sample = include_str!("../../profiles/ha/cluster.toml");
+    let place = |name: &str| sample.find(&format!("[{name}]")).unwrap_or(usize::MAX);
+    let mut sections: Vec<(&String, &serde_json::Value)> = schema["properties"].as_object().unwrap().iter().collect();
+    sections.sort_by_key(|(name, _)| place(name));
+    for (name, section) in sections {
         let about = section["description"].as_str().unwrap();
+        let table = section.get("items").unwrap_or(section);
+        if !table["properties"].is_object() {
+            write!(text, "\n### `{name}`\n\n{about}: {}.\n", written_as(section)).unwrap();
+            continue;
+        }
+        let title = if section["items"].is_object() { format!("[[{name}]]") } else { format!("[{name}]") };
+        let about = table["description"].as_str().unwrap_or(about);
         write!(text, "\n### `{title}`\n\n{about}.\n\n| setting | written as | in `ha` | meaning |\n| --- | --- | --- | --- |\n").unwrap();
-        settings(section, "", defaults.get(name), &mut text);
+        settings(table, "", defaults.get(name), &mut text);
     }
     text
+}
+
+#[test]
+fn every_setting_of_the_schema_is_in_the_reference() {
+    let (schema, text) = (json(&["schema"]), include_str!("../../docs/cluster-file.md"));
+    for (name, section) in schema["properties"].as_object().unwrap() {
+        let table = section.get("items").unwrap_or(section);
+        let headings = [format!("### `{name}`"), format!("### `[{name}]`"), format!("### `[[{name}]]`")];
+        let at = headings.iter().find_map(|heading| text.find(heading.as_str())).unwrap_or_else(|| panic!("no section of `{name}`"));
+        let section = text[at + 4..].split("\n### ").next().unwrap();
+        for key in table["properties"].as_object().into_iter().flat_map(|properties| properties.keys()) {
+            assert!(section.contains(&format!("`{key}`")), "`{name}.{key}` is missing");
+        }
+    }
 }
 
 fn settings(section: &serde_json::Value, prefix: &str, defaults: Option<&toml::Value>, text: &mut String) {
@@ -152,11 +168,8 @@ fn an_independent_validator_agrees_with_the_schema() {
         let mut python = Command::new("/usr/bin/python3");
         python.args(["-W", "ignore", "-c", VALIDATE, "schema.json", "cluster.toml"]);
         let output = python.current_dir(directory.path()).output().unwrap();
-        if !output.status.success() && std::env::var("CI").as_deref() != Ok("true") {
-            eprintln!("SKIPPED a judgement: {}", text(&output.stderr));
-            return None;
-        }
-        Some(text(&output.stdout))
+        let missing = text(&output.stderr).contains("No module named");
+        if missing { skip("the Python module `jsonschema`") } else { Some(text(&output.stdout)) }
     };
     let Some(found) = validate() else { return };
     assert_eq!(found, "[]\n");

@@ -6,7 +6,7 @@ use super::kiln;
 fn an_unknown_case_is_answered_with_the_names_there_are() {
     let seen = kiln(&["lab", "rehearse", "out/ha", "--case", "fire"]);
     assert!(seen.starts_with("exit code: 2\n"), "{seen}");
-    assert!(seen.contains("no case named `fire`") && seen.contains("the cases are api-server-killed, api-server-restarted, "), "{seen}");
+    assert!(seen.contains("no case named `fire`") && seen.contains("available cases: api-server-killed, api-server-restarted, "), "{seen}");
 }
 
 #[test]
@@ -15,8 +15,8 @@ fn a_report_is_html_json_or_markdown() {
     exit code: 2
     --- stdout
     --- stderr
-    error: `rehearsal.pdf` is no name of a report
+    error: unknown report format: `rehearsal.pdf`
 
-    hint: its ending is html, json, md
+    hint: use one of the extensions html, json, md
     ");
 }

@@ -2,12 +2,15 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 
 pub mod lab;
+mod skip;
 pub mod watch;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+
+pub(crate) use skip::skip;
 
 /// A built-in profile with changes to its starting file.
 pub struct Variant {
@@ -52,7 +55,7 @@ fn recipe(variant: &Variant) -> String {
     let list = |directory: &str| fs::read_dir(project.join(directory)).unwrap().map(|entry| entry.unwrap().path());
     let mut parts: Vec<PathBuf> = list("overlays").map(|overlay| overlay.join("overlay.toml")).chain(list("src/words/balancer")).collect();
     parts.extend(["cluster.toml", "profile.toml"].map(|name| project.join("profiles").join(variant.profile).join(name)));
-    parts.extend(["profiles/ha/profile.toml", "src/base/tools.rs"].map(|path| project.join(path)));
+    parts.extend(["profiles/ha/profile.toml", "src/base/debian/tools.rs"].map(|path| project.join(path)));
     parts.sort();
     let texts: String = parts.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     format!("{texts}{:?}", variant.changes)
@@ -163,13 +166,13 @@ pub fn cache() -> PathBuf {
 /// The directory of real Kubernetes v1.20.2 programs that `ci/kubernetes` built.
 pub fn kubernetes() -> Option<PathBuf> {
     let dir = std::env::var_os("KILN_TEST_KUBERNETES").map_or_else(|| cache().join("kubernetes-v1.20.2"), PathBuf::from);
-    if dir.join("kube-apiserver").is_file() { Some(dir) } else { missing("the Kubernetes programs (run ci/kubernetes)") }
+    if dir.join("kube-apiserver").is_file() { Some(dir) } else { skip("the Kubernetes programs of `ci/kubernetes`") }
 }
 
 /// The directory of container images that `ci/images` made.
 pub fn images() -> Option<PathBuf> {
     let dir = std::env::var_os("KILN_TEST_IMAGES").map_or_else(|| cache().join("images"), PathBuf::from);
-    if dir.join("pause.tar").is_file() { Some(dir) } else { missing("the container images (run ci/images)") }
+    if dir.join("pause.tar").is_file() { Some(dir) } else { skip("the container images of `ci/images`") }
 }
 
 /// An independent program that judges what kiln wrote. Absent: the test is skipped with a loud line, and fails in CI.
@@ -177,21 +180,12 @@ pub fn judge(program: &str) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let fixed = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     let found = std::env::split_paths(&path).chain(fixed).map(|dir| dir.join(program)).find(|candidate| candidate.is_file());
-    found.map_or_else(|| missing(&format!("`{program}` (run ci/setup)")), |path| Some(Command::new(path)))
+    found.map_or_else(|| skip(&format!("`{program}`")), |path| Some(Command::new(path)))
 }
 
 /// Whether the tests run as root; mounting and booting need it. Otherwise as for a missing judge.
 pub fn root() -> Option<()> {
-    if rustix::process::geteuid().is_root() { Some(()) } else { missing("root") }
-}
-
-fn missing<T>(what: &str) -> Option<T> {
-    assert!(std::env::var_os("CI").is_none(), "{what} is missing, and CI must not skip");
-    #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-    {
-        eprintln!("\n*** SKIPPED: {what} is missing ***\n");
-    }
-    None
+    if rustix::process::geteuid().is_root() { Some(()) } else { skip("the permissions of root") }
 }
 
 /// Runs a judge and insists on its approval; returns what it printed.

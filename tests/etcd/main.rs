@@ -53,7 +53,7 @@ fn waits(world: &World, place: usize, reasons: &[&str]) {
 fn a_cluster_is_founded_by_all_or_not_at_all_whenever_they_come() {
     let Some(mut world) = World::new(3) else { return };
     world.on(&[2, 1]);
-    waits(&world, 1, &["m1 does not answer (Connection refused"]);
+    waits(&world, 1, &["m1 does not respond (Connection refused"]);
     world.on(&[0]);
     whole(&world);
     put(&world, "key", "value");
@@ -93,9 +93,9 @@ fn two_that_lost_their_disks_never_found_beside_the_third() {
     let token = world.members[2].token();
     (0..2).for_each(|place| world.members[place].lose_disk());
     world.on(&[0, 1]);
-    waits(&world, 0, &["m3 does not answer"]);
+    waits(&world, 0, &["m3 does not respond"]);
     world.on(&[2]);
-    waits(&world, 1, &["m3 has the data, revision "]);
+    waits(&world, 1, &["m3 has data at revision "]);
     // Its data are there as they were.
     (0..2).for_each(|place| world.members[place].off());
     assert_eq!(world.members[2].token(), token);
@@ -151,7 +151,7 @@ fn one_member_s_data_become_the_cluster_s_by_an_order_and_old_data_of_others_are
     }
     // Those with old data and those without wait for the one that is to recover.
     world.on(&[0, 1]);
-    waits(&world, 1, &["m3 is to recover the cluster from its data, as ordered, and has no quorum yet"]);
+    waits(&world, 1, &["m3 is to recover the cluster from its data, as ordered, but has no quorum yet"]);
     world.on(&[2]);
     let after = whole(&world);
     assert_ne!(after, before);
@@ -191,7 +191,7 @@ fn the_others_return_one_by_one_after_a_recovery_even_while_the_recovered_one_is
     // m1 alone is no quorum of two, and m2's old data must not become one with it.
     world.members[2].off();
     world.on(&[1]);
-    waits(&world, 1, &["m3 is to recover the cluster from its data, as ordered, and has no quorum yet"]);
+    waits(&world, 1, &["m3 is to recover the cluster from its data, as ordered, but has no quorum yet"]);
     world.on(&[2]);
     let after = whole(&world);
     assert_ne!(after, before);
@@ -229,7 +229,7 @@ fn an_old_disk_that_returns_beside_a_living_cluster_waits_until_it_is_ordered_as
     world.on(&[0]);
     eventually("it says why it waits", PATIENCE, || {
         let said = world.members[0].waits_for();
-        let is_right = said.first().is_some_and(|said| said.starts_with("m2 lives in another cluster than the one whose data are here"));
+        let is_right = said.first().is_some_and(|said| said.starts_with("m2 belongs to a different cluster than the data here"));
         if is_right { Ok(()) } else { Err(format!("{said:?}")) }
     });
     assert!(here.join("member/wal").is_dir());
@@ -293,9 +293,9 @@ fn a_member_whose_clock_alone_is_wrong_waits_until_it_is_right() {
     let clocks: Vec<Clock> = [(0, "+0"), (1, "+1d"), (2, "+1d")].map(|(place, ahead)| world.members[place].clock(ahead)).into();
     world.on(&[0, 1, 2]);
     let expected = [
-        "this machine's clock is 24 h behind those of a majority of the members, which agree",
-        "m1 draws the token of the new cluster",
-        "m1 draws the token of the new cluster",
+        "this machine's clock is 24 h behind a majority of the members, whose clocks agree",
+        "m1 has not generated the token for the new cluster yet",
+        "m1 has not generated the token for the new cluster yet",
     ];
     eventually("each says why it waits", PATIENCE, || {
         let said: Vec<String> = world.members.iter().flat_map(|member| member.waits_for()).collect();
@@ -334,11 +334,11 @@ fn a_leader_whose_disk_is_slow_hands_leadership_on_and_says_so() {
     });
     let after = leader(&world).unwrap();
     let log = world.members[before].log();
-    assert!(log.contains(&format!("every write of the cluster waits for it: hands leadership to m{}", after + 1)), "{log}");
-    // It writes what people must know once it has looked at all the rest, and leaves it there while little is written.
-    eventually("it says that its disk is slow", PATIENCE, || {
+    assert!(log.contains(&format!("every write in the cluster waits for it: transferring leadership to m{}", after + 1)), "{log}");
+    // The problem is written at the end of the check, and remains while there are few writes.
+    eventually("it reports that its disk is slow", PATIENCE, || {
         let problems = world.members[before].problems();
-        let slow = |problem: &String| problem.starts_with("its disk is slow: a sync of etcd's log takes 2");
+        let slow = |problem: &String| problem.starts_with("etcd's disk is slow: a log sync takes 2");
         if problems.iter().any(slow) { Ok(()) } else { Err(format!("{problems:?}")) }
     });
 }

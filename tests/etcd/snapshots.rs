@@ -84,7 +84,7 @@ pub(crate) fn kept_whole_or_not_at_all() {
 
     // No room for it and for etcd itself.
     let small = Small::new(&member.snapshots());
-    fails(&member.agent("snapshot").output().unwrap(), 3, " MiB free; a snapshot, and what etcd needs itself, takes ");
+    fails(&member.agent("snapshot").output().unwrap(), 3, " MiB free, but a snapshot and etcd itself need ");
     drop(small);
     assert_eq!(kept(member), before);
 
@@ -96,7 +96,7 @@ pub(crate) fn kept_whole_or_not_at_all() {
         world.members[0].cut(false);
         output
     };
-    fails(&output, 6, "asking for a quorum");
+    fails(&output, 6, "checking for a quorum");
     assert_eq!(kept(&world.members[0]), before);
 }
 
@@ -169,8 +169,8 @@ pub(crate) fn damaged_ones_are_refused_when_they_are_ordered() {
         assert!(!world.site().join("refused").exists());
     };
     let other = digest(b"another");
-    fails(&ordered(&good, &other, "refused"), 5, &format!("its SHA-256 is {}, and not {other}", digest(&good)));
-    refused(&good[..good.len() / 2], "does not end with the SHA-256 of what is before");
+    fails(&ordered(&good, &other, "refused"), 5, &format!("the SHA-256 is {}, expected {other}", digest(&good)));
+    refused(&good[..good.len() / 2], "does not end with the SHA-256 of its content");
     refused(&good[..20], "the snapshot is truncated: it has 20 bytes");
     let sealed = |mut data: Vec<u8>| {
         let end = Sha256::digest(&data);
@@ -180,7 +180,7 @@ pub(crate) fn damaged_ones_are_refused_when_they_are_ordered() {
     let data = &good[..good.len() - 32];
     let mut changed = good.clone();
     changed[good.len() / 2] ^= 1;
-    refused(&changed, "does not end with the SHA-256 of what is before");
+    refused(&changed, "does not end with the SHA-256 of its content");
     // What etcd's own digest can't see: the database was damaged before the snapshot was taken. A page that is in use, of a few hundred.
     let page = 4096;
     let is_leaf = |number: &usize| data[number * page + 8] == 2 && data[number * page + 10] > 3;
@@ -234,7 +234,7 @@ pub(crate) fn restored_by_an_order() {
     world.on(&[0, 1, 2]);
     eventually("the reason", PATIENCE, || {
         let said = world.members[1].waits_for();
-        let is_right = said.len() == 1 && said[0].contains("can't carry the order out") && said[0].contains("its SHA-256 is");
+        let is_right = said.len() == 1 && said[0].contains("can't carry out the order") && said[0].contains("the SHA-256 is");
         if is_right { Ok(()) } else { Err(format!("{said:?}")) }
     });
     eventually("the others wait", PATIENCE, || {

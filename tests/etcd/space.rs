@@ -73,13 +73,13 @@ pub(crate) fn is_made() {
     // In the order in which it was done: others before the leader, and it no longer led when its turn came.
     let logs: String = world.members.iter().map(|member| member.log()).collect();
     let of_leader = world.members.iter().find(|member| member.name == first).unwrap().log();
-    assert!(!of_leader.contains(&format!("NOSPACE: defragments {first}")), "{of_leader}");
-    assert!(of_leader.contains("NOSPACE: hands leadership to"), "{of_leader}");
+    assert!(!of_leader.contains(&format!("NOSPACE: defragmenting {first}")), "{of_leader}");
+    assert!(of_leader.contains("NOSPACE: transferring leadership to"), "{of_leader}");
     for member in &world.members {
-        let times = logs.matches(&format!("NOSPACE: defragments {}\n", member.name)).count();
+        let times = logs.matches(&format!("NOSPACE: defragmenting {}\n", member.name)).count();
         assert_eq!(times, 1, "{}: {logs}", member.name);
     }
-    assert_eq!(logs.matches("NOSPACE: there is room again, and the alarm is ended").count(), 1, "{logs}");
+    assert_eq!(logs.matches("NOSPACE: space has been freed, alarm disarmed").count(), 1, "{logs}");
 }
 
 pub(crate) fn that_is_not_there_is_said() {
@@ -120,7 +120,7 @@ pub(crate) fn nothing_is_done_about_corruption() {
     approve(curl.args(["--data", &body, "https://127.0.0.1:2379/v3/maintenance/alarm"]));
     eventually("it is said", PATIENCE, || {
         let problems = member.problems();
-        if problems.iter().any(|problem| problem.starts_with("alarm CORRUPT of m1")) { Ok(()) } else { Err(format!("{problems:?}")) }
+        if problems.iter().any(|problem| problem.starts_with("CORRUPT alarm on m1")) { Ok(()) } else { Err(format!("{problems:?}")) }
     });
     std::thread::sleep(Duration::from_secs(15));
     assert!(world.etcdctl(&["alarm", "list"]).unwrap().contains("CORRUPT"));

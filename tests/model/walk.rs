@@ -287,10 +287,12 @@ impl Model {
             }),
             Doing::About(Act::Resume(token, incarnation)) => set(Doing::Added(token, incarnation)),
             // With two of two there is no quorum before it starts.
-            Doing::Added(token, incarnation) if state.expects(machine.side, token, index, machine.held.since()) == Some(incarnation) => go(&|next| {
-                next.machines[index].held = Held::Data(Data { token, incarnation, position: None });
-                next.machines[index].doing = Doing::Running;
-            }),
+            Doing::Added(token, incarnation) if state.expects(machine.side, token, index, machine.held.since()) == Some(incarnation) => {
+                go(&|next| {
+                    next.machines[index].held = Held::Data(Data { token, incarnation, position: None });
+                    next.machines[index].doing = Doing::Running;
+                })
+            }
             Doing::About(Act::Join(_)) | Doing::Removed(_) | Doing::Added(..) => set(Doing::Deciding),
             Doing::Running => {}
         }
@@ -316,7 +318,9 @@ impl Model {
         let me = index as u8;
         let unanimity = if self.fault == Some(Fault::FoundsWithMajority) { Unanimity::Majority } else { Unanimity::All };
         let expected = match state.machines[index].held {
-            Held::Joining(token, since) => state.expects(state.machines[index].side, token, index, since).map(|incarnation| (token, incarnation)),
+            Held::Joining(token, since) => {
+                state.expects(state.machines[index].side, token, index, since).map(|incarnation| (token, incarnation))
+            }
             _ => None,
         };
         let expected_by = expected.map(|_| u8::MAX);
@@ -391,7 +395,11 @@ impl State {
 
     /// Members that run on this side, with what they have of a cluster.
     fn running(&self, side: bool, token: Token) -> impl Iterator<Item = (usize, Data)> {
-        let here = self.machines.iter().enumerate().filter(move |(_, machine)| machine.on && machine.side == side && machine.doing == Doing::Running);
+        let here = self
+            .machines
+            .iter()
+            .enumerate()
+            .filter(move |(_, machine)| machine.on && machine.side == side && machine.doing == Doing::Running);
         here.filter_map(move |(index, machine)| Some((index, machine.held.data(token)?)))
     }
 
@@ -431,7 +439,9 @@ impl State {
         }
         for other in self.clusters.iter().filter(|other| other.token != token) {
             let configuration = other.last();
-            let has_data = |(index, machine): &(usize, &Machine)| machine.held.data(other.token).is_some_and(|data| configuration[*index] == data.incarnation);
+            let has_data = |(index, machine): &(usize, &Machine)| {
+                machine.held.data(other.token).is_some_and(|data| configuration[*index] == data.incarnation)
+            };
             if self.machines.iter().enumerate().filter(has_data).count() * 2 > count(configuration) {
                 return Err(format!("{token} has a majority, and {} has one, too\n{self:#?}", other.token));
             }
@@ -449,7 +459,8 @@ impl State {
         let (good, waiting) = match living {
             // Data of another founding are kept, whatever came of it.
             Some(cluster) => {
-                let elsewhere = self.machines.iter().filter(|machine| matches!(machine.held, Held::Data(data) if data.token != cluster.token)).count();
+                let elsewhere =
+                    self.machines.iter().filter(|machine| matches!(machine.held, Held::Data(data) if data.token != cluster.token)).count();
                 (self.running(side, cluster.token).count() + elsewhere == self.machines.len(), elsewhere > 0)
             }
             // Data without a majority: those without them had agreed, so they have lost their disks, or went on to another token.
@@ -499,7 +510,11 @@ impl State {
     fn catch_up(&mut self, side: bool, token: Token, to: u8) {
         let cluster = self.clusters.iter_mut().find(|cluster| cluster.token == token).expect("it leads");
         let (last, has_all) = (cluster.last(), usize::from(to) + 1 == cluster.log.len());
-        let here = self.machines.iter_mut().enumerate().filter(|(_, machine)| machine.on && machine.side == side && machine.doing == Doing::Running);
+        let here = self
+            .machines
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, machine)| machine.on && machine.side == side && machine.doing == Doing::Running);
         for (index, machine) in here {
             if let Held::Data(data) = &mut machine.held
                 && data.token == token

@@ -70,7 +70,7 @@ impl Running {
         bridge("del");
         assert!(!looked.status.success(), "{other} saw nobody");
         let status = self.lab.inside(other, &["kiln", "agent", "status"]);
-        succeeded(&status, &format!("the VIP `{vip}` is in use already")).unwrap();
+        succeeded(&status, &format!("the VIP `{vip}` is already in use")).unwrap();
         succeeded(&self.lab.inside(other, &["systemctl", "is-active", "keepalived"]), "active").unwrap();
         succeeded(&self.lab.inside(other, &["systemctl", "restart", "kiln-segment"]), "").unwrap();
         eventually("the VIP answers", PATIENCE, || self.ready());

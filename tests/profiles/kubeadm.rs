@@ -49,7 +49,7 @@ fn kubeadm_forms_a_control_plane_that_survives_the_holder_and_takes_it_back() {
     eventually("the node that was lost serves again", PATIENCE, || running.client.ready(&running.lab, &local));
     eventually("it has joined the cluster that lives", PATIENCE, || running.has_joined(&lost));
     let journal = running.lab.inside(&lost, &["journalctl", "--boot", "--unit=kiln-kubeadm-join", "--output=cat"]);
-    succeeded(&journal, "joining the cluster of 1.20.2").unwrap();
+    succeeded(&journal, "the cluster version is 1.20.2: ").unwrap();
     eventually("every pod runs again", PATIENCE, || running.pods_are_ready(&nodes));
 
     // A power cut, after which the node that comes first in the cluster file stays away.

@@ -22,14 +22,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("host", &[]),
     ("yaml", &[]),
     ("words", &[]),
-    ("config", &[]),
+    ("config", &["words"]),
     // Tests only.
     ("judge", &["host"]),
     ("tree", &["host"]),
     ("store", &["host"]),
     ("base", &["host", "store", "tree", "words"]),
     ("disk", &["host", "tree"]),
-    ("overlay", &["host", "tree"]),
+    ("overlay", &["host", "tree", "words"]),
     ("profile", &["host", "words"]),
     ("cluster", &["profile", "words"]),
     ("segment", &["cluster", "host", "words"]),
@@ -40,7 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("seed", &["cluster", "disk", "tree"]),
     ("output", &["base", "cluster", "disk", "host", "overlay", "seed", "store", "tree", "words", "yaml"]),
     ("agent", &["cluster", "disk", "host", "seed", "segment", "tree", "words"]),
-    ("lab", &["cluster", "disk", "host", "words"]),
+    ("lab", &["cluster", "disk", "host", "output", "words"]),
     ("import", &["config", "host", "lint", "profile", "words"]),
     (
         "pipeline",
@@ -52,7 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// May use every room.
-const FREE: &[&str] = &["cli", "lib", "main"];
+const FREE: &[&str] = &["cli", "fuzz", "lib", "main"];
 
 /// What a room may use besides, without a line in the table.
 const SHARED: &[&str] = &["error", "digest", "progress"];
@@ -73,7 +73,7 @@ fn every_arrow_between_rooms_is_in_the_table() {
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
     let is_new = |(from, to): &(String, String)| {
         let is_allowed = allowed.get(from.as_str()).is_some_and(|uses| uses.contains(&to.as_str()));
-        !is_allowed && !(SHARED.contains(&to.as_str()) && allowed.contains_key(from.as_str()))
+        !(is_allowed || SHARED.contains(&to.as_str()) && allowed.contains_key(from.as_str()))
     };
     let new: Vec<String> = arrows(&kiln()).into_iter().filter(|(arrow, _)| is_new(arrow)).map(|(_, place)| place).collect();
     assert!(new.is_empty(), "arrows that the table does not allow:\n{}", new.join("\n"));
@@ -114,10 +114,10 @@ fn circle(arrows: &BTreeMap<String, BTreeSet<String>>, start: &str) -> Option<St
     while let Some(way) = ways.pop() {
         for next in arrows.get(way.last()?).into_iter().flatten() {
             if next == start {
-                return Some([&way[..], &[next.clone()]].concat().join(" -> "));
+                return Some([&way[..], std::slice::from_ref(next)].concat().join(" -> "));
             }
             if seen.insert(next.clone()) {
-                ways.push([&way[..], &[next.clone()]].concat());
+                ways.push([&way[..], std::slice::from_ref(next)].concat());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What the agent asks of etcd and changes in it, by etcdctl's JSON.
+//! Queries and changes to etcd, through etcdctl with JSON output.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,37 +11,38 @@ use super::settings::Settings;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 
-/// etcdctl's own limit for a question; a change of members waits for the members' agreement.
+/// etcdctl time limit for a query; a membership change waits until the members agree.
 const QUESTION: &str = "1s";
-/// The same for one that a quorum answers though its leader's disk is slow: with 200 ms a sync that has taken 1.1 s.
+/// Time limit for a query that must succeed even if the leader's disk is slow: at 200 ms per sync, it took
+/// 1.1 s.
 const PATIENT_QUESTION: &str = "5s";
 const CHANGE: &str = "10s";
-/// How long what depends on the size of the data may take.
+/// Time limit for operations whose duration depends on the size of the data.
 const LARGE: &str = "10m";
-/// When etcdctl itself hangs.
+/// Time limit for etcdctl itself, which may hang.
 const LONGEST: Duration = Duration::from_secs(15);
 
 /// One member as the cluster sees it.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Member {
-    /// `ID` in what etcdctl prints, `id` in what members answer each other.
+    /// `ID` in etcdctl's output, `id` in answers between members.
     #[serde(rename = "ID", alias = "id")]
     pub(super) id: u64,
-    /// Empty as long as it has not started.
+    /// Empty until the member has started.
     #[serde(default)]
     pub(super) name: String,
     #[serde(rename = "peerURLs", default)]
     pub(super) peer_urls: Vec<String>,
 }
 
-/// What each answer of etcd begins with: who answers, and how far it is.
+/// Header of every etcd response: the responding member, and its revision.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Header {
     #[serde(rename = "cluster_id")]
     pub(super) cluster: u64,
     #[serde(rename = "member_id")]
     pub(super) member: u64,
-    /// Absent in answers that are not about keys.
+    /// Absent in responses that are not about keys.
     #[serde(default)]
     pub(super) revision: u64,
 }
@@ -51,24 +52,24 @@ struct Read {
     header: Header,
 }
 
-/// All members, and the cluster that they are of.
+/// All members, and their cluster.
 #[derive(Debug, Deserialize)]
 pub(super) struct Members {
     pub(super) header: Header,
     pub(super) members: Vec<Member>,
 }
 
-/// A member's database, and who leads.
+/// Status of a member: its database, and the leader.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Status {
     pub(super) header: Header,
-    /// Of the file, in bytes.
+    /// Size of the file, in bytes.
     #[serde(rename = "dbSize", default)]
     pub(super) size: u64,
-    /// Of what is in it.
+    /// Size of the file's used part, in bytes.
     #[serde(rename = "dbSizeInUse", default)]
     pub(super) used: u64,
-    /// 0 if none does.
+    /// Identifier of the leader; 0 if there is none.
     #[serde(default)]
     pub(super) leader: u64,
 }
@@ -79,7 +80,7 @@ struct Answered {
     status: Status,
 }
 
-/// What stops a cluster's writes until something is done about it (api/etcdserverpb/rpc.proto, `AlarmType`).
+/// Condition that stops a cluster's writes until it is resolved (api/etcdserverpb/rpc.proto, `AlarmType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alarm {
     NoSpace,
@@ -97,7 +98,7 @@ impl From<u64> for Alarm {
     }
 }
 
-/// An alarm, and the member that has it.
+/// An alarm, and the member that raised it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Alarmed {
     #[serde(rename = "memberID", default)]
@@ -116,7 +117,7 @@ struct Alarms {
     alarms: Vec<Alarmed>,
 }
 
-/// One member of etcd, by the address at which clients reach it.
+/// One etcd member, addressed by its client URL.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint<'a> {
     settings: &'a Settings,
@@ -128,7 +129,7 @@ impl<'a> Endpoint<'a> {
         Self { settings, url }
     }
 
-    /// Reads through the quorum: an answer proves that there is one.
+    /// Performs a linearizable read: an answer proves that there is a quorum.
     pub(super) fn quorum(&self) -> Result<Header> {
         let read: Read = self.ask(QUESTION, &["get", "kiln", "--consistency=l", "--keys-only", "--limit=1"])?;
         Ok(read.header)
@@ -142,7 +143,8 @@ impl<'a> Endpoint<'a> {
         self.run(CHANGE, &["member", "remove", &format!("{id:x}")]).map(drop)
     }
 
-    /// Adds a member, and returns all with it. With two of two there is no quorum to ask before it starts.
+    /// Adds a member, and returns all members including it. If it is the second one, there is no quorum to
+    /// query until it has started.
     pub(super) fn add(&self, name: &str, peer_url: &str) -> Result<Vec<Member>> {
         let added: Members = self.ask(CHANGE, &["member", "add", name, &format!("--peer-urls={peer_url}")])?;
         Ok(added.members)
@@ -155,7 +157,7 @@ impl<'a> Endpoint<'a> {
 
     pub(super) fn status(&self) -> Result<Status> {
         let answers: Vec<Answered> = self.ask(QUESTION, &["endpoint", "status"])?;
-        let nothing = || Error::new(Kind::Tool, format!("etcd at `{}` does not say how it is", self.url));
+        let nothing = || Error::new(Kind::Tool, format!("etcd at `{}` reported no status", self.url));
         answers.into_iter().next().map(|answered| answered.status).ok_or_else(nothing)
     }
 
@@ -164,12 +166,13 @@ impl<'a> Endpoint<'a> {
         Ok(alarms.alarms)
     }
 
-    /// Ends all alarms, of whatever kind.
+    /// Disarms all alarms of any kind.
     pub(super) fn disarm(&self) -> Result<()> {
         self.run(CHANGE, &["alarm", "disarm"]).map(drop)
     }
 
-    /// Forgets what was before `revision`, and waits until this member has. That another agent did so already is as good.
+    /// Compacts the history before `revision`, and waits until this member has done so. It is not an error if
+    /// another agent has already done so.
     pub(super) fn compact(&self, revision: u64) -> Result<()> {
         let compacted = host::process::run(self.command(LARGE).args(["compact", "--physical", &revision.to_string()]));
         match compacted {
@@ -178,30 +181,30 @@ impl<'a> Endpoint<'a> {
         }
     }
 
-    /// Gives what is free in the member's file back to its disk. The member answers no one meanwhile.
+    /// Releases free space in the member's file to the filesystem. The member does not respond meanwhile.
     pub(super) fn defragment(&self) -> Result<()> {
         host::process::run(self.command(LARGE).arg("defrag")).map(drop).within(|| format!("defragmenting etcd at `{}`", self.url))
     }
 
-    /// Has another member lead; this one must.
+    /// Transfers leadership to another member; this one must be the leader.
     pub(super) fn hand_over(&self, id: u64) -> Result<()> {
         self.run(CHANGE, &["move-leader", &format!("{id:x}")]).map(drop)
     }
 
     fn ask<T: DeserializeOwned>(&self, limit: &str, arguments: &[&str]) -> Result<T> {
         let output = self.run(limit, arguments)?;
-        serde_json::from_slice(&output).doing(Kind::Tool, || format!("reading what `etcdctl {}` printed", arguments[0]))
+        serde_json::from_slice(&output).doing(Kind::Tool, || format!("parsing the output of `etcdctl {}`", arguments[0]))
     }
 
     fn run(&self, limit: &str, arguments: &[&str]) -> Result<Vec<u8>> {
-        let step = || format!("asking etcd at `{}`", self.url);
+        let step = || format!("querying etcd at `{}`", self.url);
         let output = host::process::output_within(self.command(limit).args(arguments), LONGEST).within(step)?;
         if output.status.success() {
             return Ok(output.stdout);
         }
-        // The last line is the reason; from 3.5 on it is one of JSON and has the reason in a field.
+        // The last line is the reason; since 3.5 it is JSON with the reason in a field.
         let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no error message");
         Err(Error::new(Kind::Tool, format!("{}: {}", step(), reason(last))))
     }
 
@@ -215,7 +218,7 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-/// The reason in etcdctl's last line: `{"level":"warn",…,"error":"…"}`, or `Error: …`.
+/// Returns the reason in etcdctl's last line: `{"level":"warn",…,"error":"…"}`, or `Error: …`.
 fn reason(line: &str) -> String {
     #[derive(Deserialize)]
     struct Logged {

@@ -1,10 +1,12 @@
-//! Decides how an etcd member starts, as a function of its own disk and of what the others answer. No clock, no order of arrival, and
-//! nothing that re-imaging a machine could erase goes into it.
+//! Decides how an etcd member starts, as a function of its own disk and the other members' answers. The
+//! decision does not depend on a clock, on the order of arrival, or on anything that re-imaging a machine
+//! could erase.
 //!
-//! Why a cluster can't be founded twice: data under a token exist only after every founder had agreed to it durably, so a machine that
-//! is blank beside data has lost its disk and never founds; and two foundings differ in their tokens, so in etcd's cluster identifier.
+//! A cluster can't be bootstrapped twice: data for a token exists only after every founder has durably agreed
+//! to that token, so a machine that is blank while another has data has lost its disk and never bootstraps.
+//! Two foundings also differ in their tokens, and therefore in etcd's cluster identifier.
 
-/// Members by their place in the seed's list.
+/// Set of members, by their places in the seed's list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Members(u16);
 
@@ -12,9 +14,9 @@ pub struct Members(u16);
 pub type Place = u8;
 
 impl Members {
-    /// How many a cluster may have; etcd advises at most seven.
+    /// Maximum number of members in a cluster; etcd recommends at most seven.
     pub const CAPACITY: usize = 15;
-    /// Place of a founder that a member's seed does not know.
+    /// Place of a founder that is not in a member's seed.
     pub const STRANGER: Place = 15;
 
     pub fn contains(self, place: Place) -> bool {
@@ -36,138 +38,140 @@ impl FromIterator<Place> for Members {
     }
 }
 
-/// One founding of a cluster, which becomes etcd's `--initial-cluster-token`.
+/// One founding of a cluster; its token becomes etcd's `--initial-cluster-token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Founding {
-    /// Random. Of two, the greater one wins, so that founders which agreed to different ones come together.
+    /// Random. The greater of two tokens wins, so that founders that agreed to different tokens converge.
     pub token: u128,
     pub founders: Members,
 }
 
-/// What a member's own disk says.
+/// State of a member's own disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Disk {
     /// No data, and no agreement.
     Blank,
     /// Durably agreed to this founding, and to no smaller one since.
     Agreed(Founding),
-    /// All had agreed, and etcd may have begun; there are no data yet.
+    /// All founders have agreed, and etcd may have started, but there is no data yet.
     Starting(Founding),
-    /// It was about to be added to a cluster that had no member in its place; there are no data yet.
+    /// The member was about to be added to a cluster that had no member in its place; there is no data yet.
     Joining,
-    /// A write-ahead log, of the cluster with this token; none for data that were founded before tokens were drawn.
+    /// A write-ahead log of the cluster with this token; `None` for data that predates tokens.
     Data(Option<u128>),
     /// Data of a member that a quorum has removed.
     Removed,
 }
 
-/// What another member answered.
+/// Answer from another member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Answer {
     Silent,
     Blank,
-    /// What it agreed to last.
+    /// The member's last agreement.
     Agreed(Founding),
-    /// It has data, or is about to make them.
+    /// The member has data, or is about to create it.
     Data {
         /// As [`Disk::Data`].
         token: Option<u128>,
-        /// Its etcd answered a linearizable request, so a quorum is behind it.
+        /// True if its etcd answered a linearizable request, which proves that there is a quorum.
         quorum: bool,
-        /// They were made by the order that this member has, or after it.
+        /// True if the data was created by the order that this member has, or after that order.
         ordered: bool,
     },
 }
 
-/// How many founders must agree.
+/// Number of founders that must agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unanimity {
     All,
-    /// Opt-in: an empty cluster may begin while the data of a machine that is off are intact.
+    /// Opt-in: an empty cluster may start although a machine that is off has intact data.
     Majority,
 }
 
-/// What a person decided about data.
+/// An administrator's decision about data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ordered {
-    /// One member's copy of the data, or a snapshot there, becomes the cluster's.
+    /// One member's copy of the data, or a snapshot on its machine, becomes the cluster's data.
     Recover { from: Place, of: Copy },
-    /// This member's data are of no more use beside another cluster that lives.
+    /// This member's data is obsolete if another cluster is live.
     SetAside,
 }
 
-/// What a cluster is recovered from.
+/// Source of a cluster's recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Copy {
     /// The member's own data.
     Data,
-    /// A snapshot that is on its machine, whatever else is there.
+    /// A snapshot on the member's machine, regardless of the member's data.
     Snapshot,
 }
 
-/// Everything that a decision depends on.
+/// Inputs of a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     pub me: Place,
     pub disk: Disk,
-    /// Who may found: all members of the seed, less those that an order leaves out.
+    /// Members that may bootstrap the cluster: all members in the seed, except those that an order excludes.
     pub founders: Members,
     pub unanimity: Unanimity,
-    /// An order that this member's disk does not show as carried out.
+    /// Order that has not been carried out according to this member's disk.
     pub order: Option<Ordered>,
-    /// A member that knows of this one as added and not started, for a disk that is [`Disk::Joining`].
+    /// Member that lists this one as added but not started, if the disk is [`Disk::Joining`].
     pub expected_by: Option<Place>,
-    /// Answers by place; one's own is not read.
+    /// Answers by place; this member's own entry is not read.
     pub answers: &'a [Answer],
 }
 
-/// What to do next. Everything but [`Decision::Start`], [`Decision::Found`] and [`Decision::Join`] leads to another decision.
+/// Next action. Everything but [`Decision::Start`], [`Decision::Found`] and [`Decision::Join`] is followed by
+/// another decision.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Decision {
-    /// Start etcd with the data that are there.
+    /// Start etcd with the existing data.
     Start,
     /// Move the data aside.
     SetAside,
-    /// Make a cluster of this member alone of the data or the snapshot that it has, as ordered.
+    /// Create a cluster with this member only from its data or snapshot, as ordered.
     Recover,
     /// Draw a token and agree to it.
     Draw,
     Agree(Founding),
     /// Start etcd as a founder.
     Found(Founding),
-    /// Take one's own place in the cluster that this member belongs to, under a new identifier.
+    /// Rejoin the cluster of the given member, under a new identifier.
     Join(Place),
-    /// Start etcd as the member that was added before the power failed: its cluster may have no quorum without it.
+    /// Start etcd as the member that was added before the power failure: the cluster may have no quorum
+    /// without it.
     Resume(Place),
-    /// Ask again later: these members are the reason.
+    /// Ask again later, because of these members.
     Wait(Vec<(Place, Why)>),
 }
 
-/// Why a member is waited for.
+/// Reason to wait for a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
     Silent,
-    /// It has data and no quorum: a person must decide whether newer ones exist elsewhere.
+    /// The member has data but no quorum: an administrator must decide whether newer data exists elsewhere.
     DataWithoutQuorum,
-    /// It draws the token.
+    /// The member is to draw the token.
     Draws,
-    /// It has not agreed yet.
+    /// The member has not agreed yet.
     Agrees,
-    /// It founds with others than this member's seed says.
+    /// The member bootstraps with different founders than those in this member's seed.
     OtherFounders,
-    /// It founds without this member, which can only join.
+    /// The member bootstraps the cluster without this one, which can only join.
     FoundsWithoutMe,
-    /// It recovers the cluster, as ordered, and has no quorum yet.
+    /// The member is recovering the cluster, as ordered, but has no quorum yet.
     Recovers,
-    /// It is this member: it is to recover the cluster, and has no data.
+    /// This member itself is to recover the cluster, but has no data.
     NothingToRecover,
-    /// It lives in another cluster than the one whose data are here.
+    /// The member belongs to a different cluster than the local data.
     OtherCluster,
-    /// This member's data are to be set aside, as ordered, and it has no quorum to join.
+    /// This member's data is to be set aside, as ordered, but the other member has no quorum to join.
     NothingToJoin,
 }
 
-/// Decides what the member of this view does next.
+/// Decides what the member with this view does next.
 pub fn decide(view: &View<'_>) -> Decision {
     match (view.order, view.disk) {
         (Some(Ordered::Recover { from, of }), _) => return recover(view, from, of),
@@ -175,14 +179,14 @@ pub fn decide(view: &View<'_>) -> Decision {
         _ => {}
     }
     let agreed = match view.disk {
-        Disk::Data(_) => unreachable!("it was decided"),
+        Disk::Data(_) => unreachable!("data is handled above"),
         Disk::Removed => return Decision::SetAside,
         Disk::Starting(founding) => return Decision::Found(founding),
         Disk::Agreed(founding) => Some(founding),
         Disk::Blank | Disk::Joining => None,
     };
     let others = || (0..).zip(view.answers).filter(|(place, _)| *place != view.me);
-    // That one started proves that all had agreed.
+    // A founder that has started proves that all founders had agreed.
     let has_begun =
         |founding: &Founding| others().any(|(_, answer)| matches!(answer, Answer::Data { token, .. } if *token == Some(founding.token)));
     if let Some(founding) = agreed.filter(has_begun) {
@@ -201,8 +205,8 @@ pub fn decide(view: &View<'_>) -> Decision {
     found(view, agreed)
 }
 
-/// Starts with the data that are here, but never beside another cluster that lives: a machine that was off while a person decided, or
-/// while others founded, has the data of a cluster that is no more.
+/// Starts with the existing data, but never alongside another live cluster: a machine that was off while an
+/// administrator decided, or while others bootstrapped, has the data of a cluster that no longer exists.
 fn go_on(view: &View<'_>, own: Option<u128>, sets_aside: bool) -> Decision {
     let others = || (0..).zip(view.answers).filter(|(place, _)| *place != view.me);
     let is_other = |answer: &Answer| matches!(answer, Answer::Data { token, quorum: true, .. } if *token != own);
@@ -218,8 +222,9 @@ fn go_on(view: &View<'_>, own: Option<u128>, sets_aside: bool) -> Decision {
     }
 }
 
-/// One member makes a cluster of its data; the others' old data would be a second one, and are moved aside once the new one lives. So
-/// are that member's own, or a new disk of it, which come after the order was carried out.
+/// Lets one member create a cluster from its data. The other members' old data would form a second cluster,
+/// and is moved aside once the new cluster is live. The same applies to that member's own data or new disk,
+/// if it returns after the order was carried out.
 fn recover(view: &View<'_>, from: Place, of: Copy) -> Decision {
     let has_data = matches!(view.disk, Disk::Data(_) | Disk::Removed);
     let is_living = |answer: &Answer| matches!(answer, Answer::Data { quorum: true, ordered: true, .. });
@@ -233,7 +238,7 @@ fn recover(view: &View<'_>, from: Place, of: Copy) -> Decision {
     }
 }
 
-/// Every founder that counts answered, and none has data.
+/// Bootstraps a cluster: every required founder has answered, and none has data.
 fn found(view: &View<'_>, agreed: Option<Founding>) -> Decision {
     let agreed = agreed.filter(|founding| founding.founders == view.founders);
     let of = |place: Place| match view.answers.get(usize::from(place)) {
@@ -254,7 +259,7 @@ fn found(view: &View<'_>, agreed: Option<Founding>) -> Decision {
 }
 
 impl View<'_> {
-    /// Why a member keeps this one from founding, if it does.
+    /// Returns why a member prevents this one from bootstrapping the cluster, if it does.
     fn obstacle(&self, place: Place, answer: &Answer) -> Option<Why> {
         let is_founder = self.founders.contains(place);
         match answer {
@@ -267,9 +272,10 @@ impl View<'_> {
         }
     }
 
-    /// Whether the others are a majority and the opt-in makes that enough; data are an obstacle whoever has them.
+    /// Checks whether the answering founders are a majority and the opt-in makes that enough; data on any
+    /// member is an obstacle.
     fn is_enough(&self, reasons: &[(Place, Why)]) -> bool {
-        let absent = u32::try_from(reasons.len()).expect("a handful");
+        let absent = u32::try_from(reasons.len()).expect("there are few members");
         self.unanimity == Unanimity::Majority
             && reasons.iter().all(|(_, why)| *why == Why::Silent)
             && (self.founders.count() - absent) * 2 > self.founders.count()

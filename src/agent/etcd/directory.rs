@@ -1,5 +1,5 @@
-//! etcd's directory: whether there are data, and what was agreed. The record is in the directory that etcd makes for its log, so that
-//! it shares the log's fate; etcd passes it over.
+//! etcd's data directory, and the record of agreements. The record is kept in the directory that etcd creates
+//! for its log, so that both are lost together; etcd ignores the record.
 
 use std::path::{Path, PathBuf};
 
@@ -10,43 +10,43 @@ use super::settings::Settings;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
 
-/// Name of the record, and its form.
+/// File name of the record, which is JSON.
 const RECORD: &str = "kiln.json";
-/// How etcd ends the names of its log's files (server/storage/wal).
+/// File name extension of etcd's log files (server/storage/wal).
 const LOG: &str = "wal";
 
-/// What was written before each step that a power cut must not undo.
+/// Record that is written before each step that a power cut must not undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub(super) enum Record {
-    /// This member found the others, and all that it has promised is here.
+    /// This member has reached the others; it has promised nothing beyond the agreement.
     Agreed(Agreement),
-    /// All had agreed: etcd may start.
+    /// All founders have agreed: etcd may start.
     Starting(Agreement),
-    /// A living cluster has no member in this one's place, and adds it next.
+    /// A live cluster has no member in this place, and is about to add this one.
     Joining {
         token: Option<String>,
         order: Option<String>,
-        /// The cluster had applied its log up to this index when nothing was in this member's place: whoever is behind it may know
-        /// of an earlier one.
+        /// Index up to which the cluster had applied its log when no member was in this place: a member
+        /// behind this index may still list a previous one.
         applied: Option<u64>,
     },
-    /// These data were made by an order, and etcd has not started with them.
+    /// The data was created by an order, and etcd has not been started with it.
     Recovered { token: String, order: String },
-    /// etcd has made data, and runs as this member.
+    /// etcd has created data, and runs as this member.
     Running { token: Option<String>, member: Member, order: Option<String> },
-    /// A living cluster has removed the member whose data these are.
+    /// A live cluster has removed the member that the data belongs to.
     Removed { token: Option<String>, member: Member },
 }
 
-/// What etcd calls a member, and the cluster that it is of.
+/// etcd's identifiers of a member and of its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Member {
     pub(super) cluster: u64,
     pub(super) id: u64,
 }
 
-/// A [`Founding`] by names, which stay when places change.
+/// A [`Founding`] with names, which remain valid when places change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Agreement {
     /// 32 hexadecimal digits.
@@ -59,7 +59,8 @@ impl Agreement {
         Self { token: token_text(founding.token), founders: settings.names(founding.founders) }
     }
 
-    /// The same by places. A founder that this member's seed does not know makes it another founding than any that this one could make.
+    /// Converts names to places. A founder that is not in this member's seed makes the result differ from any
+    /// founding that this member could propose.
     pub(super) fn founding(&self, settings: &Settings) -> Option<Founding> {
         let unknown = Members::STRANGER;
         let founders = self.founders.iter().map(|name| settings.place(name).unwrap_or(unknown)).collect();
@@ -88,7 +89,7 @@ impl Directory {
         self.0.join("member")
     }
 
-    /// Whether etcd has begun a log. Its directories alone are no data: etcd makes them before.
+    /// Checks whether etcd has begun a log. Directories alone are not data: etcd creates them first.
     pub(super) fn has_data(&self) -> Result<bool> {
         let log = self.member().join("wal");
         if !log.is_dir() {
@@ -103,7 +104,7 @@ impl Directory {
         serde_json::from_slice(&bytes).map(Some).doing(Kind::Verify, || format!("reading `{}`", path.display()))
     }
 
-    /// Notes which member etcd runs as, once.
+    /// Records which member etcd runs as, once.
     pub(super) fn runs_as(&self, member: Member) -> Result<()> {
         match self.record()? {
             Some(Record::Running { member: known, .. }) if known == member => Ok(()),
@@ -111,9 +112,9 @@ impl Directory {
         }
     }
 
-    /// Writes the record so that a power cut leaves this one or the one before.
+    /// Writes the record atomically: a power cut leaves either this record or the previous one.
     pub(super) fn write(&self, record: &Record) -> Result<()> {
-        let bytes = serde_json::to_vec(record).doing(Kind::Internal, || "writing what was agreed".into())?;
+        let bytes = serde_json::to_vec(record).doing(Kind::Internal, || "writing the record".into())?;
         host::fs::create_directories(&self.0)?;
         host::fs::create_private_directory(&self.member())?;
         host::fs::write_atomic(&self.member().join(RECORD), &bytes, host::fs::PRIVATE)?;
@@ -121,11 +122,11 @@ impl Directory {
         host::fs::sync_directory(&self.0)
     }
 
-    /// What it says to the rule.
+    /// Returns the state of the disk for the decision.
     pub(super) fn disk(&self, settings: &Settings) -> Result<Disk> {
         let record = self.record()?;
         let known = |agreement: &Agreement| {
-            let broken = || Error::new(Kind::Verify, format!("`{}` is not a token", agreement.token));
+            let broken = || Error::new(Kind::Verify, format!("`{}` is not a valid token", agreement.token));
             agreement.founding(settings).ok_or_else(broken)
         };
         Ok(match (self.has_data()?, record) {
@@ -134,12 +135,12 @@ impl Directory {
             (false, Some(Record::Agreed(agreement))) => Disk::Agreed(known(&agreement)?),
             (false, Some(Record::Starting(agreement))) => Disk::Starting(known(&agreement)?),
             (false, Some(Record::Joining { .. })) => Disk::Joining,
-            // The log is gone, whatever the record says.
+            // The log is missing, whatever the record says.
             (false, _) => Disk::Blank,
         })
     }
 
-    /// The token of the cluster that the data are of; none for data from before tokens were drawn.
+    /// Returns the token of the cluster that the data belongs to; `None` for data that predates tokens.
     pub(super) fn token(&self) -> Result<Option<String>> {
         Ok(self.record()?.and_then(|record| match record {
             Record::Agreed(agreement) | Record::Starting(agreement) => Some(agreement.token),
@@ -148,7 +149,7 @@ impl Directory {
         }))
     }
 
-    /// The order that was carried out last.
+    /// Returns the order that was carried out last.
     pub(super) fn order(&self) -> Result<Option<String>> {
         Ok(self.record()?.and_then(|record| match record {
             Record::Recovered { order, .. } => Some(order),
@@ -157,7 +158,7 @@ impl Directory {
         }))
     }
 
-    /// What others hear, but for the quorum.
+    /// Returns the answer to other members, without the quorum.
     pub(super) fn answer(&self, settings: &Settings) -> Result<Answer> {
         Ok(match self.disk(settings)? {
             Disk::Blank | Disk::Joining => Answer::Blank,
@@ -172,9 +173,9 @@ impl Directory {
         &self.0
     }
 
-    /// Moves the data out of the way, under a name that no other has, and returns where they are.
+    /// Moves the data aside, to an unused name, and returns its new path.
     pub(super) fn set_aside(&self) -> Result<PathBuf> {
-        let aside = (1..).map(|number| self.0.join(format!("aside-{number}"))).find(|path| !path.exists()).expect("numbers do not end");
+        let aside = (1..).map(|number| self.0.join(format!("aside-{number}"))).find(|path| !path.exists()).expect("numbers are unlimited");
         host::fs::rename(&self.member(), &aside)?;
         host::fs::sync_directory(&self.0)?;
         Ok(aside)

@@ -1,46 +1,46 @@
-//! What etcd on this machine shows without a quorum: its metrics, in the text format of Prometheus.
+//! Metrics of etcd on this machine, available without a quorum, in the Prometheus text format.
 
 use std::time::Duration;
 
 use crate::host::http::{Client, Patience};
 
-/// A page of metrics is smaller.
+/// Maximum size of a metrics page, in bytes.
 const LONGEST: u64 = 4 << 20;
 /// Revision of the newest write that this member has (server/mvcc).
 const REVISION: &str = "etcd_debugging_mvcc_current_revision";
-/// Index of the newest entry of the log that it has applied (server/etcdserver).
+/// Index of the newest log entry that this member has applied (server/etcdserver).
 const APPLIED: &str = "etcd_server_proposals_applied_total";
 
-/// How long the log's syncs took together, and how many there were (server/storage/wal).
+/// Total duration and number of log syncs (server/storage/wal).
 const SYNCED: [&str; 2] = ["etcd_disk_wal_fsync_duration_seconds_sum", "etcd_disk_wal_fsync_duration_seconds_count"];
-/// Bytes that the database may grow to (server/etcdserver).
+/// Maximum size of the database, in bytes (server/etcdserver).
 const QUOTA: &str = "etcd_server_quota_backend_bytes";
 
-/// How far this machine's member is.
+/// Progress of this machine's member.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
-    /// Bytes that the database may grow to.
+    /// Maximum size of the database, in bytes.
     pub(super) quota: Option<u64>,
     pub(super) revision: Option<u64>,
     pub(super) applied: Option<u64>,
 }
 
-/// Asks this machine's member, if it runs.
+/// Queries this machine's member, if it is running.
 pub(super) fn progress(url: &str) -> Progress {
     let page = read(url).unwrap_or_default();
     let page = String::from_utf8_lossy(&page);
     Progress { quota: number(&page, QUOTA), revision: number(&page, REVISION), applied: number(&page, APPLIED) }
 }
 
-/// Syncs of the log since etcd started.
+/// Log syncs since etcd started.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Synced {
-    /// What they took together.
+    /// Total duration.
     pub(super) seconds: f64,
     pub(super) count: u64,
 }
 
-/// Asks this machine's member, if it runs.
+/// Queries this machine's member, if it is running.
 pub(super) fn synced(url: &str) -> Option<Synced> {
     let page = read(url)?;
     let page = String::from_utf8_lossy(&page);
@@ -48,11 +48,11 @@ pub(super) fn synced(url: &str) -> Option<Synced> {
     Some(Synced { seconds: value(&page, seconds)?, count: number(&page, count)? })
 }
 
-/// Whether this machine's member runs and says that it is not healthy: because of an alarm, or because no member leads. Not to ask for alarms
-/// otherwise saves a process every few seconds.
+/// Checks whether this machine's member is running but reports that it is unhealthy, because of an alarm or
+/// because there is no leader. Listing alarms only in this case saves a process every few seconds.
 pub(super) fn is_unwell(url: &str) -> bool {
     let health = url.strip_suffix("/metrics").map(|server| format!("{server}/health"));
-    // Unhealthy is status 503 and no page.
+    // An unhealthy member returns status 503 and no page.
     let is_healthy = health.and_then(|url| read(&url)).is_some_and(|page| String::from_utf8_lossy(&page).contains("true"));
     !is_healthy && read(url).is_some()
 }
@@ -63,7 +63,7 @@ fn read(url: &str) -> Option<Vec<u8>> {
     client.read(url, LONGEST).ok()?
 }
 
-/// The value of a metric without labels. Values are floating-point numbers: `8.123e+06`.
+/// Returns the value of a metric without labels. Values are floating-point numbers: `8.123e+06`.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "revisions are whole and small")]
 fn number(page: &str, name: &str) -> Option<u64> {
     value(page, name).map(|value| value as u64)

@@ -1,7 +1,7 @@
-//! Membership of etcd: who founds, who rejoins, who waits; and what is done for the member that runs: snapshots, room.
+//! etcd membership (founding, rejoining, waiting), and maintenance of the running member: snapshots, space.
 
 mod control;
-#[expect(unreachable_pub, reason = "a model of all histories, which is a crate of its own, decides by the same file")]
+#[expect(unreachable_pub, reason = "the model of all histories is a separate crate and includes this file")]
 mod decide;
 mod directory;
 mod metrics;
@@ -24,5 +24,5 @@ pub(crate) use snapshots::{Kept, kept, ordered_name, save};
 pub(crate) use start::{Outlook, outlook, start, waits_for};
 pub(crate) use streams::streams;
 
-/// Where a node has its settings.
+/// Path of the etcd settings on a node.
 pub(crate) const SETTINGS: &str = "/etc/kiln/etcd.toml";

@@ -1,4 +1,5 @@
-//! What people must know of a member that runs: in the journal once, and in a file for status and consoles as long as it is so.
+//! Problems of a running member: logged to the journal once, and kept in a file for status and consoles while
+//! they last.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,14 +11,14 @@ use super::settings::Settings;
 use crate::error::{Doing, Kind, Result};
 use crate::host;
 
-/// What the file holds.
+/// Content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Written {
     problems: Vec<String>,
 }
 
-/// Problems by who sees to them.
+/// Problems by the task that reports them.
 pub(super) struct Notes<'a> {
     file: PathBuf,
     journal: &'a (dyn Fn(&str) + Sync),
@@ -33,7 +34,7 @@ impl<'a> Notes<'a> {
         (self.journal)(line);
     }
 
-    /// Replaces the problems of one that sees to something; new ones go to the journal.
+    /// Replaces the problems of one task; new ones are logged to the journal.
     pub(super) fn set(&self, who: &'static str, problems: Vec<String>) {
         let mut all = self.problems.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let before = all.insert(who, problems.clone()).unwrap_or_default();
@@ -49,15 +50,15 @@ impl<'a> Notes<'a> {
 }
 
 fn write(file: &Path, written: &Written) -> Result<()> {
-    let text = serde_json::to_vec(written).doing(Kind::Internal, || "writing what is wrong".into())?;
+    let text = serde_json::to_vec(written).doing(Kind::Internal, || "writing the problems".into())?;
     host::fs::write_atomic(file, &text, host::fs::PUBLIC)
 }
 
-/// What is wrong with this machine's member, if it is a member.
+/// Returns the problems of this machine's member, if it has one.
 pub(crate) fn problems(settings: &Path) -> Vec<String> {
     let written = || -> Result<Written> {
         let bytes = host::fs::read(&Settings::read(settings)?.problems)?;
-        serde_json::from_slice(&bytes).doing(Kind::Io, || "reading what is wrong".into())
+        serde_json::from_slice(&bytes).doing(Kind::Io, || "reading the problems".into())
     };
     written().map(|written| written.problems).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What members answer each other: a few words by mutual TLS, on a port of their own, also while etcd runs.
+//! Answers between members: short messages over mutual TLS, on a separate port, even while etcd is running.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ use crate::error::{Doing, Kind, Result};
 use crate::host::tls::{Answering, Asking};
 use crate::words::SNAPSHOTS_READER;
 
-/// One answer on the wire.
+/// One answer, as sent over the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 enum Word {
@@ -26,35 +26,35 @@ enum Word {
         token: Option<String>,
         quorum: bool,
         revision: Option<u64>,
-        /// Index of the newest entry of the log that it has applied.
+        /// Index of the newest log entry that the member has applied.
         applied: Option<u64>,
-        /// How long its log takes to be synced, in milliseconds.
+        /// Duration of a log sync, in milliseconds.
         #[serde(default)]
         latency: Option<u32>,
-        /// The order that was carried out last.
+        /// Order that was carried out last.
         order: Option<String>,
     },
-    /// It can't say: its disk is not to be read.
+    /// The member can't answer because its disk can't be read.
     Broken {
         reason: String,
     },
 }
 
-/// What was heard of one member.
+/// Answer from one member, with details.
 #[derive(Clone, Debug)]
 pub(super) struct Heard {
     pub(super) answer: Answer,
-    /// Newest revision that it knows, where it has data and etcd runs.
+    /// Newest revision that the member knows, if it has data and etcd is running.
     pub(super) revision: Option<u64>,
-    /// Index of the newest entry of the log that it has applied.
+    /// Index of the newest log entry that the member has applied.
     pub(super) applied: Option<u64>,
-    /// How long its log takes to be synced, in milliseconds.
+    /// Duration of a log sync, in milliseconds.
     pub(super) latency: Option<u32>,
-    /// Why it is silent.
+    /// Reason why the member did not answer.
     pub(super) reason: Option<String>,
 }
 
-/// Asks every other member at the same time; by place, with this one's own as silence.
+/// Asks all other members in parallel; returns answers by place, with silence for this one.
 pub(super) fn ask(settings: &Settings, asking: &Asking) -> Vec<Heard> {
     let me = settings.me();
     let one = |place: Place| if place == me { Heard::silent(None) } else { Heard::of(settings, asking, place) };
@@ -62,7 +62,7 @@ pub(super) fn ask(settings: &Settings, asking: &Asking) -> Vec<Heard> {
         let places = (0..).zip(&settings.members).map(|(place, _)| place);
         let one = &one;
         let asked: Vec<_> = places.map(|place| scope.spawn(move || one(place))).collect();
-        asked.into_iter().map(|asked| asked.join().unwrap_or_else(|_| Heard::silent(Some("asking it failed".into())))).collect()
+        asked.into_iter().map(|asked| asked.join().unwrap_or_else(|_| Heard::silent(Some("the query failed".into())))).collect()
     })
 }
 
@@ -83,12 +83,12 @@ impl Heard {
     pub(super) fn of(settings: &Settings, asking: &Asking, place: Place) -> Self {
         let address = SocketAddr::new(settings.member(place).address, settings.port);
         let word =
-            asking.ask(address).and_then(|bytes| serde_json::from_slice(&bytes).doing(Kind::Network, || "reading its answer".into()));
+            asking.ask(address).and_then(|bytes| serde_json::from_slice(&bytes).doing(Kind::Network, || "reading the answer".into()));
         match word {
             Ok(Word::Blank) => Self::with(Answer::Blank),
             Ok(Word::Agreed(agreement)) => match agreement.founding(settings) {
                 Some(founding) => Self::with(Answer::Agreed(founding)),
-                None => Self::silent(Some(format!("its token `{}` is none", agreement.token))),
+                None => Self::silent(Some(format!("`{}` is not a valid token", agreement.token))),
             },
             Ok(Word::Data { token, quorum, revision, applied, latency, order }) => {
                 let ordered = settings.order.as_ref().is_some_and(|own| order.as_ref() == Some(&own.id));
@@ -101,11 +101,11 @@ impl Heard {
     }
 }
 
-/// Answers the others for ever, and looks after the member that runs.
+/// Answers the other members and maintains the running member, forever.
 ///
 /// # Errors
 ///
-/// Certificates that can't be read, or an address that can't be listened on.
+/// Fails if the certificates can't be read or the address can't be bound.
 pub(crate) fn serve(settings: &Settings, journal: &(dyn Fn(&str) + Sync)) -> Result<()> {
     let answering = Answering::bind(&settings.identity(), settings.listening())?;
     let directory = Directory::new(&settings.data);
@@ -127,7 +127,7 @@ fn word(settings: &Settings, directory: &Directory, latency: &Latency) -> Result
         Answer::Agreed(founding) => Word::Agreed(Agreement::new(founding, settings)),
         Answer::Data { token, .. } => {
             let Progress { revision, applied, .. } = metrics::progress(&settings.metrics);
-            // etcdctl would try for its whole limit to reach an etcd that does not run.
+            // If etcd is not running, etcdctl would try to reach it until its time limit.
             let quorum = || Endpoint::new(settings, &settings.own().client_url).quorum().ok();
             let agreed = applied.and_then(|_| quorum()).map(|header| header.revision);
             let (token, revision) = (token.map(token_text), agreed.or(revision));

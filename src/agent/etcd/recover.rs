@@ -1,6 +1,8 @@
-//! One member's data, or a snapshot, become those of a new cluster of one, as ordered. Data: their log is replayed by an etcd that no other
-//! machine can reach, and a snapshot is saved of that. The snapshot is restored under another token and with a higher revision
-//! (<https://etcd.io/docs/v3.5/op-guide/recovery/>). The data as they were are moved aside at the end, and never changed.
+//! Ordered recovery: one member's data, or a snapshot, becomes the data of a new single-member cluster. For
+//! data, the log is replayed by an etcd that no other machine can reach, and a snapshot of the result is
+//! saved. The snapshot is restored under another token and with a higher revision
+//! (<https://etcd.io/docs/v3.5/op-guide/recovery/>). The original data is moved aside at the end, and never
+//! changed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -15,31 +17,31 @@ use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::seed::Restore;
 
-/// Where the log is replayed: no other machine can reach it.
+/// URLs of the etcd that replays the log: no other machine can reach it.
 const CLIENT: &str = "https://127.0.0.1:2389";
 const PEER: &str = "https://127.0.0.1:2390";
-/// How long replaying may take: 100,000 entries take seconds.
+/// Time limit for replaying: 100,000 entries take seconds.
 const REPLAY: Duration = Duration::from_secs(600);
-/// By how much the revision rises, so that none of a watcher's is ever seen again.
+/// Increase of the revision, so that no revision known to a watcher is reused.
 const BUMP: &str = "1000000000";
 
-/// Carries the order out; the next look at the disk finds the new cluster's data.
+/// Carries out the order; the next check of the disk finds the new cluster's data.
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if there is no room for a second copy, [`Kind::Verify`] if the snapshot is damaged or not here, [`Kind::Tool`] with what
-/// etcd said. The data are then as they were.
+/// [`Kind::Io`] if there is no space for a second copy, [`Kind::Verify`] if the snapshot is damaged or
+/// missing, [`Kind::Tool`] with etcd's message. In each case, the data is unchanged.
 pub(super) fn recover(settings: &Settings, directory: &Directory, journal: &dyn Fn(&str)) -> Result<()> {
     let order = settings.order.as_ref().ok_or_else(|| Error::new(Kind::Internal, "there is no order"))?;
     let (copy, restored) = (directory.path().join("recover"), directory.path().join("restored"));
     let member = directory.path().join("member");
-    // What an attempt before this one left, which may be much.
+    // Leftovers of an earlier attempt, which may be large.
     [&copy, &restored].into_iter().try_for_each(|path| host::fs::remove(path))?;
     let snapshot = if let Some(ordered) = &order.restore {
         ordered_snapshot(settings, directory, ordered, journal)?
     } else {
-        journal("recovers the cluster from the data of this member, as ordered");
-        // The copy, the snapshot, and what is restored of it.
+        journal("recovering the cluster from this member's data, as ordered");
+        // The copy, the snapshot, and the restored data.
         insist_on_room(directory, 3 * host::fs::size_of_all(&member)?)?;
         host::fs::create_private_directory(&copy)?;
         host::process::run(host::process::command("cp").arg("--archive").arg(&member).arg(&copy))?;
@@ -48,30 +50,30 @@ pub(super) fn recover(settings: &Settings, directory: &Directory, journal: &dyn 
         snapshot
     };
     restore(settings, &snapshot, &restored, &order.id, journal).within(|| "restoring the snapshot".into())?;
-    // The record says that all the rest is whole.
+    // The record marks the rest as complete.
     host::fs::sync_filesystem(directory.path())?;
     let record = Record::Recovered { token: order.id.clone(), order: order.id.clone() };
     Directory::new(&restored).write(&record)?;
     let aside = if member.exists() { Some(directory.set_aside()?) } else { None };
     finish(directory)?;
-    journal("the cluster is this member's alone now");
-    aside.iter().for_each(|aside| journal(&format!("the data as they were are kept in `{}`", aside.display())));
+    journal("this member is now the only member of the cluster");
+    aside.iter().for_each(|aside| journal(&format!("the original data is kept in `{}`", aside.display())));
     Ok(())
 }
 
-/// The snapshot that is to be restored, read whole before anything is changed.
+/// Returns the snapshot to restore, which is read completely before anything is changed.
 fn ordered_snapshot(settings: &Settings, directory: &Directory, ordered: &Restore, journal: &dyn Fn(&str)) -> Result<PathBuf> {
     let shelf = Shelf::of(settings);
     let sha256 = ordered.sha256;
     let nowhere = || {
-        let message = format!("no snapshot with the SHA-256 {sha256} is on this machine, which is to restore it");
-        Error::new(Kind::Verify, message).hint("order it with its file, `--restore FILE@SHA256`, so that it travels with the seed")
+        let message = format!("no snapshot with SHA-256 {sha256} found on this machine, which is to restore it");
+        Error::new(Kind::Verify, message).hint("specify the file in the order, `--restore FILE@SHA256`, so that the seed includes it")
     };
     let path = shelf.find(sha256)?.ok_or_else(nowhere)?;
-    let snapshot = snapshots::check(&path, sha256).within(|| "the snapshot that is to be restored is refused".into())?;
-    // What is restored of it, and the first files of its log.
+    let snapshot = snapshots::check(&path, sha256).within(|| "verifying the snapshot to restore".into())?;
+    // The restored data, and the first files of their log.
     insist_on_room(directory, 2 * snapshot.size + (64 << 20))?;
-    journal(&format!("restores the snapshot of revision {} with the SHA-256 {sha256}, as ordered", snapshot.revision));
+    journal(&format!("restoring the snapshot at revision {} with SHA-256 {sha256}, as ordered", snapshot.revision));
     Ok(path)
 }
 
@@ -80,13 +82,13 @@ fn insist_on_room(directory: &Directory, needed: u64) -> Result<()> {
     let free = host::fs::free_space(directory.path())?;
     if free < needed {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-        let message = format!("`{}` has {} MiB free, and recovering takes {}", directory.path().display(), mib(free), mib(needed));
+        let message = format!("`{}` has {} MiB free, but recovery needs {} MiB", directory.path().display(), mib(free), mib(needed));
         return Err(Error::new(Kind::Io, message));
     }
     Ok(())
 }
 
-/// Puts restored data in their place: a power cut may have come just before that.
+/// Moves restored data into place, in case a power cut came just before that.
 pub(super) fn finish(directory: &Directory) -> Result<()> {
     let (member, restored) = (directory.path().join("member"), directory.path().join("restored"));
     let is_whole = matches!(Directory::new(&restored).record()?, Some(Record::Recovered { .. }));
@@ -98,7 +100,7 @@ pub(super) fn finish(directory: &Directory) -> Result<()> {
     host::fs::remove(&restored)
 }
 
-/// Replays the log of a copy and saves a snapshot of what comes out.
+/// Replays the log of a copy and saves a snapshot of the result.
 fn save(settings: &Settings, copy: &Path, snapshot: &Path) -> Result<()> {
     let identity = settings.identity();
     let certificate = |name: &str| settings.certificates.join(name);
@@ -118,7 +120,7 @@ fn save(settings: &Settings, copy: &Path, snapshot: &Path) -> Result<()> {
     saved.within(|| format!("saving `{}`", snapshot.display()))
 }
 
-/// An etcd that ends with this value.
+/// An etcd process that is killed when this value is dropped.
 struct Replaying(Child);
 
 impl Replaying {
@@ -142,10 +144,10 @@ impl Drop for Replaying {
     }
 }
 
-/// Restores a snapshot as the data of a cluster of this member alone.
+/// Restores a snapshot as the data of a cluster with this member only.
 fn restore(settings: &Settings, snapshot: &Path, target: &Path, token: &str, journal: &dyn Fn(&str)) -> Result<()> {
     let own = settings.own();
-    // From 3.6 on etcdctl can't; before 3.5 there is no etcdutl.
+    // etcdctl can't restore since 3.6; etcdutl does not exist before 3.5.
     let program = if host::process::find("etcdutl").is_some() { "etcdutl" } else { "etcdctl" };
     let mut command = host::process::command(program);
     command.env("ETCDCTL_API", "3").args(["snapshot", "restore"]).arg(snapshot).arg("--data-dir").arg(target);
@@ -154,12 +156,12 @@ fn restore(settings: &Settings, snapshot: &Path, target: &Path, token: &str, jou
     if raises_revisions(program)? {
         command.args(["--bump-revision", BUMP, "--mark-compacted"]);
     } else {
-        journal(&format!("this `{program}` can't raise the revision: whoever watched the cluster before must list it again"));
+        journal(&format!("this `{program}` can't raise the revision: clients with existing watches must list again"));
     }
     host::process::run(&mut command).map(drop)
 }
 
-/// Whether a restorer knows how to raise the revision: etcdutl from 3.5.10 on.
+/// Checks whether a program can raise the revision: etcdutl 3.5.10 and later.
 fn raises_revisions(program: &str) -> Result<bool> {
     let help = host::process::run(host::process::command(program).env("ETCDCTL_API", "3").args(["snapshot", "restore", "--help"]))?;
     Ok(String::from_utf8_lossy(&help.stdout).contains("--bump-revision"))

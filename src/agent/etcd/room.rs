@@ -1,30 +1,28 @@
-//! Room on the disk of etcd's data. etcd reserves its log in advance and ends where it can't write, so it says nothing before it is too late.
+//! Free space on etcd's data disk. etcd preallocates its log and exits when it can't write, so it gives no
+//! warning in time.
 
 use std::path::Path;
 
 use crate::error::Result;
 use crate::host;
 
-/// What etcd's log takes at once (server/storage/wal: `SegmentSizeBytes`), in MiB.
+/// Size of the next segment that etcd preallocates for its log (server/storage/wal: `SegmentSizeBytes`), in
+/// MiB.
 const SEGMENT: u64 = 64;
 
-/// What people must know of the disk that holds `data`.
+/// Returns the problems of the disk that contains `data`.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Io`] if it can't be asked.
+/// [`crate::error::Kind::Io`] if it can't be queried.
 pub(super) fn look(data: &Path) -> Result<Vec<String>> {
     Ok(sentence(host::fs::free_space(data)?).into_iter().collect())
 }
 
-/// The same words for as long as it is so, since new ones go to the journal.
+/// Returns the same text while the problem lasts, since a changed text is logged to the journal again.
 fn sentence(free: u64) -> Option<String> {
     let is_full = free < SEGMENT << 20;
-    is_full.then(|| {
-        format!(
-            "its disk is full: less than {SEGMENT} MiB are left, which the next part of etcd's log takes; etcd ends where it can't write"
-        )
-    })
+    is_full.then(|| format!("etcd's disk is full: less than {SEGMENT} MiB left for the next log segment; etcd exits when it can't write"))
 }
 
 #[cfg(test)]
@@ -34,7 +32,7 @@ mod tests {
     #[test]
     fn a_disk_is_full_that_has_no_room_for_the_next_part_of_the_log() {
         assert_eq!(sentence(64 << 20), None);
-        assert!(sentence(63 << 20).unwrap().starts_with("its disk is full: less than 64 MiB"));
+        assert!(sentence(63 << 20).unwrap().starts_with("etcd's disk is full: less than 64 MiB"));
         assert!(sentence(0).is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! What a member's seed says of its cluster: `/etc/kiln/etcd.toml`, rendered by the overlay `etcd`.
+//! Settings of an etcd member: `/etc/kiln/etcd.toml`, rendered by the `etcd` overlay.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,35 +15,35 @@ use crate::seed::{ORDER, Order};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
-    /// This member.
+    /// Name of this member.
     pub(super) name: String,
     /// etcd's `--data-dir`.
     pub(super) data: PathBuf,
-    /// Where the decision is left for etcd's unit, as lines of an EnvironmentFile= of systemd.exec(5).
+    /// File with the decision for the etcd unit, in the format of EnvironmentFile= (systemd.exec(5)).
     pub(super) flags: PathBuf,
-    /// What is waited for, as JSON for status and consoles.
+    /// File with the reasons for waiting, as JSON for status and consoles.
     pub(super) status: PathBuf,
-    /// Where the member's snapshots are kept.
+    /// Directory for the member's snapshots.
     pub(super) snapshots: PathBuf,
-    /// What is wrong with the member that runs, as JSON for status and consoles.
+    /// File with the problems of the running member, as JSON for status and consoles.
     pub(super) problems: PathBuf,
-    /// Directory of `ca.crt`, `peer.crt` and `peer.key`.
+    /// Directory with `ca.crt`, `peer.crt` and `peer.key`.
     pub(super) certificates: PathBuf,
-    /// Where etcd shows its metrics, to this machine alone.
+    /// URL of etcd's metrics, for this machine only.
     pub(super) metrics: String,
-    /// TCP port on which members ask each other.
+    /// TCP port for queries between members.
     pub(super) port: u16,
-    /// TCP port on which snapshots are handed out.
+    /// TCP port on which snapshots are served.
     pub(super) snapshots_port: u16,
     pub(super) found: Found,
-    /// Sorted by name when it is read.
+    /// Members, sorted by name.
     pub(super) members: Vec<Member>,
-    /// From a file beside this one.
+    /// Order, from a file next to this one.
     #[serde(skip)]
     pub(super) order: Option<Order>,
 }
 
-/// How many founders must agree, as the cluster file says it.
+/// Number of founders that must agree, as in the cluster file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Found {
@@ -51,7 +51,7 @@ pub(super) enum Found {
     Majority,
 }
 
-/// Another member, or this one.
+/// Any member, including this one.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Member {
@@ -75,14 +75,14 @@ impl Settings {
         settings.members.sort_by(|one, other| one.name.cmp(&other.name));
         let refuse = |what: String| Err(Error::new(Kind::Input, format!("{}: {what}", step())));
         if settings.members.len() > Members::CAPACITY {
-            return refuse(format!("{} members, at most {} can found a cluster", settings.members.len(), Members::CAPACITY));
+            return refuse(format!("{} members, but at most {} can bootstrap a cluster", settings.members.len(), Members::CAPACITY));
         }
         if settings.place(&settings.name).is_none() {
             return refuse(format!("`{}` is not among the members", settings.name));
         }
         let stranger = settings.order.iter().flat_map(Order::named).find(|name| settings.place(name).is_none());
         if let Some(stranger) = stranger {
-            return refuse(format!("the order is about `{stranger}`, which is not among the members"));
+            return refuse(format!("the order names `{stranger}`, which is not among the members"));
         }
         Ok(settings)
     }
@@ -104,18 +104,18 @@ impl Settings {
         self.member(self.me())
     }
 
-    /// Addresses of the other members.
+    /// Returns the addresses of the other members.
     pub(crate) fn others(&self) -> Vec<IpAddr> {
         self.members.iter().filter(|member| member.name != self.name).map(|member| member.address).collect()
     }
 
-    /// All members, less those that an order leaves out.
+    /// Returns all members, except those that an order excludes.
     pub(super) fn founders(&self) -> Members {
         let left_out = self.order.iter().flat_map(|order| &order.without).collect::<Vec<_>>();
         (0..).zip(&self.members).filter(|(_, member)| !left_out.contains(&&member.name)).map(|(place, _)| place).collect()
     }
 
-    /// What is ordered about this member's data, unless it was carried out here.
+    /// Returns the order about this member's data, unless it has already been carried out here.
     pub(super) fn ordered(&self, done: Option<&str>) -> Option<Ordered> {
         let order = self.order.as_ref().filter(|order| done != Some(order.id.as_str()))?;
         let recover = |name: &String, of: Copy| self.place(name).map(|from| Ordered::Recover { from, of });
@@ -146,16 +146,16 @@ impl Settings {
         SocketAddr::new(self.own().address, self.port)
     }
 
-    /// etcd's `--initial-cluster` of these members.
+    /// Returns the value of etcd's `--initial-cluster` for these members.
     pub(super) fn initial_cluster(&self, members: Members) -> String {
         let member = |place: Place| format!("{}={}", self.member(place).name, self.member(place).peer_url);
         members.iter().map(member).collect::<Vec<_>>().join(",")
     }
 }
 
-/// The order in the directory of a settings file, if there is one.
+/// Reads the order next to a settings file, if there is one.
 fn order(settings: &Path) -> Result<Option<Order>> {
-    let path = settings.with_file_name(Path::new(ORDER).file_name().expect("it is a file"));
+    let path = settings.with_file_name(Path::new(ORDER).file_name().expect("the path names a file"));
     let Some(bytes) = host::fs::read_if_exists(&path)? else { return Ok(None) };
     toml::from_slice(&bytes).map(Some).doing(Kind::Input, || format!("reading `{}`", path.display()))
 }

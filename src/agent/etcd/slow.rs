@@ -1,5 +1,6 @@
-//! A disk that has become slow: while its member leads, every write of the cluster waits for it, and etcd elects no other leader as long as
-//! heartbeats come (etcd#7617, etcd#15247). So this agent hands leadership to a member whose disk is faster, once.
+//! Handling of a slow disk on the leader: every write in the cluster waits for that disk, and etcd does not
+//! elect another leader as long as heartbeats arrive (etcd#7617, etcd#15247). This agent therefore transfers
+//! leadership to a member with a faster disk, once.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,19 +13,19 @@ use crate::error::Result;
 use crate::host::clock::Stopwatch;
 use crate::host::tls::Asking;
 
-/// From where on a disk is slow, in milliseconds for one sync of the log: ten times what etcd asks of disks
-/// (<https://etcd.io/docs/v3.5/op-guide/hardware/#disks>).
+/// Duration of a log sync, in milliseconds, at which a disk counts as slow: ten times the limit that etcd
+/// recommends (<https://etcd.io/docs/v3.5/op-guide/hardware/#disks>).
 const SLOW: u32 = 100;
-/// So many looks in a row must find it slow.
+/// Number of consecutive checks that must find the disk slow.
 const LOOKS: u32 = 3;
-/// Fewer syncs than that say nothing.
+/// Minimum number of syncs for a measurement.
 const FEWEST: u64 = 3;
-/// From one time that leadership is handed on to the next: where all disks are slow it would go around.
+/// Pause between two leadership transfers: if all disks are slow, leadership would circulate.
 const PAUSE: Duration = Duration::from_secs(600);
-/// No measurement.
+/// Value that means no measurement.
 const UNKNOWN: u32 = u32::MAX;
 
-/// How long the log of this machine's member takes to be synced, in milliseconds; shared with those who answer other members.
+/// Duration of a log sync on this member, in milliseconds; shared with the threads that answer other members.
 #[derive(Debug)]
 pub(super) struct Latency(AtomicU32);
 
@@ -42,63 +43,63 @@ impl Latency {
     }
 }
 
-/// What this agent remembers from look to look.
+/// State of this agent between checks.
 #[derive(Debug, Default)]
 pub(super) struct Slow {
     before: Synced,
-    /// Looks in a row that found the disk slow.
+    /// Number of consecutive checks that found the disk slow.
     looks: u32,
     handed_over: Option<Stopwatch>,
 }
 
 impl Slow {
-    /// Measures, hands leadership on if that is of use, and returns what people must know.
+    /// Measures the disk, transfers leadership if that helps, and returns the problems.
     ///
     /// # Errors
     ///
-    /// Those of etcd: what fails is tried again at the next look.
+    /// Errors of etcd; a failure is retried at the next check.
     pub(super) fn look(&mut self, settings: &Settings, latency: &Latency, journal: &dyn Fn(&str)) -> Result<Vec<String>> {
         let mean = self.measure(metrics::synced(&settings.metrics));
         if let Some(mean) = mean {
             latency.set(mean);
         }
-        // One that writes little is as fast, or as slow, as when it wrote more.
+        // With few writes, the last measurement remains valid.
         let Some(own) = latency.get().filter(|_| self.looks >= LOOKS) else { return Ok(Vec::new()) };
-        // The same words for as long as it is about so slow, since new ones go to the journal.
-        let slow = format!("its disk is slow: a sync of etcd's log takes {} ms or more on average", own / SLOW * SLOW);
+        // Rounded, so that the text stays the same: a changed text is logged to the journal again.
+        let slow = format!("etcd's disk is slow: a log sync takes {} ms or more on average", own / SLOW * SLOW);
         let endpoint = Endpoint::new(settings, &settings.own().client_url);
         let status = endpoint.status()?;
         if status.leader != status.header.member {
             return Ok(vec![slow]);
         }
-        let slow = format!("{slow}, and every write of the cluster waits for it");
+        let slow = format!("{slow}, and every write in the cluster waits for it");
         if self.handed_over.is_some_and(|since| since.elapsed() < PAUSE) {
-            return Ok(vec![format!("{slow}; leadership came back, and is not handed on again for a while")]);
+            return Ok(vec![format!("{slow}; leadership returned to this member and is not transferred again for a while")]);
         }
         let heard = peers::ask(settings, &Asking::new(&settings.identity())?);
-        let Some((place, other)) = faster(own, &heard) else { return Ok(vec![format!("{slow}; no other member's is known to be faster")]) };
+        let Some((place, other)) = faster(own, &heard) else { return Ok(vec![format!("{slow}; no other disk is known to be faster")]) };
         let to = &settings.members[place];
         let members = endpoint.members()?.members;
         let Some(member) = members.iter().find(|member| member.peer_urls.contains(&to.peer_url)) else { return Ok(vec![slow]) };
-        journal(&format!("{slow}: hands leadership to {}, where it takes {other} ms", to.name));
+        journal(&format!("{slow}: transferring leadership to {}, where it takes {other} ms", to.name));
         endpoint.hand_over(member.id)?;
         self.handed_over = Some(Stopwatch::start());
         Ok(vec![slow])
     }
 
-    /// The mean since the look before, in milliseconds; none if too little was written.
+    /// Returns the mean since the previous check, in milliseconds; `None` if too little was written.
     fn measure(&mut self, now: Option<Synced>) -> Option<u32> {
         let now = now.unwrap_or_default();
         let before = std::mem::replace(&mut self.before, now);
         let count = now.count.checked_sub(before.count).filter(|count| *count >= FEWEST && before.count > 0)?;
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is small")]
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is small")]
         let mean = ((now.seconds - before.seconds) * 1000.0 / count as f64).round() as u32;
         self.looks = if mean >= SLOW { self.looks + 1 } else { 0 };
         Some(mean)
     }
 }
 
-/// The fastest of the others, by place, if it has a quorum and takes less than half as long.
+/// Returns the fastest other member with a quorum, by place, if its log sync takes less than half as long.
 fn faster(own: u32, heard: &[Heard]) -> Option<(usize, u32)> {
     let known = heard.iter().enumerate().filter(|(_, heard)| heard.has_quorum()).filter_map(|(place, heard)| Some((place, heard.latency?)));
     known.min_by_key(|(_, latency)| *latency).filter(|(_, latency)| *latency < own / 2)

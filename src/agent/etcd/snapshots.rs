@@ -1,8 +1,9 @@
-//! Snapshots that a member keeps of its cluster: the newest few, each read and found sound before it counts as one.
+//! Snapshots of the cluster that a member keeps: the newest few, each verified before it is added.
 //!
-//! They are on the state partition, beside etcd's directory and not in it: where etcd has a disk of its own they outlive that disk, and
-//! they can't fill it. A file's name says all that is known of it, so that one rename makes it a snapshot or leaves none. Numbers order
-//! them, not times: a machine's clock may be wrong.
+//! They are stored on the state partition, not in etcd's data directory: if etcd has its own disk, snapshots
+//! survive the loss of that disk and can't fill it. A snapshot's file name contains all of its metadata, so
+//! that a single rename adds it completely or not at all. Snapshots are ordered by number, not by time: a
+//! machine's clock may be wrong.
 
 use std::path::{Path, PathBuf};
 
@@ -17,33 +18,34 @@ use crate::host;
 use crate::host::lock::FileLock;
 use crate::host::tls::Found;
 
-/// How many are kept: two days of one each six hours.
+/// Number of snapshots kept: two days' worth, at one every six hours.
 pub(super) const KEPT: usize = 8;
-/// What is being saved; etcdctl appends `.part` to it.
+/// File name of a snapshot being saved; etcdctl appends `.part` to it.
 const SAVING: &str = ".saving";
-/// Beginning of the name of a snapshot that came with a seed.
+/// File name prefix of a snapshot that came with a seed.
 const ORDERED: &str = "ordered";
-/// Room that must be left for etcd, which needs a copy of its data to defragment them, besides their size.
+/// Space that must remain for etcd, in addition to the size of its data, which is copied during
+/// defragmentation.
 const RESERVE: u64 = 64 << 20;
 
-/// A snapshot that is kept.
+/// A kept snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Kept {
-    /// Later ones have greater numbers.
+    /// Sequence number; later ones are greater.
     pub(crate) number: u64,
-    /// Newest revision in it.
+    /// Newest revision in the snapshot.
     pub(crate) revision: u64,
     pub(crate) sha256: Digest,
-    /// In bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
-    /// When it was saved, by the clock of the machine at that time.
+    /// Time at which it was saved, by the machine's clock.
     pub(crate) saved: String,
-    /// Name of the file.
+    /// File name.
     pub(crate) file: String,
 }
 
-/// The directory of the snapshots.
+/// The snapshot directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf(PathBuf);
 
@@ -60,7 +62,7 @@ impl Shelf {
         self.0.join(&kept.file)
     }
 
-    /// All that are kept, newest first.
+    /// Returns all kept snapshots, newest first.
     ///
     /// # Errors
     ///
@@ -74,7 +76,7 @@ impl Shelf {
         Ok(kept)
     }
 
-    /// What whoever may fetch snapshots finds at a path: the list, or a file by its number.
+    /// Returns the content that an authorized client reads at a path: the list, or a snapshot by its number.
     pub(super) fn at(&self, path: &str) -> Option<Found> {
         let kept = self.kept().ok()?;
         match path.strip_prefix("/snapshots")? {
@@ -87,20 +89,20 @@ impl Shelf {
         }
     }
 
-    /// The file with this digest in its name, kept here or brought by a seed.
+    /// Returns the snapshot file with this digest in its name, whether it was saved here or came with a seed.
     pub(super) fn find(&self, sha256: Digest) -> Result<Option<PathBuf>> {
         let end = format!("-{sha256}.db");
         let is_it = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&end));
         Ok(if self.0.is_dir() { host::fs::list(&self.0)?.into_iter().find(is_it) } else { None })
     }
 
-    /// Saves a snapshot of what this machine's member has, and removes the oldest ones beyond [`KEPT`]. Whatever goes wrong, those that
-    /// are here stay.
+    /// Saves a snapshot of this machine's member, and removes the oldest ones beyond [`KEPT`]. On error,
+    /// existing snapshots are kept.
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] without a quorum: what a member that is cut off has is not the cluster's; [`Kind::Io`] if there is no room;
-    /// [`Kind::Verify`] if what etcd sent is damaged.
+    /// [`Kind::Tool`] without a quorum, because an isolated member's data is not the cluster's; [`Kind::Io`]
+    /// if there is not enough space; [`Kind::Verify`] if the snapshot from etcd is damaged.
     pub(super) fn save(&self, settings: &Settings) -> Result<Kept> {
         let step = || "saving a snapshot".to_owned();
         self.prepare(&settings.data).within(step)?;
@@ -119,36 +121,37 @@ impl Shelf {
         for old in self.kept()?.iter().skip(KEPT) {
             host::fs::remove(&self.path(old))?;
         }
-        Kept::read(&path).ok_or_else(|| Error::new(Kind::Internal, format!("`{}` is not the name of a snapshot", path.display())))
+        Kept::read(&path).ok_or_else(|| Error::new(Kind::Internal, format!("`{}` is not a snapshot file name", path.display())))
     }
 
-    /// Removes what came with a seed: once the order is carried out nothing needs it.
+    /// Removes snapshots that came with a seed: they are not needed once the order has been carried out.
     pub(super) fn forget_ordered(&self) -> Result<()> {
         self.clear(&format!("{ORDERED}-"))
     }
 
-    /// Asks this machine's member for a snapshot, reads all of it, and makes it last.
+    /// Requests a snapshot from this machine's member, verifies all of it, and syncs it to disk.
     fn fill(&self, settings: &Settings, saving: &Path) -> Result<Snapshot> {
         let endpoint = Endpoint::new(settings, &settings.own().client_url);
-        endpoint.quorum().within(|| "asking for a quorum".into())?;
+        endpoint.quorum().within(|| "checking for a quorum".into())?;
         let size = endpoint.status()?.size;
         let (needed, free) = (2 * size + RESERVE, host::fs::free_space(&self.0)?);
         if free < needed {
             let mib = |bytes: u64| bytes.div_ceil(1 << 20);
             let place = self.0.display();
-            let message = format!("`{place}` has {} MiB free; a snapshot, and what etcd needs itself, takes {}", mib(free), mib(needed));
+            let message = format!("`{place}` has {} MiB free, but a snapshot and etcd itself need {} MiB", mib(free), mib(needed));
             return Err(Error::new(Kind::Io, message));
         }
         endpoint.save(saving)?;
         host::fs::set_mode(saving, host::fs::PRIVATE)?;
         let file = host::fs::open(saving)?;
-        let snapshot = etcd::verify(&file, None).within(|| "reading what etcd sent".into())?;
+        let snapshot = etcd::verify(&file, None).within(|| "reading the snapshot from etcd".into())?;
         file.sync_all().doing(Kind::Io, || format!("syncing `{}`", saving.display()))?;
         host::fs::give(saving, &self.0)?;
         Ok(snapshot)
     }
 
-    /// Makes the directory for the owner of etcd's: an administrator may be the first to save one.
+    /// Creates the directory with the same owner as etcd's: the first snapshot may be saved by an
+    /// administrator.
     fn prepare(&self, model: &Path) -> Result<()> {
         if !self.0.is_dir() {
             host::fs::create_private_directory(&self.0)?;
@@ -163,7 +166,7 @@ impl Shelf {
     }
 }
 
-/// What this machine keeps, newest first.
+/// Returns the snapshots on this machine, newest first.
 pub(crate) fn kept(settings: &Settings) -> Result<Vec<Kept>> {
     Shelf::of(settings).kept()
 }
@@ -177,21 +180,21 @@ pub(crate) fn save(settings: &Settings) -> Result<Kept> {
     Shelf::of(settings).save(settings)
 }
 
-/// Reads a snapshot's file and insists that it is the one with this digest.
+/// Reads a snapshot file and checks that it has this digest.
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] with what is wrong.
+/// [`Kind::Verify`] with a description of the damage.
 pub(crate) fn check(path: &Path, sha256: Digest) -> Result<Snapshot> {
     etcd::verify(&host::fs::open(path)?, Some(sha256)).within(|| format!("checking `{}`", path.display()))
 }
 
-/// Name of the file of a snapshot that comes with a seed.
+/// Returns the file name of a snapshot that comes with a seed.
 pub(crate) fn ordered_name(sha256: Digest) -> String {
     format!("{ORDERED}-{sha256}.db")
 }
 
-/// `12-r8123-SHA256.db`.
+/// Returns a file name: `12-r8123-SHA256.db`.
 fn name(number: &str, snapshot: &Snapshot) -> String {
     format!("{number}-r{}-{}.db", snapshot.revision, snapshot.sha256)
 }

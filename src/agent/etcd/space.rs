@@ -1,9 +1,11 @@
-//! What is done when a member's database has reached its quota: etcd refuses every write from then on, whatever is deleted, until its
-//! history is forgotten, its files are rewritten and the alarm is ended (<https://etcd.io/docs/v3.5/op-guide/maintenance/#space-quota>).
+//! Recovery of a member whose database has reached its quota: from then on, etcd rejects every write,
+//! whatever is deleted, until the history is compacted, the files are defragmented and the alarm is disarmed
+//! (<https://etcd.io/docs/v3.5/op-guide/maintenance/#space-quota>).
 //!
-//! The agent beside the leader does it, one step at a look, so that there is one that acts. It rewrites the others' files first, hands
-//! leadership to one of them, and that one's agent does the rest: a leader is rewritten only where it is alone. Each step is decided anew
-//! from what the members answer, so that a second agent in its place, or the same one after a power cut, goes on where this one was.
+//! Only the agent on the leader's machine acts, one step per check. It defragments the other members first,
+//! transfers leadership to one of them, and that member's agent does the rest: a leader is defragmented only
+//! if it is the only member. Each step is decided from the members' answers, so that another agent, or the
+//! same one after a power cut, continues where this one stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,39 +15,41 @@ use super::settings::Settings;
 use crate::error::Result;
 use crate::host::clock::Stopwatch;
 
-/// By how much a file may be larger than it must be and still count as rewritten: a fifth, or this many bytes.
+/// Maximum excess size of a file that counts as defragmented: a fifth of its size, but at least this many
+/// bytes.
 const LOOSE: u64 = 4 << 20;
-/// From one time that history is forgotten to the next: a cluster of which objects are deleted one by one is not rewritten after each.
+/// Pause between two compactions: if objects are deleted one by one, the cluster is not defragmented after
+/// each.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// One member as it answers.
+/// One member's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     id: u64,
     size: u64,
     used: u64,
-    /// Its file was rewritten after history was forgotten.
+    /// True if its file was defragmented after the compaction.
     done: bool,
 }
 
-/// What is next.
+/// Next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Rewrite this member's file.
+    /// Defragment this member.
     Defragment(u64),
-    /// Let this member lead.
+    /// Transfer leadership to this member.
     HandOver(u64),
     Disarm,
-    /// What is left is too much.
+    /// The remaining data is too large.
     Full {
         size: u64,
     },
 }
 
-/// Decides the next step once history is forgotten. `leader` is among the members.
+/// Decides the next step after the compaction. `leader` is one of the members.
 ///
-/// All members have the same data, so the smallest of them says how small a file can be. What a member says of its free pages is no
-/// measure: etcd counts them when it writes next, and at its quota it writes nothing.
+/// All members have the same data, so the smallest file shows how small a file can be. A member's count of
+/// free pages is not usable: etcd updates it at the next write, and writes nothing once the quota is reached.
 fn next(leader: u64, members: &[Seen], quota: u64) -> Step {
     let floor = members.iter().map(|seen| seen.size.min(seen.used)).min().unwrap_or_default();
     let is_loose = |seen: &&Seen| !seen.done && seen.size - floor > LOOSE.max(seen.size / 5);
@@ -57,34 +61,35 @@ fn next(leader: u64, members: &[Seen], quota: u64) -> Step {
         return others().next().map_or(Step::Defragment(leader), |other| Step::HandOver(other.id));
     }
     let size = members.iter().map(|seen| seen.size).max().unwrap_or_default();
-    // A tenth is left for what is written until the next alarm.
+    // A tenth is left for writes until the next alarm.
     if size <= quota / 10 * 9 {
         return Step::Disarm;
     }
-    // Nothing shows that rewriting is of use until one member was rewritten.
+    // It is unknown whether defragmenting helps until one member has been defragmented.
     let first = others().next().map_or(leader, |other| other.id);
     let is_tried = members.iter().any(|seen| seen.done);
     if is_tried { Step::Full { size } } else { Step::Defragment(first) }
 }
 
-/// What this agent remembers from look to look.
+/// State of this agent between checks.
 #[derive(Debug, Default)]
 pub(super) struct Space {
-    /// Revision up to which it has had history forgotten, and when.
+    /// Revision and time of the last compaction.
     compacted: Option<(u64, Stopwatch)>,
-    /// Whose files it has rewritten since.
+    /// Members defragmented since then.
     rewritten: BTreeSet<u64>,
 }
 
 impl Space {
-    /// Looks for alarms, does one step against NOSPACE if this machine's member leads, and returns what people must know.
+    /// Checks for alarms, takes one step against NOSPACE if this machine's member is the leader, and returns
+    /// the problems.
     ///
     /// # Errors
     ///
-    /// Those of etcd: what fails is tried again at the next look.
+    /// Errors of etcd; a failure is retried at the next check.
     pub(super) fn look(&mut self, settings: &Settings, quota: Option<u64>, journal: &dyn Fn(&str)) -> Result<Vec<String>> {
         let endpoint = Endpoint::new(settings, &settings.own().client_url);
-        // Without a quorum an alarm can neither be asked for nor ended.
+        // Without a quorum alarms can be neither listed nor disarmed.
         let Ok(alarms) = endpoint.alarms() else { return Ok(Vec::new()) };
         if alarms.is_empty() {
             *self = Self::default();
@@ -99,19 +104,19 @@ impl Space {
         if !corrupt.is_empty() {
             let them = corrupt.join(", ");
             return Ok(vec![format!(
-                "alarm CORRUPT of {them}: its data differ from the others'; nothing is done about it, a person must look"
+                "CORRUPT alarm on {them}: data differs from the other members; kiln does not repair this, an administrator must"
             )]);
         }
         let full: Vec<String> = of(Alarm::NoSpace).collect();
         if full.is_empty() {
-            return Ok(vec!["an alarm that this agent does not know: see `etcdctl alarm list`".into()]);
+            return Ok(vec!["unknown alarm: see `etcdctl alarm list`".into()]);
         }
         let status = endpoint.status()?;
-        let said = format!("alarm NOSPACE of {}: etcd refuses every write", full.join(", "));
+        let said = format!("NOSPACE alarm on {}: etcd rejects every write", full.join(", "));
         if status.leader != status.header.member {
-            return Ok(vec![format!("{said}, until the agent of the leader, {}, has made room", name(status.leader))]);
+            return Ok(vec![format!("{said} until the agent on the leader, {}, has freed space", name(status.leader))]);
         }
-        let Some(quota) = quota else { return Ok(vec![format!("{said}, and its metrics do not say how much room it has")]) };
+        let Some(quota) = quota else { return Ok(vec![format!("{said}, and etcd's metrics do not show the quota")]) };
         let why = self.act(settings, &endpoint, &status, quota, &name, journal)?;
         Ok(why.map(|why| format!("{said}; {why}")).into_iter().collect())
     }
@@ -127,39 +132,39 @@ impl Space {
     ) -> Result<Option<String>> {
         let revision = status.header.revision;
         if self.compacted.is_none_or(|(before, since)| before < revision && since.elapsed() >= PAUSE) {
-            journal(&format!("NOSPACE: forgets what was before revision {revision}"));
+            journal(&format!("NOSPACE: compacting the history before revision {revision}"));
             endpoint.compact(revision)?;
             self.compacted = Some((revision, Stopwatch::start()));
             self.rewritten.clear();
-            return Ok(Some("it makes room".into()));
+            return Ok(Some("space is being freed".into()));
         }
         let members = self.members(settings);
         let seen: Vec<Seen> = members.values().map(|(seen, _)| *seen).collect();
         match next(status.header.member, &seen, quota) {
             Step::Defragment(id) => {
-                journal(&format!("NOSPACE: defragments {}", name(id)));
+                journal(&format!("NOSPACE: defragmenting {}", name(id)));
                 self.rewritten.insert(id);
                 Endpoint::new(settings, members[&id].1).defragment()?;
             }
             Step::HandOver(id) => {
-                journal(&format!("NOSPACE: hands leadership to {}, whose agent defragments this member", name(id)));
+                journal(&format!("NOSPACE: transferring leadership to {}, whose agent defragments this member", name(id)));
                 endpoint.hand_over(id)?;
             }
             Step::Disarm => {
                 endpoint.disarm()?;
-                journal("NOSPACE: there is room again, and the alarm is ended");
+                journal("NOSPACE: space has been freed, alarm disarmed");
                 return Ok(None);
             }
             Step::Full { size } => {
                 let mib = |bytes: u64| bytes.div_ceil(1 << 20);
                 let how = "delete objects, or raise `quota-backend-bytes`";
-                return Ok(Some(format!("what is left takes {} MiB of {}: {how}", mib(size), mib(quota))));
+                return Ok(Some(format!("the remaining data takes {} of {} MiB: {how}", mib(size), mib(quota))));
             }
         }
-        Ok(Some("it makes room".into()))
+        Ok(Some("space is being freed".into()))
     }
 
-    /// All members that answer, by identifier, each with its URL.
+    /// Returns all members that answer, by identifier, each with its URL.
     fn members<'a>(&self, settings: &'a Settings) -> BTreeMap<u64, (Seen, &'a str)> {
         let seen = |member: &'a super::settings::Member| {
             let Status { header, size, used, .. } = Endpoint::new(settings, &member.client_url).status().ok()?;
@@ -170,7 +175,7 @@ impl Space {
     }
 }
 
-/// Members' names by their identifiers.
+/// Returns members' names by their identifiers.
 fn names(settings: &Settings, endpoint: &Endpoint<'_>) -> Result<BTreeMap<u64, String>> {
     let named = |url: &String| settings.members.iter().find(|member| member.peer_url == *url).map(|member| member.name.clone());
     let members = endpoint.members()?.members;

@@ -1,4 +1,4 @@
-//! The way to a start of etcd: ask, decide, do, until the decision is one to start by.
+//! Start of etcd: asks the other members, decides and acts, until the decision is to start.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,31 +20,30 @@ use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::host::http::{Client, Held, Patience};
 use crate::host::tls::{Asking, Identity};
+use crate::words::Service;
 
-/// Where members of etcd find each other.
-const PEER_PORT: u16 = 2380;
-/// What etcd answers about members is smaller.
+/// Maximum size of a member list from etcd, in bytes.
 const LONGEST: u64 = 1 << 16;
-/// How long it is waited for.
+/// Time limits for requesting a member list.
 const ONCE: Patience = Patience { connect: Duration::from_secs(2), silence: Duration::from_secs(2), pause: Duration::ZERO, attempts: 1 };
-/// Between two looks at the others.
+/// Pause between two checks of the other members.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Between two attempts to carry an order out: each may read gigabytes.
+/// Pause between two attempts to carry out an order: each may read gigabytes.
 const REFUSED: Duration = Duration::from_secs(30);
 
-/// Flags that a start of etcd gets besides those of its unit; later ones count.
+/// etcd flags in addition to those in its unit; later flags take precedence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Flags(Vec<String>);
 
-/// What a member waits for, for consoles and status.
+/// Reasons why a member is waiting, for consoles and status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Waiting {
-    /// One sentence for each member that is waited for.
+    /// One sentence for each member that this one is waiting for.
     reasons: Vec<String>,
 }
 
-/// What this machine's member waits for, if it is a member and waits.
+/// Returns the reasons why this machine's member is waiting; empty if it is not.
 pub(crate) fn waits_for(settings: &Path) -> Vec<String> {
     let waiting = || -> Result<Waiting> {
         let bytes = host::fs::read(&Settings::read(settings)?.status)?;
@@ -53,11 +52,12 @@ pub(crate) fn waits_for(settings: &Path) -> Vec<String> {
     waiting().map(|waiting| waiting.reasons).unwrap_or_default()
 }
 
-/// Waits as long as it must, and leaves the flags with which etcd is to start. What is waited for goes to `journal` and to the status.
+/// Waits for as long as necessary, then writes the flags to start etcd with. Reasons for waiting are reported
+/// in `journal` and in the status.
 ///
 /// # Errors
 ///
-/// The disk's and the certificates' own; what the others do is waited for, and no error.
+/// Errors of the disk and the certificates. The state of other members is a reason to wait, not an error.
 pub(crate) fn start(settings: &Settings, journal: &dyn Fn(&str)) -> Result<()> {
     let directory = Directory::new(&settings.data);
     recover::finish(&directory)?;
@@ -78,7 +78,7 @@ impl Flags {
     }
 }
 
-/// What one look at the disk and at the others leads to.
+/// Result of one check of the disk and the other members.
 struct Look {
     heard: Vec<Heard>,
     decision: Decision,
@@ -113,19 +113,19 @@ impl Look {
     }
 }
 
-/// A decision in words, for people and scripts.
+/// A decision in words, for users and scripts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Outlook {
     /// `start`, `set-aside`, `recover`, `draw`, `agree`, `found`, `join`, `resume` or `wait`.
     decision: &'static str,
-    /// What is agreed to, or founded.
+    /// Token to agree to, or to bootstrap with.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
-    /// The member through whom it joins.
+    /// Member through which this one joins.
     #[serde(skip_serializing_if = "Option::is_none")]
     through: Option<String>,
-    /// One sentence for each member that is waited for.
+    /// One sentence for each member that this one is waiting for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
 }
@@ -138,7 +138,7 @@ impl Outlook {
     }
 }
 
-/// What this member would do now, without doing it.
+/// Returns what this member would do now, without doing it.
 ///
 /// # Errors
 ///
@@ -159,22 +159,22 @@ pub(crate) fn outlook(settings: &Settings) -> Result<Outlook> {
     Ok(Outlook { decision, token, through, reasons: look.reasons(settings) })
 }
 
-/// One start on its way.
+/// A start in progress.
 struct Starting<'a> {
     settings: &'a Settings,
     journal: &'a dyn Fn(&str),
     directory: Directory,
     asking: Asking,
-    /// What was said last.
+    /// Reasons that were reported last.
     said: Vec<String>,
-    /// Since when each reason has been one.
+    /// Time since each reason appeared.
     since: BTreeMap<String, Stopwatch>,
 }
 
 impl Starting<'_> {
-    /// Looks, decides and acts once. Returns flags when etcd may start.
+    /// Checks, decides and acts once. Returns the flags when etcd may start.
     fn step(&mut self) -> Result<Option<Flags>> {
-        // Certificates and leases would go by a clock that is known to be wrong.
+        // Certificates and leases would depend on a clock that is known to be wrong.
         if let Some(reason) = clock::look(&self.settings.others()).reason() {
             self.say(vec![reason])?;
             host::clock::sleep(PAUSE);
@@ -185,7 +185,7 @@ impl Starting<'_> {
             Decision::Start => return Ok(Some(Flags::default())),
             Decision::SetAside => self.set_aside()?,
             Decision::Recover => self.recover()?,
-            Decision::Draw => self.agree("drew", Founding { token: host::random::number()?, founders: self.settings.founders() })?,
+            Decision::Draw => self.agree("generated", Founding { token: host::random::number()?, founders: self.settings.founders() })?,
             Decision::Agree(founding) => self.agree("agreed to", founding)?,
             Decision::Found(founding) => return self.found(founding).map(Some),
             Decision::Join(place) => return self.join(place, look.heard[usize::from(place)].answer),
@@ -200,13 +200,13 @@ impl Starting<'_> {
 
     fn agree(&self, verb: &str, founding: Founding) -> Result<()> {
         let founders = self.settings.names(founding.founders).join(", ");
-        (self.journal)(&format!("{verb} the token {} of a new cluster of {founders}", token_text(founding.token)));
+        (self.journal)(&format!("{verb} the token {} for a new cluster of {founders}", token_text(founding.token)));
         self.directory.write(&Record::Agreed(Agreement::new(founding, self.settings)))
     }
 
     fn found(&self, founding: Founding) -> Result<Flags> {
         self.directory.write(&Record::Starting(Agreement::new(founding, self.settings)))?;
-        (self.journal)("all founders have agreed: founds the cluster");
+        (self.journal)("all founders have agreed: bootstrapping the cluster");
         let cluster = self.settings.initial_cluster(founding.founders);
         Ok(Flags(vec![
             "--initial-cluster-state=new".into(),
@@ -215,7 +215,8 @@ impl Starting<'_> {
         ]))
     }
 
-    /// Takes this member's place in a living cluster under a new identifier. What etcd refuses is said and tried again.
+    /// Rejoins a live cluster in this member's place, under a new identifier. A refusal by etcd is reported
+    /// and retried.
     fn join(&mut self, place: Place, answer: Answer) -> Result<Option<Flags>> {
         let through = self.settings.member(place);
         let token = if let Answer::Data { token, .. } = answer { token.map(token_text) } else { None };
@@ -227,11 +228,11 @@ impl Starting<'_> {
         };
         match replace(self.settings, &endpoint, note) {
             Ok(members) => {
-                (self.journal)(&format!("takes its place in the living cluster of {} under a new identifier", through.name));
+                (self.journal)(&format!("rejoining the live cluster of {} under a new identifier", through.name));
                 Ok(Some(existing(self.settings, &members)))
             }
             Err(err) => {
-                self.say(vec![format!("the cluster of {} does not take this member yet: {err}", through.name)])?;
+                self.say(vec![format!("the cluster of {} does not accept this member yet: {err}", through.name)])?;
                 host::clock::sleep(PAUSE);
                 Ok(None)
             }
@@ -240,31 +241,31 @@ impl Starting<'_> {
 
     fn resume(&mut self, place: Place) -> Result<Option<Flags>> {
         let through = self.settings.member(place);
-        (self.journal)(&format!("was added to the cluster of {} before the power failed, and takes its place now", through.name));
+        (self.journal)(&format!("this member was added to the cluster of {} before the power failure: joining it now", through.name));
         Ok(Some(existing(self.settings, &local_members(self.settings, through)?)))
     }
 
-    /// Carries an order out. What keeps it from that is said and tried again: nothing has changed.
+    /// Carries out an order. A failure is reported and retried: nothing has changed.
     fn recover(&mut self) -> Result<()> {
         let Err(err) = recover::recover(self.settings, &self.directory, self.journal) else { return Ok(()) };
         let hints: String = err.hints().iter().map(|hint| format!("; {hint}")).collect();
-        self.say(vec![format!("{}, which is this member, can't carry the order out: {err}{hints}", self.settings.name)])?;
+        self.say(vec![format!("{}, this member, can't carry out the order: {err}{hints}", self.settings.name)])?;
         host::clock::sleep(REFUSED);
         Ok(())
     }
 
     fn set_aside(&mut self) -> Result<()> {
         let aside = self.directory.set_aside()?;
-        (self.journal)(&format!("the data here are no longer the cluster's: they are kept in `{}`", aside.display()));
+        (self.journal)(&format!("the local data no longer belongs to the cluster: moved to `{}`", aside.display()));
         Ok(())
     }
 
-    /// Says in the journal and the status what is waited for, when that changes and once a minute.
+    /// Reports the reasons for waiting in the journal and the status, when they change and once a minute.
     fn say(&mut self, reasons: Vec<String>) -> Result<()> {
         self.since.retain(|reason, _| reasons.contains(reason));
         let sentence = |reason: String| {
             let minutes = self.since.entry(reason.clone()).or_insert_with(Stopwatch::start).elapsed().as_secs() / 60;
-            if minutes == 0 { reason } else { format!("{reason}, since {minutes} min") }
+            if minutes == 0 { reason } else { format!("{reason}, for {minutes} min") }
         };
         let reasons: Vec<String> = reasons.into_iter().map(sentence).collect();
         if reasons == self.said {
@@ -278,21 +279,21 @@ impl Starting<'_> {
     }
 }
 
-/// Removes whatever has this member's peer URL, adds the member, and returns all. `note` is called in between: what is found in this
-/// member's place after it was added by this disk.
+/// Removes members with this member's peer URL, adds this member, and returns all members. `note` is called
+/// in between: a member found in this place afterwards was added from this disk.
 fn replace(settings: &Settings, endpoint: &Endpoint<'_>, note: impl FnOnce() -> Result<()>) -> Result<Vec<control::Member>> {
     let own = settings.own();
     for member in endpoint.members()?.members.iter().filter(|member| member.peer_urls.contains(&own.peer_url)) {
-        endpoint.remove(member.id).within(|| format!("removing the member {:x} that was here", member.id))?;
+        endpoint.remove(member.id).within(|| format!("removing the previous member {:x}", member.id))?;
     }
     if endpoint.members()?.members.iter().any(|member| member.peer_urls.contains(&own.peer_url)) {
         return Err(Error::new(Kind::Tool, format!("`{}` is still a member", own.peer_url)));
     }
     note()?;
-    endpoint.add(&own.name, &own.peer_url).within(|| format!("adding `{}`", own.name))
+    endpoint.add(&own.name, &own.peer_url).within(|| format!("adding the member `{}`", own.name))
 }
 
-/// Flags of a member that joins.
+/// Returns the flags for a joining member.
 fn existing(settings: &Settings, members: &[control::Member]) -> Flags {
     let own = settings.own();
     let name = |member: &control::Member| if member.peer_urls.contains(&own.peer_url) { own.name.clone() } else { member.name.clone() };
@@ -301,8 +302,8 @@ fn existing(settings: &Settings, members: &[control::Member]) -> Flags {
     Flags(vec!["--initial-cluster-state=existing".into(), format!("--initial-cluster={cluster}")])
 }
 
-/// A member with data that knows of this one as added and not started, and is not behind `applied`. etcd answers its peers so without a
-/// quorum.
+/// Returns a member with data that lists this one as added but not started, and is not behind `applied`. etcd
+/// answers this request from its peers even without a quorum.
 fn expected_by(settings: &Settings, heard: &[Heard], applied: u64) -> Option<Place> {
     let expects = |place: &Place| {
         let members = local_members(settings, settings.member(*place)).unwrap_or_default();
@@ -312,40 +313,42 @@ fn expected_by(settings: &Settings, heard: &[Heard], applied: u64) -> Option<Pla
     with_data.map(|(place, _)| place).find(expects)
 }
 
-/// All members as one of them knows them by itself (server/etcdserver/api/etcdhttp/peer.go).
+/// Returns the member list as one of the members knows it locally (server/etcdserver/api/etcdhttp/peer.go).
 fn local_members(settings: &Settings, member: &Member) -> Result<Vec<control::Member>> {
     let Identity { authority, certificate, key } = settings.identity();
     let (authority, certificate, key) = (host::fs::read(&authority)?, host::fs::read(&certificate)?, Zeroizing::new(host::fs::read(&key)?));
     let client = Client::among(&Held { authority: &authority, certificate: &certificate, key: &key }, ONCE)?;
-    let url = format!("https://{}/members", SocketAddr::new(member.address, PEER_PORT));
+    let url = format!("https://{}/members", SocketAddr::new(member.address, Service::EtcdPeers.port()));
     let body = client.read(&url, LONGEST)?.unwrap_or_default();
-    serde_json::from_slice(&body).doing(Kind::Network, || format!("reading the members that {} knows", member.name))
+    serde_json::from_slice(&body).doing(Kind::Network, || format!("reading the member list of {}", member.name))
 }
 
-/// One sentence for a person.
+/// Returns a reason as one sentence.
 fn reason(settings: &Settings, place: Place, why: Why, heard: &[Heard]) -> String {
     let name = &settings.member(place).name;
     let heard = &heard[usize::from(place)];
     match why {
-        Why::Silent => format!("{name} does not answer ({})", heard.reason.as_deref().unwrap_or("no reason is known")),
+        Why::Silent => format!("{name} does not respond ({})", heard.reason.as_deref().unwrap_or("reason unknown")),
         Why::DataWithoutQuorum => {
-            let revision = heard.revision.map_or(String::new(), |revision| format!(", revision {revision},"));
-            format!("{name} has the data{revision} and no quorum: bring its peers back, or order `--recover-from {name}`")
+            let revision = heard.revision.map_or(String::new(), |revision| format!(" at revision {revision}"));
+            format!("{name} has data{revision} but no quorum: bring its peers back, or order `--recover-from {name}`")
         }
-        Why::Draws => format!("{name} draws the token of the new cluster"),
+        Why::Draws => format!("{name} has not generated the token for the new cluster yet"),
         Why::Agrees => format!("{name} has not agreed to the token yet"),
-        Why::OtherFounders => format!("{name} founds with other members than this seed names: give all of them seeds of one build"),
+        Why::OtherFounders => {
+            format!("{name} bootstraps with different members than this seed lists: use seeds from the same build on all members")
+        }
         Why::Recovers => {
             let is_restored = settings.order.as_ref().is_some_and(|order| order.restore.is_some());
             let of = if is_restored { "restore a snapshot of the cluster" } else { "recover the cluster from its data" };
-            format!("{name} is to {of}, as ordered, and has no quorum yet")
+            format!("{name} is to {of}, as ordered, but has no quorum yet")
         }
-        Why::NothingToRecover => format!("{name}, which is this member, is to recover the cluster, as ordered, and has no data"),
+        Why::NothingToRecover => format!("{name}, this member, is to recover the cluster, as ordered, but has no data"),
         Why::OtherCluster => format!(
-            "{name} lives in another cluster than the one whose data are here: they are kept; order `--set-aside {}` to join it",
+            "{name} belongs to a different cluster than the data here, which is kept; order `--set-aside {}` to join that cluster",
             settings.name
         ),
-        Why::NothingToJoin => format!("{name} has no quorum that this member, whose data are to be set aside, could join"),
-        Why::FoundsWithoutMe => format!("{name} founds the cluster without this member, which joins when there is a quorum"),
+        Why::NothingToJoin => format!("{name} has no quorum for this member to join after setting its data aside, as ordered"),
+        Why::FoundsWithoutMe => format!("{name} bootstraps the cluster without this member, which joins once there is a quorum"),
     }
 }

@@ -1,10 +1,12 @@
-//! Connections between members that have fallen silent are ended, so that etcd dials anew.
+//! Closes connections between members that have gone silent, so that etcd reconnects.
 //!
-//! A member reads what another one sends it from connections that it dialled itself, on each of which a heartbeat comes every 1.7 s. Until
-//! 3.4 it gave one up after five silent seconds; since 3.5 it does not: `NewTransport` of etcd's client/pkg/transport sets `DialContext`,
-//! and net/http then ignores the `Dial` with the limit that `NewTimeoutTransport` sets. What the other side has sent waits in that side's
-//! kernel, whose pauses before it tries again grow as long as the outage was, up to two minutes. So a member that was cut off for a minute
-//! is healthy for everyone who asks, and takes no part in an election for up to another one.
+//! A member reads another member's messages from connections that it opened itself; each carries a heartbeat
+//! every 1.7 s. Up to 3.4, etcd closed a connection after five seconds of silence. Since 3.5 it does not:
+//! `NewTransport` in etcd's client/pkg/transport sets `DialContext`, and net/http then ignores the `Dial`
+//! function with the time limit that `NewTimeoutTransport` sets. Data from the other side waits in that
+//! side's kernel, whose pauses between retransmissions grow to the length of the outage, up to two minutes.
+//! So a member that was isolated for a minute appears healthy to every client, but takes no part in elections
+//! for up to another minute.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,26 +17,30 @@ use crate::error::{Doing, Kind, Result};
 use crate::host::clock::Stopwatch;
 use crate::host::{self, signal};
 
-/// Between two looks.
+/// Interval between checks.
 const PAUSE: Duration = Duration::from_secs(2);
-/// What etcd itself meant to bear (`ConnReadTimeout` of rafthttp: 5 s), and a little.
+/// Maximum silence in milliseconds: etcd's own limit (`ConnReadTimeout` in rafthttp: 5 s), plus a margin.
 const SILENT: u64 = 6_000;
-/// A stream's request comes first, its heartbeats so much later or more.
+/// Minimum time in milliseconds from a stream's request to its latest heartbeat.
 const HEARTBEAT: u64 = 1_000;
-/// Where nothing came later than what was asked for, the connection waits for the next request, and may be silent. A stream
-/// that was cut before its first heartbeat looks the same.
+/// Maximum silence in milliseconds if nothing arrived after the response to a request: the connection waits for the next
+/// request. A stream that was interrupted before its first heartbeat looks the same.
 const IDLE: u64 = 60_000;
-/// Whoever sent more carries messages itself, such as a snapshot, and may wait long for the answer. Who reads sent a handshake and a request.
+/// Maximum number of bytes sent on a connection that is only read from: a handshake and a request. A
+/// connection that has sent more carries messages itself, such as a snapshot, and may wait a long time for
+/// the answer.
 const READER: u64 = 64 << 10;
 
-/// From one line about a member to the next: where it hangs, new connections to it fall silent every few seconds.
+/// Pause between two journal lines about a member: if it hangs, new connections to it go silent every few
+/// seconds.
 const AGAIN: Duration = Duration::from_secs(600);
 
-/// Ends silent connections to other members until the process is asked to end. What fails is said once, and tried again.
+/// Closes silent connections to other members until the process is asked to exit. An error is reported once,
+/// and the check is retried.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] for a URL of a member without address and port.
+/// [`Kind::Input`] if a member's URL has no address and port.
 pub(crate) fn streams(settings: &Settings, journal: &dyn Fn(&str)) -> Result<()> {
     let others = settings.members.iter().filter(|member| member.name != settings.name);
     let peers = others.map(|member| address(&member.peer_url)).collect::<Result<Vec<_>>>()?;
@@ -51,7 +57,7 @@ pub(crate) fn streams(settings: &Settings, journal: &dyn Fn(&str)) -> Result<()>
 }
 
 fn address(url: &str) -> Result<SocketAddr> {
-    url.trim_start_matches("https://").parse().doing(Kind::Input, || format!("reading the URL `{url}`"))
+    url.trim_start_matches("https://").parse().doing(Kind::Input, || format!("parsing the URL `{url}`"))
 }
 
 fn look(peers: &[SocketAddr], said: &mut BTreeMap<SocketAddr, Stopwatch>, journal: &dyn Fn(&str)) -> Result<()> {
@@ -69,7 +75,7 @@ fn look(peers: &[SocketAddr], said: &mut BTreeMap<SocketAddr, Stopwatch>, journa
         if is_stream && said.get(&peer).is_none_or(|last| last.elapsed() >= AGAIN) {
             let seconds = silent / 1000;
             journal(&format!(
-                "{} has sent nothing for {seconds} s: connections on which it is silent are ended, and etcd makes others",
+                "{} has sent nothing for {seconds} s: closing silent connections to it, so that etcd opens new ones",
                 peer.ip()
             ));
             said.insert(peer, Stopwatch::start());
@@ -84,24 +90,25 @@ fn look(peers: &[SocketAddr], said: &mut BTreeMap<SocketAddr, Stopwatch>, journa
 struct Silent {
     local: SocketAddr,
     peer: SocketAddr,
-    /// Milliseconds.
+    /// Milliseconds without data from the other side.
     silent: u64,
     /// Whether heartbeats came before.
     is_stream: bool,
 }
 
-/// Finds them in a list of ss(8): queues, both addresses, then `name:value` of tcp_info, of which what is zero is left out.
+/// Finds silent connections in the output of ss(8): queues, both addresses, then `name:value` pairs from
+/// tcp_info, without zero values.
 fn silent(list: &str) -> Vec<Silent> {
     let one = |line: &str| {
         let mut words = line.split_whitespace();
-        // What has come and was not read says that etcd hangs here, and nothing of the other side.
+        // Data that arrived but was not read shows that the local etcd hangs, and says nothing about the other member.
         let is_read = words.next()? == "0";
         words.next()?;
         let (local, peer) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let values: Vec<&str> = words.collect();
         let value = |name: &str| values.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix(':')?.parse::<u64>().ok());
         let [silent, idle] = ["lastrcv", "lastsnd"].map(|name| value(name).unwrap_or_default());
-        // What does not say how much it sent is left alone.
+        // A connection that does not show how much it sent is left alone.
         let is_reader = value("bytes_sent")? < READER && idle >= SILENT;
         let is_stream = idle >= silent + HEARTBEAT;
         let is_silent = silent >= if is_stream { SILENT } else { IDLE };

@@ -1,4 +1,4 @@
-//! What is done for the member that runs, as long as the machine is on.
+//! Maintenance of the running member, for as long as the machine runs.
 
 use std::time::Duration;
 
@@ -17,30 +17,31 @@ use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::host::tls::Asking;
 
-/// Between two looks at the member.
+/// Interval between checks of the member.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Between two looks at the disk: while a leader's is slow, clients are lost.
+/// Interval between checks of the disk; short, because clients fail while the leader's disk is slow.
 const LOOK: Duration = Duration::from_secs(2);
-/// Between two snapshots, by a clock that is never set.
+/// Interval between snapshots, measured by a monotonic clock.
 const INTERVAL: Duration = Duration::from_secs(6 * 3600);
-/// From the start to the first snapshot, if there are some: a machine that restarts again and again replaces none of them by its own.
+/// Time from the start to the first snapshot if older ones exist: a machine that keeps restarting must not
+/// replace them.
 const SETTLED: Duration = Duration::from_secs(3600);
-/// Between two attempts.
+/// Pause between two attempts.
 const AGAIN: Duration = Duration::from_secs(300);
 
-/// Looks after the member for ever. What fails is tried again: the member must not notice.
+/// Maintains the member forever. A failure is retried, and must not affect the member.
 pub(super) fn run(settings: &Settings, latency: &Latency, journal: &(dyn Fn(&str) + Sync)) -> ! {
     let notes = Notes::new(settings, journal);
     std::thread::scope(|scope| {
-        // A large one takes minutes.
+        // A large snapshot takes minutes.
         scope.spawn(|| -> ! { snapshots(settings, &notes) });
-        // While a leader's disk is slow every other question takes seconds.
+        // While the leader's disk is slow, every other query takes seconds.
         scope.spawn(|| -> ! { disk(settings, latency, &notes) });
         members(settings, &notes)
     })
 }
 
-/// Measures how long the disk takes, and how much room it has.
+/// Monitors the latency and free space of the disk.
 fn disk(settings: &Settings, latency: &Latency, notes: &Notes<'_>) -> ! {
     let mut slow = Slow::default();
     loop {
@@ -69,7 +70,7 @@ fn members(settings: &Settings, notes: &Notes<'_>) -> ! {
     }
 }
 
-/// Saves a snapshot as soon as there is none, and then from time to time.
+/// Saves a snapshot immediately if there is none, and then at regular intervals.
 fn snapshots(settings: &Settings, notes: &Notes<'_>) -> ! {
     let (shelf, directory) = (Shelf::of(settings), Directory::new(&settings.data));
     let running = Stopwatch::start();
@@ -80,7 +81,7 @@ fn snapshots(settings: &Settings, notes: &Notes<'_>) -> ! {
             Some(last) => last.elapsed() >= INTERVAL,
             None => running.elapsed() >= SETTLED || shelf.kept().is_ok_and(|kept| kept.is_empty()),
         };
-        // A member without data, or without a quorum yet, has nothing that is worth keeping: others say so.
+        // A member without data, or without a quorum yet, has nothing worth keeping: other tasks report that.
         let lives = || Endpoint::new(settings, &settings.own().client_url).quorum().is_ok();
         if !is_due() || !directory.has_data().unwrap_or_default() || !lives() {
             continue;
@@ -92,7 +93,7 @@ fn snapshots(settings: &Settings, notes: &Notes<'_>) -> ! {
                 notes.set("snapshots", Vec::new());
             }
             Err(err) => {
-                notes.set("snapshots", vec![format!("no snapshot could be saved, and the ones before are kept: {err}")]);
+                notes.set("snapshots", vec![format!("can't save a snapshot, earlier ones are kept: {err}")]);
                 host::clock::sleep(AGAIN);
             }
         }
@@ -105,7 +106,7 @@ fn save(settings: &Settings, shelf: &Shelf, directory: &Directory) -> Result<Str
     if !waits_for_it {
         shelf.forget_ordered()?;
     }
-    Ok(format!("saved the snapshot {} of revision {}, SHA-256 {}", kept.number, kept.revision, kept.sha256))
+    Ok(format!("saved snapshot {} at revision {}, SHA-256 {}", kept.number, kept.revision, kept.sha256))
 }
 
 fn look(settings: &Settings, directory: &Directory, journal: &dyn Fn(&str)) -> Result<()> {
@@ -118,7 +119,8 @@ fn look(settings: &Settings, directory: &Directory, journal: &dyn Fn(&str)) -> R
     }
 }
 
-/// Notes that a living cluster has removed this member: its data are of no use to it, and etcd would end again and again.
+/// Records that a live cluster has removed this member: the data is of no use to the cluster, and etcd would
+/// keep exiting.
 fn has_been_removed(settings: &Settings, directory: &Directory, journal: &dyn Fn(&str)) -> Result<()> {
     let Some(Record::Running { token, member, .. }) = directory.record()? else { return Ok(()) };
     let asking = Asking::new(&settings.identity())?;
@@ -127,7 +129,7 @@ fn has_been_removed(settings: &Settings, directory: &Directory, journal: &dyn Fn
             continue;
         }
         let Members { header, members } = Endpoint::new(settings, &other.client_url).members()?;
-        // A list without the member that gives it is older than what that one has agreed to.
+        // A list that lacks the answering member predates that member's own addition.
         let has = |id: u64| members.iter().any(|known| known.id == id);
         if header.cluster == member.cluster && has(header.member) && !has(member.id) {
             journal(&format!("the cluster of {} has removed this member, {:x}: its data will be moved aside", other.name, member.id));

@@ -1,4 +1,5 @@
-//! A look at the rest of the cluster: is an API server ready for this machine, and if not, is the machine cut off?
+//! Check of the rest of the cluster: whether an API server is ready for this machine and, if not, whether the
+//! machine is isolated.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, PoisonError};
@@ -12,22 +13,22 @@ use crate::host;
 use crate::host::http::Client;
 use crate::segment;
 
-/// Between two looks. An API server that is not ready is no reason to hurry: balancers lead past it.
+/// Interval between checks. An API server that is not ready is not urgent: balancers skip it.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long a question may take: nginx asks its servers one after the other.
+/// Time limit for a request: nginx tries its servers one after another.
 const LIMIT: Duration = Duration::from_secs(1);
-/// How long another machine may take to answer that it is there.
+/// Time limit for another machine to accept or refuse a connection.
 const TOUCH: Duration = Duration::from_millis(500);
 
-/// The standing that was seen last; none at first.
+/// Last observed [`Standing`]; `None` at first.
 pub(super) type Seen = Mutex<Option<Standing>>;
 
-/// Reads what was seen last.
+/// Returns the last observation.
 pub(super) fn seen(seen: &Seen) -> Option<Standing> {
     *seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Looks as long as the machine is on. What is bad must be seen twice in a row.
+/// Checks for as long as the machine runs. A bad result counts only if it occurs twice in a row.
 pub(super) fn watch(settings: &Settings, client: &Client, seen: &Seen) -> ! {
     let mut before = None;
     loop {
@@ -40,7 +41,7 @@ pub(super) fn watch(settings: &Settings, client: &Client, seen: &Seen) -> ! {
     }
 }
 
-/// What asks API servers, or the balancer that asks them.
+/// Returns the client for requests to API servers, or to the balancer in front of them.
 pub(super) fn client(settings: &Settings) -> Result<Client> {
     own::client(settings, LIMIT)
 }
@@ -58,7 +59,7 @@ fn look(settings: &Settings, client: &Client) -> Standing {
     }
 }
 
-/// Asks all at once.
+/// Checks all elements in parallel.
 fn any<T: Sync>(all: &[T], ask: impl Fn(&T) -> bool + Sync) -> bool {
     let ask = &ask;
     std::thread::scope(|scope| {
@@ -67,7 +68,7 @@ fn any<T: Sync>(all: &[T], ask: impl Fn(&T) -> bool + Sync) -> bool {
     })
 }
 
-/// A refused connection is an answer, too.
+/// Checks whether a machine is up; a refused connection is also a response.
 fn is_there(address: SocketAddr) -> bool {
     match TcpStream::connect_timeout(&address, TOUCH) {
         Ok(_) => true,

@@ -1,8 +1,10 @@
-//! Decides whether this machine may hold the VIP, and sees to it that it does not hold it wrongly (`docs/guard.md`).
+//! Decides whether this machine may hold the VIP, and ensures that it does not hold the VIP otherwise
+//! (`docs/guard.md`).
 //!
-//! keepalived notices that a machine is gone. What it can't notice in less than seconds is a balancer that hangs, a machine that is cut off
-//! while it goes on, and that it hangs itself: its checks run once a second at most (`interval` of keepalived.conf(5)). So the guard looks
-//! more often and leaves its verdict in a file that keepalived tracks.
+//! keepalived detects the loss of a machine. It takes seconds to detect a balancer that hangs or a machine
+//! that is isolated but keeps running, and it can't detect that it hangs itself: its checks run at most once
+//! a second (`interval` in keepalived.conf(5)). The guard therefore checks more often and writes its verdict
+//! to a file that keepalived tracks.
 
 mod cluster;
 mod own;
@@ -14,5 +16,5 @@ mod watch;
 
 pub(crate) use watch::{reason, watch};
 
-/// Where a node's settings are.
+/// Path of the guard settings on a node.
 pub(crate) const SETTINGS: &str = "/etc/kiln/guard.toml";

@@ -1,4 +1,4 @@
-//! A look at what answers at the VIP, on this machine.
+//! Check of this machine's own service at the VIP.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::host::clock::Stopwatch;
 use crate::host::fs;
 use crate::host::http::{Client, Patience};
 
-/// How much longer than its limits a question takes only where this program is not run.
+/// Delay beyond a request's time limits that shows that this program was not scheduled.
 const LATE: Duration = Duration::from_millis(500);
 
-/// Asks over a connection that is kept, so that a balancer that has all the connections it may have still answers.
+/// Client with a persistent connection, so that a balancer at its connection limit still responds.
 pub(super) struct Own<'a> {
     settings: &'a Settings,
     client: Client,
@@ -27,14 +27,14 @@ impl<'a> Own<'a> {
         let watch = Stopwatch::start();
         match self.client.status(&self.settings.alive) {
             Ok(_) => Look::Answered,
-            // To connect, and to answer.
+            // One limit for connecting, one for the response.
             Err(_) if watch.elapsed() > 2 * self.settings.limit + LATE => Look::Void,
             Err(_) => Look::Failed,
         }
     }
 }
 
-/// Asks once, and waits so long for a connection and for an answer.
+/// Returns a client that makes a single attempt, with `limit` for the connection and for the response.
 pub(super) fn client(settings: &Settings, limit: Duration) -> Result<Client> {
     let patience = Patience { connect: limit, silence: limit, pause: Duration::ZERO, attempts: 1 };
     match &settings.authority {

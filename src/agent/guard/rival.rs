@@ -1,14 +1,16 @@
-//! Another machine that holds the VIP while this one does. keepalived settles that with its next advertisement, unless it hangs.
+//! Detection of another machine that holds the VIP at the same time as this one. keepalived resolves this
+//! conflict with its next advertisement, unless it hangs.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// For how long two machines hold the VIP before this one's keepalived is given up: three of its advertisements.
+/// Time for which two machines hold the VIP before keepalived is killed on this one: three of its
+/// advertisements.
 const SETTLED: Duration = Duration::from_millis(600);
-/// Silence after which the other one holds it no more.
+/// Silence after which the other machine no longer counts as a holder.
 const SILENT: Duration = Duration::from_millis(500);
 
-/// When another holder was heard, by any clock that goes on.
+/// Times at which another holder was heard, by any monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Rival(Option<Heard>);
 
@@ -19,8 +21,8 @@ struct Heard {
 }
 
 impl Rival {
-    /// Takes into account who was heard until `now`, on a machine that holds the VIP. Returns the other holder once it has held the VIP for
-    /// too long.
+    /// Records the other holder heard since the last call, while this machine holds the VIP. Returns the
+    /// other holder once it has held the VIP for too long.
     pub(super) fn hear(&mut self, now: Duration, holder: Option<IpAddr>) -> Option<IpAddr> {
         self.0.take_if(|heard| now > heard.last + SILENT);
         let holder = holder?;
@@ -29,7 +31,7 @@ impl Rival {
         (now >= heard.first + SETTLED).then_some(holder)
     }
 
-    /// Forgets it, because this machine does not hold the VIP.
+    /// Clears the record; called when this machine does not hold the VIP.
     pub(super) fn forget(&mut self) {
         self.0 = None;
     }

@@ -1,4 +1,4 @@
-//! What a node's seed says of the VIP: `/etc/kiln/guard.toml`, rendered by the overlay `keepalived`.
+//! Guard settings: `/etc/kiln/guard.toml`, rendered by the `keepalived` overlay.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -9,40 +9,40 @@ use serde::{Deserialize, Deserializer};
 use crate::error::{Doing, Kind, Result};
 use crate::host;
 
-/// One machine's view of the VIP and of what answers at it.
+/// One machine's view of the VIP and of the service at the VIP.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Settings {
     pub(super) vip: IpAddr,
     pub(super) interface: String,
     pub(super) virtual_router_id: u8,
-    /// The other machines that may hold it.
+    /// Other machines that may hold the VIP.
     pub(super) peers: Vec<IpAddr>,
-    /// The file that keepalived tracks: 0 while this machine may hold the VIP.
+    /// File that keepalived tracks; contains 0 while this machine may hold the VIP.
     pub(super) verdict: PathBuf,
-    /// Why it may not, as JSON for status.
+    /// File with the reason why this machine may not hold the VIP, as JSON for `kiln agent status`.
     pub(super) status: PathBuf,
-    /// Between two looks at what answers at the VIP.
+    /// Interval between checks of the service at the VIP.
     #[serde(deserialize_with = "milliseconds")]
     pub(super) interval: Duration,
-    /// Until a look without an answer has failed.
+    /// Time limit for a check.
     #[serde(deserialize_with = "milliseconds")]
     pub(super) limit: Duration,
-    /// So many failures in a row count.
+    /// Number of consecutive failures after which the service counts as failed.
     pub(super) fall: u32,
-    /// What answers at the VIP works if it answers here, with whatever status.
+    /// URL at which a working service at the VIP responds, with any status.
     pub(super) alive: String,
-    /// It leads to an API server that is ready if the status here is 200.
+    /// URL that returns status 200 if the service reaches a ready API server.
     pub(super) ready: String,
-    /// Who signed the certificates of these, where they are asked by TLS; PEM.
+    /// CA certificate for these URLs, if they use TLS, in PEM format.
     #[serde(default)]
     pub(super) authority: Option<PathBuf>,
-    /// API servers of other machines that this one does not lead to.
+    /// URLs of API servers on other machines that this machine's service does not forward to.
     #[serde(default)]
     pub(super) elsewhere: Vec<String>,
-    /// What answers on other machines, or refuses, unless this one is cut off.
+    /// Addresses on other machines that accept or refuse connections unless this machine is isolated.
     pub(super) others: Vec<SocketAddr>,
-    /// The router, where there is only one other machine, which may be off.
+    /// Router, used if there is only one other machine, which may be off.
     #[serde(default)]
     pub(super) gateway: Option<IpAddr>,
 }

@@ -1,66 +1,66 @@
-//! The decision, by looks that were taken: no clock, no network.
+//! The guard's decision, made from check results only, without a clock or the network.
 
-/// What one look at what answers at the VIP saw.
+/// Result of one check of the service at the VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     Answered,
-    /// No answer in time, or a refusal.
+    /// No response in time, or a refused connection.
     Failed,
-    /// This program itself was not run meanwhile: a machine that is busy, or was frozen.
+    /// This program was not scheduled during the check: the machine is busy, or was frozen.
     Void,
 }
 
-/// What the rest of the cluster makes of this machine.
+/// State of this machine relative to the rest of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It leads to an API server that is ready, or none is ready anywhere and it is in touch with other machines.
+    /// The machine reaches a ready API server, or no API server is ready anywhere but other machines respond.
     Fit,
-    /// No API server is ready for it, and no other machine answers.
+    /// The machine reaches no ready API server, and no other machine responds.
     CutOff,
-    /// Its API server is not ready, and another machine's is.
+    /// The machine's API server is not ready, but another machine's is.
     Outdone,
 }
 
-/// Whether the machine may hold the VIP, and why not.
+/// Permission to hold the VIP, or the reason why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     May,
     MayNot(Why),
 }
 
-/// Why a machine may not hold the VIP.
+/// Reason why a machine may not hold the VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// Nothing was seen yet.
+    /// No check has finished yet.
     Unknown,
     Silent,
     CutOff,
     Outdone,
-    /// It was frozen, and another machine has taken over.
+    /// The machine was frozen, and another machine has taken over.
     Replaced,
 }
 
-/// What is remembered from one look to the next.
+/// State between checks.
 #[derive(Debug)]
 pub(super) struct Judge {
     fall: u32,
     /// Failures in a row.
     failed: u32,
-    /// Looks for which the VIP is left to the one that took over.
+    /// Number of checks for which the VIP is still left to the machine that took over.
     yielding: u32,
     verdict: Verdict,
 }
 
-/// For so many looks: twice as long as keepalived needs to hear that another machine holds the VIP.
+/// Initial value of `yielding`: twice as long as keepalived needs to hear that another machine holds the VIP.
 const YIELDING: u32 = 5;
 
 impl Judge {
-    /// Begins without a verdict; `fall` failures in a row are needed for one.
+    /// Creates a judge that has not seen a check yet; `fall` consecutive failures count as a failed service.
     pub(super) fn new(fall: u32) -> Self {
         Self { fall, failed: 0, yielding: 0, verdict: Verdict::MayNot(Why::Unknown) }
     }
 
-    /// Takes one look into account; the standing is none until it was looked at.
+    /// Evaluates one check and returns the verdict; `standing` is `None` until it is known.
     pub(super) fn look(&mut self, look: Look, standing: Option<Standing>) -> Verdict {
         self.failed = match look {
             Look::Answered => 0,
@@ -87,14 +87,14 @@ impl Judge {
 }
 
 impl Why {
-    /// A sentence without its full stop.
+    /// Returns the reason as a sentence without a full stop.
     pub(super) fn reason(self) -> &'static str {
         match self {
-            Self::Unknown => "what answers at the VIP has not answered on this machine yet",
-            Self::Silent => "what answers at the VIP does not answer on this machine",
-            Self::CutOff => "no API server is ready for this machine, and no other machine answers it",
-            Self::Outdone => "the API server of this machine is not ready, and that of another one is",
-            Self::Replaced => "this machine was not running for a while, and another one has taken over",
+            Self::Unknown => "the service at the VIP has not responded on this machine yet",
+            Self::Silent => "the service at the VIP does not respond on this machine",
+            Self::CutOff => "this machine reaches no ready API server, and no other machine responds",
+            Self::Outdone => "this machine's API server is not ready, but another machine's is",
+            Self::Replaced => "this machine was frozen for a while, and another machine has taken over",
         }
     }
 }

@@ -7,21 +7,22 @@ use crate::host::{self, link, process};
 const LOOPBACK: &str = "lo";
 
 impl Settings {
-    /// Whether this machine holds the VIP.
+    /// Checks whether this machine holds the VIP.
     pub(super) fn holds_vip(&self) -> Result<bool> {
         Ok(link::addresses(&self.interface)?.contains(&self.vip))
     }
 
-    /// Takes the VIP off the interface, where nothing else does.
+    /// Removes the VIP from the interface, in case no other program does.
     pub(super) fn remove_vip(&self) -> Result<()> {
         self.address("delete", &self.interface)
     }
 
-    /// Ends all connections to the VIP: their clients are led to another machine from now on, and learn so by the reset.
+    /// Closes all connections to the VIP: the reset makes clients reconnect, to the machine that now holds
+    /// the VIP.
     ///
-    /// A reset can only be sent from an address that the machine has, so it gets the VIP once more, where no other machine sees it: on
-    /// loopback, with `arp_ignore` and `arp_announce` (ip-sysctl.rst of the kernel). Sockets that are transparent would not
-    /// need that; nginx and API servers have none.
+    /// A reset can only be sent from an address of this machine, so the VIP is added to the loopback
+    /// interface, where `arp_ignore` and `arp_announce` hide it from other machines (the kernel's
+    /// ip-sysctl.rst). Transparent sockets would not need this, but nginx and API servers do not use them.
     pub(super) fn end_connections(&self) -> Result<()> {
         self.address("replace", LOOPBACK)?;
         let mut command = host::process::command("ss");
@@ -31,7 +32,8 @@ impl Settings {
         ended.map(drop)
     }
 
-    /// Takes the VIP off loopback, where one that was ended just then may have left it.
+    /// Removes the VIP from the loopback interface, where a process killed in [`Self::end_connections`] may
+    /// have left it.
     pub(super) fn tidy(&self) -> Result<()> {
         if link::addresses(LOOPBACK)?.contains(&self.vip) { self.address("delete", LOOPBACK) } else { Ok(()) }
     }

@@ -1,4 +1,4 @@
-//! Looks, judges, and does what follows, for as long as the machine is on.
+//! Main loop of the guard: checks, decides and acts for as long as the machine runs.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,24 +17,25 @@ use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::segment::Adverts;
 
-/// A pause that is longer by so much was none of ours, and another machine has missed this one's advertisements by its end.
+/// Delay beyond a pause that shows that this machine was stopped: by then, other machines have missed its
+/// advertisements.
 const NOT_RUNNING: Duration = Duration::from_secs(1);
 
-/// Before anything was seen.
+/// Verdict before the first check.
 const UNKNOWN: Verdict = Verdict::MayNot(Why::Unknown);
 
-/// What is kept for `kiln agent status`.
+/// Content of the status file for `kiln agent status`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Written {
     reason: Option<String>,
 }
 
-/// Looks until the process is ended.
+/// Runs until the process is killed.
 ///
 /// # Errors
 ///
-/// Settings that can't be read, and what this process may not do.
+/// Fails if the settings can't be read, or if this process lacks permissions.
 pub(crate) fn watch(path: &Path, journal: &(dyn Fn(&str) + Sync)) -> Result<()> {
     let settings = Settings::read(path)?;
     let (own, cluster) = (Own::new(&settings)?, cluster::client(&settings)?);
@@ -52,7 +53,7 @@ pub(crate) fn watch(path: &Path, journal: &(dyn Fn(&str) + Sync)) -> Result<()> 
         failure: String::new(),
     };
     settings.tidy()?;
-    // keepalived finds a verdict when it starts.
+    // keepalived needs a verdict when it starts.
     guard.leave(UNKNOWN)?;
     host::notify::ready()?;
     std::thread::scope(|scope| {
@@ -71,20 +72,20 @@ struct Guard<'a> {
     settings: &'a Settings,
     journal: &'a (dyn Fn(&str) + Sync),
     judge: Judge,
-    /// The verdict that keepalived has; none where it has that of an earlier run.
+    /// Verdict last written for keepalived; `None` if the file has the verdict of an earlier run.
     left: Option<Verdict>,
     rival: Rival,
-    /// Whether this machine held the VIP when it was looked at last.
+    /// True if this machine held the VIP at the last check.
     held: bool,
     running: Stopwatch,
-    /// Since the last look.
+    /// Time since the last check.
     last: Stopwatch,
-    /// What went wrong last.
+    /// Last error.
     failure: String,
 }
 
 impl Guard<'_> {
-    /// Does a part of the work. What fails is reported once, and tried again at the next look.
+    /// Runs one part of the work. An error is reported once, and the work is retried at the next check.
     fn keep(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) {
         let Err(err) = work(self) else { return };
         let failure = err.to_string();
@@ -94,8 +95,8 @@ impl Guard<'_> {
         }
     }
 
-    /// Gives keepalived a verdict, if it is another one. That of a run before stays until more is known: this program may end, the machine
-    /// serves on.
+    /// Writes the verdict for keepalived, if it has changed. The verdict of an earlier run is kept until a
+    /// new one is known, so that the machine continues to serve if this program exits.
     fn leave(&mut self, verdict: Verdict) -> Result<()> {
         if self.left == Some(verdict) || (verdict == UNKNOWN && self.settings.verdict.exists()) {
             return Ok(());
@@ -110,11 +111,12 @@ impl Guard<'_> {
             &reason.map_or("this machine may hold the VIP".into(), |reason| format!("this machine does not hold the VIP: {reason}")),
         );
         let written = Written { reason: reason.map(str::to_owned) };
-        let text = serde_json::to_vec(&written).doing(Kind::Internal, || "writing the verdict".into())?;
+        let text = serde_json::to_vec(&written).doing(Kind::Internal, || "writing the guard's verdict".into())?;
         host::fs::write_atomic(&self.settings.status, &text, host::fs::PUBLIC)
     }
 
-    /// Sees to it that the VIP is not here when it is elsewhere, and that no client waits for a machine that no longer holds it.
+    /// Ensures that this machine does not hold the VIP while another machine does, and that no client waits
+    /// for a machine that no longer holds the VIP.
     fn hold_rightly(&mut self, adverts: &Adverts) -> Result<()> {
         let stopped = self.last.elapsed() > self.settings.interval + NOT_RUNNING;
         let holds = self.settings.holds_vip()?;
@@ -129,7 +131,8 @@ impl Guard<'_> {
             return Ok(());
         }
         self.held = true;
-        // keepalived would take it back, if its priority is higher: a second interruption. The other's advertisements may be on their way yet.
+        // If its priority is higher, keepalived would take the VIP back, which is a second interruption. The
+        // other machine's advertisements may not have arrived yet.
         if stopped && !self.settings.peers.is_empty() {
             let verdict = self.judge.replaced();
             return self.leave(verdict);
@@ -137,17 +140,19 @@ impl Guard<'_> {
         self.rival.hear(self.running.elapsed(), other).map_or(Ok(()), |other| self.oust(other))
     }
 
-    /// Ends a keepalived that does not give the VIP up; systemd or the kubelet starts another one.
+    /// Kills a keepalived that does not release the VIP; systemd or the kubelet restarts it.
     fn oust(&mut self, other: IpAddr) -> Result<()> {
         self.rival.forget();
-        (self.journal)(&format!("{other} holds the VIP, too, and keepalived does not settle that: it is ended here, and the VIP removed"));
+        (self.journal)(&format!(
+            "{other} also holds the VIP, and keepalived does not resolve the conflict: killing keepalived and removing the VIP"
+        ));
         host::process::kill_all("keepalived")?;
-        // The next look ends the connections.
+        // The next check closes the connections.
         self.settings.remove_vip()
     }
 }
 
-/// Why this machine does not hold the VIP, if a guard says so.
+/// Returns why this machine does not hold the VIP, if the guard decided so.
 pub(crate) fn reason(root: &Path) -> Option<String> {
     let settings = Settings::read(&root.join(SETTINGS.trim_start_matches('/'))).ok()?;
     let bytes = host::fs::read_if_exists(&settings.status).ok()??;

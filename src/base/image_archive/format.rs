@@ -1,33 +1,14 @@
-//! What stands in the JSON of an archive of images: descriptors and manifests of an OCI image layout
-//! (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>), and the `manifest.json` of `docker save`.
+//! JSON in image archives that oci-spec does not cover: the `manifest.json` of `docker save`, and the part of
+//! an image's configuration that kiln reads, which older Docker images also have.
 
-use std::collections::BTreeMap;
-
+use oci_spec::image::Descriptor;
 use serde::Deserialize;
 
-/// A reference to a blob.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Descriptor {
-    pub(super) digest: String,
-    #[serde(default)]
-    pub(super) annotations: BTreeMap<String, String>,
-    pub(super) platform: Option<Platform>,
-}
-
-/// What a program runs on.
-#[derive(Clone, Debug, Deserialize)]
+/// Operating system and architecture of an image.
+#[derive(Debug, Deserialize)]
 pub(super) struct Platform {
     pub(super) architecture: String,
     pub(super) os: String,
-}
-
-/// An index, which holds `manifests`, or a manifest, which holds the others.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Listing {
-    pub(super) manifests: Vec<Descriptor>,
-    pub(super) config: Option<Descriptor>,
-    pub(super) layers: Vec<Descriptor>,
 }
 
 /// An entry of `manifest.json`.
@@ -39,7 +20,7 @@ pub(super) struct Saved {
     pub(super) layers: Vec<String>,
 }
 
-/// The part of a configuration that says what its layers are.
+/// The part of a configuration that lists its layers.
 #[derive(Debug, Deserialize)]
 pub(super) struct Configuration {
     #[serde(flatten)]
@@ -53,23 +34,25 @@ pub(super) struct Layers {
 }
 
 impl Platform {
-    pub(super) fn is(&self, architecture: &str) -> bool {
-        self.os == "linux" && self.architecture == architecture
-    }
-
     pub(super) fn check(&self, architecture: &str) -> Result<(), String> {
-        if self.is(architecture) { Ok(()) } else { Err(format!("it is for {}/{}", self.os, self.architecture)) }
+        if self.os == "linux" && self.architecture == architecture {
+            Ok(())
+        } else {
+            Err(format!("it is for {}/{}", self.os, self.architecture))
+        }
     }
 }
 
-/// The name that containerd gives an image of an index; a tag alone is no name.
-pub(super) fn name(annotations: &BTreeMap<String, String>) -> Option<String> {
+/// Returns the name that containerd gives to an image in an index; a tag alone is not a name.
+pub(super) fn name(descriptor: &Descriptor) -> Option<String> {
+    let annotations = descriptor.annotations().as_ref()?;
     let whole = annotations.get("io.containerd.image.name");
     let other = annotations.get("org.opencontainers.image.ref.name").filter(|name| name.contains(['/', ':', '@']));
     whole.or(other).cloned()
 }
 
-/// A name as `docker save` writes it, in full: `haproxy:3.0` is Docker Hub's `library/haproxy`.
+/// Returns the full form of a name that `docker save` writes: `haproxy:3.0` is Docker Hub's
+/// `library/haproxy`.
 pub(super) fn normal(tag: &str) -> String {
     match tag.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => tag.to_owned(),

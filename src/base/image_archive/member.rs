@@ -1,4 +1,4 @@
-//! Members of an archive: digested while they are read, and kept when they are small.
+//! Archive members: digested while they are read; small members are kept.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Result, copy, sink};
@@ -7,7 +7,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::digest::{Digest, Hasher};
 
-/// Indexes, manifests and configurations are smaller; layers mostly are not.
+/// Largest member kept in memory: indexes, manifests and configurations are smaller, but most layers are not.
 const KEPT: u64 = 4 << 20;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -16,9 +16,9 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) sha256: Digest,
-    /// Of what it holds when it is compressed.
+    /// Digest of the decompressed content, if the member is compressed.
     pub(super) unpacked: Option<Digest>,
-    /// Of small members only.
+    /// Content, only for small members.
     pub(super) bytes: Vec<u8>,
 }
 
@@ -37,7 +37,7 @@ impl Member {
     }
 }
 
-/// Digests what is read through it, and keeps its beginning.
+/// Reader that digests its input and keeps the beginning of it.
 struct Tee<R> {
     inner: R,
     hasher: Hasher,
@@ -65,7 +65,7 @@ pub(super) fn unpacked(mut file: BufReader<File>) -> Result<Box<dyn Read>> {
     Ok(if magic.starts_with(&GZIP) { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
-/// The target of a link of an archive, which is relative to the link.
+/// Resolves the target of a link in an archive, relative to the link.
 pub(super) fn beside(path: &str, target: &str) -> String {
     let mut parts: Vec<&str> = path.split('/').collect();
     parts.pop();

@@ -1,7 +1,8 @@
-//! Archives of container images as they are saved: an OCI image layout
-//! (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>), or what `docker save` wrote before it wrote those.
+//! Container image archives: an OCI image layout
+//! (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>), or the older format of `docker
+//! save`.
 //!
-//! One pass reads the archive: every member is digested, small ones are kept, nothing is unpacked.
+//! The archive is read in one pass: every member is digested, small ones are kept, nothing is unpacked.
 
 mod format;
 mod member;
@@ -13,27 +14,28 @@ use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, Os};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
 
-use format::{Configuration, Descriptor, Listing, Saved, name, normal};
+use format::{Configuration, Saved, name, normal};
 use member::{Member, beside, unpacked};
 
-/// An archive that was read.
+/// An archive that has been read.
 #[derive(Debug)]
 pub(super) struct Archive {
     file: PathBuf,
     members: BTreeMap<String, Member>,
-    /// What the archive says it holds: name and how to find it.
+    /// Listed images: name and location.
     images: Vec<(String, Image)>,
 }
 
-/// Where an image's parts are named.
+/// Location of the list of an image's parts.
 #[derive(Clone, Debug)]
 enum Image {
-    Oci(Descriptor),
+    Oci(Box<Descriptor>),
     Docker(Saved),
 }
 
@@ -42,7 +44,7 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// [`Kind::Verify`] if it is no archive of images.
+    /// [`Kind::Verify`] if it is not an image archive.
     pub(super) fn open(file: &Path) -> Result<Self> {
         let mut archive = Self { file: file.to_owned(), members: BTreeMap::new(), images: Vec::new() };
         let step = || format!("reading `{}`", file.display());
@@ -50,7 +52,7 @@ impl Archive {
         for member in tar.entries().doing(Kind::Verify, step)? {
             let member = member.doing(Kind::Verify, step)?;
             let path = member.path().doing(Kind::Verify, step)?.to_string_lossy().trim_start_matches("./").to_owned();
-            // What `docker save` wrote once links to a layer that an earlier image has.
+            // In the older format of `docker save`, a link may refer to a layer of an earlier image.
             if let Some(target) = member.link_name().doing(Kind::Verify, step)? {
                 let target = beside(&path, &target.to_string_lossy());
                 archive.repeat(&path, &target);
@@ -62,16 +64,16 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Whether it holds the image that people call `reference`.
+    /// Checks whether the archive contains the image `reference`.
     pub(super) fn has(&self, reference: &str) -> bool {
         self.find(reference).is_some()
     }
 
-    /// Insists that every part of an image is there, is what its digest says, and is for Linux on `architecture`.
+    /// Checks that every part of an image exists, matches its digest, and is for Linux on `architecture`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Verify`] if not.
+    /// [`Kind::Verify`] if a check fails.
     pub(super) fn verify(&self, reference: &str, architecture: &str) -> Result<()> {
         let checked = match self.find(reference) {
             None => Err("it is not in the archive".to_owned()),
@@ -79,7 +81,7 @@ impl Archive {
             Some(Image::Docker(saved)) => self.verify_docker(saved, architecture),
         };
         checked.map_err(|why| {
-            Error::new(Kind::Verify, format!("the image `{reference}` of `{}` can't be used: {why}", self.file.display()))
+            Error::new(Kind::Verify, format!("the image `{reference}` in `{}` can't be used: {why}", self.file.display()))
                 .hint(format!("save it again for linux/{architecture}: `docker pull --platform linux/{architecture} {reference}`"))
         })
     }
@@ -88,7 +90,7 @@ impl Archive {
         let (name, digest) = reference.split_once('@').map_or((reference, None), |(name, digest)| (name, Some(digest)));
         let fits = |(there, image): &&(String, Image)| {
             let exact = match image {
-                Image::Oci(descriptor) => digest.is_none_or(|digest| descriptor.digest == digest),
+                Image::Oci(descriptor) => digest.is_none_or(|digest| descriptor.digest().as_ref() == digest),
                 Image::Docker(_) => digest.is_none(),
             };
             exact && there == name
@@ -96,7 +98,7 @@ impl Archive {
         self.images.iter().find(fits).map(|(_, image)| image)
     }
 
-    /// Another name of an earlier member.
+    /// Adds another name for an earlier member.
     fn repeat(&mut self, path: &str, target: &str) {
         if let Some(Member { sha256, unpacked, .. }) = self.members.get(target) {
             let again = Member { sha256: *sha256, unpacked: *unpacked, bytes: Vec::new() };
@@ -104,12 +106,12 @@ impl Archive {
         }
     }
 
-    /// The names of the index, as containerd takes them over.
+    /// Returns the images in the index, with their names as containerd reads them.
     fn listed(&self) -> Result<Vec<(String, Image)>> {
-        let malformed = |why: String| Error::new(Kind::Verify, format!("`{}` is no archive of images: {why}", self.file.display()));
+        let malformed = |why: String| Error::new(Kind::Verify, format!("`{}` is not an image archive: {why}", self.file.display()));
         if self.members.contains_key("index.json") {
-            let index: Listing = self.json("index.json").map_err(malformed)?;
-            let named = index.manifests.into_iter().filter_map(|one| Some((name(&one.annotations)?, Image::Oci(one))));
+            let index: ImageIndex = self.json("index.json").map_err(malformed)?;
+            let named = index.manifests().iter().filter_map(|one| Some((name(one)?, Image::Oci(Box::new(one.clone())))));
             return Ok(named.collect());
         }
         let saved: Vec<Saved> = self.json("manifest.json").map_err(malformed)?;
@@ -118,16 +120,21 @@ impl Archive {
     }
 
     fn verify_oci(&self, descriptor: &Descriptor, architecture: &str) -> Result<(), String> {
-        let mut listing: Listing = self.json(&self.blob(descriptor)?)?;
-        if !listing.manifests.is_empty() {
-            let fits = |one: &&Descriptor| one.platform.as_ref().is_some_and(|platform| platform.is(architecture));
-            let own = listing.manifests.iter().find(fits).ok_or_else(|| format!("nothing in it is for linux/{architecture}"))?;
-            listing = self.json(&self.blob(own)?)?;
-        }
-        let config = listing.config.as_ref().ok_or("its manifest names no configuration")?;
-        let configuration: Configuration = self.json(&self.blob(config)?)?;
+        let path = self.blob(descriptor)?;
+        let manifest: ImageManifest = match self.json::<ImageIndex>(&path) {
+            Ok(index) => {
+                let fits = |one: &&Descriptor| {
+                    let platform = one.platform().as_ref();
+                    platform.is_some_and(|own| *own.os() == Os::Linux && own.architecture().to_string() == architecture)
+                };
+                let own = index.manifests().iter().find(fits).ok_or_else(|| format!("it contains no image for linux/{architecture}"))?;
+                self.json(&self.blob(own)?)?
+            }
+            Err(_) => self.json(&path)?,
+        };
+        let configuration: Configuration = self.json(&self.blob(manifest.config())?)?;
         configuration.platform.check(architecture)?;
-        listing.layers.iter().try_for_each(|layer| self.blob(layer).map(|_| ()))
+        manifest.layers().iter().try_for_each(|layer| self.blob(layer).map(|_| ()))
     }
 
     fn verify_docker(&self, saved: &Saved, architecture: &str) -> Result<(), String> {
@@ -140,7 +147,7 @@ impl Archive {
         }
         if saved.layers.len() != configuration.rootfs.diff_ids.len() {
             return Err(format!(
-                "it has {} layers, and its configuration names {}",
+                "it has {} layers, but its configuration lists {}",
                 saved.layers.len(),
                 configuration.rootfs.diff_ids.len()
             ));
@@ -149,17 +156,18 @@ impl Archive {
             let member = self.members.get(path).ok_or_else(|| format!("`{path}` is missing"))?;
             let found = member.unpacked.unwrap_or(member.sha256);
             if format!("sha256:{found}") != *expected {
-                return Err(format!("`{path}` has the digest sha256:{found} and should have {expected}"));
+                return Err(format!("`{path}` has the digest sha256:{found}, expected {expected}"));
             }
         }
         Ok(())
     }
 
-    /// The path of a blob, which must be there and be what its digest says.
+    /// Returns the path of a blob, which must exist and match its digest.
     fn blob(&self, descriptor: &Descriptor) -> Result<String, String> {
-        let path = format!("blobs/{}", descriptor.digest.replacen(':', "/", 1));
+        let digest = descriptor.digest().to_string();
+        let path = format!("blobs/{}", digest.replacen(':', "/", 1));
         let member = self.members.get(&path).ok_or_else(|| format!("`{path}` is missing"))?;
-        if format!("sha256:{}", member.sha256) != descriptor.digest {
+        if format!("sha256:{}", member.sha256) != digest {
             return Err(format!("`{path}` has the SHA-256 {}", member.sha256));
         }
         Ok(path)
@@ -171,7 +179,7 @@ impl Archive {
     }
 }
 
-/// What a person would call the file of an image.
+/// Returns a short file name for an image.
 pub(super) fn short(reference: &str) -> &str {
     let last = reference.rsplit('/').next().unwrap_or(reference);
     last.split([':', '@']).next().unwrap_or(last)

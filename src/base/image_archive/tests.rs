@@ -12,12 +12,12 @@ use crate::digest::Digest;
 
 const NAME: &str = "k8s.gcr.io/pause:3.2";
 
-/// An image to be made.
+/// An image to create.
 pub(in super::super) struct Sample<'a> {
     pub(in super::super) names: &'a [&'a str],
     pub(in super::super) architecture: &'a str,
     pub(in super::super) annotation: &'a str,
-    /// What the layer holds, and what it should hold.
+    /// Actual and expected content of the layer.
     pub(in super::super) layer: (&'a [u8], &'a [u8]),
 }
 
@@ -45,20 +45,21 @@ fn configuration(sample: &Sample<'_>) -> Vec<u8> {
 
 fn blob(bytes: &[u8]) -> (Value, String) {
     let digest = Digest::of(bytes);
-    (json!({ "digest": format!("sha256:{digest}"), "size": bytes.len() }), format!("blobs/sha256/{digest}"))
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    (json!({ "mediaType": kind, "digest": format!("sha256:{digest}"), "size": bytes.len() }), format!("blobs/sha256/{digest}"))
 }
 
 /// An archive with an OCI layout.
 pub(in super::super) fn oci(sample: &Sample<'_>) -> Vec<u8> {
     let config = configuration(sample);
     let ((config_at, config_path), (layer_at, layer_path)) = (blob(&config), blob(sample.layer.1));
-    let manifest: Vec<u8> = json!({ "config": config_at, "layers": [layer_at] }).to_string().into();
+    let manifest: Vec<u8> = json!({ "schemaVersion": 2, "config": config_at, "layers": [layer_at] }).to_string().into();
     let (mut manifest_at, manifest_path) = blob(&manifest);
     let named = sample.names.iter().map(|name| {
         manifest_at["annotations"] = json!({ sample.annotation: name });
         manifest_at.clone()
     });
-    let index: Vec<u8> = json!({ "manifests": named.collect::<Vec<_>>() }).to_string().into();
+    let index: Vec<u8> = json!({ "schemaVersion": 2, "manifests": named.collect::<Vec<_>>() }).to_string().into();
     tar(&[(config_path, config), (layer_path, sample.layer.0.to_vec()), (manifest_path, manifest), ("./index.json".into(), index)])
 }
 
@@ -83,7 +84,7 @@ fn opened(bytes: &[u8]) -> Result<Archive, String> {
     Archive::open(&file).map_err(|err| err.to_string().replace(dir.path().to_str().unwrap(), "DIR"))
 }
 
-/// What is wrong with the image of an archive, without its path.
+/// Returns the reason why an image in an archive can't be used, without its path.
 fn verdict(bytes: &[u8], reference: &str) -> String {
     let checked = opened(bytes).unwrap().verify(reference, "amd64");
     checked.map_or_else(|err| err.to_string().split_once("used: ").unwrap().1.to_owned(), |()| "good".to_owned())
@@ -105,7 +106,7 @@ fn layers_are_what_their_digests_say() {
     let other = Sample { layer: (b"other", b"layer"), ..Sample::default() };
     let (has, should) = (Digest::of(b"other"), Digest::of(b"layer"));
     assert_eq!(verdict(&oci(&other), NAME), format!("`blobs/sha256/{should}` has the SHA-256 {has}"));
-    assert_eq!(verdict(&docker(&other), NAME), format!("`abc/layer.tar` has the digest sha256:{has} and should have sha256:{should}"));
+    assert_eq!(verdict(&docker(&other), NAME), format!("`abc/layer.tar` has the digest sha256:{has}, expected sha256:{should}"));
     let packed = gzip(b"layer");
     assert_eq!(verdict(&docker(&Sample { layer: (&packed, b"layer"), ..Sample::default() }), NAME), "good");
 }
@@ -120,7 +121,7 @@ fn an_image_for_another_machine_is_refused() {
 fn a_digest_in_a_reference_is_the_manifests_own() {
     let archive = oci(&Sample::default());
     let digest = opened(&archive).unwrap().images.iter().find_map(|(_, image)| match image {
-        super::Image::Oci(descriptor) => Some(descriptor.digest.clone()),
+        super::Image::Oci(descriptor) => Some(descriptor.digest().clone()),
         super::Image::Docker(_) => None,
     });
     assert_eq!(verdict(&archive, &format!("{NAME}@{}", digest.unwrap())), "good");
@@ -145,7 +146,7 @@ fn names_are_those_that_containerd_gives() {
 #[test]
 fn what_is_no_archive_of_images_is_told() {
     let other = tar(&[("etc/passwd".into(), Vec::new())]);
-    assert_eq!(opened(&other).unwrap_err(), "`DIR/images.tar` is no archive of images: `manifest.json` is missing");
+    assert_eq!(opened(&other).unwrap_err(), "`DIR/images.tar` is not an image archive: `manifest.json` is missing");
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! From what the user wrote to what it means: every default filled in, every name and address computed, every problem told.
+//! Resolution of a cluster file: every default is filled in, every name and address is computed, and every
+//! problem is reported.
 //!
-//! Here is refused what no cluster could be made of. What could be made and should not be is `lint`'s.
+//! This module rejects files from which no cluster can be built; `lint` reports clusters that should not be
+//! built.
 
 mod draft;
 mod endpoint;
@@ -13,7 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::cluster::{Base, Cluster, SHARED_LOCK};
 use crate::error::{Error, Kind, Result};
 use crate::profile::Profile;
-use crate::words::{BinarySource, Cgroups, EtcdVersion, ImageSource, KubernetesVersion, RootFilesystem, Runtime, SUITES, Suite};
+use crate::words::{Arch, BinarySource, Cgroups, EtcdVersion, ImageSource, KubernetesVersion, RootFilesystem, Runtime, SUITES, Suite};
 
 use draft::Draft;
 
@@ -21,17 +23,17 @@ use draft::Draft;
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with every problem of the file, in its order.
+/// [`Kind::Input`] with every problem in the file, in the order of the file.
 pub(crate) fn resolve(profile: &Profile) -> Result<Cluster> {
     let mut draft = Draft::new(profile);
     let cluster = if profile.complete { cluster(&mut draft) } else { None };
     let mut report = draft.report;
     report.problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
     report.into_result()?;
-    cluster.ok_or_else(|| Error::new(Kind::Internal, "a cluster file without a problem could not be resolved"))
+    cluster.ok_or_else(|| Error::new(Kind::Internal, "a cluster file without problems could not be resolved"))
 }
 
-/// Every part is looked at before the first missing one gives up, so that each reports its problems.
+/// Resolves every part before failing because of a missing one, so that each part reports its problems.
 fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
     let document = &draft.profile.document;
     let name = draft.required("cluster.name", document.cluster.name.as_ref(), "\"ha\"").cloned();
@@ -61,13 +63,14 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
         base: base?,
         binaries: binaries?,
         images: images?,
-        outputs: document.outputs.formats.iter().flatten().map(|format| format.name().to_owned()).collect(),
+        outputs: document.outputs.formats.clone().unwrap_or_default(),
         vault: beside(&draft.profile.source.path, document.vault.path.as_deref().unwrap_or(Path::new("vault"))),
         lock: lock(&draft.profile.source.path),
     })
 }
 
-/// Each cluster file has a lock of its own: `berlin.lock` beside `berlin.toml`, and `kiln.lock` beside the usual `cluster.toml`.
+/// Returns the lock file of a cluster file: `berlin.lock` for `berlin.toml`, but `kiln.lock` for the usual
+/// `cluster.toml`.
 fn lock(file: &Path) -> PathBuf {
     if file.file_name().is_some_and(|name| name == "cluster.toml") { file.with_file_name(SHARED_LOCK) } else { file.with_extension("lock") }
 }
@@ -77,12 +80,12 @@ fn version(draft: &mut Draft<'_>) -> Option<KubernetesVersion> {
     if version.major != 1 || !KubernetesVersion::MINORS.contains(&version.minor) {
         let (first, last) = (KubernetesVersion::MINORS.start(), KubernetesVersion::MINORS.end());
         let hint = format!("choose a release from 1.{first} to 1.{last}");
-        draft.wrong("cluster.kubernetes", format!("kiln does not know Kubernetes {version}"), hint);
+        draft.wrong("cluster.kubernetes", format!("Kubernetes {version} is not supported"), hint);
     }
     Some(version)
 }
 
-/// What the cluster file says, else what the version can use of the suite.
+/// Returns the runtime set in the cluster file, or else the suite's runtime that the Kubernetes version can use.
 fn runtime(draft: &Draft<'_>, version: Option<KubernetesVersion>, base: Option<&Base>) -> Option<Runtime> {
     let default = || Some(Runtime::of(version?, Suite::named(&base?.suite)));
     draft.profile.document.cluster.runtime.or_else(default)
@@ -93,7 +96,7 @@ fn etcd(draft: &mut Draft<'_>) -> Option<EtcdVersion> {
     if !EtcdVersion::MINORS.contains(&version.minor) {
         let (first, last) = (EtcdVersion::MINORS.start(), EtcdVersion::MINORS.end());
         let hint = format!("choose a release from 3.{first} to 3.{last}");
-        draft.wrong("etcd.version", format!("kiln does not know etcd {version}"), hint);
+        draft.wrong("etcd.version", format!("etcd {version} is not supported"), hint);
     }
     Some(version)
 }
@@ -101,76 +104,93 @@ fn etcd(draft: &mut Draft<'_>) -> Option<EtcdVersion> {
 fn base(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<Base> {
     let base = &draft.profile.document.base;
     let suite = draft.required("base.suite", base.suite.as_ref(), "\"trixie\"").cloned();
-    let kernel = draft.required("base.kernel", base.kernel.as_ref(), "\"linux-image-cloud-amd64\"").cloned();
+    let architecture = base.architecture.unwrap_or_default();
+    let kernel = kernel(draft, architecture);
     let cgroups = cgroups(draft, version, suite.as_deref());
     Some(Base {
         cgroups: cgroups?,
         suite: suite?,
         mirror: base.mirror.clone(),
+        architecture,
         kernel: kernel?,
         packages: base.packages.clone().unwrap_or_default(),
         filesystem: base.filesystem.unwrap_or(RootFilesystem::Squashfs),
     })
 }
 
-/// What the cluster file says, if the suite has it, else what the version can use.
+/// Returns the kernel set in the cluster file, unless its name shows that it is for a different architecture.
+fn kernel(draft: &mut Draft<'_>, architecture: Arch) -> Option<String> {
+    let Some(kernel) = draft.profile.document.base.kernel.clone() else { return Some(architecture.kernel.to_owned()) };
+    let other = Arch::ALL.into_iter().find(|other| *other != architecture && kernel.ends_with(&format!("-{other}")));
+    if let Some(other) = other {
+        let message = format!("`{kernel}` is a kernel for {other}, but the machines are {architecture}");
+        draft.wrong("base.kernel", message, format!("remove `kernel`, or use `{}`", kernel.replace(other.name, architecture.name)));
+        return None;
+    }
+    Some(kernel)
+}
+
+/// Returns the cgroup version set in the cluster file, which the suite must support, or else one that the
+/// Kubernetes version can use.
 fn cgroups(draft: &mut Draft<'_>, version: Option<KubernetesVersion>, suite: Option<&str>) -> Option<Cgroups> {
     let suite = Suite::named(suite?);
     let Some(cgroups) = draft.profile.document.base.cgroups else { return Some(Cgroups::of(version?, suite)) };
     let has = |suite: &Suite| suite.cgroups.contains(&cgroups.name());
     if !has(suite) {
-        let message = format!("machines of `{}` have no control groups {} that a kubelet could use", suite.name, cgroups.name());
-        let other = SUITES.iter().rev().find(|suite| has(suite)).expect("some suite has each");
-        draft.wrong("base.cgroups", message, format!("leave it out, or use `suite = \"{}\"`", other.name));
+        let message = format!("`{}` machines have no cgroup {} hierarchy that a kubelet can use", suite.name, cgroups.name());
+        let other = SUITES.iter().rev().find(|suite| has(suite)).expect("every cgroup version is in some suite");
+        draft.wrong("base.cgroups", message, format!("remove `cgroups`, or use `suite = \"{}\"`", other.name));
     }
     Some(cgroups)
 }
 
-/// The sources that the file names, and where etcd's release is if that is to run.
+/// Returns the sources in the cluster file, plus etcd's release archive if the file sets an etcd version.
 fn binaries(draft: &mut Draft<'_>, version: Option<KubernetesVersion>, etcd: Option<EtcdVersion>) -> Option<Vec<BinarySource>> {
+    let architecture = draft.profile.document.base.architecture.unwrap_or_default();
     let mut sources = Vec::new();
     for (index, section) in draft.profile.document.binaries.iter().enumerate() {
         let path = format!("binaries[{index}]");
         match (&section.archive, &section.directory) {
             (Some(url), None) => {
                 let sha256 = section.sha256.as_ref().and_then(|digest| digest.parse().ok());
-                sources.push(BinarySource::Archive { url: url.replace("{version}", &version?.to_string()), sha256 });
+                sources.push(BinarySource::Archive { url: architecture.fill(&url.replace("{version}", &version?.to_string())), sha256 });
             }
             (None, Some(_)) if section.sha256.is_some() => {
-                let message = "a directory has no digest: the lock pins each program of it".to_owned();
-                draft.wrong(&format!("{path}.sha256"), message, "leave `sha256` out");
+                let message = "a directory has no digest: the lock pins each program in the directory".to_owned();
+                draft.wrong(&format!("{path}.sha256"), message, "remove `sha256`");
             }
             (None, Some(directory)) => sources.push(BinarySource::Directory { path: beside(&draft.profile.source.path, directory) }),
             (Some(_), Some(_)) => {
-                draft.wrong(&path, "one source is both an archive and a directory".into(), "write two `[[binaries]]` tables");
+                draft.wrong(&path, "this source sets both `archive` and `directory`".into(), "use two `[[binaries]]` tables");
             }
             (None, None) if draft.is_broken_below(&path) => {}
             (None, None) => {
-                let message = "this source is neither an archive nor a directory".to_owned();
+                let message = "this source sets neither `archive` nor `directory`".to_owned();
                 draft.wrong(&path, message, "add `directory = \"kubernetes\"`");
             }
         }
     }
-    sources.extend(etcd.map(EtcdVersion::archive));
+    sources.extend(etcd.map(|version| version.archive(architecture)));
     Some(sources)
 }
 
 fn images(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<Vec<ImageSource>> {
+    let architecture = draft.profile.document.base.architecture.unwrap_or_default();
     let mut sources = Vec::new();
     for (index, section) in draft.profile.document.images.iter().enumerate() {
         let path = format!("images[{index}]");
         match (&section.archive, &section.directory) {
             (Some(url), None) if url.contains("://") => {
-                sources.push(ImageSource::Url { url: url.replace("{version}", &version?.to_string()) });
+                sources.push(ImageSource::Url { url: architecture.fill(&url.replace("{version}", &version?.to_string())) });
             }
             (Some(file), None) => sources.push(ImageSource::File { path: beside(&draft.profile.source.path, Path::new(file)) }),
             (None, Some(directory)) => sources.push(ImageSource::Directory { path: beside(&draft.profile.source.path, directory) }),
             (Some(_), Some(_)) => {
-                draft.wrong(&path, "one source is both an archive and a directory".into(), "write two `[[images]]` tables");
+                draft.wrong(&path, "this source sets both `archive` and `directory`".into(), "use two `[[images]]` tables");
             }
             (None, None) if draft.is_broken_below(&path) => {}
             (None, None) => {
-                let message = "this source is neither an archive nor a directory".to_owned();
+                let message = "this source sets neither `archive` nor `directory`".to_owned();
                 draft.wrong(&path, message, "add `directory = \"images\"`");
             }
         }
@@ -178,7 +198,7 @@ fn images(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<V
     Some(sources)
 }
 
-/// A path as the cluster file means it: relative to the file.
+/// Resolves a path from the cluster file relative to the file's directory.
 fn beside(file: &Path, path: &Path) -> PathBuf {
     file.parent().map_or_else(|| path.to_owned(), |parent| parent.join(path))
 }

@@ -1,4 +1,4 @@
-//! The networks of a cluster: families that fit together, sizes that Kubernetes accepts.
+//! Resolution of networks: matching address families, and sizes that Kubernetes accepts.
 
 use std::net::IpAddr;
 
@@ -8,11 +8,14 @@ use crate::cluster::Network;
 use crate::cluster::resolve::draft::Draft;
 use crate::words::{KubernetesVersion, NetworkPlugin, PortRange, ProxyMode};
 
-/// kube-apiserver refuses service networks with more than 20 bits of addresses (`cmd/kube-apiserver/app/options/validation.go`).
+/// kube-apiserver's limit for service networks: 20 host bits
+/// (`cmd/kube-apiserver/app/options/validation.go`).
 const SERVICE_BITS: u8 = 20;
-/// The DNS service has the tenth address, and a few should be left for others.
+/// Minimum number of host bits in a service network: the DNS service has the tenth address, and other services
+/// need a few more.
 const LEAST_SERVICE_BITS: u8 = 4;
-/// kube-controller-manager refuses to hand out more than 2^16 pod networks (`pkg/controller/nodeipam/ipam/cidrset`).
+/// kube-controller-manager's limit: it allocates at most 2^16 pod networks
+/// (`pkg/controller/nodeipam/ipam/cidrset`).
 const POD_NETWORK_BITS: u8 = 16;
 
 pub(super) fn resolve(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<Network> {
@@ -54,26 +57,26 @@ pub(super) fn resolve(draft: &mut Draft<'_>, version: Option<KubernetesVersion>)
 
 fn check_services(draft: &mut Draft<'_>, pods: &IpNet, services: &IpNet) {
     if is_v4(pods) != is_v4(services) {
-        let message = format!("services are {} and pods are {}", family(services), family(pods));
-        draft.wrong("network.services", message, "give both networks one family");
+        let message = format!("the service network is {}, but the pod network is {}", family(services), family(pods));
+        draft.wrong("network.services", message, "use the same address family for both networks");
     }
     let bits = services.max_prefix_len() - services.prefix_len();
     let (least, most) = (services.max_prefix_len() - SERVICE_BITS, services.max_prefix_len() - LEAST_SERVICE_BITS);
     if !(LEAST_SERVICE_BITS..=SERVICE_BITS).contains(&bits) {
         let size = if bits > SERVICE_BITS { "larger than kube-apiserver accepts" } else { "too small for the cluster's own services" };
-        draft.wrong("network.services", format!("`{services}` is {size}"), format!("choose a prefix from /{least} to /{most}"));
+        draft.wrong("network.services", format!("`{services}` is {size}"), format!("choose a prefix length from /{least} to /{most}"));
     }
 }
 
 fn check_pods(draft: &mut Draft<'_>, pods: &IpNet, prefix: u8) {
     let longest = (pods.max_prefix_len() - 2).min(pods.prefix_len() + POD_NETWORK_BITS);
     if !(pods.prefix_len()..=longest).contains(&prefix) {
-        let message = format!("networks with a /{prefix} prefix can't be cut out of `{pods}`");
-        draft.wrong("network.pods-per-node-prefix", message, format!("choose a prefix from /{} to /{longest}", pods.prefix_len()));
+        let message = format!("`{pods}` can't be divided into /{prefix} networks");
+        draft.wrong("network.pods-per-node-prefix", message, format!("choose a prefix length from /{} to /{longest}", pods.prefix_len()));
     }
 }
 
-/// What the controller manager itself would take (`--node-cidr-mask-size-ipv4` and `-ipv6`).
+/// Returns the controller manager's default prefix length (`--node-cidr-mask-size-ipv4` and `-ipv6`).
 fn usual_prefix(pods: &IpNet) -> u8 {
     if is_v4(pods) { 24 } else { 64 }
 }
@@ -81,23 +84,23 @@ fn usual_prefix(pods: &IpNet) -> u8 {
 fn check_proxy_mode(draft: &mut Draft<'_>, mode: ProxyMode, version: KubernetesVersion) {
     let span = mode.row().span;
     if !span.covers(version.minor) {
-        let message = format!("kube-proxy of Kubernetes {version} knows no mode `{}`", mode.name());
-        draft.wrong("network.proxy-mode", message, format!("leave it out, or use Kubernetes 1.{} or later", span.introduced));
+        let message = format!("kube-proxy in Kubernetes {version} does not support the mode `{}`", mode.name());
+        draft.wrong("network.proxy-mode", message, format!("remove `proxy-mode`, or use Kubernetes 1.{} or later", span.introduced));
     }
 }
 
 fn check_plugin(draft: &mut Draft<'_>, plugin: NetworkPlugin, version: KubernetesVersion) {
     let since = plugin.since();
     if version.minor < since {
-        let message = format!("Kubernetes {version} does not take what this network plugin applies to it");
-        draft.wrong("network.plugin", message, format!("leave it out, or use Kubernetes 1.{since} or later"));
+        let message = format!("Kubernetes {version} does not support the API objects of this network plugin");
+        draft.wrong("network.plugin", message, format!("remove the setting, or use Kubernetes 1.{since} or later"));
     }
 }
 
 fn check_gateway(draft: &mut Draft<'_>, nodes: &IpNet, gateway: Option<IpAddr>) {
     if let Some(gateway) = gateway.filter(|gateway| !nodes.contains(gateway)) {
         let message = format!("the gateway `{gateway}` is outside the node network `{}`, so no node can reach it", nodes.trunc());
-        draft.wrong("network.gateway", message, "give the router's address in the node network");
+        draft.wrong("network.gateway", message, "set `gateway` to the router's address in the node network");
     }
 }
 

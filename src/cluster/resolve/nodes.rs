@@ -1,4 +1,4 @@
-//! The machines: names, addresses and match rules that belong to one node only, and the order in which they carry the VIP.
+//! Resolution of nodes: unique names, addresses and match rules, and the order in which nodes hold the VIP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use crate::cluster::{Endpoint, MatchRule, Network, Node};
 use crate::profile::{MatchSection, NodeSection};
 use crate::words::{Balancer, Role};
 
-/// The highest VRRP priority that is not reserved (RFC 5798 section 5.2.4).
+/// Highest VRRP priority that is not reserved (RFC 5798 section 5.2.4).
 const HIGHEST_PRIORITY: u8 = 254;
 
 pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>, endpoint: Option<&Endpoint>) -> Option<Vec<Node>> {
@@ -44,7 +44,7 @@ fn node(draft: &mut Draft<'_>, index: usize, section: &NodeSection) -> Option<No
     })
 }
 
-/// The rules in the form in which the machine tells its own identity.
+/// Returns the match rules, normalised to the form in which the machine reports its identity.
 fn rules(name: &str, section: &MatchSection) -> Vec<MatchRule> {
     let command_line = section.command_line.unwrap_or(false).then(|| MatchRule::KernelCommandLine(name.to_owned()));
     let serial = section.serial.clone().map(MatchRule::Serial);
@@ -58,7 +58,7 @@ fn check_roles(draft: &mut Draft<'_>) {
     let unknown = (0..sections.len()).any(|index| draft.profile.places.is_broken(&format!("nodes[{index}].roles")));
     let controls = sections.iter().any(|section| section.roles.contains(&Role::ControlPlane));
     if !sections.is_empty() && !controls && !unknown {
-        draft.wrong("nodes", "no node has the role `control-plane`".into(), "give at least one node `roles = [\"control-plane\"]`");
+        draft.wrong("nodes", "no node has the role `control-plane`".into(), "set `roles = [\"control-plane\"]` on at least one node");
     }
 }
 
@@ -69,18 +69,18 @@ fn check_addresses(draft: &mut Draft<'_>, network: Option<&Network>, endpoint: O
         let path = format!("nodes[{index}].address");
         let Some(address) = section.address else { continue };
         if !network.has_room_for(address) {
-            let message = format!("`{address}` is no usable address of the node network `{}`", network.nodes.trunc());
-            draft.wrong(&path, message, "choose a free address of that network, or correct `network.nodes`");
+            let message = format!("`{address}` is not a usable address in the node network `{}`", network.nodes.trunc());
+            draft.wrong(&path, message, "choose a free address in that network, or correct `network.nodes`");
         }
         if vip == Some(address) {
-            draft.wrong(&path, format!("`{address}` is the VIP"), "the VIP moves between nodes and is the own address of none");
+            draft.wrong(&path, format!("`{address}` is the VIP"), "the VIP moves between nodes; choose a different address for this node");
         } else if network.gateway == Some(address) {
-            draft.wrong(&path, format!("`{address}` is the gateway's address"), "choose an address that nothing else has");
+            draft.wrong(&path, format!("`{address}` is the gateway's address"), "choose an unused address");
         }
     }
 }
 
-/// Names, addresses and match rules that two nodes claim.
+/// Reports names, addresses and match rules that two nodes share.
 fn check_unique(draft: &mut Draft<'_>) {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for (index, section) in draft.profile.document.nodes.iter().enumerate() {
@@ -92,7 +92,7 @@ fn check_unique(draft: &mut Draft<'_>) {
                         "name" => format!("two nodes have {claim}"),
                         _ => format!("two nodes have {claim}: {} and {}", called(draft, *first), called(draft, index)),
                     };
-                    draft.wrong(&format!("nodes[{index}].{key}"), message, "give each node its own");
+                    draft.wrong(&format!("nodes[{index}].{key}"), message, "set a different value for each node");
                 }
                 None => _ = seen.insert(claim, index),
             }
@@ -100,7 +100,7 @@ fn check_unique(draft: &mut Draft<'_>) {
     }
 }
 
-/// What must belong to one node only: the key in its table, what it is, the value.
+/// Returns the values that must be unique to a node: the key in its table, a description, the value.
 fn claims(section: &NodeSection) -> Vec<(String, &'static str, String)> {
     let mut claims = Vec::new();
     claims.extend(section.name.iter().map(|name| ("name".to_owned(), "the name", name.clone())));
@@ -122,11 +122,11 @@ fn claims(section: &NodeSection) -> Vec<(String, &'static str, String)> {
 fn called(draft: &Draft<'_>, index: usize) -> String {
     match &draft.profile.document.nodes[index].name {
         Some(name) => format!("`{name}`"),
-        None => format!("number {}", index + 1),
+        None => format!("node number {}", index + 1),
     }
 }
 
-/// The nodes that balance get the highest priorities in their order; the others are never asked.
+/// Assigns the highest priorities to the balancing nodes, in order; the priorities of other nodes are not used.
 fn set_priorities(nodes: &mut [Node], balancer: Balancer) {
     let carriers = balancer.place.roles(nodes.iter().any(|node| node.roles.contains(&Role::Lb)));
     let mut next = HIGHEST_PRIORITY;

@@ -1,4 +1,4 @@
-//! The overlays of each role: the profile's and the balancer's, with the cluster file's changes.
+//! Resolution of each role's overlays: the profile's and the balancer's, with the cluster file's changes.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use crate::cluster::{Endpoint, KUBELET, Network, Node};
 use crate::profile::closest;
 use crate::words::{EtcdVersion, ProxyMode, Role, Run, Runtime};
 
-/// The overlay whose control plane kubeadm makes.
+/// Overlay for a control plane that kubeadm creates.
 const KUBEADM: &str = "kubeadm";
 
-/// The overlay of etcd's members, which a role of its own takes away from the control plane.
+/// Overlay for etcd members; control-plane nodes do not have it if any node has the role `etcd`.
 const ETCD: &str = "etcd";
 
-/// What a control plane has instead.
+/// Overlay for control-plane nodes without etcd.
 const ETCD_PROXY: &str = "etcd-proxy";
 
 pub(super) fn resolve(
@@ -61,7 +61,8 @@ pub(super) fn resolve(
     all
 }
 
-/// What brings etcd's programs. Packages have `etcdutl` where there is one; archives have it from 3.5 on.
+/// Returns the overlays that contain etcd's programs. Debian packages contain `etcdutl` where it exists; release
+/// archives have contained it since 3.5.
 fn etcd_programs(own: Option<EtcdVersion>) -> &'static [&'static str] {
     match own {
         None => &["etcd-packages"],
@@ -70,30 +71,30 @@ fn etcd_programs(own: Option<EtcdVersion>) -> &'static [&'static str] {
     }
 }
 
-/// kubeadm puts the name of CoreDNS's image together by itself.
+/// Checks the CoreDNS image for kubeadm, which composes the name itself.
 fn check_dns_image(draft: &mut Draft<'_>, overlays: &BTreeMap<Role, Vec<String>>) {
     let by_kubeadm = overlays[&Role::ControlPlane].iter().any(|name| name == KUBEADM);
     let image = draft.profile.document.cluster.images.coredns.as_ref().filter(|image| by_kubeadm && !image.contains("/coredns:"));
     if let Some(image) = image {
-        let message = format!("kubeadm can't use `{image}`: it asks for an image whose name ends in `/coredns`");
-        draft.wrong("cluster.images.coredns", message, "write it like `\"registry.example.org/kubernetes/coredns:v1.13.1\"`");
+        let message = format!("kubeadm can't use `{image}`: it requires an image name that ends in `/coredns`");
+        draft.wrong("cluster.images.coredns", message, "use a reference such as `\"registry.example.org/kubernetes/coredns:v1.13.1\"`");
     }
 }
 
-/// Static pods run where a kubelet is.
+/// Checks that the kubelet, which static pods need, was not removed.
 fn check_kubelet(draft: &mut Draft<'_>, role: Role, overlays: &[String]) {
     let removed = draft.profile.document.overlays.of(role).remove.iter().position(|name| name == KUBELET);
     if let Some(index) = removed.filter(|_| !overlays.iter().any(|name| name == KUBELET)) {
-        let message = format!("the balancer of the role `{}` is a static pod, which the kubelet starts", role.name());
+        let message = format!("on `{}` nodes, the balancer is a static pod, which needs the kubelet", role.name());
         draft.wrong(
             &format!("overlays.{}.remove[{index}]", role.name()),
             message,
-            "keep it, or choose `run = \"service\"` in `[endpoint]`",
+            "keep `kubelet`, or set `run = \"service\"` in `[endpoint]`",
         );
     }
 }
 
-/// What the settings of the network need, before what the user adds.
+/// Adds the overlays that the network settings require, before those that the user adds.
 fn add_for_network(overlays: &mut Vec<String>, role: Role, has_kubelet: bool, network: &Network) {
     add(overlays, network.plugin.overlays(role, has_kubelet));
     if has_kubelet {
@@ -101,7 +102,7 @@ fn add_for_network(overlays: &mut Vec<String>, role: Role, has_kubelet: bool, ne
     }
 }
 
-/// Adds those that are not there.
+/// Adds the overlays that are missing.
 fn add(overlays: &mut Vec<String>, names: &[&str]) {
     for name in names {
         if !overlays.iter().any(|there| there == name) {
@@ -114,7 +115,7 @@ fn profile_overlays(draft: &Draft<'_>, role: Role) -> Vec<String> {
     draft.profile.definition.as_ref().and_then(|definition| definition.overlays.get(&role)).cloned().unwrap_or_default()
 }
 
-/// The user's removals.
+/// Applies the user's removals.
 fn remove(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
     let change = draft.profile.document.overlays.of(role);
     for (index, name) in change.remove.iter().enumerate() {
@@ -122,7 +123,10 @@ fn remove(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
         if !overlays.contains(name) {
             let hint = match closest(name, overlays.iter().map(String::as_str)) {
                 Some(other) => format!("did you mean `{other}`?"),
-                None => format!("the role has: {}; what these need, and what `[network]` brings, comes with them", overlays.join(", ")),
+                None => format!(
+                    "the role's overlays: {}; overlays that these or `[network]` require are added automatically",
+                    overlays.join(", ")
+                ),
             };
             draft.wrong(&path, format!("the role `{}` has no overlay `{name}` to remove", role.name()), hint);
         }
@@ -130,16 +134,16 @@ fn remove(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
     }
 }
 
-/// The user's additions.
+/// Applies the user's additions.
 fn append(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
     let change = draft.profile.document.overlays.of(role);
     for (index, name) in change.add.iter().enumerate() {
         let path = format!("overlays.{}.add[{index}]", role.name());
         if let Some(runtime) = Runtime::with_overlay(name) {
-            let message = format!("the overlay `{name}` is a runtime, which the kubelet must be told of");
-            draft.wrong(&path, message, format!("leave it out, and write `runtime = \"{}\"` in `[cluster]`", runtime.name));
+            let message = format!("the overlay `{name}` is a container runtime, which the kubelet must be configured to use");
+            draft.wrong(&path, message, format!("remove the overlay, and set `runtime = \"{}\"` in `[cluster]`", runtime.name));
         } else if overlays.contains(name) {
-            draft.wrong(&path, format!("the role `{}` has the overlay `{name}` already", role.name()), "leave it out");
+            draft.wrong(&path, format!("the role `{}` already has the overlay `{name}`", role.name()), "remove it from `add`");
         } else {
             overlays.push(name.clone());
         }

@@ -20,7 +20,7 @@ fn the_sample_becomes_three_masters_with_descending_priorities() {
     assert_eq!(cluster.nodes[0].matches, [MatchRule::Mac("52:54:00:aa:00:11".into())]);
     assert_eq!(cluster.first_service_address().to_string(), "10.96.0.1");
     assert_eq!(cluster.overlays[&Role::ControlPlane].first().unwrap(), "base");
-    assert_eq!(cluster.outputs, ["raw", "qcow2"]);
+    assert_eq!(cluster.outputs.iter().map(|output| output.name).collect::<Vec<_>>(), ["raw", "qcow2"]);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn an_archive_names_the_version() {
 #[test]
 fn pods_and_routers_are_refused_where_they_make_no_sense_with_the_reason() {
     const LB: &str = "\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n";
-    let told = |settings: &str, nodes: &str| problems(&format!("{}{nodes}", edited("vip = \"10.0.0.10\"", settings))).join("; ");
+    let reported = |settings: &str, nodes: &str| problems(&format!("{}{nodes}", edited("vip = \"10.0.0.10\"", settings))).join("; ");
     let with_vip = |settings: &str| format!("vip = \"10.0.0.10\"\n{settings}");
     let pods = "run = \"static-pod\"";
     let mut seen = String::new();
@@ -64,42 +64,42 @@ fn pods_and_routers_are_refused_where_they_make_no_sense_with_the_reason() {
         (with_vip("balancer = \"kube-vip\"\nbgp = { local-as = 64512 }"), ""),
         (with_vip("balancer = \"kube-vip\"\nbgp = { local-as = 64512, peers = [\"10.0.0.1\"] }"), ""),
     ] {
-        seen.extend([&settings.replace('\n', " ⏎ "), "\n    ", &told(&settings, nodes), "\n"]);
+        seen.extend([&settings.replace('\n', " ⏎ "), "\n    ", &reported(&settings, nodes), "\n"]);
     }
     insta::assert_snapshot!(seen, @r#"
     vip = "10.0.0.10" ⏎ run = "static-pod"
-        `["lb"]`: a machine with no other role than `lb` has no kubelet, which starts static pods (give it the role `worker` too, or choose `run = "service"` in `[endpoint]`)
+        `["lb"]`: a machine with only the role `lb` has no kubelet to start static pods (add the role `worker`, or set `run = "service"` in `[endpoint]`)
     vip = "10.0.0.10" ⏎ port = 443 ⏎ run = "static-pod"
-        `443`: a static pod runs without privileges and can't listen on port 443 (choose a port from 1024 on, or `run = "service"`)
+        `443`: a static pod runs without privileges and can't listen on port 443 (choose port 1024 or higher, or set `run = "service"`)
     balancer = "external" ⏎ run = "static-pod"
-        `"static-pod"`: the balancer `external` can't run as `static-pod`: what balances is not among these machines (write `run = "service"`, or choose another `balancer`)
+        `"static-pod"`: the balancer `external` can't run as `static-pod`: it runs outside the cluster (set `run = "service"`, or choose a different `balancer`)
     vip = "10.0.0.10" ⏎ balancer = "kube-vip" ⏎ run = "service"
-        `"service"`: the balancer `kube-vip` can't run as `service`: it comes as an image only (write `run = "static-pod"`, or choose another `balancer`)
+        `"service"`: the balancer `kube-vip` can't run as `service`: it is available only as a container image (set `run = "static-pod"`, or choose a different `balancer`)
     vip = "10.0.0.10" ⏎ bgp = { local-as = 64512, peers = ["10.0.0.1:64512"] }
-        `{ local-as = 64512, peers = ["10.0.0.1:64512"] }`: the balancer `haproxy` speaks no BGP (leave the table out, or choose `balancer = "kube-vip"`)
+        `{ local-as = 64512, peers = ["10.0.0.1:64512"] }`: the balancer `haproxy` does not support BGP (remove the table, or set `balancer = "kube-vip"`)
     vip = "10.0.0.10" ⏎ balancer = "kube-vip" ⏎ bgp = { local-as = 64512 }
-        `{ local-as = 64512 }`: `peers` is missing in `[endpoint.bgp]` (add `peers = ["10.0.0.1:64512"]`)
+        `{ local-as = 64512 }`: `peers` is missing from `[endpoint.bgp]` (add `peers = ["10.0.0.1:64512"]`)
     vip = "10.0.0.10" ⏎ balancer = "kube-vip" ⏎ bgp = { local-as = 64512, peers = ["10.0.0.1"] }
-        `"10.0.0.1"`: `10.0.0.1` is not the address of a router and its autonomous system (write it like `"10.0.0.1:64512"`)
+        `"10.0.0.1"`: `10.0.0.1` is not a router address with an autonomous system number (use a value such as `"10.0.0.1:64512"`)
     "#);
     let old = edited("vip = \"10.0.0.10\"", &with_vip("balancer = \"kube-vip\"")).replace("1.20.2", "1.13.12");
     assert_eq!(
         problems(&old),
         [
-            "`\"kube-vip\"`: `kube-vip` needs leases, which Kubernetes 1.13.12 lacks (use Kubernetes 1.14 or later, or `balancer = \"keepalived\"`)"
+            "`\"kube-vip\"`: `kube-vip` needs leases, which Kubernetes 1.13.12 does not support (use Kubernetes 1.14 or later, or set `balancer = \"keepalived\"`)"
         ]
     );
 }
 
 #[test]
 fn the_vip_is_of_the_family_of_the_nodes() {
-    let told = problems(&edited(
+    let reported = problems(&edited(
         "vip = \"10.0.0.10\"",
         "vip = \"fd00::10\"\nbalancer = \"kube-vip\"\nbgp = { local-as = 64512, peers = [\"10.0.0.1:64512\"] }",
     ));
-    let expected = "`\"fd00::10\"`: the VIP `fd00::10` is of another family than the node network `10.0.0.0/24` \
-                    (choose an address of the family that the nodes have)";
-    assert_eq!(told, [expected]);
+    let expected = "`\"fd00::10\"`: the VIP `fd00::10` and the node network `10.0.0.0/24` are in different address families \
+                    (choose an address in the nodes' address family)";
+    assert_eq!(reported, [expected]);
 }
 
 #[test]
@@ -113,11 +113,12 @@ fn a_balancer_runs_as_services_unless_it_can_only_be_a_pod() {
 
 #[test]
 fn what_a_router_translates_is_no_address_of_the_cluster() {
-    let told = |addresses: &str| problems(&edited("[endpoint]", &format!("[endpoint]\nexternal-addresses = [{addresses}]")));
-    assert_eq!(told("\"203.0.113.10\", \"2001:db8::10\""), [""; 0]);
-    let hint = "(name the address that clients outside dial; a further address of a machine goes into its `extra-addresses`)";
-    let inside = |address: &str, network: &str| format!("`\"{address}\"`: `{address}` is in {network}: no router translates it {hint}");
-    assert_eq!(told("\"203.0.113.10\", \"10.0.0.10\""), [inside("10.0.0.10", "`nodes` = `10.0.0.0/24`")]);
+    let reported = |addresses: &str| problems(&edited("[endpoint]", &format!("[endpoint]\nexternal-addresses = [{addresses}]")));
+    assert_eq!(reported("\"203.0.113.10\", \"2001:db8::10\""), [""; 0]);
+    let hint = "(set the address that external clients connect to; list a machine's additional addresses in `extra-addresses`)";
+    let inside =
+        |address: &str, network: &str| format!("`\"{address}\"`: `{address}` is inside {network}, so no router translates it {hint}");
+    assert_eq!(reported("\"203.0.113.10\", \"10.0.0.10\""), [inside("10.0.0.10", "`nodes` = `10.0.0.0/24`")]);
 }
 
 #[test]
@@ -155,9 +156,9 @@ fn a_balancer_on_machines_of_its_own_needs_no_port_of_its_own() {
 #[test]
 fn a_role_that_the_balancer_has_no_use_for_is_refused_with_the_reason() {
     let text = edited("vip = \"10.0.0.10\"", "balancer = \"external\"").replacen("[\"master\"]", "[\"master\", \"lb\"]", 1);
-    let told = "`[\"master\", \"lb\"]`: the balancer `external` has no use for the role `lb`: what balances is not among these machines \
-                (leave the role out, or choose another `balancer` in `[endpoint]`)";
-    assert_eq!(problems(&text), [told]);
+    let reported = "`[\"master\", \"lb\"]`: the balancer `external` does not use the role `lb`: it runs outside the cluster \
+                (remove the role, or choose a different `balancer` in `[endpoint]`)";
+    assert_eq!(problems(&text), [reported]);
 }
 
 #[test]
@@ -166,8 +167,8 @@ fn a_vip_straight_at_the_api_servers_has_their_port_and_no_machines_of_its_own()
     assert_eq!(cluster(&direct("")).endpoint_authority(), "10.0.0.10:6443");
     let lb = "[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n";
     insta::assert_snapshot!(problems(&format!("{}\n{lb}", direct("port = 8443"))).join("\n"), @r#"
-    `8443`: nothing listens on port 8443 of the VIP: the balancer `keepalived` forwards nothing (leave `port` out: API servers listen on 6443)
-    `["lb"]`: the balancer `keepalived` has no use for the role `lb`: the VIP leads straight to an API server, and machines of that role have none (leave the role out, or choose another `balancer` in `[endpoint]`)
+    `8443`: nothing listens on port 8443 of the VIP: the balancer `keepalived` does not forward connections (remove `port`: the API servers listen on port 6443)
+    `["lb"]`: the balancer `keepalived` does not use the role `lb`: the VIP points directly at an API server, and `lb` machines do not run one (remove the role, or choose a different `balancer` in `[endpoint]`)
     "#);
 }
 
@@ -182,14 +183,14 @@ fn where_every_machine_balances_agents_dial_loopback_and_clients_an_api_server()
     );
     assert!(cluster.nodes.iter().all(|node| cluster.forwards(node) && !cluster.carries_vip(node)));
     assert!([Role::ControlPlane, Role::Worker].iter().all(|role| cluster.overlays[role].contains(&"haproxy".into())));
-    insta::assert_snapshot!(problems(&local("vip = \"10.0.0.10\"")).join("\n"), @r#"`"10.0.0.10"`: nothing holds the VIP: with `node-local` every machine dials its own balancer on loopback (leave `vip` out; `names` tells clients outside where API servers are)"#);
+    insta::assert_snapshot!(problems(&local("vip = \"10.0.0.10\"")).join("\n"), @r#"`"10.0.0.10"`: no machine would hold the VIP: with `node-local`, every machine uses its own balancer on loopback (remove `vip`; external clients reach the API servers through `names`)"#);
 }
 
 #[test]
 fn an_address_that_every_machine_has_for_itself_is_in_no_network_of_all() {
     let ipvs = |vip: &str| edited("vip = \"10.0.0.10\"", &format!("vip = \"{vip}\"\nbalancer = \"node-local-ipvs\""));
     assert_eq!(problems(&ipvs("169.254.64.43")), [""; 0]);
-    insta::assert_snapshot!(problems(&ipvs("10.0.0.10")).join("\n"), @r#"`"10.0.0.10"`: every machine has the VIP `10.0.0.10` for itself, and `nodes` = `10.0.0.0/24` is of all (choose an address that nothing else has, like "169.254.64.43")"#);
+    insta::assert_snapshot!(problems(&ipvs("10.0.0.10")).join("\n"), @r#"`"10.0.0.10"`: the VIP `10.0.0.10` is local to every machine, but it is inside `nodes` = `10.0.0.0/24` (choose an unused address, such as "169.254.64.43")"#);
 }
 
 #[test]
@@ -220,16 +221,16 @@ fn every_kind_of_balancer_runs_where_it_makes_sense_and_nowhere_else() {
     nginx: agents dial 10.0.0.10:8443, clients 10.0.0.10:8443; on [m1 m2 m3]
     nginx: agents dial 10.0.0.10:6443, clients 10.0.0.10:6443; on [l1]
     keepalived: agents dial 10.0.0.10:6443, clients 10.0.0.10:6443; on [m1 m2 m3]
-    keepalived: `["lb"]`: the balancer `keepalived` has no use for the role `lb`: the VIP leads straight to an API server, and machines of that role have none (leave the role out, or choose another `balancer` in `[endpoint]`)
+    keepalived: `["lb"]`: the balancer `keepalived` does not use the role `lb`: the VIP points directly at an API server, and `lb` machines do not run one (remove the role, or choose a different `balancer` in `[endpoint]`)
     kube-vip: agents dial 10.0.0.10:6443, clients 10.0.0.10:6443; on [m1 m2 m3]
-    kube-vip: `["lb"]`: the balancer `kube-vip` has no use for the role `lb`: the VIP leads straight to an API server, and machines of that role have none (leave the role out, or choose another `balancer` in `[endpoint]`)
+    kube-vip: `["lb"]`: the balancer `kube-vip` does not use the role `lb`: the VIP points directly at an API server, and `lb` machines do not run one (remove the role, or choose a different `balancer` in `[endpoint]`)
     node-local: agents dial 127.0.0.1:6443, clients kubernetes.example.org:6443; on [m1 m2 m3]
-    node-local: `["lb"]`: the balancer `node-local` has no use for the role `lb`: every machine balances for itself (leave the role out, or choose another `balancer` in `[endpoint]`)
+    node-local: `["lb"]`: the balancer `node-local` does not use the role `lb`: every machine runs its own balancer (remove the role, or choose a different `balancer` in `[endpoint]`)
     node-local-nginx: agents dial 127.0.0.1:6443, clients kubernetes.example.org:6443; on [m1 m2 m3]
-    node-local-nginx: `["lb"]`: the balancer `node-local-nginx` has no use for the role `lb`: every machine balances for itself (leave the role out, or choose another `balancer` in `[endpoint]`)
+    node-local-nginx: `["lb"]`: the balancer `node-local-nginx` does not use the role `lb`: every machine runs its own balancer (remove the role, or choose a different `balancer` in `[endpoint]`)
     node-local-ipvs: agents dial 169.254.64.43:6443, clients kubernetes.example.org:6443; on [m1 m2 m3]
-    node-local-ipvs: `["lb"]`: the balancer `node-local-ipvs` has no use for the role `lb`: every machine balances for itself (leave the role out, or choose another `balancer` in `[endpoint]`)
+    node-local-ipvs: `["lb"]`: the balancer `node-local-ipvs` does not use the role `lb`: every machine runs its own balancer (remove the role, or choose a different `balancer` in `[endpoint]`)
     external: agents dial kubernetes.example.org:6443, clients kubernetes.example.org:6443; on []
-    external: `["lb"]`: the balancer `external` has no use for the role `lb`: what balances is not among these machines (leave the role out, or choose another `balancer` in `[endpoint]`)
+    external: `["lb"]`: the balancer `external` does not use the role `lb`: it runs outside the cluster (remove the role, or choose a different `balancer` in `[endpoint]`)
     "#);
 }

@@ -1,4 +1,4 @@
-//! Blocks of images that were made before, found by the digest of what is in them.
+//! Blocks of earlier images, found by the digest of their content.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,8 @@ use crate::disk::squashfs::VERSION;
 use crate::error::{Doing, Kind, Result};
 use crate::host;
 
-/// What one image holds. Another version of the compressor may make other bytes of the same data, so it finds nothing.
+/// Blocks of one image. An index from another compressor version is ignored: the same data may result in
+/// different bytes.
 #[derive(Debug, Serialize, Deserialize)]
 struct Index {
     compressor: String,
@@ -20,15 +21,15 @@ struct Index {
 /// One block of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Chunk {
-    /// Where it begins in the image.
+    /// Offset in the image.
     pub(super) offset: u64,
-    /// Its size there, with the mark of what is not compressed.
+    /// Stored size, with the flag for uncompressed blocks.
     pub(super) size: u32,
-    /// Digest of it as it lies there.
+    /// Digest of the stored bytes.
     pub(super) sha256: Digest,
 }
 
-/// Blocks of one image, or of none.
+/// Known blocks of one image, or none.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     image: PathBuf,
@@ -36,14 +37,14 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    /// Reads the index at `index` of the image at `image`. Whatever is wrong with it: then nothing is known.
+    /// Reads the index at `index` of the image at `image`. If it is unusable, no blocks are known.
     pub(crate) fn load(index: &Path, image: &Path) -> Self {
         let read = || serde_json::from_slice::<Index>(&host::fs::read(index).ok()?).ok();
         let known = read().filter(|index| index.compressor == compressor()).map(|index| index.chunks.into_iter().collect());
         Self { image: image.to_owned(), known: known.unwrap_or_default() }
     }
 
-    /// The index as bytes.
+    /// Returns the index as bytes.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut chunks: Vec<(Digest, Chunk)> = self.known.iter().map(|(key, chunk)| (*key, *chunk)).collect();
         chunks.sort_unstable_by_key(|(_, chunk)| chunk.offset);
@@ -55,7 +56,8 @@ impl Chunks {
         self.known.insert(key, chunk);
     }
 
-    /// The stored form of the block with this key, with its size field. Bytes that are not what they were are not given out.
+    /// Returns the stored form of the block with this key, with its size field; `None` if the bytes have
+    /// changed.
     pub(super) fn find(&self, key: &Digest) -> Option<(Vec<u8>, Chunk)> {
         let chunk = self.known.get(key)?;
         let length = usize::try_from(chunk.size & !super::UNCOMPRESSED).ok()?;
@@ -64,7 +66,7 @@ impl Chunks {
     }
 }
 
-/// What decides the bytes of an image besides its tree.
+/// Returns the identity of the compressor, which, together with the tree, determines the bytes of an image.
 pub(crate) fn compressor() -> String {
     format!("{VERSION}, zstd {}", zstd::zstd_safe::version_number())
 }

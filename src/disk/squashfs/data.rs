@@ -1,4 +1,4 @@
-//! The contents of files: blocks of 128 KiB each, and smaller files together in fragments.
+//! File contents: blocks of 128 KiB, and fragments shared by smaller files.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,15 @@ use crate::host;
 use crate::progress::Step;
 use crate::tree::{Content, EntryKind, Tree};
 
-/// Blocks that are in memory at once, before and after compression.
+/// Number of blocks in memory at once, before and after compression.
 const BATCH: usize = 256;
-/// From this size on a fragment may end behind any file, …
+/// Minimum size at which a fragment may end.
 const SHORTEST_FRAGMENT: usize = BLOCK / 2;
-/// … and does behind one in so many, chosen by their digests: so a changed file changes one fragment and not all that follow.
+/// A fragment of that size ends after one file in this many, chosen by digest, so that a changed file changes
+/// one fragment and not all that follow.
 const ONE_IN: u8 = 16;
 
-/// Where one content lies.
+/// Location of one file's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Empty,
@@ -34,18 +35,18 @@ pub(super) enum Place {
     },
 }
 
-/// All contents of a tree, in the image.
+/// Contents of a tree, as written.
 #[derive(Debug, Default)]
 pub(super) struct Data {
     places: BTreeMap<Digest, Planned>,
     /// Position and size field of each block and fragment, in the order of the image.
     written: Vec<(u64, u32)>,
-    /// Which of `written` are fragments.
+    /// Indexes in `written` of the fragments.
     fragments: Vec<usize>,
     pub(super) chunks: Chunks,
 }
 
-/// A content's place, in numbers of pieces.
+/// Planned location of one file's content, as piece numbers.
 #[derive(Clone, Debug)]
 enum Planned {
     Empty,
@@ -53,12 +54,12 @@ enum Planned {
     Fragment { index: usize, offset: usize },
 }
 
-/// What becomes one block.
+/// Content of one block.
 struct Piece<'a> {
     parts: Vec<Part<'a>>,
 }
 
-/// A range of one content.
+/// A range of one file's content.
 struct Part<'a> {
     content: &'a Content,
     sha256: Digest,
@@ -66,7 +67,7 @@ struct Part<'a> {
     size: usize,
 }
 
-/// Writes every content of `tree` once.
+/// Writes the content of every file in `tree`, each distinct content once.
 pub(super) fn write(tree: &Tree, image: &mut Image<'_>, known: &Chunks, step: &dyn Step) -> Result<Data> {
     let mut plan = Plan::default();
     for (_, entry) in tree.iter() {
@@ -89,7 +90,7 @@ pub(super) fn write(tree: &Tree, image: &mut Image<'_>, known: &Chunks, step: &d
 }
 
 impl Data {
-    /// Where a content of the tree lies.
+    /// Returns the location of one file's content.
     pub(super) fn place(&self, content: &Content) -> Place {
         match &self.places[&content.sha256()] {
             Planned::Empty => Place::Empty,
@@ -105,7 +106,7 @@ impl Data {
         u32_of(self.fragments.len())
     }
 
-    /// The records of the fragment table.
+    /// Returns the records of the fragment table.
     pub(super) fn fragment_entries(&self) -> Vec<u8> {
         let mut entries = Record::default();
         for index in &self.fragments {
@@ -116,7 +117,7 @@ impl Data {
     }
 }
 
-/// Which pieces there will be.
+/// Plan of the pieces to write.
 #[derive(Default)]
 struct Plan<'a> {
     pieces: Vec<Piece<'a>>,
@@ -169,7 +170,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// A block as it is written; the chunk's offset is not known yet.
+/// A packed block; the chunk's offset is not known yet.
 struct Packed {
     bytes: Vec<u8>,
     chunk: Chunk,
@@ -180,7 +181,7 @@ impl Piece<'_> {
         self.parts.iter().map(|part| part.size).sum()
     }
 
-    /// Digest of what is in it.
+    /// Returns the digest of its content.
     fn key(&self) -> Digest {
         let mut hasher = Hasher::default();
         for part in &self.parts {
@@ -195,7 +196,7 @@ impl Piece<'_> {
             return Ok(Packed { bytes, chunk });
         }
         let raw = self.read()?;
-        // A block of nothing but zeros takes no place; in a fragment it would not be found.
+        // A block of zeros takes no space; in a fragment, it could not be found.
         if self.parts.len() == 1 && raw.len() == BLOCK && raw.iter().all(|byte| *byte == 0) {
             return Ok(Packed { bytes: Vec::new(), chunk: Chunk { offset: 0, size: 0, sha256: Digest::of(b"") } });
         }

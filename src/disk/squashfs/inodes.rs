@@ -9,23 +9,23 @@ use crate::disk::squashfs::{Record, clamped, u16_of, u32_of};
 use crate::error::{Error, Kind, Result, Within};
 use crate::tree::{Content, Entry, EntryKind, ImagePath, Tree};
 
-/// Numbers of the kinds of inodes; those with room for more are [`EXTENDED`] higher.
+/// Numbers of the inode types; those of extended inodes are [`EXTENDED`] higher.
 const DIRECTORY: u16 = 1;
 const FILE: u16 = 2;
 const SYMLINK: u16 = 3;
 const EXTENDED: u16 = 7;
-/// Says that a file has no fragment.
+/// Marks a file without a fragment.
 const NO_FRAGMENT: u32 = u32::MAX;
-/// Most entries behind one header of a directory.
+/// Maximum number of entries after one directory header.
 const RUN: usize = 256;
-/// What the size of a directory counts too: `.` and `..`.
+/// Part of a directory's size for `.` and `..`.
 const DOTS: usize = 3;
 
-/// The tables that describe a tree.
+/// Tables that describe a tree.
 pub(super) struct Tables {
     pub(super) inodes: Vec<u8>,
     pub(super) directories: Vec<u8>,
-    /// Every owner and group, by index.
+    /// Owners and groups, by index.
     pub(super) ids: Vec<u32>,
     pub(super) xattrs: Xattrs,
     pub(super) inode_count: u32,
@@ -33,7 +33,7 @@ pub(super) struct Tables {
     pub(super) root: u64,
 }
 
-/// Describes `tree`, whose contents are written.
+/// Writes the tables of `tree`, whose contents are already written.
 pub(super) fn write(tree: &Tree, epoch: u64, data: &Data) -> Result<Tables> {
     let mut children: BTreeMap<Option<&ImagePath>, Vec<(&ImagePath, &Entry)>> = BTreeMap::new();
     let parents: BTreeMap<ImagePath, &ImagePath> = tree.iter().map(|(path, _)| (path.clone(), path)).collect();
@@ -42,7 +42,7 @@ pub(super) fn write(tree: &Tree, epoch: u64, data: &Data) -> Result<Tables> {
         children.entry(parent).or_default().push((path, entry));
     }
     children.values_mut().for_each(|entries| entries.sort_by_key(|(path, _)| path.file_name().as_bytes()));
-    let count = u32::try_from(tree.len() + 1).map_err(|_| Error::new(Kind::Input, "squashfs can't hold that many files"))?;
+    let count = u32::try_from(tree.len() + 1).map_err(|_| Error::new(Kind::Input, "squashfs does not support that many files"))?;
     let mut writer = Writer {
         children,
         data,
@@ -53,7 +53,7 @@ pub(super) fn write(tree: &Tree, epoch: u64, data: &Data) -> Result<Tables> {
         ids: Vec::new(),
         xattrs: Xattrs::default(),
     };
-    // The root's parent is nobody: a number beyond all others.
+    // The root has no parent, so it gets a number beyond all others.
     let root = Entry { mtime: epoch, ..Entry::directory(0o755, &"".into()) };
     let root = writer.directory(None, &root, count, count + 1)?;
     Ok(Tables {
@@ -70,7 +70,7 @@ struct Writer<'a> {
     children: BTreeMap<Option<&'a ImagePath>, Vec<(&'a ImagePath, &'a Entry)>>,
     data: &'a Data,
     epoch: u64,
-    /// The last inode number that was given.
+    /// Last assigned inode number.
     numbers: u32,
     inodes: Table,
     directories: Table,
@@ -78,7 +78,7 @@ struct Writer<'a> {
     xattrs: Xattrs,
 }
 
-/// One line of a directory.
+/// One entry of a directory.
 struct Line<'a> {
     name: &'a str,
     kind: u16,
@@ -87,10 +87,10 @@ struct Line<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Writes what is in a directory, then its list, then its inode, which has the number `own`.
+    /// Writes the entries of a directory, then its list, then its inode, which has the number `own`.
     fn directory(&mut self, path: Option<&'a ImagePath>, entry: &Entry, own: u32, parent: u32) -> Result<Position> {
         let children = self.children.remove(&path).unwrap_or_default();
-        // Numbers go to all before anything below is written: a directory names its parent.
+        // All entries are numbered before anything below is written: a directory refers to its parent.
         let first = self.numbers + 1;
         self.numbers += u32_of(children.len());
         let mut lines = Vec::with_capacity(children.len());
@@ -155,7 +155,7 @@ impl<'a> Writer<'a> {
         self.put(&inode)
     }
 
-    /// What every inode begins with.
+    /// Returns the common header of an inode.
     fn head(&mut self, kind: u16, entry: &Entry, number: u32) -> Result<Record> {
         let (owner, group) = (self.id(entry.uid)?, self.id(entry.gid)?);
         let mut head = Record::default();
@@ -169,7 +169,7 @@ impl<'a> Writer<'a> {
             self.ids.push(id);
             self.ids.len() - 1
         });
-        u16::try_from(index).map_err(|_| Error::new(Kind::Input, "squashfs can't hold that many owners"))
+        u16::try_from(index).map_err(|_| Error::new(Kind::Input, "squashfs does not support that many owners"))
     }
 
     fn put(&mut self, inode: &Record) -> Result<Position> {
@@ -186,7 +186,7 @@ impl<'a> Writer<'a> {
             let (run, later) = rest.split_at(run(first, rest));
             record.u32(u32_of(run.len() - 1)).u32(first.inode.block).u32(first.number);
             for line in run {
-                let difference = u16_of(usize::try_from(line.number - first.number).expect("numbers of a run rise"));
+                let difference = u16_of(usize::try_from(line.number - first.number).expect("numbers of a run ascend"));
                 record.u16(line.inode.offset).u16(difference).u16(line.kind);
                 record.u16(u16_of(line.name.len() - 1)).bytes(line.name.as_bytes());
             }
@@ -197,7 +197,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// How many lines one header serves: their inodes are in one block, and their numbers near the first one's.
+/// Returns the number of entries that share one header: their inodes are in one block, with numbers close to
+/// that of the first.
 fn run(first: &Line<'_>, lines: &[Line<'_>]) -> usize {
     let fits = |line: &&Line<'_>| line.inode.block == first.inode.block && line.number - first.number <= i16::MAX.unsigned_abs().into();
     lines.iter().take(RUN).take_while(fits).count()

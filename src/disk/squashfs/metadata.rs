@@ -1,11 +1,11 @@
-//! Metadata blocks: up to 8 KiB of records, compressed, behind a header of two bytes.
+//! Metadata blocks: up to 8 KiB of records, compressed, after a two-byte header.
 
 use crate::disk::squashfs::{LEVEL, u16_of};
 use crate::error::{Doing, Kind, Result};
 
-/// Most bytes in one block, before compression.
+/// Largest block in bytes, before compression.
 pub(super) const BLOCK: usize = 8192;
-/// Marks a block that is stored as it is.
+/// Marks a block that is stored uncompressed.
 const UNCOMPRESSED: u16 = 0x8000;
 
 /// Packs at most [`BLOCK`] bytes.
@@ -17,28 +17,28 @@ pub(super) fn block(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok([&u16_of(compressed.len()).to_le_bytes(), &compressed[..]].concat())
 }
 
-/// A block that is stored as it is.
+/// Returns a block that is stored uncompressed.
 pub(super) fn stored(bytes: &[u8]) -> Vec<u8> {
     [&(u16_of(bytes.len()) | UNCOMPRESSED).to_le_bytes(), bytes].concat()
 }
 
-/// Where a record lies in a table.
+/// Position of a record in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
-    /// Where its block begins, from the table's begin.
+    /// Offset of its block in the table.
     pub(super) block: u32,
-    /// Where it begins in the block once that is unpacked.
+    /// Offset in the unpacked block.
     pub(super) offset: u16,
 }
 
 impl Position {
-    /// Both in one number, as references to inodes are written.
+    /// Returns both as one number, the format of inode references.
     pub(super) fn reference(self) -> u64 {
         u64::from(self.block) << 16 | u64::from(self.offset)
     }
 }
 
-/// A table that grows record by record; a record may go on in the next block.
+/// A table that grows record by record; a record may continue in the next block.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     packed: Vec<u8>,
@@ -46,7 +46,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Where the next record will begin.
+    /// Returns the position of the next record.
     pub(super) fn position(&self) -> Position {
         let block = u32::try_from(self.packed.len()).expect("tables are far below 4 GiB");
         Position { block, offset: u16_of(self.open.len()) }

@@ -1,8 +1,9 @@
-//! squashfs 4.0 with zstd: a read-only filesystem as the kernel mounts it (Linux `fs/squashfs/squashfs_fs.h`;
-//! <https://dr-emann.github.io/squashfs/>).
+//! squashfs 4.0 with zstd: writer for one of the kernel's read-only filesystems (Linux
+//! `fs/squashfs/squashfs_fs.h`; <https://dr-emann.github.io/squashfs/>).
 //!
-//! mksquashfs makes as good an image and compresses everything each time. Here each block is found again by the digest of what is in
-//! it, so that a changed file costs its own blocks ([`chunks`]), and whether a block was found or made does not show in the bytes.
+//! mksquashfs creates an equally good image, but compresses everything each time. This module finds unchanged
+//! blocks by the digest of their content, so that a changed file costs only its own blocks ([`chunks`]). The
+//! resulting bytes do not depend on reuse.
 //!
 //! Not written: hard links (equal files share their blocks anyway), devices, the table for NFS exports, directory indexes.
 
@@ -21,35 +22,35 @@ use crate::error::{Doing, Kind, Result};
 use crate::progress::Step;
 use crate::tree::Tree;
 
-/// Changes when the same tree makes other bytes.
+/// Format version, changed when the same tree produces different bytes.
 const VERSION: &str = "squashfs 1";
 /// Size of data blocks in bytes.
 const BLOCK: usize = 128 << 10;
-/// zstd's level: a level more costs a third more time for 1 % of size.
+/// zstd level: one level higher takes a third more time to save 1 % of the size.
 const LEVEL: i32 = 3;
-/// Marks a block of data that is stored as it is.
+/// Marks a data block that is stored uncompressed.
 const UNCOMPRESSED: u32 = 1 << 24;
-/// The image is padded to whole blocks of this size, for loop devices and dm-verity.
+/// The image is padded to a multiple of this size, for loop devices and dm-verity.
 const PADDING: u64 = 4096;
 /// Size of the superblock in bytes.
 const SUPERBLOCK: usize = 96;
-/// Says in the superblock that a table is absent.
+/// Marks a table in the superblock as absent.
 const ABSENT: u64 = u64::MAX;
 
 /// Superblock flags.
 const DUPLICATES: u16 = 0x40;
 const NO_XATTRS: u16 = 0x200;
 const COMPRESSOR_OPTIONS: u16 = 0x400;
-/// The compressor's number.
+/// Number of the compressor.
 const ZSTD: u16 = 6;
 
-/// Writes `tree` into an empty file; no time in it is later than `epoch`, in seconds since 1970. Blocks that `known` has are not
-/// compressed again. Returns the image's own blocks, for the next one.
+/// Writes `tree` into an empty file; no timestamp in it is later than `epoch`, in seconds since 1970. Blocks
+/// in `known` are not compressed again. Returns the image's own blocks, for the next image.
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if a content can't be read or the file can't be written; [`Kind::Input`] for an attribute or size that squashfs
-/// can't hold.
+/// [`Kind::Io`] if a file's content can't be read or the image can't be written; [`Kind::Input`] for an
+/// attribute or size that squashfs does not support.
 pub(crate) fn write(tree: &Tree, epoch: u64, out: &File, known: &Chunks, step: &dyn Step) -> Result<Chunks> {
     let mut image = Image { out, at: SUPERBLOCK as u64 };
     // The compressor's options: one metadata block, never compressed.
@@ -74,14 +75,14 @@ pub(crate) fn write(tree: &Tree, epoch: u64, out: &File, known: &Chunks, step: &
     Ok(data.chunks)
 }
 
-/// The file, and where its next byte goes.
+/// Image file and its write position.
 struct Image<'a> {
     out: &'a File,
     at: u64,
 }
 
 impl Image<'_> {
-    /// Appends bytes and returns where they begin.
+    /// Appends bytes and returns their offset.
     fn append(&mut self, bytes: &[u8]) -> Result<u64> {
         let begin = self.at;
         self.out.write_all_at(bytes, begin).doing(Kind::Io, || "writing the squashfs image".into())?;
@@ -90,7 +91,8 @@ impl Image<'_> {
     }
 }
 
-/// Appends a table of records in metadata blocks, and behind them the list of where each block is. Returns where the list begins.
+/// Appends a table of records in metadata blocks, followed by the list of block offsets. Returns the offset
+/// of the list.
 fn lookup_table(image: &mut Image<'_>, records: &[u8]) -> Result<u64> {
     let mut list = Vec::new();
     for block in records.chunks(metadata::BLOCK) {
@@ -122,7 +124,7 @@ impl Record {
     }
 }
 
-/// Seconds since 1970 as squashfs holds them.
+/// Clamps seconds since 1970 to the range of squashfs.
 fn clamped(seconds: u64) -> u32 {
     u32::try_from(seconds).unwrap_or(u32::MAX)
 }

@@ -183,5 +183,5 @@ fn an_attribute_that_has_no_place_is_refused_with_its_file() {
     put(&mut tree, "/shared", Entry { xattrs: acl.into(), ..Entry::directory(0o755, &Arc::from("test")) });
     let file = tempfile::tempfile().unwrap();
     let err = write(&tree, EPOCH, &file, &Chunks::default(), &Silent).unwrap_err();
-    assert_eq!(err.to_string(), "packing `/shared`: squashfs can't hold the extended attribute `system.posix_acl_access`");
+    assert_eq!(err.to_string(), "packing `/shared`: squashfs does not support the extended attribute `system.posix_acl_access`");
 }

@@ -1,4 +1,4 @@
-//! Extended attributes: sets of them, which inodes name by number.
+//! Extended attributes: sets to which inodes refer by number.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use crate::disk::squashfs::metadata::Table;
 use crate::disk::squashfs::{Image, Record, metadata, u16_of, u32_of};
 use crate::error::{Error, Kind, Result};
 
-/// Says that an inode has none.
+/// Marks an inode without attributes.
 pub(super) const NONE: u32 = u32::MAX;
-/// The namespaces that squashfs has room for, in the order of their numbers.
+/// Namespaces that squashfs supports, in the order of their numbers.
 const NAMESPACES: [&str; 3] = ["user.", "trusted.", "security."];
 
-/// Every set of attributes of an image, once.
+/// Sets of attributes of an image, each once.
 #[derive(Debug, Default)]
 pub(super) struct Xattrs {
     numbers: BTreeMap<Vec<u8>, u32>,
     values: Table,
-    /// Records of the lookup table: where each set begins, how many attributes it has, how many bytes they take.
+    /// Records of the lookup table: position, number of attributes and size in bytes of each set.
     sets: Record,
 }
 
@@ -25,11 +25,11 @@ impl Xattrs {
         self.numbers.is_empty()
     }
 
-    /// The number of a set.
+    /// Returns the number of a set.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] for a namespace that squashfs has no room for, such as that of access control lists.
+    /// [`Kind::Input`] for a namespace that squashfs does not support, such as that of access control lists.
     pub(super) fn number(&mut self, xattrs: &BTreeMap<String, Vec<u8>>) -> Result<u32> {
         if xattrs.is_empty() {
             return Ok(NONE);
@@ -38,7 +38,7 @@ impl Xattrs {
         for (name, value) in xattrs {
             let found = NAMESPACES.iter().enumerate().find_map(|(number, space)| Some((number, name.strip_prefix(space)?)));
             let (number, name) =
-                found.ok_or_else(|| Error::new(Kind::Input, format!("squashfs can't hold the extended attribute `{name}`")))?;
+                found.ok_or_else(|| Error::new(Kind::Input, format!("squashfs does not support the extended attribute `{name}`")))?;
             set.u16(u16_of(number)).u16(u16_of(name.len())).bytes(name.as_bytes()).u32(u32_of(value.len())).bytes(value);
         }
         if let Some(number) = self.numbers.get(&set.0) {
@@ -51,7 +51,7 @@ impl Xattrs {
         Ok(number)
     }
 
-    /// Appends the tables and returns where their head begins.
+    /// Appends the tables and returns the offset of their header.
     pub(super) fn write(self, image: &mut Image<'_>) -> Result<u64> {
         let count = u32_of(self.numbers.len());
         let values = image.append(&self.values.finish()?)?;

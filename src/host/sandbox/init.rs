@@ -1,4 +1,5 @@
-//! `kiln sandbox-init`: the first process of the namespaces. Builds the view, runs the program, and ends everything with it.
+//! `kiln sandbox-init`: the first process in the namespaces. Builds the file tree and runs the program;
+//! everything ends when the program exits.
 
 use std::process::Command;
 
@@ -9,7 +10,7 @@ use super::{Sandbox, exit_code, fakeroot, kernel, mounts};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host;
 
-/// What reaches beyond the namespaces when root has made no user namespace.
+/// Capabilities with effects beyond the namespaces if root has not created a user namespace.
 const DANGEROUS: [CapabilitySet; 17] = [
     CapabilitySet::SYS_ADMIN,
     CapabilitySet::SYS_MODULE,
@@ -34,15 +35,15 @@ pub(super) fn run(sandbox: &Sandbox) -> Result<u8> {
     die_with(sandbox.parent)?;
     mounts::enter(sandbox)?;
     let step = |what: &'static str| move || format!("confining the program: {what}");
-    rustix::system::sethostname(b"kiln").doing(Kind::Tool, step("naming the host"))?;
+    rustix::system::sethostname(b"kiln").doing(Kind::Tool, step("setting the host name"))?;
     for capability in DANGEROUS {
-        // An older kernel doesn't know the newest ones.
+        // An older kernel does not know the newest ones.
         let _ = remove_capability_from_bounding_set(capability);
     }
-    set_no_new_privs(true).doing(Kind::Tool, step("no new privileges"))?;
+    set_no_new_privs(true).doing(Kind::Tool, step("setting no_new_privs"))?;
     kernel::suppress_sync().doing(Kind::Tool, step("suppressing sync"))?;
     umask(rustix::fs::Mode::from_raw_mode(0o022));
-    debug_assert!(geteuid().is_root(), "the first process is root of its namespaces");
+    debug_assert!(geteuid().is_root(), "the first process is root in its namespaces");
     execute(sandbox)
 }
 
@@ -62,10 +63,11 @@ fn program(sandbox: &Sandbox) -> Command {
     command
 }
 
-/// As its namesake in `outer`; a first process has no parent that it could name, but the host's `/proc` still can.
+/// Like its namesake in `outer`, but reads the parent from the host's `/proc`, since getppid(2) can't return
+/// it here.
 fn die_with(parent: u32) -> Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL)).doing(Kind::Tool, || "tying the sandbox to kiln".into())?;
+    set_parent_process_death_signal(Some(Signal::KILL)).doing(Kind::Tool, || "setting the parent death signal".into())?;
     let status = host::fs::read_to_string("/proc/self/status".as_ref())?;
     let alive = status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|pid| pid.trim().parse() == Ok(parent)));
-    if alive { Ok(()) } else { Err(Error::new(Kind::Interrupted, "kiln is gone")) }
+    if alive { Ok(()) } else { Err(Error::new(Kind::Interrupted, "kiln has exited")) }
 }

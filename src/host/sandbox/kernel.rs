@@ -1,80 +1,33 @@
-//! The two requests to the kernel that Rust can't check; everything unsafe of the sandbox is here.
-#![expect(unsafe_code, reason = "no safe wrapper exists for unshare(2) and for installing a seccomp filter")]
-
-use std::ffi::{c_int, c_ulong, c_ushort};
-use std::io;
+//! Namespaces and the system call filter; contains all unsafe code of the sandbox.
+#![expect(unsafe_code, reason = "no safe wrapper exists for unshare(2)")]
 
 use rustix::thread::UnshareFlags;
-
-unsafe extern "C" {
-    fn prctl(option: c_int, ...) -> c_int;
-}
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// Moves this process into new namespaces.
 ///
-/// The caller is the only thread, as user namespaces require, and never asks for [`UnshareFlags::FILES`].
+/// The caller must be the only thread, as user namespaces require, and never pass [`UnshareFlags::FILES`].
 pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
-    debug_assert!(!flags.contains(UnshareFlags::FILES), "descriptors stay shared");
+    debug_assert!(!flags.contains(UnshareFlags::FILES), "file descriptors stay shared");
     // SAFETY: only `UnshareFlags::FILES` can break Rust's ownership of descriptors, and it is never passed.
     unsafe { rustix::thread::unshare_unsafe(flags) }
 }
 
-/// Makes every `fsync` of this process and its children do nothing: what they write is temporary, and dpkg syncs for each package.
-///
-/// Calls of other architectures (32-bit programs) pass through. Needs `no_new_privs`.
-pub(super) fn suppress_sync() -> io::Result<()> {
-    let filter = sync_filter();
-    let program = Program { length: c_ushort::try_from(filter.len()).expect("the filter is short"), filter: filter.as_ptr() };
-    // SAFETY: `program` is a `struct sock_fprog` that points to `length` instructions, which the kernel copies during the call.
-    let result = unsafe { prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &raw const program) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// System calls that wait for a disk.
+const SYNC_CALLS: [libc::c_long; 6] =
+    [libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_sync, libc::SYS_sync_file_range, libc::SYS_syncfs, libc::SYS_msync];
+
+/// Makes every `fsync` of this process and its children a no-op: their files are temporary, and dpkg syncs
+/// for each package. A program for another architecture is killed.
+pub(super) fn suppress_sync() -> Result<(), seccompiler::Error> {
+    let rules = SYNC_CALLS.into_iter().map(|call| (call, Vec::new())).collect();
+    let architecture = std::env::consts::ARCH.try_into()?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(0), architecture)?;
+    let program: BpfProgram = filter.try_into()?;
+    seccompiler::apply_filter(&program)
 }
 
-/// `struct sock_fprog` of linux/filter.h.
-#[repr(C)]
-struct Program {
-    length: c_ushort,
-    filter: *const Instruction,
-}
-
-/// `struct sock_filter` of linux/filter.h: one instruction of classic BPF.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Instruction {
-    code: u16,
-    if_true: u8,
-    if_false: u8,
-    value: u32,
-}
-
-const PR_SET_SECCOMP: c_int = 22;
-const SECCOMP_MODE_FILTER: c_ulong = 2;
-/// Let the call through.
-const ALLOW: u32 = 0x7fff_0000;
-/// Don't make the call and return 0.
-const SUCCEED: u32 = 0x0005_0000;
-/// Loads a word of `struct seccomp_data`: 0 is the call's number, 4 the architecture.
-const LOAD: u16 = 0x20;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
-const X86_64: u32 = 0xc000_003e;
-/// fsync, fdatasync, sync, sync_file_range, syncfs and msync on x86_64.
-const SYNC_CALLS: [u32; 6] = [74, 75, 162, 277, 306, 26];
-
-fn sync_filter() -> Vec<Instruction> {
-    let instruction = |code, if_true, if_false, value| Instruction { code, if_true, if_false, value };
-    let mut left = u8::try_from(SYNC_CALLS.len()).expect("there are few calls");
-    let mut filter = vec![instruction(LOAD, 0, 0, 4), instruction(JUMP_IF_EQUAL, 0, left + 1, X86_64), instruction(LOAD, 0, 0, 0)];
-    for call in SYNC_CALLS {
-        filter.push(instruction(JUMP_IF_EQUAL, left, 0, call));
-        left -= 1;
-    }
-    filter.push(instruction(RETURN, 0, 0, ALLOW));
-    filter.push(instruction(RETURN, 0, 0, SUCCEED));
-    filter
-}
-
-/// Lets the test program stand in for kiln: started as a sandbox, it becomes one before it would run tests.
+/// Lets the test program act as kiln: started as a sandbox, it becomes one before running tests.
 #[cfg(test)]
 mod stand_in {
     extern "C" fn enter() {

@@ -1,4 +1,5 @@
-//! What the program sees: its root, an empty `/run` and `/tmp`, the harmless devices, its own `/proc`, and what was bound.
+//! File tree that the program sees: its root, an empty `/run` and `/tmp`, harmless devices, its own `/proc`,
+//! and bind-mounted files.
 
 use std::fs::DirBuilder;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,21 +14,21 @@ use super::{Access, Sandbox};
 use crate::error::{Doing, Kind, Result};
 use crate::host;
 
-/// Devices without memory or effect.
+/// Devices without state or effect.
 const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
 const DEVICE_LINKS: [(&str, &str); 4] =
     [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")];
-/// Made empty for every program, so never taken from a read-only root.
+/// Directories created empty for every program, and therefore never bound from a read-only root.
 const OWN: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
-/// Something of the host, opened while it can be reached.
+/// File on the host, opened while it is still accessible.
 struct Source {
     handle: OwnedFd,
     inside: String,
     access: Access,
 }
 
-/// Leaves the host's files for the sandbox's.
+/// Replaces the host's files with the sandbox's.
 pub(super) fn enter(sandbox: &Sandbox) -> Result<()> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).doing(Kind::Tool, || "detaching mounts".into())?;
     let sources = open_sources(sandbox)?;
@@ -42,14 +43,14 @@ pub(super) fn enter(sandbox: &Sandbox) -> Result<()> {
     let step = || format!("entering `{}`", root.display());
     chdir(&root).doing(Kind::Tool, step)?;
     pivot_root(".", ".").doing(Kind::Tool, step)?;
-    // From here on every path, also through a hostile link, lies inside the sandbox.
+    // From here on, every path is inside the sandbox, even through a malicious link.
     furnish(&processes)?;
     for source in &sources {
         attach(source)?;
     }
     chdir("/").doing(Kind::Tool, step)?;
-    // The old root lies on top of the new one.
-    unmount(".", UnmountFlags::DETACH).doing(Kind::Tool, || "leaving the host's files".into())
+    // The old root is mounted on top of the new one.
+    unmount(".", UnmountFlags::DETACH).doing(Kind::Tool, || "unmounting the host's files".into())
 }
 
 fn open_sources(sandbox: &Sandbox) -> Result<Vec<Source>> {
@@ -75,7 +76,7 @@ fn assemble(root: &Path) -> Result<PathBuf> {
         }
         if entry.is_symlink() {
             let text = entry.read_link().doing(Kind::Io, || format!("reading `{}`", entry.display()))?;
-            symlink(text, &target).doing(Kind::Io, || format!("linking `{}`", target.display()))?;
+            symlink(text, &target).doing(Kind::Io, || format!("creating the link `{}`", target.display()))?;
         } else {
             make_target(&target, entry.is_dir())?;
             bind(&entry, &target)?;
@@ -85,16 +86,16 @@ fn assemble(root: &Path) -> Result<PathBuf> {
     Ok(top)
 }
 
-/// Makes what every program expects: `/dev`, `/proc`, `/run`, `/sys`, `/tmp`.
+/// Creates the directories that every program expects: `/dev`, `/proc`, `/run`, `/sys`, `/tmp`.
 fn furnish(processes: &OwnedFd) -> Result<()> {
     for name in OWN {
         make_target(&Path::new("/").join(name), true)?;
     }
     process_information(processes)?;
-    // Not writable by all: the kernel refuses to create files there for another owner's devices.
+    // Not world-writable: the kernel would refuse to create files there for another owner's devices.
     memory(Path::new("/dev"), "mode=755")?;
     for (name, target) in DEVICE_LINKS {
-        symlink(target, Path::new("/dev").join(name)).doing(Kind::Io, || format!("linking `/dev/{name}`"))?;
+        symlink(target, Path::new("/dev").join(name)).doing(Kind::Io, || format!("creating the link `/dev/{name}`"))?;
     }
     make_directory(Path::new("/dev/shm"), 0o1777)?;
     memory(Path::new("/run"), "mode=755")?;
@@ -102,7 +103,7 @@ fn furnish(processes: &OwnedFd) -> Result<()> {
     memory(Path::new("/tmp"), "mode=1777")
 }
 
-/// Mounts `/proc`; a container that hides parts of its own refuses that, and shows it as it is instead.
+/// Mounts `/proc`. A container that hides parts of its own `/proc` forbids that, so its own is bound instead.
 fn process_information(host: &OwnedFd) -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     if mount("proc", "/proc", "proc", flags, None).is_err() {
@@ -145,18 +146,19 @@ fn make_directory(path: &Path, mode: u32) -> Result<()> {
 }
 
 fn memory(target: &Path, options: &str) -> Result<()> {
-    let options = std::ffi::CString::new(options).expect("options have no NUL");
+    let options = std::ffi::CString::new(options).expect("mount options contain no NUL");
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("tmpfs", target, "tmpfs", flags, options.as_c_str()).doing(Kind::Tool, || format!("mounting `{}`", target.display()))
 }
 
 fn bind(source: &Path, target: &Path) -> Result<()> {
-    mount_bind_recursive(source, target).doing(Kind::Tool, || format!("binding `{}`", target.display()))
+    mount_bind_recursive(source, target).doing(Kind::Tool, || format!("bind-mounting `{}`", target.display()))
 }
 
-/// Remounts a bind read-only. The flags of the mount below it must stay: a user namespace may not drop them.
+/// Remounts a bind mount read-only. The flags of the underlying mount must be kept: a user namespace may not
+/// drop them.
 fn make_read_only(target: &Path) -> Result<()> {
-    let step = || format!("making `{}` read-only", target.display());
+    let step = || format!("remounting `{}` read-only", target.display());
     let there = statvfs(target).doing(Kind::Tool, step)?.f_flag;
     let kept = [
         (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),

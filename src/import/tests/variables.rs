@@ -7,11 +7,9 @@ use crate::lint::tests::published::article;
 #[test]
 fn placeholders_stay_open_until_they_are_filled_in() {
     assert_eq!(settings(&machines("004")), "name = \"imported\"\nbalancer = \"haproxy\"\nrun = \"static-pod\"");
-    // kiln's configuration is for newer ones.
+    // kiln's configuration requires newer images.
     let text = imported(&machines("004")).text;
-    for image in
-        ["haproxy.yaml:8 says what kiln does not take: haproxy:2.1.4\n", "says what kiln does not take: osixia/keepalived:2.0.17\n"]
-    {
+    for image in ["haproxy.yaml:8 has an unsupported value: haproxy:2.1.4\n", "has an unsupported value: osixia/keepalived:2.0.17\n"] {
         assert!(text.contains(image), "{text}");
     }
     let filled = r#"name = "imported"
@@ -58,20 +56,20 @@ name = "m2" ["control-plane"] "10.0.0.12""#;
         text.contains("# From m1/etc/haproxy/haproxy.cfg:2, m2/etc/haproxy/haproxy.cfg:2, m2/etc/kubernetes/admin.config:4\nport"),
         "{text}"
     );
-    // What one machine knows fills nothing of another.
-    let told = "m1/etc/haproxy/haproxy.cfg:6 no file says what `##MASTER2_IP##` stands for (put `environment.sh` with \
-                `MASTER2_IP=\"10.0.0.11\"` beside the machine's files and import again, or replace it here)";
-    assert_eq!(left_open(&machines), [told]);
+    // A variable of one machine does not fill placeholders of another.
+    let reported = "m1/etc/haproxy/haproxy.cfg:6 no file contains a value for `##MASTER2_IP##` (put an `environment.sh` with \
+                `MASTER2_IP=\"10.0.0.11\"` next to the machine's files and import again, or replace the placeholder)";
+    assert_eq!(left_open(&machines), [reported]);
 }
 
 #[test]
 fn placeholders_that_nothing_fills_are_told_with_their_place_and_what_to_write() {
-    let told = left_open(&machines("003")).join("\n").replace("tests/fixtures/import/003/m1/etc/keepalived/", "");
-    let told = told.replace(concat!(env!("CARGO_MANIFEST_DIR"), "/"), "");
-    insta::assert_snapshot!(told, @r#"
-    keepalived.conf:17 no file says what `${STATE}` stands for (put `environment.sh` with `STATE="BACKUP"` beside the machine's files and import again, or replace it here)
-    keepalived.conf:19 no file says what `${ROUTER_ID}` stands for, and the cluster file lacks `virtual-router-id` (put `environment.sh` with `ROUTER_ID="60"` beside the machine's files and import again, or replace it here)
-    keepalived.conf:20 no file says what `${PRIORITY}` stands for (put `environment.sh` with `PRIORITY="100"` beside the machine's files and import again, or replace it here)
+    let reported = left_open(&machines("003")).join("\n").replace("tests/fixtures/import/003/m1/etc/keepalived/", "");
+    let reported = reported.replace(concat!(env!("CARGO_MANIFEST_DIR"), "/"), "");
+    insta::assert_snapshot!(reported, @r#"
+    keepalived.conf:17 no file contains a value for `${STATE}` (put an `environment.sh` with `STATE="BACKUP"` next to the machine's files and import again, or replace the placeholder)
+    keepalived.conf:19 no file contains a value for `${ROUTER_ID}`, so the cluster file does not set `virtual-router-id` (put an `environment.sh` with `ROUTER_ID="60"` next to the machine's files and import again, or replace the placeholder)
+    keepalived.conf:20 no file contains a value for `${PRIORITY}` (put an `environment.sh` with `PRIORITY="100"` next to the machine's files and import again, or replace the placeholder)
     "#);
     let units = file("m1", "/usr/lib/systemd/system/kubelet.service", "[Service]\nExecStart=/usr/bin/kubelet $KUBELET_ARGS\n");
     let scripts = file("m1", "/root/x.sh", "#!/bin/sh\necho $HOME ${VIP}\n# <your-ip>\n");

@@ -1,10 +1,11 @@
-//! One virtual machine as a value, and the command line that it is.
+//! Description of one virtual machine, and the QEMU command line for it.
 
 use std::path::{Path, PathBuf};
 
 use crate::lab::qemu::accelerator::Accelerator;
+use crate::words::Arch;
 
-/// Memory in MiB and processors: etcd, an API server and its controllers fit.
+/// Memory in MiB and number of CPUs, enough for etcd, an API server and its controllers.
 const MEMORY_MIB: &str = "2560";
 const PROCESSORS: &str = "2";
 
@@ -12,12 +13,12 @@ const PROCESSORS: &str = "2";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Disk {
     pub(super) path: PathBuf,
-    /// QEMU's word for it, which is also the file name's ending.
+    /// QEMU's name for the format, which is also the file extension.
     pub(super) format: &'static str,
 }
 
 impl Disk {
-    /// `stem.qcow2` or `stem.raw`, whichever there is.
+    /// Returns `stem.qcow2` or `stem.raw`, whichever exists.
     pub(super) fn beside(stem: &Path) -> Option<Self> {
         let name = stem.file_name()?.to_string_lossy().into_owned();
         let disks = ["qcow2", "raw"].map(|format| Self { path: stem.with_file_name(format!("{name}.{format}")), format });
@@ -28,14 +29,15 @@ impl Disk {
 /// One virtual machine.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
+    pub(super) arch: Arch,
     pub(super) accelerator: Accelerator,
     pub(super) firmware: PathBuf,
     pub(super) variables: PathBuf,
     /// The writable qcow2 disk.
     pub(super) disk: PathBuf,
-    /// A volume that holds the seed.
+    /// A volume that contains the seed.
     pub(super) seed: Option<PathBuf>,
-    /// A socket that does not exist, for the monitor.
+    /// Path for the monitor socket, which must not exist yet.
     pub(super) monitor: PathBuf,
     /// An existing tap device.
     pub(super) tap: String,
@@ -43,22 +45,34 @@ pub(super) struct Machine {
     /// SMBIOS system serial number and UUID (DMTF DSP0134, type 1).
     pub(super) serial: String,
     pub(super) uuid: Option<String>,
-    /// What its clock says when it is switched on, in UTC.
+    /// Clock time at power-on, in UTC.
     pub(super) clock: Option<String>,
-    /// Kernel parameters, after those of the image.
+    /// Kernel parameters, appended to those of the image.
     pub(super) parameters: Vec<String>,
 }
 
 impl Machine {
-    /// The arguments of `qemu-system-x86_64`; the console is standard output, nothing is read from standard input.
+    /// Returns the QEMU arguments. The console is written to standard output; standard input is not read.
     pub(super) fn arguments(&self) -> Vec<String> {
         let mut arguments: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
-        add(&["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", MEMORY_MIB, "-smp", PROCESSORS]);
+        add(&[
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-machine",
+            self.arch.qemu_machine,
+            "-m",
+            MEMORY_MIB,
+            "-smp",
+            PROCESSORS,
+        ]);
         add(&self.accelerator.arguments());
         add(&["-drive", &format!("if=pflash,format=raw,readonly=on,file={}", escape(&self.firmware))]);
         add(&["-drive", &format!("if=pflash,format=raw,file={}", escape(&self.variables))]);
-        // What is lost in a power cut of this machine only is no matter: the lab's disks vanish with it.
+        // Data lost in a power failure on this machine does not matter: the lab's disks disappear with it
+        // anyway.
         add(&["-drive", &format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", escape(&self.disk))]);
         add(&["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
         if let Some(seed) = &self.seed {
@@ -66,7 +80,7 @@ impl Machine {
             add(&["-device", "virtio-blk-pci,drive=seed"]);
         }
         add(&["-netdev", &format!("tap,id=lan,ifname={},script=no,downscript=no", self.tap)]);
-        // No option ROM: nothing boots from the network here, and the firmware would wait for it.
+        // No option ROM: nothing boots from the network here, and the firmware would wait for a network boot.
         add(&["-device", &format!("virtio-net-pci,netdev=lan,mac={},romfile=", self.mac)]);
         add(&["-device", "virtio-rng-pci", "-serial", "stdio"]);
         add(&["-qmp", &format!("unix:{},server=on,wait=off", escape(&self.monitor))]);
@@ -83,25 +97,26 @@ impl Machine {
         format!("type=1,serial={}{uuid}", self.serial.replace(',', ",,"))
     }
 
-    /// What systemd-stub adds to the image's own command line (systemd-stub(7)).
+    /// Returns the parameters that systemd-stub adds to the image's own command line (systemd-stub(7)).
     fn command_line(&self) -> String {
         let own = self.parameters.iter().map(String::as_str);
         self.accelerator.parameters().iter().copied().chain(own).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// QEMU's option lists double a comma that is part of a value.
+/// Escapes a path: in QEMU option lists, a comma within a value is doubled.
 fn escape(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Accelerator, Machine};
+    use super::{Accelerator, Arch, Machine};
 
     #[test]
     fn a_comma_in_a_value_does_not_end_it() {
         let machine = Machine {
+            arch: Arch::Amd64,
             accelerator: Accelerator::Tcg,
             firmware: "/ovmf/code".into(),
             variables: "/run/lab/a,b/vars".into(),

@@ -1,4 +1,4 @@
-//! What is broken, one line a case.
+//! Rehearsal cases: the faults, one line per case.
 
 use crate::error::{Error, Kind, Result};
 use crate::lab::Lab;
@@ -7,76 +7,76 @@ use crate::lab::rehearse::goals::{Goals, Lost, MINUTE};
 /// One way to break a cluster.
 #[derive(Debug)]
 pub(crate) struct Case {
-    /// The word after `--case`; kebab-case, never renamed.
+    /// `--case` value; kebab-case, never renamed.
     pub(super) name: &'static str,
-    /// One line for reports.
+    /// Description for reports, one line.
     pub(super) what: &'static str,
     pub(super) victim: Victim,
     pub(super) fault: Fault,
     pub(super) measure: Measure,
-    /// Keys of the plan's rows, of which the first one that a cluster has predicts what is measured.
+    /// Keys of plan rows; the first row that the cluster's plan contains is the prediction.
     pub(super) predicted_by: &'static [&'static str],
     pub(super) goals: Goals,
-    /// Seconds for which a burden lasts.
+    /// Duration of a load in seconds.
     pub(super) burden: f64,
 }
 
-/// Which node it happens to.
+/// Nodes that a case affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Victim {
-    /// One with an API server that does not hold the VIP.
+    /// A node that runs an API server and does not hold the VIP.
     ApiServer,
-    /// The one that holds the VIP, and does not lead etcd.
+    /// The node that holds the VIP and does not run the etcd leader.
     Holder,
-    /// The one that holds the VIP and leads etcd.
+    /// The node that holds the VIP and runs the etcd leader.
     LeadingHolder,
-    /// One that neither holds the VIP nor leads etcd, as far as there is one.
+    /// A node that neither holds the VIP nor runs the etcd leader, if there is one.
     Other,
     EtcdLeader,
     EtcdFollower,
-    /// The one whose program holds this Lease.
+    /// The node whose program holds this Lease.
     Leads(&'static str),
-    /// Every one with an API server.
+    /// All nodes with an API server.
     ApiServers,
-    /// Every member of etcd.
+    /// All etcd members.
     Members,
     All,
 }
 
-/// What happens there, and by that what ends it.
+/// Kind of fault, which also determines what ends the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A program ends at once; whatever started it starts it again.
+    /// A program is killed; its supervisor restarts it.
     Kill(Program),
-    /// A program stops between two instructions, until it is continued.
+    /// A program is suspended until it is resumed.
     Hang(Program),
-    /// A program ends as it is asked to, and is started again.
+    /// A program exits on request and is started again.
     Restart(Program),
     ShutDown,
     Power,
     Freeze,
     FreezeUnplugged,
     Unplug,
-    /// Of a hundred frames on the cable some are lost, and a round trip over it takes longer.
+    /// A percentage of frames on the cable is lost, and round trips over the cable take longer.
     Loss {
         percent: u8,
         milliseconds: u16,
     },
-    /// Each sync takes its time.
+    /// Each sync takes longer.
     SlowDisk,
-    /// There is no room left, whatever is deleted.
+    /// No space is left on the disk, even if files are deleted.
     FullDisk,
-    /// So many programs compute on the machine that the lab runs on.
+    /// This many CPU-bound programs run on the machine that the lab runs on.
     Busy(u8),
-    /// The power of all machines at once, which comes back.
+    /// All machines lose power at once and get it back.
     Outage,
-    /// The same, and the last machine stays off.
+    /// All machines lose power at once, and the last one stays off when the others get it back.
     OutageButOne,
-    /// A majority loses its disks, and the others are off at first.
+    /// A majority of etcd members lose their disks, and the others are off at first.
     LostDisks,
 }
 
-/// A program by what it does.
+/// A program, identified by its function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
     ApiServer,
@@ -88,7 +88,8 @@ pub(super) enum Program {
 }
 
 impl Program {
-    /// Names of files that do it. Where nothing shares the load, an API server itself answers at the VIP.
+    /// Returns the file names of programs with this function. Without a load balancer, an API server itself
+    /// serves the VIP.
     pub(super) fn names(self, lab: &Lab) -> &'static [&'static str] {
         match self {
             Self::Balancer if lab.shares_load => &["haproxy", "nginx"],
@@ -101,22 +102,22 @@ impl Program {
     }
 }
 
-/// What the time of a case is.
+/// Meaning of a case's measured time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
     /// The longest time without service.
     Service,
-    /// That, or the time until a watch of the victim is cut, whichever is longer.
+    /// The longest time without service, or the time until a watch on the victim is cut, whichever is longer.
     Sessions,
-    /// The time until another one holds this Lease.
+    /// The time until another process holds this Lease.
     Lease(&'static str),
-    /// The time from the first ready API server to the first good answer at the endpoint.
+    /// The time from the first ready API server to the first successful response from the endpoint.
     ReadyToServed,
-    /// The time until each member that waits says for whom.
+    /// The time until each waiting member reports which members it is waiting for.
     Waiting,
 }
 
-/// All of them, in the order in which they are run. Adding one means adding a line.
+/// Returns all cases, in the order in which they are run. To add a case, add a line.
 pub(super) fn all() -> Vec<Case> {
     use Program::{ApiServer, Balancer, ControllerManager, Etcd, Keepalived, Scheduler};
     const MANAGER: &str = "kube-controller-manager";
@@ -124,44 +125,43 @@ pub(super) fn all() -> Vec<Case> {
     const SCHEDULER: &str = "kube-scheduler";
     vec![
         case("api-server-killed", "an API server is killed", Victim::ApiServer, Fault::Kill(ApiServer)).by(&["api-server-dies"]),
-        case("api-server-restarted", "an API server is restarted as an update does it", Victim::ApiServer, Fault::Restart(ApiServer))
+        case("api-server-restarted", "an API server is restarted, as in an update", Victim::ApiServer, Fault::Restart(ApiServer))
             .losing(Lost::None),
         case("api-server-hung", "an API server hangs", Victim::ApiServer, Fault::Hang(ApiServer))
             .by(&["api-server-hangs"])
             .measuring(Measure::Sessions),
-        case("balancer-killed", "the balancer that holds the VIP is killed", Victim::Holder, Fault::Kill(Balancer))
+        case("balancer-killed", "the balancer on the VIP holder is killed", Victim::Holder, Fault::Kill(Balancer))
             .by(&["balancer-dies", "balancer-fails"]),
-        case("balancer-hung", "the balancer that holds the VIP hangs", Victim::Holder, Fault::Hang(Balancer))
+        case("balancer-hung", "the balancer on the VIP holder hangs", Victim::Holder, Fault::Hang(Balancer))
             .by(&["balancer-hangs", "balancer-fails"]),
-        case("keepalived-killed", "what holds the VIP is killed", Victim::Holder, Fault::Kill(Keepalived))
+        case("keepalived-killed", "the program that manages the VIP is killed on the VIP holder", Victim::Holder, Fault::Kill(Keepalived))
             .by(&["keepalived-dies", "holder-dies"]),
-        case("keepalived-hung", "what holds the VIP hangs", Victim::Holder, Fault::Hang(Keepalived))
+        case("keepalived-hung", "the program that manages the VIP hangs on the VIP holder", Victim::Holder, Fault::Hang(Keepalived))
             .by(&["keepalived-dies", "holder-dies"]),
         case("holder-shut-down", "the machine that holds the VIP is shut down", Victim::Holder, Fault::ShutDown).by(&["holder-leaves"]),
-        case("holder-power", "the machine that holds the VIP loses its power", Victim::Holder, Fault::Power).by(&["holder-dies"]),
-        case("holder-frozen", "all programs of the machine that holds the VIP hang", Victim::Holder, Fault::Freeze)
+        case("holder-power", "the machine that holds the VIP loses power", Victim::Holder, Fault::Power).by(&["holder-dies"]),
+        case("holder-frozen", "all programs on the machine that holds the VIP hang", Victim::Holder, Fault::Freeze)
             .by(&["holder-frozen", "holder-dies"]),
-        case("holder-frozen-unplugged", "the machine that holds the VIP hangs as a whole", Victim::Holder, Fault::FreezeUnplugged)
+        case("holder-frozen-unplugged", "the machine that holds the VIP hangs and is unplugged", Victim::Holder, Fault::FreezeUnplugged)
             .by(&["holder-frozen", "holder-dies"]),
-        case("holder-cut-off", "the cable of the machine that holds the VIP is out", Victim::Holder, Fault::Unplug)
+        case("holder-cut-off", "the cable of the machine that holds the VIP is unplugged", Victim::Holder, Fault::Unplug)
             .by(&["holder-frozen", "holder-dies"]),
-        case("holder-leader-power", "the machine that holds the VIP and leads etcd loses its power", Victim::LeadingHolder, Fault::Power)
+        case("holder-leader-power", "the machine with the VIP and the etcd leader loses power", Victim::LeadingHolder, Fault::Power)
             .by(&["etcd-leader-dies"]),
-        case("node-power", "another machine loses its power", Victim::Other, Fault::Power).by(&["machine-dies"]).losing(HUNDREDTH),
-        case("node-frozen", "all programs of another machine hang", Victim::Other, Fault::Freeze)
+        case("node-power", "another machine loses power", Victim::Other, Fault::Power).by(&["machine-dies"]).losing(HUNDREDTH),
+        case("node-frozen", "all programs on another machine hang", Victim::Other, Fault::Freeze)
             .by(&["api-server-hangs"])
             .losing(HUNDREDTH),
-        case("etcd-hung", "a member of etcd that follows hangs", Victim::EtcdFollower, Fault::Hang(Etcd))
+        case("etcd-hung", "an etcd follower hangs", Victim::EtcdFollower, Fault::Hang(Etcd))
             .by(&["etcd-hangs-on", "etcd-hangs"])
             .measuring(Measure::Sessions)
             .losing(HUNDREDTH),
-        case("etcd-leader-killed", "the leader of etcd is killed", Victim::EtcdLeader, Fault::Kill(Etcd)).by(&["etcd-leader-dies"]),
-        case("etcd-leader-hung", "the leader of etcd hangs", Victim::EtcdLeader, Fault::Hang(Etcd))
+        case("etcd-leader-killed", "the etcd leader is killed", Victim::EtcdLeader, Fault::Kill(Etcd)).by(&["etcd-leader-dies"]),
+        case("etcd-leader-hung", "the etcd leader hangs", Victim::EtcdLeader, Fault::Hang(Etcd))
             .by(&["etcd-leader-hangs"])
             .losing(Lost::Predicted),
-        case("etcd-leader-disk-slow", "the disk of the leader of etcd is slow", Victim::EtcdLeader, Fault::SlowDisk)
-            .losing(Lost::Share(0.05)),
-        case("etcd-leader-disk-full", "the disk of the leader of etcd is full", Victim::EtcdLeader, Fault::FullDisk)
+        case("etcd-leader-disk-slow", "the etcd leader's disk is slow", Victim::EtcdLeader, Fault::SlowDisk).losing(Lost::Share(0.05)),
+        case("etcd-leader-disk-full", "the etcd leader's disk is full", Victim::EtcdLeader, Fault::FullDisk)
             .by(&["etcd-leader-dies"])
             .losing(Lost::Predicted),
         case(
@@ -175,23 +175,23 @@ pub(super) fn all() -> Vec<Case> {
         case("scheduler-killed", "the leading scheduler is killed", Victim::Leads(SCHEDULER), Fault::Kill(Scheduler))
             .by(&["scheduler-dies"])
             .measuring(Measure::Lease(SCHEDULER)),
-        case("loss", "the cable of the machine that holds the VIP loses 5 % and is 50 ms slow", Victim::Holder, BAD),
-        case("busy", "ten programs compute beside the cluster", Victim::All, Fault::Busy(10)),
+        case("loss", "the cable of the machine that holds the VIP loses 5 % of frames and adds 50 ms of delay", Victim::Holder, BAD),
+        case("busy", "ten CPU-bound programs run beside the cluster", Victim::All, Fault::Busy(10)),
         case("all-api-servers", "all API servers are killed at once", Victim::ApiServers, Fault::Kill(ApiServer))
             .by(&["api-servers-return"])
             .measuring(Measure::ReadyToServed)
             .within(Goals { ready_to_served: Some(1.0), ..Goals::default() }),
-        case("all-power", "all machines lose their power at once, and get it back", Victim::All, Fault::Outage).within(COLD),
-        case("all-power-one-missing", "the same, and one of them stays off", Victim::All, Fault::OutageButOne).within(COLD),
-        case("majority-lost-disks", "a majority of the members of etcd loses its disks", Victim::Members, Fault::LostDisks)
+        case("all-power", "all machines lose power at once and get it back", Victim::All, Fault::Outage).within(COLD),
+        case("all-power-one-missing", "all machines lose power at once, and one stays off", Victim::All, Fault::OutageButOne).within(COLD),
+        case("majority-lost-disks", "a majority of etcd members lose their disks", Victim::Members, Fault::LostDisks)
             .measuring(Measure::Waiting),
     ]
 }
 
-/// What may be lost when a machine fails that clients can do without.
+/// Limit for lost requests when a machine fails that clients can do without.
 const HUNDREDTH: Lost = Lost::Share(0.01);
 
-/// How soon a cluster is back that had no power.
+/// Goals for a cluster in which all machines lost power.
 const COLD: Goals = Goals { seconds: Some(20.0), ready_to_served: Some(2.0), lost: None };
 
 fn case(name: &'static str, what: &'static str, victim: Victim, fault: Fault) -> Case {
@@ -215,17 +215,17 @@ impl Case {
         Self { goals: Goals { lost: Some(lost), ..self.goals }, ..self }
     }
 
-    /// Whether API servers are asked by themselves all the while.
+    /// Returns true if API servers are also queried individually during the case.
     pub(super) fn asks_each(&self) -> bool {
         self.goals.ready_to_served.is_some()
     }
 
-    /// Whether lost requests of the first minute are counted.
+    /// Returns true if lost requests in the first minute are counted.
     pub(super) fn lasts_a_minute(&self) -> bool {
         matches!(self.goals.lost, Some(Lost::Share(_) | Lost::Predicted))
     }
 
-    /// Seconds for which the fault lasts at least: what begins late must be seen.
+    /// Returns the minimum duration of the fault in seconds, long enough to see late effects.
     pub(super) fn least(&self) -> f64 {
         match self.fault {
             _ if self.lasts_a_minute() => MINUTE,
@@ -238,22 +238,24 @@ impl Case {
 }
 
 impl Fault {
-    /// Whether the cluster must bear it without reacting: no server is given up, no VIP moves, no member of etcd is elected.
+    /// Returns true if the cluster must withstand the fault without reacting: no server is marked down, the
+    /// VIP does not move, etcd elects no new leader.
     pub(super) fn is_borne(self) -> bool {
         matches!(self, Self::Loss { .. } | Self::Busy(_))
     }
 }
 
-/// Those with these names, or all; what the cluster must bear lasts for `burden` seconds.
+/// Returns the cases with these names, or all if there are no names; loads that the cluster must withstand
+/// last for `burden` seconds.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] that lists the names there are.
+/// [`Kind::Input`], listing the valid names.
 pub(super) fn named(names: &[String], burden: f64) -> Result<Vec<Case>> {
     let all: Vec<Case> = all().into_iter().map(|case| Case { burden, ..case }).collect();
     if let Some(unknown) = names.iter().find(|name| all.iter().all(|case| case.name != **name)) {
         let known: Vec<&str> = all.iter().map(|case| case.name).collect();
-        return Err(Error::new(Kind::Input, format!("no case named `{unknown}`")).hint(format!("the cases are {}", known.join(", "))));
+        return Err(Error::new(Kind::Input, format!("no case named `{unknown}`")).hint(format!("available cases: {}", known.join(", "))));
     }
     Ok(all.into_iter().filter(|case| names.is_empty() || names.iter().any(|name| name == case.name)).collect())
 }

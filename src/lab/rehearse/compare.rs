@@ -1,4 +1,5 @@
-//! Whether clients of the endpoint fare worse than clients of one API server over the same bad cable.
+//! Comparison of connections to the endpoint with direct connections to one API server over the same bad
+//! cable.
 
 use std::fmt;
 
@@ -6,11 +7,12 @@ use serde::Serialize;
 
 use crate::lab::rehearse::record::Losses;
 
-/// Standard deviations that chance may explain: where both shares are the same, one comparison of 740 is beyond that.
+/// Standard deviations that chance may explain: if both shares are equal, one comparison in 740 exceeds this
+/// number.
 const CHANCE: f64 = 3.0;
 
-/// New connections that were late while the cable was bad: those to the endpoint, and those that went at the same times straight to the
-/// API server of the machine whose cable it was.
+/// New connections that were late while the cable was bad: those to the endpoint, and those opened at the
+/// same times directly to the API server on the machine with that cable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Comparison {
@@ -19,8 +21,8 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// The largest share of late connections to the endpoint that chance explains, if both have the same one (the test of two
-    /// proportions, with the share of all).
+    /// Returns the largest share of late connections to the endpoint that chance explains if both shares are
+    /// equal (two-proportion test with the pooled share).
     pub(super) fn most(self) -> f64 {
         let [endpoint, direct] = [self.endpoint, self.direct];
         let all = share(Losses { lost: endpoint.lost + direct.lost, sent: endpoint.sent + direct.sent });
@@ -28,12 +30,12 @@ impl Comparison {
         share(direct) + CHANCE * deviation
     }
 
-    /// Why the promise is broken, if it is.
+    /// Returns the reason if the promise is broken.
     pub(super) fn judge(self) -> Option<String> {
         if self.direct.sent == 0 || self.endpoint.sent == 0 {
-            return Some("no connection went straight to an API server".into());
+            return Some("no new connections to compare".into());
         }
-        (share(self.endpoint) > self.most()).then(|| format!("more are late than chance explains: {self}"))
+        (share(self.endpoint) > self.most()).then(|| format!("more connections were late than chance explains: {self}"))
     }
 }
 
@@ -41,7 +43,7 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [endpoint, direct] = [self.endpoint, self.direct].map(|losses| (losses.lost, losses.sent, 100.0 * share(losses)));
         write!(f, "{} of {} new connections to the endpoint ({:.1} %)", endpoint.0, endpoint.1, endpoint.2)?;
-        write!(f, ", {} of {} straight to one server ({:.1} %; chance explains ", direct.0, direct.1, direct.2)?;
+        write!(f, ", {} of {} directly to one server ({:.1} %; chance explains ", direct.0, direct.1, direct.2)?;
         write!(f, "{:.1} %)", 100.0 * self.most())
     }
 }
@@ -70,7 +72,7 @@ mod tests {
             ([180, 150], 1500, false),
             ([205, 150], 1500, true),
             ([0, 1500], 1500, false),
-            // The same shares, of ten times as many.
+            // The same shares, of ten times as many connections.
             ([1800, 1500], 15_000, true),
             ([0, 0], 1500, false),
             ([0, 0], 0, true),
@@ -79,7 +81,7 @@ mod tests {
         }
         let said = comparison([205, 150], 1500).to_string();
         let expected =
-            "205 of 1500 new connections to the endpoint (13.7 %), 150 of 1500 straight to one server (10.0 %; chance explains 13.5 %)";
+            "205 of 1500 new connections to the endpoint (13.7 %), 150 of 1500 directly to one server (10.0 %; chance explains 13.5 %)";
         assert_eq!(said, expected);
     }
 }

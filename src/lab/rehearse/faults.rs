@@ -1,4 +1,4 @@
-//! Breaking, finding out that it is broken, and mending.
+//! Faults: injecting, verifying and healing them.
 
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -11,27 +11,28 @@ use crate::lab::rehearse::cases::{Fault, Program};
 use crate::lab::rehearse::world::World;
 use crate::lab::{Changes, Cut, Delay, Lab, SYNC};
 
-/// How long a fault may need until it can be seen.
+/// Time limit for a fault to become visible.
 const SEEN: Duration = Duration::from_secs(3);
-/// The same of what ends in its own time: an API server finishes requests for up to a minute.
+/// Time limit for a graceful exit to become visible: an API server may take up to a minute to finish
+/// requests.
 const ENDED: Duration = Duration::from_secs(90);
-/// How long a machine may take to shut down.
+/// Time limit for a machine to shut down.
 const OFF: Duration = Duration::from_secs(120);
-/// What etcd says where it can't write, errno(3).
+/// Message that etcd logs if its disk is full, errno(3).
 const NO_SPACE: &str = "no space left on device";
-/// How long an outage of all machines lasts.
+/// Duration of an outage of all machines.
 const OUTAGE: Duration = Duration::from_secs(2);
 
-/// A fault that was made on some nodes.
+/// A fault in effect on some nodes.
 pub(super) struct Struck {
     fault: Fault,
     nodes: Vec<String>,
-    /// Processes as they were.
+    /// Processes before the fault.
     before: Vec<u32>,
     burden: Vec<Burden>,
 }
 
-/// A program that computes for as long as this lives.
+/// A program that keeps a CPU busy until this value is dropped.
 struct Burden(Child);
 
 impl Burden {
@@ -48,11 +49,11 @@ impl Drop for Burden {
     }
 }
 
-/// Breaks something.
+/// Injects a fault on some nodes.
 ///
 /// # Errors
 ///
-/// What the lab said.
+/// Errors from the lab.
 pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck> {
     let mut before = Vec::new();
     let burden = if let Fault::Busy(count) = fault { (0..count).map(|_| Burden::new()).collect::<Result<_>>()? } else { Vec::new() };
@@ -96,17 +97,18 @@ pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck
     Ok(Struck { fault, nodes: nodes.to_vec(), before, burden })
 }
 
-/// All machines but the one that stays off.
+/// Returns all machines except the one that stays off.
 fn but_last(nodes: &[String]) -> &[String] {
     nodes.split_last().map_or(&[], |(_, others)| others)
 }
 
-/// The majority, which loses its disks.
+/// Returns the majority that loses its disks.
 fn lost(members: &[String]) -> &[String] {
     &members[..members.len() / 2 + 1]
 }
 
-/// By its unit, which is how an update does it; where a kubelet runs it, by a signal that asks it to end.
+/// Restarts a program through its unit, as an update does; if kubelet runs the program, sends it SIGTERM
+/// instead.
 fn restart(lab: &Lab, node: &str, program: Program) -> Result<Vec<u32>> {
     let before = signal(lab, node, program, None)?;
     let unit = format!("{}.service", program.names(lab)[0]);
@@ -128,11 +130,11 @@ fn signal(lab: &Lab, node: &str, program: Program, word: Option<Word>) -> Result
 }
 
 impl Struck {
-    /// Whether the fault is there; the reason if it is not.
+    /// Checks whether the fault is in effect; returns the reason if not.
     ///
     /// # Errors
     ///
-    /// If the lab is gone.
+    /// If the lab has stopped.
     pub(super) fn verify(&self, lab: &Lab) -> Result<Result<(), String>> {
         let watch = Stopwatch::start();
         let limit = if matches!(self.fault, Fault::ShutDown | Fault::Restart(_)) { ENDED } else { SEEN };
@@ -164,7 +166,7 @@ impl Struck {
                 Fault::Busy(count) => self.burden.len() == usize::from(count),
             };
             if !seen {
-                return Ok(Err(format!("the fault is not seen on {node}: {:?}", self.fault)));
+                return Ok(Err(format!("the fault is not visible on {node}: {:?}", self.fault)));
             }
         }
         Ok(Ok(()))
@@ -175,11 +177,11 @@ impl Struck {
         Ok(!self.before.is_empty() && self.before.iter().all(|id| !now.contains(id)))
     }
 
-    /// Ends the fault, as far as it does not end by itself.
+    /// Ends the fault, unless it ends on its own.
     ///
     /// # Errors
     ///
-    /// What the lab said.
+    /// Errors from the lab.
     fn heal(&mut self, lab: &Lab) -> Result<()> {
         self.burden.clear();
         match self.fault {
@@ -208,7 +210,7 @@ impl Struck {
         Ok(())
     }
 
-    /// All are switched off, and on again with the disks that they had.
+    /// Powers all machines off, then on again with their old disks.
     fn give_back(&self, lab: &Lab) -> Result<()> {
         let states = lab.nodes()?;
         for node in &self.nodes {
@@ -222,30 +224,30 @@ impl Struck {
         self.nodes.iter().try_for_each(|node| lab.start(node, Changes::default()))
     }
 
-    /// Members whose disks were lost, and those that have theirs.
+    /// Returns the members whose disks were lost, and those that still have their disks.
     pub(super) fn parted(&self) -> (&[String], &[String]) {
         let lost = lost(&self.nodes);
         (lost, &self.nodes[lost.len()..])
     }
 
-    /// Whether what runs on the node was harmed at all, by what it said since `begin`, in seconds since 1970: etcd writes for long into what
-    /// it has reserved on a disk that is full.
+    /// Checks whether the fault affected the nodes at all, based on their messages since `begin`, in seconds
+    /// since 1970: on a full disk, etcd can keep writing to preallocated space for a long time.
     ///
     /// # Errors
     ///
-    /// If the lab is gone.
+    /// If the lab has stopped.
     pub(super) fn was_met(&self, lab: &Lab, begin: f64) -> Result<Result<(), String>> {
         let since = format!("--since=@{begin}");
         for node in self.nodes.iter().filter(|_| self.fault == Fault::FullDisk) {
             let said = lab.transcript(node, &["journalctl", "--no-pager", "--unit=etcd.service", &since])?;
             if !said.contains(NO_SPACE) && !self.are_gone(lab, node, Program::Etcd)? {
-                return Ok(Err(format!("the member of etcd on {node} did not run out of room")));
+                return Ok(Err(format!("the etcd member on {node} did not run out of disk space")));
             }
         }
         Ok(Ok(()))
     }
 
-    /// Whether what is broken can't be whole before it is mended.
+    /// Returns true if the fault lasts until it is healed.
     pub(super) fn lasts(&self) -> bool {
         !matches!(self.fault, Fault::Kill(_) | Fault::Restart(_) | Fault::Outage)
     }
@@ -255,7 +257,7 @@ fn is_stopping(lab: &Lab, node: &str) -> bool {
     lab.answer(node, &["systemctl", "is-system-running"]).is_some_and(|word| word.trim() == "stopping")
 }
 
-/// A machine ends its programs in its own time; one that never does loses its power.
+/// Waits until a machine has shut down, and cuts its power if it takes too long.
 fn wait_until_off(lab: &Lab, node: &str) -> Result<()> {
     let watch = Stopwatch::start();
     while lab.nodes()?.iter().any(|state| state.name == node && state.running) {
@@ -279,7 +281,7 @@ fn are_stopped(lab: &Lab, node: &str, program: Program) -> Result<bool> {
 }
 
 impl World<'_> {
-    /// As [`strike`], on the nodes of this lab.
+    /// Like [`strike`], on the nodes of this lab.
     pub(super) fn strike(&self, fault: Fault, nodes: &[String]) -> Result<Struck> {
         let struck = strike(self.lab, fault, nodes)?;
         if fault == Fault::FullDisk {
@@ -288,7 +290,7 @@ impl World<'_> {
         Ok(struck)
     }
 
-    /// As [`Struck::heal`].
+    /// Like [`Struck::heal`].
     pub(super) fn heal(&self, struck: &mut Struck) -> Result<()> {
         struck.heal(self.lab)?;
         if struck.fault == Fault::FullDisk { self.shrink(&struck.nodes) } else { Ok(()) }

@@ -1,42 +1,43 @@
-//! What clients may expect of a case beside the prediction: times and shares that hold for any intervals.
+//! Goals for clients in addition to the prediction: limits on times and shares that apply whatever the
+//! configured intervals.
 
 use crate::lab::rehearse::report::Run;
 use crate::lab::rehearse::verdict::SLACK;
 
-/// For how long a share of requests is counted, in seconds since the fault.
+/// Seconds after the fault for which the share of lost requests is computed.
 pub(super) const MINUTE: f64 = 60.0;
 
-/// The goals of a case; none are none.
+/// Goals for a case; unset goals do not apply.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Goals {
-    /// Seconds that the case may take.
+    /// Limit for the measured time in seconds.
     pub(super) seconds: Option<f64>,
-    /// Seconds from the first ready API server to the first good answer at the endpoint.
+    /// Limit in seconds from the first ready API server to the first successful response from the endpoint.
     pub(super) ready_to_served: Option<f64>,
-    /// How much of the requests of the first minute may be lost.
+    /// Limit for lost requests in the first minute.
     pub(super) lost: Option<Lost>,
 }
 
-/// A share of the requests of a minute.
+/// Limit for lost requests.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Lost {
     Share(f64),
-    /// As much of the minute as the prediction is: until a leader is elected no one can serve.
+    /// The predicted outage as a share of the minute: until a leader is elected, no server can respond.
     Predicted,
-    /// None at all, of the whole case.
+    /// No request may be lost during the whole case.
     None,
 }
 
-/// What a run did not keep, a sentence each.
+/// Returns the goals that a run missed, one sentence each.
 pub(super) fn missed(goals: Goals, run: &Run, predicted: Option<[f64; 2]>) -> Vec<String> {
     let seconds = goals.seconds.filter(|most| run.measured > most + SLACK);
     let way = goals.ready_to_served.zip(run.ready_to_served).filter(|(most, way)| *way > most + SLACK);
     let never = goals.ready_to_served.is_some() && run.ready_to_served.is_none();
     let lost = goals.lost.and_then(|lost| excess(lost, run, predicted));
     [
-        seconds.map(|most| format!("it took {:.1} s, and may take {most} s", run.measured)),
-        way.map(|(most, way)| format!("the endpoint answered {way:.1} s after the first API server was ready, and may take {most} s")),
-        never.then(|| "the endpoint did not answer after an API server was ready".to_owned()),
+        seconds.map(|most| format!("recovery took {:.1} s; the limit is {most} s", run.measured)),
+        way.map(|(most, way)| format!("the endpoint responded {way:.1} s after the first API server was ready; the limit is {most} s")),
+        never.then(|| "the endpoint did not respond after an API server was ready".to_owned()),
         lost,
     ]
     .into_iter()
@@ -50,12 +51,12 @@ fn excess(lost: Lost, run: &Run, predicted: Option<[f64; 2]>) -> Option<String> 
         Lost::Predicted => predicted?[1] / MINUTE,
         Lost::None => {
             let count: usize = run.losses.values().map(|losses| losses.lost).sum();
-            return (count > 0).then(|| format!("{count} requests were lost, and none may be"));
+            return (count > 0).then(|| format!("lost requests: {count}; the limit is 0"));
         }
     };
     let share = run.lost_share?;
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    (share > most).then(|| format!("{} of the requests of the first minute were lost, and {} may be", percent(share), percent(most)))
+    (share > most).then(|| format!("{} of the requests in the first minute were lost; the limit is {}", percent(share), percent(most)))
 }
 
 #[cfg(test)]
@@ -70,12 +71,12 @@ mod tests {
         let run = |measured, way, share| Run { measured, ready_to_served: way, lost_share: Some(share), ..Run::default() };
         assert!(missed(goals, &run(20.2, Some(2.2), 0.01), None).is_empty());
         let expected = [
-            "it took 20.4 s, and may take 20 s",
-            "the endpoint answered 2.4 s after the first API server was ready, and may take 2 s",
-            "1.20 % of the requests of the first minute were lost, and 1.00 % may be",
+            "recovery took 20.4 s; the limit is 20 s",
+            "the endpoint responded 2.4 s after the first API server was ready; the limit is 2 s",
+            "1.20 % of the requests in the first minute were lost; the limit is 1.00 %",
         ];
         assert_eq!(missed(goals, &run(20.4, Some(2.4), 0.012), None), expected);
-        assert_eq!(missed(goals, &run(1.0, None, 0.0), None), ["the endpoint did not answer after an API server was ready"]);
+        assert_eq!(missed(goals, &run(1.0, None, 0.0), None), ["the endpoint did not respond after an API server was ready"]);
         assert!(missed(Goals::default(), &run(120.0, None, 0.5), None).is_empty());
     }
 
@@ -93,6 +94,6 @@ mod tests {
         let goals = Goals { lost: Some(Lost::None), ..Goals::default() };
         let run = |lost| Run { losses: [(Traffic::New, Losses { lost, sent: 500 })].into(), ..Run::default() };
         assert!(missed(goals, &run(0), None).is_empty());
-        assert_eq!(missed(goals, &run(1), None), ["1 requests were lost, and none may be"]);
+        assert_eq!(missed(goals, &run(1), None), ["lost requests: 1; the limit is 0"]);
     }
 }

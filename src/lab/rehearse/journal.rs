@@ -1,4 +1,4 @@
-//! What the nodes said while they were broken: kept whole, and the lines that explain a row by name.
+//! Node journals during a fault: stored in full, with the lines extracted that explain a row.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use crate::host;
 use crate::lab::rehearse::report::Line;
 use crate::lab::rehearse::world::World;
 
-/// Lines that are kept in a report at most.
+/// Maximum number of lines in a report.
 pub(super) const MOST: usize = 16;
-/// Letters of a line that are kept at most.
+/// Maximum length of a line in characters.
 const LONGEST: usize = 160;
 
-/// A program, and what it says when something has changed.
+/// Programs, and parts of the messages that they log about changes.
 const TELLING: &[(&str, &[&str])] = &[
     ("haproxy", &[" is DOWN", " is UP", "no server available"]),
     ("Keepalived", &[" STATE", "FAULT", "Stopped", "terminated"]),
@@ -24,11 +24,12 @@ const TELLING: &[(&str, &[&str])] = &[
     ("kube-scheduler", &["became leader", "successfully acquired lease", "lost"]),
 ];
 
-/// Collects what the nodes have said since `begin`, in seconds since 1970; keeps all of it in `directory`, if one is named.
+/// Collects the nodes' messages since `begin`, in seconds since 1970; stores all of them in `directory`, if
+/// set.
 ///
 /// # Errors
 ///
-/// If the lab is gone, or nothing can be written.
+/// If the lab has stopped, or a journal can't be written.
 pub(super) fn collect(world: &World<'_>, begin: f64, directory: Option<&Path>, name: &str) -> Result<Vec<Line>> {
     let since = format!("--since=@{}", begin - 1.0);
     let mut lines = Vec::new();
@@ -44,12 +45,12 @@ pub(super) fn collect(world: &World<'_>, begin: f64, directory: Option<&Path>, n
     Ok(lines)
 }
 
-/// `1780000000.123456 m1 haproxy[123]: text`
+/// Parses `1780000000.123456 m1 haproxy[123]: text`; `None` for an irrelevant line.
 fn telling(line: &str, node: &str, begin: f64) -> Option<Line> {
     let mut words = line.splitn(4, ' ');
     let time: f64 = words.next()?.parse().ok()?;
     let (_, program, text) = (words.next()?, words.next()?, words.next()?);
-    // HAProxy says everything twice, once to its own log.
+    // HAProxy logs everything twice, once to its own log.
     if text.starts_with("[WARNING]") || text.starts_with("[ALERT]") {
         return None;
     }
@@ -58,7 +59,7 @@ fn telling(line: &str, node: &str, begin: f64) -> Option<Line> {
     TELLING.iter().any(says).then(|| Line { at: time - begin, node: node.to_owned(), text: format!("{program} {text}") })
 }
 
-/// What structured lines say, and of long ones the beginning.
+/// Returns the message of a structured line, or the beginning of a long one.
 fn message(text: &str) -> String {
     let message = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|line| line["msg"].as_str().map(str::to_owned));
     let message = message.unwrap_or_else(|| text.to_owned());

@@ -1,4 +1,4 @@
-//! One run of a case: whole, broken, served again, mended, whole again.
+//! One run of a case: healthy, broken, served again, healed, healthy again.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -16,28 +16,28 @@ use crate::lab::rehearse::report::{Line, Outcome, Run, Watched, Watches};
 use crate::lab::rehearse::world::World;
 use crate::lab::rehearse::{goals, journal, promises, ready, steady, waits};
 
-/// Longest time until everything is whole: a machine that comes back may need a minute.
+/// Time limit until everything is healthy: a machine that restarts may need a minute.
 const WHOLE: Duration = Duration::from_secs(180);
-/// Longest time for which something stays broken, in seconds.
+/// Maximum duration of a fault, in seconds.
 const LONGEST: f64 = 120.0;
-/// Seconds without a loss after which clients are served again.
+/// Seconds without a loss after which clients count as served again.
 const SERVED: f64 = 5.0;
-/// Seconds in which a request ends, served or lost.
+/// Seconds within which every request ends, served or lost.
 const PENDING: f64 = 2.5;
-/// Seconds for which it matters at least how busy this machine is.
+/// Minimum time over which this machine's load is measured, in seconds.
 const LOOK: f64 = 2.0;
 
-/// Where what nodes said is kept.
+/// Location of the nodes' journals.
 pub(super) struct Journals {
     pub(super) directory: PathBuf,
     pub(super) name: String,
 }
 
-/// Makes a case. What says nothing says why.
+/// Runs a case. A run without a result states the reason.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Interrupted`] if a signal came.
+/// [`crate::error::Kind::Interrupted`] if a signal was received.
 pub(super) fn run(
     world: &World<'_>,
     case: &Case,
@@ -58,13 +58,13 @@ pub(super) fn run(
         run.why = Some(err.to_string());
     }
     if let Err(err) = world.lab.nodes() {
-        (run.outcome, run.why) = (Outcome::Void, Some(format!("the lab is gone: {err}")));
+        (run.outcome, run.why) = (Outcome::Void, Some(format!("the lab stopped: {err}")));
     }
     Ok(run)
 }
 
 fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &dyn Fn(&str), run: &mut Run) -> Result<()> {
-    phase("waiting until everything is whole");
+    phase("waiting until everything is healthy");
     run.waited = steady::wait(world, WHOLE)?;
     run.victims = world.victims(case.victim)?;
     if let (Victim::Holder | Victim::LeadingHolder, [holder]) = (case.victim, &run.victims[..]) {
@@ -73,7 +73,7 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
     let shared = &world.probe.shared;
     let before = Before::look(world)?;
     let begin = before.begin;
-    phase(&format!("broken: {}", run.victims.join(", ")));
+    phase(&format!("injecting the fault on {}", run.victims.join(", ")));
     let mut struck = world.strike(case.fault, &run.victims)?;
     if let Err(why) = struck.verify(world.lab)? {
         world.heal(&mut struck)?;
@@ -100,11 +100,11 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
     };
     let met = struck.was_met(world.lab, before.time)?;
     if struck.lasts() {
-        phase("mended");
+        phase("removing the fault");
         run.healed = Some(shared.now() - begin);
         world.heal(&mut struck)?;
     }
-    phase("waiting until everything is whole again");
+    phase("waiting until everything is healthy again");
     let whole = steady::wait(world, WHOLE);
     host::clock::sleep(Duration::from_millis(200));
     run.ended = shared.now() - begin;
@@ -123,11 +123,11 @@ fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &
     Ok(())
 }
 
-/// What was so before something was broken.
+/// State before the fault.
 struct Before {
     members: Option<Members>,
     watched: Vec<(String, usize)>,
-    /// When something was broken, in seconds since the probe began and since 1970.
+    /// Time of the fault: in seconds since the probe started, and in seconds since 1970.
     begin: f64,
     time: f64,
     pressure: Pressure,
@@ -142,7 +142,8 @@ impl Before {
     }
 }
 
-/// Fills in how long the case took; `change` is when what it is about was seen, where clients see nothing of that.
+/// Sets the measured time of the case; `change` is the time at which the expected change was seen, for cases
+/// that do not affect clients.
 fn time(run: &mut Run, measure: Measure, change: Option<f64>) {
     let ending = run.watched.iter().find(|watched| run.victims.contains(&watched.node)).and_then(|watched| watched.ended);
     run.cut = ending.filter(|(_, how)| *how == Ending::Reset).map(|(at, _)| at);
@@ -155,7 +156,7 @@ fn time(run: &mut Run, measure: Measure, change: Option<f64>) {
     };
 }
 
-/// Fills in which promises were broken, and what nodes said.
+/// Records broken promises and the nodes' messages.
 fn conclude(world: &World<'_>, case: &Case, before: &Before, journals: Option<&Journals>, run: &mut Run) -> Result<()> {
     let after = world.members()?;
     run.broken.extend(promises::broken(world, before.members.as_ref(), after.as_ref())?);
@@ -166,15 +167,16 @@ fn conclude(world: &World<'_>, case: &Case, before: &Before, journals: Option<&J
     Ok(())
 }
 
-/// What nodes have said since the fault; those of several moments of a run are kept under names of their own.
+/// Returns the nodes' messages since the fault; `mark` distinguishes journals that were collected at
+/// different times in a run.
 fn lines(world: &World<'_>, before: &Before, journals: Option<&Journals>, mark: &str) -> Result<Vec<Line>> {
     let directory = journals.map(|journals| journals.directory.as_path());
     let name = journals.map_or_else(String::new, |journals| format!("{}{mark}", journals.name));
     journal::collect(world, before.time, directory, &name)
 }
 
-/// Lets a burden last, whatever becomes of requests. Beside a bad cable, connections go straight to the API server of its machine, if it
-/// has one; returns from when to when.
+/// Keeps a load applied, whatever happens to requests. On a bad cable, connections are also opened directly
+/// to the API server on that machine, if any; returns the times between which that was done.
 fn bear(world: &World<'_>, case: &Case, begin: f64, victims: &[String]) -> Result<Option<(f64, f64)>> {
     let shared = &world.probe.shared;
     let server = shared.target.servers.iter().find(|(node, _)| victims.contains(node)).map(|(_, address)| *address);
@@ -199,7 +201,7 @@ fn compare(samples: &[Sample]) -> Comparison {
     Comparison { endpoint: record::losses(samples, Traffic::New), direct: record::losses(samples, Traffic::Direct) }
 }
 
-/// Waits until clients are served, whatever is still broken; whether they were within the time.
+/// Waits until clients are served, whatever is still broken; returns whether that happened in time.
 fn hold(world: &World<'_>, case: &Case, begin: f64, leader: &mut Option<f64>, mut look: impl FnMut(bool)) -> Result<bool> {
     let shared = &world.probe.shared;
     loop {
@@ -223,20 +225,20 @@ fn hold(world: &World<'_>, case: &Case, begin: f64, leader: &mut Option<f64>, mu
     }
 }
 
-/// When another one was first seen to lead.
+/// Returns the time at which another leader was first seen.
 fn successor(leaders: &[(f64, String)], begin: f64) -> Option<f64> {
     let before = leaders.iter().rev().find(|(at, _)| *at <= begin).map(|(_, holder)| holder)?;
     leaders.iter().find(|(at, holder)| *at > begin && holder != before).map(|(at, _)| at - begin)
 }
 
-/// The oldest watch that lives on each API server.
+/// Returns the oldest live watch on each API server.
 fn watched(shared: &Shared) -> Vec<(String, usize)> {
     let (names, watches) = (locked(&shared.names), locked(&shared.watches));
     let lives = |node: &str| watches.iter().position(|watch| watch.lives() && names.get(&watch.server).is_some_and(|name| name == node));
     shared.target.servers.iter().filter_map(|(node, _)| Some((node.clone(), lives(node)?))).collect()
 }
 
-/// What became of them.
+/// Returns the outcomes of these watches.
 fn outcomes(shared: &Shared, watched: &[(String, usize)], begin: f64) -> Vec<Watched> {
     let watches = locked(&shared.watches);
     let outcome = |(node, index): &(String, usize)| {
@@ -246,7 +248,7 @@ fn outcomes(shared: &Shared, watched: &[(String, usize)], begin: f64) -> Vec<Wat
     watched.iter().map(outcome).collect()
 }
 
-/// How many ended how until something was mended.
+/// Counts the outcomes of watches up to the time `until`.
 fn count(watched: &[Watched], until: f64) -> Watches {
     watched.iter().fold(Watches::default(), |mut sum, watched| {
         match watched.ended.filter(|(at, _)| *at <= until) {
@@ -258,7 +260,7 @@ fn count(watched: &[Watched], until: f64) -> Watches {
     })
 }
 
-/// Fills in what clients saw, until now.
+/// Records what clients have seen so far.
 fn judge_clients(run: &mut Run, shared: &Shared, case: &Case, before: &Before) {
     let begin = before.begin;
     let samples = shared.samples(begin - 0.5, shared.now());
@@ -268,7 +270,7 @@ fn judge_clients(run: &mut Run, shared: &Shared, case: &Case, before: &Before) {
     }
     run.lost_share = case.lasts_a_minute().then(|| record::share(&samples, begin, begin + goals::MINUTE));
     run.watched = outcomes(shared, &before.watched, begin);
-    // A watch is found to be silent once there are writes again.
+    // A silent watch is detected only once there are writes again.
     let until = run.healed.filter(|_| case.measure != Measure::Waiting);
     run.watches = count(&run.watched, until.unwrap_or(run.ended));
     let holders = locked(&shared.holders);

@@ -1,4 +1,4 @@
-//! The members of etcd as a rehearsal sees them: what they say of themselves, and what is written to them.
+//! etcd members as a rehearsal sees them: their status, and writes to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,30 +8,31 @@ use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::lab::rehearse::cases::Program;
 use crate::lab::rehearse::world::World;
+use crate::words::Service;
 
-/// Where members of etcd keep what its clients need.
+/// Directory of the files that etcd clients need.
 const ETCD: &str = "/etc/kubernetes/pki/etcd";
-/// A key beside those of Kubernetes.
+/// A key outside the range that Kubernetes uses.
 const LARGE: &str = "kiln.rehearsal/large";
 /// Runs a program with a megabyte on its standard input.
 const MEGABYTE: [&str; 4] = ["sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x | \"$@\"", "sh"];
 
-/// What the members of etcd say of themselves.
+/// Status of the etcd members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Members {
-    /// Identifiers of the cluster that they are in.
+    /// IDs of the clusters that the members belong to.
     pub(super) clusters: BTreeSet<u64>,
-    /// The node whose member leads.
+    /// The node whose member is the leader.
     pub(super) leader: Option<String>,
     pub(super) count: usize,
-    /// Grows with each election.
+    /// Raft term, which grows with each election.
     pub(super) term: u64,
-    /// Identifiers of members by their nodes.
+    /// Member IDs by node.
     pub(super) ids: BTreeMap<String, u64>,
 }
 
 impl World<'_> {
-    /// What the members of etcd say; `None` where no node has what asks them.
+    /// Returns the status of the etcd members; `None` if no node has a program to query them.
     pub(super) fn members(&self) -> Result<Option<Members>> {
         let nodes = self.running(Program::Etcd)?;
         let names: Vec<&str> = nodes.iter().map(|(name, _)| name.as_str()).collect();
@@ -54,11 +55,11 @@ impl World<'_> {
         Ok(Some(members))
     }
 
-    /// Hands etcd's leadership to another member, or to this one, so that a case is about what its name says.
+    /// Moves etcd leadership to the member on this node if `here` is set, otherwise to another member.
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] if it does not go there.
+    /// [`Kind::Tool`] if leadership does not move there.
     pub(super) fn lead(&self, node: &str, here: bool) -> Result<()> {
         let Some(members) = self.members()? else { return Ok(()) };
         let Some(leader) = members.leader.filter(|_| members.ids.contains_key(node)) else { return Ok(()) };
@@ -68,20 +69,21 @@ impl World<'_> {
         let watch = host::clock::Stopwatch::start();
         while self.members()?.and_then(|members| members.leader).as_ref() != Some(next) {
             if watch.elapsed().as_secs() > 5 {
-                return Err(Error::new(Kind::Tool, format!("{leader} does not hand etcd's leadership to {next}")));
+                return Err(Error::new(Kind::Tool, format!("etcd leadership did not move from {leader} to {next}")));
             }
         }
         Ok(())
     }
 
-    /// Has the database grow by a megabyte, through a member on another node: what is free in its file would hold small objects for long.
+    /// Makes the database grow by a megabyte, through a member on another node: small objects would fit into
+    /// free space in the database file for a long time.
     pub(super) fn grow(&self, victims: &[String]) -> Result<()> {
         let others = self.others(victims)?;
         let name = others.first().map(String::as_str);
         self.etcdctl_after(&MEGABYTE, name.as_slice(), &["put", LARGE]).map(drop)
     }
 
-    /// Deletes what made it grow.
+    /// Deletes the object that made the database grow.
     pub(super) fn shrink(&self, victims: &[String]) -> Result<()> {
         let others = self.others(victims)?;
         self.etcdctl(others.first().map(String::as_str).as_slice(), &["del", LARGE]).map(drop)
@@ -92,12 +94,12 @@ impl World<'_> {
         Ok(members.filter(|name| !victims.contains(name)).collect())
     }
 
-    /// Asks members of etcd, by the program of the first one's node.
+    /// Queries etcd members, with the etcdctl on the first member's node.
     fn etcdctl(&self, nodes: &[&str], words: &[&str]) -> Result<Option<String>> {
         self.etcdctl_after(&[], nodes, words)
     }
 
-    /// The same, with words of a program that runs it before its own.
+    /// Like `etcdctl`, but `before` is the command line of a program that runs etcdctl.
     fn etcdctl_after(&self, before: &[&str], nodes: &[&str], words: &[&str]) -> Result<Option<String>> {
         let endpoints = nodes.iter().map(|name| self.client_url(name)).collect::<Result<Vec<_>>>()?.join(",");
         let [ca, certificate, key] = ["ca.crt", "healthcheck-client.crt", "healthcheck-client.key"].map(|file| format!("{ETCD}/{file}"));
@@ -107,6 +109,6 @@ impl World<'_> {
     }
 
     fn client_url(&self, node: &str) -> Result<String> {
-        Ok(format!("https://{}", std::net::SocketAddr::new(self.lab.guest(node)?.address, 2379)))
+        Ok(format!("https://{}", std::net::SocketAddr::new(self.lab.guest(node)?.address, Service::Etcd.port())))
     }
 }

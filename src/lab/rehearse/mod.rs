@@ -1,7 +1,9 @@
-//! What the plan promises, held against the artifacts themselves: clients send requests while one thing after another is broken.
+//! Rehearsal: tests the plan's promises on the artifacts. Clients send requests while one fault after another
+//! is injected.
 //!
-//! Each case begins from a state that is proven to be whole; its fault is seen before anything counts; it lasts until clients are served
-//! again, or two minutes; and lateness on a machine that had no time for it is no failure.
+//! Each case starts from a state that is verified to be healthy, and its fault is verified before anything
+//! counts. The fault lasts until clients are served again, at most two minutes. A late result on an
+//! overloaded machine is not a failure.
 
 mod cases;
 mod compare;
@@ -39,43 +41,43 @@ use world::World;
 pub(crate) use report::{COLUMNS, Report, Row};
 use verdict::Verdict;
 
-/// Longest time for a boot.
+/// Time limit for a boot.
 const BOOT: Duration = Duration::from_secs(420);
 
-/// What is wanted.
+/// Rehearsal parameters.
 #[derive(Debug)]
 pub(crate) struct Wish<'a> {
     pub(crate) artifacts: &'a Path,
     /// Another build, for comparison.
     pub(crate) baseline: Option<&'a Path>,
-    /// Names of cases; none for all that the cluster has.
+    /// Names of the cases to run; empty for all that apply to the cluster.
     pub(crate) cases: &'a [String],
     pub(crate) repeat: u32,
-    /// Seconds for which a burden lasts that the cluster must bear.
+    /// Duration in seconds of loads that the cluster must withstand.
     pub(crate) seconds: u32,
-    /// Where the report goes; journals go beside it.
+    /// Path of the report; journals are written beside it.
     pub(crate) report: Option<&'a Path>,
-    /// Seconds by the keys of the plan's rows.
+    /// Predictions in seconds, by the key of the plan row.
     pub(crate) predictions: BTreeMap<&'static str, [f64; 2]>,
 }
 
 impl Wish<'_> {
-    /// The cases, if everything that is named exists.
+    /// Checks the parameters, and returns the requested cases.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] for an unknown case, or a report of an unknown kind.
+    /// [`Kind::Input`] for an unknown case or an unknown report format.
     pub(crate) fn check(&self) -> Result<Vec<Case>> {
         self.report.map_or(Ok(()), |file| report::format(file).map(drop))?;
         cases::named(self.cases, f64::from(self.seconds))
     }
 }
 
-/// Runs the cases on a lab of its own and on one of the other build, if there is one.
+/// Runs the cases on a separate lab, and on a lab of the baseline build, if any.
 ///
 /// # Errors
 ///
-/// As [`Wish::check`]; [`Kind::Tool`] if the cluster does not come up.
+/// Same as [`Wish::check`]; [`Kind::Tool`] if the cluster does not come up.
 pub(crate) fn rehearse(wish: &Wish<'_>, say: &dyn Fn(&str)) -> Result<Report> {
     let cases = wish.check()?;
     if let Some(file) = wish.report {
@@ -99,10 +101,10 @@ pub(crate) fn rehearse(wish: &Wish<'_>, say: &dyn Fn(&str)) -> Result<Report> {
     Ok(report)
 }
 
-/// What takes the rows so far, after each run.
+/// Callback that receives the rows so far, after each run.
 type Keep<'a> = &'a mut dyn FnMut(&[Row]) -> Result<()>;
 
-/// Writes the report as it is, so that what ends a rehearsal does not take along what was measured.
+/// Writes the report so far, so that an aborted rehearsal does not lose its measurements.
 fn keep(wish: &Wish<'_>, report: &Report) -> Result<()> {
     wish.report.map_or(Ok(()), |file| report.write(file))
 }
@@ -111,7 +113,7 @@ fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, say: 
     let labs = Labs::of_this_user().apart("rehearse");
     let planned = labs.plan(artifacts)?;
     if let Err(why) = can_run(&planned) {
-        say(&format!("the cases of `{}` are predicted only: {why}", planned.cluster));
+        say(&format!("cases for `{}` are predicted only: {why}", planned.cluster));
         return keep(&cases.iter().map(|case| row(case, wish).conclude()).collect::<Vec<_>>());
     }
     let started = labs.up(artifacts, &[], &Changes::default(), say);
@@ -119,7 +121,7 @@ fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, say: 
         started.during(|lab| {
             let world = World { lab, probe: Probe::start(Target::of(lab)?, lab.network()?)? };
             world.probe.begin();
-            say("waiting until everything is whole");
+            say("waiting until everything is healthy");
             steady::wait(&world, BOOT)?;
             run_all(&world, wish, cases, mark, say, keep)
         })
@@ -128,11 +130,11 @@ fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, say: 
     done
 }
 
-/// Whether this machine can run what the artifacts are, and dial it.
+/// Checks whether this machine can run the artifacts and connect to the endpoint.
 fn can_run(lab: &crate::lab::Lab) -> Result<(), String> {
     let lacks = |guest: &&crate::lab::Guest| !lab.image_of(guest).with_extension("raw").exists() && !lab.image_of(guest).is_dir();
     if let Some(guest) = lab.guests.iter().find(lacks) {
-        return Err(format!("there is no image that `{}` could run here from (outputs `raw` or `dir`)", guest.name));
+        return Err(format!("`{}` has no image that can run here (output `raw` or `dir`)", guest.name));
     }
     Target::of(lab).map(drop).map_err(|err| err.to_string())
 }
@@ -150,7 +152,7 @@ fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, say: 
             }
         };
         if !has {
-            // Whoever asks for a case by its name learns that there is nothing to break.
+            // A case that was requested by name is reported even if there is nothing to break.
             if !wish.cases.is_empty() {
                 rows.push(row(case, wish).conclude());
             }
@@ -184,24 +186,24 @@ fn row(case: &Case, wish: &Wish<'_>) -> Row {
     Row { case, what, predicted, verdict: Verdict::PredictedOnly, median: None, worst: None, runs: Vec::new() }
 }
 
-/// The directory beside a report that keeps what nodes said.
+/// Returns the directory for the nodes' journals, beside the report.
 fn journals(file: &Path) -> PathBuf {
     file.with_extension("journals")
 }
 
 impl Report {
-    /// Whether everything was kept.
+    /// Checks whether all promises were kept.
     ///
     /// # Errors
     ///
-    /// [`Kind::Broken`] if a promise was not; [`Kind::Tool`] if the lab was gone.
+    /// [`Kind::Broken`] if a promise was broken; [`Kind::Tool`] if the lab stopped.
     pub(crate) fn judge(&self) -> Result<()> {
         let (failed, void) = (self.with(Verdict::Failed), self.with(Verdict::Void));
         if !failed.is_empty() {
             return Err(Error::new(Kind::Broken, format!("{} of {} cases failed: {}", failed.len(), self.rows.len(), failed.join(", "))));
         }
         if !void.is_empty() {
-            return Err(Error::new(Kind::Tool, "the lab was gone before the last case"));
+            return Err(Error::new(Kind::Tool, "the lab stopped before the last case"));
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
-//! The clients: requests at fixed times, whatever became of those before, from the network that the lab's bridge is in.
+//! Clients, which send requests at fixed times, regardless of earlier ones, from the network of the lab's
+//! bridge.
 //!
-//! A thread enters that network, and every thread that it starts is there too; the rest of the process stays where it is.
+//! One thread enters that network, and all threads that it starts inherit the network; the rest of the
+//! process stays outside.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,14 +23,14 @@ use crate::lab::rehearse::record::{Lease, Sample, Watch};
 use crate::lab::rehearse::target::Target;
 use crate::lab::rehearse::traffic;
 
-/// A request has a thread of its own.
+/// Stack size of a thread; each request runs in its own thread.
 const STACK: usize = 512 << 10;
-/// Longest time for a question asked beside the traffic.
+/// Time limit for a query in addition to the traffic.
 const QUESTION: Duration = Duration::from_secs(20);
 
 type Job = Box<dyn FnOnce(&Arc<Shared>) + Send>;
 
-/// The clients of one lab; they end with this value.
+/// Clients of one lab, which stop when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Probe {
     pub(super) shared: Arc<Shared>,
@@ -36,7 +38,7 @@ pub(super) struct Probe {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What all clients know.
+/// State shared by all clients.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) target: Target,
@@ -44,19 +46,19 @@ pub(super) struct Shared {
     stop: AtomicBool,
     samples: Mutex<Vec<Sample>>,
     pub(super) watches: Mutex<Vec<Watch>>,
-    /// Who answered for the VIP, from when on.
+    /// VIP holders, each with the time since which it held the VIP.
     pub(super) holders: Mutex<Vec<(f64, Option<String>)>>,
-    /// Writes that were acknowledged, and the highest revision among them.
+    /// Number of acknowledged writes, and the highest revision among them.
     pub(super) written: AtomicU64,
     pub(super) revision: AtomicU64,
-    /// The API server that gets new connections beside the endpoint.
+    /// API server that also receives new connections, in addition to the endpoint.
     pub(super) direct: Mutex<Option<SocketAddr>>,
-    /// The Lease that is looked at.
+    /// Lease to observe.
     pub(super) lease: Mutex<Option<Lease>>,
-    /// Whether each API server is asked by itself, and what they said.
+    /// True if each API server is queried individually; `readiness` contains the results.
     pub(super) asks_each: AtomicBool,
     pub(super) readiness: Mutex<Vec<Readiness>>,
-    /// Nodes by the certificate of their API server.
+    /// Nodes by API server certificate.
     pub(super) names: Mutex<BTreeMap<Digest, String>>,
 }
 
@@ -65,7 +67,7 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// Seconds since the probe began.
+    /// Returns the seconds since the probe started.
     pub(super) fn now(&self) -> f64 {
         self.clock.elapsed().as_secs_f64()
     }
@@ -74,10 +76,10 @@ impl Shared {
         locked(&self.samples).push(sample);
     }
 
-    /// Requests that were sent in a time and have ended.
+    /// Returns requests that were sent in a time span and have ended.
     pub(super) fn samples(&self, from: f64, to: f64) -> Vec<Sample> {
         let samples = locked(&self.samples);
-        // Those of long ago are at the beginning.
+        // Old samples are at the beginning.
         let recent = samples.iter().rev().take_while(|sample| sample.sent + 5.0 > from);
         recent.filter(|sample| sample.sent >= from && sample.sent < to).cloned().collect()
     }
@@ -86,20 +88,20 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Does `work` beside everything else.
+    /// Runs `work` in a new thread.
     pub(super) fn spawn(self: &Arc<Self>, work: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let shared = Arc::clone(self);
-        // Without a thread there is no request, which counts as none sent.
+        // If the thread can't be started, the request counts as not sent.
         let _ = Builder::new().stack_size(STACK).spawn(move || work(&shared));
     }
 }
 
 impl Probe {
-    /// Starts the clients in the network that `network` is a handle to.
+    /// Starts the clients in the network namespace that `network` refers to.
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if that can't be entered.
+    /// [`Kind::Io`] if the namespace can't be entered.
     pub(super) fn start(target: Target, network: OwnedFd) -> Result<Self> {
         let shared = Arc::new(Shared {
             target,
@@ -132,7 +134,7 @@ impl Probe {
         Ok(Self { shared, jobs, thread: Some(thread) })
     }
 
-    /// Begins to send requests.
+    /// Starts sending requests.
     pub(super) fn begin(&self) {
         for work in traffic::ALL {
             let _ = self.jobs.send(Box::new(*work));
@@ -145,7 +147,7 @@ impl Probe {
         let _ = self.jobs.send(Box::new(traffic::watch));
     }
 
-    /// The answer to a question that is asked from within the network; `None` if it took too long.
+    /// Runs a query from within the lab's network and returns the answer; `None` if the query took too long.
     pub(super) fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Shared) -> T + Send + 'static) -> Option<T> {
         let (answer, answered) = mpsc::channel();
         let job = move |shared: &Arc<Shared>| drop(answer.send(question(shared)));
@@ -157,7 +159,7 @@ impl Probe {
         self.shared.now()
     }
 
-    /// As [`Shared::samples`].
+    /// Like [`Shared::samples`].
     pub(super) fn samples(&self, from: f64, to: f64) -> Vec<Sample> {
         self.shared.samples(from, to)
     }

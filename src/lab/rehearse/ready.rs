@@ -1,4 +1,5 @@
-//! When API servers are ready, asked at their own addresses: what the endpoint adds to that is the balancer's.
+//! API server readiness, queried at each server's own address: any additional delay at the endpoint is due to
+//! the balancer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,12 +10,12 @@ use crate::host;
 use crate::lab::rehearse::probe::{Shared, locked};
 use crate::lab::rehearse::record::{self, Sample, Traffic};
 
-/// Between two questions.
+/// Pause between two queries.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long an answer may take.
+/// Time limit for a response.
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// From when on an API server was ready, or was not.
+/// Readiness of an API server since a point in time.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Readiness {
     pub(super) at: f64,
@@ -22,7 +23,7 @@ pub(super) struct Readiness {
     pub(super) ready: bool,
 }
 
-/// Asks each API server, as long as a case is about that.
+/// Queries each API server for as long as a case requires it.
 pub(super) fn look(shared: &Arc<Shared>) {
     for (name, address) in shared.target.servers.clone() {
         shared.spawn(move |shared| follow(shared, &name, address));
@@ -46,7 +47,8 @@ fn follow(shared: &Shared, name: &str, address: SocketAddr) {
     }
 }
 
-/// Seconds from the first API server that became ready after `begin` to the end of the longest time without an answer at the endpoint.
+/// Returns the seconds from when the first API server became ready after `begin` until the end of the longest
+/// gap at the endpoint.
 pub(super) fn to_served(all: &[Readiness], samples: &[Sample], begin: f64) -> Option<f64> {
     let since: Vec<&Readiness> = all.iter().filter(|readiness| readiness.at > begin).collect();
     let had_failed = |index: usize| since[..index].iter().any(|before| before.server == since[index].server && !before.ready);
@@ -76,7 +78,7 @@ mod tests {
         assert!((to_served(&all, &seen, 0.0).unwrap() - 0.31).abs() < 1e-9);
         assert_eq!(to_served(&all[..4], &seen, 0.0), None);
         assert_eq!(to_served(&all, &samples(Traffic::New, ".xxxxxxx"), 0.0), None);
-        // The endpoint is asked more often than a server by itself.
+        // The endpoint is queried more often than a server itself.
         assert_eq!(to_served(&all, &samples(Traffic::New, ".xxx......"), 0.0), Some(0.0));
     }
 }

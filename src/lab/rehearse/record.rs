@@ -1,24 +1,25 @@
-//! What clients saw, and what follows from it: losses, gaps, watches. Times are seconds since the probe began.
+//! Client observations, and results derived from them: losses, gaps, watches. Times are seconds since the
+//! probe started.
 
 use serde::Serialize;
 
 use crate::digest::Digest;
 
-/// What a request does.
+/// Kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Traffic {
-    /// Reads an object over a connection of its own.
+    /// Reads an object over a new connection.
     New,
     /// Writes an object.
     Write,
-    /// Reads it over a connection that is kept.
+    /// Reads an object over a keep-alive connection.
     KeepAlive,
-    /// As [`Traffic::New`], straight to an API server.
+    /// Like [`Traffic::New`], but directly to an API server.
     Direct,
 }
 
-/// Every kind that uses the endpoint, in the order of reports.
+/// All kinds that use the endpoint, in report order.
 pub(crate) const TRAFFIC: [Traffic; 3] = [Traffic::New, Traffic::Write, Traffic::KeepAlive];
 
 /// One request.
@@ -27,26 +28,26 @@ pub(crate) struct Sample {
     pub(crate) traffic: Traffic,
     pub(crate) sent: f64,
     pub(crate) took: f64,
-    /// Whether the right answer came in time.
+    /// True if the correct response arrived in time.
     pub(crate) served: bool,
     pub(crate) server: Option<Digest>,
 }
 
-/// How a watch ended.
+/// End of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ending {
-    /// Its connection was closed or reset.
+    /// The connection was closed or reset.
     Reset,
-    /// It said nothing for five seconds while writes were acknowledged.
+    /// The watch was silent for five seconds while writes were acknowledged.
     Stalled,
 }
 
-/// A Lease of a program that has one leader.
+/// Lease of a program that elects a leader.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
     pub(crate) name: &'static str,
-    /// Who held it, from when on.
+    /// Holders, each with the time since which it held the Lease.
     pub(crate) holders: Vec<(f64, String)>,
 }
 
@@ -54,10 +55,10 @@ pub(crate) struct Lease {
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     pub(crate) server: Digest,
-    /// When it last said something.
+    /// Time of the last event.
     pub(crate) fresh: f64,
     pub(crate) end: Option<(f64, Ending)>,
-    /// Whether it is still of use; its client ends it otherwise.
+    /// Whether it is still needed; otherwise its client closes it.
     pub(crate) needed: bool,
 }
 
@@ -72,7 +73,7 @@ impl Watch {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Gap {
     pub(crate) seconds: f64,
-    /// Whether it lasted until the samples ended.
+    /// True if the gap lasted until the last sample.
     pub(crate) open: bool,
 }
 
@@ -88,16 +89,17 @@ pub(super) fn losses(samples: &[Sample], traffic: Traffic) -> Losses {
     of.fold(Losses::default(), |sum, sample| Losses { lost: sum.lost + usize::from(!sample.served), sent: sum.sent + 1 })
 }
 
-/// The longest time from when the first lost request was sent until the first answer to one that was sent after it.
+/// Returns the longest time from sending the first lost request to the first answer to a later request.
 pub(super) fn gap(samples: &[Sample], traffic: Traffic) -> Gap {
     longest(samples, traffic).1
 }
 
-/// The same, and when it began.
+/// Returns the longest gap, and when it began.
 pub(super) fn longest(samples: &[Sample], traffic: Traffic) -> (f64, Gap) {
     let mut of: Vec<&Sample> = samples.iter().filter(|sample| sample.traffic == traffic).collect();
     of.sort_by(|one, other| one.sent.total_cmp(&other.sent));
-    // The first answer to this request or a later one: an earlier one may be answered after it, such as one whose first packet was lost.
+    // The first answer to this request or a later one: an earlier one may be answered after it, such as one
+    // whose first packet was lost.
     let mut answered = vec![f64::INFINITY; of.len() + 1];
     for (place, sample) in of.iter().enumerate().rev() {
         let answer = if sample.served { sample.sent + sample.took } else { f64::INFINITY };
@@ -121,14 +123,14 @@ fn longer(one: (f64, Gap), other: (f64, Gap)) -> (f64, Gap) {
     if other.1.seconds > one.1.seconds { other } else { one }
 }
 
-/// The share of requests of all kinds that were lost, of those sent from `from` to `to`.
-#[expect(clippy::cast_precision_loss, reason = "shares need no precision")]
+/// Returns the share of requests that were lost, among those of all kinds sent from `from` to `to`.
+#[expect(clippy::cast_precision_loss, reason = "an approximate share is enough")]
 pub(super) fn share(samples: &[Sample], from: f64, to: f64) -> f64 {
     let of = || samples.iter().filter(|sample| (from..to).contains(&sample.sent));
     of().filter(|sample| !sample.served).count() as f64 / of().count().max(1) as f64
 }
 
-/// When the last request that was lost was sent.
+/// Returns the time at which the last lost request was sent.
 pub(super) fn last_loss(samples: &[Sample]) -> Option<f64> {
     samples.iter().filter(|sample| !sample.served && sample.traffic != Traffic::Direct).map(|sample| sample.sent).max_by(f64::total_cmp)
 }
@@ -148,7 +150,8 @@ pub(super) fn worst(values: &[f64]) -> Option<f64> {
 pub(super) mod tests {
     use super::{Gap, Losses, Sample, Traffic, gap, last_loss, longest, losses, median, share};
 
-    /// Requests each tenth of a second, answered after a hundredth; `.` is served, `x` lost.
+    /// Returns requests sent every tenth of a second and answered after a hundredth; `.` is served, `x` is
+    /// lost.
     pub(in crate::lab::rehearse) fn samples(traffic: Traffic, pattern: &str) -> Vec<Sample> {
         let sample = |(index, letter): (usize, char)| {
             let served = letter == '.';

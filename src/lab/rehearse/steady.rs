@@ -1,4 +1,4 @@
-//! The state that every case begins from and must come back to, proven and not assumed.
+//! Healthy state that every case starts from and must return to, verified rather than assumed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,34 +13,37 @@ use crate::lab::rehearse::probe::locked;
 use crate::lab::rehearse::record::{Sample, Traffic, Watch, losses};
 use crate::lab::rehearse::traffic;
 use crate::lab::rehearse::world::World;
+use crate::words::Service;
 
-/// Seconds that are looked back at.
+/// Seconds to look back.
 const BACK: f64 = 3.0;
-/// New connections by which the share of each API server is judged, and so many that one without any of them is starved.
+/// Number of new connections from which each API server's share is computed.
 const CONNECTIONS: usize = 45;
+/// Number of new connections after which a server without any of them is known to be starved.
 const FIRST: usize = 15;
-/// Watches beside those that are needed, which give each API server its share of connections: once all were gone, the first that is back has
-/// those of all agents.
+/// Maximum number of additional watches, which give each API server its share of connections: after all
+/// connections were cut, the first server that is back has those of all agents.
 const BALLAST: usize = 150;
-/// Seconds within which a watch that lives says something.
+/// Seconds within which a live watch receives an event.
 const FRESH: f64 = 1.5;
+const TOO_FEW: &str = "too few requests so far to compute each API server's share";
 
-/// What has been done for it so far.
+/// Efforts so far to reach the healthy state.
 #[derive(Default)]
 struct Efforts {
     created: bool,
-    /// When the last watch was opened.
+    /// Time at which the last watch was opened.
     opened: f64,
     ballast: usize,
-    /// Whether those of earlier waits were ended.
+    /// Whether the watches of earlier waits were closed.
     cleared: bool,
 }
 
-/// Waits until everything is whole and every client served; returns the seconds that it took.
+/// Waits until everything is healthy and all clients are served; returns the seconds that this took.
 ///
 /// # Errors
 ///
-/// [`Kind::Tool`] with what is not, after `limit`.
+/// [`Kind::Tool`] with the unmet condition, after `limit`.
 pub(super) fn wait(world: &World<'_>, limit: Duration) -> Result<f64> {
     let begin = world.probe.now();
     let mut efforts = Efforts::default();
@@ -48,35 +51,39 @@ pub(super) fn wait(world: &World<'_>, limit: Duration) -> Result<f64> {
         host::signal::check()?;
         let Some(missing) = missing(world, &mut efforts)? else { return Ok(world.probe.now() - begin) };
         if world.probe.now() - begin > limit.as_secs_f64() {
-            return Err(Error::new(Kind::Tool, format!("not steady within {} s: {missing}", limit.as_secs())));
+            return Err(Error::new(Kind::Tool, format!("the cluster did not become healthy within {} s: {missing}", limit.as_secs())));
         }
         host::clock::sleep(Duration::from_millis(300));
     }
 }
 
-/// The first thing that is not as it should be, cheap questions first.
+/// Returns the first condition that does not hold, cheap checks first.
 fn missing(world: &World<'_>, efforts: &mut Efforts) -> Result<Option<String>> {
     let whole = |node: &NodeState| {
         node.running && !node.frozen && !node.unplugged && node.cuts.is_empty() && node.delay.is_none() && node.disk.is_empty()
     };
     if let Some(node) = world.lab.nodes()?.iter().find(|node| !whole(node)) {
-        return Ok(Some(format!("{} is not whole", node.name)));
+        return Ok(Some(format!("{} is off, frozen or has faults", node.name)));
     }
-    let Some(servers) = world.probe.ask(traffic::ask_each) else { return Ok(Some("API servers do not answer in time".into())) };
+    let Some(servers) = world.probe.ask(traffic::ask_each) else {
+        return Ok(Some("API servers do not respond in time".into()));
+    };
     if !efforts.created {
         match world.probe.ask(traffic::create) {
             Some(Ok(())) => efforts.created = true,
-            other => return Ok(Some(other.and_then(Result::err).unwrap_or_else(|| "the endpoint does not answer in time".into()))),
+            other => {
+                return Ok(Some(other.and_then(Result::err).unwrap_or_else(|| "the endpoint does not respond in time".into())));
+            }
         }
     }
     if let Some((name, Err(why))) = servers.iter().find(|(_, answer)| answer.is_err()) {
-        return Ok(Some(format!("the API server of {name}: {why}")));
+        return Ok(Some(format!("API server on {name}: {why}")));
     }
     let now = world.probe.now();
     let samples = world.probe.samples(now - BACK, now);
     let lost = samples.iter().filter(|sample| !sample.served).count();
     if lost > 0 || losses(&samples, Traffic::Write).sent < 10 {
-        return Ok(Some(format!("{lost} of {} requests of the last {BACK} s were lost", samples.len())));
+        return Ok(Some(format!("{lost} of {} requests in the last {BACK} s were lost", samples.len())));
     }
     let reached = world.reached()?;
     if let Some(text) = watches(world, &reached, efforts).or_else(|| pool(world, &reached, efforts)) {
@@ -85,17 +92,17 @@ fn missing(world: &World<'_>, efforts: &mut Efforts) -> Result<Option<String>> {
     inside(world)
 }
 
-/// What only the nodes know.
+/// Checks the conditions that are visible only inside the nodes.
 fn inside(world: &World<'_>) -> Result<Option<String>> {
     let holders = world.holders()?;
     if world.lab.vip.is_some() && holders.len() != 1 {
-        return Ok(Some(format!("the VIP is on {holders:?}")));
+        return Ok(Some(format!("the VIP must be on exactly one node, but is on {holders:?}")));
     }
     let nodes = world.running(Program::Etcd)?.len();
     if let Some(Members { clusters, leader, count, .. }) = world.members()?
         && (clusters.len() > 1 || leader.is_none() || count < nodes)
     {
-        return Ok(Some(format!("{count} of {nodes} members of etcd answer; leader {leader:?}")));
+        return Ok(Some(format!("{count} of {nodes} etcd members respond; leader: {leader:?}")));
     }
     let sockets = world.ask_nodes(&[
         "ss",
@@ -105,19 +112,19 @@ fn inside(world: &World<'_>) -> Result<Option<String>> {
         "--numeric",
         "state",
         "established",
-        "( sport = :2380 or dport = :2380 )",
+        &format!("( sport = :{0} or dport = :{0} )", Service::EtcdPeers.port()),
     ])?;
     let repeats = sockets.iter().find(|(_, text)| text.as_deref().is_some_and(is_repeating));
-    Ok(repeats.map(|(name, _)| format!("a connection of the etcd member of {name} is retransmitting")))
+    Ok(repeats.map(|(name, _)| format!("a peer connection of the etcd member on {name} is retransmitting")))
 }
 
-/// Whether a connection waits for an acknowledgement that should have come, ss(8).
+/// Checks in the output of ss(8) whether a connection waits for an overdue acknowledgement.
 fn is_repeating(sockets: &str) -> bool {
     let repeats = |word: &str| word.strip_prefix("retrans:").is_some_and(|counts| !counts.starts_with("0/"));
     sockets.split_whitespace().any(|word| word.starts_with("backoff:") || repeats(word))
 }
 
-/// Opens a watch if there is a server without one that lives, one at a time.
+/// Opens a watch if a server has no live watch, one at a time.
 fn watches(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Option<String> {
     let shared = &world.probe.shared;
     let (now, names) = (shared.now(), locked(&shared.names).clone());
@@ -126,18 +133,18 @@ fn watches(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Opti
         watches.iter().any(|watch| watch.lives() && now - watch.fresh < FRESH && names.get(&watch.server) == Some(node))
     };
     let lonely = reached.iter().find(|name| !lives(name))?;
-    let said = format!("no watch is on the API server of {lonely}");
+    let said = format!("the API server on {lonely} has no watch");
     open(world, efforts).map_or(Some(said.clone()), |why| Some(format!("{said}, and {why}")))
 }
 
-/// Opens a watch if a server gets less than a third of its fair share of new connections, once those that were opened for earlier shares have
-/// ended.
+/// Opens a watch if a server gets less than a third of its fair share of new connections, after closing those
+/// that were opened for earlier shares.
 fn pool(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Option<String> {
     let shared = &world.probe.shared;
     let samples: Vec<Sample> = world.probe.samples((shared.now() - 2.0 * BACK).max(efforts.opened + 0.3), shared.now());
     let new: Vec<&Sample> = samples.iter().filter(|sample| sample.traffic == Traffic::New).take(CONNECTIONS).collect();
     if new.len() < FIRST {
-        return Some("too few requests to judge the shares of API servers".into());
+        return Some(TOO_FEW.into());
     }
     let names = locked(&shared.names).clone();
     let mut answered: BTreeMap<&str, usize> = BTreeMap::new();
@@ -148,9 +155,9 @@ fn pool(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Option<
     let count = |name: &String| answered.get(name.as_str()).copied().unwrap_or(0);
     let is_starved = |name: &&String| count(name) * 3 < fair && (count(name) == 0 || new.len() == CONNECTIONS);
     let Some(starved) = reached.iter().find(is_starved) else {
-        return (new.len() < CONNECTIONS).then(|| "too few requests to judge the shares of API servers".into());
+        return (new.len() < CONNECTIONS).then(|| TOO_FEW.into());
     };
-    let said = format!("{starved} answers {} of {} requests", count(starved), new.len());
+    let said = format!("{starved} answered only {} of {} requests", count(starved), new.len());
     if !efforts.cleared {
         end_ballast(&names, &mut locked(&shared.watches));
         (efforts.opened, efforts.cleared) = (shared.now(), true);
@@ -159,21 +166,22 @@ fn pool(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Option<
     open(world, efforts).map_or(Some(said.clone()), |why| Some(format!("{said}, and {why}")))
 }
 
-/// Ends all watches but the oldest of each server, which is the one that is judged.
+/// Closes all watches except the oldest of each server, which is the measured one.
 fn end_ballast(names: &BTreeMap<Digest, String>, watches: &mut [Watch]) {
-    let mut judged = BTreeSet::new();
+    let mut measured = BTreeSet::new();
     for watch in watches.iter_mut().filter(|watch| watch.lives()) {
-        watch.needed = names.get(&watch.server).is_some_and(|name| judged.insert(name));
+        watch.needed = names.get(&watch.server).is_some_and(|name| measured.insert(name));
     }
 }
 
-/// Opens a watch, unless one was opened just now or there are enough; why not, then.
+/// Opens a watch, unless one was opened just now or the maximum is reached; returns the reason in the latter
+/// case.
 fn open(world: &World<'_>, efforts: &mut Efforts) -> Option<&'static str> {
     if world.probe.now() - efforts.opened < 1.0 {
         return None;
     }
     if efforts.ballast >= BALLAST {
-        return Some("more connections do not change that");
+        return Some("opening more connections does not change that");
     }
     (efforts.opened, efforts.ballast) = (world.probe.now(), efforts.ballast + 1);
     world.probe.watch();
@@ -201,7 +209,12 @@ mod tests {
 
     #[test]
     fn a_connection_that_waits_for_an_acknowledgement_is_seen() {
-        let line = |word: &str| format!("0 0 10.0.0.11:2380 10.0.0.12:41232\n\t cubic wscale:7,7 rto:204 {word} unacked:1 rcv_space:14480");
+        let line = |word: &str| {
+            format!(
+                "0 0 10.0.0.11:2380 10.0.0.12:41232\n\t cubic wscale:7,7 rto:204 {word} unacked:1 \
+                rcv_space:14480"
+            )
+        };
         for (word, expected) in [("retrans:0/3", false), ("retrans:1/3", true), ("backoff:2", true), ("lost:1", false)] {
             assert_eq!(is_repeating(&line(word)), expected, "{word}");
         }

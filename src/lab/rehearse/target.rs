@@ -1,4 +1,4 @@
-//! Whom clients dial: the endpoint of the administrator's kubeconfig, and every API server by itself.
+//! Addresses that clients connect to: the endpoint in the administrator's kubeconfig, and every API server.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,20 +11,19 @@ use crate::host;
 use crate::host::http::Held;
 use crate::host::session::Dialler;
 use crate::lab::Lab;
+use crate::words::Service;
 
-/// Where API servers listen.
-const PORT: u16 = 6443;
-/// A name that is in the certificate of every API server.
+/// Name that every API server's certificate contains.
 const NAME: &str = "kubernetes";
 
-/// What a probe needs to know.
+/// Addresses and credentials for a probe.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) endpoint: SocketAddr,
-    /// By node.
+    /// API servers by node.
     pub(super) servers: Vec<(String, SocketAddr)>,
     pub(super) vip: Option<IpAddr>,
-    /// Nodes by the address of their interface.
+    /// Nodes by the MAC address of their interface.
     pub(super) machines: Vec<(String, String)>,
     pub(super) dialler: Dialler,
 }
@@ -32,7 +31,7 @@ pub(super) struct Target {
 impl Target {
     /// # Errors
     ///
-    /// [`Kind::Input`] if clients on this machine have no endpoint to dial.
+    /// [`Kind::Input`] if clients on this machine have no endpoint to connect to.
     pub(super) fn of(lab: &Lab) -> Result<Self> {
         let path = lab.artifacts.join("admin.kubeconfig");
         let text = Zeroizing::new(host::fs::read_to_string(&path)?);
@@ -43,7 +42,7 @@ impl Target {
                 .ok_or_else(|| Error::new(Kind::Input, format!("`{}` has no `{name}`", path.display())))
         };
         let data = |name: &str| -> Result<Zeroizing<Vec<u8>>> {
-            STANDARD.decode(word(name)?).map(Zeroizing::new).doing(Kind::Input, || format!("reading `{name}` in `{}`", path.display()))
+            STANDARD.decode(word(name)?).map(Zeroizing::new).doing(Kind::Input, || format!("reading `{name}` from `{}`", path.display()))
         };
         let authority = data("certificate-authority-data")?;
         let (certificate, key) = (data("client-certificate-data")?, data("client-key-data")?);
@@ -51,7 +50,7 @@ impl Target {
         let servers = lab.guests.iter().filter(|guest| guest.image.split('+').any(|role| role == "control-plane"));
         Ok(Self {
             endpoint: endpoint(word("server")?, lab.vip)?,
-            servers: servers.map(|guest| (guest.name.clone(), SocketAddr::new(guest.address, PORT))).collect(),
+            servers: servers.map(|guest| (guest.name.clone(), SocketAddr::new(guest.address, Service::ApiServer.port()))).collect(),
             vip: lab.vip,
             machines: lab.guests.iter().map(|guest| (guest.mac(&lab.cluster), guest.name.clone())).collect(),
             dialler: Dialler::new(&held, NAME)?,
@@ -59,13 +58,13 @@ impl Target {
     }
 }
 
-/// What a kubeconfig names, as far as a client outside the nodes can dial it.
+/// Returns the endpoint address in a kubeconfig, or else the VIP, for clients outside the nodes.
 fn endpoint(server: &str, vip: Option<IpAddr>) -> Result<SocketAddr> {
     let authority = server.trim_start_matches("https://").trim_end_matches('/');
     let named = authority.parse::<SocketAddr>().ok().filter(|address| !address.ip().is_loopback());
     let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     let carried = || Some(SocketAddr::new(vip?, port.unwrap_or(443)));
-    named.or_else(carried).ok_or_else(|| Error::new(Kind::Input, format!("this machine can't dial the endpoint `{server}`")))
+    named.or_else(carried).ok_or_else(|| Error::new(Kind::Input, format!("this machine can't connect to the endpoint `{server}`")))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What clients do, each kind at its own pace.
+//! Client requests, each kind at its own rate.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,17 +16,17 @@ use crate::host::session::{Response, Session, Waited};
 use crate::lab::rehearse::probe::{Shared, locked};
 use crate::lab::rehearse::record::{Ending, Sample, Traffic, Watch};
 
-/// The object that is written and watched.
+/// Path of the object that is written and watched.
 const OBJECTS: &str = "/api/v1/namespaces/default/configmaps";
 const OBJECT: &str = "/api/v1/namespaces/default/configmaps/kiln-rehearse";
 const WATCH: &str = "/api/v1/namespaces/default/configmaps?watch=1&fieldSelector=metadata.name%3Dkiln-rehearse&timeoutSeconds=14400";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 
-/// How long a silent watch is waited for, in seconds, and how many writes it must have missed.
+/// Seconds after which a silent watch counts as stalled, and the number of writes that it must have missed.
 const STALL: f64 = 5.0;
 const MISSED: u64 = 20;
 
-/// Everything that goes on as long as a probe.
+/// Activities that run for as long as a probe.
 pub(super) const ALL: &[fn(&Arc<Shared>)] = &[
     |shared| pace(shared, Traffic::New, 40, Duration::from_secs(1)),
     |shared| pace(shared, Traffic::Write, 100, Duration::from_secs(2)),
@@ -35,7 +35,7 @@ pub(super) const ALL: &[fn(&Arc<Shared>)] = &[
     look_at_lease,
 ];
 
-/// Sends a request each `period` milliseconds, on a kept connection if one is free.
+/// Sends a request every `period` milliseconds, over a keep-alive connection if one is free.
 fn pace(shared: &Arc<Shared>, traffic: Traffic, period: u64, limit: Duration) {
     let kept: Arc<Mutex<Option<Session>>> = Arc::default();
     let clock = Stopwatch::start();
@@ -72,7 +72,7 @@ fn send(shared: &Shared, traffic: Traffic, to: SocketAddr, number: u64, limit: D
     shared.record(Sample { traffic, sent, took: request.clock.elapsed().as_secs_f64(), served, server });
 }
 
-/// What is asked, and for how long.
+/// A request and its time limit.
 struct Request {
     traffic: Traffic,
     number: u64,
@@ -85,7 +85,8 @@ impl Request {
         self.limit.saturating_sub(self.clock.elapsed())
     }
 
-    /// Asks over the connection that is `free`, or else over a new one; says which server was asked last.
+    /// Sends the request over the `free` connection, or else over a new one; also returns the server that was
+    /// queried last.
     fn ask(&self, free: Option<Session>, connect: impl Fn() -> io::Result<Session>) -> (Option<Digest>, io::Result<(Session, Response)>) {
         if let Some(mut session) = free {
             let response = self.perform(&mut session);
@@ -101,7 +102,7 @@ impl Request {
     fn perform(&self, session: &mut Session) -> io::Result<Response> {
         match self.traffic {
             Traffic::Write => session.request("PUT", OBJECT, object(self.number).as_bytes(), self.left()),
-            // A server that is about to end says that it is not ready, and serves what reaches it none the less.
+            // A server that is shutting down reports that it is not ready, but still serves requests.
             Traffic::New | Traffic::Direct | Traffic::KeepAlive => session.request("GET", OBJECT, b"", self.left()),
         }
     }
@@ -116,25 +117,25 @@ fn acknowledge(shared: &Shared, response: &Response) {
     shared.revision.fetch_max(revision(&response.body).unwrap_or(0), Ordering::Relaxed);
 }
 
-/// The revision of an object.
+/// Returns the revision of an object.
 fn revision(body: &[u8]) -> Option<u64> {
     let object: Value = serde_json::from_slice(body).ok()?;
     object["metadata"]["resourceVersion"].as_str()?.parse().ok()
 }
 
-/// Makes the object that is written, unless it exists.
+/// Creates the object that is written, unless it exists.
 pub(super) fn create(shared: &Shared) -> Result<(), String> {
     let limit = Duration::from_secs(5);
     let session = shared.target.dialler.connect(shared.target.endpoint, limit);
     let response = session.and_then(|mut session| session.request("POST", OBJECTS, object(0).as_bytes(), limit));
     match response {
         Ok(response) if [201, 409].contains(&response.status) => Ok(()),
-        Ok(response) => Err(format!("the endpoint answers with status {}", response.status)),
-        Err(err) => Err(format!("the endpoint does not answer: {err}")),
+        Ok(response) => Err(format!("the endpoint responds with status {}", response.status)),
+        Err(err) => Err(format!("the endpoint does not respond: {err}")),
     }
 }
 
-/// Asks each API server by itself: whether it is ready, and what revision the object has there. Learns their certificates.
+/// Queries each API server for its readiness and the object's revision. Records the servers' certificates.
 pub(super) fn ask_each(shared: &Shared) -> Vec<(String, Result<u64, String>)> {
     let limit = Duration::from_secs(2);
     let ask = |name: &str, address| -> io::Result<Result<u64, String>> {
@@ -142,14 +143,14 @@ pub(super) fn ask_each(shared: &Shared) -> Vec<(String, Result<u64, String>)> {
         locked(&shared.names).insert(session.server, name.to_owned());
         let ready = session.request("GET", "/readyz", b"", limit)?.status;
         let object = session.request("GET", OBJECT, b"", limit)?;
-        let revision = revision(&object.body).ok_or_else(|| format!("has no object ({})", object.status));
-        Ok(if ready == 200 { revision } else { Err(format!("is not ready ({ready})")) })
+        let revision = revision(&object.body).ok_or_else(|| format!("the test object is missing (status {})", object.status));
+        Ok(if ready == 200 { revision } else { Err(format!("not ready (status {ready})")) })
     };
     let servers = shared.target.servers.iter();
     servers.map(|(name, address)| (name.clone(), ask(name, *address).unwrap_or_else(|err| Err(err.to_string())))).collect()
 }
 
-/// Follows the object until the connection ends, or says nothing of writes that were acknowledged.
+/// Watches the object until the connection ends or misses writes that were acknowledged.
 pub(super) fn watch(shared: &Arc<Shared>) {
     let limit = Duration::from_secs(5);
     let Ok(mut session) = shared.target.dialler.connect(shared.target.endpoint, limit) else { return };
@@ -180,7 +181,7 @@ pub(super) fn watch(shared: &Arc<Shared>) {
     }
 }
 
-/// Whom this machine takes for the holder of the VIP.
+/// Records the VIP holder as seen from this machine.
 fn look_at_holder(shared: &Arc<Shared>) {
     while !shared.is_over() {
         let table = host::fs::read_to_string(Path::new("/proc/thread-self/net/arp")).unwrap_or_default();
@@ -191,7 +192,7 @@ fn look_at_holder(shared: &Arc<Shared>) {
     }
 }
 
-/// The hardware address of a neighbour, arp(7).
+/// Returns the hardware address of a neighbour, arp(7).
 fn neighbour(table: &str, address: &str) -> Option<String> {
     let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| row.first() == Some(&address))?;
     row.get(3).filter(|mac| **mac != "00:00:00:00:00:00").map(|mac| (*mac).to_owned())
@@ -207,7 +208,7 @@ fn look_at_lease(shared: &Arc<Shared>) {
         let Ok(mut session) = session else { continue };
         let Ok(answer) = session.request("GET", &format!("{LEASES}/{name}"), b"", limit) else { continue };
         let lease: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        // Another one may be asked for by now.
+        // Another Lease may be observed by now.
         let mut looked_at = locked(&shared.lease);
         if let (Some(holder), Some(seen)) = (lease["spec"]["holderIdentity"].as_str(), looked_at.as_mut().filter(|seen| seen.name == name))
         {
@@ -217,7 +218,7 @@ fn look_at_lease(shared: &Arc<Shared>) {
     }
 }
 
-/// Adds what is new.
+/// Appends a value if it differs from the last one.
 fn note<T: PartialEq>(list: &mut Vec<(f64, T)>, now: f64, value: T) {
     if list.last().is_none_or(|(_, last)| *last != value) {
         list.push((now, value));

@@ -1,34 +1,35 @@
-//! What follows from a case that was measured.
+//! Verdict on a measured case.
 
 use serde::Serialize;
 
 use crate::lab::rehearse::report::{Outcome, Row, Run};
 
-/// What measuring itself adds, in seconds: requests are sent a tenth apart, and the first one that is served takes its time.
+/// Measurement overhead in seconds: requests are sent a tenth of a second apart, and the first one that is
+/// served takes time itself.
 pub(super) const SLACK: f64 = 0.3;
-/// The share of time from which on waiting for a processor explains what is late.
+/// Share of time spent waiting for a CPU at or above which a late result is excused.
 pub(super) const BUSY: f64 = 0.5;
 
-/// How a case ended, worst last.
+/// Outcome of a case, worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
-    /// Every promise was kept, within the prediction if there is one.
+    /// Every promise was kept, within the prediction, if any.
     Kept,
-    /// The profile's programs can't run here.
+    /// The artifacts can't run here, or the cluster lacks the case's target.
     PredictedOnly,
-    /// It was late while this machine had no time.
+    /// The result was late while this machine was overloaded.
     Busy,
-    /// The fault was not there, or the cluster was not whole before it.
+    /// The fault was not in effect, or the cluster was not healthy before it.
     Inconclusive,
-    /// A measured time is beyond the prediction or a goal, or a promise was broken.
+    /// A measured value exceeds the prediction or a goal, or a promise was broken.
     Failed,
-    /// The lab was gone.
+    /// The lab stopped.
     Void,
 }
 
 impl Verdict {
-    /// The word in reports.
+    /// Returns the word used in reports.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Kept => "kept",
@@ -41,7 +42,7 @@ impl Verdict {
     }
 }
 
-/// The worst of all runs.
+/// Returns the worst verdict of all runs.
 pub(super) fn of(row: &Row) -> Verdict {
     row.runs.iter().map(|run| of_run(run, row.predicted)).max().unwrap_or(Verdict::PredictedOnly)
 }
@@ -50,7 +51,7 @@ fn of_run(run: &Run, predicted: Option<[f64; 2]>) -> Verdict {
     let late = run.censored || !run.late.is_empty() || predicted.is_some_and(|[_, most]| run.measured > most + SLACK);
     match run.outcome {
         Outcome::Void => Verdict::Void,
-        // A forked history or a lost write is no matter of time.
+        // A forked history or a lost write is a failure regardless of times.
         _ if !run.broken.is_empty() => Verdict::Failed,
         Outcome::Inconclusive => Verdict::Inconclusive,
         Outcome::Measured if late && run.pressure >= BUSY => Verdict::Busy,

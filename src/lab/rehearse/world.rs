@@ -1,4 +1,4 @@
-//! The lab as a rehearsal sees it: which machine runs what, and who has which part right now.
+//! The lab as a rehearsal sees it: which machine currently runs which program and has which role.
 
 use crate::error::{Error, Kind, Result};
 use crate::host;
@@ -14,7 +14,7 @@ pub(super) struct World<'a> {
 }
 
 impl World<'_> {
-    /// Asks all nodes that run at the same time; in node order.
+    /// Runs a program on all running nodes at the same time; results are in node order.
     pub(super) fn ask_nodes(&self, program: &[&str]) -> Result<Vec<(String, Option<String>)>> {
         let running = self.lab.nodes()?.into_iter().filter(|node| node.running).map(|node| node.name);
         Ok(std::thread::scope(|scope| {
@@ -25,11 +25,11 @@ impl World<'_> {
                 })
             };
             let asked: Vec<_> = running.map(ask).collect();
-            asked.into_iter().map(|asked| asked.join().expect("asking does not panic")).collect()
+            asked.into_iter().map(|asked| asked.join().expect("queries do not panic")).collect()
         }))
     }
 
-    /// Nodes that have the VIP on an interface.
+    /// Returns the nodes that have the VIP on an interface.
     pub(super) fn holders(&self) -> Result<Vec<String>> {
         let Some(vip) = self.lab.vip.map(|vip| vip.to_string()) else { return Ok(Vec::new()) };
         let has = |text: &str| text.split_whitespace().any(|word| word.split('/').next() == Some(&vip));
@@ -37,7 +37,7 @@ impl World<'_> {
         Ok(nodes.filter(|(_, text)| text.as_deref().is_some_and(has)).map(|(name, _)| name).collect())
     }
 
-    /// Nodes whose API servers the endpoint leads to, now or in turn.
+    /// Returns the nodes whose API servers clients reach through the endpoint, now or in turn.
     pub(super) fn reached(&self) -> Result<Vec<String>> {
         if !self.lab.shares_load {
             return self.holders();
@@ -45,7 +45,7 @@ impl World<'_> {
         Ok(self.probe.shared.target.servers.iter().map(|(name, _)| name.clone()).collect())
     }
 
-    /// Nodes that run a program, and the program's name.
+    /// Returns the nodes that run a program, and the program's name.
     pub(super) fn running(&self, program: Program) -> Result<Vec<(String, &'static str)>> {
         let mut found = Vec::new();
         for node in self.lab.nodes()?.into_iter().filter(|node| node.running) {
@@ -59,7 +59,7 @@ impl World<'_> {
         Ok(found)
     }
 
-    /// Whether the cluster has what a case breaks, and more than one of it.
+    /// Checks whether the cluster has the target of a case, and enough others of its kind.
     pub(super) fn has(&self, case: &Case) -> Result<bool> {
         let several = |program| self.running(program).map(|nodes| nodes.len() > 1);
         let victims = match case.victim {
@@ -81,18 +81,18 @@ impl World<'_> {
         Ok(victims && program)
     }
 
-    /// Whether agents decide about members of etcd (docs/etcd.md), which kubeadm's static pods know nothing of.
+    /// Checks whether agents manage etcd membership (docs/etcd.md), unlike with kubeadm's static pods.
     fn is_founded_by_agents(&self) -> Result<bool> {
         let answers = self.running(Program::Etcd)?.into_iter();
         let mut answers = answers.map(|(node, _)| self.lab.answer(&node, &["systemctl", "is-active", "kiln-etcd.service"]));
         Ok(answers.all(|word| word.is_some_and(|word| word.trim() == "active")))
     }
 
-    /// The nodes that a case happens to.
+    /// Returns the nodes that a case affects.
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] if there is none just now.
+    /// [`Kind::Tool`] if there are currently none.
     pub(super) fn victims(&self, victim: Victim) -> Result<Vec<String>> {
         let holders = self.holders()?;
         let leader = || Ok::<_, Error>(self.members()?.and_then(|members| members.leader));
@@ -102,7 +102,7 @@ impl World<'_> {
             if rest.is_empty() { nodes } else { rest }
         };
         let mut found = match victim {
-            // The last one is one that a quorum can do without.
+            // The last node is one that the quorum does not need.
             Victim::All => {
                 let mut all: Vec<String> = self.lab.guests.iter().map(|guest| guest.name.clone()).collect();
                 let last = self.running(Program::Etcd)?.into_iter().map(|(name, _)| name).rfind(|name| !holders.contains(name));
@@ -122,10 +122,10 @@ impl World<'_> {
             Victim::Leads(lease) => self.leader_of(lease).into_iter().collect(),
         };
         found.truncate(1);
-        if found.is_empty() { Err(Error::new(Kind::Tool, format!("no node is the victim: {victim:?}"))) } else { Ok(found) }
+        if found.is_empty() { Err(Error::new(Kind::Tool, format!("no node qualifies as victim: {victim:?}"))) } else { Ok(found) }
     }
 
-    /// The node whose program holds a Lease; identities begin with the node's name.
+    /// Returns the node whose program holds a Lease; holder identities begin with the node name.
     fn leader_of(&self, lease: &'static str) -> Option<String> {
         let mut looked_at = locked(&self.probe.shared.lease);
         if looked_at.as_ref().is_none_or(|seen| seen.name != lease) {

@@ -1,4 +1,4 @@
-//! What a supervisor does to a node that runs, short of its power: the freezer, the cable, the disk.
+//! Faults that a supervisor applies to a running node, other than power cuts: freezer, cable, disk.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::lab::relay::Relay;
 use crate::lab::{Delay, Freezer, Guest, network};
 
 impl Supervisor<'_> {
-    /// Stops all of a node between two instructions, or lets it go on.
+    /// Freezes a whole node, or resumes it.
     pub(super) fn freeze(&self, guest: &Guest, frozen: bool) -> Result<()> {
         let mut nodes = self.nodes();
         let node = running(&mut nodes, guest)?;
@@ -30,7 +30,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Takes a node's cable out, or puts it in again: its interface has no carrier meanwhile.
+    /// Unplugs a node's cable, or plugs it back in. While the cable is unplugged, the node's interface has no
+    /// carrier.
     pub(super) fn unplug(&self, guest: &Guest, unplugged: bool) -> Result<()> {
         let mut nodes = self.nodes();
         let node = running(&mut nodes, guest)?;
@@ -39,7 +40,7 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Makes a node's cable lose something, beside what it loses already.
+    /// Makes a node's cable drop frames, in addition to earlier cuts.
     pub(super) fn cut(&self, guest: &Guest, cut: &Cut) -> Result<()> {
         cut.check()?;
         if let Some(other) = &cut.from {
@@ -54,7 +55,7 @@ impl Supervisor<'_> {
         applied
     }
 
-    /// Makes a node's cable slow, in place of what made it slow before. Frames that are on their way then are lost.
+    /// Adds a delay to a node's cable, replacing an earlier delay. Frames in transit are lost.
     pub(super) fn delay(&self, guest: &Guest, delay: Delay) -> Result<()> {
         let mut nodes = self.nodes();
         let node = running(&mut nodes, guest)?;
@@ -62,13 +63,13 @@ impl Supervisor<'_> {
         let [_, near] = guest.slow_bridge();
         let (near, far) = (Tap::open(&near)?, Tap::open(&guest.slow_port())?);
         let relay = Relay::start(near, far, delay)?;
-        // Without its interfaces the bridge of a failed attempt is of no use.
+        // After a failed attempt, the bridge is useless without its interfaces.
         network::lengthen(guest).inspect_err(|_| drop(network::shorten(guest)))?;
         node.delay = Some((delay, relay));
         Ok(())
     }
 
-    /// Makes a node's cable whole, and its disk fast, with room.
+    /// Removes all faults from a node's cable and disk.
     pub(super) fn mend(&self, guest: &Guest) -> Result<()> {
         let mut nodes = self.nodes();
         let node = running(&mut nodes, guest)?;
@@ -81,7 +82,7 @@ impl Supervisor<'_> {
         self.forget_cuts(&mut nodes, guest)
     }
 
-    /// Makes a sync of a node's disk take about `milliseconds`.
+    /// Slows down a node's disk, so that a sync takes about `milliseconds`.
     pub(super) fn slow(&self, guest: &Guest, milliseconds: u32) -> Result<()> {
         let mut nodes = self.nodes();
         let node = running(&mut nodes, guest)?;
@@ -91,20 +92,21 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Takes all the room of a node's disk, and what is freed later, too.
+    /// Fills a node's disk, including space that is freed later.
     pub(super) fn fill(&self, guest: &Guest) -> Result<()> {
         let mut nodes = self.nodes();
         require_disk(running(&mut nodes, guest)?)?;
         OwnDisk::of(self.lab, guest).fill()
     }
 
-    /// Has a sync of a node's disk take about so many milliseconds, or as long as it takes.
+    /// Limits writes to a node's disk, so that a sync takes about this many milliseconds, or removes the
+    /// limit.
     pub(super) fn set_pace(&self, guest: &Guest, slow: Option<u32>) -> Result<()> {
         let device = OwnDisk::of(self.lab, guest).device()?;
         groups::bound_writes(self.lab, &guest.name, &device, slow.map(disk::writes_per_second))
     }
 
-    /// What is wrong with a node's disk.
+    /// Returns a node's current disk faults.
     pub(super) fn faults_of_disk(&self, node: &Running) -> Vec<String> {
         let slow = node.slow.map(|milliseconds| format!("a sync takes {milliseconds} ms"));
         let is_full = node.guest.backend.has_disks() && OwnDisk::of(self.lab, &node.guest).is_full();
@@ -112,7 +114,7 @@ impl Supervisor<'_> {
         slow.into_iter().chain(full).collect()
     }
 
-    /// As [`Supervisor::mend`]; a machine that loses nothing needs no nft(8).
+    /// Removes a node's cuts, as [`Supervisor::mend`] does. nft(8) is required only if there are any.
     pub(super) fn forget_cuts(&self, nodes: &mut BTreeMap<String, Running>, guest: &Guest) -> Result<()> {
         let cuts = nodes.get_mut(&guest.name).map(|node| std::mem::take(&mut node.cuts));
         if cuts.is_some_and(|cuts| !cuts.is_empty()) { self.apply_cuts(nodes) } else { Ok(()) }
@@ -124,11 +126,12 @@ impl Supervisor<'_> {
         cut::apply(self.lab, &cuts)
     }
 
-    /// Sends a signal to all processes of a program in a node, at one moment as far as possible, and returns them as they were.
+    /// Sends a signal to all processes of a program in a node, as simultaneously as possible, and returns
+    /// their previous states.
     pub(super) fn signal(&self, guest: &Guest, program: &str, signal: Option<Word>) -> Result<Vec<Process>> {
         let backend = running(&mut self.nodes(), guest)?.guest.backend;
         if backend.freezer() != Freezer::ControlGroup {
-            return Err(Error::new(Kind::Input, format!("the {} backend does not see a node's processes", backend.name())));
+            return Err(Error::new(Kind::Input, format!("the {} backend can't see the processes inside a node", backend.name())));
         }
         let processes = branch(self.lab).below(&guest.name).processes().into_iter();
         let found = processes.filter_map(|id| host::process::program_of(id).map(|(name, state)| (name, Process { id, state })));
@@ -153,7 +156,7 @@ impl Supervisor<'_> {
     }
 }
 
-/// Takes the slow piece out of a node's cable, if there is one.
+/// Removes the slow segment from a node's cable, if any.
 fn hasten(node: &mut Running) -> Result<()> {
     let Some(slow) = node.delay.take() else { return Ok(()) };
     let shortened = network::shorten(&node.guest);
@@ -166,11 +169,11 @@ fn running<'a>(nodes: &'a mut BTreeMap<String, Running>, guest: &Guest) -> Resul
     node.ok_or_else(|| Error::new(Kind::Input, format!("`{}` is not running", guest.name)).hint(format!("kiln lab start {}", guest.name)))
 }
 
-/// Refuses a node whose disk this machine's kernel does not see.
+/// Rejects a node whose disk is not visible to this machine's kernel.
 fn require_disk(node: &Running) -> Result<()> {
     let backend = node.guest.backend;
     if backend.has_disks() {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, format!("the {} backend can't make a node's disk slow or full", backend.name())))
+    Err(Error::new(Kind::Input, format!("the {} backend can't slow down or fill a node's disk", backend.name())))
 }

@@ -1,5 +1,5 @@
-//! The lab's control groups: one for each node and one for the supervisor, in version 2's hierarchy, and where this machine bounds disks by
-//! version 1, in that one too.
+//! The lab's cgroups: one for each node and one for the supervisor, in the cgroup v2 hierarchy, and also in
+//! the v1 hierarchy if this machine limits disks there.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use crate::host;
 use crate::host::cgroup::Branch;
 use crate::lab::Lab;
 
-/// Name of the group that the supervisor itself is in.
+/// Name of the supervisor's own cgroup.
 const OWN: &str = "supervisor";
 
-/// The lab's branch of version 2, which ends and freezes what is in it.
+/// Returns the lab's branch of the cgroup v2 hierarchy, which is used to kill and freeze processes.
 pub(super) fn branch(lab: &Lab) -> Branch {
     Branch::top(&name(lab))
 }
@@ -22,7 +22,7 @@ fn name(lab: &Lab) -> String {
     format!("kiln-lab-{}-{}", lab.cluster, place.short())
 }
 
-/// Where version 1's hierarchy is, in the supervisor's mount namespace.
+/// Returns the mount point of the cgroup v1 hierarchy, in the supervisor's mount namespace.
 fn disks(lab: &Lab) -> PathBuf {
     lab.private().join(".blkio")
 }
@@ -33,40 +33,41 @@ fn branches(lab: &Lab) -> Vec<Branch> {
     [branch(lab)].into_iter().chain(of_disks).collect()
 }
 
-/// Makes the hierarchies visible in this mount namespace, which is the lab's or its sweeper's.
+/// Mounts the hierarchies in the current mount namespace: that of the lab, or of the process that sweeps up
+/// after it.
 pub(super) fn mount(lab: &Lab) -> Result<()> {
     host::cgroup::mount()?;
     host::cgroup::mount_disks(&disks(lab))
 }
 
-/// Moves this process, and what it starts from now on, to a node's groups.
+/// Moves this process and its future children to a node's cgroups.
 pub(super) fn join(lab: &Lab, node: &str) -> Result<()> {
     branches(lab).iter().try_for_each(|branch| branch.below(node).join())
 }
 
-/// Moves this process to the supervisor's own groups.
+/// Moves this process to the supervisor's own cgroups.
 pub(super) fn join_own(lab: &Lab) -> Result<()> {
-    join(lab, OWN).within(|| "making control groups for the lab".into())
+    join(lab, OWN).within(|| "creating cgroups for the lab".into())
 }
 
-/// Removes a node's groups, of which nothing runs any more.
+/// Removes a node's cgroups, in which nothing runs anymore.
 pub(super) fn remove(lab: &Lab, node: &str) -> Result<()> {
     branches(lab).iter().try_for_each(|branch| branch.below(node).remove())
 }
 
-/// Leaves the lab's groups and removes them.
+/// Leaves the lab's cgroups and removes them.
 pub(super) fn leave(lab: &Lab) -> Result<()> {
     branches(lab).iter().try_for_each(|branch| branch.leave().and_then(|()| branch.remove()))
 }
 
-/// Ends and removes what an ended supervisor has left.
+/// Kills and removes whatever a dead supervisor left behind.
 pub(super) fn sweep(lab: &Lab) -> Result<()> {
     mount(lab)?;
     branch(lab).kill()?;
     branches(lab).iter().try_for_each(Branch::remove)
 }
 
-/// Bounds how often a second a node writes to a device, or lifts that.
+/// Limits a node's writes per second to a device, or removes the limit.
 pub(super) fn bound_writes(lab: &Lab, node: &str, device: &str, per_second: Option<u32>) -> Result<()> {
     let bounds = branches(lab).pop().expect("there is always one");
     bounds.below(node).bound_writes(device, per_second)

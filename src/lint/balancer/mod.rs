@@ -1,9 +1,9 @@
-//! HAProxy and nginx before the API servers.
+//! HAProxy and nginx in front of the API servers.
 
 mod checks;
 mod process;
 
 use crate::lint::Lint;
 
-/// The families of this subject.
+/// The lint families of this module.
 pub(super) static FAMILIES: &[&[Lint]] = &[checks::ROWS, process::ROWS];

@@ -1,4 +1,4 @@
-//! What an API server is started with, and what it is missing.
+//! API server flags that are wrong or missing.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,8 @@ use crate::lint::Lint;
 use crate::lint::found::Found;
 use crate::lint::vocabulary::masters;
 
-/// API groups that a version no longer serves (<https://kubernetes.io/docs/reference/using-api/deprecation-guide/>).
+/// API versions, and the Kubernetes minor version that stopped serving each
+/// (<https://kubernetes.io/docs/reference/using-api/deprecation-guide/>).
 const GROUPS: [(&str, u32); 23] = [
     ("rbac.authorization.k8s.io/v1alpha1", 22),
     ("rbac.authorization.k8s.io/v1beta1", 22),
@@ -36,45 +37,60 @@ const GROUPS: [(&str, u32); 23] = [
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA204", "the API server has no service-account issuer or signing key")
-        .why("since 1.20 it refuses to start without them")
+        .why("since 1.20 the API server does not start without them")
         .fix("add `--service-account-issuer`, `--service-account-signing-key-file` and `--service-account-key-file`")
         .files(no_issuer),
-    Lint::warning("HA205", "the API server advertises no address of its own")
-        .why("with 0.0.0.0 it takes that of the interface of the default route, which on a machine with several, or with a VIP, may be one that nobody reaches")
-        .fix("write the node's address")
+    Lint::warning("HA205", "the API server does not advertise an address of its own")
+        .why(
+            "with 0.0.0.0 the API server advertises the address of the default route's interface, which may be \
+            unreachable on a machine with several interfaces or with a VIP",
+        )
+        .fix("advertise the node's address")
         .files(unspecified_address),
-    Lint::error("HA206", "the API servers are counted wrongly")
-        .why("up to 1.10 the list of API servers is as long as `--apiserver-count` says: with a larger number a dead one stays on it, and every second connection of a pod fails")
-        .fix("remove the flag and use `--endpoint-reconciler-type=lease`; before 1.9 write the exact number")
+    Lint::error("HA206", "`--apiserver-count` does not match the number of API servers")
+        .why(
+            "up to 1.10 the list of API servers has `--apiserver-count` entries: if the number is too high, a failed \
+            API server stays on the list, and every second connection from a pod fails",
+        )
+        .fix("remove the flag and use `--endpoint-reconciler-type=lease`; before 1.9, set the exact number")
         .files(wrong_count),
-    Lint::error("HA207", "nodes may change each other")
-        .why("without the Node authorizer and the NodeRestriction plugin any kubelet may read every secret and relabel or evict every node: one broken node is a broken cluster")
+    Lint::error("HA207", "nodes can modify each other")
+        .why(
+            "without the Node authorizer and the NodeRestriction plugin any kubelet can read every secret and relabel \
+            or drain every node: one compromised node compromises the cluster",
+        )
         .fix("use `--authorization-mode=Node,RBAC` and `--enable-admission-plugins=NodeRestriction`")
         .files(nodes_unconfined),
-    Lint::error("HA208", "the API server and the kubelets do not know each other")
-        .why("without a client certificate kubelets refuse logs and exec, or must let anybody in; without their authority the API server talks to whoever answers at the address")
+    Lint::error("HA208", "the API server and the kubelets do not authenticate each other")
+        .why(
+            "without a client certificate, kubelets refuse log and exec requests or must allow anonymous access; \
+            without the kubelets' CA, the API server trusts whatever responds at the address",
+        )
         .fix("add `--kubelet-client-certificate`, `--kubelet-client-key` and `--kubelet-certificate-authority`")
         .files(kubelets_unknown),
     Lint::warning("HA209", "the audit log stays empty")
-        .why("since 1.8 nothing is written without a policy, whatever `--audit-log-path` says")
+        .why("since 1.8 nothing is logged without an audit policy, regardless of `--audit-log-path`")
         .fix("add `--audit-policy-file`")
         .files(no_audit_policy),
     Lint::warning("HA210", "the aggregation layer has no certificates")
-        .why("metrics-server and every other extension API server are called through it: `kubectl top` and autoscaling do not work")
+        .why(
+            "metrics-server and all other extension API servers are called through the aggregation layer: without \
+            certificates, `kubectl top` and autoscaling do not work",
+        )
         .fix("add the `--requestheader-…` flags, `--proxy-client-cert-file` and `--proxy-client-key-file`")
         .files(no_aggregation),
-    Lint::warning("HA211", "an API group is asked for that is no longer served")
-        .why("the flag does nothing, and objects of that version are refused; since 1.22 many beta versions are gone")
-        .fix("remove it, and use the stable version of the group")
+    Lint::warning("HA211", "`--runtime-config` enables an API version that is no longer served")
+        .why("the flag has no effect, and objects of that version are rejected; 1.22 removed many beta versions")
+        .fix("remove the entry, and use the stable version of the API")
         .files(old_group),
 ];
 
-/// API servers whose every flag is known.
+/// Returns the API servers whose flags are all known.
 fn whole<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = &'f Invocation<'a>> {
     fleet.programs("kube-apiserver").filter(|invocation| invocation.is_whole())
 }
 
-/// Tells an API server that lacks one of the flags.
+/// Reports API servers that lack any of the flags.
 fn missing<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, flags: &[&str]) {
     for invocation in whole(fleet) {
         let absent: Vec<String> = flags.iter().filter(|name| invocation.flag(name).is_none()).map(|name| format!("--{name}")).collect();
@@ -103,12 +119,12 @@ fn unspecified_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         keys.into_iter().filter_map(|key| Some((document, node.text(key)?))).collect::<Vec<_>>()
     });
     for (document, word) in of_flags.chain(of_files).filter(|(_, word)| ["0.0.0.0", "::"].contains(&word.text)) {
-        found.at(document, word, format!("`{}` is no address that others can dial", word.text));
+        found.at(document, word, format!("`{}` is not an address that clients can connect to", word.text));
     }
 }
 
 fn wrong_count<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    // Not every machine need be here: balancers know of others.
+    // The files may not cover every machine: balancers list others too.
     let here: BTreeSet<&str> = fleet.programs("kube-apiserver").map(|invocation| invocation.machine).collect();
     let masters = here.len().max(masters(fleet).len());
     for invocation in fleet.programs("kube-apiserver") {
@@ -120,7 +136,10 @@ fn wrong_count<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.flag(
                 flag,
                 fleet,
-                format!("--apiserver-count={}, and there are {masters}: a dead one stays on the list", flag.value.text),
+                format!(
+                    "--apiserver-count={}, but the number of API servers is {masters}: a failed one stays on the list",
+                    flag.value.text
+                ),
             );
         }
     }
@@ -130,7 +149,7 @@ fn nodes_unconfined<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const PLUGINS: [&str; 2] = ["enable-admission-plugins", "admission-control"];
     for invocation in fleet.programs("kube-apiserver").filter(|_| fleet.target.kubernetes >= 7) {
         let document = &fleet.documents[invocation.document];
-        // What is given replaces every default, that of kubeadm too.
+        // An explicit value replaces every default, including kubeadm's.
         let mut off = |flags: &[&str], wanted: &str, message: &str| {
             let given = flags.iter().find_map(|name| invocation.flag(name));
             let on = flags.iter().any(|name| invocation.list(name).contains(&wanted));
@@ -139,9 +158,9 @@ fn nodes_unconfined<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             }
         };
         if invocation.flag("authorization-config").is_none() {
-            off(&["authorization-mode"], "Node", "the Node authorizer is off");
+            off(&["authorization-mode"], "Node", "the Node authorizer is not enabled");
         }
-        off(&PLUGINS, "NodeRestriction", "the plugin NodeRestriction is off");
+        off(&PLUGINS, "NodeRestriction", "the NodeRestriction plugin is not enabled");
     }
 }
 
@@ -150,17 +169,17 @@ fn kubelets_unknown<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn no_audit_policy<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    // kubeadm has no policy of its own.
+    // kubeadm sets no audit policy of its own.
     let known = |invocation: &&Invocation<'a>| invocation.extent != Extent::Part && invocation.flag("audit-policy-file").is_none();
     for invocation in fleet.programs("kube-apiserver").filter(known).filter(|_| fleet.target.kubernetes >= 8) {
         for flag in ["audit-log-path", "audit-webhook-config-file"].iter().filter_map(|name| invocation.flag(name)) {
-            found.flag(flag, fleet, "nothing is written to the audit log without a policy");
+            found.flag(flag, fleet, "nothing is written to the audit log without an audit policy");
         }
     }
 }
 
 fn no_aggregation<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    // The aggregation layer came with 1.7.
+    // The aggregation layer was introduced in 1.7.
     if fleet.target.kubernetes >= 7 {
         missing(fleet, found, &["requestheader-client-ca-file", "proxy-client-cert-file", "proxy-client-key-file"]);
     }
@@ -171,11 +190,11 @@ fn old_group<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let asked = flag.value.text.split(',').filter(|entry| !entry.ends_with("=false"));
         let asked: Vec<&str> = asked.map(|entry| entry.split('=').next().unwrap_or_default()).collect();
         for (group, gone) in GROUPS {
-            // The alpha of what is stable since 1.8 is never what somebody needs.
+            // The alpha version of a group that has been stable since 1.8 is never needed.
             let pointless = group.ends_with("/v1alpha1") && group.starts_with("rbac");
             let named = |entry: &&str| entry.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
             if asked.iter().any(named) && (pointless || fleet.target.kubernetes >= gone) {
-                found.flag(flag, fleet, format!("`{group}` is not served by 1.{gone} and newer"));
+                found.flag(flag, fleet, format!("`{group}` is not served in 1.{gone} and later"));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Names of flags, so that a misspelt one has something to be close to. Not every flag that exists: those that people write.
+//! Names of commonly used flags, to which misspelt flags are compared.
 
 const API_SERVER: &[&str] = &[
     "advertise-address",
@@ -196,7 +196,7 @@ const ETCD: &[&str] = &[
     "wal-dir",
 ];
 
-/// The names that people write for a program.
+/// Returns the commonly used flags of a program.
 pub(super) fn flags(program: &str) -> impl Iterator<Item = &'static str> {
     let names = match program {
         "kube-apiserver" => API_SERVER,

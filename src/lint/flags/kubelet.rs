@@ -1,10 +1,11 @@
-//! What kubelets of a version read, and what they share with their runtime.
+//! Configuration fields that each kubelet version accepts, and settings that must match the container runtime.
 
 use crate::config::{Document, Fleet, Node, Word};
 use crate::lint::Lint;
 use crate::lint::found::Found;
 
-/// Fields of `KubeletConfiguration` and the minor version that first knows them: the type's history in kubernetes/kubelet.
+/// Fields of `KubeletConfiguration` and the minor version that introduced each, from the type's history in
+/// kubernetes/kubelet.
 const FIELDS: [(&str, u32); 47] = [
     ("nodeStatusReportFrequency", 13),
     ("allowedUnsafeSysctls", 16),
@@ -55,7 +56,8 @@ const FIELDS: [(&str, u32); 47] = [
     ("tlsCurvePreferences", 36),
 ];
 
-/// Fields that keep a kubelet from starting unless a feature gate is open, and the first minor version in which it is by itself.
+/// Fields that prevent a kubelet from starting unless a feature gate is enabled, and the first minor version
+/// that enables the gate by default.
 const GATES: [(&str, &str, u32); 3] = [
     ("shutdownGracePeriod", "GracefulNodeShutdown", 21),
     ("shutdownGracePeriodCriticalPods", "GracefulNodeShutdown", 21),
@@ -63,13 +65,16 @@ const GATES: [(&str, &str, u32); 3] = [
 ];
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::error("HA216", "the kubelet does not know a field of its configuration")
-        .why("it reads the file strictly: a field of a newer version keeps it from starting")
-        .fix("remove the field, or use the version that knows it")
+    Lint::error("HA216", "the kubelet configuration has a field that this version does not support")
+        .why("the kubelet parses its configuration strictly, and does not start if the file contains a field from a newer version")
+        .fix("remove the field, or use a version that supports it")
         .files(newer_field),
     Lint::error("HA218", "the kubelet and the runtime use different cgroup drivers")
-        .why("two managers of one tree disagree about who owns which processes: under memory pressure pods and the kubelet itself are killed")
-        .fix("set `cgroupDriver: systemd`, and `SystemdCgroup = true` in containerd's configuration or `native.cgroupdriver=systemd` in Docker's")
+        .why("two managers of one cgroup hierarchy conflict: under memory pressure, pods and the kubelet itself are killed")
+        .fix(
+            "set `cgroupDriver: systemd`, and either `SystemdCgroup = true` in the containerd configuration or \
+            `native.cgroupdriver=systemd` in Docker's",
+        )
         .files(different_drivers),
 ];
 
@@ -79,7 +84,7 @@ fn newer_field<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         for (name, value) in node.entries() {
             let since = FIELDS.iter().find(|(field, _)| *field == name.text).map(|(_, since)| *since);
             if let Some(since) = since.filter(|since| *since > minor) {
-                found.at(document, *name, format!("kubelet 1.{minor} refuses `{}`, which 1.{since} brought", name.text));
+                found.at(document, *name, format!("kubelet 1.{minor} rejects `{}`, which was introduced in 1.{since}", name.text));
                 continue;
             }
             let gate = GATES.iter().find(|(field, _, open)| *field == name.text && minor < *open);
@@ -88,25 +93,28 @@ fn newer_field<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                 found.at(
                     document,
                     *name,
-                    format!("kubelet 1.{minor} refuses `{}` unless the gate {gate} is open, as it is since 1.{open}", name.text),
+                    format!(
+                        "kubelet 1.{minor} rejects `{}` without the feature gate {gate}, which is on by default since 1.{open}",
+                        name.text
+                    ),
                 );
             }
         }
     }
 }
 
-/// Whether a configuration opens a feature gate.
+/// Checks whether a configuration enables a feature gate.
 fn is_open(configuration: &Node<'_>, gate: &str) -> bool {
     let gates = configuration.get("featureGates").map(Node::entries).unwrap_or_default();
     gates.iter().any(|(name, value)| name.text == gate && value.scalar().is_some_and(|word| word.text == "true"))
 }
 
-/// What manages the control groups of a machine's pods, as its kubelet is told, and whether it is told at all.
+/// Returns the cgroup driver of a machine's kubelet, and whether it is configured explicitly.
 fn driver<'a>(fleet: &Fleet<'a>, machine: &str) -> Option<(&'a str, bool)> {
     let flag = fleet.programs("kubelet").filter(|kubelet| kubelet.machine == machine).find_map(|kubelet| kubelet.value("cgroup-driver"));
     let configuration = fleet.on(machine).of_kind("KubeletConfiguration").next();
-    let told = flag.or_else(|| configuration.and_then(|(_, node)| node.text("cgroupDriver")).map(|word| word.text));
-    let (document, _) = match (told, configuration) {
+    let reported = flag.or_else(|| configuration.and_then(|(_, node)| node.text("cgroupDriver")).map(|word| word.text));
+    let (document, _) = match (reported, configuration) {
         (Some(driver), _) => return Some((driver, true)),
         (None, configuration) => configuration?,
     };
@@ -118,21 +126,22 @@ fn driver<'a>(fleet: &Fleet<'a>, machine: &str) -> Option<(&'a str, bool)> {
 
 fn different_drivers<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for machine in fleet.machines() {
-        let Some((kubelet, told)) = driver(fleet, machine) else { continue };
+        let Some((kubelet, reported)) = driver(fleet, machine) else { continue };
         for (daemon, option, driver) in docker_drivers(fleet, machine).into_iter().filter(|(.., driver)| *driver != kubelet) {
-            found.at(daemon, option, format!("Docker uses {driver}, and the kubelet {kubelet}"));
+            found.at(daemon, option, format!("Docker uses {driver}, but the kubelet uses {kubelet}"));
         }
         for (runtime, setting) in fleet.on(machine).settings("containerd").filter(|(_, setting)| setting.key.text == "SystemdCgroup") {
             let driver = if setting.value.text == "true" { "systemd" } else { "cgroupfs" };
-            // From 1.34 on the kubelet asks the runtime.
-            if driver != kubelet && (told || fleet.target.kubernetes < 34) {
-                found.at(runtime, setting.key, format!("containerd uses {driver}, and the kubelet {kubelet}"));
+            // Since 1.34 the kubelet gets the driver from the runtime.
+            if driver != kubelet && (reported || fleet.target.kubernetes < 34) {
+                found.at(runtime, setting.key, format!("containerd uses {driver}, but the kubelet uses {kubelet}"));
             }
         }
     }
 }
 
-/// What the daemon of a machine is told, in its file or by `--exec-opt`: `native.cgroupdriver=systemd`.
+/// Returns the cgroup drivers that a machine's Docker is configured to use, in daemon.json or with
+/// `--exec-opt`: `native.cgroupdriver=systemd`.
 fn docker_drivers<'f, 'a>(fleet: &'f Fleet<'a>, machine: &str) -> Vec<(&'f Document<'a>, Word<'a>, &'a str)> {
     let daemons = fleet.on(machine).manifests().filter(|(document, _)| document.path.ends_with("/docker/daemon.json"));
     let of_files =

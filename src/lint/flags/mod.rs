@@ -1,4 +1,4 @@
-//! How components are started: flags that a version lost, that are misspelt, that are missing, that open a door.
+//! Component flags: removed, misspelt, missing or insecure.
 
 mod apiserver;
 mod components;
@@ -11,5 +11,5 @@ use crate::lint::Lint;
 
 pub(super) use components::runtime;
 
-/// The families of this subject.
+/// The lint families of this module.
 pub(super) static FAMILIES: &[&[Lint]] = &[gone::ROWS, apiserver::ROWS, secure::ROWS, components::ROWS, kubelet::ROWS];

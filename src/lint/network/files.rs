@@ -1,4 +1,4 @@
-//! Networks as files show them: flags, kubeadm's configuration and variables, held against each other.
+//! Networks in files (flags, the kubeadm configuration and variables), compared with each other.
 
 use std::collections::BTreeSet;
 
@@ -8,25 +8,25 @@ use crate::config::{Document, Fleet, Setting as Line};
 use crate::lint::found::Found;
 use crate::lint::vocabulary::{host, is_private, machines, network, parts, pods, services, values};
 
-/// What Docker gives its bridge when nobody says otherwise.
+/// Docker's default bridge network.
 const DOCKER: &str = "172.17.0.0/16";
 
-/// Pods of a kubelet by default.
+/// Default pod limit of a kubelet.
 const PODS: u64 = 110;
 
-/// Node ports by default.
+/// Default node port range.
 const NODE_PORTS: (u16, u16) = (30000, 32767);
 
-/// Ports that machines of a cluster need themselves.
+/// Ports that cluster machines need themselves.
 const OWN_PORTS: [u16; 9] = [22, 2379, 2380, 6443, 8443, 10250, 10256, 10257, 10259];
 
-/// The network in which most homes and offices number their machines.
+/// The network used in most homes and offices.
 pub(super) const LAN: &str = "192.168.0.0/16";
 
 pub(in crate::lint) fn host_bits<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for setting in pods(fleet).iter().chain(&services(fleet)) {
         if let Some(network) = network(setting).filter(|network| *network != network.trunc()) {
-            found.at(setting.document, setting.word, format!("`{network}` has host bits: the network is `{}`", network.trunc()));
+            found.at(setting.document, setting.word, format!("`{network}` has host bits set: the network is `{}`", network.trunc()));
         }
     }
 }
@@ -35,20 +35,20 @@ pub(in crate::lint) fn overlap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let (pods, services) = (pods(fleet), services(fleet));
     let docker: IpNet = DOCKER.parse().expect("the network is a constant");
     let machines = machines(fleet);
-    for (name, setting) in pods.iter().map(|setting| ("pods", setting)).chain(services.iter().map(|setting| ("services", setting))) {
+    for (name, setting) in pods.iter().map(|setting| ("pod", setting)).chain(services.iter().map(|setting| ("service", setting))) {
         let Some(network) = network(setting) else { continue };
         let overlaps = |other: &IpNet| network.contains(&other.network()) || other.contains(&network.network());
         if let Some(address) = machines.iter().find(|address| network.contains(*address)) {
-            found.at(setting.document, setting.word, format!("the network of {name} `{network}` holds `{address}`, a machine's address"));
-        } else if name == "pods" && services.iter().filter_map(|setting| setting.word.text.parse().ok()).any(|other| overlaps(&other)) {
-            found.at(setting.document, setting.word, format!("the networks of pods and services overlap in `{network}`"));
+            found.at(setting.document, setting.word, format!("the {name} network `{network}` contains the machine address `{address}`"));
+        } else if name == "pod" && services.iter().filter_map(|setting| setting.word.text.parse().ok()).any(|other| overlaps(&other)) {
+            found.at(setting.document, setting.word, format!("the pod network overlaps the service network in `{network}`"));
         } else if overlaps(&docker) && has_docker_bridge(fleet) {
-            found.at(setting.document, setting.word, format!("`{network}` overlaps Docker's bridge, {docker}"));
+            found.at(setting.document, setting.word, format!("`{network}` overlaps Docker's bridge network {docker}"));
         }
     }
 }
 
-/// Whether some machine runs Docker, with the bridge that it has unless it is told to have none.
+/// Checks whether a machine runs Docker with its bridge network, which exists unless disabled.
 fn has_docker_bridge(fleet: &Fleet<'_>) -> bool {
     let without: BTreeSet<&str> = fleet
         .manifests()
@@ -63,12 +63,12 @@ fn has_docker_bridge(fleet: &Fleet<'_>) -> bool {
 pub(in crate::lint) fn lan<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for setting in pods(fleet) {
         if setting.word.text == LAN {
-            found.at(setting.document, setting.word, format!("pods get addresses of {LAN}"));
+            found.at(setting.document, setting.word, format!("pods get addresses from {LAN}"));
         }
     }
 }
 
-/// The most pods that a kubelet runs, as configurations say it.
+/// Returns the highest pod limit configured for any kubelet.
 fn most_pods(fleet: &Fleet<'_>) -> u64 {
     let of_flags = values(fleet, &["max-pods"], &[]).into_iter().map(|setting| setting.word);
     let of_files = fleet.of_kind("KubeletConfiguration").filter_map(|(_, node)| node.text("maxPods"));
@@ -81,13 +81,13 @@ pub(in crate::lint) fn pods_per_node<'a>(fleet: &Fleet<'a>, found: &mut Found<'a
         let addresses =
             setting.word.text.parse::<u32>().ok().filter(|prefix| (1..32).contains(prefix)).map(|prefix| (1u64 << (32 - prefix)) - 2);
         if let Some(addresses) = addresses.filter(|addresses| *addresses < most) {
-            let message = format!("/{} gives {addresses} pod addresses for each node, which runs up to {most} pods", setting.word.text);
+            let message = format!("/{} provides {addresses} pod addresses per node, but a node runs up to {most} pods", setting.word.text);
             found.at(setting.document, setting.word, message);
         }
     }
 }
 
-/// `30000-32767`, or what sysctl writes as `32768 60999`.
+/// Parses a port range: `30000-32767`, or `32768 60999` as in sysctl files.
 fn range(text: &str) -> Option<(u16, u16)> {
     let (first, last) = text.split_once(['-', ' ', '\t'])?;
     Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
@@ -99,16 +99,16 @@ pub(in crate::lint) fn node_ports<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) 
         let Some((first, last)) = range(setting.word.text) else { continue };
         let taken: Vec<String> = OWN_PORTS.iter().filter(|port| (first..=last).contains(port)).map(ToString::to_string).collect();
         if !taken.is_empty() || last >= 32768 {
-            let outgoing = (last >= 32768).then(|| "those of outgoing connections".to_owned());
+            let outgoing = (last >= 32768).then(|| "the ports for outgoing connections".to_owned());
             let of_machines = (!taken.is_empty()).then(|| taken.join(", "));
             let all: Vec<String> = of_machines.into_iter().chain(outgoing).collect();
-            found.at(setting.document, setting.word, format!("`{first}-{last}` holds ports that machines need: {}", all.join(" and ")));
+            found.at(setting.document, setting.word, format!("`{first}-{last}` includes ports that machines need: {}", all.join(" and ")));
         }
     }
     outgoing_ports(fleet, settings.iter().find_map(|setting| range(setting.word.text)).unwrap_or(NODE_PORTS), found);
 }
 
-/// Machines whose outgoing connections use node ports.
+/// Reports machines whose outgoing connections may use node ports.
 fn outgoing_ports<'a>(fleet: &Fleet<'a>, ports: (u16, u16), found: &mut Found<'a>) {
     let named = |name: &'static str| move |(_, line): &(&Document<'a>, &Line<'a>)| line.key.text.replace('/', ".").ends_with(name);
     for (document, line) in fleet.settings("sysctl").filter(named("ip_local_port_range")) {
@@ -120,7 +120,7 @@ fn outgoing_ports<'a>(fleet: &Fleet<'a>, ports: (u16, u16), found: &mut Found<'a
             found.at(
                 document,
                 line.value,
-                format!("outgoing connections of `{}` use the node ports {}-{}", document.machine, ports.0, ports.1),
+                format!("outgoing connections from `{}` may use the node ports {}-{}", document.machine, ports.0, ports.1),
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Names and identities of machines, and how they find each other.
+//! Machine names, machine identities and name resolution.
 
 use std::collections::BTreeSet;
 
@@ -7,27 +7,36 @@ use crate::lint::Lint;
 use crate::lint::found::Found;
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::warning("HA407", "machines know different names")
-        .why("where names come from /etc/hosts, a name that is missing on one machine is an API server, a member or a VIP that it does not find")
-        .fix("write the same list on every machine, with the balancers and the VIP")
+    Lint::warning("HA407", "machines have different entries in /etc/hosts")
+        .why("where names are resolved through /etc/hosts, a machine that lacks an entry can't find that API server, etcd member or VIP")
+        .fix("use the same entries on every machine, including those for the balancers and the VIP")
         .files(different_hosts),
-    Lint::error("HA408", "a host name is not one that a node may have, or two machines share it")
-        .why("Kubernetes takes lower-case letters, digits, `-` and `.` (RFC 1123) and knows a node by its name: two machines of one name take turns in being it")
-        .fix("choose a name for each machine, and use it in its certificates too")
+    Lint::error("HA408", "a host name is not a valid node name, or two machines share it")
+        .why(
+            "Kubernetes accepts only lower-case letters, digits, `-` and `.` (RFC 1123) and identifies a node by its \
+            name: two machines with the same name overwrite each other's node object",
+        )
+        .fix("choose a unique name for each machine, and use the same name in its certificates")
         .files(host_names),
-    Lint::error("HA416", "machines share an identity that each has to make itself")
-        .why("one machine-id gives two machines the same address by DHCP and the same identifiers in the network; one SSH host key lets each pretend to be the other")
-        .fix("leave /etc/machine-id empty and the host keys out: both are made at the first boot")
+    Lint::error("HA416", "machines share an identity that must be unique")
+        .why(
+            "machines with the same machine-id get the same DHCP address and the same network identifiers; machines \
+            with the same SSH host key can impersonate each other",
+        )
+        .fix("leave /etc/machine-id empty and omit the host keys: both are generated on first boot")
         .files(shared_identity),
-    Lint::warning("HA417", "pods ask a resolver on their own loopback address")
-        .why("the kubelet gives the machine's resolv.conf to pods; 127.0.0.53 there leads CoreDNS to itself, and it stops when it finds the loop")
+    Lint::warning("HA417", "pods use a DNS resolver on their own loopback address")
+        .why(
+            "the kubelet passes the machine's resolv.conf to pods; 127.0.0.53 in that file points CoreDNS at itself, \
+            and CoreDNS exits when it detects the loop",
+        )
         .fix("set `resolvConf: /run/systemd/resolve/resolv.conf`")
         .files(stub_resolver),
 ];
 
-/// The names in a machine's /etc/hosts: those of others, or those of itself too.
+/// Returns the names in a machine's /etc/hosts; with `own`, also those of the machine itself.
 fn names<'a>(document: &Document<'a>, own: bool) -> BTreeSet<&'a str> {
-    // Groups of IPv6, which some distributions name, are nobody's.
+    // The IPv6 groups that some distributions list belong to no machine.
     let nobody = |address: &str| address == "::1" || address.starts_with("ff0") || address.starts_with("fe00::");
     let lines = document.content.lines().into_iter().flatten();
     let lines = lines.filter(|line| (own || !line.name().text.starts_with("127.")) && !nobody(line.name().text));
@@ -41,7 +50,7 @@ fn different_hosts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let own = names(document, true);
         let missing: Vec<&str> = all.iter().filter(|name| !own.contains(**name)).copied().collect();
         if !missing.is_empty() {
-            found.about(document, format!("`{}` does not know {}", document.machine, missing.join(", ")));
+            found.about(document, format!("`{}` has no entry for {}", document.machine, missing.join(", ")));
         }
     }
 }
@@ -64,9 +73,9 @@ fn host_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             || word.text.starts_with(['-', '.'])
             || word.text.ends_with(['-', '.'])
         {
-            found.at(document, *word, format!("`{}` is no name of a node", word.text));
+            found.at(document, *word, format!("`{}` is not a valid node name", word.text));
         } else if let Some((other, _)) = other {
-            found.at(document, *word, format!("`{}` is also the name of `{}`", word.text, other.machine));
+            found.at(document, *word, format!("`{}` is also the host name of `{}`", word.text, other.machine));
         }
     }
 }
@@ -77,16 +86,16 @@ fn shared_identity<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let id = document.text.text.trim();
         let other = identities[..index].iter().find(|other| other.machine != document.machine && other.text.text.trim() == id);
         if let Some(other) = other.filter(|_| id.len() == 32) {
-            found.about(document, format!("`{}` has the machine-id of `{}`", document.machine, other.machine));
+            found.about(document, format!("`{}` has the same machine-id as `{}`", document.machine, other.machine));
         }
     }
     let is_key = |document: &&Document<'a>| document.path.starts_with("/etc/ssh/ssh_host_") && document.path.ends_with("_key");
     let keys: Vec<&Document<'a>> = fleet.documents.iter().filter(is_key).collect();
     for document in &keys {
         let shared = keys.iter().any(|other| other.machine != document.machine && other.text.text == document.text.text);
-        // What lies beside the machines' directories is every machine's.
+        // Files next to the machine directories apply to every machine.
         if shared || document.machine.is_empty() && fleet.machines().count() > 1 {
-            found.about(document, "the host key is the same on every machine that gets this file");
+            found.about(document, "every machine with this file has the same SSH host key");
         }
     }
 }
@@ -101,12 +110,12 @@ fn stub_resolver<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             .filter(stub)
             .find(|block| block.statement.value().is_some_and(|word| word.text.starts_with("127.")));
         if path.ends_with("stub-resolv.conf") || server.is_some() {
-            found.at(document, node.text("resolvConf").unwrap_or(node.word), format!("`{path}` leads pods to their own loopback"));
+            found.at(document, node.text("resolvConf").unwrap_or(node.word), format!("`{path}` points pods at their own loopback address"));
         }
     }
     for flag in fleet.programs("kubelet").filter_map(|kubelet| kubelet.flag("resolv-conf")) {
         if flag.value.text.ends_with("stub-resolv.conf") {
-            found.flag(flag, fleet, format!("`{}` leads pods to their own loopback", flag.value.text));
+            found.flag(flag, fleet, format!("`{}` points pods at their own loopback address", flag.value.text));
         }
     }
 }

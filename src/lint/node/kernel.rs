@@ -6,7 +6,7 @@ use crate::config::{Content, Document, Fleet, Setting};
 use crate::lint::Lint;
 use crate::lint::found::Found;
 
-/// What the kubelet demands with `protectKernelDefaults` (kubelet's `setupKernelTunables`).
+/// Values that the kubelet requires with `protectKernelDefaults` (the kubelet's `setupKernelTunables`).
 const KUBELET_SYSCTLS: [(&str, &str); 6] = [
     ("vm.overcommit_memory", "1"),
     ("vm.panic_on_oom", "0"),
@@ -17,24 +17,36 @@ const KUBELET_SYSCTLS: [(&str, &str); 6] = [
 ];
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::error("HA401", "the bridge's settings are missing at boot, or are half of what is needed")
-        .why("`net.bridge.…` exists only while br_netfilter is loaded, which sysctl does not do; and without both keys the traffic of one address family passes by the rules of services")
+    Lint::error("HA401", "bridge sysctls are incomplete or not applied at boot")
+        .why(
+            "the `net.bridge.…` keys exist only while br_netfilter is loaded, and sysctl does not load it; unless \
+            both keys are set, the traffic of one address family bypasses the service rules",
+        )
         .fix("list `br_netfilter` in /etc/modules-load.d, and set `bridge-nf-call-iptables` and `bridge-nf-call-ip6tables`")
         .files(bridge),
-    Lint::warning("HA404", "IPv6 is switched off")
-        .why("programs that listen on ::1 or dial localhost by it fail, dual-stack clusters cannot be, and nothing is gained")
+    Lint::warning("HA404", "IPv6 is disabled")
+        .why(
+            "programs that listen on ::1 or resolve localhost to it fail, dual-stack clusters are impossible, and \
+            disabling IPv6 has no benefit",
+        )
         .fix("remove the setting")
         .files(no_ipv6),
-    Lint::error("HA406", "there is swap, and the kubelet refuses to run with it")
-        .why("`failSwapOn` is the default: the kubelet exits as long as a swap device is active")
-        .fix("remove the line from /etc/fstab, or set `failSwapOn: false` and choose how pods may swap")
+    Lint::error("HA406", "swap is configured, but the kubelet does not run with swap enabled")
+        .why("`failSwapOn` is on by default: the kubelet exits if a swap device is active")
+        .fix("remove the swap entry from /etc/fstab, or set `failSwapOn: false` and configure how pods may use swap")
         .files(swap),
-    Lint::error("HA414", "the kubelet refuses the kernel's settings")
-        .why("with `protectKernelDefaults` it exits when one of six settings differs from what it expects, instead of changing it")
-        .fix("set them in /etc/sysctl.d: vm.overcommit_memory=1, vm.panic_on_oom=0, kernel.panic=10, kernel.panic_on_oops=1, kernel.keys.root_maxkeys=1000000, kernel.keys.root_maxbytes=25000000")
+    Lint::error("HA414", "the kernel settings do not match those that the kubelet requires")
+        .why(
+            "with `protectKernelDefaults` the kubelet exits if one of six sysctls differs from the value it expects, \
+            instead of setting it",
+        )
+        .fix(
+            "set in /etc/sysctl.d: vm.overcommit_memory=1, vm.panic_on_oom=0, kernel.panic=10, \
+            kernel.panic_on_oops=1, kernel.keys.root_maxkeys=1000000, kernel.keys.root_maxbytes=25000000",
+        )
         .files(kernel_defaults),
-    Lint::info("HA426", "a service is switched on and off in the hope that it helps")
-        .why("ipvsadm's service loads a saved table and nothing else; what kube-proxy needs are the modules")
+    Lint::info("HA426", "enabling or disabling a service has no effect")
+        .why("the ipvsadm service only restores a saved table, but kube-proxy needs the kernel modules")
         .fix("list `ip_vs`, `ip_vs_rr`, `ip_vs_wrr` and `ip_vs_sh` in /etc/modules-load.d")
         .files(superstition),
 ];
@@ -47,7 +59,7 @@ fn key<'a>(setting: &Setting<'a>) -> &'a str {
     setting.key.text.trim_start_matches('-')
 }
 
-/// Whether a machine loads a module, or one whose name goes on: by a list for boot, or by a command.
+/// Checks whether a machine loads a module whose name starts with `name`, at boot or with `modprobe`.
 pub(in crate::lint) fn loads_module(fleet: &Fleet<'_>, machine: &str, name: &str) -> bool {
     let is_list = |document: &Document<'_>| document.path.contains("modules-load") || document.path == "/etc/modules";
     let mut lists = fleet.on(machine).documents().filter(|document| is_list(document));
@@ -58,13 +70,13 @@ pub(in crate::lint) fn loads_module(fleet: &Fleet<'_>, machine: &str, name: &str
 
 fn bridge<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const KEYS: [&str; 2] = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for (document, setting) in sysctls(fleet).filter(|(_, setting)| KEYS.contains(&key(setting))) {
         let loads = loads_module(fleet, document.machine, "br_netfilter");
         let other = KEYS[usize::from(key(setting) == KEYS[0])];
         let both = fleet.on(document.machine).settings("sysctl").any(|(_, setting)| key(setting) == other);
-        if !loads && told.insert(document.machine) {
-            found.at(document, setting.key, "nothing loads br_netfilter before this is set");
+        if !loads && reported.insert(document.machine) {
+            found.at(document, setting.key, "br_netfilter is not loaded before this key is set");
         } else if !both {
             found.at(document, setting.key, format!("`{other}` is not set"));
         }
@@ -72,7 +84,7 @@ fn bridge<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn no_ipv6<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    const TOLD: &str = "IPv6 is switched off";
+    const TOLD: &str = "IPv6 is disabled";
     for (document, setting) in sysctls(fleet).filter(|(_, setting)| key(setting).ends_with(".disable_ipv6") && setting.value.text == "1") {
         found.at(document, setting.key, TOLD);
     }
@@ -95,7 +107,7 @@ fn swap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             || fleet.on(machine).of_kind("KubeletConfiguration").next().is_some()
             || unit()
     };
-    // Where some machine is known to run one, those that are not have none.
+    // If any machine is known to run a kubelet, the others are assumed not to.
     let known = fleet.machines().any(runs);
     let tolerant = |machine: &str| {
         if known && !runs(machine) {
@@ -106,22 +118,22 @@ fn swap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             || kubelets.any(|kubelet| kubelet.value("fail-swap-on") == Some("false"))
     };
     for (document, command) in fleet.commands().filter(|(document, command)| command.runs(&["swapon"]) && !tolerant(document.machine)) {
-        // Without arguments, or with `--show`, it tells what there is.
+        // Without arguments or with `--show`, `swapon` only lists active swap.
         if command.words[1..].iter().any(|word| word.text.starts_with('/') || ["-a", "--all"].contains(&word.text)) {
-            found.at(document, command.name(), "the kubelet exits while this is active");
+            found.at(document, command.name(), "the kubelet exits while this swap is active");
         }
     }
     for block in fleet.blocks(Content::lines).filter(|block| block.document.path.ends_with("/fstab") && !tolerant(block.document.machine)) {
         if block.statement.words.get(2).is_some_and(|word| word.text == "swap") {
-            found.at(block.document, block.statement.name(), "the kubelet exits while this is active");
+            found.at(block.document, block.statement.name(), "the kubelet exits while this swap is active");
         }
     }
     for document in fleet.documents.iter().filter(|document| is_swap(document.path) && !tolerant(document.machine)) {
-        found.about(document, "the kubelet exits while this is active");
+        found.about(document, "the kubelet exits while this swap is active");
     }
 }
 
-/// Files that make swap by being there.
+/// Checks whether the mere presence of a file activates swap.
 fn is_swap(path: &str) -> bool {
     path.ends_with(".swap") || path.ends_with("/zram-generator.conf")
 }
@@ -138,7 +150,7 @@ fn kernel_defaults<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         };
         let missing: Vec<&str> = KUBELET_SYSCTLS.iter().filter(|pair| !set(pair)).map(|(name, _)| *name).collect();
         if !missing.is_empty() {
-            found.at(document, word, format!("the kubelet exits: {} is not as it demands", missing.join(", ")));
+            found.at(document, word, format!("the kubelet exits: missing or wrong value for {}", missing.join(", ")));
         }
     }
 }
@@ -146,7 +158,7 @@ fn kernel_defaults<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn superstition<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, command) in fleet.commands().filter(|(_, command)| command.runs(&["systemctl"])) {
         if let Some(word) = command.words.iter().find(|word| word.text.trim_end_matches(".service") == "ipvsadm") {
-            found.at(document, *word, "ipvsadm's service loads no modules");
+            found.at(document, *word, "the ipvsadm service loads no kernel modules");
         }
     }
 }

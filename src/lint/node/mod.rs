@@ -1,4 +1,4 @@
-//! The machine below.
+//! The machine itself.
 
 mod guard;
 mod identity;
@@ -10,5 +10,5 @@ use crate::lint::Lint;
 pub(super) use guard::clock;
 pub(super) use kernel::loads_module;
 
-/// The families of this subject.
+/// The lint families of this module.
 pub(super) static FAMILIES: &[&[Lint]] = &[kernel::ROWS, guard::ROWS, identity::ROWS, letters::ROWS];

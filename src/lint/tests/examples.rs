@@ -76,7 +76,7 @@ pub(super) fn machines(text: &str) -> Vec<Machine> {
 }
 
 /// `path:line: message`.
-pub(super) fn told(problem: &Problem) -> String {
+pub(super) fn reported(problem: &Problem) -> String {
     let source = problem.source.as_ref().unwrap();
     let line = source.text[..problem.span.as_ref().unwrap().start].matches('\n').count() + 1;
     format!("{}:{line}: {}", source.path.display(), problem.message)
@@ -91,8 +91,8 @@ fn each_lint_of_files_finds_what_is_wrong_and_leaves_alone_what_is_right() {
         let own: Vec<&Problem> = problems.iter().filter(|problem| problem.code == Some(example.id.as_str())).collect();
         match (example.bad, own.is_empty()) {
             (true, true) => wrong.push(format!("{} finds nothing in what is wrong: {:#?}", example.id, example.machines)),
-            (false, false) => wrong.push(format!("{} finds something in what is right: {}", example.id, told(own[0]))),
-            _ => own.iter().for_each(|problem| writeln!(seen, "{} {}", example.id, told(problem)).unwrap()),
+            (false, false) => wrong.push(format!("{} finds something in what is right: {}", example.id, reported(own[0]))),
+            _ => own.iter().for_each(|problem| writeln!(seen, "{} {}", example.id, reported(problem)).unwrap()),
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -9,7 +9,7 @@ use crate::cluster;
 use crate::error::{Report, Severity};
 use crate::overlay::Overlays;
 use crate::pipeline;
-use crate::profile::tests::{SAMPLE, edited, read, told};
+use crate::profile::tests::{SAMPLE, edited, read, reported};
 
 fn linted(text: &str) -> Report {
     let profile = read(text);
@@ -89,7 +89,7 @@ fn a_port_that_nobody_chose_is_not_to_be_left_out() {
     let text = SAMPLE.replace("profile = \"ha\"", "profile = \"kubeadm\"").replace("vip = \"10.0.0.10\"", "balancer = \"node-local\"");
     let report = linted(&text);
     let clash: Vec<_> = report.problems.iter().filter(|problem| problem.code == Some("HA014")).collect();
-    assert_eq!(clash[0].hint.as_deref(), Some("choose another one: `port = 8443`"), "{clash:?}");
+    assert_eq!(clash[0].hint.as_deref(), Some("choose another port: `port = 8443`"), "{clash:?}");
     let report = linted(&text.replace("balancer =", "port = 8443\nbalancer ="));
     let found: Vec<_> = report.problems.iter().filter(|problem| problem.severity > Severity::Info).collect();
     assert!(found.is_empty(), "{found:?}");
@@ -103,49 +103,49 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
         let mut report = linted(&text);
         report.problems.retain(|problem| problem.code == Some(lint.id));
         assert!(!report.problems.is_empty(), "{} finds nothing", lint.id);
-        seen.extend([lint.id, " ", &told(&text, &report).join("\n      "), "\n"]);
+        seen.extend([lint.id, " ", &reported(&text, &report).join("\n      "), "\n"]);
     }
     insta::assert_snapshot!(seen, @r#"
-    HA002 `"10.96.0.9/16"`: `10.96.0.9/16` has host bits: the network is `10.96.0.0/16` (write the network's own address)
-    HA003 `"10.0.0.0/16"`: `network.pods` 10.0.0.0/16 overlaps `network.nodes` 10.0.0.0/24 (choose networks that share no address)
-    HA004 `26`: /26 gives 62 pod addresses for each node, which runs up to 110 pods (use a shorter prefix: /24 has 254 addresses)
-    HA005 `"10.244.0.0/23"`: `10.244.0.0/23` holds 2 networks of /24, and there are 3 nodes (widen `network.pods`, or lengthen `network.pods-per-node-prefix`)
-    HA006 `"1024-65535"`: `1024-65535` holds ports that every node needs: 2379, 2380, 2381, 2382, 2383, 6443, 8405, 8443, 10248, 10249, 10250, 10256, 10257, 10259, those from 32768 on, which outgoing connections use (use the default, `30000-32767`)
-    HA008 `"172.38.0.10"`: `172.38.0.10` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
-          `"172.38.0.11"`: `172.38.0.11` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
-          `"172.38.0.12"`: `172.38.0.12` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
-          `"172.38.0.13"`: `172.38.0.13` is a public address (check the digits; if it is meant, accept it with `# kiln: allow HA008 because …`)
-    HA009 `"10.0.1.10"`: the VIP `10.0.1.10` is no usable address of the node network `10.0.0.0/24` (choose a free address of the node network)
-    HA010 `[[nodes]]`: 2 etcd members tolerate 0 failures (use 3 members, or 5)
-    HA011 `[[nodes]]`: two control-plane nodes leave no room for maintenance (add a third control-plane node)
-    HA012 `["control-plane", "worker"]`: on `m2` etcd shares the disk with workloads (give the node either role)
-    HA014 `10250`: `haproxy` and `kubelet` both need port 10250 of the same node (leave `port` out: the default is one that nothing else of the machine has)
-    HA015 `[[nodes]]`: one node carries the VIP alone (give a second node the role `lb`, or the cluster more control-plane nodes)
-    HA018 `"haproxi"`: there is no overlay named `haproxi`; did you mean `haproxy`? (`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours)
-    HA019 `"192.168.0.0/16"`: pods get addresses of 192.168.0.0/16 (use a network such as 10.244.0.0/16)
-    HA020 `"etcd"`: without `etcd` the cluster has no etcd (leave it in, or `add` an overlay that does its work)
-    HA021 `"containerd"`: `containerd` stays: it is required by `kubelet` (remove those that require it too, or leave this one in)
-    HA022 `"majority"`: an empty cluster may begin while a machine that is off has all the data (leave `found` out, and answer a machine that is missing by an order: `kiln order --without NAME`)
-    HA219 `"1.20.2"`: Kubernetes 1.20.2 does not go with containerd 2.1 of `sid` (use Kubernetes 1.23 or later, or `suite = "trixie"`, which has containerd 1.7, or `runtime = "docker"` in `[cluster]`)
-    HA226 `"1.15.12"`: Kubernetes 1.15.12 is too old for this: balancers are told before an API server stops (since 1.16) (use Kubernetes 1.16 or later)
-    HA227 `"1.36.0"`: Kubernetes 1.36.0 is made for something newer than containerd 1.7 of `trixie` (use Kubernetes 1.35 or older)
-    HA228 `"1.18.20"`: Kubernetes 1.18.20 does not go with control groups v2 of `trixie` (use Kubernetes 1.19 or later, or `suite = "bookworm"`, which has control groups v1)
-    HA229 `"1.36.0"`: Kubernetes 1.36.0 does not go with etcd 3.4 of `bookworm` (use Kubernetes 1.35 or older, or `suite = "sid"`, which has etcd 3.5)
-    HA230 `"1.12.10"`: kubeadm 1.12.10 has no phases (since 1.13) (use Kubernetes 1.13 or later, or the profile `ha`, which has every version)
-    HA231 `"1.24.17"`: Kubernetes 1.24.17 does not go with Docker 26.1 of `trixie` (use Kubernetes 1.23 or older, or `runtime = "containerd"` in `[cluster]`)
-    HA232 `"docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000"`: `docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000` names a digest (name the image by its tag alone: the lock pins its digest all the same)
-    HA233 `"bookworm"`: `raw` can't be made of `bookworm` (use stock images of the suite, `formats = ["cloud-init"]` in `[outputs]`, or `suite = "trixie"`)
-    HA234 `"docker.io/library/haproxy:2.1.4"`: `docker.io/library/haproxy:2.1.4` is older than 2.4, for which kiln configures haproxy (name a newer image)
-    HA311 `51`: VRRP router identifier 51 is probably used by somebody else too (leave `virtual-router-id` out: it is then the last byte of the VIP)
-    HA342 `"keepalived"`: with `keepalived` the VIP leads to one API server and moves whenever that one stops (use `balancer = "haproxy"`)
-    HA343 `[endpoint]`: clients outside dial 10.0.0.11:6443, and no other control-plane node (give a DNS name that leads to every control-plane node: `names = ["kubernetes.example.org"]`)
-    HA346 `"nginx"`: with `nginx` clients of an API server that hangs wait until they give up (use HAProxy, which cuts such clients off within seconds)
+    HA002 `"10.96.0.9/16"`: `10.96.0.9/16` has host bits set: the network is `10.96.0.0/16` (use the network address)
+    HA003 `"10.0.0.0/16"`: `network.pods` (10.0.0.0/16) overlaps `network.nodes` (10.0.0.0/24) (choose networks that do not overlap)
+    HA004 `26`: /26 provides 62 pod addresses per node, but a node runs up to 110 pods (use a shorter prefix: a /24 has 254 addresses)
+    HA005 `"10.244.0.0/23"`: `10.244.0.0/23` has /24 subnets for only 2 of 3 nodes (use a larger `network.pods`, or a longer `network.pods-per-node-prefix`)
+    HA006 `"1024-65535"`: `1024-65535` includes ports that every node needs: 2379, 2380, 2381, 2382, 2383, 6443, 8405, 8443, 10248, 10249, 10250, 10256, 10257, 10259, 32768 and higher (outgoing connections) (use the default, `30000-32767`)
+    HA008 `"172.38.0.10"`: `172.38.0.10` is a public address (check the digits; if the address is intended, accept it with `# kiln: allow HA008 because …`)
+          `"172.38.0.11"`: `172.38.0.11` is a public address (check the digits; if the address is intended, accept it with `# kiln: allow HA008 because …`)
+          `"172.38.0.12"`: `172.38.0.12` is a public address (check the digits; if the address is intended, accept it with `# kiln: allow HA008 because …`)
+          `"172.38.0.13"`: `172.38.0.13` is a public address (check the digits; if the address is intended, accept it with `# kiln: allow HA008 because …`)
+    HA009 `"10.0.1.10"`: the VIP `10.0.1.10` is not a usable address in the node network `10.0.0.0/24` (choose an unused address in the node network)
+    HA010 `[[nodes]]`: 2 etcd members tolerate 0 failures (use 3 or 5 members)
+    HA011 `[[nodes]]`: with two control-plane nodes there is no redundancy during maintenance (add a third control-plane node)
+    HA012 `["control-plane", "worker"]`: etcd on `m2` shares its disk with workloads (assign only one of the two roles to the node)
+    HA014 `10250`: `haproxy` and `kubelet` both need port 10250 on the same node (omit `port`: nothing else on the machine uses the default)
+    HA015 `[[nodes]]`: only one node can hold the VIP (assign the `lb` role to a second node, or add control-plane nodes)
+    HA018 `"haproxi"`: there is no overlay named `haproxi`; did you mean `haproxy`? (run `kiln list overlays` to see the available overlays; add a directory of your own with `--overlay-dir`)
+    HA019 `"192.168.0.0/16"`: pods get addresses from 192.168.0.0/16 (use a network such as 10.244.0.0/16)
+    HA020 `"etcd"`: without `etcd`, the cluster has no data store (keep the overlay, or `add` one that replaces it)
+    HA021 `"containerd"`: `containerd` is not removed: it is required by `kubelet` (also remove the overlays that require it, or do not remove it)
+    HA022 `"majority"`: an empty cluster may be bootstrapped while a machine that is off still has all the data (omit `found`; to bootstrap without a missing machine, issue an order: `kiln order --without NAME`)
+    HA219 `"1.20.2"`: Kubernetes 1.20.2 is not compatible with containerd 2.1 from `sid` (use Kubernetes 1.23 or later, or `suite = "trixie"`, which has containerd 1.7, or `runtime = "docker"` in `[cluster]`)
+    HA226 `"1.15.12"`: Kubernetes 1.15.12 lacks features that kiln otherwise guarantees: notification of balancers before an API server stops (since 1.16) (use Kubernetes 1.16 or later)
+    HA227 `"1.36.0"`: Kubernetes 1.36.0 expects something newer than containerd 1.7 from `trixie` (use Kubernetes 1.35 or older)
+    HA228 `"1.18.20"`: Kubernetes 1.18.20 is not compatible with cgroup v2 from `trixie` (use Kubernetes 1.19 or later, or `suite = "bookworm"`, which has cgroup v1)
+    HA229 `"1.36.0"`: Kubernetes 1.36.0 is not compatible with etcd 3.4 from `bookworm` (use Kubernetes 1.35 or older, or `suite = "sid"`, which has etcd 3.5)
+    HA230 `"1.12.10"`: kubeadm 1.12.10 does not support phases (available since 1.13) (use Kubernetes 1.13 or later, or the `ha` profile, which supports every version)
+    HA231 `"1.24.17"`: Kubernetes 1.24.17 is not compatible with Docker 26.1 from `trixie` (use Kubernetes 1.23 or older, or `runtime = "containerd"` in `[cluster]`)
+    HA232 `"docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000"`: `docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000` contains a digest (name the image by tag only; the lock pins its digest anyway)
+    HA233 `"bookworm"`: `raw` can't be built from `bookworm` (use the suite's stock images, with `formats = ["cloud-init"]` in `[outputs]`, or set `suite = "trixie"`)
+    HA234 `"docker.io/library/haproxy:2.1.4"`: `docker.io/library/haproxy:2.1.4` is too old: kiln configures haproxy 2.4 or later (use a newer image)
+    HA311 `51`: VRRP router identifier 51 is probably used by another cluster too (omit `virtual-router-id`: the default is the last byte of the VIP)
+    HA342 `"keepalived"`: with `keepalived`, the VIP points at a single API server and moves whenever that server stops (use `balancer = "haproxy"`)
+    HA343 `[endpoint]`: clients outside the cluster connect only to 10.0.0.11:6443 (set a DNS name that resolves to every control-plane node: `names = ["kubernetes.example.org"]`)
+    HA346 `"nginx"`: with `nginx`, clients of a hung API server wait until they time out (use HAProxy, which disconnects clients of a hung server within seconds)
     "#);
 }
 
 #[test]
 fn the_sample_is_clean() {
-    assert_eq!(told(SAMPLE, &linted(SAMPLE)), [""; 0]);
+    assert_eq!(reported(SAMPLE, &linted(SAMPLE)), [""; 0]);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn the_built_in_overlays_are_clean_in_every_version() {
         let mut report = linted(&text);
         // What a suite brings to a version is the cluster file's choice.
         report.problems.retain(|problem| problem.source.is_some());
-        assert_eq!(report.problems.iter().map(examples::told).collect::<Vec<_>>(), [""; 0], "1.{minor}");
+        assert_eq!(report.problems.iter().map(examples::reported).collect::<Vec<_>>(), [""; 0], "1.{minor}");
     }
 }
 
@@ -185,7 +185,7 @@ fn other_topologies_are_as_clean() {
         ("an external balancer", external),
     ];
     for (name, text) in cases {
-        assert_eq!(told(&text, &linted(&text)), [""; 0], "{name}");
+        assert_eq!(reported(&text, &linted(&text)), [""; 0], "{name}");
     }
 }
 
@@ -243,9 +243,9 @@ fn a_comment_without_reason_object_or_effect_is_told() {
     let report = linted(&text);
     let severities: Vec<Severity> = report.problems.iter().map(|problem| problem.severity).collect();
     assert_eq!(severities, [Severity::Error, Severity::Error, Severity::Info]);
-    insta::assert_snapshot!(told(&text, &report).join("\n"), @r"
+    insta::assert_snapshot!(reported(&text, &report).join("\n"), @r"
     `# kiln: allow HA008`: `HA008` is accepted without a reason (write `# kiln: allow HA008 because …`)
-    `# kiln: allow HA999 because x`: no problem has the identifier `HA999` (write `# kiln: allow HA011 because …`; `kiln list lints` shows the identifiers)
-    `# kiln: allow HA311 because x`: nothing here is `HA311`: the VRRP router identifier is not this cluster's alone (remove the comment)
+    `# kiln: allow HA999 because x`: unknown lint `HA999` (write `# kiln: allow HA011 because …`; `kiln list lints` shows the identifiers)
+    `# kiln: allow HA311 because x`: there is no finding to accept for `HA311` (the VRRP router identifier is not unique to this cluster) (remove the comment)
     ");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::examples::{machines, told};
+use super::examples::{machines, reported};
 use crate::lint::{Machine, Target, check_files};
 
 /// An article's name, its files, and the minor versions of Kubernetes and etcd that it was written for.
@@ -93,7 +93,7 @@ fn findings(text: &str, minor: u32, etcd: u32) -> BTreeSet<String> {
     let machines = machines(text);
     let targets = [(minor, etcd), TODAY].map(|(kubernetes, etcd)| Target { kubernetes, etcd, now: 0 });
     let problems = targets.into_iter().flat_map(|target| check_files(&machines, target));
-    problems.map(|problem| format!("{} {}", problem.code.unwrap_or_default(), told(&problem))).collect()
+    problems.map(|problem| format!("{} {}", problem.code.unwrap_or_default(), reported(&problem))).collect()
 }
 
 #[test]
@@ -119,6 +119,6 @@ fn a_whole_machine_as_it_should_be_has_no_finding() {
     let machines_of = [(include_str!("published/right-1.20.2.txt"), 20, 4), (include_str!("published/right-1.36.txt"), 36, 6)];
     for (text, kubernetes, etcd) in machines_of {
         let problems = check_files(&machines(text), Target { kubernetes, etcd, now: 0 });
-        assert_eq!(problems.iter().map(told).collect::<Vec<_>>(), [""; 0], "1.{kubernetes}");
+        assert_eq!(problems.iter().map(reported).collect::<Vec<_>>(), [""; 0], "1.{kubernetes}");
     }
 }

@@ -1,4 +1,4 @@
-//! Who runs what, as files show it: etcd's members, the servers behind balancers.
+//! Machine roles derived from files: etcd members, servers behind balancers.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use crate::config::{Block, Fleet, Invocation, Node, Statement};
 use crate::lint::found::Found;
 use crate::lint::vocabulary::{Setting, address, host_name, masters, values, vips};
 
-/// Members of etcd as a list of URLs names them, by address or by name.
+/// Returns the addresses or host names of the etcd members in a list of URLs.
 fn members(text: &str) -> BTreeSet<&str> {
     text.split(',').filter_map(host_name).collect()
 }
@@ -17,7 +17,7 @@ fn addresses(members: &BTreeSet<&str>) -> BTreeSet<IpAddr> {
     members.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
-/// The lists of etcd's members, with their places.
+/// Returns the etcd member lists, each with its location.
 fn member_lists<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str]) -> Vec<(Setting<'f, 'a>, BTreeSet<&'a str>)> {
     let of_flags = values(fleet, flags, &[]).into_iter().map(|setting| {
         let members = members(setting.word.text);
@@ -33,7 +33,8 @@ fn member_lists<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str]) -> Vec<(Setting<'f
 
 const MEMBERS: [&str; 2] = ["etcd-servers", "initial-cluster"];
 
-/// The lists that say how many members there are: etcd's own, else what API servers know; but one of them may know its own member alone.
+/// Returns the lists that determine the number of members: those of etcd itself if there are any, otherwise
+/// those of API servers, except an API server that uses only its local member.
 fn declared<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(Setting<'f, 'a>, BTreeSet<&'a str>)> {
     let is_declared = !values(fleet, &["initial-cluster"], &[]).is_empty();
     let lists = member_lists(fleet, if is_declared { &["initial-cluster"] } else { &MEMBERS });
@@ -45,13 +46,13 @@ pub(in crate::lint) fn quorum<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (setting, members) in declared(fleet) {
         let count = members.len();
         if masters(fleet).len() >= 2 && (count < 3 || count.is_multiple_of(2)) {
-            found.at(setting.document, setting.word, format!("{count} etcd members tolerate the loss of {}", (count - 1) / 2));
+            found.at(setting.document, setting.word, format!("etcd members: {count}, tolerated failures: {}", (count - 1) / 2));
         }
     }
 }
 
 pub(in crate::lint) fn two_masters<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    // haproxy has a name before the address, nginx has not.
+    // HAProxy has a name before the address, nginx does not.
     let count = |section: &Statement<'_>, at: usize| {
         section.all(&["server"]).filter(|server| server.words.get(at).is_some_and(|word| word.text.ends_with(":6443"))).count()
     };
@@ -61,7 +62,7 @@ pub(in crate::lint) fn two_masters<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>)
         upstreams.map(|statement| Block { statement, ..block }).collect::<Vec<_>>()
     });
     for block in of_haproxy.chain(of_nginx) {
-        found.at(block.document, block.statement.name(), "two API servers leave no room for maintenance");
+        found.at(block.document, block.statement.name(), "with two API servers there is no redundancy during maintenance");
     }
 }
 
@@ -71,14 +72,14 @@ pub(in crate::lint) fn etcd_beside<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>)
         let members = addresses(&members);
         let elsewhere = members.difference(&masters).filter(|member| !is_etcds_alone(fleet, **member));
         let elsewhere: Vec<String> = elsewhere.map(ToString::to_string).collect();
-        // Members of their own are well; some here and some there means that the rest are workers.
+        // Dedicated members are fine; if only some are on control-plane nodes, the rest are on workers.
         if !masters.is_empty() && members.intersection(&masters).next().is_some() && !elsewhere.is_empty() {
-            found.at(setting.document, setting.word, format!("etcd also runs on {}, which is no control-plane node", elsewhere.join(", ")));
+            found.at(setting.document, setting.word, format!("etcd also runs outside the control plane, on {}", elsewhere.join(", ")));
         }
     }
 }
 
-/// Whether the machine with this address is seen, and no kubelet runs beside etcd on it.
+/// Checks whether the machine with this address is known and runs etcd without a kubelet.
 fn is_etcds_alone(fleet: &Fleet<'_>, address: IpAddr) -> bool {
     let own = |name: &str, etcd: &Invocation<'_>| etcd.value(name).is_some_and(|urls| addresses(&members(urls)).contains(&address));
     let mut seen = fleet.programs("etcd").filter(|etcd| own("initial-advertise-peer-urls", etcd) || own("listen-peer-urls", etcd));
@@ -89,7 +90,7 @@ pub(in crate::lint) fn vip_before_etcd<'a>(fleet: &Fleet<'a>, found: &mut Found<
     let vips: BTreeSet<IpAddr> = vips(fleet).into_iter().filter_map(|(_, word)| address(word)).collect();
     for (setting, members) in member_lists(fleet, &["etcd-servers", "initial-cluster", "etcd-endpoints"]) {
         if let Some(vip) = addresses(&members).intersection(&vips).next() {
-            found.at(setting.document, setting.word, format!("`{vip}` is the VIP"));
+            found.at(setting.document, setting.word, format!("`{vip}` is the VIP, not an etcd member"));
         }
     }
 }

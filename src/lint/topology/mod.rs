@@ -1,4 +1,4 @@
-//! Who runs what: quorum, single points of failure, components that fight for a port.
+//! Topology: quorum, single points of failure, port conflicts.
 
 pub(in crate::lint) mod files;
 mod removed;
@@ -15,13 +15,16 @@ use crate::profile::closest;
 use crate::words::{Founders, Mover, Role};
 
 const API_SERVER: &str = "kube-apiserver";
-/// What every keepalived example uses.
+/// VRRP router identifier that most keepalived examples use.
 const EXAMPLE_ROUTER_ID: u8 = 51;
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::error("HA010", "the number of etcd members gives no fault tolerance")
-        .why("etcd needs more than half of its members: two tolerate no failure, four no more than three; an even number only adds a machine that can fail")
-        .fix("use 3 members, or 5")
+    Lint::error("HA010", "the number of etcd members is even or less than three")
+        .why(
+            "etcd needs a majority of its members: two tolerate no failure, and four tolerate no more than three do; \
+            the extra member is only one more machine that can fail",
+        )
+        .fix("use 3 or 5 members")
         .files(files::quorum)
         .cluster(|subject, findings| {
             let members = subject.cluster.etcd_members().len();
@@ -32,85 +35,101 @@ pub(super) static ROWS: &[Lint] = &[
                 findings.at("nodes", format!("{} {tolerate} {}", counted(members, "etcd member"), counted(tolerated, "failure")));
             }
         }),
-    Lint::warning("HA011", "there are two control-plane nodes")
-        .why("while one of two is being serviced, the other is a single point of failure; a third costs one machine and holds the third etcd member too")
+    Lint::warning("HA011", "there are only two control-plane nodes")
+        .why(
+            "while one of the two is down for maintenance, the other is a single point of failure; a third costs only \
+            one more machine and also hosts the third etcd member",
+        )
         .fix("add a third control-plane node")
         .files(files::two_masters)
         .cluster(|subject, findings| {
             if subject.cluster.with_role(Role::ControlPlane).count() == 2 {
-                findings.at("nodes", "two control-plane nodes leave no room for maintenance");
+                findings.at("nodes", "with two control-plane nodes there is no redundancy during maintenance");
             }
         }),
     Lint::warning("HA012", "etcd shares a machine with workloads")
-        .why("etcd acknowledges a write when the disk has it; workloads that keep the disk busy make it miss heartbeats, and the cluster loses its leader under load")
-        .fix("give the node either role")
+        .why(
+            "etcd acknowledges a write only once it is on disk; workloads that keep the disk busy make etcd miss \
+            heartbeats, and etcd loses its leader under load",
+        )
+        .fix("assign only one of the two roles to the node")
         .files(files::etcd_beside)
         .cluster(|subject, findings| {
             let members: BTreeSet<&str> = subject.cluster.etcd_members().iter().map(|node| node.name.as_str()).collect();
             for (index, node) in subject.cluster.nodes.iter().enumerate() {
                 if node.roles.contains(&Role::Worker) && members.contains(node.name.as_str()) {
-                    findings.at(format!("nodes[{index}].roles"), format!("on `{}` etcd shares the disk with workloads", node.name));
+                    findings.at(format!("nodes[{index}].roles"), format!("etcd on `{}` shares its disk with workloads", node.name));
                 }
             }
         }),
-    Lint::error("HA013", "a VIP stands before etcd")
-        .why("etcd's clients balance and fail over by themselves among all members; behind a VIP they see one, and lose their watches each time it moves")
-        .fix("list every member")
+    Lint::error("HA013", "etcd is behind a VIP")
+        .why(
+            "etcd clients balance across all members and fail over between them on their own; behind a VIP they see a \
+            single member, and lose their watches whenever the VIP moves",
+        )
+        .fix("list every etcd member instead")
         .files(files::vip_before_etcd),
-    Lint::error("HA014", "the balancer's port belongs to another component of the same node")
-        .why("two programs can't listen on one port: whichever starts second fails, again and again")
-        .fix("leave `port` out: the default is one that nothing else of the machine has")
+    Lint::error("HA014", "the balancer's port is used by another component on the same node")
+        .why("two programs can't listen on the same port: whichever starts second keeps failing")
+        .fix("omit `port`: nothing else on the machine uses the default")
         .files(port_clash)
         .cluster(endpoint_port),
-    Lint::warning("HA015", "one machine carries the VIP alone")
-        .why("when it dies, the API is gone, however many API servers live")
-        .fix("give a second node the role `lb`, or the cluster more control-plane nodes")
+    Lint::warning("HA015", "only one machine can hold the VIP")
+        .why("if that machine fails, the API is unreachable, no matter how many API servers are running")
+        .fix("assign the `lb` role to a second node, or add control-plane nodes")
         .cluster(|subject, findings| {
-        if subject.cluster.vip_carriers().len() == 1 {
-            findings.at("nodes", "one node carries the VIP alone");
-        }
-    }),
-    Lint::error("HA018", "a role has an overlay that does not exist")
-        .why("its files could not be rendered")
-        .fix("`kiln list overlays` shows those that exist; `--overlay-dir` names a directory of yours")
-        .cluster(unknown_overlay),
-    Lint::error("HA020", "a role lacks what its machines are there for")
-        .why("the machines boot, and what was taken away is missing: the cluster never comes up, or the endpoint leads nowhere")
-        .fix("leave it in, or `add` an overlay that does its work")
-        .cluster(removed::missing_component),
-    Lint::warning("HA021", "a removed overlay stays")
-        .why("other overlays of the machines require it and bring it back: the cluster file says one thing, and the machines get another")
-        .fix("remove those that require it too, or leave this one in")
-        .cluster(removed::no_removal),
-    Lint::warning("HA022", "a majority may found etcd without the rest")
-        .why("two machines that lost their disks see the same as at a first boot: with the third one off they found an empty cluster behind the same VIP, while its data lie intact")
-        .fix("leave `found` out, and answer a machine that is missing by an order: `kiln order --without NAME`")
-        .cluster(|subject, findings| {
-            if subject.cluster.founders == Founders::Majority {
-                findings.at("etcd.found", "an empty cluster may begin while a machine that is off has all the data");
+            if subject.cluster.vip_carriers().len() == 1 {
+                findings.at("nodes", "only one node can hold the VIP");
             }
         }),
-    Lint::error("HA311", "the VRRP router identifier is not this cluster's alone")
-        .why("two clusters with one identifier in one segment fight for mastership, and both lose their VIP now and then; 51 stands in most published configurations")
-        .fix("leave `virtual-router-id` out: it is then the last byte of the VIP")
+    Lint::error("HA018", "a role uses an overlay that does not exist")
+        .why("the overlay's files can't be rendered")
+        .fix("run `kiln list overlays` to see the available overlays; add a directory of your own with `--overlay-dir`")
+        .cluster(unknown_overlay),
+    Lint::error("HA020", "a role lacks an essential component")
+        .why("the machines boot without the removed component: the cluster never comes up, or the endpoint does not reach the API servers")
+        .fix("keep the overlay, or `add` one that replaces it")
+        .cluster(removed::missing_component),
+    Lint::warning("HA021", "a removed overlay is still required")
+        .why("other overlays on the same machines require it and pull it back in: the machines do not match the cluster file")
+        .fix("also remove the overlays that require it, or do not remove it")
+        .cluster(removed::no_removal),
+    Lint::warning("HA022", "a majority of etcd members may bootstrap without the rest")
+        .why(
+            "two machines that lost their disks look the same as on first boot: if the third is off, they bootstrap \
+            an empty cluster behind the same VIP although the third still has all the data",
+        )
+        .fix("omit `found`; to bootstrap without a missing machine, issue an order: `kiln order --without NAME`")
+        .cluster(|subject, findings| {
+            if subject.cluster.founders == Founders::Majority {
+                findings.at("etcd.found", "an empty cluster may be bootstrapped while a machine that is off still has all the data");
+            }
+        }),
+    Lint::error("HA311", "the VRRP router identifier is not unique to this cluster")
+        .why(
+            "two clusters with the same identifier on one segment compete for the master role, and both lose their \
+            VIP at times; most published configurations use 51",
+        )
+        .fix("omit `virtual-router-id`: the default is the last byte of the VIP")
         .files(router_id)
         .cluster(|subject, findings| {
-        let endpoint = &subject.cluster.endpoint;
-        if endpoint.balancer.mover == Mover::Keepalived && endpoint.virtual_router_id == EXAMPLE_ROUTER_ID {
-            findings.at(
-                "endpoint.virtual-router-id",
-                format!("VRRP router identifier {EXAMPLE_ROUTER_ID} is probably used by somebody else too"),
-            );
-        }
-    }),
-    Lint::error("HA405", "nothing keeps the clock")
-        .why("a clock that is set once drifts: certificates are then not valid yet or not any more, and etcd's leases expire")
-        .fix("keep it with chrony; without time servers, `local stratum 10 orphan` lets machines keep time among themselves")
+            let endpoint = &subject.cluster.endpoint;
+            if endpoint.balancer.mover == Mover::Keepalived && endpoint.virtual_router_id == EXAMPLE_ROUTER_ID {
+                findings.at(
+                    "endpoint.virtual-router-id",
+                    format!("VRRP router identifier {EXAMPLE_ROUTER_ID} is probably used by another cluster too"),
+                );
+            }
+        }),
+    Lint::error("HA405", "nothing synchronizes the clock")
+        .why("a clock that is only set once drifts: certificates appear expired or not yet valid, and etcd leases expire")
+        .fix("use chrony; without time servers, `local stratum 10 orphan` keeps the machines synchronized with each other")
         .files(clock),
 ];
 
-/// The balancer's port against those that the other overlays of its nodes declare. The API server's is no conflict: it
-/// listens on the node's own address, and the balancer then on the VIP and on loopback.
+/// Compares the balancer's port with the ports that the other overlays on its nodes declare. The API server's
+/// port is not a conflict: the API server listens on the node's own address, and the balancer then listens on
+/// the VIP and on loopback.
 fn endpoint_port(subject: &Subject<'_>, findings: &mut Findings) {
     let (cluster, port) = (subject.cluster, subject.cluster.endpoint.port);
     let Some(proxy) = cluster.endpoint.balancer.proxy else { return };
@@ -119,10 +138,10 @@ fn endpoint_port(subject: &Subject<'_>, findings: &mut Findings) {
     for name in neighbours {
         let declared = subject.overlays.get(name).map(|overlay| overlay.manifest.ports.as_slice()).unwrap_or_default();
         if declared.iter().any(|other| other.port == port) {
-            let message = format!("`{proxy}` and `{name}` both need port {port} of the same node");
+            let message = format!("`{proxy}` and `{name}` both need port {port} on the same node");
             match subject.profile.document.endpoint.port {
                 Some(_) => findings.at("endpoint.port", message),
-                None => findings.with_fix("endpoint.port", message, "choose another one: `port = 8443`"),
+                None => findings.with_fix("endpoint.port", message, "choose another port: `port = 8443`"),
             }
         }
     }
@@ -130,7 +149,7 @@ fn endpoint_port(subject: &Subject<'_>, findings: &mut Findings) {
 
 fn unknown_overlay(subject: &Subject<'_>, findings: &mut Findings) {
     let known: Vec<&str> = subject.overlays.iter().map(|overlay| overlay.name.as_str()).collect();
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for (role, names) in &subject.cluster.overlays {
         let added = &subject.profile.document.overlays.of(*role).add;
         for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
@@ -138,7 +157,7 @@ fn unknown_overlay(subject: &Subject<'_>, findings: &mut Findings) {
                 Some(index) => format!("overlays.{}.add[{index}]", role.name()),
                 None => "profile".to_owned(),
             };
-            if told.insert(name) {
+            if reported.insert(name) {
                 let meant = closest(name, known.iter().copied()).map(|other| format!("; did you mean `{other}`?")).unwrap_or_default();
                 findings.at(path, format!("there is no overlay named `{name}`{meant}"));
             }

@@ -9,7 +9,8 @@ use crate::cluster::{Cluster, MatchRule, Node};
 /// Any Ethernet interface, before and after it is renamed, but not loopback.
 const ANY_INTERFACE: &str = "[el][!o]*";
 
-/// The node network's interface, found by its MAC address where the cluster file names one, with the node's address.
+/// Returns the node network's interface with the node's address, matched by its MAC address if the cluster
+/// file sets one.
 pub(super) fn config(cluster: &Cluster, node: &Node) -> Value {
     let network = &cluster.network;
     let mac = node.matches.iter().find_map(|rule| if let MatchRule::Mac(mac) = rule { Some(mac) } else { None });
@@ -23,7 +24,7 @@ pub(super) fn config(cluster: &Cluster, node: &Node) -> Value {
             interface["match"] = json!({ "macaddress": mac });
             interface["set-name"] = json!(network.interface);
         }
-        // cloud-init renames by MAC address only; the setup script gives the name.
+        // cloud-init renames interfaces by MAC address only; the setup script sets the name.
         None => interface["match"] = json!({ "name": ANY_INTERFACE }),
     }
     if let Some(gateway) = network.gateway {

@@ -1,14 +1,15 @@
 #!/bin/sh
-# Makes a stock Debian machine a node of the cluster: programs, links, directories, kernel settings, units.
-# cloud-init runs it once, after it wrote the files and installed the packages; running it again does no harm.
-# What it works on lies beside it, one item a line, fields parted by tabs.
+# Turns a stock Debian machine into a node of the cluster: programs, links, directories, kernel settings, units.
+# cloud-init runs it once, after writing the files and installing the packages; it can safely be run again.
+# Its input files are in the same directory, one item per line, fields separated by tabs.
 set -eu
 cd "$(dirname "$0")"
 tab=$(printf '\t')
 work=$(mktemp -d /var/tmp/kiln.XXXXXXXX)
 trap 'rm -rf "$work"' EXIT
 
-# The interface gets the name that configurations use. Without a MAC address in the cluster file it is the only one with a device.
+# Renames the interface to the configured name. Without a MAC address in the cluster file, the interface is the
+# only one with a device.
 interface=$(cat interface)
 if [ ! -e "/sys/class/net/$interface" ]; then
     for device in /sys/class/net/*/device; do
@@ -23,7 +24,8 @@ if [ ! -e "/sys/class/net/$interface" ]; then
     done
 fi
 
-# Programs: whatever is missing or differs comes out of the archives, and nothing is run whose digest is not the pinned one.
+# Programs: missing or different ones are installed from the archives; a program with another digest than the
+# pinned one is never run.
 while IFS=$tab read -r digest url; do
     sha256sum --check --status programs && break
     curl --fail --silent --show-error --location --retry 20 --retry-delay 5 --retry-all-errors --output "$work/archive" "$url"
@@ -38,7 +40,7 @@ while IFS=$tab read -r digest url; do
     rm -rf "$work/unpacked"
 done <archives
 if [ -s programs ] && ! sha256sum --check --quiet programs; then
-    echo "kiln: no archive holds these programs; put them into the image, or name their archive under binaries in the cluster file" >&2
+    echo "kiln: no archive contains these programs; add them to the image, or list their archive under binaries in the cluster file" >&2
     exit 1
 fi
 
@@ -51,13 +53,13 @@ while IFS=$tab read -r path target; do
 done <links
 
 swapoff -a
-# A setting that this kernel refuses is told, and is no reason to leave the rest of the machine undone.
-systemctl restart systemd-modules-load.service || echo "kiln: a kernel module was refused: systemctl status systemd-modules-load" >&2
-sysctl --quiet --system || echo "kiln: this kernel refuses a setting of /etc/sysctl.d" >&2
-# Until here no package's service was to start with its default configuration.
+# A setting that this kernel rejects is reported; the rest of the machine is set up anyway.
+systemctl restart systemd-modules-load.service || echo "kiln: a kernel module failed to load: see systemctl status systemd-modules-load" >&2
+sysctl --quiet --system || echo "kiln: this kernel rejects a setting in /etc/sysctl.d" >&2
+# Until this point packages' services must not start with their default configuration.
 rm -f /usr/sbin/policy-rc.d
 systemctl daemon-reload
-# What is masked now may have been running.
+# Units that are masked now may have been running.
 while IFS=$tab read -r path target; do
     [ "$target" != /dev/null ] || systemctl stop "$(basename "$path")" 2>/dev/null || true
     [ "$target" != /dev/null ] || systemctl reset-failed "$(basename "$path")" 2>/dev/null || true

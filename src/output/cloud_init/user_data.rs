@@ -15,15 +15,16 @@ use crate::overlay::User;
 use crate::tree::{Content, Entry, EntryKind, ImagePath};
 use crate::words::BinarySource;
 
-/// Where the script and what it works on lie on the node.
+/// Directory of the script and its input files on the node.
 const LIBRARY: &str = "/usr/local/lib/kiln";
 
 const SETUP: &str = include_str!("setup.sh");
 
-/// Keeps packages' services from starting with their default configuration (invoke-rc.d(8)); the script removes it.
+/// Policy that keeps packages' services from starting with their default configuration (invoke-rc.d(8)); the
+/// script removes it.
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
-/// What cloud-init or the stock image itself provides.
+/// Paths that cloud-init or the stock image itself provides.
 const NOT_OURS: [&str; 8] = [
     "/etc/fstab",
     "/etc/group",
@@ -31,21 +32,21 @@ const NOT_OURS: [&str; 8] = [
     "/etc/hostname",
     "/etc/machine-id",
     "/etc/passwd",
-    // A link to a file of systemd-resolved, through which writing would go.
+    // A link to a file of systemd-resolved; a write would follow the link.
     "/etc/resolv.conf",
     "/etc/shadow",
 ];
 
-/// What update-grub(8) adds to the command line of Debian's cloud images.
+/// File from which update-grub(8) extends the kernel command line of Debian's cloud images.
 const GRUB: &str = "/etc/default/grub.d/90-kiln.cfg";
 
-/// The programs that [`SETUP`] needs and a stock image may lack.
+/// Programs that [`SETUP`] needs and a stock image may lack.
 const PACKAGES: [&str; 1] = ["curl"];
 
-/// Makes the document.
+/// Builds the user-data document.
 pub(super) fn user_data(input: &Input<'_>) -> Result<Value> {
     let mut packages: BTreeSet<&str> = input.packages.iter().map(String::as_str).chain(PACKAGES).collect();
-    // The stock image boots its own.
+    // The stock image has its own kernel.
     packages.remove(input.cluster.base.kernel.as_str());
     let mut document = json!({
         "bootcmd": boot_commands(input),
@@ -56,18 +57,18 @@ pub(super) fn user_data(input: &Input<'_>) -> Result<Value> {
         "packages": packages,
         "runcmd": [["sh", format!("{LIBRARY}/setup")]],
         "ssh_pwauth": false,
-        // Instead of the image's default user, and nobody new: cloud-init before 23.1 refuses an empty list.
+        // Removes the image's default user without creating another: cloud-init before 23.1 rejects an empty list.
         "users": [{ "name": "root", "lock_passwd": true }],
         "write_files": files(input)?,
     });
     let parameters = input.cluster.base.cgroups.parameters();
     if let Some(missing) = parameters.first() {
-        // The system boots by its own command line until then.
+        // Until then the system runs with its own command line.
         document["runcmd"].as_array_mut().expect("commands are a list").push(json!(["update-grub"]));
         document["power_state"] =
             json!({ "mode": "reboot", "condition": format!("! grep --quiet --fixed-strings --word-regexp {missing} /proc/cmdline") });
         let text = format!(
-            "# Control groups {}.\nGRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {}\"\n",
+            "# Cgroup version: {}.\nGRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {}\"\n",
             input.cluster.base.cgroups.name(),
             parameters.join(" ")
         );
@@ -79,7 +80,9 @@ pub(super) fn user_data(input: &Input<'_>) -> Result<Value> {
     Ok(document)
 }
 
-/// Before any file is written: a clock that is behind the certificates is raised, as the agent does in images; the users that own files, and directories that nobody else can enter while keys are written.
+/// Returns commands that run before any file is written: they advance a clock that is earlier than the
+/// certificates' validity, as the agent does in images, and create the users that own files, and directories
+/// that no other user can enter while keys are written.
 fn boot_commands(input: &Input<'_>) -> Vec<Vec<String>> {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let raise = format!("[ \"$(date +%s)\" -ge {0} ] || date --utc --set=@{0}", input.not_before);
@@ -125,12 +128,12 @@ fn files(input: &Input<'_>) -> Result<Vec<Value>> {
     Ok(files)
 }
 
-/// What `write_files` can't say.
+/// Items that `write_files` can't express.
 #[derive(Default)]
 struct Lists {
     links: String,
     directories: BTreeSet<String>,
-    /// Units that a target wants: to be started now, and by the links at every later boot.
+    /// Units that a target wants: they are started now, and by the links at every later boot.
     units: BTreeSet<String>,
 }
 
@@ -147,14 +150,14 @@ impl Lists {
         Ok(())
     }
 
-    /// Ordinary directories come with the files in them.
+    /// Adds a directory, unless it has the default mode and owner: such a directory is created with its files.
     fn directory(&mut self, path: &ImagePath, entry: &Entry) {
         if (entry.mode, entry.uid, entry.gid) != (0o755, 0, 0) {
             self.directories.insert(line(path, entry));
         }
     }
 
-    /// Directories that the boot command closed are opened again to those who may enter them.
+    /// Restores the modes of directories that the boot command closed.
     fn directory_modes_of_secrets(&mut self, input: &Input<'_>) {
         for parent in input.seed.iter().filter(|(_, entry)| entry.secret).filter_map(|(path, _)| path.parent()) {
             if let Some(entry) = input.seed.get(&parent) {
@@ -168,10 +171,10 @@ fn line(path: &ImagePath, entry: &Entry) -> String {
     format!("{:04o}\t{}\t{}\t{path}\n", entry.mode, entry.uid, entry.gid)
 }
 
-/// A file of a tree: compressed, so that the document stays small.
+/// Returns a file of a tree, compressed so that the document stays small.
 fn file(path: &str, entry: &Entry, content: &Content, users: &[User]) -> Result<Value> {
     let step = || format!("packing `{path}`");
-    // The header has no name and no time: equal bytes give equal text.
+    // The gzip header has no name and no time: equal bytes produce equal text.
     let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
     gzip.write_all(&content.read()?).doing(Kind::Internal, step)?;
     let content = STANDARD.encode(gzip.finish().doing(Kind::Internal, step)?);
@@ -184,16 +187,17 @@ fn plain(path: &str, text: &str, permissions: &str) -> Value {
     json!({ "path": path, "content": text, "owner": "root:root", "permissions": permissions })
 }
 
-/// cloud-init looks owners up by name.
+/// Returns the name of a user ID: cloud-init looks owners up by name.
 fn name<'a>(id: u32, users: &'a [User], path: &str) -> Result<&'a str> {
     match users.iter().find(|user| user.id == id) {
         Some(user) => Ok(&user.name),
         None if id == 0 => Ok("root"),
-        None => Err(Error::new(Kind::Internal, format!("`{path}` belongs to {id}, which no overlay declares"))),
+        None => Err(Error::new(Kind::Internal, format!("`{path}` belongs to user id {id}, which no overlay declares"))),
     }
 }
 
-/// Digest and address of every archive that programs were pinned from; others hold other programs.
+/// Returns the digest and URL of every archive that programs were pinned from; other archives contain other
+/// programs.
 fn archives(input: &Input<'_>) -> String {
     let line = |source: &BinarySource| {
         let BinarySource::Archive { url, .. } = source else { return None };
@@ -204,7 +208,7 @@ fn archives(input: &Input<'_>) -> String {
     input.cluster.binaries.iter().filter_map(line).collect()
 }
 
-/// Digests and paths of the programs, as sha256sum(1) checks them.
+/// Returns digests and paths of the programs in the format of sha256sum(1).
 fn programs(input: &Input<'_>) -> Result<String> {
     let line = |name: &String| Ok(format!("{}  /usr/bin/{name}\n", input.lock.binary(name)?.sha256));
     let agent = input.agent.map(|digest| Ok(format!("{digest}  /usr/bin/kiln\n")));

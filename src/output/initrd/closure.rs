@@ -1,17 +1,19 @@
-//! What a set of files drags along: the links on their way, and the libraries of programs. A pure function of the tree.
+//! Dependencies of a set of files: the symbolic links on their paths, and the libraries of programs, computed
+//! from the tree alone.
 
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result, Within};
 use crate::output::initrd::{elf, missing};
 use crate::tree::{Entry, EntryKind, ImagePath, Tree};
+use crate::words::Arch;
 
-/// Where the dynamic loader looks on Debian amd64, and where systemd keeps its private libraries (their RUNPATH).
-const LIBRARIES: &[&str] = &["/usr/lib/x86_64-linux-gnu", "/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu/systemd"];
-/// As the kernel's limit on one path (path_resolution(7)).
+/// Directories of libraries on every architecture.
+const COMMON: [&str; 2] = ["/usr/lib", "/usr/lib64"];
+/// Maximum number of symbolic links on one path, the same as the kernel's (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// A growing part of a tree.
+/// A selected part of a tree, extended file by file.
 #[derive(Debug)]
 pub(super) struct Closure<'a> {
     base: &'a Tree,
@@ -23,26 +25,26 @@ impl<'a> Closure<'a> {
         Self { base, chosen: BTreeSet::new() }
     }
 
-    /// Adds the file or directory at `path`, the symbolic links that lead to it, and what it needs.
+    /// Adds the file or directory at `path`, the symbolic links on the way to it, and its dependencies.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if it or a library is not in the base.
+    /// [`Kind::Input`] if the file or a library is not in the base.
     pub(super) fn add(&mut self, path: &ImagePath) -> Result<()> {
         let Some(target) = self.resolve(path)? else { return Err(missing(path)) };
         let entry = self.base.get(&target).expect("resolved paths exist");
         if !self.chosen.insert(target) {
             return Ok(());
         }
-        self.needs_of(entry).within(|| format!("collecting what `{path}` needs"))
+        self.needs_of(entry).within(|| format!("collecting the dependencies of `{path}`"))
     }
 
-    /// As [`Closure::add`]; nothing if the base lacks it.
+    /// Like [`Closure::add`], but does nothing if the base has no such path.
     pub(super) fn add_if_present(&mut self, path: &ImagePath) -> Result<()> {
         if self.resolve(path)?.is_some() { self.add(path) } else { Ok(()) }
     }
 
-    /// Adds the loader and the libraries of a program that may lie outside the base.
+    /// Adds the loader and the libraries of a program that may be outside the base.
     pub(super) fn needs_of(&mut self, entry: &Entry) -> Result<()> {
         let EntryKind::File(content) = &entry.kind else { return Ok(()) };
         if content.size() < elf::HEADER_SIZE {
@@ -64,7 +66,7 @@ impl<'a> Closure<'a> {
         Ok(())
     }
 
-    /// The chosen part of the base.
+    /// Returns the chosen part of the base.
     pub(super) fn finish(self) -> Tree {
         let mut tree = Tree::new();
         for path in self.chosen {
@@ -75,7 +77,7 @@ impl<'a> Closure<'a> {
     }
 
     fn library(&mut self, name: &str) -> Result<Option<ImagePath>> {
-        for directory in LIBRARIES {
+        for directory in libraries() {
             let path = ImagePath::new(&format!("{directory}/{name}"))?;
             if self.resolve(&path)?.is_some() {
                 return Ok(Some(path));
@@ -84,7 +86,8 @@ impl<'a> Closure<'a> {
         Ok(None)
     }
 
-    /// Follows symbolic links as the kernel would with the tree as root; the links on the way are chosen when the end exists.
+    /// Follows symbolic links as the kernel would with the tree as root; chooses the links on the way if the
+    /// target exists.
     fn resolve(&mut self, path: &ImagePath) -> Result<Option<ImagePath>> {
         let mut links = Vec::new();
         let mut waiting: Vec<String> = components(path.as_str());
@@ -99,7 +102,7 @@ impl<'a> Closure<'a> {
             let Some(entry) = self.base.get(&here) else { return Ok(None) };
             if let EntryKind::Symlink(target) = &entry.kind {
                 if links.len() == MAX_LINKS {
-                    return Err(Error::new(Kind::Input, format!("`{path}` leads through more than {MAX_LINKS} symbolic links")));
+                    return Err(Error::new(Kind::Input, format!("`{path}` passes through more than {MAX_LINKS} symbolic links")));
                 }
                 at.truncate(if target.starts_with('/') { 0 } else { at.rfind('/').unwrap_or(0) });
                 waiting.extend(components(target));
@@ -111,9 +114,16 @@ impl<'a> Closure<'a> {
     }
 }
 
-/// The components of a path or a link's text, last first.
+/// Returns the components of a path or a link's text, last first.
 fn components(path: &str) -> Vec<String> {
     path.rsplit('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect()
+}
+
+/// Returns the directories that Debian's dynamic loader searches, and those of systemd's private libraries
+/// (their RUNPATH). A base has those of one architecture.
+fn libraries() -> impl Iterator<Item = String> {
+    let of = |suffix: &'static str| Arch::ALL.into_iter().map(move |arch| format!("/usr/lib/{}{suffix}", arch.triplet));
+    of("").chain(COMMON.map(str::to_owned)).chain(of("/systemd"))
 }
 
 #[cfg(test)]
@@ -163,8 +173,8 @@ mod tests {
     fn a_loop_of_links_and_a_missing_file_are_errors_that_name_the_path() {
         let base = base(&[("/a", Some("/b")), ("/b", Some("a")), ("/c", Some("nothing"))]);
         let mut closure = Closure::of(&base);
-        assert_eq!(closure.add(&path("/a")).unwrap_err().to_string(), "`/a` leads through more than 40 symbolic links");
-        assert_eq!(closure.add(&path("/c")).unwrap_err().to_string(), "the base has no `/c`, which the initrd needs");
+        assert_eq!(closure.add(&path("/a")).unwrap_err().to_string(), "`/a` passes through more than 40 symbolic links");
+        assert_eq!(closure.add(&path("/c")).unwrap_err().to_string(), "the base has no `/c`, but the initrd needs it");
         closure.add_if_present(&path("/c")).unwrap();
         assert_eq!(closure.finish().iter().count(), 0);
     }

@@ -1,4 +1,4 @@
-//! What an ELF file needs at run time: loader, libraries, and the libraries that it opens itself when they are there.
+//! Run-time dependencies of an ELF file: loader, libraries, and optional libraries that it opens itself.
 
 use goblin::elf::Elf;
 use goblin::elf::note::NoteIterator;
@@ -6,26 +6,26 @@ use serde::Deserialize;
 
 use crate::error::{Doing, Kind, Result};
 
-/// Size of the smallest file that could be one, in bytes (ELF-64 header).
+/// Size of the smallest possible ELF file, in bytes (ELF-64 header).
 pub(super) const HEADER_SIZE: u64 = 64;
 
 /// Type of the notes that name libraries opened by dlopen(3) (<https://uapi-group.org/specifications/specs/elf_dlopen_metadata/>).
 const DLOPEN_NOTE: u32 = 0x407c_0c0a;
 
-/// What one file needs.
+/// Dependencies of one file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Needs {
     pub(super) loader: Option<String>,
     pub(super) libraries: Vec<String>,
-    /// Opened by dlopen(3); each may be absent.
+    /// Libraries opened by dlopen(3); each may be absent.
     pub(super) recommended: Vec<String>,
 }
 
-/// Reads the needs of `bytes`; a file of another format needs nothing.
+/// Returns the libraries that an ELF file needs; a file of another format needs none.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if it begins like an ELF file and is broken.
+/// [`Kind::Input`] if the file begins like an ELF file but is malformed.
 pub(super) fn needs(bytes: &[u8]) -> Result<Needs> {
     if !bytes.starts_with(goblin::elf::header::ELFMAG) {
         return Ok(Needs::default());
@@ -46,7 +46,7 @@ struct Feature {
     priority: String,
 }
 
-/// The first name of each feature that is more than a suggestion. A note that can't be read is one less recommendation.
+/// Returns the first name of each feature whose priority is above `suggested`. Skips notes that can't be parsed.
 fn recommended(notes: NoteIterator<'_>) -> Vec<String> {
     let features = notes.flatten().filter(|note| note.n_type == DLOPEN_NOTE).filter_map(|note| {
         let text = note.desc.split(|byte| *byte == 0).next()?;

@@ -1,10 +1,11 @@
-//! What the initrd holds besides kernel modules and libraries: one table of the base's files, one of kiln's own.
+//! Contents of the initrd besides kernel modules and libraries: a table of files from the base, and a table of
+//! kiln's own files.
 
-/// A file that the initrd can't do without.
+/// A file that the initrd needs.
 #[derive(Debug)]
 pub(super) struct Required {
     pub(super) path: &'static str,
-    /// The Debian package that has it, for the hint.
+    /// Debian package that contains it, for the hint.
     pub(super) package: &'static str,
 }
 
@@ -45,7 +46,7 @@ pub(super) const REQUIRED: &[Required] = &[
     from("systemd-cryptsetup", "/usr/lib/systemd/systemd-veritysetup"),
     from("systemd-cryptsetup", "/usr/lib/systemd/system-generators/systemd-veritysetup-generator"),
     from("systemd-repart", "/usr/bin/systemd-repart"),
-    // The rules below run it; without it whoever made a device waits for ever.
+    // The rules below run dmsetup; without it the creator of a device waits forever.
     from("dmsetup", "/usr/sbin/dmsetup"),
     from("dmsetup", "/usr/lib/udev/rules.d/55-dm.rules"),
     from("dmsetup", "/usr/lib/udev/rules.d/60-persistent-storage-dm.rules"),
@@ -61,7 +62,7 @@ pub(super) const REQUIRED: &[Required] = &[
     from("base-passwd", "/etc/group"),
 ];
 
-/// Units of the base, all below [`UNITS`] and all of the packages systemd or udev.
+/// Units from the base, all in [`UNITS`] and all from the packages systemd and udev.
 pub(super) const BASE_UNITS: &[&str] = &[
     "basic.target",
     "emergency.target",
@@ -107,7 +108,7 @@ pub(super) const BASE_UNITS: &[&str] = &[
     "veritysetup.target",
 ];
 
-/// What newer or other bases have in other places, or not at all.
+/// Files that other bases have in other places, or not at all.
 pub(super) const OPTIONAL: &[&str] = &[
     "/bin",
     "/sbin",
@@ -122,10 +123,10 @@ pub(super) const OPTIONAL: &[&str] = &[
     "/usr/lib/systemd/system/system-systemd\\x2dveritysetup.slice",
 ];
 
-/// Where the kernel, systemd and the agent mount.
+/// Mount points of the kernel, systemd and the agent.
 pub(super) const MOUNT_POINTS: &[&str] = &["/dev", "/proc", "/run", "/sys", "/sysroot", "/tmp", "/var"];
 
-/// Links of kiln's own: the first program, how systemd knows that this is an initrd, and what it starts.
+/// kiln's own links: the init program, the file by which systemd recognises an initrd, and systemd's targets.
 pub(super) const LINKS: &[(&str, &str)] = &[
     ("/init", "usr/lib/systemd/systemd"),
     ("/etc/initrd-release", "../usr/lib/os-release"),
@@ -152,7 +153,7 @@ pub(super) const WANTS: &[(&str, &[&str])] = &[
     ("initrd-root-fs.target.requires", &["sysroot-var.mount", "kiln-agent.service"]),
 ];
 
-/// Units of kiln's own.
+/// kiln's own units.
 pub(super) const OWN: &[(&str, &str)] = &[
     ("/usr/lib/systemd/system/systemd-repart.service", include_str!("units/systemd-repart.service")),
     ("/usr/lib/systemd/system/sysroot-var.mount", include_str!("units/sysroot-var.mount")),
@@ -163,9 +164,18 @@ pub(super) const OWN: &[(&str, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::OWN;
+    use crate::words::STATE;
 
-    /// The target wants the root's file systems, which require these units: with a conflict systemd drops one side or the other, and
-    /// sometimes that unmounts the state partition.
+    #[test]
+    fn the_state_partition_is_mounted_and_grown_by_its_label() {
+        let unit = |path: &str| OWN.iter().find(|(own, _)| own.ends_with(path)).unwrap().1;
+        assert!(unit("/sysroot-var.mount").contains(&format!("What=/dev/disk/by-partlabel/{STATE}\n")));
+        let grown = include_str!("../../../overlays/image/rootfs/usr/lib/repart.d/50-kiln-state.conf");
+        assert!(grown.contains(&format!("Label={STATE}\n")));
+    }
+
+    /// The target wants the root's filesystems, which require these units: with a conflict, systemd drops one side or the other, which
+    /// sometimes unmounts the state partition.
     #[test]
     fn no_unit_conflicts_with_the_switch_to_the_root_that_needs_it() {
         let conflicts = |text: &'static str| text.lines().filter_map(|line| line.strip_prefix("Conflicts="));

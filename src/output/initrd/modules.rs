@@ -1,4 +1,5 @@
-//! The kernel modules of the initrd: drivers of disks and of what boots from them, with their dependencies from modules.dep.
+//! Kernel modules of the initrd: drivers for disks and everything needed to boot from them, with dependencies
+//! from modules.dep.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,15 +9,18 @@ use crate::tree::{EntryKind, ImagePath, Tree};
 
 const MODULES: &str = "/usr/lib/modules";
 
-/// Those which no device asks for, in `modules-load.d`. Digests come first: verity takes the fastest there is when it starts.
+/// Modules that no device requests, for `modules-load.d`. Digests come first: verity uses the fastest one
+/// available when it starts.
 pub(super) const LOADED: &str = "sha256_ssse3\ncrc32c_intel\ndm_mod\ndm_verity\nloop\noverlay\n";
 
-/// Processors ask for modules too, of cryptography and virtualisation; they can wait for the root, which has them.
+/// udev rule that ignores processors: they request modules too, for cryptography and virtualisation, which are
+/// in the root.
 pub(super) const RULES: &str = "SUBSYSTEM==\"cpu\", ENV{MODALIAS}=\"\"\n";
 
-/// What can lie between firmware and a mounted root. A kernel that has them built in, or lacks them, is fine.
+/// Modules that may be needed between firmware and a mounted root. A kernel may have them built in, or lack
+/// them.
 const WANTED: &[&str] = &[
-    // Verity, file systems of root, state and seeds.
+    // Verity; filesystems of root, state and seeds.
     "dm_mod",
     "dm_verity",
     "loop",
@@ -29,12 +33,12 @@ const WANTED: &[&str] = &[
     "nls_ascii",
     "nls_iso8859_1",
     "isofs",
-    // Digests of verity and ext4 at the processor's best speed.
+    // Digests for verity and ext4 at the processor's best speed.
     "sha256_ssse3",
     "crc32c_intel",
     "crc32c_generic",
     "libcrc32c",
-    // What PID 1 itself asks for.
+    // Modules that PID 1 itself requests.
     "autofs4",
     "efivarfs",
     "qemu_fw_cfg",
@@ -104,7 +108,7 @@ const TABLES: &[&str] = &[
     "modules.weakdep",
 ];
 
-/// `/usr/lib/modules/RELEASE` of the one kernel.
+/// Returns `/usr/lib/modules/RELEASE` of the only kernel.
 ///
 /// # Errors
 ///
@@ -115,16 +119,16 @@ pub(super) fn directory(base: &Tree) -> Result<ImagePath> {
         base.iter().filter(|(path, entry)| path.parent().as_ref() == Some(&parent) && matches!(entry.kind, EntryKind::Directory));
     match (kernels.next(), kernels.next()) {
         (Some((only, _)), None) => Ok(only.clone()),
-        (None, _) => Err(Error::new(Kind::Input, format!("the base has no kernel: nothing lies in `{MODULES}`"))),
+        (None, _) => Err(Error::new(Kind::Input, format!("the base has no kernel: `{MODULES}` is empty"))),
         (Some((one, _)), Some((two, _))) => Err(Error::new(Kind::Input, format!("the base has two kernels: `{one}` and `{two}`"))),
     }
 }
 
-/// The files to take from `directory`: tables, wanted modules, and the modules that those depend on.
+/// Returns the files to copy from `directory`: tables, wanted modules, and the modules they depend on.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if depmod(8) has not run over the base.
+/// [`Kind::Input`] if depmod(8) has not been run on the base.
 pub(super) fn select(base: &Tree, directory: &ImagePath) -> Result<BTreeSet<ImagePath>> {
     let table = directory.join("modules.dep")?;
     let Some(EntryKind::File(content)) = base.get(&table).map(|entry| &entry.kind) else { return Err(missing(&table)) };
@@ -140,7 +144,8 @@ pub(super) fn select(base: &Tree, directory: &ImagePath) -> Result<BTreeSet<Imag
     Ok(files)
 }
 
-/// The paths of `wanted` modules and of all they depend on: modules.dep lists every dependency, also the indirect ones (modules.dep(5)).
+/// Returns the paths of `wanted` modules and all their dependencies: modules.dep lists indirect ones as well
+/// (modules.dep(5)).
 fn with_dependencies<'a>(modules_dep: &'a str, wanted: &[&str]) -> BTreeSet<&'a str> {
     let lines = modules_dep.lines().filter_map(|line| line.split_once(':'));
     let by_name: BTreeMap<String, (&str, &str)> = lines.map(|(module, needs)| (name(module), (module, needs))).collect();
@@ -148,7 +153,7 @@ fn with_dependencies<'a>(modules_dep: &'a str, wanted: &[&str]) -> BTreeSet<&'a 
     found.flat_map(|(module, needs)| std::iter::once(*module).chain(needs.split_whitespace())).collect()
 }
 
-/// `kernel/drivers/md/dm-verity.ko.xz` is the module `dm_verity`.
+/// Returns the name of a module: `kernel/drivers/md/dm-verity.ko.xz` is `dm_verity`.
 fn name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.split('.').next().unwrap_or(file).replace('-', "_")

@@ -3,23 +3,25 @@
 use serde_json::{Value, json};
 
 use super::{Field, field};
-use crate::words::ProxyMode;
+use crate::words::{ProxyMode, Service};
 
 pub(super) static FIELDS: &[Field] = &[
     field("clientConnection", |_| json!({ "kubeconfig": "/etc/kubernetes/kube-proxy.conf" })),
-    field("hostnameOverride", |facts| json!(facts.node.name)),
-    field("bindAddress", |facts| json!(if facts.node.address.is_ipv6() { "::" } else { "0.0.0.0" })),
-    field("healthzBindAddress", |facts| json!(std::net::SocketAddr::new(facts.node.address, 10256).to_string())),
-    field("metricsBindAddress", |_| json!("127.0.0.1:10249")),
-    field("clusterCIDR", |facts| json!(facts.cluster.network.pods)),
-    field("mode", |facts| json!(facts.cluster.proxy_mode())),
+    field("hostnameOverride", |context| json!(context.node.name)),
+    field("bindAddress", |context| json!(if context.node.address.is_ipv6() { "::" } else { "0.0.0.0" })),
+    field("healthzBindAddress", |context| {
+        json!(std::net::SocketAddr::new(context.node.address, Service::KubeProxyHealth.port()).to_string())
+    }),
+    field("metricsBindAddress", |_| json!(format!("127.0.0.1:{}", Service::KubeProxyMetrics.port()))),
+    field("clusterCIDR", |context| json!(context.cluster.network.pods)),
+    field("mode", |context| json!(context.cluster.proxy_mode())),
     // On by default since 1.31.
-    field("featureGates", |facts| match facts.cluster.proxy_mode() {
+    field("featureGates", |context| match context.cluster.proxy_mode() {
         ProxyMode::Nftables => json!({ "NFTablesProxyMode": true }),
         ProxyMode::Iptables | ProxyMode::Ipvs => Value::Null,
     })
     .since(29)
-    .until(30),
-    // sysctl.d sets the limit; containers of the lab may not.
+    .before(31),
+    // sysctl.d sets the limit; the lab's containers are not allowed to set it.
     field("conntrack", |_| json!({ "maxPerCore": 0 })),
 ];

@@ -1,64 +1,67 @@
-//! kubeadm's configuration. What it says of the cluster is uploaded there, and must be the same on every node.
+//! kubeadm's configuration. `ClusterConfiguration` is uploaded to the cluster and must be the same on every
+//! node.
 
 use serde_json::{Value, json};
 
 use super::{Field, field};
-use crate::render::context::Facts;
+use crate::render::context::NodeContext;
 use crate::render::flags;
 use crate::words::CONTAINERD_SOCKET;
-use crate::words::{API_SERVER_PORT, Part, Role};
+use crate::words::{Component, Role, Service};
 
-/// How a version writes `extraArgs`.
+/// Function that formats `extraArgs` for a version.
 type Written = fn(Vec<(&'static str, String)>) -> Value;
 
-/// `ClusterConfiguration`. etcd is external to kubeadm: it is a service of the machines, which outlives every static pod.
+/// `ClusterConfiguration`. etcd is external to kubeadm: a systemd service, independent of static pods.
 pub(super) static CLUSTER: &[Field] = &[
-    field("clusterName", |facts| json!(facts.cluster.name)),
-    field("kubernetesVersion", |facts| json!(format!("v{}", facts.cluster.kubernetes))),
-    field("controlPlaneEndpoint", |facts| json!(facts.cluster.agent_authority())),
+    field("clusterName", |context| json!(context.cluster.name)),
+    field("kubernetesVersion", |context| json!(format!("v{}", context.cluster.kubernetes))),
+    field("controlPlaneEndpoint", |context| json!(context.cluster.agent_authority())),
     field("certificatesDir", |_| json!("/etc/kubernetes/pki")),
-    field("imageRepository", |facts| json!(facts.cluster.image_repository())),
+    field("imageRepository", |context| json!(context.cluster.image_repository())),
     field("dns", dns).since(13),
-    field("networking", |facts| {
-        let network = &facts.cluster.network;
+    field("networking", |context| {
+        let network = &context.cluster.network;
         json!({ "podSubnet": network.pods, "serviceSubnet": network.services, "dnsDomain": network.domain })
     }),
-    field("etcd", |facts| {
+    field("etcd", |context| {
         json!({ "external": {
-            "endpoints": [facts.api_servers_etcd()],
+            "endpoints": [context.local_etcd()],
             "caFile": "/etc/kubernetes/pki/etcd/ca.crt",
             "certFile": "/etc/kubernetes/pki/apiserver-etcd-client.crt",
             "keyFile": "/etc/kubernetes/pki/apiserver-etcd-client.key",
         } })
     }),
-    field("apiServer", |facts| api_server(facts, by_name)).until(30),
-    field("apiServer", |facts| api_server(facts, listed)).since(31),
-    field("controllerManager", |facts| component("kube_controller_manager", facts, by_name)).until(30),
-    field("controllerManager", |facts| component("kube_controller_manager", facts, listed)).since(31),
-    field("scheduler", |facts| component("kube_scheduler", facts, by_name)).until(30),
-    field("scheduler", |facts| component("kube_scheduler", facts, listed)).since(31),
+    field("apiServer", |context| api_server(context, by_name)).before(31),
+    field("apiServer", |context| api_server(context, listed)).since(31),
+    field("controllerManager", |context| component("kube_controller_manager", context, by_name)).before(31),
+    field("controllerManager", |context| component("kube_controller_manager", context, listed)).since(31),
+    field("scheduler", |context| component("kube_scheduler", context, by_name)).before(31),
+    field("scheduler", |context| component("kube_scheduler", context, listed)).since(31),
 ];
 
 /// `InitConfiguration`.
 pub(super) static INIT: &[Field] =
     &[REGISTRATION_BY_PATH, REGISTRATION_BY_URL, REGISTRATION_LISTED, field("localAPIEndpoint", api_endpoint)];
 
-/// `JoinConfiguration`. The node shows its own certificate: no token, nothing that runs out after two hours.
+/// `JoinConfiguration`. The node uses its own certificate: there is no token, and nothing expires after two
+/// hours.
 pub(super) static JOIN: &[Field] = &[
     REGISTRATION_BY_PATH,
     REGISTRATION_BY_URL,
     REGISTRATION_LISTED,
     field("caCertPath", |_| json!("/etc/kubernetes/pki/ca.crt")),
     field("discovery", |_| json!({ "file": { "kubeConfigPath": "/etc/kubernetes/kubelet.conf" } })),
-    field("controlPlane", |facts| json!({ "localAPIEndpoint": api_endpoint(facts) })),
+    field("controlPlane", |context| json!({ "localAPIEndpoint": api_endpoint(context) })),
 ];
 
 const REGISTRATION_BY_PATH: Field =
-    field("nodeRegistration", |facts| registration(facts, facts.cluster.runtime.kind().kubeadm_socket, by_name)).until(23);
-const REGISTRATION_BY_URL: Field = field("nodeRegistration", |facts| registration(facts, CONTAINERD_SOCKET, by_name)).since(24).until(30);
-const REGISTRATION_LISTED: Field = field("nodeRegistration", |facts| registration(facts, CONTAINERD_SOCKET, listed)).since(31);
+    field("nodeRegistration", |context| registration(context, context.cluster.runtime.kind().kubeadm_socket, by_name)).before(24);
+const REGISTRATION_BY_URL: Field =
+    field("nodeRegistration", |context| registration(context, CONTAINERD_SOCKET, by_name)).since(24).before(31);
+const REGISTRATION_LISTED: Field = field("nodeRegistration", |context| registration(context, CONTAINERD_SOCKET, listed)).since(31);
 
-/// What kubeadm calls CoreDNS's image.
+/// Suffix of the CoreDNS image name that kubeadm uses, before the tag.
 const DNS_IMAGE: &str = "/coredns:";
 
 fn by_name(arguments: Vec<(&'static str, String)>) -> Value {
@@ -69,30 +72,32 @@ fn listed(arguments: Vec<(&'static str, String)>) -> Value {
     arguments.into_iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
 }
 
-fn component(program: &str, facts: &Facts<'_>, written: Written) -> Value {
-    json!({ "extraArgs": written(flags::extra(program, facts)) })
+fn component(program: &str, context: &NodeContext<'_>, written: Written) -> Value {
+    json!({ "extraArgs": written(flags::extra(program, context)) })
 }
 
-fn api_server(facts: &Facts<'_>, written: Written) -> Value {
-    let arguments = flags::extra("kube_apiserver", facts);
+fn api_server(context: &NodeContext<'_>, written: Written) -> Value {
+    let arguments = flags::extra("kube_apiserver", context);
     let volumes = volumes(&arguments);
-    json!({ "certSANs": names(facts), "extraArgs": written(arguments), "extraVolumes": volumes })
+    json!({ "certSANs": names(context), "extraArgs": written(arguments), "extraVolumes": volumes })
 }
 
-/// Everything that clients may call the endpoint and the control-plane nodes; the certificates of the vault have it already.
-fn names(facts: &Facts<'_>) -> Vec<String> {
-    let endpoint = &facts.cluster.endpoint;
+/// Returns all names and addresses of the endpoint and the control-plane nodes; the vault's certificates
+/// contain them already.
+fn names(context: &NodeContext<'_>) -> Vec<String> {
+    let endpoint = &context.cluster.endpoint;
     let mut names: Vec<String> = endpoint.vip.iter().map(ToString::to_string).chain(endpoint.names.iter().cloned()).collect();
     names.extend(endpoint.external_addresses.iter().map(ToString::to_string));
-    for node in facts.cluster.with_role(Role::ControlPlane) {
+    for node in context.cluster.with_role(Role::ControlPlane) {
         names.push(node.name.clone());
         names.extend([node.address].iter().chain(&node.extra_addresses).map(ToString::to_string));
     }
-    names.extend(["localhost".to_owned(), facts.cluster.loopback().to_string()]);
+    names.extend(["localhost".to_owned(), context.cluster.loopback().to_string()]);
     names
 }
 
-/// The files below /etc/kubernetes that the API server's flags name and kubeadm does not mount, and its audit log.
+/// Returns mounts of the files below /etc/kubernetes that the API server's flags name but kubeadm does not
+/// mount, and of the audit log.
 fn volumes(arguments: &[(&'static str, String)]) -> Vec<Value> {
     let mount = |name: &str, path: &str, read_only: bool, kind: &str| json!({ "name": name, "hostPath": path, "mountPath": path, "readOnly": read_only, "pathType": kind });
     let files = arguments.iter().filter(|(_, value)| value.starts_with("/etc/kubernetes/") && value.ends_with(".yaml"));
@@ -100,22 +105,23 @@ fn volumes(arguments: &[(&'static str, String)]) -> Vec<Value> {
     files.chain([mount("audit-log", "/var/log/kubernetes", false, "DirectoryOrCreate")]).collect()
 }
 
-/// Where CoreDNS's image is not the version's: kubeadm puts `/coredns:` between repository and tag by itself.
-fn dns(facts: &Facts<'_>) -> Value {
-    let image = facts.cluster.own_images.get(&Part::Dns).and_then(|image| image.split_once(DNS_IMAGE));
+/// Returns the repository and tag of a custom CoreDNS image; kubeadm inserts `/coredns:` between them.
+fn dns(context: &NodeContext<'_>) -> Value {
+    let image = context.cluster.own_images.get(&Component::Dns).and_then(|image| image.split_once(DNS_IMAGE));
     image.map_or(Value::Null, |(repository, tag)| json!({ "imageRepository": repository, "imageTag": tag }))
 }
 
-fn api_endpoint(facts: &Facts<'_>) -> Value {
-    json!({ "advertiseAddress": facts.node.address, "bindPort": API_SERVER_PORT })
+fn api_endpoint(context: &NodeContext<'_>) -> Value {
+    json!({ "advertiseAddress": context.node.address, "bindPort": Service::ApiServer.port() })
 }
 
-/// `taints` is never left out: kubeadm would keep workloads off every control-plane node, whatever the cluster file says.
-fn registration(facts: &Facts<'_>, socket: &str, written: Written) -> Value {
+/// Returns `nodeRegistration`. `taints` is never omitted: otherwise kubeadm would taint every control-plane
+/// node, whatever the cluster file specifies.
+fn registration(context: &NodeContext<'_>, socket: &str, written: Written) -> Value {
     json!({
-        "name": facts.node.name,
+        "name": context.node.name,
         "criSocket": socket,
-        "taints": facts.cluster.taints(facts.node),
-        "kubeletExtraArgs": written(flags::extra("kubelet", facts)),
+        "taints": context.cluster.taints(context.node),
+        "kubeletExtraArgs": written(flags::extra("kubelet", context)),
     })
 }

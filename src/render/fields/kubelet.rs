@@ -3,16 +3,15 @@
 use serde_json::{Value, json};
 
 use super::{Field, field};
-use crate::render::context::Facts;
-use crate::words::CONTAINERD_SOCKET;
-use crate::words::Runtime;
+use crate::render::context::NodeContext;
+use crate::words::{CONTAINERD_SOCKET, Runtime, Service};
 
 pub(super) static FIELDS: &[Field] = &[
-    field("address", |facts| json!(facts.node.address)),
-    field("port", |_| json!(10250)),
+    field("address", |context| json!(context.node.address)),
+    field("port", |_| json!(Service::Kubelet.port())),
     field("readOnlyPort", |_| json!(0)),
     field("healthzBindAddress", |_| json!("127.0.0.1")),
-    field("healthzPort", |_| json!(10248)),
+    field("healthzPort", |_| json!(Service::KubeletHealth.port())),
     field("authentication", |_| {
         json!({
             "anonymous": { "enabled": false },
@@ -32,23 +31,23 @@ pub(super) static FIELDS: &[Field] = &[
             "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
         ])
     }),
-    field("registerWithTaints", |facts| match &facts.cluster.taints(facts.node)[..] {
+    field("registerWithTaints", |context| match &context.cluster.taints(context.node)[..] {
         [] => Value::Null,
         taints => json!(taints),
     })
     .since(23),
-    // Certificates come with the seed, and nobody on the nodes could sign new ones.
+    // Certificates come with the seed, and no node can sign new ones.
     field("rotateCertificates", |_| json!(false)),
     field("containerRuntimeEndpoint", |_| json!(CONTAINERD_SOCKET)).since(27),
     field("cgroupDriver", |_| json!("systemd")),
     field("failSwapOn", |_| json!(true)),
     field("protectKernelDefaults", |_| json!(true)),
     field("seccompDefault", |_| json!(true)).since(25),
-    // Needs a feature gate before.
+    // Needs a feature gate in earlier versions.
     field("podPidsLimit", |_| json!(4096)).since(14),
     field("maxPods", |_| json!(110)),
-    field("clusterDNS", |facts| json!([facts.cluster.dns_service_address()])),
-    field("clusterDomain", |facts| json!(facts.cluster.network.domain)),
+    field("clusterDNS", |context| json!([context.cluster.dns_service_address()])),
+    field("clusterDomain", |context| json!(context.cluster.network.domain)),
     field("resolvConf", |_| json!("/etc/resolv.conf")),
     field("staticPodPath", |_| json!("/etc/kubernetes/manifests")),
     field("volumePluginDir", |_| json!("/var/lib/kubelet/volumeplugins")).since(19),
@@ -56,11 +55,11 @@ pub(super) static FIELDS: &[Field] = &[
     field("maxParallelImagePulls", |_| json!(5)).since(27),
     field("imageGCHighThresholdPercent", |_| json!(85)),
     field("imageGCLowThresholdPercent", |_| json!(80)),
-    field("containerLogMaxSize", |facts| rotated(facts, json!("50Mi"))).since(11),
-    field("containerLogMaxFiles", |facts| rotated(facts, json!(5))).since(11),
+    field("containerLogMaxSize", |context| rotated(context, json!("50Mi"))).since(11),
+    field("containerLogMaxFiles", |context| rotated(context, json!(5))).since(11),
     field("eventRecordQPS", |_| json!(50)),
     field("streamingConnectionIdleTimeout", |_| json!("4h0m0s")),
-    // Needs a feature gate in 1.20, so only from 1.21.
+    // Needs a feature gate in 1.20, so it is set since 1.21.
     field("shutdownGracePeriod", |_| json!("60s")).since(21),
     field("shutdownGracePeriodCriticalPods", |_| json!("20s")).since(21),
     field("systemReserved", |_| json!({ "cpu": "200m", "memory": "500Mi", "ephemeral-storage": "1Gi" })),
@@ -75,7 +74,7 @@ pub(super) static FIELDS: &[Field] = &[
     }),
 ];
 
-/// A limit of pods' logs; Docker has those of its daemon, whose files the kubelet leaves alone.
-fn rotated(facts: &Facts<'_>, limit: Value) -> Value {
-    if facts.cluster.runtime == Runtime::Docker { Value::Null } else { limit }
+/// Returns a limit for pod logs; none with Docker, whose daemon rotates its own log files.
+fn rotated(context: &NodeContext<'_>, limit: Value) -> Value {
+    if context.cluster.runtime == Runtime::Docker { Value::Null } else { limit }
 }

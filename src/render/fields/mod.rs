@@ -1,6 +1,7 @@
-//! Configuration files that are data: one table a file, one row a field, with the versions that know it.
+//! Configuration files as data: one table per file, one row per field, with the versions that accept it.
 //!
-//! Kubernetes reads them strictly: a field that a version does not know keeps the program from starting.
+//! Kubernetes parses them strictly: a program does not start if the file has a field that its version does not
+//! know.
 
 mod apiserver;
 mod kube_proxy;
@@ -12,30 +13,29 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::render::context::Facts;
+use crate::render::context::NodeContext;
 use crate::render::kinds;
+use crate::words::Span;
 
 /// One field of a configuration file.
 struct Field {
     name: &'static str,
-    /// First Kubernetes minor version that knows it.
-    since: u32,
-    /// Last one.
-    until: u32,
-    value: fn(&Facts<'_>) -> Value,
+    /// Kubernetes minor versions that get the field.
+    span: Span,
+    value: fn(&NodeContext<'_>) -> Value,
 }
 
-/// One file's name in templates, and its table.
+/// A file: its name in templates, and its table.
 struct File {
     name: &'static str,
-    /// The name of its kind.
+    /// Name of the file's kind.
     kind: &'static str,
     fields: &'static [Field],
-    /// Fields that differ from node to node, in a file that all nodes share.
+    /// Fields to omit because they differ between nodes, in a file that all nodes share.
     without: &'static [&'static str],
 }
 
-/// Every file that is written from data.
+/// Files generated from data.
 static FILES: &[File] = &[
     file("kubelet", kubelet::FIELDS),
     file("kube_proxy", kube_proxy::FIELDS),
@@ -54,24 +54,25 @@ static FILES: &[File] = &[
     },
 ];
 
-/// A file of the kind of the same name.
+/// Creates a file whose kind has the same name.
 const fn file(name: &'static str, fields: &'static [Field]) -> File {
     File { name, kind: name, fields, without: &[] }
 }
 
-/// Each file's fields for the cluster's version, by the file's name in templates; one that the version does not read is `null`.
-pub(super) fn all(facts: &Facts<'_>) -> BTreeMap<&'static str, Value> {
-    FILES.iter().map(|file| (file.name, file.on(facts))).collect()
+/// Returns each file's fields for the cluster's version, by the file's name in templates; `null` if the
+/// version does not read the file.
+pub(super) fn all(context: &NodeContext<'_>) -> BTreeMap<&'static str, Value> {
+    FILES.iter().map(|file| (file.name, file.on(context))).collect()
 }
 
 impl File {
-    fn on(&self, facts: &Facts<'_>) -> Value {
-        let minor = facts.cluster.kubernetes.minor;
+    fn on(&self, context: &NodeContext<'_>) -> Value {
+        let minor = context.cluster.kubernetes.minor;
         let Some(kind) = kinds::of(self.kind, minor) else { return Value::Null };
         let head = [("apiVersion", Value::from(kind.api_version)), ("kind", Value::from(kind.kind))];
-        let fields = self.fields.iter().filter(|field| (field.since..=field.until).contains(&minor));
-        let fields = fields.filter(|field| !self.without.contains(&field.name)).map(|field| (field.name, (field.value)(facts)));
-        // A field without a value is left out.
+        let fields = self.fields.iter().filter(|field| field.span.covers(minor));
+        let fields = fields.filter(|field| !self.without.contains(&field.name)).map(|field| (field.name, (field.value)(context)));
+        // A field without a value is omitted.
         let fields = fields.filter(|(_, value)| !value.is_null());
         head.into_iter().chain(fields).map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
     }
@@ -79,18 +80,18 @@ impl File {
 
 impl Field {
     const fn since(mut self, minor: u32) -> Self {
-        self.since = minor;
+        self.span.introduced = minor;
         self
     }
 
-    const fn until(mut self, minor: u32) -> Self {
-        self.until = minor;
+    const fn before(mut self, minor: u32) -> Self {
+        self.span.removed = Some(minor);
         self
     }
 }
 
-const fn field(name: &'static str, value: fn(&Facts<'_>) -> Value) -> Field {
-    Field { name, since: 0, until: u32::MAX, value }
+const fn field(name: &'static str, value: fn(&NodeContext<'_>) -> Value) -> Field {
+    Field { name, span: Span::ALWAYS, value }
 }
 
 #[cfg(test)]
@@ -104,9 +105,9 @@ mod tests {
     #[test]
     fn no_version_gets_a_field_twice_and_no_row_ends_before_it_begins() {
         for file in FILES {
-            assert!(file.fields.iter().all(|field| field.since <= field.until), "{}", file.name);
+            assert!(file.fields.iter().all(|field| field.span.is_in_order()), "{}", file.name);
             for minor in KubernetesVersion::MINORS {
-                let fields = file.fields.iter().filter(|field| (field.since..=field.until).contains(&minor));
+                let fields = file.fields.iter().filter(|field| field.span.covers(minor));
                 let names: Vec<&str> = fields.map(|field| field.name).collect();
                 assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len(), "{} in 1.{minor}: {names:?}", file.name);
             }

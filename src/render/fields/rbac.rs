@@ -1,10 +1,10 @@
-//! Objects that API servers of some versions lack.
+//! RBAC objects that API servers of some versions do not create.
 
 use serde_json::json;
 
 use super::{Field, field};
 
-/// `ClusterRole` for the API servers' way to kubelets, as later versions have it.
+/// `ClusterRole` for API servers' access to kubelets, as in later versions.
 pub(super) static KUBELET_API_ROLE: &[Field] = &[
     field("metadata", |_| json!({ "name": "system:kubelet-api-admin" })),
     field("rules", |_| {

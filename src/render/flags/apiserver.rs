@@ -1,67 +1,69 @@
-//! kube-apiserver.
+//! kube-apiserver flags.
 
 use super::{CIPHER_SUITES, Flag, computed, text};
-use crate::words::{API_SERVER_PORT, KubernetesVersion, Part};
+use crate::words::{Component, KubernetesVersion, Service};
 
-/// How long an API server waits for etcd before it says that it isn't ready, in milliseconds. It reads a key through a quorum, which
-/// takes a heartbeat; an election takes longer, and none is ready meanwhile. A member whose disk takes 200 ms to write answers later most
-/// of the time, and clients are better off elsewhere.
+/// Time that an API server waits for etcd before it reports that it is not ready, in milliseconds. The check
+/// is a quorum read, which takes a heartbeat; an election takes longer, and no API server is ready during an
+/// election. A member whose disk needs 200 ms per write usually exceeds the limit, and clients should use
+/// another server.
 const ETCD_WAIT: u32 = 500;
 
-/// The same before there was a flag for it.
+/// Fixed limit of versions that have no flag for it.
 const FIXED_ETCD_WAIT: u32 = 2000;
 
-/// The version from which on readiness asks etcd on its own account, with a limit of its own, beside what its life asks
-/// (kubernetes#111399).
+/// First version whose readiness endpoint has its own etcd check with its own limit, in addition to the
+/// liveness check (kubernetes#111399).
 const ASKS_TWICE: u32 = 25;
 
-/// How long a balancer waits for both answers of an API server about its health, in milliseconds: longer than that one waits for etcd,
-/// else a server with a hung etcd would be taken for one that hangs itself; and longer by what a segment takes that is lost twice (RFC
-/// 6298, from 200 ms on in Linux), else a bad cable makes three checks in a row fail.
+/// Returns the time that a balancer waits for both health checks of an API server, in milliseconds. It
+/// exceeds the API server's own wait for etcd; otherwise a server with a hung etcd would look hung itself.
+/// The margin covers a TCP segment that is lost twice (RFC 6298, with a minimum of 200 ms on Linux); otherwise
+/// three checks in a row would fail because of a bad cable.
 pub(in crate::render) fn health_limit(kubernetes: KubernetesVersion) -> u32 {
     if kubernetes.at_least(20) { ETCD_WAIT + 1000 } else { FIXED_ETCD_WAIT + 500 }
 }
 
-/// Where an API server says whether it is ready, having asked etcd once.
+/// Returns the path of an API server's readiness check that queries etcd once.
 pub(in crate::render) fn readiness(kubernetes: KubernetesVersion) -> String {
-    let path = kubernetes.companion(Part::Readiness);
+    let path = kubernetes.companion(Component::Readiness);
     if kubernetes.at_least(ASKS_TWICE) { format!("{path}?exclude=etcd") } else { path.to_owned() }
 }
 
 pub(super) static FLAGS: &[Flag] = &[
-    // A balancer of ours takes the same port on the VIP and on loopback, so the API server must leave them free.
-    computed("bind-address", |facts| match facts.cluster.endpoint.balancer.proxy {
-        None if facts.node.address.is_ipv6() => "::".to_owned(),
+    // A local balancer uses the same port on the VIP and on loopback, so the API server must leave them free.
+    computed("bind-address", |context| match context.cluster.endpoint.balancer.proxy {
+        None if context.node.address.is_ipv6() => "::".to_owned(),
         None => "0.0.0.0".to_owned(),
-        Some(_) => facts.node.address.to_string(),
+        Some(_) => context.node.address.to_string(),
     }),
-    computed("secure-port", |_| API_SERVER_PORT.to_string()),
-    computed("advertise-address", |facts| facts.node.address.to_string()),
-    // Inert in 1.20 and gone in 1.24; before, it has to be closed.
-    text("insecure-port", "0").until(19).deprecated(10).removed(24),
-    computed("etcd-servers", |facts| facts.api_servers_etcd().to_owned()),
+    computed("secure-port", |_| Service::ApiServer.port().to_string()),
+    computed("advertise-address", |context| context.node.address.to_string()),
+    // No effect since 1.20, removed in 1.24; in earlier versions the port must be closed explicitly.
+    text("insecure-port", "0").before(20),
+    computed("etcd-servers", |context| context.local_etcd()),
     text("etcd-cafile", "/etc/kubernetes/pki/etcd/ca.crt"),
     text("etcd-certfile", "/etc/kubernetes/pki/apiserver-etcd-client.crt"),
     text("etcd-keyfile", "/etc/kubernetes/pki/apiserver-etcd-client.key"),
     // kubernetes#93244.
     computed("etcd-healthcheck-timeout", |_| format!("{ETCD_WAIT}ms")).since(20),
     computed("etcd-readycheck-timeout", |_| format!("{ETCD_WAIT}ms")).since(ASKS_TWICE),
-    // Without it a read may come from a member that is behind; since 1.9 the only behaviour.
-    text("etcd-quorum-read", "true").until(8).deprecated(9).removed(13),
+    // Without it a read may return stale data from a member that lags; always on since 1.9.
+    text("etcd-quorum-read", "true").before(9),
     text("tls-cert-file", "/etc/kubernetes/pki/apiserver.crt"),
     text("tls-private-key-file", "/etc/kubernetes/pki/apiserver.key"),
     text("tls-min-version", "VersionTLS12").since(10),
     text("tls-cipher-suites", CIPHER_SUITES).since(10),
     text("client-ca-file", "/etc/kubernetes/pki/ca.crt"),
-    // Health probes come without a certificate. Since 1.32 a file confines anonymous requests to them.
-    text("anonymous-auth", "true").until(31),
+    // Health probes do not use a certificate. Since 1.32 a file restricts anonymous requests to them.
+    text("anonymous-auth", "true").before(32),
     text("authentication-config", "/etc/kubernetes/authentication.yaml").since(32),
-    text("authorization-mode", "RBAC").until(6),
+    text("authorization-mode", "RBAC").before(7),
     text("authorization-mode", "Node,RBAC").since(7),
-    text("admission-control", ADMISSION_1_6).until(6).deprecated(10),
-    text("admission-control", ADMISSION_1_7).since(7).until(8).deprecated(10),
-    text("admission-control", ADMISSION_1_9).since(9).until(9).deprecated(10),
-    text("enable-admission-plugins", "NodeRestriction").since(10).until(20),
+    text("admission-control", ADMISSION_1_6).before(7),
+    text("admission-control", ADMISSION_1_7).since(7).before(9),
+    text("admission-control", ADMISSION_1_9).since(9).before(10),
+    text("enable-admission-plugins", "NodeRestriction").since(10).before(21),
     text("enable-admission-plugins", "NodeRestriction,DenyServiceExternalIPs").since(21),
     text("kubelet-client-certificate", "/etc/kubernetes/pki/apiserver-kubelet-client.crt"),
     text("kubelet-client-key", "/etc/kubernetes/pki/apiserver-kubelet-client.key"),
@@ -75,23 +77,23 @@ pub(super) static FLAGS: &[Flag] = &[
     text("requestheader-uid-headers", "X-Remote-Uid").since(32),
     text("proxy-client-cert-file", "/etc/kubernetes/pki/front-proxy-client.crt").since(7),
     text("proxy-client-key-file", "/etc/kubernetes/pki/front-proxy-client.key").since(7),
-    computed("service-account-issuer", |facts| format!("https://kubernetes.default.svc.{}", facts.cluster.network.domain)).since(20),
+    computed("service-account-issuer", |context| format!("https://kubernetes.default.svc.{}", context.cluster.network.domain)).since(20),
     text("service-account-signing-key-file", "/etc/kubernetes/pki/sa.key").since(20),
     text("service-account-key-file", "/etc/kubernetes/pki/sa.pub"),
     text("service-account-lookup", "true"),
     text("service-account-extend-token-expiration", "false").since(21),
-    computed("service-cluster-ip-range", |facts| facts.cluster.network.services.to_string()),
-    computed("service-node-port-range", |facts| {
-        let ports = facts.cluster.network.node_ports;
+    computed("service-cluster-ip-range", |context| context.cluster.network.services.to_string()),
+    computed("service-node-port-range", |context| {
+        let ports = context.cluster.network.node_ports;
         format!("{}-{}", ports.first, ports.last)
     }),
     text("allow-privileged", "true"),
-    computed("apiserver-count", |facts| facts.control_plane().len().to_string()).until(8).deprecated(24),
+    computed("apiserver-count", |context| context.control_plane().len().to_string()).before(9),
     text("endpoint-reconciler-type", "lease").since(9),
-    text("experimental-encryption-provider-config", "/etc/kubernetes/encryption.yaml").since(7).until(12).deprecated(13).removed(24),
+    text("experimental-encryption-provider-config", "/etc/kubernetes/encryption.yaml").since(7).before(13),
     text("encryption-provider-config", "/etc/kubernetes/encryption.yaml").since(13),
     text("encryption-provider-config-automatic-reload", "true").since(26),
-    // Without a policy nothing is written, whatever the path.
+    // Without a policy nothing is logged, whatever the path.
     text("audit-policy-file", "/etc/kubernetes/audit-policy.yaml").since(8),
     text("audit-log-path", "/var/log/kubernetes/audit.log"),
     text("audit-log-maxage", "30"),
@@ -100,8 +102,9 @@ pub(super) static FLAGS: &[Flag] = &[
     text("profiling", "false"),
     text("event-ttl", "1h"),
     text("request-timeout", "60s").since(10),
-    // Moves HTTP/2 clients off one server now and then; pointless with a single server.
-    computed("goaway-chance", |facts| if facts.control_plane().len() > 1 { "0.001" } else { "0" }.to_owned()).since(18),
+    // Closes HTTP/2 connections at random, so that clients spread over the servers; useless with a single
+    // server.
+    computed("goaway-chance", |context| if context.control_plane().len() > 1 { "0.001" } else { "0" }.to_owned()).since(18),
     // Balancers see /readyz fail before the port closes.
     text("shutdown-delay-duration", "10s").since(16),
     text("shutdown-send-retry-after", "true").since(23),
@@ -109,10 +112,10 @@ pub(super) static FLAGS: &[Flag] = &[
     text("v", "2"),
 ];
 
-/// Replaced by an additive flag in 1.10. The list is the whole list, and plug-ins run in its order.
+/// Complete, ordered list of admission plug-ins; replaced by an additive flag in 1.10.
 const ADMISSION_1_6: &str = "NamespaceLifecycle,LimitRanger,ServiceAccount,DefaultStorageClass,DefaultTolerationSeconds,ResourceQuota";
 const ADMISSION_1_7: &str =
     "NamespaceLifecycle,LimitRanger,ServiceAccount,NodeRestriction,DefaultStorageClass,DefaultTolerationSeconds,ResourceQuota";
-/// Webhooks are beta and on; what they change must come before what they check, and quota last.
+/// With webhooks, which are beta and enabled; mutating ones precede validating ones, and quota is last.
 const ADMISSION_1_9: &str = "NamespaceLifecycle,LimitRanger,ServiceAccount,NodeRestriction,DefaultStorageClass,DefaultTolerationSeconds,\
     MutatingAdmissionWebhook,ValidatingAdmissionWebhook,ResourceQuota";

@@ -1,12 +1,14 @@
-//! What kubeadm's static pods and kubelets get of the same tables: what kubeadm does not say itself, for its `extraArgs`.
+//! kubeadm's `extraArgs`: the flags from the same tables that kubeadm does not set itself for static pods and
+//! kubelets.
 
 use super::PROGRAMS;
-use crate::render::context::Facts;
+use crate::render::context::NodeContext;
 
-/// A program, and the flags of its table that kubeadm must not be told.
+/// A program, and the flags of its table that `extraArgs` must not contain.
 struct Component {
     program: &'static str,
-    /// What kubeadm derives from its own settings, what differs from node to node, and files that the pod does not see.
+    /// Flags that kubeadm derives from its own settings, that differ between nodes, or that name files
+    /// outside the pod.
     without: &'static [&'static str],
 }
 
@@ -17,7 +19,7 @@ static COMPONENTS: &[Component] = &[
     Component { program: "kubelet", without: KUBELET },
 ];
 
-/// The configuration is one for all API servers: they listen on every address, and a balancer has a port of its own.
+/// All API servers share one configuration: they listen on every address, and a balancer uses another port.
 const API_SERVER: &[&str] = &[
     "bind-address",
     "secure-port",
@@ -66,7 +68,8 @@ const CONTROLLER_MANAGER: &[&str] = &[
     "leader-elect",
 ];
 
-/// Its pod sees its kubeconfig and nothing else: it makes a serving certificate itself, for loopback.
+/// The scheduler's pod mounts only its kubeconfig; the scheduler generates its own serving certificate for
+/// loopback.
 const SCHEDULER: &[&str] = &[
     "bind-address",
     "secure-port",
@@ -95,11 +98,11 @@ const KUBELET: &[&str] = &[
     "register-with-taints",
 ];
 
-/// Names and values of the flags that `program` gets from kubeadm's `extraArgs`.
-pub(in crate::render) fn extra(program: &str, facts: &Facts<'_>) -> Vec<(&'static str, String)> {
+/// Returns the names and values of the flags that `program` gets through kubeadm's `extraArgs`.
+pub(in crate::render) fn extra(program: &str, context: &NodeContext<'_>) -> Vec<(&'static str, String)> {
     let component = COMPONENTS.iter().find(|component| component.program == program).expect("kubeadm starts this program");
     let table = PROGRAMS.iter().find(|other| other.name == program).expect("every component has a table");
-    table.arguments(facts).filter(|(name, _)| !component.without.contains(name)).collect()
+    table.arguments(context).filter(|(name, _)| !component.without.contains(name)).collect()
 }
 
 #[cfg(test)]

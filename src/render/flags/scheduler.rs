@@ -1,13 +1,14 @@
-//! kube-scheduler, by flags and not by file: from 1.19 to 1.22 a file can't close the port without TLS.
+//! kube-scheduler flags, used instead of a file: from 1.19 to 1.22 a file can't close the port without TLS.
 
-use super::{Flag, text};
+use super::{Flag, computed, text};
+use crate::words::Service;
 
 pub(super) static FLAGS: &[Flag] = &[
     text("bind-address", "127.0.0.1").since(13),
-    text("secure-port", "10259").since(13),
-    // Before 1.13 there is no port with TLS: metrics and health without it, on loopback.
-    text("address", "127.0.0.1").until(12).deprecated(13).removed(24),
-    text("port", "0").since(13).until(22).deprecated(13).removed(24),
+    computed("secure-port", |_| Service::Scheduler.port().to_string()).since(13),
+    // No TLS port before 1.13: metrics and health without TLS, on loopback.
+    text("address", "127.0.0.1").before(13),
+    text("port", "0").since(13).before(23),
     text("tls-cert-file", "/etc/kubernetes/pki/scheduler-server.crt").since(13),
     text("tls-private-key-file", "/etc/kubernetes/pki/scheduler-server.key").since(13),
     text("tls-min-version", "VersionTLS12").since(13),
@@ -18,7 +19,7 @@ pub(super) static FLAGS: &[Flag] = &[
     text("requestheader-client-ca-file", "/etc/kubernetes/pki/front-proxy-ca.crt").since(13),
     text("leader-elect", "true"),
     text("leader-elect-resource-lock", "leases").since(14),
-    // As of the controller manager.
+    // As for the controller manager.
     text("leader-elect-lease-duration", "6s"),
     text("leader-elect-renew-deadline", "4s"),
     text("leader-elect-retry-period", "1s"),

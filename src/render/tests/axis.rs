@@ -1,5 +1,5 @@
-//! The whole axis of balancers: every kind, run in both ways, on both kinds of machines. A cell is a cluster that renders and that the
-//! balancers themselves accept, or a refusal with its reason; none is undecided.
+//! All combinations of balancers: every kind, run in both ways, on both kinds of machines. A cell is a cluster that renders and whose
+//! configuration the balancers accept, or a rejection with the reason.
 
 use super::golden::{golden, texts};
 use super::variants::{judge_balancers, of_balancer};
@@ -12,7 +12,7 @@ use crate::profile::tests::{problems, read};
 use crate::tree::{EntryKind, Tree};
 use crate::words::{BALANCERS, Run};
 
-/// Where balancers may be, as machines that come on top of the control plane and a worker.
+/// Placements of balancers, as machines in addition to the control plane and a worker.
 const PLACEMENTS: [(&str, &[&str]); 4] = [
     ("masters", &[]),
     ("lb", &["roles = [\"lb\"]"; 2]),
@@ -20,10 +20,10 @@ const PLACEMENTS: [(&str, &[&str]); 4] = [
     ("one lb, worker", &["roles = [\"lb\", \"worker\"]"]),
 ];
 
-/// One family of addresses: what stands before a machine's number, and the networks of a cluster.
+/// One address family: the prefix before a machine's number, and the networks of a cluster.
 struct Family {
     prefix: &'static str,
-    /// What no network holds, for a VIP that every machine has for itself.
+    /// Address outside every network, for a VIP that is local to every machine.
     private: &'static str,
     networks: &'static str,
 }
@@ -49,25 +49,25 @@ impl Family {
     }
 }
 
-/// What the machines have of the balancer, below `/etc`.
+/// Returns the balancer's files on a machine, below `/etc`.
 fn files(cluster: &Cluster, tree: &Tree) -> Vec<String> {
     let overlays = cluster.endpoint.balancer.overlays(cluster.endpoint.run);
     let ours = tree.iter().filter(|(path, entry)| overlays.contains(&&*entry.origin) && path.is_under("/etc"));
     ours.filter(|(_, entry)| matches!(entry.kind, EntryKind::File(_))).map(|(path, _)| path.as_str()["/etc/".len()..].to_owned()).collect()
 }
 
-/// What becomes of a cluster file.
+/// Result of a cluster file.
 enum Cell {
     Refused(String),
     Cluster(Box<Accepted>),
 }
 
-/// A cluster that renders and that its balancers accept.
+/// A cluster that renders and whose configuration the balancers accept.
 struct Accepted {
     cluster: Cluster,
-    /// Codes of what `kiln check` has to say.
-    told: Vec<&'static str>,
-    /// The tree of the first node that balances.
+    /// Codes of the problems that `kiln check` reports.
+    reported: Vec<&'static str>,
+    /// Tree of the first node that runs the balancer.
     balancing: Option<Tree>,
 }
 
@@ -86,9 +86,10 @@ impl Cell {
             }
             balancing = balancing.or(has_files.then_some(tree));
         }
-        let told = pipeline::linted(&profile, &cluster, &Overlays::load(&[]).unwrap()).unwrap();
-        let told = told.problems.iter().filter(|problem| problem.severity > Severity::Info).map(|problem| problem.code.unwrap()).collect();
-        Self::Cluster(Box::new(Accepted { cluster, told, balancing }))
+        let reported = pipeline::linted(&profile, &cluster, &Overlays::load(&[]).unwrap()).unwrap();
+        let reported =
+            reported.problems.iter().filter(|problem| problem.severity > Severity::Info).map(|problem| problem.code.unwrap()).collect();
+        Self::Cluster(Box::new(Accepted { cluster, reported, balancing }))
     }
 
     fn show(&self, accepted: impl Fn(&Accepted) -> String) -> String {
@@ -100,38 +101,38 @@ impl Cell {
 }
 
 impl Accepted {
-    /// Where the balancer is, who dials what, its files, and what is told.
+    /// Returns the balancer's nodes, the addresses that clients connect to, the balancer's files, and the reported problems.
     fn summary(&self) -> String {
         let cluster = &self.cluster;
         let nodes: Vec<&str> = cluster.balancing().iter().map(|node| node.name.as_str()).collect();
         let (agents, clients) = (cluster.agent_authority(), cluster.endpoint_authority());
         let dialled = if agents == clients { agents } else { format!("{agents}, from outside {clients}") };
         let files = self.balancing.as_ref().map(|tree| files(cluster, tree).join(" ")).unwrap_or_default();
-        let told = self.told.iter().fold(String::new(), |told, code| format!("{told}; {code}"));
-        format!("[{}] {dialled}: {files}{told}", nodes.join(" "))
+        let reported = self.reported.iter().fold(String::new(), |reported, code| format!("{reported}; {code}"));
+        format!("[{}] {dialled}: {files}{reported}", nodes.join(" "))
     }
 
-    /// The lines of the balancer's files that hold addresses, below the files' paths.
+    /// Returns the lines of the balancer's files that contain addresses, below the files' paths.
     fn addresses(&self) -> String {
         let Some(tree) = &self.balancing else { return "nothing of ours".to_owned() };
         let text = texts(&of_balancer(&self.cluster, tree));
         let wanted = |line: &&str| line.starts_with("=== ") || line.contains("fd00:") || line.contains("::1");
         let lines: Vec<&str> = text.lines().filter(wanted).collect();
-        // A path is of interest for what stands below it.
+        // A path is shown only with lines below it.
         let below = |index: usize| lines.get(index + 1).is_some_and(|next| !next.starts_with("=== "));
         let shown = lines.iter().enumerate().filter(|(index, line)| !line.starts_with("=== ") || below(*index));
         shown.map(|(_, line)| line.trim()).collect::<Vec<_>>().join("\n    ")
     }
 }
 
-/// Every reason once, whatever number of machines it is told of.
+/// Returns every reason once, regardless of how many machines it is reported for.
 fn refusal(text: &str) -> String {
-    let mut told = problems(text);
-    told.dedup();
-    told.join("\n    ")
+    let mut reported = problems(text);
+    reported.dedup();
+    reported.join("\n    ")
 }
 
-/// Every cell of the axis, each below its name.
+/// Returns every cell, each with its name.
 fn cells(family: &Family) -> Vec<(String, Cell)> {
     let mut cells = Vec::new();
     for kind in BALANCERS {

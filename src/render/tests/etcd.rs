@@ -1,4 +1,4 @@
-//! Every version of etcd that a cluster file may name: golden units, and where its programs come from.
+//! Every etcd version that a cluster file may set: golden units, and the source of the programs.
 
 use super::golden::{golden, machine_id, settled};
 use super::{rendered_with, resolved, text, vault};
@@ -61,17 +61,21 @@ fn a_version_of_the_files_own_comes_from_a_release_and_brings_no_package() {
 fn versions_and_digests_that_are_none_are_refused() {
     let digest = "[[binaries]]\narchive = \"https://example.org/etcd-v3.4.13-linux-amd64.tar.gz\"\nsha256 =";
     for (text, expected) in [
-        (with_etcd("3.7.0"), "`\"3.7.0\"`: kiln does not know etcd 3.7.0 (choose a release from 3.1 to 3.6)"),
-        (with_etcd("3.4"), "`\"3.4\"`: `3.4` is not a version of etcd (write it like `\"3.5.21\"`)"),
+        (with_etcd("3.7.0"), "`\"3.7.0\"`: etcd 3.7.0 is not supported (choose a release from 3.1 to 3.6)"),
+        (with_etcd("3.4"), "`\"3.4\"`: `3.4` is not an etcd version (use a value such as `\"3.5.21\"`)"),
         (format!("{HA}\n{digest} \"{}\"\n", "0".repeat(64)), ""),
         (
             format!("{HA}\n[[binaries]]\ndirectory = \"programs\"\nsha256 = \"{}\"\n", "0".repeat(64)),
-            "`\"0000000000000000000000000000000000000000000000000000000000000000\"`: a directory has no digest: the lock pins each program of it \
-             (leave `sha256` out)",
+            "`\"0000000000000000000000000000000000000000000000000000000000000000\"`: a directory has no digest: the lock pins each program in the directory \
+             (remove `sha256`)",
         ),
     ] {
         assert_eq!(problems(&text).join("; "), expected);
     }
     let text = format!("{HA}\n{digest} \"00\"\n");
-    assert!(problems(&text)[0].starts_with("`\"00\"`: `00` is not a SHA-256: 64 digits from 0 to f"), "{:?}", problems(&text));
+    assert!(
+        problems(&text)[0].starts_with("`\"00\"`: `00` is not a SHA-256 digest (64 lower-case hexadecimal digits)"),
+        "{:?}",
+        problems(&text)
+    );
 }

@@ -1,4 +1,4 @@
-//! The firewall of every profile: nft(8) accepts it, and it opens what the matrix of `kiln plan` says.
+//! The firewall of every profile: nft(8) accepts it, and it opens exactly the ports in the matrix of `kiln plan`.
 
 use super::variants::every_node;
 use super::{resolved, text};
@@ -13,7 +13,7 @@ const FILE: &str = "/etc/nftables/kiln.nft";
 /// The other table, of nodes with pods.
 const PODS: &str = "/etc/nftables/pods.nft";
 
-/// Loads a node's rules twice beside a table of somebody else, in a network namespace of its own, and lists what is there then.
+/// Loads a node's rules twice next to an unrelated table, in a separate network namespace, and lists the resulting ruleset.
 fn loaded(tree: &Tree, rules: &str) -> Option<String> {
     let (mut unshare, _) = (judge("unshare")?, judge("nft")?);
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Golden files: the dump of every node's tree, and the text of every file that is no secret.
+//! Golden files: the dump of every node's tree, and the text of every file that is not secret.
 //!
 //! Certificates differ with every vault, so their lines show no digest; the vault's identifier is `CLUSTER-ID`.
 
@@ -12,7 +12,7 @@ use crate::pki::Pki;
 use crate::render;
 use crate::tree::{Entry, EntryKind, Tree};
 
-/// The tree without what a vault draws by lot.
+/// Returns the tree without the random values of a vault.
 pub(super) fn settled(tree: &Tree, pki: &Pki, machine_id: &str) -> Tree {
     let mut settled = Tree::new();
     for (path, entry) in tree.iter() {
@@ -28,7 +28,7 @@ pub(super) fn settled(tree: &Tree, pki: &Pki, machine_id: &str) -> Tree {
     settled
 }
 
-/// The text of every file that is neither secret nor a certificate, each below its path.
+/// Returns the text of every file that is neither secret nor a certificate, each below its path.
 pub(super) fn texts(tree: &Tree) -> String {
     let mut out = String::new();
     for (path, entry) in tree.iter().filter(|(_, entry)| !entry.secret && &*entry.origin != "pki") {

@@ -1,4 +1,4 @@
-//! Whose images machines run: the version's, those of a registry that stands in for the project's, or the cluster file's own.
+//! Container images of machines: the version's, those of a mirror registry, or the cluster file's own.
 
 use super::{rendered_with, resolved, text, vault};
 use crate::overlay::Overlays;
@@ -64,8 +64,8 @@ fn kubeadm_is_given_a_name_of_corednss_image_that_it_can_make() {
     assert_eq!(
         problems(&wrong),
         [
-            "`\"registry.example.org/dns:1\"`: kubeadm can't use `registry.example.org/dns:1`: it asks for an image whose name ends in `/coredns` \
-          (write it like `\"registry.example.org/kubernetes/coredns:v1.13.1\"`)"
+            "`\"registry.example.org/dns:1\"`: kubeadm can't use `registry.example.org/dns:1`: it requires an image name that ends in `/coredns` \
+          (use a reference such as `\"registry.example.org/kubernetes/coredns:v1.13.1\"`)"
         ]
     );
     assert_eq!(problems(&wrong.replace("profile = \"kubeadm\"", "profile = \"ha\"")), [""; 0]);

@@ -1,4 +1,4 @@
-//! Independent programs read what is rendered for the profile `ha`: HAProxy, keepalived, systemd.
+//! Independent programs read the files rendered for the profile `ha`: HAProxy, keepalived, systemd.
 
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ impl Root {
         self.directory.path().join(inside.trim_start_matches('/'))
     }
 
-    /// Writes a copy of `file` in which each of `prefixes` leads into this directory.
+    /// Writes a copy of `file` in which each of `prefixes` points into this directory.
     pub(super) fn rewritten(&self, file: &str, prefixes: &[&str]) -> PathBuf {
         let mut text = host::fs::read_to_string(&self.path(file)).unwrap();
         for prefix in prefixes {
@@ -47,7 +47,7 @@ impl Root {
         copy
     }
 
-    /// Insists that systemd finds nothing to say about units of our own making; returns their number.
+    /// Asserts that systemd reports nothing about kiln's own units; returns their number.
     pub(super) fn assert_units_are_sound(&self) -> usize {
         let ours: Vec<PathBuf> = host::fs::list(&self.path("/etc/systemd/system")).unwrap();
         let ours: Vec<&PathBuf> =
@@ -81,23 +81,6 @@ fn systemd_finds_nothing_wrong_with_the_units_of_the_oldest_the_newest_and_the_u
 }
 
 #[test]
-fn shellcheck_accepts_the_scripts_of_every_overlay() {
-    let directory = tempfile::tempdir().unwrap();
-    let overlays = Overlays::load(&[]).unwrap();
-    let files = overlays.iter().flat_map(|overlay| overlay.files.iter().map(move |(path, file)| (overlay, path, file)));
-    let scripts: Vec<PathBuf> = files
-        .filter(|(_, _, file)| file.bytes.starts_with(b"#!/bin/bash"))
-        .map(|(overlay, path, file)| {
-            let copy = directory.path().join(format!("{}{}", overlay.name, path.as_str().replace('/', "-")));
-            host::fs::write_atomic(&copy, &file.bytes, 0o644).unwrap();
-            copy
-        })
-        .collect();
-    let Some(mut shellcheck) = judge("shellcheck") else { return };
-    accepts(shellcheck.args(&scripts));
-}
-
-#[test]
 fn chrony_follows_the_time_servers_of_the_site_and_the_control_plane_and_only_that_leads() {
     let worker = "\n[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n";
     for (ntp, pools) in [(vec![], 0), (vec!["10.0.0.1".to_owned(), "pool.example.org".to_owned()], 2)] {
@@ -122,7 +105,7 @@ fn prepared(root: &Root, directory: &str) -> PathBuf {
     path
 }
 
-/// Puts an executable in the place of each program that a unit starts.
+/// Creates an executable for each program that a unit starts.
 fn provide_programs(root: &Root, unit: &str) {
     for line in unit.lines().filter(|line| line.starts_with("Exec")) {
         let program = line.split_once('=').unwrap().1.split_whitespace().next().unwrap().trim_start_matches(['-', '!', '+']);

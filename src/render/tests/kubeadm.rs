@@ -1,5 +1,5 @@
-//! The real kubeadm of 1.20.2 takes the profile `kubeadm` for what it is: its configuration, the vault's certificates as an
-//! external CA, and static pods that the real programs can read.
+//! The real kubeadm of 1.20.2 accepts the profile `kubeadm`: its configuration, the vault's certificates as an external CA, and
+//! static pods that the real programs can read.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +18,12 @@ fn cluster() -> Cluster {
     resolved(FILE)
 }
 
-/// The second control-plane node: what it gets is not what the first one happens to get.
+/// Returns the second control-plane node, whose files differ from the first node's.
 fn second(cluster: &Cluster) -> (Node, Tree) {
     rendered_with(cluster, &vault(cluster)).swap_remove(1)
 }
 
-/// kubeadm, for which a node's files are the whole machine.
+/// Returns a kubeadm command that sees a node's files as the root filesystem.
 fn kubeadm(root: &Root, arguments: &[&str]) -> Option<std::process::Command> {
     let (kubeadm, mut unshare) = (kubernetes("kubeadm")?, judge("unshare")?);
     unshare.args(["--user", "--map-root-user"]).arg(kubeadm.get_program());
@@ -31,14 +31,14 @@ fn kubeadm(root: &Root, arguments: &[&str]) -> Option<std::process::Command> {
     Some(unshare)
 }
 
-/// The arguments of the commands that a unit runs, in order.
+/// Returns the arguments of the commands that a unit runs, in order.
 fn phases(root: &Root, unit: &str) -> Vec<Vec<String>> {
     let text = host::fs::read_to_string(&root.path(unit)).unwrap();
     let commands = text.lines().filter_map(|line| line.strip_prefix("ExecStart=/usr/bin/kubeadm "));
     commands.map(|command| command.split(' ').map(str::to_owned).collect()).collect()
 }
 
-/// Runs what the node runs at each boot; returns what kubeadm said.
+/// Runs the commands that the node runs at each boot; returns kubeadm's output.
 fn boot(root: &Root) -> Option<String> {
     let mut said = String::new();
     for phase in phases(root, "/etc/systemd/system/kiln-kubeadm.service") {
@@ -131,7 +131,7 @@ fn kubeadm_names_the_images_that_the_nodes_need() {
     }
 }
 
-/// Migration reads the old version strictly and writes it in the newest that the program knows: nothing is lost on the way.
+/// Migration reads the old version strictly and writes it in the newest version that the program knows: nothing is lost.
 #[test]
 fn kubeadm_reads_the_configuration_of_a_node_that_joins() {
     let cluster = cluster();
@@ -151,41 +151,6 @@ fn what_nodes_record_of_the_cluster_is_the_same_on_each() {
         .map(|(_, tree)| super::text(tree, "/etc/kubernetes/kubeadm/init.yaml").split_once("---\n").unwrap().1.to_owned())
         .collect();
     assert!(texts[0].contains("kind: ClusterConfiguration") && texts.iter().all(|text| *text == texts[0]));
-}
-
-/// Runs the script that joins with a cluster that has `recorded`; returns what it asked kubeadm for, and whether it succeeded.
-fn join(recorded: Option<&str>) -> (Vec<String>, bool) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name);
-    let answer = match recorded {
-        Some(text) => format!("printf '%s' '{text}'"),
-        None => "exit 1".to_owned(),
-    };
-    host::fs::write_atomic(&path("kubectl"), format!("#!/bin/bash\n{answer}\n").as_bytes(), 0o755).unwrap();
-    let note = format!("#!/bin/bash\necho \"$*\" >>{}\n", path("asked").display());
-    host::fs::write_atomic(&path("kubeadm"), note.as_bytes(), 0o755).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/overlays/kubeadm/rootfs/usr/libexec/kiln/kubeadm-join");
-    let mut bash = host::process::command("bash");
-    let search = format!("{}:/usr/bin:/bin", directory.path().display());
-    let output = bash.args([script, "1.20.2"]).env("PATH", search).output().unwrap();
-    let asked = host::fs::read_to_string(&path("asked")).unwrap_or_default();
-    (asked.lines().map(|line| line.split(" --config").next().unwrap().to_owned()).collect(), output.status.success())
-}
-
-#[test]
-fn a_node_records_the_cluster_unless_a_newer_kubernetes_has_and_asks_nothing_of_one_that_does_not_answer() {
-    let (upload, addons) = ("init phase upload-config all", "init phase addon all");
-    let (mark, member) = ("init phase mark-control-plane", "join phase control-plane-join all");
-    for (recorded, expected) in [
-        ("", vec![upload, addons, mark]),
-        ("apiServer: {}\nkubernetesVersion: v1.20.2\n", vec![upload, addons, member]),
-        ("kubernetesVersion: v1.9.6\n", vec![upload, addons, member]),
-        ("kubernetesVersion: v1.20.10\n", vec![member]),
-        ("kubernetesVersion: v1.21.0\n", vec![member]),
-    ] {
-        assert_eq!(join(Some(recorded)), (expected.into_iter().map(str::to_owned).collect(), true), "{recorded:?}");
-    }
-    assert_eq!(join(None), (vec![], false));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a build of the profile `ha` writes, kept as golden files, and what independent programs say about it.
+//! Output of a build of the profile `ha`, compared with golden files and checked by independent programs.
 
 mod axis;
 mod etcd;
@@ -22,7 +22,7 @@ use crate::pki::{self, Options, Pki};
 use crate::profile;
 use crate::tree::{EntryKind, ImagePath, Tree};
 
-/// The cluster file that `kiln init` writes, and a worker. What makes an image bootable has its own tests.
+/// The cluster file that `kiln init` writes, and a worker. Other tests cover the parts that make an image bootable.
 fn cluster() -> Cluster {
     resolved(&cluster_file())
 }

@@ -1,4 +1,4 @@
-//! What becomes a node of Kubernetes, with which labels and taints.
+//! Machines that register as Kubernetes nodes, with their labels and taints.
 
 use super::{first, rendered_with, resolved, text, vault};
 use crate::tree::{ImagePath, Tree};

@@ -1,4 +1,4 @@
-//! The Kubernetes programs of 1.20.2 and the host's etcd read what is rendered for them, and start with it.
+//! The Kubernetes programs of 1.20.2 and the host's etcd read the files rendered for them, and start with them.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -12,14 +12,14 @@ use crate::host;
 use crate::judge::{accepts, judge};
 use crate::words::EtcdVersion;
 
-/// Where `ci/kubernetes` puts the programs of v1.20.2.
+/// Returns a program of v1.20.2 from the directory that `ci/kubernetes` fills.
 pub(super) fn kubernetes(program: &str) -> Option<Command> {
     let cache = std::env::var_os("KILN_TEST_CACHE").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/kiln-tests")))?;
     judge(cache.join("kubernetes-v1.20.2").join(program).to_str()?)
 }
 
-/// The flags of `ExecStart=` in a rendered unit.
+/// Returns the flags of `ExecStart=` in a rendered unit.
 fn flags(unit: &str) -> BTreeSet<String> {
     let words = unit.split_whitespace().filter_map(|word| word.strip_prefix("--"));
     words.map(|word| word.split('=').next().unwrap().to_owned()).collect()
@@ -41,7 +41,7 @@ fn every_flag_exists_in_the_real_program() {
     }
 }
 
-/// `--version` comes last: a program that can't read one of the values before it says so instead.
+/// `--version` is last: a program that can't read one of the preceding values reports that instead.
 #[test]
 fn every_value_is_read_by_the_real_program() {
     let tree = first(&cluster());
@@ -55,14 +55,14 @@ fn every_value_is_read_by_the_real_program() {
     }
 }
 
-/// The arguments of a unit's `ExecStart=` as the program gets them.
+/// Returns the arguments of a unit's `ExecStart=` as the program gets them.
 fn arguments(unit: &str) -> Vec<String> {
     let start = unit.lines().skip_while(|line| !line.starts_with("ExecStart="));
     let rest = start.skip(1).take_while(|line| line.starts_with("  --"));
     rest.map(|line| line.trim().trim_end_matches('\\').trim_end().replace("%%", "%").replace("$$", "$")).collect()
 }
 
-/// With nobody where etcd should be, it stops right after it has read and judged all that it was given.
+/// Without etcd, the API server exits right after it has read and validated its configuration.
 #[test]
 fn the_api_server_starts_and_misses_nothing_but_etcd() {
     let Some(mut api_server) = kubernetes("kube-apiserver") else { return };
@@ -81,7 +81,7 @@ fn the_api_server_starts_and_misses_nothing_but_etcd() {
     assert_eq!(said.lines().rfind(|line| line.starts_with("Error: ")), Some("Error: context deadline exceeded"), "{said}");
 }
 
-/// Without an API server they can do nothing, but they have read their keys, certificates and kubeconfig by then.
+/// Without an API server they can do nothing, but by then they have read their keys, certificates and kubeconfig.
 #[test]
 fn the_controllers_and_the_scheduler_start_and_serve_their_health() {
     for (program, kubeconfig) in [("kube-controller-manager", "controller-manager.conf"), ("kube-scheduler", "scheduler.conf")] {
@@ -102,7 +102,7 @@ fn the_controllers_and_the_scheduler_start_and_serve_their_health() {
     }
 }
 
-/// Starts a program, and ends it when it says `word` on stderr, or has said too much. Returns what it said.
+/// Starts a program, and stops it when it prints `word` on stderr or after 500 lines. Returns the output.
 fn until(command: &mut Command, word: &str) -> String {
     let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut said = String::new();
@@ -117,7 +117,7 @@ fn until(command: &mut Command, word: &str) -> String {
     said
 }
 
-/// The version of the etcd of this machine, and a cluster that runs it.
+/// Returns the version of this machine's etcd, and a cluster that runs it.
 fn of_real_etcd() -> Option<(EtcdVersion, Cluster)> {
     let version = accepts(judge("etcd")?.arg("--version"));
     let version: EtcdVersion = version.split_whitespace().nth(2).unwrap().parse().unwrap();
@@ -133,7 +133,7 @@ fn every_flag_exists_in_the_real_etcd() {
     assert!(rendered.len() > 10 && unknown.is_empty(), "etcd {version} does not know {unknown:?}");
 }
 
-/// A cluster of one member on loopback, which founds itself with the flags, the certificates and the directories of a node.
+/// A single-member cluster on loopback, bootstrapped with the flags, certificates and directories of a node.
 #[test]
 fn the_real_etcd_starts_with_the_flags_of_its_version() {
     let Some((version, cluster)) = of_real_etcd() else { return };
@@ -169,7 +169,7 @@ fn the_kubelet_accepts_its_configuration_and_would_refuse_an_unknown_field() {
     let root = Root::of(&first(&cluster()));
     let file = root.rewritten("/etc/kubernetes/kubelet.yaml", &["/etc/kubernetes"]);
     let complaint = |kubelet: &mut Command, file: &Path| {
-        // No such kubeconfig: it stops right after it has read its configuration.
+        // No such kubeconfig: the kubelet exits right after it has read its configuration.
         let output = kubelet.arg("--config").arg(file).args(["--kubeconfig", "/nonexistent", "--container-runtime=remote"]);
         String::from_utf8_lossy(&output.output().unwrap().stderr).into_owned()
     };

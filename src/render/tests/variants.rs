@@ -1,5 +1,5 @@
-//! Every profile and every kind of balancer: golden files of each image's first node, and what independent programs say
-//! about the balancers' configuration.
+//! Every profile and every kind of balancer: golden files of each image's first node, and independent checks of the
+//! balancers' configuration.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -28,23 +28,23 @@ const TWO_MASTERS: &str = include_str!("../../../profiles/two-masters/cluster.to
 const KUBEADM: &str = include_str!("../../../profiles/kubeadm/cluster.toml");
 const STATIC_PODS: &str = include_str!("../../../profiles/ha-static-pods/cluster.toml");
 const KUBE_VIP: &str = include_str!("../../../profiles/kube-vip/cluster.toml");
-/// An older kube-vip that tells routers.
+/// An older kube-vip that announces the VIP to routers.
 const BGP: (&str, &str) = (
-    "# The tag of the image",
+    "# The image tag",
     "[endpoint.images]
 kube-vip = \"ghcr.io/kube-vip/kube-vip:v0.8.10\"
 [endpoint.bgp]
 local-as = 64512
 peers = [\"10.0.0.1:64513\", \"10.0.0.2:64513\"]
 multihop = true
-# The tag of the image",
+# The image tag",
 );
 const NODE_LOCAL: &str = include_str!("../../../profiles/node-local-lb/cluster.toml");
 /// Docker instead of containerd.
 const DOCKER: (&str, &str) = ("[cluster]", "[cluster]\nruntime = \"docker\"");
 /// A change that changes nothing.
 const NONE: (&str, &str) = ("[cluster]", "[cluster]");
-/// Three machines that are etcd members and nothing else, before what follows the nodes.
+/// Three machines that are only etcd members, inserted after the other nodes.
 const ETCD: (&str, &str) = (
     "# Keys and certificates;",
     "[[nodes]]
@@ -141,12 +141,12 @@ pub(super) fn every_node() -> Vec<(&'static str, Cluster, Node, Tree)> {
     VARIANTS.iter().flat_map(of_variant).collect()
 }
 
-/// The part of a tree that the overlays of the balancer put there.
+/// Returns the part of a tree that comes from the balancer's overlays.
 pub(super) fn of_balancer(cluster: &Cluster, tree: &Tree) -> Tree {
     of_overlays(tree, cluster.endpoint.balancer.overlays(cluster.endpoint.run))
 }
 
-/// The part of a tree that some overlays put there.
+/// Returns the part of a tree that comes from some overlays.
 fn of_overlays(tree: &Tree, overlays: &[&str]) -> Tree {
     let mut part = Tree::new();
     for (path, entry) in tree.iter().filter(|(_, entry)| overlays.contains(&&*entry.origin)) {
@@ -194,7 +194,7 @@ fn every_balancer_accepts_its_configuration_without_a_warning() {
     }
 }
 
-/// Has every balancer of a node read its configuration.
+/// Lets every balancer of a node read its configuration.
 pub(super) fn judge_balancers(cluster: &Cluster, node: &Node, tree: &Tree) -> Root {
     let root = Root::of_node(cluster, node, tree);
     let network = Network { address: node.address.to_string(), vip: cluster.endpoint.vip.map(|vip| vip.to_string()) };
@@ -210,7 +210,7 @@ pub(super) fn judge_balancers(cluster: &Cluster, node: &Node, tree: &Tree) -> Ro
     root
 }
 
-/// The host of a kubeconfig's server, without the port.
+/// Returns the host of a kubeconfig's server, without the port.
 fn server(kubeconfig: &str) -> String {
     let url = kubeconfig.lines().find_map(|line| line.trim().strip_prefix("server: \"https://")).unwrap();
     url.rsplit_once(':').unwrap().0.to_owned()
@@ -239,14 +239,14 @@ fn whatever_a_kubeconfig_dials_is_in_the_certificate_of_every_api_server() {
     }
 }
 
-/// The addresses that a balancer binds, in a network of its own.
+/// Addresses that a balancer binds to, in a separate network namespace.
 pub(super) struct Network {
     pub(super) address: String,
     pub(super) vip: Option<String>,
 }
 
 impl Network {
-    /// Runs a program with a file where the node's addresses exist; returns what it said.
+    /// Runs a program with a file where the node's addresses exist; returns the program's output.
     fn run(&self, program: &std::process::Command, arguments: &[&str], file: &Path) -> Option<String> {
         let (mut unshare, _) = (judge("unshare")?, judge("ip")?);
         let script = "ip link set lo up && ip link add lan0 type bridge && ip link set lan0 up && \
@@ -271,9 +271,9 @@ fn nginx(root: &Root, network: &Network) {
     let Some(nginx) = judge("nginx") else { return };
     host::fs::create_directories(&root.path("/run/nginx")).unwrap();
     let file = root.rewritten("/etc/nginx/nginx.conf", &["/etc/kubernetes", "/etc/nginx/modules-enabled", "/run/nginx"]);
-    // Whoever may make a network of its own is root there, and only root.
+    // In the network namespace the only user is root.
     let mut globals = "user root root;".to_owned();
-    // In the image of a pod it is nginx's own; here it is a file of Debian's.
+    // In a container image the module is nginx's own; here it is a Debian file.
     if !root.path("/etc/nginx/modules-enabled/50-mod-stream.conf").exists() {
         globals += " load_module /usr/lib/nginx/modules/ngx_stream_module.so;";
     }
@@ -285,7 +285,7 @@ pub(super) fn keepalived(root: &Root, network: &Network) {
     let Some(keepalived) = judge("keepalived") else { return };
     let file = root.rewritten("/etc/keepalived/keepalived.conf", &["/run/kiln-guard"]);
     let said = network.run(&keepalived, &["--config-test", "--use-file"], &file).unwrap_or_default();
-    assert_eq!(said, "", "keepalived has something to say");
+    assert_eq!(said, "", "keepalived reports problems");
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn balancers_ask_old_api_servers_for_what_they_have() {
         let of_version = |version: &str| {
             let mut cluster = variant.cluster();
             cluster.kubernetes = version.parse().unwrap();
-            // What nginx answers itself is not what it asks.
+            // The path that nginx itself serves is not the path that it requests.
             text(&super::first(&cluster), file).replace("location = /readyz", "location = /itself")
         };
         let (old, new) = (of_version("1.15.12"), of_version("1.16.15"));

@@ -1,6 +1,7 @@
-//! Golden files of every Kubernetes version, for every built-in profile: what one node of each role image gets.
+//! Golden files of every Kubernetes version, for every built-in profile: the files of one node of each role image.
 //!
-//! The oldest version's file holds all that depends on the version; each later one what changed since the version before.
+//! The oldest version's file contains everything that depends on the version; each later file contains the changes since the
+//! previous version.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,13 +20,13 @@ use crate::words::KubernetesVersion;
 /// Texts by node and path.
 type Files = BTreeMap<String, String>;
 
-/// The file of a cluster, with another Kubernetes and all that follows from that.
+/// Returns the cluster file with a different Kubernetes version.
 fn with_version(text: &str, minor: u32) -> String {
     assert!(text.contains("kubernetes = \"1.20.2\""), "{text}");
     text.replacen("1.20.2", &format!("1.{minor}.0"), 1)
 }
 
-/// The cluster of the other tests, with another Kubernetes.
+/// Returns the cluster of the other tests with a different Kubernetes version.
 pub(super) fn of_version(minor: u32) -> Cluster {
     resolved(&with_version(&cluster_file(), minor))
 }
@@ -46,7 +47,7 @@ fn files(cluster: &Cluster, pki: &Pki) -> Files {
     files
 }
 
-/// A profile's files for every Kubernetes version from its first on, the oldest first.
+/// Returns a profile's files for every Kubernetes version that it supports, oldest first.
 fn versions(text: &str) -> Vec<(u32, Files)> {
     let pki = vault(&resolved(text));
     let first = KubernetesVersion::MINORS.into_iter().find(|minor| cluster::resolve(&read(&with_version(text, *minor))).is_ok());
@@ -60,14 +61,14 @@ fn profiles() -> Vec<(String, String)> {
     catalog.names().map(|name| (name.to_owned(), catalog.get(name).unwrap().unwrap().starting_file.to_string())).collect()
 }
 
-/// The paths whose text is not the same in all versions.
+/// Returns the paths whose text differs between versions.
 fn dependent(versions: &[(u32, Files)]) -> BTreeSet<&String> {
     let paths: BTreeSet<&String> = versions.iter().flat_map(|(_, files)| files.keys()).collect();
     let differs = |path: &&String| versions.windows(2).any(|pair| pair[0].1.get(*path) != pair[1].1.get(*path));
     paths.into_iter().filter(differs).collect()
 }
 
-/// Lines that are gone and lines that are new, below the path of each file that changed.
+/// Returns removed and added lines, below the path of each changed file.
 fn changes(before: &Files, after: &Files, paths: &BTreeSet<&String>) -> String {
     let nothing = String::new();
     let mut out = String::new();
@@ -98,7 +99,7 @@ fn every_version_gets_exactly_its_golden_files() {
         let versions = versions(&text);
         let paths = dependent(&versions);
         let (oldest, first) = &versions[0];
-        // kube-vip needs leases, which are general since then.
+        // kube-vip needs leases, which are GA since 1.14.
         assert_eq!(*oldest, if profile == "kube-vip" { 14 } else { *KubernetesVersion::MINORS.start() }, "{profile}");
         let whole = paths.iter().filter_map(|path| Some(format!("=== {path}\n{}", first.get(*path)?)));
         golden(&profile, *oldest, &whole.collect::<String>());
@@ -122,7 +123,7 @@ fn no_file_of_any_version_names_what_that_version_lacks() {
     }
 }
 
-/// The configuration file that an argument names, if it names one.
+/// Returns the configuration file that an argument names, if any.
 fn configuration(argument: &str) -> Option<&str> {
     let (_, file) = argument.strip_prefix("--")?.split_once('=')?;
     Some(file).filter(|file| file.starts_with("/etc/kubernetes/") && file.ends_with(".yaml"))

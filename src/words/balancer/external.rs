@@ -1,14 +1,14 @@
-//! A balancer that is not ours: a cloud's, a hardware one, or a DNS name.
+//! Balancer outside the cluster: a cloud load balancer, a hardware balancer, or a DNS name.
 
-use super::{Kind, Means, Mover, Place};
+use super::{Deployment, Kind, Mover, Placement};
 
 pub(super) const KIND: Kind = Kind {
     name: "external",
     summary: "a balancer or DNS name that kiln does not configure",
-    place: Place::Elsewhere,
+    place: Placement::Elsewhere,
     mover: Mover::Nothing,
     proxy: None,
     private_vip: false,
-    service: Means::Overlays(&[]),
-    static_pod: Means::Never("what balances is not among these machines"),
+    service: Deployment::Overlays(&[]),
+    static_pod: Deployment::Never("it runs outside the cluster"),
 };

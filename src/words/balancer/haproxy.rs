@@ -1,14 +1,15 @@
-//! HAProxy asks every API server for its health; keepalived moves the VIP to a node whose HAProxy sees a ready one.
+//! HAProxy checks the health of every API server; keepalived moves the VIP to a node whose HAProxy has a ready
+//! API server.
 
-use super::{Kind, Means, Mover, Place};
+use super::{Deployment, Kind, Mover, Placement};
 
 pub(super) const KIND: Kind = Kind {
     name: "haproxy",
-    summary: "HAProxy with health checks, and keepalived moving the VIP, on the `lb` nodes or else the control plane",
-    place: Place::Front,
+    summary: "HAProxy with health checks and a VIP moved by keepalived, on the `lb` nodes or else the control plane",
+    place: Placement::Front,
     mover: Mover::Keepalived,
     proxy: Some("haproxy"),
     private_vip: false,
-    service: Means::Overlays(&["haproxy", "haproxy-service", "keepalived", "keepalived-service"]),
-    static_pod: Means::Overlays(&["haproxy", "haproxy-pod", "keepalived", "keepalived-pod"]),
+    service: Deployment::Overlays(&["haproxy", "haproxy-service", "keepalived", "keepalived-service"]),
+    static_pod: Deployment::Overlays(&["haproxy", "haproxy-pod", "keepalived", "keepalived-pod"]),
 };

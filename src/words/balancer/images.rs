@@ -1,9 +1,9 @@
-//! Images of balancers that run as pods: how old they may be.
+//! Minimum image versions of balancers that run as pods.
 
-/// Programs and the version from which on they understand the configuration that overlays have for them.
+/// Programs, with the first version that accepts the overlays' configuration.
 const OLDEST: [(&str, [u32; 2]); 4] = [("haproxy", [2, 4]), ("keepalived", [2, 2]), ("nginx", [1, 20]), ("kube-vip", [0, 4])];
 
-/// The version that an image of the program should have at least, if its tag tells that it is older.
+/// Returns the minimum version of the program, if the image's tag shows that it is older.
 pub(crate) fn too_old(program: &str, image: &str) -> Option<String> {
     let (_, oldest) = OLDEST.iter().find(|(name, _)| *name == program)?;
     let tag = image.split('@').next()?.rsplit('/').next()?.split_once(':')?.1.trim_start_matches('v');

@@ -1,4 +1,4 @@
-//! What is said of each kind of balancer, and the word for one in cluster files.
+//! Properties of each kind of balancer, and its name in cluster files.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,70 +11,71 @@ use serde_json::json;
 use super::BALANCERS;
 use crate::words::Role;
 
-/// One kind of balancer.
+/// A kind of balancer.
 #[derive(Debug)]
 pub(crate) struct Kind {
-    /// The word in cluster files; never renamed.
+    /// Name in cluster files; never renamed.
     pub(crate) name: &'static str,
-    /// One line for `kiln list balancers` and editors.
+    /// One-line description for `kiln list balancers` and editors.
     pub(crate) summary: &'static str,
-    pub(crate) place: Place,
-    /// What moves a VIP between the nodes that balance.
+    pub(crate) place: Placement,
+    /// Program that moves a VIP between the balancing nodes.
     pub(crate) mover: Mover,
-    /// The overlay that listens on the endpoint's port and forwards; with none, clients reach API servers straight.
+    /// Overlay that listens on the endpoint's port and forwards; without one, clients connect directly to API
+    /// servers.
     pub(crate) proxy: Option<&'static str>,
-    /// Whether every machine has the VIP for itself, where its own agents dial it.
+    /// True if the VIP is local to every machine, for the machine's own agents.
     pub(crate) private_vip: bool,
-    /// As services of the machine.
-    pub(crate) service: Means,
-    /// As pods that the machine's kubelet starts by itself.
-    pub(crate) static_pod: Means,
+    /// Deployment as services of the machine.
+    pub(crate) service: Deployment,
+    /// Deployment as static pods of the machine's kubelet.
+    pub(crate) static_pod: Deployment,
 }
 
-/// What moves a VIP.
+/// Program that moves a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mover {
-    /// Nothing of ours.
+    /// No program of the cluster.
     Nothing,
     /// keepalived: the machines elect the holder among themselves (VRRP).
     Keepalived,
-    /// kube-vip: who holds a lease of the API holds the VIP.
+    /// kube-vip: the holder of a lease in the API holds the VIP.
     KubeVip,
 }
 
-/// What one way to run a balancer takes.
+/// Requirements for one way to run a balancer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Means {
-    /// Overlays of the nodes that balance, in order.
+pub(crate) enum Deployment {
+    /// Overlays of the balancing nodes, in order.
     Overlays(&'static [&'static str]),
-    /// It can't be done, and why.
+    /// Reason why this way is not possible.
     Never(&'static str),
 }
 
-/// Run what stands behind the endpoint as a service or as a pod
+/// Run the endpoint's balancer as a service or as a pod
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Run {
-    /// As services of the machine
+    /// As system services
     Service,
-    /// As static pods, which the kubelet starts from images that the machine's image holds
+    /// As static pods, which the kubelet starts from container images in the machine's image
     StaticPod,
 }
 
-/// Which nodes balance.
+/// Nodes that run the balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// None: what balances is not ours.
+pub(crate) enum Placement {
+    /// None: the balancer is outside the cluster.
     Elsewhere,
-    /// The control plane and no other machine: only API servers can be behind it.
+    /// The control plane only: the VIP points directly at API servers.
     ControlPlane,
-    /// Those with the role `lb`, or the control plane when none has it.
+    /// Nodes with the role `lb`, or the control plane if no node has that role.
     Front,
-    /// All that dial the API: the control plane and workers, each for itself.
+    /// All nodes that use the API: the control plane and workers, each for itself.
     EveryNode,
 }
 
-/// The kind that a cluster chose.
+/// Kind of balancer of a cluster.
 #[derive(Clone, Copy)]
 pub(crate) struct Balancer(&'static Kind);
 
@@ -83,33 +84,33 @@ impl Kind {
         self.mover != Mover::Nothing
     }
 
-    /// What it takes to run it so.
-    pub(crate) fn means(&self, run: Run) -> Means {
+    /// Returns the requirements for running the balancer in this way.
+    pub(crate) fn means(&self, run: Run) -> Deployment {
         match run {
             Run::Service => self.service,
             Run::StaticPod => self.static_pod,
         }
     }
 
-    /// Overlays of the nodes that balance, in order; none where it can't run so.
+    /// Returns the overlays of the balancing nodes, in order; empty if the balancer can't run in this way.
     pub(crate) fn overlays(&self, run: Run) -> &'static [&'static str] {
         match self.means(run) {
-            Means::Overlays(overlays) => overlays,
-            Means::Never(_) => &[],
+            Deployment::Overlays(overlays) => overlays,
+            Deployment::Never(_) => &[],
         }
     }
 
-    /// How it runs when nobody says: as services where it can.
+    /// Returns the default way to run the balancer: as services if possible.
     pub(crate) fn usual_run(&self) -> Run {
         match (self.service, self.static_pod) {
-            (Means::Never(_), Means::Overlays(_)) => Run::StaticPod,
+            (Deployment::Never(_), Deployment::Overlays(_)) => Run::StaticPod,
             _ => Run::Service,
         }
     }
 }
 
 impl Run {
-    /// The word in cluster files.
+    /// Returns the name in cluster files.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Service => "service",
@@ -118,8 +119,8 @@ impl Run {
     }
 }
 
-impl Place {
-    /// Roles whose nodes balance; `dedicated` says whether a node has the role `lb`.
+impl Placement {
+    /// Returns the roles whose nodes run the balancer; `dedicated` is true if a node has the role `lb`.
     pub(crate) fn roles(self, dedicated: bool) -> &'static [Role] {
         match self {
             Self::Elsewhere => &[],
@@ -129,19 +130,19 @@ impl Place {
         }
     }
 
-    /// Why machines with the role `lb` would have nothing to do, if they had not.
+    /// Returns the reason why machines with the role `lb` would be unused; `None` if they are used.
     pub(crate) fn without_lb(self) -> Option<&'static str> {
         match self {
-            Self::Elsewhere => Some("what balances is not among these machines"),
-            Self::ControlPlane => Some("the VIP leads straight to an API server, and machines of that role have none"),
-            Self::EveryNode => Some("every machine balances for itself"),
+            Self::Elsewhere => Some("it runs outside the cluster"),
+            Self::ControlPlane => Some("the VIP points directly at an API server, and `lb` machines do not run one"),
+            Self::EveryNode => Some("every machine runs its own balancer"),
             Self::Front => None,
         }
     }
 }
 
 impl Balancer {
-    /// The kind called `name`.
+    /// Returns the kind called `name`.
     pub(crate) fn named(name: &str) -> Option<Self> {
         BALANCERS.iter().find(|kind| kind.name == name).map(Self)
     }
@@ -184,7 +185,7 @@ impl Serialize for Balancer {
 impl<'de> Deserialize<'de> for Balancer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = Cow::<str>::deserialize(deserializer)?;
-        Self::named(&name).ok_or_else(|| serde::de::Error::custom(format!("`{name}` is no kind of balancer")))
+        Self::named(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown balancer `{name}`")))
     }
 }
 

@@ -1,14 +1,15 @@
-//! kube-vip moves the VIP to a control-plane node that holds a lease, or announces it to routers from there; nothing forwards.
+//! kube-vip moves the VIP to the control-plane node that holds a lease, or announces it to routers from
+//! that node; there is no proxy.
 
-use super::{Kind, Means, Mover, Place};
+use super::{Deployment, Kind, Mover, Placement};
 
 pub(super) const KIND: Kind = Kind {
     name: "kube-vip",
-    summary: "kube-vip as a static pod, which holds the VIP by a lease of the API, with ARP or BGP; no load is shared",
-    place: Place::ControlPlane,
+    summary: "kube-vip as a static pod: the holder of a lease in the API announces the VIP by ARP or BGP; no load balancing",
+    place: Placement::ControlPlane,
     mover: Mover::KubeVip,
     proxy: None,
     private_vip: false,
-    service: Means::Never("it comes as an image only"),
-    static_pod: Means::Overlays(&["kube-vip"]),
+    service: Deployment::Never("it is available only as a container image"),
+    static_pod: Deployment::Overlays(&["kube-vip"]),
 };

@@ -1,6 +1,8 @@
-//! BALANCERS: what can stand behind the endpoint. A new kind is an overlay, a file here, and a line in the table.
+//! BALANCERS: kinds of balancers behind the endpoint. A new kind needs an overlay, a file here, and a line in
+//! the table.
 //!
-//! A kind says where it runs and what it needs; every room reads that instead of asking for a name.
+//! A kind declares where the balancer runs and what it needs; other modules use these properties and never
+//! check the name.
 
 mod external;
 mod haproxy;
@@ -12,8 +14,8 @@ mod nginx;
 mod node_local;
 
 pub(crate) use images::too_old;
-pub(crate) use kind::{Balancer, Kind, Means, Mover, Place, Run};
+pub(crate) use kind::{Balancer, Deployment, Kind, Mover, Placement, Run};
 
-/// Every kind, in the order of `kiln list balancers`. The first is the one of a profile that names none.
+/// Every kind, in the order of `kiln list balancers`. The first is the default of profiles.
 pub(crate) static BALANCERS: &[Kind] =
     &[haproxy::KIND, nginx::KIND, keepalived::KIND, kube_vip::KIND, node_local::KIND, node_local::NGINX, node_local::IPVS, external::KIND];

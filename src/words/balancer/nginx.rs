@@ -1,14 +1,15 @@
-//! nginx forwards TCP and finds out that an API server is gone when it dials it; keepalived moves the VIP as with HAProxy.
+//! nginx forwards TCP and notices a failed API server only when it connects to it; keepalived moves the VIP
+//! as with HAProxy.
 
-use super::{Kind, Means, Mover, Place};
+use super::{Deployment, Kind, Mover, Placement};
 
 pub(super) const KIND: Kind = Kind {
     name: "nginx",
-    summary: "nginx (stream) without checks of its own, and keepalived moving the VIP, on the `lb` nodes or else the control plane",
-    place: Place::Front,
+    summary: "nginx (stream) without active health checks and a VIP moved by keepalived, on the `lb` nodes or else the control plane",
+    place: Placement::Front,
     mover: Mover::Keepalived,
     proxy: Some("nginx"),
     private_vip: false,
-    service: Means::Overlays(&["nginx", "nginx-service", "keepalived", "keepalived-service"]),
-    static_pod: Means::Overlays(&["nginx", "nginx-pod", "keepalived", "keepalived-pod"]),
+    service: Deployment::Overlays(&["nginx", "nginx-service", "keepalived", "keepalived-service"]),
+    static_pod: Deployment::Overlays(&["nginx", "nginx-pod", "keepalived", "keepalived-pod"]),
 };

@@ -1,33 +1,33 @@
-//! Every machine that dials the API has a proxy of its own on loopback, which knows all API servers; nothing moves.
+//! Every machine that uses the API has its own proxy on loopback, which forwards to all API servers; no VIP moves.
 
-use super::{Kind, Means, Mover, Place};
+use super::{Deployment, Kind, Mover, Placement};
 
 pub(super) const KIND: Kind = Kind {
     name: "node-local",
-    summary: "HAProxy on every machine for its own kubelet and kube-proxy, and no VIP",
-    place: Place::EveryNode,
+    summary: "HAProxy on every machine for the local kubelet and kube-proxy, without a VIP",
+    place: Placement::EveryNode,
     mover: Mover::Nothing,
     proxy: Some("haproxy"),
     private_vip: false,
-    service: Means::Overlays(&["haproxy", "haproxy-service"]),
-    static_pod: Means::Overlays(&["haproxy", "haproxy-pod"]),
+    service: Deployment::Overlays(&["haproxy", "haproxy-service"]),
+    static_pod: Deployment::Overlays(&["haproxy", "haproxy-pod"]),
 };
 
 pub(super) const IPVS: Kind = Kind {
     name: "node-local-ipvs",
-    summary: "IPVS on every machine for its own kubelet and kube-proxy, at a VIP that each has for itself; IPVS is deprecated in Kubernetes",
+    summary: "IPVS on every machine for the local kubelet and kube-proxy, with a VIP local to each machine; IPVS is deprecated in Kubernetes",
     proxy: Some("ipvs"),
     private_vip: true,
-    service: Means::Overlays(&["ipvs"]),
-    static_pod: Means::Never("rules of IPVS are the machine's own"),
+    service: Deployment::Overlays(&["ipvs"]),
+    static_pod: Deployment::Never("IPVS rules belong to the machine, not to a pod"),
     ..KIND
 };
 
 pub(super) const NGINX: Kind = Kind {
     name: "node-local-nginx",
-    summary: "nginx (stream) on every machine for its own kubelet and kube-proxy, and no VIP",
+    summary: "nginx (stream) on every machine for the local kubelet and kube-proxy, without a VIP",
     proxy: Some("nginx"),
-    service: Means::Overlays(&["nginx", "nginx-service"]),
-    static_pod: Means::Overlays(&["nginx", "nginx-pod"]),
+    service: Deployment::Overlays(&["nginx", "nginx-service"]),
+    static_pod: Deployment::Overlays(&["nginx", "nginx-pod"]),
     ..KIND
 };

@@ -1,152 +1,112 @@
-//! COMPANIONS: what goes with which Kubernetes, and in which versions: etcd, runtimes, images, what a machine must offer.
+//! COMPANIONS: the compatibility table: component versions that work with each Kubernetes version, such as etcd,
+//! runtimes, images and machine requirements.
 //!
-//! One table, one row a version. What is rendered, what `kiln list versions` prints and what lints refuse are read from it.
+//! The table has one row per component version. Rendering, `kiln list versions` and lints use it.
 
 mod suite;
 mod table;
 
 use serde::Serialize;
 
-use crate::words::KubernetesVersion;
+use crate::words::{KubernetesVersion, Span};
 
-pub(crate) use suite::{STOCK, SUITES, Suite};
+pub(crate) use suite::{SUITES, Suite};
 pub(crate) use table::COMPANIONS;
 
-/// What a companion is to Kubernetes.
+/// Component in the compatibility table, by its function for Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Part {
-    /// The store of the API servers.
+pub(crate) enum Component {
+    /// Database of the API servers.
     Etcd,
-    /// What kubelets and container runtimes say to each other.
+    /// Protocol between kubelets and container runtimes.
     Cri,
     Containerd,
-    /// Docker, which kubelets speak to through a shim of their own.
+    /// Docker, which kubelets use through the dockershim.
     Docker,
-    /// The version of CNI's configuration, which kubelets read themselves where the runtime is Docker.
+    /// Version of the CNI configuration; with Docker the kubelet reads the configuration itself.
     Cni,
-    /// The kernel's control groups, as the machine mounts them.
+    /// Cgroup version that the machine mounts.
     Cgroups,
-    /// Tag of the image that holds a pod's namespaces.
+    /// Tag of the pause image, which holds a pod's namespaces.
     Pause,
-    /// Where the images of the Kubernetes project lie.
+    /// Registry of the Kubernetes project's images.
     Registry,
-    /// The cluster's DNS service, as kubeadm installs it.
+    /// Cluster DNS service, as installed by kubeadm.
     Dns,
-    /// flannel's image; its DaemonSet is of `apps/v1`.
+    /// flannel's image; its DaemonSet requires `apps/v1`.
     Flannel,
-    /// The image that brings flannel's CNI plugin to nodes.
+    /// Image that installs flannel's CNI plugin on nodes.
     FlannelPlugin,
-    /// The debugging tool of the CRI.
+    /// Debugging tool for the CRI.
     Crictl,
-    /// The API version of kubeadm's configuration.
+    /// API version of kubeadm's configuration.
     Kubeadm,
-    /// Path at which an API server says that it lives.
+    /// Path of an API server's liveness check.
     Liveness,
-    /// Path at which an API server says that it takes requests.
+    /// Path of an API server's readiness check.
     Readiness,
     /// Label of control-plane nodes.
     RoleLabel,
     /// Taint of control-plane nodes that run no workloads.
     RoleTaint,
-    /// How kube-proxy leads services to pods.
+    /// kube-proxy mode.
     ProxyMode,
-    /// Group of administrators in their certificates.
+    /// Group in administrators' certificates.
     AdminGroup,
 }
 
-/// For which Kubernetes minors something is there. Each bound is the first `1.x` for which it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Span {
-    /// First one that it goes with.
-    pub(crate) introduced: u32,
-    /// First one that is made for something newer.
-    pub(crate) deprecated: Option<u32>,
-    /// First one that does not go with it any more.
-    pub(crate) removed: Option<u32>,
-}
-
-/// One version of one companion.
+/// One version of one component.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Companion {
-    pub(crate) part: Part,
+    pub(crate) part: Component,
     pub(crate) version: &'static str,
     #[serde(flatten)]
     pub(crate) span: Span,
 }
 
-impl Span {
-    /// From `1.introduced` on, for ever.
-    pub(crate) const fn since(introduced: u32) -> Self {
-        Self { introduced, deprecated: None, removed: None }
-    }
-
-    pub(crate) const fn deprecated(mut self, minor: u32) -> Self {
-        self.deprecated = Some(minor);
-        self
-    }
-
-    pub(crate) const fn removed(mut self, minor: u32) -> Self {
-        self.removed = Some(minor);
-        self
-    }
-
-    /// Whether it goes with `1.minor`, however deprecated.
-    pub(crate) fn covers(&self, minor: u32) -> bool {
-        minor >= self.introduced && self.removed.is_none_or(|removed| minor < removed)
-    }
-
-    /// Whether it is what `1.minor` is made for.
-    pub(crate) fn is_current(&self, minor: u32) -> bool {
-        self.covers(minor) && self.deprecated.is_none_or(|deprecated| minor < deprecated)
-    }
-}
-
 impl Companion {
-    /// The row of one version.
-    pub(crate) fn find(part: Part, version: &str) -> Option<&'static Self> {
+    /// Returns the row of one version.
+    pub(crate) fn find(part: Component, version: &str) -> Option<&'static Self> {
         COMPANIONS.iter().find(|row| row.part == part && row.version == version)
     }
 
-    /// Every version of `part` that goes with `1.minor`, the oldest first.
-    pub(crate) fn all(part: Part, minor: u32) -> impl Iterator<Item = &'static Self> {
+    /// Returns every version of `part` that works with `1.minor`, oldest first.
+    pub(crate) fn all(part: Component, minor: u32) -> impl Iterator<Item = &'static Self> {
         COMPANIONS.iter().filter(move |row| row.part == part && row.span.covers(minor))
     }
 
-    /// The `x` of the first Kubernetes 1.x that some version of `part` goes with.
-    pub(crate) fn first(part: Part) -> Option<u32> {
+    /// Returns the `x` of the first Kubernetes 1.x that works with any version of `part`.
+    pub(crate) fn first(part: Component) -> Option<u32> {
         COMPANIONS.iter().filter(|row| row.part == part).map(|row| row.span.introduced).min()
     }
 
-    /// The version of `part` that `1.minor` is made for: the oldest that nothing newer has replaced.
-    pub(crate) fn of(part: Part, minor: u32) -> Option<&'static str> {
+    /// Returns the version of `part` that matches `1.minor`: the oldest that is not deprecated.
+    pub(crate) fn of(part: Component, minor: u32) -> Option<&'static str> {
         COMPANIONS.iter().find(|row| row.part == part && row.span.is_current(minor)).map(|row| row.version)
     }
 }
 
 impl KubernetesVersion {
-    /// The version of `part` that this Kubernetes is made for.
+    /// Returns the version of `part` that matches this Kubernetes version.
     ///
     /// # Panics
     ///
-    /// If the table has no row for it, which its test rules out for the parts that are rendered.
-    pub(crate) fn companion(self, part: Part) -> &'static str {
-        Companion::of(part, self.minor).unwrap_or_else(|| panic!("the table of companions has no {part:?} for 1.{}", self.minor))
+    /// If the table has no matching row; a test rules this out for the components that are rendered.
+    pub(crate) fn companion(self, part: Component) -> &'static str {
+        Companion::of(part, self.minor).unwrap_or_else(|| panic!("the compatibility table has no {part:?} for 1.{}", self.minor))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{COMPANIONS, Companion, Part, SUITES};
+    use super::{COMPANIONS, Companion, Component, SUITES};
     use crate::words::KubernetesVersion;
 
     #[test]
     fn a_row_is_deprecated_before_it_is_removed_and_after_it_was_introduced() {
         for row in COMPANIONS {
-            let span = row.span;
-            let bounds = [Some(span.introduced), span.deprecated, span.removed];
-            assert!(bounds.iter().flatten().is_sorted(), "{row:?}");
-            assert!(span.removed != Some(span.introduced), "{row:?} goes with nothing");
+            assert!(row.span.is_in_order(), "{row:?}");
         }
     }
 
@@ -154,7 +114,7 @@ mod tests {
     fn every_version_is_in_the_table_once() {
         for (index, row) in COMPANIONS.iter().enumerate() {
             let same = COMPANIONS[..index].iter().find(|other| other.part == row.part && other.version == row.version);
-            assert!(same.is_none(), "{row:?} stands in the table twice");
+            assert!(same.is_none(), "{row:?} is in the table twice");
         }
     }
 
@@ -162,16 +122,16 @@ mod tests {
     fn what_is_rendered_is_known_for_every_kubernetes() {
         for minor in KubernetesVersion::MINORS {
             for part in [
-                Part::Pause,
-                Part::Registry,
-                Part::Liveness,
-                Part::Readiness,
-                Part::AdminGroup,
-                Part::Etcd,
-                Part::Cri,
-                Part::Dns,
-                Part::ProxyMode,
-                Part::Cni,
+                Component::Pause,
+                Component::Registry,
+                Component::Liveness,
+                Component::Readiness,
+                Component::AdminGroup,
+                Component::Etcd,
+                Component::Cri,
+                Component::Dns,
+                Component::ProxyMode,
+                Component::Cni,
             ] {
                 assert!(Companion::of(part, minor).is_some(), "no {part:?} for 1.{minor}");
             }
@@ -187,7 +147,11 @@ mod tests {
             (30, "3.5", "3.9", "CoreDNS 1.11.1"),
             (36, "3.6", "3.10.2", "CoreDNS 1.13.1"),
         ] {
-            assert_eq!((says(Part::Etcd, minor), says(Part::Pause, minor), says(Part::Dns, minor)), (etcd, pause, dns), "1.{minor}");
+            assert_eq!(
+                (says(Component::Etcd, minor), says(Component::Pause, minor), says(Component::Dns, minor)),
+                (etcd, pause, dns),
+                "1.{minor}"
+            );
         }
     }
 

@@ -1,29 +1,29 @@
-//! What the Debian suites bring of Kubernetes' companions.
+//! Component versions in Debian suites.
 
-use super::{Companion, Part};
+use super::{Companion, Component};
 
-/// One suite, and the minor versions of its packages.
+/// A suite, and the minor versions of its packages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suite {
     pub(crate) name: &'static str,
-    /// What else the archive calls it.
+    /// Other names of the suite in the archive.
     pub(crate) aliases: &'static [&'static str],
-    /// Of the package `etcd-server`; always `3.x`.
+    /// Version of the `etcd-server` package; always `3.x`.
     pub(crate) etcd: &'static str,
     pub(crate) containerd: &'static str,
-    /// Of the package `docker.io`.
+    /// Version of the `docker.io` package.
     pub(crate) docker: &'static str,
-    /// The control groups that its systemd can mount and its kernel has for kubelets; what it mounts by itself comes first.
+    /// Cgroup versions that the suite's systemd can mount and its kernel supports for kubelets; the default comes
+    /// first.
     pub(crate) cgroups: &'static [&'static str],
-    /// Whether it has all that an image needs to boot; else its stock systems are all there is.
+    /// True if the suite has all packages that an image needs to boot; otherwise only stock systems are
+    /// supported.
     pub(crate) images: bool,
 }
 
-/// The output for stock systems, which needs no image of a role.
-pub(crate) const STOCK: &str = "cloud-init";
-
-/// Every suite that can be a base, the oldest first. All mount control groups v2 by themselves. trixie's kernel has no memory and no CPU
-/// sets in v1 (`CONFIG_MEMCG_V1`, `CONFIG_CPUSETS_V1`), and systemd can't mount v1 at all since 258.
+/// Every suite that can be a base, oldest first. All suites mount cgroup v2 by default. trixie's kernel has no
+/// memory and cpuset controllers in v1 (`CONFIG_MEMCG_V1`, `CONFIG_CPUSETS_V1`), and systemd 258 and later can't
+/// mount v1 at all.
 pub(crate) static SUITES: &[Suite] = &[
     Suite {
         name: "bullseye",
@@ -56,30 +56,30 @@ pub(crate) static SUITES: &[Suite] = &[
 ];
 
 impl Suite {
-    /// The suite of this name. One that the table does not know is taken for the newest.
+    /// Returns the suite of this name; an unknown suite is treated as the newest.
     pub(crate) fn named(name: &str) -> &'static Self {
         let known = SUITES.iter().find(|suite| suite.name == name || suite.aliases.contains(&name));
-        known.or(SUITES.last()).expect("there are suites")
+        known.or(SUITES.last()).expect("the table of suites is not empty")
     }
 
-    /// What it has of each part.
-    pub(crate) fn companions(&self) -> impl Iterator<Item = (Part, &'static str)> {
-        let packages = [(Part::Etcd, self.etcd), (Part::Containerd, self.containerd), (Part::Docker, self.docker)];
-        packages.into_iter().chain(self.cgroups.iter().map(|version| (Part::Cgroups, *version)))
+    /// Returns the suite's version of each component.
+    pub(crate) fn companions(&self) -> impl Iterator<Item = (Component, &'static str)> {
+        let packages = [(Component::Etcd, self.etcd), (Component::Containerd, self.containerd), (Component::Docker, self.docker)];
+        packages.into_iter().chain(self.cgroups.iter().map(|version| (Component::Cgroups, *version)))
     }
 
-    /// Its versions of `part`, as the table has them; the usual one first.
-    pub(crate) fn all(&self, part: Part) -> impl Iterator<Item = &'static Companion> {
+    /// Returns the suite's versions of `part` as rows of the table, the default first.
+    pub(crate) fn all(&self, part: Component) -> impl Iterator<Item = &'static Companion> {
         let versions = self.companions().filter(move |(other, _)| *other == part);
         versions.filter_map(move |(_, version)| Companion::find(part, version))
     }
 
-    /// Its usual version of `part`.
-    pub(crate) fn companion(&self, part: Part) -> Option<&'static Companion> {
+    /// Returns the suite's default version of `part`.
+    pub(crate) fn companion(&self, part: Component) -> Option<&'static Companion> {
         self.all(part).next()
     }
 
-    /// The `x` of its etcd 3.x.
+    /// Returns the `x` of the suite's etcd 3.x.
     pub(crate) fn etcd_minor(&self) -> u32 {
         self.etcd.strip_prefix("3.").and_then(|minor| minor.parse().ok()).expect("suites have etcd 3.x")
     }

@@ -17,7 +17,8 @@ impl State {
             let mut places: Vec<usize> = (1..self.machines.len()).collect();
             let known = |place: usize| {
                 let machine = &self.machines[place];
-                let of_cluster = |cluster: &Cluster| (cluster.lost >> place & 1, cluster.log.iter().map(|log| log[place]).collect::<Vec<_>>());
+                let of_cluster =
+                    |cluster: &Cluster| (cluster.lost >> place & 1, cluster.log.iter().map(|log| log[place]).collect::<Vec<_>>());
                 (machine.side ^ flip, *machine, self.clusters.iter().map(of_cluster).collect::<Vec<_>>())
             };
             places.sort_by_cached_key(|place| known(*place));
@@ -31,7 +32,9 @@ impl State {
     /// Drops clusters that no disk holds, and positions at which no disk is.
     fn forget(&mut self) {
         let machines = &mut self.machines;
-        self.clusters.retain(|cluster| machines.iter().any(|machine| machine.held.token() == Some(cluster.token) || machine.doing.token() == Some(cluster.token)));
+        self.clusters.retain(|cluster| {
+            machines.iter().any(|machine| machine.held.token() == Some(cluster.token) || machine.doing.token() == Some(cluster.token))
+        });
         for cluster in &mut self.clusters {
             let position = |machine: &Machine| match machine.held {
                 Held::Joining(token, since) if token == cluster.token => Some(since),
@@ -71,7 +74,9 @@ impl State {
         }
         for machine in &mut self.machines {
             match &mut machine.held {
-                Held::Agreed(token) | Held::Starting(token) | Held::Joining(token, _) | Held::Data(Data { token, .. }) => *token = anew(*token),
+                Held::Agreed(token) | Held::Starting(token) | Held::Joining(token, _) | Held::Data(Data { token, .. }) => {
+                    *token = anew(*token)
+                }
                 Held::Blank => {}
             }
             if let Some(token) = machine.doing.token_mut() {
@@ -116,7 +121,8 @@ impl Cluster {
             Doing::Added(token, incarnation) | Doing::About(Act::Resume(token, incarnation)) if token == self.token => Some(incarnation),
             _ => None,
         };
-        let mut known: Vec<u8> = self.log.iter().map(|configuration| configuration[index]).filter(|incarnation| *incarnation != ABSENT).collect();
+        let mut known: Vec<u8> =
+            self.log.iter().map(|configuration| configuration[index]).filter(|incarnation| *incarnation != ABSENT).collect();
         known.extend(data.into_iter().chain(added).chain([0]));
         known.sort_unstable();
         known.dedup();
@@ -134,9 +140,7 @@ impl Cluster {
 /// Orders of the members after the first, who keeps its place.
 pub(super) fn orders(count: usize) -> Vec<Vec<usize>> {
     (1..count).fold(vec![vec![0]], |orders, next| {
-        let longer = |order: &Vec<usize>| {
-            (1..=order.len()).map(|at| [&order[..at], &[next], &order[at..]].concat()).collect::<Vec<_>>()
-        };
+        let longer = |order: &Vec<usize>| (1..=order.len()).map(|at| [&order[..at], &[next], &order[at..]].concat()).collect::<Vec<_>>();
         orders.iter().flat_map(longer).collect()
     })
 }

@@ -1,4 +1,4 @@
-//! One file without anything beside it: the table, and the picture of each run.
+//! HTML report: one self-contained file with the table and a timeline of each run.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ pub(super) fn page(report: &Report) -> String {
         table(&report.rows)
     );
     if !report.baseline.is_empty() {
-        let _ = write!(page, "<h2>The other build</h2>\n{}", table(&report.baseline));
+        let _ = write!(page, "<h2>Baseline build</h2>\n{}", table(&report.baseline));
     }
     for row in &report.rows {
         let _ = writeln!(page, "<h2 id=\"{0}\">{0}</h2>\n<p>{1}</p>", row.case, escaped(row.what));
@@ -53,7 +53,7 @@ fn section(page: &mut String, row: &Row, run: &Run) {
     }
 }
 
-/// HTML and XML alike.
+/// Escapes text for HTML and XML.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

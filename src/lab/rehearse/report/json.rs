@@ -1,4 +1,4 @@
-//! For programs.
+//! JSON report, for programs.
 
 use crate::error::{Doing, Kind, Result};
 use crate::lab::rehearse::report::Report;

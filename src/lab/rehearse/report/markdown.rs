@@ -1,4 +1,4 @@
-//! For a page beside others.
+//! Markdown report, for inclusion in other pages.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ pub(super) fn text(report: &Report) -> String {
     let mut text =
         format!("# Rehearsal of {}, kiln {}, {}{unfinished}\n\n{}", report.cluster, report.kiln, report.time, table(&report.rows));
     if !report.baseline.is_empty() {
-        let _ = write!(text, "\nThe other build:\n\n{}", table(&report.baseline));
+        let _ = write!(text, "\nBaseline build:\n\n{}", table(&report.baseline));
     }
     for row in &report.rows {
         let _ = write!(text, "\n## {}: {}\n", row.case, row.what);

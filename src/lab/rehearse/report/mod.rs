@@ -1,4 +1,4 @@
-//! What a rehearsal found, and the files that say it.
+//! Rehearsal results, and the report files.
 
 mod html;
 mod json;
@@ -16,18 +16,18 @@ use crate::lab::rehearse::compare::Comparison;
 use crate::lab::rehearse::record::{self, Ending, Gap, Losses, TRAFFIC, Traffic};
 use crate::lab::rehearse::verdict::Verdict;
 
-/// All of it.
+/// Rehearsal report.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Report {
     pub(crate) cluster: String,
     pub(crate) kiln: &'static str,
-    /// When it began.
+    /// Start time of the rehearsal.
     pub(crate) time: String,
-    /// Whether all cases were made; not while it goes on, nor once something has ended it early.
+    /// True if all cases were run; false while the rehearsal runs, and after it was aborted.
     pub(crate) complete: bool,
     pub(crate) rows: Vec<Row>,
-    /// The same cases on the other build, if there is one.
+    /// The same cases on the baseline build, if any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) baseline: Vec<Row>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Report {
 pub(crate) struct Row {
     pub(crate) case: &'static str,
     pub(crate) what: &'static str,
-    /// Seconds at best and at worst, as `kiln plan` computes them.
+    /// Best and worst case in seconds, as computed by `kiln plan`.
     pub(crate) predicted: Option<[f64; 2]>,
     pub(crate) verdict: Verdict,
     pub(crate) median: Option<f64>,
@@ -46,7 +46,7 @@ pub(crate) struct Row {
     pub(crate) runs: Vec<Run>,
 }
 
-/// Whether a run says anything.
+/// Validity of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
@@ -56,57 +56,58 @@ pub(crate) enum Outcome {
     Void,
 }
 
-/// One time that a case was made. Times are seconds since the fault.
+/// One run of a case. Times are seconds since the fault.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Run {
     pub(crate) outcome: Outcome,
-    /// Why it says nothing, if so.
+    /// Reason why there is no result, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
     pub(crate) victims: Vec<String>,
-    /// Seconds that were waited until everything was whole before.
+    /// Seconds waited beforehand until everything was healthy.
     pub(crate) waited: f64,
-    /// What the case is about: time without service, or until another one leads.
+    /// Measured time: without service, or until there was another leader.
     pub(crate) measured: f64,
-    /// Whether only healing ended it.
+    /// True if the outage ended only when the fault was healed.
     pub(crate) censored: bool,
     pub(crate) losses: BTreeMap<Traffic, Losses>,
     pub(crate) gaps: BTreeMap<Traffic, Gap>,
-    /// The same of new connections, beside those that went straight to an API server over the same bad cable.
+    /// Late new connections, compared with direct ones to an API server over the same bad cable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) compared: Option<Comparison>,
-    /// When the last request was sent that was lost.
+    /// Time at which the last lost request was sent.
     pub(crate) last_loss: Option<f64>,
     pub(crate) watches: Watches,
-    /// The same, each by itself.
+    /// The same watches, one by one.
     pub(crate) watched: Vec<Watched>,
-    /// When the watch of the victim ended.
+    /// Time at which the watch on the victim's API server ended.
     pub(crate) cut: Option<f64>,
     pub(crate) healed: Option<f64>,
-    /// When everything was whole again, and looked at.
+    /// Time at which everything was verified to be healthy again.
     pub(crate) ended: f64,
-    /// Seconds from when the first API server was ready, asked by itself, to the first good answer at the endpoint.
+    /// Seconds from the first API server that was ready, queried directly, to the first successful response
+    /// from the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ready_to_served: Option<f64>,
-    /// Share of the requests of the first minute that were lost.
+    /// Share of the requests in the first minute that were lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lost_share: Option<f64>,
-    /// Share of the time in which something waited for a processor, until service was back.
+    /// Share of the time in which tasks waited for a CPU, until service was restored.
     pub(crate) pressure: f64,
-    /// Promises that were broken.
+    /// Broken promises.
     pub(crate) broken: Vec<String>,
-    /// Promises about time that were not kept, which a machine without time excuses.
+    /// Missed goals, which are excused on an overloaded machine.
     pub(crate) late: Vec<String>,
-    /// Who had the VIP, from when on, as this machine saw it.
+    /// VIP holders with times, as seen from this machine.
     pub(crate) holders: Vec<(f64, Option<String>)>,
-    /// When requests were sent that were lost.
+    /// Times at which lost requests were sent.
     pub(crate) lost_at: BTreeMap<Traffic, Vec<f64>>,
-    /// What nodes said that explains it.
+    /// Node messages that explain the result.
     pub(crate) lines: Vec<Line>,
 }
 
-/// Watches of API servers, one for each.
+/// Outcomes of the watches, one on each API server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Watches {
@@ -115,7 +116,7 @@ pub(crate) struct Watches {
     pub(crate) stalled: usize,
 }
 
-/// The watch of one API server, and what ended it, if something did.
+/// Watch on one API server, and its end, if any.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Watched {
@@ -132,50 +133,51 @@ pub(crate) struct Line {
     pub(crate) text: String,
 }
 
-/// A way to write reports: the ending of the file's name, and what makes its text.
+/// A report format: the file extension, and the function that generates the text.
 type Format = (&'static str, fn(&Report) -> Result<String>);
 
-/// Adding one means adding a line here.
+/// All report formats. To add a format, add a line here.
 const FORMATS: &[Format] = &[("html", |report| Ok(html::page(report))), ("json", json::text), ("md", |report| Ok(markdown::text(report)))];
 
-/// Titles of the columns of [`Row::cells`].
+/// Column titles for [`Row::cells`].
 pub(crate) const COLUMNS: [&str; 7] = ["CASE", "PREDICTED", "MEDIAN", "WORST", "LOST", "WATCHES", "VERDICT"];
 
-/// What a report says of itself that is not complete.
-const UNFINISHED: &str = ", not complete";
+/// Text that marks an incomplete report.
+const UNFINISHED: &str = ", incomplete";
 
-/// Finds what writes a file of that name, before anything is measured.
+/// Returns the function that generates a report with this file name, to be checked before anything is
+/// measured.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] that lists the endings there are.
+/// [`Kind::Input`], listing the valid extensions.
 pub(super) fn format(file: &Path) -> Result<fn(&Report) -> Result<String>> {
     let ending = file.extension().unwrap_or_default();
     FORMATS.iter().find(|(name, _)| ending == *name).map(|(_, write)| *write).ok_or_else(|| {
         let endings: Vec<&str> = FORMATS.iter().map(|(name, _)| *name).collect();
-        Error::new(Kind::Input, format!("`{}` is no name of a report", file.display()))
-            .hint(format!("its ending is {}", endings.join(", ")))
+        Error::new(Kind::Input, format!("unknown report format: `{}`", file.display()))
+            .hint(format!("use one of the extensions {}", endings.join(", ")))
     })
 }
 
 impl Report {
-    /// Writes it to a file, whose ending says how, whole or not at all.
+    /// Writes the report to a file atomically, in the format of the file extension.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] for an unknown ending; [`Kind::Io`] if it can't be written.
+    /// [`Kind::Input`] for an unknown extension; [`Kind::Io`] if the file can't be written.
     pub(crate) fn write(&self, file: &Path) -> Result<()> {
         host::fs::write_atomic(file, format(file)?(self)?.as_bytes(), host::fs::PUBLIC)
     }
 
-    /// Cases with a verdict.
+    /// Returns the cases with this verdict.
     pub(crate) fn with(&self, verdict: Verdict) -> Vec<&'static str> {
         self.rows.iter().filter(|row| row.verdict == verdict).map(|row| row.case).collect()
     }
 }
 
 impl Row {
-    /// What people read, under [`COLUMNS`].
+    /// Returns the cells for [`COLUMNS`], for display.
     pub(crate) fn cells(&self) -> [String; 7] {
         let measured: Vec<&Run> = self.runs.iter().filter(|run| run.outcome == Outcome::Measured).collect();
         let sum = measured
@@ -202,7 +204,7 @@ impl Row {
         ]
     }
 
-    /// Fills in what follows from the runs.
+    /// Computes the summary of the runs.
     pub(super) fn conclude(mut self) -> Self {
         let times: Vec<f64> = self.runs.iter().filter(|run| run.outcome == Outcome::Measured).map(|run| run.measured).collect();
         (self.median, self.worst) = (record::median(&times), record::worst(&times));
@@ -212,22 +214,22 @@ impl Row {
 }
 
 impl Run {
-    /// What a person must know beside the figures, a sentence each.
+    /// Returns remarks that accompany the figures, one sentence each.
     pub(super) fn remarks(&self) -> Vec<String> {
         let mut remarks: Vec<String> = self.broken.iter().map(|broken| format!("broken: {broken}")).collect();
         remarks.extend(self.late.iter().map(|late| format!("late: {late}")));
         remarks.extend(self.why.clone());
         remarks.extend(
-            self.ready_to_served.map(|seconds| format!("the endpoint answered {seconds:.2} s after the first API server was ready")),
+            self.ready_to_served.map(|seconds| format!("the endpoint responded {seconds:.2} s after the first API server was ready")),
         );
-        remarks.extend(self.lost_share.map(|share| format!("{:.2} % of the requests of the first minute were lost", 100.0 * share)));
-        remarks.extend(self.cut.map(|cut| format!("the watch of its API server ended after {cut:.2} s")));
+        remarks.extend(self.lost_share.map(|share| format!("{:.2} % of the requests in the first minute were lost", 100.0 * share)));
+        remarks.extend(self.cut.map(|cut| format!("the watch on the victim's API server ended after {cut:.2} s")));
         let kinds = TRAFFIC.iter().filter_map(|kind| Some((kind, self.losses.get(kind)?, self.gaps.get(kind)?)));
         remarks.extend(kinds.map(|(kind, losses, gap)| {
             format!("{}: {} of {} lost, longest gap {:.2} s", word(*kind), losses.lost, losses.sent, gap.seconds)
         }));
         remarks.extend(self.compared.map(|compared| format!("late on the bad cable: {compared}")));
-        remarks.push(format!("processors were waited for {:.0} % of the time", 100.0 * self.pressure));
+        remarks.push(format!("tasks waited for a CPU {:.0} % of the time", 100.0 * self.pressure));
         remarks
     }
 }
@@ -236,7 +238,7 @@ fn word(traffic: Traffic) -> &'static str {
     match traffic {
         Traffic::New => "new connections",
         Traffic::Write => "writes",
-        Traffic::KeepAlive => "kept connections",
+        Traffic::KeepAlive => "keep-alive reads",
         Traffic::Direct => "new connections to one server",
     }
 }
@@ -269,7 +271,7 @@ pub(super) mod tests {
     pub(in crate::lab::rehearse) fn row() -> Row {
         Row {
             case: "holder-power",
-            what: "the machine that holds the VIP loses its power",
+            what: "the machine that holds the VIP loses power",
             predicted: Some([2.1, 3.1]),
             verdict: Verdict::Kept,
             median: None,

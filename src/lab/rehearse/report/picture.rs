@@ -1,4 +1,4 @@
-//! A run as a picture: what was lost when, who had the VIP, when it was healed, and how long the plan allows. SVG 1.1.
+//! Timeline of a run as SVG 1.1: losses, VIP holders, healing, and the time that the plan allows.
 
 use std::fmt::Write as _;
 
@@ -11,13 +11,13 @@ const LEFT: f64 = 150.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 34.0;
 const FLOOR: f64 = 30.0;
-/// Three kinds of requests, the watches, the VIP.
+/// Number of rows: three kinds of requests, the watches, the VIP.
 const FLOORS: f64 = 5.0;
 const BAR: f64 = 16.0;
-/// Seconds before the fault that are shown.
+/// Seconds shown before the fault.
 const BEFORE: f64 = 3.0;
 
-/// Draws a run; nothing for one that says nothing.
+/// Draws a run; empty if the run has no result.
 pub(super) fn draw(run: &Run, predicted: Option<[f64; 2]>) -> String {
     if run.ended <= 0.0 {
         return String::new();
@@ -27,7 +27,7 @@ pub(super) fn draw(run: &Run, predicted: Option<[f64; 2]>) -> String {
     let height = bottom + 30.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"13\" role=\"img\">\n\
-         <title>{} s without service</title>\n",
+         <title>measured: {} s</title>\n",
         tenths(run.measured)
     );
     if let Some([_, most]) = predicted {
@@ -54,7 +54,7 @@ pub(super) fn draw(run: &Run, predicted: Option<[f64; 2]>) -> String {
     svg + "</svg>\n"
 }
 
-/// One line each, as long as it lived.
+/// Draws one bar for each watch, for as long as the watch was open.
 fn watches(svg: &mut String, run: &Run, y: f64, x: &dyn Fn(f64) -> f64) {
     label(svg, y, "watches");
     let height = BAR / f64::from(u16::try_from(run.watched.len().max(1)).unwrap_or(u16::MAX));
@@ -91,7 +91,7 @@ fn mark(svg: &mut String, x: f64, bottom: f64, text: &str) {
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{text}</text>", top - 6.0);
 }
 
-/// A number each 1, 2, 5, 10, … seconds, at most about twelve of them.
+/// Draws a label every 1, 2, 5, 10, … seconds, about twelve at most.
 fn axis(svg: &mut String, end: f64, bottom: f64, x: &dyn Fn(f64) -> f64) {
     let step = [1_u32, 2, 5, 10, 20, 50, 100].into_iter().find(|step| end / f64::from(*step) <= 12.0).unwrap_or(200);
     for second in (0..).step_by(step as usize).map(f64::from).take_while(|second: &f64| *second <= end) {

@@ -1,18 +1,18 @@
--- Ends the sessions of API servers whose etcd does not answer, as long as another server is ready for their clients. `on-marked-down` knows
--- one server alone, and where none is ready no session may end.
+-- Closes the sessions of API servers whose etcd does not respond, as long as another server is ready for their clients. `on-marked-down`
+-- considers only one server, and if none is ready no session may be closed.
 
--- Between two looks, in milliseconds. So many must find a server without etcd, since while etcd elects a leader all are, one after the other;
--- and so many another one ready: while the disk of etcd's leader is slow every server is without it now and then.
+-- Milliseconds between two passes; consecutive passes that must find a server without etcd, since in an etcd election all servers are,
+-- one after the other; and that must find another server ready, since all are occasionally without etcd if the etcd leader's disk is slow.
 local PAUSE, WITHOUT, READY = 400, 3, 7
 
--- What the last checks said; how many looks have found a server ready, and how many have found it without etcd; by name.
+-- By server name: result of the last check, consecutive passes that found it ready, and consecutive passes that found it without etcd.
 local said, ready, lacks = {}, {}, {}
 
 local function look(servers, checks)
   local is_one_ready = false
   for name, server in pairs(checks) do
     local stats = server:get_stats()
-    -- Nothing is said while a check is under way.
+    -- Empty while a check is running.
     if stats.last_chk ~= "" then
       said[name] = stats.last_chk
     end
