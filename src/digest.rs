@@ -122,7 +122,8 @@ impl FromStr for Digest {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::new(Kind::Input, format!("`{text}` is not a SHA-256 digest of 64 hexadecimal digits"));
+        let wrong =
+            || Error::new(Kind::Input, format!("`{text}` is not a SHA-256 digest of 64 hexadecimal digits"));
         if text.len() != 64 || !text.is_ascii() {
             return Err(wrong());
         }

@@ -178,15 +178,23 @@ mod tests {
     #[test]
     fn hints_survive_an_added_step() {
         let err = Error::new(Kind::Io, "no vault").hint("run `kiln pki init`").within("building");
-        assert_eq!((err.hints(), err.to_string().as_str()), (&["run `kiln pki init`".to_owned()][..], "building: no vault"));
+        assert_eq!(
+            (err.hints(), err.to_string().as_str()),
+            (&["run `kiln pki init`".to_owned()][..], "building: no vault")
+        );
     }
 
     #[test]
     fn a_full_disk_is_known_by_its_cause_and_not_by_its_text() {
-        let full = |err: std::io::Error| Err::<(), _>(err).doing(Kind::Io, || "writing `/x`".into()).unwrap_err().within("building");
+        let full = |err: std::io::Error| {
+            Err::<(), _>(err).doing(Kind::Io, || "writing `/x`".into()).unwrap_err().within("building")
+        };
         let other = std::io::Error::other("No space left on device");
         let within = std::io::Error::other(std::io::Error::from_raw_os_error(28));
-        assert!(full(std::io::Error::from_raw_os_error(28)).is_full_disk() && full(std::io::Error::from_raw_os_error(122)).is_full_disk());
+        assert!(
+            full(std::io::Error::from_raw_os_error(28)).is_full_disk()
+                && full(std::io::Error::from_raw_os_error(122)).is_full_disk()
+        );
         assert!(full(within).is_full_disk() && !full(other).is_full_disk());
     }
 }

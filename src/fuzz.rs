@@ -75,7 +75,12 @@ fn snapshot(path: &Path) {
 /// Reads and lints one file of a machine.
 fn configuration(path: &str, bytes: &[u8]) {
     let Source { text, .. } = source(bytes);
-    let file = File { path: path.to_owned(), text: text.clone(), mode: None, source: Source { path: path.into(), text } };
+    let file = File {
+        path: path.to_owned(),
+        text: text.clone(),
+        mode: None,
+        source: Source { path: path.into(), text },
+    };
     let machine = Machine { name: "m1".to_owned(), files: vec![file], images: Vec::new() };
     let _ = lint::check_files(&[machine], Target { kubernetes: 30, etcd: 5, now: 1_790_000_000 });
 }

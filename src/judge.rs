@@ -32,7 +32,8 @@ pub(crate) fn judge(program: &str) -> Option<Command> {
 /// If it reports an error, with its output.
 pub(crate) fn accepts(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?} reports an error ({}):\n{said}", output.status);
     said
 }

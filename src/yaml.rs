@@ -97,7 +97,9 @@ fn inline(value: &Value) -> String {
 /// the same way.
 fn scalar(text: &str) -> String {
     let plain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/')
-        && text.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '/' | '.' | '-' | '_' | '+' | '=' | '@'))
+        && text.chars().all(|letter| {
+            letter.is_ascii_alphanumeric() || matches!(letter, '/' | '.' | '-' | '_' | '+' | '=' | '@')
+        })
         && !is_word(text);
     if plain { text.to_owned() } else { Value::from(text).to_string().chars().map(escape).collect() }
 }
@@ -106,7 +108,9 @@ fn scalar(text: &str) -> String {
 /// byte order mark.
 fn escape(letter: char) -> String {
     match letter {
-        '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => format!("\\u{:04x}", u32::from(letter)),
+        '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+            format!("\\u{:04x}", u32::from(letter))
+        }
         other => other.to_string(),
     }
 }
@@ -166,17 +170,25 @@ mod tests {
     }
 
     /// Prints the YAML on standard input as JSON.
-    const PYTHON: &str = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin.buffer.read()), sys.stdout)";
+    const PYTHON: &str =
+        "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin.buffer.read()), sys.stdout)";
 
     fn any_value() -> impl Strategy<Value = Value> {
-        let text =
-            prop_oneof![".{0,12}", "[a-z0-9:#\\-~{}\\[\\]&*!|>'\"%@` \n\t]{0,8}", "(yes|No|1e[0-9]|0x1f|1_0|1:30|=|<<|2026-11-21|~|null)"];
-        let scalar =
-            prop_oneof![text.clone().prop_map(Value::from), any::<i64>().prop_map(Value::from), any::<bool>().prop_map(Value::from)];
+        let text = prop_oneof![
+            ".{0,12}",
+            "[a-z0-9:#\\-~{}\\[\\]&*!|>'\"%@` \n\t]{0,8}",
+            "(yes|No|1e[0-9]|0x1f|1_0|1:30|=|<<|2026-11-21|~|null)"
+        ];
+        let scalar = prop_oneof![
+            text.clone().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<bool>().prop_map(Value::from)
+        ];
         scalar.prop_recursive(4, 24, 5, move |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-                prop::collection::btree_map(text.clone(), inner, 0..5).prop_map(|map| map.into_iter().collect()),
+                prop::collection::btree_map(text.clone(), inner, 0..5)
+                    .prop_map(|map| map.into_iter().collect()),
             ]
         })
     }

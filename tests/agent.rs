@@ -13,7 +13,11 @@ use common::{approve, ha, judge, root};
 fn in_private(script: &str, root: &Path, seed: &Path) -> Option<String> {
     let mut unshare = judge("unshare")?;
     unshare.args(["--mount", "sh", "-euc", &format!("mount -t tmpfs none /run\n{script}")]);
-    unshare.env("KILN", env!("CARGO_BIN_EXE_kiln")).env("ROOT", root).env("SEED", seed).env_remove("KILN_SEED");
+    unshare
+        .env("KILN", env!("CARGO_BIN_EXE_kiln"))
+        .env("ROOT", root)
+        .env("SEED", seed)
+        .env_remove("KILN_SEED");
     Some(approve(&mut unshare))
 }
 
@@ -43,7 +47,9 @@ fn the_nodes_files_lie_over_the_images_and_a_second_run_changes_nothing() {
     "#;
     let Some(said) = in_private(script, dir.path(), &site.out().join("nodes/m2/m2.seed")) else { return };
     let shown = dir.path().display();
-    for expected in ["m2\nID=debian\n", &format!("755 0 {shown}/etc\n"), &format!("600 0 {shown}/var/lib/kiln/seed\n")] {
+    for expected in
+        ["m2\nID=debian\n", &format!("755 0 {shown}/etc\n"), &format!("600 0 {shown}/var/lib/kiln/seed\n")]
+    {
         assert!(said.contains(expected), "{expected:?} is not in\n{said}");
     }
     assert!(said.contains("no changes were necessary") && said.contains("\nidentical\n"), "{said}");
@@ -75,7 +81,11 @@ fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next_one() {
     image(cut.path());
     for number in 0..40 {
         for dir in [&whole, &cut] {
-            fs::write(dir.path().join(format!("usr/share/factory/var/lib/dpkg/{number}")), number.to_string()).unwrap();
+            fs::write(
+                dir.path().join(format!("usr/share/factory/var/lib/dpkg/{number}")),
+                number.to_string(),
+            )
+            .unwrap();
         }
     }
     let seed = site.out().join("nodes/m1/m1.seed");

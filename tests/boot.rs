@@ -1,7 +1,12 @@
 //! The whole boot path in QEMU: firmware, unified kernel image, verity, initrd, agent, control plane. Judged by what the machine says
 //! on its serial line and by how it ends; once in a lab.
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests look at the world as users do"
+)]
 
 mod common;
 
@@ -52,16 +57,30 @@ impl Machine {
         let firmware = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
         fs::copy(firmware[1], dir.join("variables")).expect("the package ovmf is installed");
         let format = image.extension().unwrap();
-        approve(create.args(["create", "-q", "-f", "qcow2", "-F"]).arg(format).arg("-b").arg(image).arg(dir.join("disk")).arg("16G"));
+        approve(
+            create
+                .args(["create", "-q", "-f", "qcow2", "-F"])
+                .arg(format)
+                .arg("-b")
+                .arg(image)
+                .arg(dir.join("disk"))
+                .arg("16G"),
+        );
         let serial = dir.join("serial");
         qemu.args("-nodefaults -no-user-config -display none -machine q35 -m 3072 -smp 2 -no-reboot -device virtio-rng-pci".split(' '));
         qemu.args("-accel tcg,thread=multi -cpu max".split(' '));
         qemu.args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={}", firmware[0])]);
         qemu.args(["-drive", &format!("if=pflash,format=raw,file={}", dir.join("variables").display())]);
-        qemu.args(["-drive", &format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", dir.join("disk").display())]);
+        qemu.args([
+            "-drive",
+            &format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", dir.join("disk").display()),
+        ]);
         qemu.args(["-device", "virtio-blk-pci,drive=disk", "-serial", &format!("file:{}", serial.display())]);
         qemu.args("-netdev user,id=lan,restrict=on,net=10.0.0.0/24,host=10.0.0.1 -device virtio-net-pci,netdev=lan,romfile=".split(' '));
-        qemu.args(["-smbios", &format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={EMULATED} {parameters}")]);
+        qemu.args([
+            "-smbios",
+            &format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={EMULATED} {parameters}"),
+        ]);
         let turn = turn();
         Some(Self { qemu: qemu.spawn().unwrap(), serial, _turn: turn })
     }
@@ -98,8 +117,12 @@ fn scratch() -> tempfile::TempDir {
 /// The disk image in a directory of a site's outputs: the raw one if there is one.
 fn disk_image(directory: &Path) -> PathBuf {
     let paths: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let with = |suffix: &str| paths.iter().find(|path| path.extension().is_some_and(|found| found == suffix)).cloned();
-    with("raw").or_else(|| with("qcow2")).unwrap_or_else(|| panic!("no disk image in {}", directory.display()))
+    let with = |suffix: &str| {
+        paths.iter().find(|path| path.extension().is_some_and(|found| found == suffix)).cloned()
+    };
+    with("raw")
+        .or_else(|| with("qcow2"))
+        .unwrap_or_else(|| panic!("no disk image in {}", directory.display()))
 }
 
 /// The `ha` site with its first node alone: one machine is then a whole control plane, of the very same role image.
@@ -136,9 +159,24 @@ fn a_lab_boots_the_image_through_firmware_verity_and_agent_to_a_ready_control_pl
         if ended { Ok(()) } else { Err(said) }
     });
     // Not the VIP: checks that give an API server a second or two rightly take an emulated one for dead.
-    assert!(console(&lab, "m1").contains("before the seed's certificates become valid: set forward to"), "{}", console(&lab, "m1"));
+    assert!(
+        console(&lab, "m1").contains("before the seed's certificates become valid: set forward to"),
+        "{}",
+        console(&lab, "m1")
+    );
     let ca = client.ca.to_str().unwrap();
-    let asks = || lab.run(&["curl", "--silent", "--show-error", "--max-time", "60", "--cacert", ca, "https://10.0.0.11:6443/version"]);
+    let asks = || {
+        lab.run(&[
+            "curl",
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "60",
+            "--cacert",
+            ca,
+            "https://10.0.0.11:6443/version",
+        ])
+    };
     eventually("its API server answers through the lab's network", PATIENCE, || succeeded(&asks(), ""));
     let output = lab.inside("m1", &["true"]);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -157,7 +195,10 @@ fn a_lab_boots_the_image_through_firmware_verity_and_agent_to_a_ready_control_pl
 #[ignore = "only by `ci/test all`: an emulated machine takes minutes"]
 fn a_machine_whose_clock_is_two_years_ahead_is_reported_and_the_cluster_keeps_working() {
     let Some(trial) = Strayed::new() else { return };
-    trial.comes("2 years", &["this machine's clock is 73", " d ahead of a majority of the members, whose clocks agree"]);
+    trial.comes(
+        "2 years",
+        &["this machine's clock is 73", " d ahead of a majority of the members, whose clocks agree"],
+    );
     trial.end();
 }
 
@@ -167,10 +208,16 @@ fn machines_whose_clocks_are_a_day_off_or_at_the_epoch_are_reported_and_the_clus
     let Some(trial) = Strayed::new() else { return };
     let table = [
         ("1 day", ["this machine's clock is 2", " h ahead of a majority of the members, whose clocks agree"]),
-        ("1 day ago", ["this machine's clock is 2", " h behind a majority of the members, whose clocks agree"]),
+        (
+            "1 day ago",
+            ["this machine's clock is 2", " h behind a majority of the members, whose clocks agree"],
+        ),
         (
             "1970-01-01",
-            ["before the seed's certificates become valid: set forward to", "behind a majority of the members, whose clocks agree"],
+            [
+                "before the seed's certificates become valid: set forward to",
+                "behind a majority of the members, whose clocks agree",
+            ],
         ),
     ];
     for (clock, report) in table {
@@ -227,20 +274,34 @@ impl Strayed {
     fn comes_with(&self, options: &[&str], clock: &str, said: &[&str]) {
         let Self { lab, client, scratch, .. } = self;
         approve(&mut lab.kiln(&["kill", STRAY]));
-        let is_writable =
-            || succeeded(&client.kubectl(lab, &["annotate", "namespace", "default", "--overwrite", "stray=off"]), "annotated");
-        eventually("the VIP answers without it", PATIENCE, || client.ready(lab, VIP).and_then(|()| is_writable()));
+        let is_writable = || {
+            succeeded(
+                &client.kubectl(lab, &["annotate", "namespace", "default", "--overwrite", "stray=off"]),
+                "annotated",
+            )
+        };
+        eventually("the VIP answers without it", PATIENCE, || {
+            client.ready(lab, VIP).and_then(|()| is_writable())
+        });
         let before = console(lab, STRAY).len();
         approve(&mut lab.kiln(&[&["start", STRAY, "--backend", "qemu"], options].concat()));
         let watch = Watch::begin(lab, client, VIP, scratch.path());
         let came = eventually("it is a healthy member", PATIENCE, || {
             let loss = watch.gaps();
-            assert!(loss.iter().all(|gap| *gap < LOSS), "no answer, no write for {loss:?}: {}", watch.errors());
-            etcd_is_healthy(lab, &MEMBERS, OTHER).map_err(|why| format!("{why}\n{}", &console(lab, STRAY)[before..]))
+            assert!(
+                loss.iter().all(|gap| *gap < LOSS),
+                "no answer, no write for {loss:?}: {}",
+                watch.errors()
+            );
+            etcd_is_healthy(lab, &MEMBERS, OTHER)
+                .map_err(|why| format!("{why}\n{}", &console(lab, STRAY)[before..]))
         });
         assert_eq!(self.clusters(), 1, "etcd is one cluster");
         self.says(said, before);
-        eprintln!("{clock}: a member after {came:.0?}; the longest times without an answer and a write: {:.1?}", watch.gaps());
+        eprintln!(
+            "{clock}: a member after {came:.0?}; the longest times without an answer and a write: {:.1?}",
+            watch.gaps()
+        );
     }
 
     /// Its console reports all of `said`, after so many bytes.
@@ -266,16 +327,27 @@ impl Strayed {
         assert_eq!(console(lab, STRAY).len(), before, "a paused machine says something");
         approve(&mut lab.kiln(&["thaw", STRAY]));
         let thawed = Instant::now();
-        self.says(&["this machine's clock is 11 min behind a majority of the members, whose clocks agree"], before);
+        self.says(
+            &["this machine's clock is 11 min behind a majority of the members, whose clocks agree"],
+            before,
+        );
         let reported = thawed.elapsed();
         assert!(reported < Duration::from_secs(60), "it is reported after {reported:.0?}");
-        self.says(&["whose clocks agree: set to", "this machine's clock agrees with a majority of the members again"], before);
+        self.says(
+            &[
+                "whose clocks agree: set to",
+                "this machine's clock agrees with a majority of the members again",
+            ],
+            before,
+        );
         let set = thawed.elapsed();
         let back = eventually("it is a healthy member", PATIENCE, || etcd_is_healthy(lab, &MEMBERS, OTHER));
         let loss = watch.gaps();
         assert!(loss.iter().all(|gap| *gap < LOSS), "no answer, no write for {loss:?}: {}", watch.errors());
         assert_eq!(self.clusters(), 1, "etcd is one cluster");
-        eprintln!("paused: reported after {reported:.0?}, right after {set:.0?}, a member {back:.0?} later; the longest gaps: {loss:.1?}");
+        eprintln!(
+            "paused: reported after {reported:.0?}, right after {set:.0?}, a member {back:.0?} later; the longest gaps: {loss:.1?}"
+        );
     }
 
     /// How many clusters the members belong to.
@@ -283,7 +355,8 @@ impl Strayed {
         let output = etcdctl(&self.lab, &MEMBERS, OTHER, &["endpoint", "status", "--write-out=json"]);
         let members: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(members.len(), MEMBERS.len(), "{output:?}");
-        let clusters: BTreeSet<u64> = members.iter().map(|member| member["Status"]["header"]["cluster_id"].as_u64().unwrap()).collect();
+        let clusters: BTreeSet<u64> =
+            members.iter().map(|member| member["Status"]["header"]["cluster_id"].as_u64().unwrap()).collect();
         clusters.len()
     }
 
@@ -298,7 +371,12 @@ fn one_flipped_byte_in_the_root_partition_makes_the_boot_fail() {
     let Some(site) = ha() else { return };
     let dir = scratch();
     let image = dir.path().join("corrupt.raw");
-    approve(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(disk_image(&site.out().join("images"))).arg(&image));
+    approve(
+        Command::new("cp")
+            .args(["--sparse=always", "--reflink=auto"])
+            .arg(disk_image(&site.out().join("images")))
+            .arg(&image),
+    );
     flip_byte(&image, partition(&image, "kiln-root").expect("a root partition") + CREATED);
     let Some(machine) = Machine::boot(dir.path(), &image, "panic=1") else { return };
     let (_, said) = machine.end();
@@ -310,7 +388,11 @@ fn one_flipped_byte_in_the_root_partition_makes_the_boot_fail() {
 fn a_machine_without_a_seed_says_so_and_stops() {
     let Some(site) = ha() else { return };
     let dir = scratch();
-    let Some(machine) = Machine::boot(dir.path(), &disk_image(&site.out().join("images")), "kiln.on-failure=poweroff") else { return };
+    let Some(machine) =
+        Machine::boot(dir.path(), &disk_image(&site.out().join("images")), "kiln.on-failure=poweroff")
+    else {
+        return;
+    };
     let (_, said) = machine.end();
     assert!(said.contains("kiln: BOOT FAILED") && said.contains("no seed found"), "{said}");
     assert!(said.contains("reboot: Power down"), "{said}");
@@ -325,7 +407,10 @@ fn partition(image: &Path, name: &str) -> Option<u64> {
     let table = approve(judge("sfdisk")?.arg("--json").arg(image));
     let table: serde_json::Value = serde_json::from_str(&table).unwrap();
     let partitions = table["partitiontable"]["partitions"].as_array().unwrap();
-    partitions.iter().find(|partition| partition["name"] == name).map(|partition| partition["start"].as_u64().unwrap() * 512)
+    partitions
+        .iter()
+        .find(|partition| partition["name"] == name)
+        .map(|partition| partition["start"].as_u64().unwrap() * 512)
 }
 
 fn flip_byte(image: &Path, offset: u64) {

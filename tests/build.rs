@@ -14,8 +14,9 @@ use common::{Site, approve, cache, copy_directory, files, fresh_store, ha, judge
 
 /// Digests of everything that a build published, by path.
 fn digests(out: &Path) -> Vec<(String, String)> {
-    let artifacts =
-        files(out).into_iter().filter(|path| path.file_name().is_some_and(|name| name != "manifest.json" && name != "SHA256SUMS"));
+    let artifacts = files(out)
+        .into_iter()
+        .filter(|path| path.file_name().is_some_and(|name| name != "manifest.json" && name != "SHA256SUMS"));
     artifacts.map(|path| (path.display().to_string(), sha256(&out.join(path)))).collect()
 }
 
@@ -23,11 +24,16 @@ fn digests(out: &Path) -> Vec<(String, String)> {
 fn checksums_cover_every_artifact_and_hold() {
     let Some(site) = ha() else { return };
     let out = site.out();
-    approve(Command::new("sha256sum").args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(&out));
+    approve(
+        Command::new("sha256sum").args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(&out),
+    );
     let sums = fs::read_to_string(out.join("SHA256SUMS")).unwrap();
     for path in files(&out) {
         let path = path.display().to_string();
-        assert!(path == "SHA256SUMS" || sums.lines().any(|line| line.ends_with(&format!("  {path}"))), "{path} is not in SHA256SUMS");
+        assert!(
+            path == "SHA256SUMS" || sums.lines().any(|line| line.ends_with(&format!("  {path}"))),
+            "{path} is not in SHA256SUMS"
+        );
     }
 }
 
@@ -60,7 +66,11 @@ fn a_lock_that_was_made_for_another_cluster_file_is_refused() {
     let output = other.command(&["build"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("the packages of `control-plane` lack `tcpdump`") && said.contains("hint: run `kiln lock`"), "{said}");
+    assert!(
+        said.contains("the packages of `control-plane` lack `tcpdump`")
+            && said.contains("hint: run `kiln lock`"),
+        "{said}"
+    );
     assert!(!other.dir.join("out").exists());
 }
 
@@ -71,9 +81,15 @@ fn a_build_of_cloud_init_alone_makes_no_image() {
     let other = Site::new(&dir.path().join("site")).unwrap();
     // A store that holds nothing and a mirror that is not there: neither is needed.
     let mut build = other.command(&["build", "--format", "cloud-init"]);
-    approve(build.env("KILN_STORE", dir.path().join("store")).env("KILN_MIRROR", "http://127.0.0.1:9/debian"));
+    approve(
+        build.env("KILN_STORE", dir.path().join("store")).env("KILN_MIRROR", "http://127.0.0.1:9/debian"),
+    );
     let made: Vec<String> = files(&other.out()).iter().map(|path| path.display().to_string()).collect();
-    assert!(made.contains(&"nodes/m1/user-data".to_owned()) && !made.iter().any(|path| path.starts_with("images/")), "{made:?}");
+    assert!(
+        made.contains(&"nodes/m1/user-data".to_owned())
+            && !made.iter().any(|path| path.starts_with("images/")),
+        "{made:?}"
+    );
 }
 
 #[test]
@@ -98,7 +114,10 @@ fn another_directory_umask_zone_and_locale_give_the_same_bytes() {
     let dir = tempfile::tempdir_in(cache()).unwrap();
     let other = Site::new(&dir.path().join("somewhere else")).unwrap();
     let mut shell = Command::new("sh");
-    shell.args(["-c", "umask 077; exec \"$0\" build"]).arg(env!("CARGO_BIN_EXE_kiln")).current_dir(&other.dir);
+    shell
+        .args(["-c", "umask 077; exec \"$0\" build"])
+        .arg(env!("CARGO_BIN_EXE_kiln"))
+        .current_dir(&other.dir);
     shell.env("KILN_STORE", fresh_store(dir.path())).envs([
         ("TZ", "Asia/Shanghai"),
         ("LANG", "tr_TR.UTF-8"),
@@ -115,8 +134,14 @@ fn an_ordinary_user_builds_the_same_bytes_with_and_without_subordinate_ids() {
     let Some(()) = root() else { return };
     for (user, subordinate) in [("kiln-test-plain", false), ("kiln-test-subids", true)] {
         let _ = Command::new("userdel").args(["--remove", user]).output();
-        approve(Command::new("useradd").args(["--create-home", "--home-dir"]).arg(cache().join(user)).arg(user));
-        approve(Command::new("usermod").args([if subordinate { "--add-subuids" } else { "--del-subuids" }, "100000-1000000", user]));
+        approve(
+            Command::new("useradd").args(["--create-home", "--home-dir"]).arg(cache().join(user)).arg(user),
+        );
+        approve(Command::new("usermod").args([
+            if subordinate { "--add-subuids" } else { "--del-subuids" },
+            "100000-1000000",
+            user,
+        ]));
         let home = cache().join(user);
         let other = Site::new(&home.join("site")).unwrap();
         copy_directory(Path::new(env!("CARGO_BIN_EXE_kiln")), &home.join("kiln"));
@@ -125,7 +150,15 @@ fn an_ordinary_user_builds_the_same_bytes_with_and_without_subordinate_ids() {
         reachable(&home);
         approve(
             Command::new("setpriv")
-                .args(["--reuid", user, "--regid", user, "--init-groups", "--inh-caps=-all", "--bounding-set=-all"])
+                .args([
+                    "--reuid",
+                    user,
+                    "--regid",
+                    user,
+                    "--init-groups",
+                    "--inh-caps=-all",
+                    "--bounding-set=-all",
+                ])
                 .arg(home.join("kiln"))
                 .arg("build")
                 .current_dir(&other.dir)
@@ -166,13 +199,20 @@ fn fifty_kills_at_random_moments_leave_no_partial_output_and_the_next_build_succ
     for round in 0..rounds {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let delay = whole.mul_f64((seed >> 40) as f64 / f64::from(1 << 24)).min(Duration::from_secs(8));
-        let mut child = other.command(&["build", "--quiet"]).env("KILN_STORE", &store).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = other
+            .command(&["build", "--quiet"])
+            .env("KILN_STORE", &store)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(delay);
         child.kill().unwrap();
         child.wait().unwrap();
         let out = other.dir.join("out");
-        let published =
-            out.is_dir() && fs::read_dir(&out).unwrap().any(|entry| !entry.unwrap().file_name().to_string_lossy().starts_with('.'));
+        let published = out.is_dir()
+            && fs::read_dir(&out)
+                .unwrap()
+                .any(|entry| !entry.unwrap().file_name().to_string_lossy().starts_with('.'));
         if published {
             assert_eq!(digests(&other.out()), expected, "round {round}: what is visible is not whole");
             fs::remove_dir_all(&out).unwrap();

@@ -8,7 +8,9 @@ use std::process::Command;
 
 /// What a directory's Rust files say, in one text.
 fn sources(directory: &str) -> String {
-    let files = walkdir::WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)).into_iter().map(Result::unwrap);
+    let files = walkdir::WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory))
+        .into_iter()
+        .map(Result::unwrap);
     files
         .filter(|file| file.path().extension().is_some_and(|end| end == "rs"))
         .map(|file| fs::read_to_string(file.path()).unwrap())
@@ -52,7 +54,11 @@ fn every_item_of_the_checklist_points_to_something_that_is_there() {
         if pointers.is_empty() {
             wrong.push(format!("{item}: points to nothing"));
         }
-        wrong.extend(pointers.iter().filter_map(|pointer| Some(format!("{item}: `{pointer}` is {}", dangling(pointer, &tests)?))));
+        wrong.extend(
+            pointers
+                .iter()
+                .filter_map(|pointer| Some(format!("{item}: `{pointer}` is {}", dangling(pointer, &tests)?))),
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(rows.len() > 80, "only {} rows were read", rows.len());

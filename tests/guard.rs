@@ -1,7 +1,12 @@
 //! The guard of the VIP, with real keepalived and HAProxy, on machines that are namespaces: what hangs, stands still or is cut off loses
 //! the VIP in time, and its clients know.
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests look at the world as users do"
+)]
 
 mod common;
 
@@ -41,7 +46,9 @@ impl Namespaces {
         eventually("a machine starts", PATIENCE, || {
             let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", outer.id())).unwrap();
             first = children.split_whitespace().next().map(|id| id.parse().unwrap());
-            let name = first.and_then(|id: u32| fs::read_to_string(format!("/proc/{id}/comm")).ok()).unwrap_or_default();
+            let name = first
+                .and_then(|id: u32| fs::read_to_string(format!("/proc/{id}/comm")).ok())
+                .unwrap_or_default();
             if name.trim() == "bash" { Ok(()) } else { Err(name) }
         });
         Self { outer, first: first.unwrap() }
@@ -89,12 +96,25 @@ impl Machine {
         let namespaces = Namespaces::new();
         // By this test's number of the other process.
         let target = switch.first.to_string();
-        let cable = ["link", "add", port, "type", "veth", "peer", "name", "lan0", "netns", &namespaces.first.to_string()];
+        let cable = [
+            "link",
+            "add",
+            port,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "lan0",
+            "netns",
+            &namespaces.first.to_string(),
+        ];
         approve(Command::new("nsenter").args(["--net", "--target", &target, "--", "ip"]).args(cable));
         switch.run(&format!("ip link set {port} master br0 up"));
         namespaces.run("mount -t tmpfs run /run");
         namespaces.run("mkdir /run/kiln-guard /run/haproxy");
-        for words in ["link set lo up", "link set lan0 up", &format!("address add 10.0.0.1{}/24 dev lan0", &name[1..])] {
+        for words in
+            ["link set lo up", "link set lan0 up", &format!("address add 10.0.0.1{}/24 dev lan0", &name[1..])]
+        {
             namespaces.run(&format!("ip {words}"));
         }
         let settings = fs::read_to_string(files.join("etc/sysctl.d/61-keepalived.conf")).unwrap();
@@ -134,13 +154,22 @@ impl Machine {
     }
 
     fn start_keepalived(&mut self) {
-        self.start(&["keepalived", "--dont-fork", "--vrrp", "--log-console", "--use-file", &self.file("etc/keepalived/keepalived.conf")]);
+        self.start(&[
+            "keepalived",
+            "--dont-fork",
+            "--vrrp",
+            "--log-console",
+            "--use-file",
+            &self.file("etc/keepalived/keepalived.conf"),
+        ]);
     }
 
     /// Processes of the machine with this name, as this test knows them; the last one is the youngest.
     fn processes(&self, name: &str) -> Vec<Pid> {
         let inside = fs::read_link(format!("/proc/{}/ns/pid", self.namespaces.first)).unwrap();
-        let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<i32>().ok());
+        let ids = fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<i32>().ok());
         let is_it = |id: &i32| {
             let same = fs::read_link(format!("/proc/{id}/ns/pid")).is_ok_and(|link| link == inside);
             same && fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|comm| comm.starts_with(name))
@@ -163,13 +192,19 @@ impl Machine {
     /// What keepalived tracks: 0 if the machine may hold the VIP.
     fn verdict(&self) -> Result<String, String> {
         let shown = self.namespaces.command(&["cat", "/run/kiln-guard/verdict"]).output().unwrap();
-        if shown.status.success() { Ok(String::from_utf8(shown.stdout).unwrap().trim().to_owned()) } else { Err(format!("{shown:?}")) }
+        if shown.status.success() {
+            Ok(String::from_utf8(shown.stdout).unwrap().trim().to_owned())
+        } else {
+            Err(format!("{shown:?}"))
+        }
     }
 
     fn comes_to(&self, verdict: &str) {
-        eventually(&format!("the verdict on {} is {verdict}", self.name), PATIENCE, || match self.verdict() {
-            Ok(now) if now == verdict => Ok(()),
-            other => Err(format!("{other:?}")),
+        eventually(&format!("the verdict on {} is {verdict}", self.name), PATIENCE, || {
+            match self.verdict() {
+                Ok(now) if now == verdict => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
         });
     }
 }
@@ -200,7 +235,9 @@ impl World {
         }
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
-        let kiln = |arguments: &[&str]| approve(Command::new(KILN).current_dir(at).args(arguments).env("KILN_STORE", at.join("store")));
+        let kiln = |arguments: &[&str]| {
+            approve(Command::new(KILN).current_dir(at).args(arguments).env("KILN_STORE", at.join("store")))
+        };
         kiln(&["init", "--profile", "ha"]);
         kiln(&["pki", "init"]);
         let switch = Namespaces::new();
@@ -252,7 +289,10 @@ impl World {
         let mut session = None;
         eventually("something answers at the VIP", PATIENCE, || {
             let address = format!("{VIP}:9000").parse().unwrap();
-            session = Some(TcpStream::connect_timeout(&address, Duration::from_secs(1)).map_err(|err| err.to_string())?);
+            session = Some(
+                TcpStream::connect_timeout(&address, Duration::from_secs(1))
+                    .map_err(|err| err.to_string())?,
+            );
             Ok(())
         });
         session.unwrap()
@@ -260,9 +300,12 @@ impl World {
 
     /// Where this test's own traffic to the VIP goes, by what it learnt from others' ARP.
     fn neighbour(&self) -> Option<usize> {
-        let after = |text: String, word: &str| Some(text.split_once(word)?.1.split_whitespace().next()?.to_owned());
+        let after =
+            |text: String, word: &str| Some(text.split_once(word)?.1.split_whitespace().next()?.to_owned());
         let known = after(self.switch.run(&format!("ip neighbour show {VIP} dev br0")), "lladdr")?;
-        let is_known = |machine: &Machine| after(machine.namespaces.run("ip link show dev lan0"), "link/ether").as_ref() == Some(&known);
+        let is_known = |machine: &Machine| {
+            after(machine.namespaces.run("ip link show dev lan0"), "link/ether").as_ref() == Some(&known)
+        };
         self.machines.iter().position(is_known)
     }
 
@@ -335,7 +378,9 @@ fn what_hangs_stands_still_or_is_cut_off_loses_the_vip_and_its_clients_know() {
     world.switch.run(&format!("ip link set {port} down"));
     let now = world.moves("the machine is cut off", holder, 1.2);
     world.machines[holder].comes_to("1");
-    eventually("it gives the VIP up", PATIENCE, || if world.machines[holder].holds_vip() { Err("it holds it".into()) } else { Ok(()) });
+    eventually("it gives the VIP up", PATIENCE, || {
+        if world.machines[holder].holds_vip() { Err("it holds it".into()) } else { Ok(()) }
+    });
     world.switch.run(&format!("ip link set {port} up"));
     world.machines[holder].comes_to("0");
     world.settles("the machine is connected", now);

@@ -40,18 +40,22 @@ fn partitions(image: &Path) -> Vec<Partition> {
 }
 
 fn find<'a>(partitions: &'a [Partition], name: &str) -> &'a Partition {
-    partitions.iter().find(|partition| partition.name == name).unwrap_or_else(|| panic!("no partition `{name}`"))
+    partitions
+        .iter()
+        .find(|partition| partition.name == name)
+        .unwrap_or_else(|| panic!("no partition `{name}`"))
 }
 
 /// Copies one partition into a file of its own.
 fn extract(image: &Path, partition: &Partition, to: &Path) {
     let range = [format!("skip={}", partition.start), format!("count={}", partition.size)];
-    approve(Command::new("dd").arg(format!("if={}", image.display())).arg(format!("of={}", to.display())).args(range).args([
-        "bs=1M",
-        "iflag=skip_bytes,count_bytes",
-        "conv=sparse",
-        "status=none",
-    ]));
+    approve(
+        Command::new("dd")
+            .arg(format!("if={}", image.display()))
+            .arg(format!("of={}", to.display()))
+            .args(range)
+            .args(["bs=1M", "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none"]),
+    );
 }
 
 #[test]
@@ -60,7 +64,8 @@ fn the_partition_table_is_the_one_of_the_discoverable_partitions_specification()
     let Some(mut sfdisk) = judge("sfdisk") else { return };
     approve(sfdisk.arg("--verify").arg(raw(site)));
     let partitions = partitions(&raw(site));
-    let kinds: Vec<(&str, &str)> = partitions.iter().map(|partition| (partition.name.as_str(), partition.kind.as_str())).collect();
+    let kinds: Vec<(&str, &str)> =
+        partitions.iter().map(|partition| (partition.name.as_str(), partition.kind.as_str())).collect();
     assert_eq!(
         kinds,
         [
@@ -82,12 +87,16 @@ fn the_root_verifies_against_the_hash_that_its_partition_names_carry() {
     let (root, hashes) = (dir.path().join("root"), dir.path().join("verity"));
     extract(&raw(site), find(&partitions, "kiln-root"), &root);
     extract(&raw(site), find(&partitions, "kiln-root-verity"), &hashes);
-    let root_hash = format!("{}{}", find(&partitions, "kiln-root").uuid, find(&partitions, "kiln-root-verity").uuid);
+    let root_hash =
+        format!("{}{}", find(&partitions, "kiln-root").uuid, find(&partitions, "kiln-root-verity").uuid);
     approve(veritysetup.arg("verify").args([&root, &hashes]).arg(&root_hash));
     if let Some(mut unsquashfs) = judge("unsquashfs") {
         let listing = approve(unsquashfs.args(["-lls", "-no-progress"]).arg(&root));
         for program in ["kube-apiserver", "kubelet", "kiln", "haproxy"] {
-            assert!(listing.lines().any(|line| line.ends_with(&format!("bin/{program}"))), "{program} is not in the root");
+            assert!(
+                listing.lines().any(|line| line.ends_with(&format!("bin/{program}"))),
+                "{program} is not in the root"
+            );
         }
     }
 }
@@ -107,7 +116,9 @@ fn the_qcow2_is_sound_and_holds_the_same_disk_as_the_raw_image() {
     let Some(mut check) = judge("qemu-img") else { return };
     let qcow2 = raw(site).with_extension("qcow2");
     approve(check.arg("check").arg(&qcow2));
-    approve(judge("qemu-img").unwrap().args(["compare", "-f", "qcow2", "-F", "raw"]).args([&qcow2, &raw(site)]));
+    approve(
+        judge("qemu-img").unwrap().args(["compare", "-f", "qcow2", "-F", "raw"]).args([&qcow2, &raw(site)]),
+    );
 }
 
 #[test]
@@ -130,7 +141,12 @@ fn no_secret_of_the_vault_is_in_a_role_image() {
     let root = dir.path().join("root");
     extract(&raw(site), find(&partitions(&raw(site)), "kiln-root"), &root);
     let Some(mut unsquashfs) = judge("unsquashfs") else { return };
-    approve(unsquashfs.args(["-no-progress", "-quiet", "-no-xattrs", "-dest"]).arg(dir.path().join("tree")).arg(&root));
+    approve(
+        unsquashfs
+            .args(["-no-progress", "-quiet", "-no-xattrs", "-dest"])
+            .arg(dir.path().join("tree"))
+            .arg(&root),
+    );
     let (tree, patterns) = (dir.path().join("tree"), dir.path().join("patterns"));
     fs::write(&patterns, secrets(&site.dir.join("vault")).join("\n")).unwrap();
     assert_eq!(holding(&patterns, &[&tree]), Vec::<String>::new());
@@ -162,7 +178,8 @@ fn a_seed_costs_less_than_a_mebibyte_and_nobody_else_may_read_it() {
         assert!(metadata.len() < 1 << 20, "{node}: {} bytes", metadata.len());
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{node}");
     }
-    let digests: Vec<String> = ["m1", "m2", "m3"].map(|node| sha256(&site.out().join(format!("nodes/{node}/{node}.seed")))).into();
+    let digests: Vec<String> =
+        ["m1", "m2", "m3"].map(|node| sha256(&site.out().join(format!("nodes/{node}/{node}.seed")))).into();
     assert!(digests[0] != digests[1] && digests[1] != digests[2]);
 }
 
@@ -182,5 +199,7 @@ fn an_erofs_root_holds_the_same_files_as_the_squashfs_one() {
     extract(&image, find(&partitions(&image), "kiln-root"), &squashfs);
     let script = "mkdir a b && mount -o ro,loop \"$1\" a && mount -o ro,loop \"$2\" b && diff --recursive --no-dereference a b && \
                   cd a && find . -printf '%p %m %U %G %y\\n' | sort >../a.list && cd ../b && find . -printf '%p %m %U %G %y\\n' | sort | diff ../a.list -";
-    approve(unshare.args(["--mount", "sh", "-c", script, "sh"]).args([&squashfs, &erofs]).current_dir(dir.path()));
+    approve(
+        unshare.args(["--mount", "sh", "-c", script, "sh"]).args([&squashfs, &erofs]).current_dir(dir.path()),
+    );
 }

@@ -1,6 +1,11 @@
 //! The built cluster on this machine: it comes up by itself, survives the loss of a machine, and leaves nothing behind.
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests look at the world as users do"
+)]
 
 mod common;
 
@@ -25,10 +30,13 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_address_holder_and
 
     // All at once, in no order, nobody logged in.
     lab.up(&client.artifacts);
-    let etcd = eventually("etcd has three healthy members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m1"));
+    let etcd =
+        eventually("etcd has three healthy members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m1"));
     let ready = eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
     let create = ["create", "configmap", "probe", "--from-literal=written=before"];
-    eventually("an object is created through the VIP", PATIENCE, || succeeded(&client.kubectl(&lab, &create), "created"));
+    eventually("an object is created through the VIP", PATIENCE, || {
+        succeeded(&client.kubectl(&lab, &create), "created")
+    });
     let read = ["get", "configmap", "probe", "--output=jsonpath={.data.written}"];
     succeeded(&client.kubectl(&lab, &read), "before").unwrap();
 
@@ -43,7 +51,9 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_address_holder_and
 
     // It comes back, with what it had in /var, and catches up.
     approve(&mut lab.kiln(&["start", lost]));
-    let back = eventually("etcd has three healthy members again", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, lost));
+    let back = eventually("etcd has three healthy members again", PATIENCE, || {
+        etcd_is_healthy(&lab, &MEMBERS, lost)
+    });
     let local = format!("https://{}:6443/readyz", lab.address(lost));
     let ca = client.ca.to_str().unwrap();
     let curl = ["curl", "--silent", "--fail", "--max-time", "5", "--cacert", ca, &local];
@@ -54,9 +64,12 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_address_holder_and
     let replaced = NODES.into_iter().find(|node| node != lost).unwrap();
     approve(&mut lab.kiln(&["kill", "--lose-disk", replaced]));
     approve(&mut lab.kiln(&["start", replaced]));
-    let joined =
-        eventually("etcd has three healthy members after one was replaced", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, replaced));
-    eventually("the replaced node's object is that of the cluster", PATIENCE, || succeeded(&client.kubectl(&lab, &read), "after"));
+    let joined = eventually("etcd has three healthy members after one was replaced", PATIENCE, || {
+        etcd_is_healthy(&lab, &MEMBERS, replaced)
+    });
+    eventually("the replaced node's object is that of the cluster", PATIENCE, || {
+        succeeded(&client.kubectl(&lab, &read), "after")
+    });
     let says = lab.inside(replaced, &["journalctl", "--no-pager", "--unit=etcd"]);
     succeeded(&says, "rejoining the live cluster of").unwrap();
     eventually("every node runs without a failed unit", PATIENCE, || {
@@ -68,7 +81,9 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_address_holder_and
 
     approve(&mut lab.kiln(&["down"]));
     lab.assert_gone();
-    eprintln!("etcd {etcd:.1?}, API at the VIP {ready:.1?} later, failover {moved:.1?}, rejoined in {back:.1?}, replaced in {joined:.1?}");
+    eprintln!(
+        "etcd {etcd:.1?}, API at the VIP {ready:.1?} later, failover {moved:.1?}, rejoined in {back:.1?}, replaced in {joined:.1?}"
+    );
 }
 
 /// What a node's freezer and cable do is what other machines see; what its disk does, what its own programs see.
@@ -93,7 +108,10 @@ fn is_broken_and_mended(lab: &Lab, client: &Client, node: &str) {
 
     let other = NODES.into_iter().find(|name| *name != node).unwrap();
     verb(&["cut", node, "--from", other]);
-    assert!(!lab.reaches(Some(other), &address, 6443) && lab.reaches(None, &address, 6443), "it is cut off from {other} alone");
+    assert!(
+        !lab.reaches(Some(other), &address, 6443) && lab.reaches(None, &address, 6443),
+        "it is cut off from {other} alone"
+    );
     verb(&["mend", node]);
 
     is_slow_and_fast_again(lab, node);
@@ -104,9 +122,13 @@ fn is_broken_and_mended(lab: &Lab, client: &Client, node: &str) {
     verb(&["plug", node]);
     answers("its cable is in again");
 
-    let probe = |script: &str| lab.inside(node, &["systemd-run", "--quiet", "--wait", "--pipe", "sh", "-c", script]);
+    let probe =
+        |script: &str| lab.inside(node, &["systemd-run", "--quiet", "--wait", "--pipe", "sh", "-c", script]);
     let devices = NODES.map(|name| lab.inside(name, &["stat", "--format=%d", "/var"]).stdout);
-    assert!(devices[0] != devices[1] && devices[1] != devices[2] && devices[0] != devices[2], "each has a disk of its own: {devices:?}");
+    assert!(
+        devices[0] != devices[1] && devices[1] != devices[2] && devices[0] != devices[2],
+        "each has a disk of its own: {devices:?}"
+    );
     verb(&["slow", node, "--sync", "500"]);
     let begin = Instant::now();
     succeeded(&probe("dd if=/dev/zero of=/var/tmp/probe bs=4k count=2 oflag=dsync"), "").unwrap();
@@ -128,7 +150,10 @@ fn is_broken_and_mended(lab: &Lab, client: &Client, node: &str) {
     verb(&["kill", node]);
     verb(&["start", node]);
     let state = state();
-    assert_eq!([&state["frozen"], &state["unplugged"], &state["cuts"]], [&Value::from(false), &Value::from(false), &serde_json::json!([])]);
+    assert_eq!(
+        [&state["frozen"], &state["unplugged"], &state["cuts"]],
+        [&Value::from(false), &Value::from(false), &serde_json::json!([])]
+    );
     assert!(state["delay"].is_null(), "{state:#}");
     assert_eq!(state["disk"], serde_json::json!(["a sync takes 200 ms"]));
     verb(&["mend", node]);
@@ -158,7 +183,10 @@ fn is_slow_and_fast_again(lab: &Lab, node: &str) {
     }
 
     verb(&["cut", node, "--delay", "20ms", "--direction", "out", "--loss", "20"]);
-    assert_eq!((&state()["delay"], &state()["cuts"]), (&"20 ms out".into(), &serde_json::json!(["everything out 20 %"])));
+    assert_eq!(
+        (&state()["delay"], &state()["cuts"]),
+        (&"20 ms out".into(), &serde_json::json!(["everything out 20 %"]))
+    );
     let (slow, lost) = ping(lab, &address);
     // Of a hundred, 20 are lost; fewer than 3, or more than 50, in one of a million times.
     assert!((20.0..35.0).contains(&slow) && (3..=50).contains(&lost), "{slow} ms, {lost} lost");
@@ -172,8 +200,13 @@ fn is_slow_and_fast_again(lab: &Lab, node: &str) {
 fn ping(lab: &Lab, address: &str) -> (f64, u32) {
     let output = lab.run(&["ping", "-q", "-n", "-i", "0.02", "-c", "100", address]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let shortest = said.split("min/avg/max/mdev = ").nth(1).and_then(|times| times.split('/').next()).and_then(|time| time.parse().ok());
-    let number = |word: &str| -> Option<u32> { said.split(word).next()?.split_whitespace().last()?.parse().ok() };
+    let shortest = said
+        .split("min/avg/max/mdev = ")
+        .nth(1)
+        .and_then(|times| times.split('/').next())
+        .and_then(|time| time.parse().ok());
+    let number =
+        |word: &str| -> Option<u32> { said.split(word).next()?.split_whitespace().last()?.parse().ok() };
     let (sent, received) = (number(" packets transmitted"), number(" received"));
     let lost = sent.zip(received).map(|(sent, received)| sent - received);
     shortest.zip(lost).unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&output.stderr)))
@@ -205,9 +238,16 @@ fn a_machine_that_never_came_is_left_out_by_an_order_and_joins_later() {
     site.ok(&["order", "--without", "m3", "--out", order.to_str().unwrap()]);
     for node in ["m1", "m2"] {
         approve(&mut lab.kiln(&["kill", node]));
-        approve(&mut lab.kiln(&["start", node, "--seed", order.join(format!("{node}.seed")).to_str().unwrap()]));
+        approve(&mut lab.kiln(&[
+            "start",
+            node,
+            "--seed",
+            order.join(format!("{node}.seed")).to_str().unwrap(),
+        ]));
     }
-    eventually("two members are a cluster", PATIENCE, || etcd_is_healthy(&lab, &["10.0.0.11", "10.0.0.12"], "m1"));
+    eventually("two members are a cluster", PATIENCE, || {
+        etcd_is_healthy(&lab, &["10.0.0.11", "10.0.0.12"], "m1")
+    });
     eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
 
     // The third one comes with its usual seed, which knows of no order.
@@ -228,7 +268,9 @@ fn a_cluster_is_recovered_by_an_order_from_the_only_copy_that_is_left() {
     eventually("an object is created", PATIENCE, || succeeded(&client.kubectl(&lab, &create), "created"));
     let revision = ["get", "configmap", "probe", "--output=jsonpath={.metadata.resourceVersion}"];
     let list = ["get", "--raw", "/api/v1/namespaces/default/configmaps"];
-    let number = |output: &Output| String::from_utf8_lossy(&output.stdout).parse::<u64>().map_err(|_| format!("{output:?}"));
+    let number = |output: &Output| {
+        String::from_utf8_lossy(&output.stdout).parse::<u64>().map_err(|_| format!("{output:?}"))
+    };
     let newest = || {
         let list: Value = serde_json::from_slice(&client.kubectl(&lab, &list).stdout).unwrap();
         list["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap()
@@ -245,13 +287,20 @@ fn a_cluster_is_recovered_by_an_order_from_the_only_copy_that_is_left() {
         approve(&mut lab.kiln(&["start", node]));
     }
     let said = "etcd: m3 has data at revision";
-    eventually("the console says who has the data", PATIENCE, || succeeded(&lab.kiln(&["console", "m1"]).output().unwrap(), said));
+    eventually("the console says who has the data", PATIENCE, || {
+        succeeded(&lab.kiln(&["console", "m1"]).output().unwrap(), said)
+    });
 
     let order = scratch.path().join("order");
     site.ok(&["order", "--recover-from", "m3", "--out", order.to_str().unwrap()]);
     for node in NODES {
         approve(&mut lab.kiln(&["kill", node]));
-        approve(&mut lab.kiln(&["start", node, "--seed", order.join(format!("{node}.seed")).to_str().unwrap()]));
+        approve(&mut lab.kiln(&[
+            "start",
+            node,
+            "--seed",
+            order.join(format!("{node}.seed")).to_str().unwrap(),
+        ]));
     }
     eventually("all three are members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m3"));
     eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
@@ -272,15 +321,19 @@ const FORGOTTEN: Duration = Duration::from_secs(90);
 
 /// Programs of containers that the worker runs.
 fn containers(lab: &Lab) -> usize {
-    let output = lab.inside("w1", &["sh", "-c", "grep --no-messages --line-regexp pause /proc/[0-9]*/comm || true"]);
+    let output =
+        lab.inside("w1", &["sh", "-c", "grep --no-messages --line-regexp pause /proc/[0-9]*/comm || true"]);
     String::from_utf8_lossy(&output.stdout).lines().count()
 }
 
 #[test]
 fn a_snapshot_is_restored_by_an_order_and_nothing_goes_on_that_it_does_not_know() {
-    const WORKER: (&str, &str) =
-        ("# Keys and certificates;", "[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n\n# Keys and certificates;");
-    const RAW: (&str, &str) = ("# [outputs]\n# formats = [\"raw\", \"qcow2\"]", "[outputs]\nformats = [\"raw\"]");
+    const WORKER: (&str, &str) = (
+        "# Keys and certificates;",
+        "[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n\n# Keys and certificates;",
+    );
+    const RAW: (&str, &str) =
+        ("# [outputs]\n# formats = [\"raw\", \"qcow2\"]", "[outputs]\nformats = [\"raw\"]");
     let Some(images) = images() else { return };
     let variant = Variant { name: "ha-restored", profile: "ha", changes: &[RAW, WORKER] };
     let (Some(lab), Some(site)) = (Lab::new(), built(&variant)) else { return };
@@ -289,8 +342,10 @@ fn a_snapshot_is_restored_by_an_order_and_nothing_goes_on_that_it_does_not_know(
     let Some(client) = Client::new(site, scratch.path()) else { return };
     lab.up(&client.artifacts);
     eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
-    let create = |name: &str| ["create", "configmap", name, "--from-literal=written=before"].map(str::to_owned);
-    let kubectl = |words: &[String]| client.kubectl(&lab, &words.iter().map(String::as_str).collect::<Vec<_>>());
+    let create =
+        |name: &str| ["create", "configmap", name, "--from-literal=written=before"].map(str::to_owned);
+    let kubectl =
+        |words: &[String]| client.kubectl(&lab, &words.iter().map(String::as_str).collect::<Vec<_>>());
     let list = "/api/v1/namespaces/default/configmaps";
     let newest = || -> Result<u64, String> {
         let output = client.kubectl(&lab, &["get", "--raw", list]);
@@ -305,9 +360,15 @@ fn a_snapshot_is_restored_by_an_order_and_nothing_goes_on_that_it_does_not_know(
     let pod = scratch.path().join("pod.json");
     fs::write(&pod, LATER).unwrap();
     let pause = fs::File::open(images.join("pause.tar")).unwrap();
-    approve(lab.kiln(&["exec", "w1", "--", "ctr", "--namespace", "k8s.io", "images", "import", "-"]).stdin(pause));
-    eventually("a pod is created", PATIENCE, || succeeded(&client.kubectl(&lab, &["apply", "--filename", pod.to_str().unwrap()]), "pod/"));
-    eventually("its two containers run", PATIENCE, || if containers(&lab) == 2 { Ok(()) } else { Err(format!("{}", containers(&lab))) });
+    approve(
+        lab.kiln(&["exec", "w1", "--", "ctr", "--namespace", "k8s.io", "images", "import", "-"]).stdin(pause),
+    );
+    eventually("a pod is created", PATIENCE, || {
+        succeeded(&client.kubectl(&lab, &["apply", "--filename", pod.to_str().unwrap()]), "pod/")
+    });
+    eventually("its two containers run", PATIENCE, || {
+        if containers(&lab) == 2 { Ok(()) } else { Err(format!("{}", containers(&lab))) }
+    });
     let mut before = 0;
     eventually("the newest revision", PATIENCE, || newest().map(|newest| before = newest));
 
@@ -322,18 +383,32 @@ fn a_snapshot_is_restored_by_an_order_and_nothing_goes_on_that_it_does_not_know(
     for node in NODES {
         succeeded(&listed, node).unwrap();
     }
-    let fetched = with_vault(&["snapshot", "fetch", "--from", "m2", "--json", "--out", file.to_str().unwrap()]);
+    let fetched =
+        with_vault(&["snapshot", "fetch", "--from", "m2", "--json", "--out", file.to_str().unwrap()]);
     succeeded(&fetched, "m2").unwrap();
     let fetched: Value = serde_json::from_slice(&fetched.stdout).unwrap();
     // A node's own certificate is not enough.
     let own = |name: &str| {
         let path = scratch.path().join(format!("m1-{name}"));
-        fs::write(&path, lab.inside("m1", &["cat", &format!("/etc/kubernetes/pki/etcd/{name}")]).stdout).unwrap();
+        fs::write(&path, lab.inside("m1", &["cat", &format!("/etc/kubernetes/pki/etcd/{name}")]).stdout)
+            .unwrap();
         path.to_str().unwrap().to_owned()
     };
     let (ca, certificate, key) = (own("ca.crt"), own("peer.crt"), own("peer.key"));
     let url = format!("https://{}:2383/snapshots", MEMBERS[1]);
-    let refused = lab.run(&["curl", "--silent", "--show-error", "--include", "--cacert", &ca, "--cert", &certificate, "--key", &key, &url]);
+    let refused = lab.run(&[
+        "curl",
+        "--silent",
+        "--show-error",
+        "--include",
+        "--cacert",
+        &ca,
+        "--cert",
+        &certificate,
+        "--key",
+        &key,
+        &url,
+    ]);
     assert!(refused.stdout.starts_with(b"HTTP/1.0 403 "), "{refused:?}");
 
     let order = scratch.path().join("order");
@@ -345,11 +420,20 @@ fn a_snapshot_is_restored_by_an_order_and_nothing_goes_on_that_it_does_not_know(
     // The worker is never switched off, and its kubelet knows a pod that the cluster will not.
     assert_eq!(containers(&lab), 2);
     for node in NODES {
-        approve(&mut lab.kiln(&["start", node, "--seed", order.join(format!("{node}.seed")).to_str().unwrap()]));
+        approve(&mut lab.kiln(&[
+            "start",
+            node,
+            "--seed",
+            order.join(format!("{node}.seed")).to_str().unwrap(),
+        ]));
     }
     eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
     let gone = eventually("containers of the unknown pod are gone", FORGOTTEN, || {
-        if containers(&lab) == 0 { Ok(()) } else { Err(format!("{:?}", client.kubectl(&lab, &["get", "pods,nodes"]))) }
+        if containers(&lab) == 0 {
+            Ok(())
+        } else {
+            Err(format!("{:?}", client.kubectl(&lab, &["get", "pods,nodes"])))
+        }
     });
     eprintln!("containers of an unknown pod ran for {gone:.1?} after the first answer");
     eventually("all three are members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m3"));
@@ -358,7 +442,11 @@ fn a_snapshot_is_restored_by_an_order_and_nothing_goes_on_that_it_does_not_know(
     });
     eventually("the object that came later is not", PATIENCE, || {
         let later = client.kubectl(&lab, &["get", "configmap", "later"]);
-        if String::from_utf8_lossy(&later.stderr).contains("NotFound") { Ok(()) } else { Err(format!("{later:?}")) }
+        if String::from_utf8_lossy(&later.stderr).contains("NotFound") {
+            Ok(())
+        } else {
+            Err(format!("{later:?}"))
+        }
     });
     let mut after = 0;
     eventually("the newest revision", PATIENCE, || newest().map(|newest| after = newest));
@@ -369,8 +457,16 @@ fn a_snapshot_is_restored_by_an_order_and_nothing_goes_on_that_it_does_not_know(
         let watch = format!("{list}?watch=1&timeoutSeconds=5&resourceVersion={before}");
         eventually("an old watch ends with an error", PATIENCE, || {
             let output = client.kubectl(&lab, &["get", "--raw", &watch, &server]);
-            let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            if said.contains("too old resource version") || said.contains("Expired") { Ok(()) } else { Err(said) }
+            let said = format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+            if said.contains("too old resource version") || said.contains("Expired") {
+                Ok(())
+            } else {
+                Err(said)
+            }
         });
     }
     approve(&mut lab.kiln(&["down"]));
@@ -383,14 +479,22 @@ fn a_lab_leaves_nothing_behind_however_it_ends() {
     let kill = |signal: &str, ids: &[i32]| {
         assert!(!ids.is_empty(), "no process to send {signal} to");
         // Each of them takes the other along, so a later one may be gone already; what counts is what is left afterwards.
-        let _ = Command::new("kill").arg(format!("-{signal}")).args(ids.iter().map(ToString::to_string)).output().unwrap();
+        let _ = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .args(ids.iter().map(ToString::to_string))
+            .output()
+            .unwrap();
     };
     let foreground = || -> Child { lab.starting(&["up", "--foreground"], &site.out()).spawn().unwrap() };
     let all_run = || {
         eventually("all nodes run", PATIENCE, || {
             let status = lab.kiln(&["status", "--json"]).output().unwrap();
             let nodes: Vec<Value> = serde_json::from_slice(&status.stdout).map_err(|err| err.to_string())?;
-            if nodes.iter().filter(|node| node["running"] == true).count() == NODES.len() { Ok(()) } else { Err(format!("{nodes:?}")) }
+            if nodes.iter().filter(|node| node["running"] == true).count() == NODES.len() {
+                Ok(())
+            } else {
+                Err(format!("{nodes:?}"))
+            }
         });
     };
 
@@ -407,7 +511,9 @@ fn a_lab_leaves_nothing_behind_however_it_ends() {
         lab.assert_gone();
     }
     let mut rehearsal = lab.starting(&["rehearse"], &site.out()).spawn().unwrap();
-    eventually("a lab of its own runs", PATIENCE, || if lab.supervisors("inner").is_empty() { Err("none".into()) } else { Ok(()) });
+    eventually("a lab of its own runs", PATIENCE, || {
+        if lab.supervisors("inner").is_empty() { Err("none".into()) } else { Ok(()) }
+    });
     kill("INT", &[rehearsal.id().try_into().unwrap()]);
     rehearsal.wait().unwrap();
     lab.assert_gone();
@@ -423,10 +529,17 @@ fn an_image_with_one_changed_byte_is_not_started() {
     let (Some(lab), Some(site)) = (Lab::new(), ha()) else { return };
     let copy = tempfile::tempdir().unwrap();
     copy_directory(&site.out(), &copy.path().join("out"));
-    let manifest: Value = serde_json::from_slice(&fs::read(copy.path().join("out/manifest.json")).unwrap()).unwrap();
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(copy.path().join("out/manifest.json")).unwrap()).unwrap();
     let partitions = manifest["images"]["control-plane"]["partitions"].as_array().unwrap();
-    let start = partitions.iter().find(|partition| partition["label"] == "kiln-root").unwrap()["start"].as_u64().unwrap();
-    let disk = OpenOptions::new().read(true).write(true).open(copy.path().join("out/images/control-plane.raw")).unwrap();
+    let start = partitions.iter().find(|partition| partition["label"] == "kiln-root").unwrap()["start"]
+        .as_u64()
+        .unwrap();
+    let disk = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(copy.path().join("out/images/control-plane.raw"))
+        .unwrap();
     let mut byte = [0];
     disk.read_exact_at(&mut byte, start + 123_456).unwrap();
     disk.write_all_at(&[byte[0] ^ 1], start + 123_456).unwrap();
@@ -448,7 +561,9 @@ fn a_member_that_was_cut_off_takes_part_in_the_next_election() {
     eventually("etcd has three healthy members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m1"));
     eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
     let leader = leader(&lab, &NODES).unwrap();
-    let [away, other] = NODES.into_iter().filter(|node| *node != leader).collect::<Vec<_>>()[..] else { panic!("{leader}") };
+    let [away, other] = NODES.into_iter().filter(|node| *node != leader).collect::<Vec<_>>()[..] else {
+        panic!("{leader}")
+    };
     approve(&mut lab.kiln(&["unplug", away]));
     approve(&mut lab.kiln(&["freeze", away]));
     std::thread::sleep(Duration::from_secs(60));

@@ -10,7 +10,12 @@ use std::time::Duration;
 
 fn kiln(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-    command.args(arguments).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -41,7 +46,11 @@ fn no_umask_opens_a_vault() {
     for umask in ["000", "077", "777"] {
         let site = site();
         let script = format!("umask {umask}; exec \"$0\" pki init");
-        let output = Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_kiln")]).current_dir(site.path()).output().unwrap();
+        let output = Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_kiln")])
+            .current_dir(site.path())
+            .output()
+            .unwrap();
         assert!(output.status.success(), "umask {umask}: {}", String::from_utf8_lossy(&output.stderr));
         for path in tree(&site.path().join("vault")) {
             let mode = path.metadata().unwrap().permissions().mode() & 0o7777;
@@ -59,10 +68,17 @@ fn a_killed_init_leaves_no_vault_or_a_whole_one_and_the_next_succeeds() {
         let _ = child.kill();
         let _ = child.wait();
         if site.path().join("vault").exists() {
-            assert!(run(site.path(), &["pki", "expiry"]).status.success(), "killed after {milliseconds} ms: the vault is incomplete");
+            assert!(
+                run(site.path(), &["pki", "expiry"]).status.success(),
+                "killed after {milliseconds} ms: the vault is incomplete"
+            );
         }
-        assert!(run(site.path(), &["pki", "init"]).status.success(), "killed after {milliseconds} ms: the next init failed");
-        let left: Vec<PathBuf> = fs::read_dir(site.path()).unwrap().map(|entry| entry.unwrap().file_name().into()).collect();
+        assert!(
+            run(site.path(), &["pki", "init"]).status.success(),
+            "killed after {milliseconds} ms: the next init failed"
+        );
+        let left: Vec<PathBuf> =
+            fs::read_dir(site.path()).unwrap().map(|entry| entry.unwrap().file_name().into()).collect();
         assert_eq!(left.len(), 2, "killed after {milliseconds} ms: {left:?}");
     }
 }
@@ -70,12 +86,17 @@ fn a_killed_init_leaves_no_vault_or_a_whole_one_and_the_next_succeeds() {
 #[test]
 fn of_many_inits_at_once_one_makes_the_vault_and_none_harms_it() {
     let site = site();
-    let children: Vec<_> = (0..8).map(|_| kiln(site.path(), &["pki", "init", "--json"]).spawn().unwrap()).collect();
-    let said: Vec<String> =
-        children.into_iter().map(|child| String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()).collect();
+    let children: Vec<_> =
+        (0..8).map(|_| kiln(site.path(), &["pki", "init", "--json"]).spawn().unwrap()).collect();
+    let said: Vec<String> = children
+        .into_iter()
+        .map(|child| String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap())
+        .collect();
     let created = said.iter().filter(|text| text.contains("\"created\": true")).count();
     assert_eq!(created, 1, "{said:?}");
-    let refused = |text: &&String| !text.contains("\"created\"") && !text.contains("another kiln process is writing to a vault");
+    let refused = |text: &&String| {
+        !text.contains("\"created\"") && !text.contains("another kiln process is writing to a vault")
+    };
     assert_eq!(said.iter().filter(refused).count(), 0, "{said:?}");
     assert!(run(site.path(), &["pki", "expiry"]).status.success());
 }
@@ -96,7 +117,8 @@ fn expiry_fails_when_a_certificate_has_too_few_days_left() {
 fn a_kubeconfig_is_private_and_never_replaces_a_file() {
     let site = site();
     assert!(run(site.path(), &["pki", "init"]).status.success());
-    let write = || run(site.path(), &["pki", "kubeconfig", "--user", "super-admin", "--output", "break-glass"]);
+    let write =
+        || run(site.path(), &["pki", "kubeconfig", "--user", "super-admin", "--output", "break-glass"]);
     assert!(write().status.success());
     let path = site.path().join("break-glass");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);

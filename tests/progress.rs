@@ -42,7 +42,10 @@ print(json.dumps({"status": status, "left": left, "seen": sorted(seen), "doubled
 fn on_terminal(columns: u16, command: &Command) -> Option<Value> {
     let mut python = judge("python3")?;
     python.args(["-c", TERMINAL, &columns.to_string()]).arg(command.get_program()).args(command.get_args());
-    python.current_dir(command.get_current_dir().unwrap()).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+    python
+        .current_dir(command.get_current_dir().unwrap())
+        .env("TERM", "xterm-256color")
+        .env_remove("NO_COLOR");
     python.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = python.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -59,13 +62,24 @@ fn bars_leave_nothing_behind_and_are_not_drawn_without_a_terminal() {
     let Some(site) = Site::new(&scratch.path().join("site")) else { return };
     for columns in [80, 40] {
         let out = format!("out-{columns}");
-        let Some(shown) = on_terminal(columns, &site.command(&["build", "--out", &out, "--format", "qcow2"])) else { return };
+        let Some(shown) = on_terminal(columns, &site.command(&["build", "--out", &out, "--format", "qcow2"]))
+        else {
+            return;
+        };
         assert_eq!((&shown["status"], &shown["doubled"]), (&Value::from(0), &Value::from(0)), "{shown:#}");
         let left = shown["left"].as_array().unwrap();
         assert!(left.len() <= 3 && left[0].as_str().unwrap().starts_with("published `out-"), "{shown:#}");
-        assert!(shown["seen"].as_array().unwrap().iter().any(|line| line.as_str().unwrap().contains("writing")), "no bar: {shown:#}");
+        assert!(
+            shown["seen"].as_array().unwrap().iter().any(|line| line.as_str().unwrap().contains("writing")),
+            "no bar: {shown:#}"
+        );
     }
     let output = site.command(&["build", "--out", "out-plain", "--format", "qcow2"]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && !text.contains(['\u{1b}', '\r', '⠁', '━']) && text.contains("published `out-plain"), "{text}");
+    assert!(
+        output.status.success()
+            && !text.contains(['\u{1b}', '\r', '⠁', '━'])
+            && text.contains("published `out-plain"),
+        "{text}"
+    );
 }

@@ -1,7 +1,12 @@
 //! The short matrix of failures on the built cluster, alone on this machine: facts that hold on any machine, and times with room for a slow
 //! one. `kiln lab rehearse` itself holds times to the plan.
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests look at the world as users do"
+)]
 
 mod common;
 
@@ -45,7 +50,10 @@ fn what_fails_is_taken_over_as_the_plan_says() {
     let rows = report["rows"].as_array().unwrap();
     let made: Vec<&str> = rows.iter().map(|row| row["case"].as_str().unwrap()).collect();
     assert!(if all { CASES.iter().all(|case| made.contains(case)) } else { made == CASES }, "{made:?}");
-    let wrong: Vec<String> = rows.iter().filter_map(|row| wrong(row).map(|why| format!("{}: {why}\n{row:#}", row["case"]))).collect();
+    let wrong: Vec<String> = rows
+        .iter()
+        .filter_map(|row| wrong(row).map(|why| format!("{}: {why}\n{row:#}", row["case"])))
+        .collect();
     assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));
 
     let html = fs::read_to_string(&page).unwrap();
@@ -109,7 +117,11 @@ fn borne(case: &str, seconds: &str) -> Option<Value> {
     let output = lab.starting(&arguments, &site.out()).current_dir(site.dir()).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let run = &report["rows"][0]["runs"][0];
-    assert_eq!((&run["outcome"], &run["broken"]), (&Value::from("measured"), &serde_json::json!([])), "{report:#}");
+    assert_eq!(
+        (&run["outcome"], &run["broken"]),
+        (&Value::from("measured"), &serde_json::json!([])),
+        "{report:#}"
+    );
     Some(run.clone())
 }
 
@@ -125,7 +137,8 @@ fn published_instructions_are_found_wrong_by_lints_and_by_failures() {
     let refused = other.command(&["check", "--overlay-dir", &overlays]).output().unwrap();
     let accepted = fs::read_to_string(format!("{fixture}/accepted.toml")).unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    let lints: Vec<&str> = accepted.lines().filter_map(|line| line.strip_prefix("# kiln: allow ")?.split(' ').next()).collect();
+    let lints: Vec<&str> =
+        accepted.lines().filter_map(|line| line.strip_prefix("# kiln: allow ")?.split(' ').next()).collect();
     assert!(lints.len() == 14 && lints.iter().all(|lint| said.contains(&format!("[{lint}]"))), "{said}");
     let file = other.dir().join("cluster.toml");
     let text = fs::read_to_string(&file).unwrap();
@@ -138,7 +151,9 @@ fn published_instructions_are_found_wrong_by_lints_and_by_failures() {
     let arguments = [&["rehearse", "--json", "--baseline", baseline.to_str().unwrap()], &cases[..]].concat();
     let output = lab.starting(&arguments, &site.out()).current_dir(site.dir()).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let worst = |rows: &str| report[rows].as_array().unwrap().iter().map(|row| row["worst"].as_f64().unwrap()).collect::<Vec<_>>();
+    let worst = |rows: &str| {
+        report[rows].as_array().unwrap().iter().map(|row| row["worst"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
     let (ours, theirs) = (worst("rows"), worst("baseline"));
     eprintln!("ours {ours:.1?}, published {theirs:.1?}");
     assert!(ours.iter().zip(&theirs).all(|(ours, theirs)| ours < theirs), "{report:#}");

@@ -13,10 +13,14 @@ use common::{Site, approve, cache, files, fresh_store, holding, judge};
 
 /// A line of each private key's base64, and the encryption key. Keys of equal kind share their first line, so it is the second.
 fn canaries(vault: &Path) -> Vec<(PathBuf, String)> {
-    let secret = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "key" || extension == "pem");
+    let secret =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "key" || extension == "pem");
     let canary = |path: PathBuf| {
         let text = fs::read_to_string(vault.join(&path)).unwrap();
-        let key = text.split("PRIVATE KEY-----\n").nth(1).map_or(text.as_str(), |key| key.split_once('\n').unwrap().1);
+        let key = text
+            .split("PRIVATE KEY-----\n")
+            .nth(1)
+            .map_or(text.as_str(), |key| key.split_once('\n').unwrap().1);
         let line = key.lines().next().unwrap().to_owned();
         (path, line)
     };
@@ -74,7 +78,9 @@ fn no_key_is_in_an_image_the_store_a_message_or_a_file_that_others_can_read() {
     assert!(holding(&patterns, &[&site.dir.join("vault/leaves")]).len() >= 50);
     site.ok(&["render", "m1", "--secrets", "--out", "m1"]);
     let on_node = holding(&patterns, &[&site.dir.join("m1")]);
-    for expected in ["etc/kubernetes/pki/sa.key", "etc/kubernetes/scheduler.conf", "etc/kubernetes/encryption.yaml"] {
+    for expected in
+        ["etc/kubernetes/pki/sa.key", "etc/kubernetes/scheduler.conf", "etc/kubernetes/encryption.yaml"]
+    {
         assert!(on_node.iter().any(|path| path.ends_with(expected)), "{expected} is not among {on_node:?}");
     }
 
@@ -99,9 +105,17 @@ fn unpack(image: &Path, dir: &Path) -> Option<PathBuf> {
     fs::create_dir(&into).unwrap();
     let (root, packed, initrd) = (into.join("root"), dir.join("initrd.zst"), into.join("initrd"));
     approve(
-        unsquashfs.args(["-quiet", "-no-progress", "-no-xattrs", "-ignore-errors", "-dest"]).arg(&root).arg(image.join("root.squashfs")),
+        unsquashfs
+            .args(["-quiet", "-no-progress", "-no-xattrs", "-ignore-errors", "-dest"])
+            .arg(&root)
+            .arg(image.join("root.squashfs")),
     );
-    approve(objcopy.args(["--output-target=binary", "--only-section=.initrd"]).arg(image.join("kiln.efi")).arg(&packed));
+    approve(
+        objcopy
+            .args(["--output-target=binary", "--only-section=.initrd"])
+            .arg(image.join("kiln.efi"))
+            .arg(&packed),
+    );
     approve(zstd.args(["--quiet", "--decompress"]).arg(&packed).arg("-o").arg(&initrd));
     assert!(root.join("usr/bin/kubelet").exists() && fs::metadata(&initrd).unwrap().len() > 1 << 20);
     Some(into)
@@ -112,8 +126,11 @@ fn a_node_holds_no_authority_s_key_and_no_other_node_s() {
     let dir = tempfile::tempdir_in(cache()).unwrap();
     let Some(site) = Site::new(&dir.path().join("site")) else { return };
     let vault = site.dir.join("vault");
-    let foreign = |path: &Path| path.starts_with("authorities") || path.starts_with("leaves/m2") || path.ends_with("super-admin.pem");
-    let kept: Vec<(PathBuf, String)> = canaries(&vault).into_iter().filter(|(path, _)| foreign(path)).collect();
+    let foreign = |path: &Path| {
+        path.starts_with("authorities") || path.starts_with("leaves/m2") || path.ends_with("super-admin.pem")
+    };
+    let kept: Vec<(PathBuf, String)> =
+        canaries(&vault).into_iter().filter(|(path, _)| foreign(path)).collect();
     assert!(kept.len() > 15, "{} keys", kept.len());
     let path = dir.path().join("patterns");
     fs::write(&path, patterns(&kept)).unwrap();

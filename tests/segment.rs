@@ -17,7 +17,8 @@ struct Machine(Child);
 
 impl Machine {
     fn new() -> Self {
-        let machine = Self(Command::new("unshare").args(["--net", "--mount", "sleep", "600"]).spawn().unwrap());
+        let machine =
+            Self(Command::new("unshare").args(["--net", "--mount", "sleep", "600"]).spawn().unwrap());
         // unshare(1) becomes sleep once the namespaces are there.
         common::lab::eventually("a machine starts", Duration::from_secs(5), || {
             let name = fs::read_to_string(format!("/proc/{}/comm", machine.0.id())).unwrap();
@@ -57,10 +58,16 @@ impl Keepalived {
         let at = |name: &str| directory.path().join(name).display().to_string();
         fs::write(
             at("keepalived.conf"),
-            format!("vrrp_instance test {{\n  state BACKUP\n  interface eth0\n  advert_int 1\n{instance}\n}}\n"),
+            format!(
+                "vrrp_instance test {{\n  state BACKUP\n  interface eth0\n  advert_int 1\n{instance}\n}}\n"
+            ),
         )
         .unwrap();
-        let files = [format!("--use-file={}", at("keepalived.conf")), format!("--pid={}", at("pid")), format!("--vrrp_pid={}", at("vrrp"))];
+        let files = [
+            format!("--use-file={}", at("keepalived.conf")),
+            format!("--pid={}", at("pid")),
+            format!("--vrrp_pid={}", at("vrrp")),
+        ];
         let mut command = machine.command(&["keepalived", "--dont-fork", "--vrrp", "--log-console"]);
         let process = command.args(files).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         Self { process, _directory: directory }
@@ -92,11 +99,20 @@ impl Segment {
         switch.ip("link add br0 up type bridge forward_delay 0 mcast_snooping 0");
         let directory = tempfile::tempdir().unwrap();
         let segment = Self { notebook: connected(&switch, 1, &[]), switch, directory };
-        approve(Command::new(env!("CARGO_BIN_EXE_kiln")).args(["init", "--profile", "ha"]).current_dir(segment.directory.path()));
+        approve(
+            Command::new(env!("CARGO_BIN_EXE_kiln"))
+                .args(["init", "--profile", "ha"])
+                .current_dir(segment.directory.path()),
+        );
         let file = segment.directory.path().join("cluster.toml");
         let text = fs::read_to_string(&file).unwrap().replace("10.0.0.", prefix);
-        let sixth = "[network]\npods = \"fd00:2::/48\"\npods-per-node-prefix = 64\nservices = \"fd00:3::/112\"";
-        let text = if prefix.contains(':') { text.replace("::0/24", "::/64").replacen("[network]", sixth, 1) } else { text };
+        let sixth =
+            "[network]\npods = \"fd00:2::/48\"\npods-per-node-prefix = 64\nservices = \"fd00:3::/112\"";
+        let text = if prefix.contains(':') {
+            text.replace("::0/24", "::/64").replacen("[network]", sixth, 1)
+        } else {
+            text
+        };
         fs::write(file, text).unwrap();
         Some(segment)
     }
@@ -109,21 +125,38 @@ impl Segment {
     /// Identifiers and messages of what a look from `machine` finds, and the exit code.
     fn look(&self, machine: &Machine) -> (i32, Vec<String>) {
         let file = self.directory.path().join("cluster.toml");
-        let mut command =
-            machine.command(&[env!("CARGO_BIN_EXE_kiln"), "check", "--segment", "eth0", "--seconds", "3", "--json", "--file"]);
+        let mut command = machine.command(&[
+            env!("CARGO_BIN_EXE_kiln"),
+            "check",
+            "--segment",
+            "eth0",
+            "--seconds",
+            "3",
+            "--json",
+            "--file",
+        ]);
         let output = command.arg(file).output().unwrap();
-        let printed = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let printed =
+            [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let json: Value = serde_json::from_str(&printed[0]).unwrap_or_else(|_| panic!("{printed:?}"));
-        let words = |problem: &Value| Some(format!("{}: {}", problem["code"].as_str()?, problem["message"].as_str()?));
-        let all = json["problems"].as_array().unwrap_or_else(|| panic!("{printed:?}")).iter().filter_map(words);
-        (output.status.code().unwrap(), all.filter(|words| words.starts_with("HA344") || words.starts_with("HA345")).collect())
+        let words = |problem: &Value| {
+            Some(format!("{}: {}", problem["code"].as_str()?, problem["message"].as_str()?))
+        };
+        let all =
+            json["problems"].as_array().unwrap_or_else(|| panic!("{printed:?}")).iter().filter_map(words);
+        (
+            output.status.code().unwrap(),
+            all.filter(|words| words.starts_with("HA344") || words.starts_with("HA345")).collect(),
+        )
     }
 
     /// Waits until a look from the notebook gives what is expected: daemons take their time to begin.
     fn becomes(&self, expected: (i32, &[&str])) {
         common::lab::eventually(&format!("{expected:?}"), Duration::from_secs(30), || {
             let seen = self.look(&self.notebook);
-            if (seen.0, &seen.1[..]) == (expected.0, &expected.1.iter().map(ToString::to_string).collect::<Vec<_>>()[..]) {
+            if (seen.0, &seen.1[..])
+                == (expected.0, &expected.1.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
+            {
                 return Ok(());
             }
             Err(format!("{seen:?}"))
@@ -134,7 +167,9 @@ impl Segment {
 fn connected(switch: &Machine, number: u8, addresses: &[&str]) -> Machine {
     let machine = Machine::new();
     let id = machine.0.id();
-    switch.ip(&format!("link add port{number} type veth peer name eth0 address 52:54:00:00:00:{number:02} netns {id}"));
+    switch.ip(&format!(
+        "link add port{number} type veth peer name eth0 address 52:54:00:00:00:{number:02} netns {id}"
+    ));
     switch.ip(&format!("link set port{number} master br0 up"));
     machine.ip("link set lo up");
     for address in addresses {
@@ -169,7 +204,9 @@ fn a_node_that_holds_the_vip_is_no_stranger() {
     for manner in ["", "\n  use_vmac", "\n  use_vmac\n  vmac_xmit_base"] {
         let _holder = Keepalived::new(&m1, &(of_a_node(11, 12) + manner));
         has_address(&m1, "10.0.0.10");
-        for (who, machine) in [("another node", &m2), ("the holder itself", &m1), ("somebody's notebook", &segment.notebook)] {
+        for (who, machine) in
+            [("another node", &m2), ("the holder itself", &m1), ("somebody's notebook", &segment.notebook)]
+        {
             assert_eq!(segment.look(machine), (0, vec![]), "{who} {manner}");
         }
     }
@@ -211,7 +248,10 @@ fn strangers_are_found_by_ipv6_too() {
     assert_eq!(segment.look(&segment.notebook).0, 0, "a node has the VIP");
     let _printer = segment.machine(99, &["fd00:1::10/64"]);
     let (code, found) = segment.look(&segment.notebook);
-    assert_eq!((code, found[0].as_str()), (2, "HA344: the VIP `fd00:1::10` is already in use: 52:54:00:00:00:99 answers for it"));
+    assert_eq!(
+        (code, found[0].as_str()),
+        (2, "HA344: the VIP `fd00:1::10` is already in use: 52:54:00:00:00:99 answers for it")
+    );
 }
 
 /// Nodes that boot at one time look while others still make sure that their addresses are free.
@@ -222,7 +262,9 @@ fn a_look_takes_no_address_from_a_machine_that_is_about_to_have_it() {
     let sysctl = "echo 6 >/proc/sys/net/ipv6/conf/eth0/dad_transmits";
     approve(&mut m1.command(&["sh", "-c", sysctl]));
     m1.ip("address add fd00:1::11/64 dev eth0");
-    let shown = |machine: &Machine| approve(&mut machine.command(&["ip", "-6", "address", "show", "to", "fd00:1::11"]));
+    let shown = |machine: &Machine| {
+        approve(&mut machine.command(&["ip", "-6", "address", "show", "to", "fd00:1::11"]))
+    };
     assert!(shown(&m1).contains("tentative"), "{}", shown(&m1));
     assert_eq!(segment.look(&segment.notebook), (0, vec![]));
     common::lab::eventually("m1 has its address", Duration::from_secs(20), || match shown(&m1) {
@@ -239,21 +281,31 @@ fn a_node_tells_what_it_finds_and_what_to_change() {
     let made = segment.directory.path().join("segment.toml");
     fs::write(&made, question).unwrap();
     give(&m1, &made);
-    let look = |machine: &Machine| machine.command(&[env!("CARGO_BIN_EXE_kiln"), "agent", "segment"]).output().unwrap();
+    let look = |machine: &Machine| {
+        machine.command(&[env!("CARGO_BIN_EXE_kiln"), "agent", "segment"]).output().unwrap()
+    };
     let output = look(&m1);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     m1.ip("link set eth0 down");
     let output = look(&m1);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.contains("the segment could not be checked: the interface `eth0` is down"), "{said}");
+    assert!(
+        output.status.success()
+            && said.contains("the segment could not be checked: the interface `eth0` is down"),
+        "{said}"
+    );
     m1.ip("link set eth0 up");
     let _printer = segment.machine(99, &["10.0.0.10/24"]);
     let output = look(&m1);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("the VIP `10.0.0.10` is already in use: 52:54:00:00:00:99 answers for it"), "{said}");
+    assert!(
+        said.contains("the VIP `10.0.0.10` is already in use: 52:54:00:00:00:99 answers for it"),
+        "{said}"
+    );
     assert!(said.contains("hint: take the address from whoever has it"), "{said}");
-    let kept: Value = serde_json::from_str(&approve(&mut m1.command(&["cat", "/run/kiln/segment.json"]))).unwrap();
+    let kept: Value =
+        serde_json::from_str(&approve(&mut m1.command(&["cat", "/run/kiln/segment.json"]))).unwrap();
     assert_eq!(kept[0]["about"], "vip");
 }
 

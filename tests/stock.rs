@@ -25,12 +25,18 @@ fn three_stock_machines_become_a_cluster_by_their_cloud_init_documents() {
 
     let stock = cache().join("stock");
     let blobs = cache().join("store/blobs");
-    approve(Command::new("bash").arg(format!("{SCRIPTS}/image")).args([&stock, &site.dir.join("kiln.lock"), &blobs]));
+    approve(Command::new("bash").arg(format!("{SCRIPTS}/image")).args([
+        &stock,
+        &site.dir.join("kiln.lock"),
+        &blobs,
+    ]));
 
     let ca = scratch.path().join("ca.crt");
     let kubeconfig = fs::read_to_string(site.out().join("admin.kubeconfig")).unwrap();
-    let data = kubeconfig.lines().find_map(|line| line.trim().strip_prefix("certificate-authority-data:")).unwrap();
-    fs::write(&ca, base64::engine::general_purpose::STANDARD.decode(data.trim().trim_matches('"')).unwrap()).unwrap();
+    let data =
+        kubeconfig.lines().find_map(|line| line.trim().strip_prefix("certificate-authority-data:")).unwrap();
+    fs::write(&ca, base64::engine::general_purpose::STANDARD.decode(data.trim().trim_matches('"')).unwrap())
+        .unwrap();
 
     let machines = scratch.path().join("machines");
     fs::create_dir(&machines).unwrap();
@@ -43,6 +49,8 @@ fn three_stock_machines_become_a_cluster_by_their_cloud_init_documents() {
         Path::new(env!("CARGO_BIN_EXE_kiln")),
     ]);
     let said = approve(boot.arg("https://10.0.0.10:8443/readyz").arg(&ca));
-    let expected: String = ["m1", "m2", "m3"].map(|node| format!("== {node}\ncloud-init status: done\nsystem running\n")).concat();
+    let expected: String = ["m1", "m2", "m3"]
+        .map(|node| format!("== {node}\ncloud-init status: done\nsystem running\n"))
+        .concat();
     assert_eq!(said, expected);
 }

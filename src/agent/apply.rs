@@ -100,7 +100,9 @@ fn search(places: &Places, request: &Request, has_stored: bool) -> Result<Discov
 }
 
 fn nothing_found() -> Error {
-    let places = format!("systemd credential `kiln.seed`, partition labelled `{CONFIG}`, all other block devices, `/var/lib/kiln/seed`");
+    let places = format!(
+        "systemd credential `kiln.seed`, partition labelled `{CONFIG}`, all other block devices, `/var/lib/kiln/seed`"
+    );
     Error::new(Kind::Input, format!("no seed found; searched: {places}"))
         .hint("write the node's seed to the config partition, or attach it as a volume: `dd if=NODE.seed of=/dev/…`")
 }
@@ -184,7 +186,10 @@ mod tests {
             write("dev/vdb", "");
             host::fs::create_directories(&at("root/var")).unwrap();
             let [root, run, sys, dev] = ["root", "run", "sys", "dev"].map(at);
-            Self { directory, places: Places { root, run, sys, dev, command_line: String::new(), handed: Vec::new() } }
+            Self {
+                directory,
+                places: Places { root, run, sys, dev, command_line: String::new(), handed: Vec::new() },
+            }
         }
 
         fn carry(&self, device: &str, seed: &Seed) {
@@ -218,7 +223,14 @@ mod tests {
     fn fingerprint(path: &Path, lines: &mut Vec<String>) {
         for path in host::fs::list(path).unwrap() {
             let stat = path.symlink_metadata().unwrap();
-            lines.push(format!("{} {} {:o} {}.{}", path.display(), stat.ino(), stat.mode(), stat.mtime(), stat.mtime_nsec()));
+            lines.push(format!(
+                "{} {} {:o} {}.{}",
+                path.display(),
+                stat.ino(),
+                stat.mode(),
+                stat.mtime(),
+                stat.mtime_nsec()
+            ));
             if stat.is_dir() {
                 fingerprint(&path, lines);
             }
@@ -326,7 +338,10 @@ mod tests {
         let packed = seed("m1", &[]).pack(0).unwrap();
         write_atomic(&machine.places.dev.join("vda4"), &packed[..200], PUBLIC).unwrap();
         let err = machine.apply().unwrap_err();
-        assert!(err.to_string().ends_with(&format!("the seed is truncated: 200 of {} bytes", packed.len())), "{err}");
+        assert!(
+            err.to_string().ends_with(&format!("the seed is truncated: 200 of {} bytes", packed.len())),
+            "{err}"
+        );
         machine.carry("vda4", &seed("m1", &[]));
         machine.apply().unwrap();
         write_atomic(&machine.places.dev.join("vda4"), &packed[..200], PUBLIC).unwrap();

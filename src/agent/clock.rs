@@ -45,7 +45,10 @@ impl Verdict {
     pub(crate) fn reason(self) -> Option<String> {
         let Self::Stray { by } = self else { return None };
         let way = if by > 0.0 { "behind" } else { "ahead of" };
-        Some(format!("this machine's clock is {} {way} a majority of the members, whose clocks agree", duration(by.abs())))
+        Some(format!(
+            "this machine's clock is {} {way} a majority of the members, whose clocks agree",
+            duration(by.abs())
+        ))
     }
 }
 
@@ -69,7 +72,8 @@ fn judge(mut ahead: Vec<f64>, count: usize) -> Verdict {
 /// Queries the other members' clocks in parallel.
 pub(crate) fn look(others: &[IpAddr]) -> Verdict {
     let ahead = std::thread::scope(|scope| {
-        let asked: Vec<_> = others.iter().map(|address| scope.spawn(|| host::ntp::offset(*address, PATIENCE))).collect();
+        let asked: Vec<_> =
+            others.iter().map(|address| scope.spawn(|| host::ntp::offset(*address, PATIENCE))).collect();
         asked.into_iter().filter_map(|asked| asked.join().ok()?.ok()).collect()
     });
     judge(ahead, others.len() + 1)
@@ -93,10 +97,14 @@ pub(crate) fn watch(journal: &dyn Fn(&str)) -> Result<()> {
         if let Some(news) = news(&mut strayed, verdict) {
             journal(&news);
         }
-        if let (Verdict::Stray { by }, Verdict::Stray { by: twice }, Some(reason)) = (verdict, before, verdict.reason())
+        if let (Verdict::Stray { by }, Verdict::Stray { by: twice }, Some(reason)) =
+            (verdict, before, verdict.reason())
             && (by - twice).abs() < AGREEING
         {
-            #[expect(clippy::cast_possible_truncation, reason = "accurate to the second is enough: chrony corrects the rest")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "accurate to the second is enough: chrony corrects the rest"
+            )]
             let now = host::clock::now().saturating_add_signed(by.round() as i64);
             match host::clock::set(now) {
                 Ok(()) => journal(&format!("{reason}: set to {}", host::clock::rfc3339(now))),
@@ -135,7 +143,11 @@ pub(super) fn strays(root: &Path) -> Option<String> {
 }
 
 /// Formats a duration in one unit: `36 h`, `12 min`, `731 d`.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is rounded and not negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the value is rounded and not negative"
+)]
 fn duration(seconds: f64) -> String {
     match (seconds / 60.0).round() as u64 {
         minutes @ 0..120 => format!("{minutes} min"),
@@ -154,7 +166,13 @@ mod tests {
 
     /// What each of these clocks hears of the others.
     fn verdicts(clocks: &[f64]) -> Vec<Verdict> {
-        let others = |own: usize| clocks.iter().enumerate().filter(move |(at, _)| *at != own).map(move |(_, clock)| clock - clocks[own]);
+        let others = |own: usize| {
+            clocks
+                .iter()
+                .enumerate()
+                .filter(move |(at, _)| *at != own)
+                .map(move |(_, clock)| clock - clocks[own])
+        };
         (0..clocks.len()).map(|own| judge(others(own).collect(), clocks.len())).collect()
     }
 
@@ -168,7 +186,10 @@ mod tests {
             // Neither of two can know.
             (&[0.0, DAY], &[Unknown, Unknown]),
             (&[0.0, DAY, 2.0 * DAY], &[Unknown, Unknown, Unknown]),
-            (&[0.0, 0.0, 0.0, DAY, DAY], &[Unknown, Unknown, Unknown, Stray { by: -DAY }, Stray { by: -DAY }]),
+            (
+                &[0.0, 0.0, 0.0, DAY, DAY],
+                &[Unknown, Unknown, Unknown, Stray { by: -DAY }, Stray { by: -DAY }],
+            ),
             (&[0.0], &[Unknown]),
         ];
         for (clocks, expected) in table {
@@ -181,8 +202,14 @@ mod tests {
     #[test]
     fn what_strays_is_said_as_people_say_it() {
         let said = |by: f64| Verdict::Stray { by }.reason().unwrap();
-        assert_eq!(said(-2.0 * DAY), "this machine's clock is 2 d ahead of a majority of the members, whose clocks agree");
-        assert_eq!(said(1200.0), "this machine's clock is 20 min behind a majority of the members, whose clocks agree");
+        assert_eq!(
+            said(-2.0 * DAY),
+            "this machine's clock is 2 d ahead of a majority of the members, whose clocks agree"
+        );
+        assert_eq!(
+            said(1200.0),
+            "this machine's clock is 20 min behind a majority of the members, whose clocks agree"
+        );
         assert_eq!(Verdict::Right.reason(), None);
     }
 
@@ -192,8 +219,10 @@ mod tests {
         let reason = "this machine's clock is 2 d ahead of a majority of the members, whose clocks agree";
         let again = "this machine's clock agrees with a majority of the members again";
         let mut strayed = false;
-        let looks = [unknown, right, stray, Verdict::Stray { by: -2.0 * DAY - 0.1 }, unknown, right, right, stray];
-        let news: Vec<Option<String>> = looks.into_iter().map(|verdict| news(&mut strayed, verdict)).collect();
+        let looks =
+            [unknown, right, stray, Verdict::Stray { by: -2.0 * DAY - 0.1 }, unknown, right, right, stray];
+        let news: Vec<Option<String>> =
+            looks.into_iter().map(|verdict| news(&mut strayed, verdict)).collect();
         let news: Vec<Option<&str>> = news.iter().map(Option::as_deref).collect();
         assert_eq!(news, [None, None, Some(reason), None, None, Some(again), None, Some(reason)]);
     }

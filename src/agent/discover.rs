@@ -43,7 +43,12 @@ pub(crate) fn carried(places: &Places, explicit: Option<&Path>) -> Result<Discov
     let mut discovery = Discovery::default();
     if let Some(path) = explicit {
         let found = open(&format!("`{}`", path.display()), path)?;
-        let nothing = || Error::new(Kind::Input, format!("`{}` is not a seed: it does not begin with `KILNSEED`", path.display()));
+        let nothing = || {
+            Error::new(
+                Kind::Input,
+                format!("`{}` is not a seed: it does not begin with `KILNSEED`", path.display()),
+            )
+        };
         discovery.carried.push(found.ok_or_else(nothing)?);
         return Ok(discovery);
     }
@@ -70,7 +75,12 @@ fn open(place: &str, path: &Path) -> Result<Option<Found>> {
     let Some(packed) = read_carrier(host::fs::open(path)?).doing(Kind::Io, step)? else { return Ok(None) };
     let seed = Seed::unpack(&packed).within(step)?;
     let ordered = seed.tree.get(&ImagePath::new(ORDER)?).is_some();
-    let candidate = Candidate { place: place.to_owned(), digest: Seed::digest(&packed)?, identity: seed.identity.clone(), ordered };
+    let candidate = Candidate {
+        place: place.to_owned(),
+        digest: Seed::digest(&packed)?,
+        identity: seed.identity.clone(),
+        ordered,
+    };
     Ok(Some(Found { candidate, seed, packed, carrier: path.to_owned() }))
 }
 

@@ -39,7 +39,10 @@ pub(crate) fn write(tree: &Tree, root: &Path) -> Result<Vec<ImagePath>> {
     let mut changed = Vec::new();
     for (path, entry) in tree.iter() {
         if !path.is_under("/etc") {
-            return Err(Error::new(Kind::Input, format!("the seed contains `{path}`, which is not below `/etc`")));
+            return Err(Error::new(
+                Kind::Input,
+                format!("the seed contains `{path}`, which is not below `/etc`"),
+            ));
         }
         if write_entry(&root, path, entry).within(|| "writing the node's files".into())? == Change::Written {
             changed.push(path.clone());
@@ -54,7 +57,9 @@ fn write_entry(root: &Root, path: &ImagePath, entry: &Entry) -> Result<Change> {
     let keep = entry.mode == 0o755 && entry.uid == 0;
     match &entry.kind {
         EntryKind::Directory => root.directory(path.relative(), attributes, keep),
-        EntryKind::File(content) => root.file(path.relative(), &zeroize::Zeroizing::new(content.read()?), attributes),
+        EntryKind::File(content) => {
+            root.file(path.relative(), &zeroize::Zeroizing::new(content.read()?), attributes)
+        }
         EntryKind::Symlink(target) => root.symlink(path.relative(), target, attributes),
     }
 }

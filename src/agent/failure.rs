@@ -36,8 +36,11 @@ const DEFAULT: Plan = Plan { action: "reboot", delay: 60 };
 pub(crate) fn failure(places: &Places) -> Result<()> {
     let plan = plan(parameter(&places.command_line, ON_FAILURE).as_deref());
     let failed = failed_units().unwrap_or_default();
-    let reasons: Vec<(String, String)> =
-        failed.into_iter().map(|unit| (said(&["--unit", &unit]), unit)).map(|(text, unit)| (unit, text)).collect();
+    let reasons: Vec<(String, String)> = failed
+        .into_iter()
+        .map(|unit| (said(&["--unit", &unit]), unit))
+        .map(|(text, unit)| (unit, text))
+        .collect();
     host::console::announce(&message(&reasons, &said(&["--priority=err"]), plan));
     host::clock::sleep(Duration::from_secs(plan.delay));
     // Without --force, this would wait for the very failure that started this program.
@@ -47,7 +50,8 @@ pub(crate) fn failure(places: &Places) -> Result<()> {
 /// Parses the parameter; an invalid value is ignored, so that a typo does not hang the machine.
 fn plan(value: Option<&str>) -> Plan {
     let parse = |value: &str| {
-        let (action, delay) = value.split_once(':').map_or((value, None), |(action, delay)| (action, delay.parse().ok()));
+        let (action, delay) =
+            value.split_once(':').map_or((value, None), |(action, delay)| (action, delay.parse().ok()));
         let action = ["reboot", "poweroff", "halt"].into_iter().find(|known| *known == action)?;
         Some(Plan { action, delay: delay.unwrap_or(if action == "reboot" { DEFAULT.delay } else { 0 }) })
     };
@@ -64,7 +68,11 @@ fn message(reasons: &[(String, String)], errors: &str, plan: Plan) -> String {
     if reasons.is_empty() {
         text += &indented(errors);
     }
-    let _ = writeln!(text, "kiln: {} in {} s (kernel parameter {ON_FAILURE}=reboot|poweroff|halt[:SECONDS])", plan.action, plan.delay);
+    let _ = writeln!(
+        text,
+        "kiln: {} in {} s (kernel parameter {ON_FAILURE}=reboot|poweroff|halt[:SECONDS])",
+        plan.action, plan.delay
+    );
     text
 }
 

@@ -29,7 +29,9 @@ pub(crate) fn init(arguments: &[OsString], tell: impl FnOnce(&Status)) -> Result
 /// Mounts the API filesystems unless the container manager has done so; chroot-like managers may not.
 fn mount_missing() -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    for (kind, target, options) in [("proc", "/proc", ""), ("sysfs", "/sys", ""), ("tmpfs", "/run", "mode=0755")] {
+    for (kind, target, options) in
+        [("proc", "/proc", ""), ("sysfs", "/sys", ""), ("tmpfs", "/run", "mode=0755")]
+    {
         let target = Path::new(target);
         if !host::mount::is_mount_point(target) {
             let flags = if kind == "tmpfs" { flags - MountFlags::NOEXEC } else { flags };

@@ -24,7 +24,8 @@ type Phase = (&'static [&'static str], &'static str);
 const INIT: &str = "/etc/kubernetes/kubeadm/init.yaml";
 const JOIN: &str = "/etc/kubernetes/kubeadm/join.yaml";
 /// Phases that write the cluster's objects.
-const RECORD: [Phase; 2] = [(&["init", "phase", "upload-config", "all"], INIT), (&["init", "phase", "addon", "all"], INIT)];
+const RECORD: [Phase; 2] =
+    [(&["init", "phase", "upload-config", "all"], INIT), (&["init", "phase", "addon", "all"], INIT)];
 /// Phases for the first node and for all other nodes.
 const FIRST: Phase = (&["init", "phase", "mark-control-plane"], INIT);
 const OTHER: Phase = (&["join", "phase", "control-plane-join", "all"], JOIN);
@@ -41,11 +42,17 @@ struct ConfigMap {
 ///
 /// [`crate::error::Kind::Tool`] if the endpoint does not respond or kubeadm fails.
 pub(crate) fn join(version: KubernetesVersion, journal: &dyn Fn(&str)) -> Result<()> {
-    let map: Option<ConfigMap> = Kubectl::new(Path::new(KUBECONFIG)).get(&["configmap", "kubeadm-config", "--namespace=kube-system"])?;
+    let map: Option<ConfigMap> = Kubectl::new(Path::new(KUBECONFIG)).get(&[
+        "configmap",
+        "kubeadm-config",
+        "--namespace=kube-system",
+    ])?;
     let recorded = map.and_then(|map| recorded(map.data.get("ClusterConfiguration")?));
     match recorded {
         None => journal(&format!("no cluster version is recorded yet: recording {version}")),
-        Some(recorded) if version >= recorded => journal(&format!("the cluster version is {recorded}: recording {version} and joining")),
+        Some(recorded) if version >= recorded => {
+            journal(&format!("the cluster version is {recorded}: recording {version} and joining"))
+        }
         Some(recorded) => journal(&format!("the cluster version is {recorded}: joining")),
     }
     for (words, configuration) in phases(version, recorded) {
@@ -74,8 +81,13 @@ mod tests {
     #[test]
     fn objects_are_written_by_the_first_node_and_by_the_same_or_a_newer_version() {
         let words = |version: &str, there: Option<&str>| {
-            let recorded = there.and_then(|version| recorded(&format!("etcd: {{}}\nkubernetesVersion: v{version}\nx: y\n")));
-            phases(version.parse().unwrap(), recorded).iter().map(|(words, _)| words[0..3].join(" ")).collect::<Vec<_>>().join(", ")
+            let recorded = there
+                .and_then(|version| recorded(&format!("etcd: {{}}\nkubernetesVersion: v{version}\nx: y\n")));
+            phases(version.parse().unwrap(), recorded)
+                .iter()
+                .map(|(words, _)| words[0..3].join(" "))
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         let written = "init phase upload-config, init phase addon";
         assert_eq!(words("1.20.2", None), format!("{written}, init phase mark-control-plane"));

@@ -32,7 +32,9 @@ impl<'a> Kubectl<'a> {
         if output.is_empty() {
             return Ok(None);
         }
-        serde_json::from_slice(&output).map(Some).doing(Kind::Tool, || format!("parsing the output of `kubectl get {}`", what.join(" ")))
+        serde_json::from_slice(&output)
+            .map(Some)
+            .doing(Kind::Tool, || format!("parsing the output of `kubectl get {}`", what.join(" ")))
     }
 
     /// Merges `patch` into an object.
@@ -46,7 +48,11 @@ impl<'a> Kubectl<'a> {
 
     fn run(self, verb: &str, what: &[&str], options: &[&str]) -> Result<Vec<u8>> {
         let mut command = host::process::command("kubectl");
-        command.arg(format!("--kubeconfig={}", self.kubeconfig.display())).args([LIMIT, verb]).args(what).args(options);
+        command
+            .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
+            .args([LIMIT, verb])
+            .args(what)
+            .args(options);
         host::process::run(&mut command).map(|output| output.stdout)
     }
 }

@@ -26,7 +26,10 @@ impl Machine {
     pub(crate) fn ask(sys: &Path, command_line: &str) -> Self {
         let smbios = |name: &str| text(&sys.join("class/dmi/id").join(name));
         let interfaces = host::fs::list(&sys.join("class/net")).unwrap_or_default();
-        let macs = interfaces.iter().filter_map(|interface| text(&interface.join("address"))).map(|mac| mac.to_lowercase());
+        let macs = interfaces
+            .iter()
+            .filter_map(|interface| text(&interface.join("address")))
+            .map(|mac| mac.to_lowercase());
         Self {
             node: parameter(command_line, "kiln.node"),
             adopt: parameter(command_line, "kiln.adopt"),
@@ -40,7 +43,9 @@ impl Machine {
 /// Returns the last value of `name=` on a kernel command line; quotes are handled as in
 /// kernel-command-line(7).
 pub(super) fn parameter(command_line: &str, name: &str) -> Option<String> {
-    let value = |word: &str| word.strip_prefix(name)?.strip_prefix('=').map(|value| value.trim_matches('"').to_owned());
+    let value = |word: &str| {
+        word.strip_prefix(name)?.strip_prefix('=').map(|value| value.trim_matches('"').to_owned())
+    };
     command_line.split_whitespace().filter_map(value).next_back().filter(|value| !value.is_empty())
 }
 

@@ -80,8 +80,11 @@ pub(crate) fn describe(file: &Path, kubeconfig: &Path, journal: &dyn Fn(&str)) -
 fn parse(text: &str) -> Vec<Wanted> {
     let node = |line: &str| {
         let mut words = line.split_whitespace();
-        let (name, pods) = (words.next()?.to_owned(), words.next().filter(|pods| *pods != "-").map(str::to_owned));
-        let labels = words.filter_map(|label| label.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let (name, pods) =
+            (words.next()?.to_owned(), words.next().filter(|pods| *pods != "-").map(str::to_owned));
+        let labels = words
+            .filter_map(|label| label.split_once('='))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
         Some(Wanted { name, pods, labels: labels.collect() })
     };
     text.lines().filter_map(node).collect()
@@ -90,8 +93,11 @@ fn parse(text: &str) -> Vec<Wanted> {
 impl Wanted {
     /// Returns the difference from the registered node, as a merge patch (RFC 7386).
     fn patch(&self, found: &Registered) -> Option<Value> {
-        let labels: BTreeMap<&String, &String> =
-            self.labels.iter().filter(|(key, value)| found.metadata.labels.get(*key) != Some(*value)).collect();
+        let labels: BTreeMap<&String, &String> = self
+            .labels
+            .iter()
+            .filter(|(key, value)| found.metadata.labels.get(*key) != Some(*value))
+            .collect();
         let pods = self.pods.as_ref().filter(|pods| found.spec.pods.as_ref() != Some(*pods));
         let mut patch = serde_json::Map::new();
         if !labels.is_empty() {
@@ -110,7 +116,9 @@ mod tests {
 
     #[test]
     fn only_differences_are_set() {
-        let wanted = parse("m1 10.244.0.0/24 node-role.kubernetes.io/control-plane= rack=a\nm2 - rack=b\nw1 10.244.2.0/24\n");
+        let wanted = parse(
+            "m1 10.244.0.0/24 node-role.kubernetes.io/control-plane= rack=a\nm2 - rack=b\nw1 10.244.2.0/24\n",
+        );
         let list = r#"{"items":[
             {"metadata":{"name":"m1","labels":{"rack":"a","node-role.kubernetes.io/control-plane":""}},"spec":{"podCIDR":"10.244.0.0/24"}},
             {"metadata":{"name":"m2","labels":{"rack":"a"}},"spec":{}},
@@ -121,6 +129,9 @@ mod tests {
             .zip(&list.items)
             .map(|(wanted, found)| wanted.patch(found).map_or("nothing".into(), |patch| patch.to_string()))
             .collect();
-        assert_eq!(patches, ["nothing", r#"{"metadata":{"labels":{"rack":"b"}}}"#, r#"{"spec":{"podCIDR":"10.244.2.0/24"}}"#]);
+        assert_eq!(
+            patches,
+            ["nothing", r#"{"metadata":{"labels":{"rack":"b"}}}"#, r#"{"spec":{"podCIDR":"10.244.2.0/24"}}"#]
+        );
     }
 }

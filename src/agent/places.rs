@@ -36,7 +36,8 @@ impl Places {
         // Containers: systemd itself reads this variable instead of /proc/cmdline (systemd's docs/ENVIRONMENT.md).
         let command_line = match std::env::var("SYSTEMD_PROC_CMDLINE") {
             Ok(line) => line,
-            Err(_) => host::fs::read_to_string(Path::new("/proc/cmdline")).within(|| "reading the kernel command line".into())?,
+            Err(_) => host::fs::read_to_string(Path::new("/proc/cmdline"))
+                .within(|| "reading the kernel command line".into())?,
         };
         let credential = environment("CREDENTIALS_DIRECTORY").map(|directory| directory.join(CREDENTIAL));
         let imported = Path::new("/run/credentials/@system").join(CREDENTIAL);

@@ -87,8 +87,13 @@ fn reasons(reasons: &[String]) -> String {
 
 /// Returns the names of units with a running job; a waiting job is not the cause of the delay.
 fn running_jobs() -> Result<Vec<String>> {
-    let output =
-        host::process::run(host::process::command("systemctl").args(["list-jobs", "--plain", "--no-legend", "--no-pager", "--full"]))?;
+    let output = host::process::run(host::process::command("systemctl").args([
+        "list-jobs",
+        "--plain",
+        "--no-legend",
+        "--no-pager",
+        "--full",
+    ]))?;
     Ok(running(&String::from_utf8_lossy(&output.stdout)))
 }
 
@@ -121,7 +126,8 @@ mod tests {
 
     #[test]
     fn only_running_jobs_are_waited_for() {
-        let list = "  1 multi-user.target start waiting\n 52 etcd.service      start running\nNo jobs running.\n";
+        let list =
+            "  1 multi-user.target start waiting\n 52 etcd.service      start running\nNo jobs running.\n";
         assert_eq!(running(list), ["etcd.service"]);
     }
 }

@@ -31,12 +31,16 @@ pub(crate) fn segment(places: &Places) -> Result<Option<Error>> {
         Err(err) => return Ok(Some(err)),
     };
     let findings = observation.findings(&question);
-    let text = serde_json::to_vec_pretty(&findings).doing(Kind::Internal, || "writing the findings".into())?;
+    let text =
+        serde_json::to_vec_pretty(&findings).doing(Kind::Internal, || "writing the findings".into())?;
     host::fs::write_atomic(&file(places), &text, host::fs::PUBLIC)?;
     if findings.is_empty() {
         return Ok(None);
     }
-    let node = Status::read(places).ok().and_then(|status| status.identity).map_or("unknown".into(), |identity| identity.node);
+    let node = Status::read(places)
+        .ok()
+        .and_then(|status| status.identity)
+        .map_or("unknown".into(), |identity| identity.node);
     host::console::announce(&lines(&node, &findings));
     let messages: Vec<&str> = findings.iter().map(|finding| finding.message.as_str()).collect();
     let err = Error::new(Kind::Input, messages.join("; "));

@@ -40,21 +40,26 @@ enum Verdict {
 /// its comparisons.
 pub(crate) fn select(carried: &[Candidate], machine: &Machine) -> Result<usize> {
     let mut distinct: BTreeMap<Digest, (usize, Verdict)> = BTreeMap::new();
-    let name = |candidate: &Candidate| (candidate.identity.cluster_id.clone(), candidate.identity.node.clone());
+    let name =
+        |candidate: &Candidate| (candidate.identity.cluster_id.clone(), candidate.identity.node.clone());
     let ordered: Vec<_> = carried.iter().filter(|candidate| candidate.ordered).map(name).collect();
     let is_outdone = |candidate: &Candidate| !candidate.ordered && ordered.contains(&name(candidate));
     for (index, candidate) in carried.iter().enumerate().filter(|(_, candidate)| !is_outdone(candidate)) {
         distinct.entry(candidate.digest).or_insert_with(|| (index, compare(&candidate.identity, machine)));
     }
-    let own: Vec<usize> = distinct.values().filter(|(_, verdict)| *verdict == Verdict::Own).map(|(index, _)| *index).collect();
+    let own: Vec<usize> =
+        distinct.values().filter(|(_, verdict)| *verdict == Verdict::Own).map(|(index, _)| *index).collect();
     let only_one = distinct.len() == 1;
     match (&own[..], distinct.values().next()) {
         ([index], _) => Ok(*index),
         ([], Some((index, Verdict::Open))) if only_one => Ok(*index),
         ([], _) if only_one => Err(refusal("the seed found belongs to another machine", carried, machine)),
-        ([], _) => Err(refusal("can't determine which of the seeds found belongs to this machine", carried, machine)
-            .hint("boot with `kiln.node=NAME`, or add match rules to each node in the cluster file")),
-        _ => Err(refusal("more than one of the seeds found belongs to this machine", carried, machine).hint("detach all but one")),
+        ([], _) => {
+            Err(refusal("can't determine which of the seeds found belongs to this machine", carried, machine)
+                .hint("boot with `kiln.node=NAME`, or add match rules to each node in the cluster file"))
+        }
+        _ => Err(refusal("more than one of the seeds found belongs to this machine", carried, machine)
+            .hint("detach all but one")),
     }
 }
 
@@ -65,33 +70,46 @@ pub(crate) fn select(carried: &[Candidate], machine: &Machine) -> Result<usize> 
 /// [`Kind::Input`], with the kernel parameter that allows it as a hint.
 pub(crate) fn guard(chosen: &Identity, stored: Option<&Identity>, machine: &Machine) -> Result<()> {
     let Some(stored) = stored else { return Ok(()) };
-    let names = |identity: &Identity| format!("node `{}` in cluster `{}` ({})", identity.node, identity.cluster, identity.cluster_id);
+    let names = |identity: &Identity| {
+        format!("node `{}` in cluster `{}` ({})", identity.node, identity.cluster, identity.cluster_id)
+    };
     let same = (&stored.cluster_id, &stored.node) == (&chosen.cluster_id, &chosen.node);
-    let adopted = machine.adopt.as_ref().is_some_and(|name| *name == chosen.cluster || *name == chosen.cluster_id);
+    let adopted =
+        machine.adopt.as_ref().is_some_and(|name| *name == chosen.cluster || *name == chosen.cluster_id);
     if same || adopted {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, format!("this machine's state belongs to {}, but the seed is for {}", names(stored), names(chosen)))
-        .hint(format!("to reassign this machine, boot once with `kiln.adopt={}`; the machine keeps its state", chosen.cluster)))
+    Err(Error::new(
+        Kind::Input,
+        format!("this machine's state belongs to {}, but the seed is for {}", names(stored), names(chosen)),
+    )
+    .hint(format!(
+        "to reassign this machine, boot once with `kiln.adopt={}`; the machine keeps its state",
+        chosen.cluster
+    )))
 }
 
 fn compare(identity: &Identity, machine: &Machine) -> Verdict {
     if let Some(node) = &machine.node {
         let named = |rule: &MatchRule| matches!(rule, MatchRule::KernelCommandLine(name) if name == node);
         let own = *node == identity.node || identity.matches.iter().any(named);
-        let compared = || format!("the kernel command line has `kiln.node={node}`, but the seed is for `{}`", identity.node);
+        let compared = || {
+            format!("the kernel command line has `kiln.node={node}`, but the seed is for `{}`", identity.node)
+        };
         return if own { Verdict::Own } else { Verdict::Foreign(vec![compared()]) };
     }
     if identity.matches.is_empty() {
         return Verdict::Open;
     }
-    let differences: Option<Vec<String>> = identity.matches.iter().map(|rule| difference(rule, machine)).collect();
+    let differences: Option<Vec<String>> =
+        identity.matches.iter().map(|rule| difference(rule, machine)).collect();
     differences.map_or(Verdict::Own, Verdict::Foreign)
 }
 
 /// Returns why a rule does not match; `None` if it does.
 fn difference(rule: &MatchRule, machine: &Machine) -> Option<String> {
-    let show = |value: &Option<String>| value.as_ref().map_or("none".to_owned(), |value| format!("`{value}`"));
+    let show =
+        |value: &Option<String>| value.as_ref().map_or("none".to_owned(), |value| format!("`{value}`"));
     let compare = |what: &str, wanted: &str, actual: &Option<String>| {
         let equal = actual.as_deref().is_some_and(|actual| actual.eq_ignore_ascii_case(wanted));
         (!equal).then(|| format!("{what}: seed requires `{wanted}`, machine has {}", show(actual)))
@@ -103,7 +121,12 @@ fn difference(rule: &MatchRule, machine: &Machine) -> Option<String> {
         MatchRule::Mac(mac) => {
             let there = machine.macs.contains(&mac.to_lowercase());
             let macs = machine.macs.iter().map(|mac| format!("`{mac}`")).collect::<Vec<_>>().join(" ");
-            (!there).then(|| format!("MAC address: seed requires `{mac}`, machine has {}", if macs.is_empty() { "none" } else { &macs }))
+            (!there).then(|| {
+                format!(
+                    "MAC address: seed requires `{mac}`, machine has {}",
+                    if macs.is_empty() { "none" } else { &macs }
+                )
+            })
         }
     }
 }
@@ -120,7 +143,12 @@ fn describe(candidate: &Candidate, machine: &Machine) -> String {
         Verdict::Open => "has no match rules".to_owned(),
         Verdict::Foreign(differences) => differences.join("; "),
     };
-    format!("{place}: node `{}` in cluster `{}`, seed {}: {verdict}", identity.node, identity.cluster, digest.short())
+    format!(
+        "{place}: node `{}` in cluster `{}`, seed {}: {verdict}",
+        identity.node,
+        identity.cluster,
+        digest.short()
+    )
 }
 
 #[cfg(test)]
@@ -161,12 +189,42 @@ mod tests {
             ("one seed without rules", machine(), vec![candidate("a", "m1", &[])], 0),
             ("its serial number", machine(), vec![candidate("a", "m1", &rule("S-1"))], 0),
             ("its UUID in upper case", machine(), vec![candidate("a", "m1", &[Uuid("4C4C4544".into())])], 0),
-            ("any rule of several", machine(), vec![candidate("a", "m1", &[Serial("S-9".into()), Mac("52:54:00:00:00:01".into())])], 0),
-            ("the second of two", machine(), vec![candidate("a", "m1", &rule("S-9")), candidate("b", "m2", &rule("S-1"))], 1),
-            ("a rule beats a seed without rules", machine(), vec![candidate("a", "m1", &[]), candidate("b", "m2", &rule("S-1"))], 1),
-            ("the command line names a node", named("m2"), vec![candidate("a", "m1", &[]), candidate("b", "m2", &[])], 1),
-            ("a rule on the command line", named("blue"), vec![candidate("a", "m1", &[KernelCommandLine("blue".into())])], 0),
-            ("one seed in two places", machine(), vec![candidate("a", "m1", &[]), candidate("b", "m1", &[])], 0),
+            (
+                "any rule of several",
+                machine(),
+                vec![candidate("a", "m1", &[Serial("S-9".into()), Mac("52:54:00:00:00:01".into())])],
+                0,
+            ),
+            (
+                "the second of two",
+                machine(),
+                vec![candidate("a", "m1", &rule("S-9")), candidate("b", "m2", &rule("S-1"))],
+                1,
+            ),
+            (
+                "a rule beats a seed without rules",
+                machine(),
+                vec![candidate("a", "m1", &[]), candidate("b", "m2", &rule("S-1"))],
+                1,
+            ),
+            (
+                "the command line names a node",
+                named("m2"),
+                vec![candidate("a", "m1", &[]), candidate("b", "m2", &[])],
+                1,
+            ),
+            (
+                "a rule on the command line",
+                named("blue"),
+                vec![candidate("a", "m1", &[KernelCommandLine("blue".into())])],
+                0,
+            ),
+            (
+                "one seed in two places",
+                machine(),
+                vec![candidate("a", "m1", &[]), candidate("b", "m1", &[])],
+                0,
+            ),
         ];
         for (what, machine, carried, expected) in table {
             assert_eq!(select(&carried, &machine).unwrap(), expected, "{what}");
@@ -180,14 +238,19 @@ mod tests {
         assert_eq!(select(&[ordered("stick", "m1", "without m3"), disk.clone()], &machine()).unwrap(), 0);
         // A stick of another machine, or two orders: only a person knows.
         select(&[other, ordered("stick", "m1", "without m3")], &machine()).unwrap_err();
-        select(&[disk, ordered("a", "m1", "without m3"), ordered("b", "m1", "without m2")], &machine()).unwrap_err();
+        select(&[disk, ordered("a", "m1", "without m3"), ordered("b", "m1", "without m2")], &machine())
+            .unwrap_err();
     }
 
     #[test]
     fn a_wrong_or_ambiguous_seed_is_refused_with_what_was_compared() {
-        let wrong = vec![candidate("/dev/vda4", "m1", &[Serial("S-9".into()), Mac("52:54:00:00:00:09".into())])];
+        let wrong =
+            vec![candidate("/dev/vda4", "m1", &[Serial("S-9".into()), Mac("52:54:00:00:00:09".into())])];
         let two = vec![candidate("/dev/vda4", "m1", &[]), candidate("/dev/vdb", "m2", &[])];
-        let both = vec![candidate("/dev/vda4", "m1", &[Serial("S-1".into())]), candidate("/dev/vdb", "m2", &[Serial("S-1".into())])];
+        let both = vec![
+            candidate("/dev/vda4", "m1", &[Serial("S-1".into())]),
+            candidate("/dev/vdb", "m2", &[Serial("S-1".into())]),
+        ];
         let shown = [(&wrong, machine()), (&wrong, named("m2")), (&two, machine()), (&both, machine())]
             .map(|(carried, machine)| select(carried, &machine).unwrap_err().to_string())
             .join("\n");

@@ -70,7 +70,9 @@ pub(crate) fn fill(places: &Places) -> Result<Change> {
 pub(crate) fn take_snapshot(places: &Places, found: &Found) -> Result<Change> {
     let step = || format!("copying the snapshot attached to the seed on {}", found.candidate.place);
     let mut carrier = host::fs::open(&found.carrier)?;
-    let Some(attachment) = attached(&mut carrier, found.packed.len() as u64).within(step)? else { return Ok(Change::None) };
+    let Some(attachment) = attached(&mut carrier, found.packed.len() as u64).within(step)? else {
+        return Ok(Change::None);
+    };
     // A carrier overwritten with an ordinary seed may still contain the attached file.
     if !is_ordered(found, attachment.sha256)? {
         return Ok(Change::None);
@@ -86,7 +88,8 @@ pub(crate) fn take_snapshot(places: &Places, found: &Found) -> Result<Change> {
     let key = found.seed.tree.get(&ImagePath::new(KEY)?).map(|entry| (entry.uid, entry.gid));
     let (uid, gid) = key.unwrap_or_else(host::process::owner);
     root.directory(directory, Attributes { uid, gid, ..root_owned(0o700) }, true)?;
-    let copied = host::fs::write_atomic_with(&path, host::fs::PRIVATE, |out| attachment.copy(&mut carrier, out));
+    let copied =
+        host::fs::write_atomic_with(&path, host::fs::PRIVATE, |out| attachment.copy(&mut carrier, out));
     copied.within(step)?;
     host::fs::give(&path, &places.root.join(directory))?;
     host::fs::sync_directory(&places.root.join(directory))?;
@@ -97,8 +100,11 @@ pub(crate) fn take_snapshot(places: &Places, found: &Found) -> Result<Change> {
 fn is_ordered(found: &Found, sha256: Digest) -> Result<bool> {
     let Some(entry) = found.seed.tree.get(&ImagePath::new(ORDER)?) else { return Ok(false) };
     let EntryKind::File(content) = &entry.kind else { return Ok(false) };
-    let order: Order = toml::from_slice(&content.read()?).doing(Kind::Input, || format!("reading `{ORDER}` in the seed"))?;
-    Ok(order.restore.is_some_and(|restore| restore.on == found.seed.identity.node && restore.sha256 == sha256))
+    let order: Order =
+        toml::from_slice(&content.read()?).doing(Kind::Input, || format!("reading `{ORDER}` in the seed"))?;
+    Ok(order
+        .restore
+        .is_some_and(|restore| restore.on == found.seed.identity.node && restore.sha256 == sha256))
 }
 
 /// Stores the packed seed for boots without its carrier.
@@ -109,7 +115,9 @@ fn is_ordered(found: &Found, sha256: Digest) -> Result<bool> {
 pub(crate) fn store(places: &Places, packed: &[u8]) -> Result<Change> {
     let root = Root::open(&places.root)?;
     own_directory(&root)?;
-    let change = root.durable_file("var/lib/kiln/seed", packed, root_owned(host::fs::PRIVATE)).within(|| "storing the seed".into())?;
+    let change = root
+        .durable_file("var/lib/kiln/seed", packed, root_owned(host::fs::PRIVATE))
+        .within(|| "storing the seed".into())?;
     if change == Change::Written {
         sync(places)?;
     }
@@ -151,7 +159,8 @@ fn stamp(originals: &[Original]) -> String {
     let mut hasher = Hasher::default();
     for original in originals {
         let Attributes { mode, uid, gid, mtime } = original.attributes;
-        hasher.field(&original.target, format!("{:?} {mode:o} {uid} {gid} {mtime}", original.kind).as_bytes());
+        hasher
+            .field(&original.target, format!("{:?} {mode:o} {uid} {gid} {mtime}", original.kind).as_bytes());
     }
     format!("{}\n", hasher.finish())
 }

@@ -115,14 +115,25 @@ impl Status {
     pub(crate) fn read(places: &Places) -> Result<Self> {
         let path = file(places);
         let bytes = host::fs::read_if_exists(&path)?.ok_or_else(|| {
-            Error::new(Kind::Input, format!("the agent has not run since boot: `{}` does not exist", path.display()))
-                .hint("run `kiln agent apply` on a machine that was booted from a kiln image")
+            Error::new(
+                Kind::Input,
+                format!("the agent has not run since boot: `{}` does not exist", path.display()),
+            )
+            .hint("run `kiln agent apply` on a machine that was booted from a kiln image")
         })?;
-        let status: Self = serde_json::from_slice(&bytes).doing(Kind::Input, || format!("reading `{}`", path.display()))?;
+        let status: Self =
+            serde_json::from_slice(&bytes).doing(Kind::Input, || format!("reading `{}`", path.display()))?;
         let settings = places.root.join(etcd::SETTINGS.trim_start_matches('/'));
         let (etcd, problems) = (etcd::waits_for(&settings), etcd::problems(&settings));
         let clock = clock::strays(&places.root).or(status.clock);
-        Ok(Self { clock, etcd, problems, vip: guard::reason(&places.root), segment: segment::found(places)?, ..status })
+        Ok(Self {
+            clock,
+            etcd,
+            problems,
+            vip: guard::reason(&places.root),
+            segment: segment::found(places)?,
+            ..status
+        })
     }
 
     /// Formats the status for users, one fact per line.
@@ -130,23 +141,33 @@ impl Status {
         let mut lines = vec![match self.outcome {
             Outcome::Applied => format!("applied {} changes", self.changed.len()),
             Outcome::Unchanged => "no changes were necessary".to_owned(),
-            Outcome::Refused => format!("refused: {}", self.reason.as_deref().unwrap_or("no reason was recorded")),
+            Outcome::Refused => {
+                format!("refused: {}", self.reason.as_deref().unwrap_or("no reason was recorded"))
+            }
         }];
         if let Some(identity) = &self.identity {
             let roles = identity.roles.join(", ");
             lines.push(format!("node     {} in cluster {} ({roles})", identity.node, identity.cluster));
         }
-        let seed = self.seed.map(|seed| format!("seed     {} from {}", seed.short(), self.source.as_deref().unwrap_or("?")));
+        let seed = self
+            .seed
+            .map(|seed| format!("seed     {} from {}", seed.short(), self.source.as_deref().unwrap_or("?")));
         lines.extend(seed);
         let stage = |stage: &Stage| {
-            format!("{:<8} {:>8.1} ms", stage.name, f64::from(u32::try_from(stage.microseconds).unwrap_or(u32::MAX)) / 1000.0)
+            format!(
+                "{:<8} {:>8.1} ms",
+                stage.name,
+                f64::from(u32::try_from(stage.microseconds).unwrap_or(u32::MAX)) / 1000.0
+            )
         };
         lines.extend(self.stages.iter().map(stage));
         lines.extend(self.clock.iter().map(|clock| format!("clock    {clock}")));
         lines.extend(self.etcd.iter().map(|reason| format!("etcd     waiting: {reason}")));
         lines.extend(self.problems.iter().map(|problem| format!("etcd     {problem}")));
         lines.extend(self.vip.iter().map(|reason| format!("VIP      not held: {reason}")));
-        lines.extend(self.segment.iter().map(|finding| format!("segment  {}; {}", finding.message, finding.fix)));
+        lines.extend(
+            self.segment.iter().map(|finding| format!("segment  {}; {}", finding.message, finding.fix)),
+        );
         lines.join("\n") + "\n"
     }
 }

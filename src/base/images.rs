@@ -80,20 +80,31 @@ pub(crate) fn images(
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<Vec<ImageArchive>> {
-    let pins = lock.images.iter().filter(|pin| pin.references.iter().any(|reference| wanted.contains_key(reference)));
+    let pins = lock
+        .images
+        .iter()
+        .filter(|pin| pin.references.iter().any(|reference| wanted.contains_key(reference)));
     let archive = |pin: &ImagePin| {
         let file = at_hand(pin, sources, store, progress)?;
-        let references = pin.references.iter().filter(|reference| wanted.contains_key(*reference)).cloned().collect();
-        let content = Content::Stored { file: Arc::from(file), offset: 0, size: pin.size, sha256: pin.sha256 };
+        let references =
+            pin.references.iter().filter(|reference| wanted.contains_key(*reference)).cloned().collect();
+        let content =
+            Content::Stored { file: Arc::from(file), offset: 0, size: pin.size, sha256: pin.sha256 };
         Ok(ImageArchive { pin: ImagePin { references, ..pin.clone() }, content })
     };
     pins.map(archive).collect()
 }
 
 /// Returns the archives in a source, by file name.
-fn candidates(source: &ImageSource, store: &Store, progress: &dyn Progress) -> Result<Vec<(String, PathBuf)>> {
+fn candidates(
+    source: &ImageSource,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Vec<(String, PathBuf)>> {
     match source {
-        ImageSource::Url { url } => Ok(vec![(file_name(url), fetch(url, published_digest(url, store)?, store, progress)?)]),
+        ImageSource::Url { url } => {
+            Ok(vec![(file_name(url), fetch(url, published_digest(url, store)?, store, progress)?)])
+        }
         ImageSource::File { path } if path.is_file() => Ok(vec![(name_of(path), path.clone())]),
         ImageSource::File { .. } => Err(Error::new(Kind::Input, "file not found")),
         ImageSource::Directory { path } if path.is_dir() => {
@@ -105,7 +116,12 @@ fn candidates(source: &ImageSource, store: &Store, progress: &dyn Progress) -> R
 }
 
 /// Pins an archive if it contains images that are still missing.
-fn pin(name: &str, file: &Path, architecture: Arch, missing: &mut BTreeSet<&String>) -> Result<Option<ImagePin>> {
+fn pin(
+    name: &str,
+    file: &Path,
+    architecture: Arch,
+    missing: &mut BTreeSet<&String>,
+) -> Result<Option<ImagePin>> {
     let archive = Archive::open(file)?;
     let found: Vec<&String> = missing.iter().filter(|reference| archive.has(reference)).copied().collect();
     for reference in &found {
@@ -116,17 +132,29 @@ fn pin(name: &str, file: &Path, architecture: Arch, missing: &mut BTreeSet<&Stri
         return Ok(None);
     }
     let (sha256, size) = host::fs::digest(file)?;
-    Ok(Some(ImagePin { file: name.to_owned(), size, sha256, references: found.into_iter().cloned().collect() }))
+    Ok(Some(ImagePin {
+        file: name.to_owned(),
+        size,
+        sha256,
+        references: found.into_iter().cloned().collect(),
+    }))
 }
 
 /// Returns the pinned file from a source, or from the store.
-fn at_hand(pin: &ImagePin, sources: &[ImageSource], store: &Store, progress: &dyn Progress) -> Result<PathBuf> {
+fn at_hand(
+    pin: &ImagePin,
+    sources: &[ImageSource],
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<PathBuf> {
     let mut changed = None;
     for source in sources {
         let file = match source {
             ImageSource::Directory { path } => path.join(&pin.file),
             ImageSource::File { path } if name_of(path) == pin.file => path.clone(),
-            ImageSource::Url { url } if file_name(url) == pin.file => return fetch(url, pin.sha256, store, progress),
+            ImageSource::Url { url } if file_name(url) == pin.file => {
+                return fetch(url, pin.sha256, store, progress);
+            }
             _ => continue,
         };
         if file.is_file() {
@@ -134,14 +162,26 @@ fn at_hand(pin: &ImagePin, sources: &[ImageSource], store: &Store, progress: &dy
             if digest == pin.sha256 {
                 return Ok(file);
             }
-            let message = format!("`{}` has the SHA-256 {digest}, but the lock pins {}", file.display(), pin.sha256);
-            changed = Some(Error::new(Kind::Verify, message).hint("if the archive was changed on purpose, run `kiln lock`"));
+            let message =
+                format!("`{}` has the SHA-256 {digest}, but the lock pins {}", file.display(), pin.sha256);
+            changed = Some(
+                Error::new(Kind::Verify, message)
+                    .hint("if the archive was changed on purpose, run `kiln lock`"),
+            );
         }
     }
     let gone = || {
         let places: Vec<String> = sources.iter().map(describe).collect();
-        Error::new(Kind::Input, format!("`{}` with the SHA-256 {} was not found in {}", pin.file, pin.sha256, places.join(" or ")))
-            .hint("run `kiln lock` to pin the sources' current files")
+        Error::new(
+            Kind::Input,
+            format!(
+                "`{}` with the SHA-256 {} was not found in {}",
+                pin.file,
+                pin.sha256,
+                places.join(" or ")
+            ),
+        )
+        .hint("run `kiln lock` to pin the sources' current files")
     };
     store.blob(&pin.sha256)?.ok_or_else(|| changed.unwrap_or_else(gone))
 }
@@ -168,9 +208,13 @@ fn describe(source: &ImageSource) -> String {
 }
 
 fn nowhere(image: &str, missing: &BTreeSet<&String>, wanted: &WantedImages, tried: &[String]) -> Error {
-    let images: Vec<String> = missing.iter().map(|image| format!("`{image}`, which {} needs", wanted[*image])).collect();
+    let images: Vec<String> =
+        missing.iter().map(|image| format!("`{image}`, which {} needs", wanted[*image])).collect();
     let tried = if tried.is_empty() { "no sources configured".to_owned() } else { tried.join("; ") };
-    let save = format!("save it where a source can find it: `docker save --output images/{}.tar {image}`", image_archive::short(image));
+    let save = format!(
+        "save it where a source can find it: `docker save --output images/{}.tar {image}`",
+        image_archive::short(image)
+    );
     Error::new(Kind::Input, format!("no source has the image {}: {tried}", images.join(", ")))
         .hint(save)
         .hint("add a directory with archives to the cluster file: `[[images]]` with `directory = \"…\"`")
@@ -205,17 +249,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Some(&dir.path().join("store"))).unwrap();
         let archive = dir.path().join("all.tar");
-        fs::write(&archive, oci(&Sample { names: &["docker.io/library/haproxy:3.0", PAUSE], ..Sample::default() })).unwrap();
+        fs::write(
+            &archive,
+            oci(&Sample { names: &["docker.io/library/haproxy:3.0", PAUSE], ..Sample::default() }),
+        )
+        .unwrap();
         let sources = [directory(&dir.path().join("nowhere")), directory(dir.path())];
         let mut lock = Lock::new("trixie", Arch::Amd64);
         pin_images(&mut lock, &wanted(), &sources, &store, &Silent).unwrap();
-        assert_eq!((lock.images[0].file.as_str(), &lock.images[0].references[..]), ("all.tar", &[PAUSE.to_owned()][..]));
+        assert_eq!(
+            (lock.images[0].file.as_str(), &lock.images[0].references[..]),
+            ("all.tar", &[PAUSE.to_owned()][..])
+        );
         let found = images(&lock, &wanted(), &sources, &store, &Silent).unwrap();
         assert_eq!(found[0].content.read().unwrap(), fs::read(&archive).unwrap());
         assert!(images(&lock, &WantedImages::new(), &sources, &store, &Silent).unwrap().is_empty());
         fs::write(&archive, "another").unwrap();
         let err = images(&lock, &wanted(), &sources, &store, &Silent).unwrap_err();
-        assert_eq!((err.kind(), &err.hints()[0]), (Kind::Verify, &"if the archive was changed on purpose, run `kiln lock`".to_owned()));
+        assert_eq!(
+            (err.kind(), &err.hints()[0]),
+            (Kind::Verify, &"if the archive was changed on purpose, run `kiln lock`".to_owned())
+        );
     }
 
     #[test]
@@ -223,13 +277,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Some(&dir.path().join("store"))).unwrap();
         let sources = [directory(&dir.path().join("nowhere")), directory(dir.path())];
-        let err = pin_images(&mut Lock::new("trixie", Arch::Amd64), &wanted(), &sources, &store, &Silent).unwrap_err();
+        let err = pin_images(&mut Lock::new("trixie", Arch::Amd64), &wanted(), &sources, &store, &Silent)
+            .unwrap_err();
         assert_eq!(
             err.to_string().replace(dir.path().to_str().unwrap(), "DIR"),
             "no source has the image `k8s.gcr.io/pause:3.2`, which the overlay `preload` of `worker` needs: \
              the directory `DIR/nowhere`: directory not found; the directory `DIR` has 0 of 1"
         );
-        assert_eq!(err.hints()[0], "save it where a source can find it: `docker save --output images/pause.tar k8s.gcr.io/pause:3.2`");
+        assert_eq!(
+            err.hints()[0],
+            "save it where a source can find it: `docker save --output images/pause.tar k8s.gcr.io/pause:3.2`"
+        );
     }
 
     #[test]
@@ -237,7 +295,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Some(&dir.path().join("store"))).unwrap();
         let mut lock = Lock::new("trixie", Arch::Amd64);
-        pin_images(&mut lock, &WantedImages::new(), &[directory(&dir.path().join("nowhere"))], &store, &Silent).unwrap();
+        pin_images(
+            &mut lock,
+            &WantedImages::new(),
+            &[directory(&dir.path().join("nowhere"))],
+            &store,
+            &Silent,
+        )
+        .unwrap();
         assert!(lock.images.is_empty());
     }
 }

@@ -152,9 +152,13 @@ impl Lock {
     /// [`Kind::Input`] if the text is not a lock in this format, or a set names a package that is not pinned.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let relock = |err: Error| err.hint("run `kiln lock` to regenerate it");
-        let lock: Self = toml::from_str(text).doing(Kind::Input, || "parsing the lock".into()).map_err(relock)?;
+        let lock: Self =
+            toml::from_str(text).doing(Kind::Input, || "parsing the lock".into()).map_err(relock)?;
         if lock.format != FORMAT {
-            let message = format!("the lock has format {}, but this version of kiln reads format {FORMAT}", lock.format);
+            let message = format!(
+                "the lock has format {}, but this version of kiln reads format {FORMAT}",
+                lock.format
+            );
             return Err(relock(Error::new(Kind::Input, message)));
         }
         for set in lock.sets.keys() {
@@ -165,7 +169,8 @@ impl Lock {
 
     /// Reads and parses the lock at `path`.
     pub(crate) fn load(path: &Path) -> Result<Self> {
-        Self::parse(&host::fs::read_to_string(path)?).within(|| format!("reading the lock `{}`", path.display()))
+        Self::parse(&host::fs::read_to_string(path)?)
+            .within(|| format!("reading the lock `{}`", path.display()))
     }
 
     /// Checks that the lock was written for this suite and these requests.
@@ -177,7 +182,11 @@ impl Lock {
         let (pinned, requested) = ((self.suite.as_str(), self.architecture), (suite, architecture));
         if pinned != requested {
             let named = |(suite, architecture): (&str, Arch)| format!("`{suite}` for {architecture}");
-            let message = format!("the lock pins packages from {}, but {} is requested", named(pinned), named(requested));
+            let message = format!(
+                "the lock pins packages from {}, but {} is requested",
+                named(pinned),
+                named(requested)
+            );
             return Err(Error::new(Kind::Input, message).hint("run `kiln lock` to regenerate it"));
         }
         self.wanted.check(wanted)
@@ -190,7 +199,10 @@ impl Lock {
 
     /// Returns the lock file's text; equal locks have equal text.
     pub(crate) fn to_text(&self) -> String {
-        format!("{HEADER}{}", toml::to_string_pretty(self).expect("a lock contains only strings, numbers and lists"))
+        format!(
+            "{HEADER}{}",
+            toml::to_string_pretty(self).expect("a lock contains only strings, numbers and lists")
+        )
     }
 
     /// Returns the pins of one set, sorted by name.
@@ -200,9 +212,13 @@ impl Lock {
     /// [`Kind::Input`] if the set does not exist, or names a package that is not pinned.
     pub(crate) fn packages(&self, set: &str) -> Result<Vec<&PackagePin>> {
         let names = self.sets.get(set).ok_or_else(|| {
-            Error::new(Kind::Input, format!("the lock has no package set `{set}`")).hint("run `kiln lock` after changing roles or overlays")
+            Error::new(Kind::Input, format!("the lock has no package set `{set}`"))
+                .hint("run `kiln lock` after changing roles or overlays")
         })?;
-        names.iter().map(|name| self.package(name).within(|| format!("reading the package set `{set}`"))).collect()
+        names
+            .iter()
+            .map(|name| self.package(name).within(|| format!("reading the package set `{set}`")))
+            .collect()
     }
 
     /// Returns the pin of one package.
@@ -212,14 +228,17 @@ impl Lock {
     /// [`Kind::Input`] if it is not pinned.
     pub(crate) fn package(&self, name: &str) -> Result<&PackagePin> {
         let found = self.packages.binary_search_by(|pin| pin.name.as_str().cmp(name));
-        let index = found.map_err(|_| Error::new(Kind::Input, format!("the lock does not pin the package `{name}`")))?;
+        let index = found
+            .map_err(|_| Error::new(Kind::Input, format!("the lock does not pin the package `{name}`")))?;
         Ok(&self.packages[index])
     }
 
     /// Returns the suites for which this lock pins an older release than `other`, as served by an attacker or
     /// an outdated mirror.
     pub(crate) fn behind<'l>(&'l self, other: &'l Self) -> impl Iterator<Item = &'l str> {
-        let is_older = |release: &&ReleasePin| other.releases.iter().any(|old| old.suite == release.suite && old.date > release.date);
+        let is_older = |release: &&ReleasePin| {
+            other.releases.iter().any(|old| old.suite == release.suite && old.date > release.date)
+        };
         self.releases.iter().filter(is_older).map(|release| release.suite.as_str())
     }
 
@@ -229,10 +248,10 @@ impl Lock {
     ///
     /// [`Kind::Input`] if it is not pinned.
     pub(crate) fn binary(&self, name: &str) -> Result<&BinaryPin> {
-        self.binaries
-            .iter()
-            .find(|pin| pin.name == name)
-            .ok_or_else(|| Error::new(Kind::Input, format!("the lock does not pin the program `{name}`")).hint("run `kiln lock`"))
+        self.binaries.iter().find(|pin| pin.name == name).ok_or_else(|| {
+            Error::new(Kind::Input, format!("the lock does not pin the program `{name}`"))
+                .hint("run `kiln lock`")
+        })
     }
 }
 
@@ -252,7 +271,11 @@ mod tests {
     fn sample() -> Lock {
         let mut lock = Lock::new("trixie", Arch::Amd64);
         lock.epoch = 1_789_199_741;
-        lock.releases.push(ReleasePin { suite: "trixie".into(), date: 1_789_199_741, sha256: Digest::of(b"release") });
+        lock.releases.push(ReleasePin {
+            suite: "trixie".into(),
+            date: 1_789_199_741,
+            sha256: Digest::of(b"release"),
+        });
         lock.packages.push(PackagePin {
             name: "haproxy".into(),
             version: "3.0.11-1".into(),
@@ -313,7 +336,10 @@ mod tests {
         let mut lock = sample();
         lock.sets.insert("worker".into(), vec!["containerd".into()]);
         let err = Lock::parse(&lock.to_text()).unwrap_err();
-        assert_eq!(err.to_string(), "reading the package set `worker`: the lock does not pin the package `containerd`");
+        assert_eq!(
+            err.to_string(),
+            "reading the package set `worker`: the lock does not pin the package `containerd`"
+        );
         assert_eq!(err.hints(), ["run `kiln lock` to regenerate it"]);
     }
 
@@ -329,6 +355,9 @@ mod tests {
     #[test]
     fn another_format_is_refused_with_the_way_out() {
         let text = sample().to_text().replace("format = 1", "format = 2");
-        assert_eq!(Lock::parse(&text).unwrap_err().to_string(), "the lock has format 2, but this version of kiln reads format 1");
+        assert_eq!(
+            Lock::parse(&text).unwrap_err().to_string(),
+            "the lock has format 2, but this version of kiln reads format 1"
+        );
     }
 }

@@ -9,7 +9,9 @@ mod lock;
 mod programs;
 mod wanted;
 
-pub(crate) use debian::{LockRequest, TOOLS_PACKAGES, TOOLS_SET, Tools, Trust, User, compose, fetch, mirror, resolve};
+pub(crate) use debian::{
+    LockRequest, TOOLS_PACKAGES, TOOLS_SET, Tools, Trust, User, compose, fetch, mirror, resolve,
+};
 pub(crate) use images::{ImageArchive, WantedImages, images, pin_images};
 pub(crate) use lock::{Archive, Lock, PackagePin};
 #[cfg(test)]

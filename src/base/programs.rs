@@ -46,7 +46,9 @@ pub(crate) fn pin_programs(
     for source in sources.iter().filter(|_| !names.is_empty()) {
         let found = match source {
             BinarySource::Directory { path } => from_directory(path, &missing),
-            BinarySource::Archive { url, sha256 } => pin_archive(lock, &address(url, version), *sha256, &missing, store, progress),
+            BinarySource::Archive { url, sha256 } => {
+                pin_archive(lock, &address(url, version), *sha256, &missing, store, progress)
+            }
         };
         match found {
             Ok(pins) => {
@@ -79,7 +81,8 @@ pub(crate) fn programs(
     progress: &dyn Progress,
 ) -> Result<Vec<(String, Content)>> {
     let pins: Vec<&BinaryPin> = names.iter().map(|name| lock.binary(name)).collect::<Result<_>>()?;
-    let found: Vec<Option<Content>> = pins.par_iter().map(|pin| at_hand(pin, sources, store)).collect::<Result<_>>()?;
+    let found: Vec<Option<Content>> =
+        pins.par_iter().map(|pin| at_hand(pin, sources, store)).collect::<Result<_>>()?;
     if found.iter().any(Option::is_none) {
         unpack_archives(lock, version, sources, store, progress)?;
     }
@@ -92,7 +95,12 @@ pub(crate) fn programs(
 
 /// Returns the program from the store or from a directory, without using the network.
 fn at_hand(pin: &BinaryPin, sources: &[BinarySource], store: &Store) -> Result<Option<Content>> {
-    let stored = |file: &Path| Content::Stored { file: Arc::from(file), offset: 0, size: pin.size, sha256: pin.sha256 };
+    let stored = |file: &Path| Content::Stored {
+        file: Arc::from(file),
+        offset: 0,
+        size: pin.size,
+        sha256: pin.sha256,
+    };
     let mut changed = None;
     for source in sources {
         let BinarySource::Directory { path } = source else { continue };
@@ -104,8 +112,10 @@ fn at_hand(pin: &BinaryPin, sources: &[BinarySource], store: &Store) -> Result<O
         if digest == pin.sha256 {
             return Ok(Some(stored(&file)));
         }
-        changed =
-            Some(Error::new(Kind::Verify, format!("`{}` has the SHA-256 {digest}, but the lock pins {}", file.display(), pin.sha256)));
+        changed = Some(Error::new(
+            Kind::Verify,
+            format!("`{}` has the SHA-256 {digest}, but the lock pins {}", file.display(), pin.sha256),
+        ));
     }
     match (store.blob(&pin.sha256)?, changed) {
         (Some(file), _) => Ok(Some(stored(&file))),
@@ -139,7 +149,10 @@ fn pin_archive(
     let sha256 = sha256.map_or_else(|| published_digest(url, store), Ok)?;
     let archive = fetch(url, sha256, store, progress)?;
     let pins = keep_programs(&archive, names, store, progress)?;
-    let size = host::fs::open(&archive)?.metadata().doing(Kind::Io, || format!("reading `{}`", archive.display()))?.len();
+    let size = host::fs::open(&archive)?
+        .metadata()
+        .doing(Kind::Io, || format!("reading `{}`", archive.display()))?
+        .len();
     lock.archives.push(ArchivePin { file: file_name(url).to_owned(), size, sha256 });
     Ok(pins)
 }
@@ -149,12 +162,26 @@ fn pin_archive(
 pub(super) fn published_digest(url: &str, store: &Store) -> Result<Digest> {
     if let Some(own) = store.client().read(&format!("{url}.sha256"), DIGEST_FILE_LIMIT)? {
         let text = String::from_utf8_lossy(&own);
-        return text.split_whitespace().next().unwrap_or_default().parse().within(|| format!("reading `{url}.sha256`"));
+        return text
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .parse()
+            .within(|| format!("reading `{url}.sha256`"));
     }
-    let sums = url.rsplit_once('/').map_or_else(String::new, |(directory, _)| format!("{directory}/SHA256SUMS"));
-    let nowhere = || Error::new(Kind::Network, format!("neither `{url}.sha256` nor `{sums}` contains the digest of `{}`", file_name(url)));
+    let sums =
+        url.rsplit_once('/').map_or_else(String::new, |(directory, _)| format!("{directory}/SHA256SUMS"));
+    let nowhere = || {
+        Error::new(
+            Kind::Network,
+            format!("neither `{url}.sha256` nor `{sums}` contains the digest of `{}`", file_name(url)),
+        )
+    };
     let published = store.client().read(&sums, DIGEST_FILE_LIMIT)?.ok_or_else(nowhere)?;
-    of_file(&String::from_utf8_lossy(&published), file_name(url)).ok_or_else(nowhere)?.parse().within(|| format!("reading `{sums}`"))
+    of_file(&String::from_utf8_lossy(&published), file_name(url))
+        .ok_or_else(nowhere)?
+        .parse()
+        .within(|| format!("reading `{sums}`"))
 }
 
 /// Returns the digest of a file from a sha256sum(1) list.
@@ -166,7 +193,9 @@ fn of_file<'t>(sums: &'t str, file: &str) -> Option<&'t str> {
 /// Returns the program name for a member of a release archive.
 fn program(path: &str) -> Option<&str> {
     let path = path.trim_start_matches("./");
-    let of_etcd = || path.split_once('/').filter(|(directory, name)| directory.starts_with(ETCD) && !name.contains('/'));
+    let of_etcd = || {
+        path.split_once('/').filter(|(directory, name)| directory.starts_with(ETCD) && !name.contains('/'))
+    };
     path.strip_prefix(MEMBERS).or_else(|| of_etcd().map(|(_, name)| name))
 }
 
@@ -190,12 +219,18 @@ fn unpack_archives(
 }
 
 fn fetch(url: &str, sha256: Digest, store: &Store, progress: &dyn Progress) -> Result<std::path::PathBuf> {
-    let download = Download { name: file_name(url).to_owned(), urls: vec![url.to_owned()], sha256, size: None };
+    let download =
+        Download { name: file_name(url).to_owned(), urls: vec![url.to_owned()], sha256, size: None };
     Ok(store.fetch(&[download], progress)?.remove(0))
 }
 
 /// Puts the wanted members of an archive into the store. The archive is read as a stream and never unpacked.
-fn keep_programs(archive: &Path, names: &BTreeSet<String>, store: &Store, progress: &dyn Progress) -> Result<Vec<BinaryPin>> {
+fn keep_programs(
+    archive: &Path,
+    names: &BTreeSet<String>,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Vec<BinaryPin>> {
     let _step = progress.begin("reading a release archive", None);
     let step = || format!("reading `{}`", archive.display());
     let mut reader = tar::Archive::new(GzDecoder::new(host::fs::open(archive)?));
@@ -229,14 +264,18 @@ fn describe(source: &BinarySource, version: KubernetesVersion) -> String {
 fn nowhere(missing: &BTreeSet<String>, tried: &[String]) -> Error {
     let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
     let tried = if tried.is_empty() { "no sources configured".to_owned() } else { tried.join("; ") };
-    Error::new(Kind::Input, format!("no source has {}: {tried}", names.join(", ")))
-        .hint("add a directory with the programs to the cluster file: `[[binaries]]` with `directory = \"…\"`")
+    Error::new(Kind::Input, format!("no source has {}: {tried}", names.join(", "))).hint(
+        "add a directory with the programs to the cluster file: `[[binaries]]` with `directory = \"…\"`",
+    )
 }
 
 fn gone(pin: &BinaryPin, version: KubernetesVersion, sources: &[BinarySource]) -> Error {
     let places: Vec<String> = sources.iter().map(|source| describe(source, version)).collect();
-    Error::new(Kind::Input, format!("`{}` with the SHA-256 {} was not found in {}", pin.name, pin.sha256, places.join(" or ")))
-        .hint("run `kiln lock` to pin the sources' current files")
+    Error::new(
+        Kind::Input,
+        format!("`{}` with the SHA-256 {} was not found in {}", pin.name, pin.sha256, places.join(" or ")),
+    )
+    .hint("run `kiln lock` to pin the sources' current files")
 }
 
 #[cfg(test)]
@@ -286,7 +325,8 @@ mod tests {
 
     #[test]
     fn the_digest_of_one_file_is_found_among_those_of_a_release() {
-        let sums = "aa  etcd-v3.4.13-darwin-amd64.zip\nbb  etcd-v3.4.13-linux-amd64.tar.gz\ncc *other.tar.gz\n";
+        let sums =
+            "aa  etcd-v3.4.13-darwin-amd64.zip\nbb  etcd-v3.4.13-linux-amd64.tar.gz\ncc *other.tar.gz\n";
         assert_eq!(of_file(sums, "etcd-v3.4.13-linux-amd64.tar.gz"), Some("bb"));
         assert_eq!(of_file(sums, "other.tar.gz"), Some("cc"));
         assert_eq!(of_file(sums, "linux-amd64.tar.gz"), None);
@@ -297,9 +337,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Some(&dir.path().join("store"))).unwrap();
         let sources = [directory(&dir.path().join("nowhere")), directory(dir.path())];
-        let err = pin_programs(&mut Lock::new("trixie", Arch::Amd64), &wanted(), VERSION, &sources, &store, &Silent).unwrap_err();
+        let err = pin_programs(
+            &mut Lock::new("trixie", Arch::Amd64),
+            &wanted(),
+            VERSION,
+            &sources,
+            &store,
+            &Silent,
+        )
+        .unwrap_err();
         let shown = err.to_string().replace(dir.path().to_str().unwrap(), "DIR");
-        assert_eq!(shown, "no source has `kubelet`: the directory `DIR/nowhere`: directory not found; the directory `DIR` has 0 of 1");
+        assert_eq!(
+            shown,
+            "no source has `kubelet`: the directory `DIR/nowhere`: directory not found; the directory `DIR` has 0 of 1"
+        );
     }
 
     #[test]
@@ -307,9 +358,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Some(&dir.path().join("store"))).unwrap();
         let archive = dir.path().join("server.tar.gz");
-        let mut tar = tar::Builder::new(GzEncoder::new(fs::File::create(&archive).unwrap(), Compression::fast()));
+        let mut tar =
+            tar::Builder::new(GzEncoder::new(fs::File::create(&archive).unwrap(), Compression::fast()));
         let of_etcd = ["etcd-v3.4.13-linux-amd64/etcd", "etcd-v3.4.13-linux-amd64/Documentation/etcd"];
-        for name in ["kubernetes/server/bin/kubelet", "kubernetes/server/bin/mounter", "kubernetes/LICENSES"].into_iter().chain(of_etcd) {
+        for name in ["kubernetes/server/bin/kubelet", "kubernetes/server/bin/mounter", "kubernetes/LICENSES"]
+            .into_iter()
+            .chain(of_etcd)
+        {
             let mut header = tar::Header::new_gnu();
             header.set_size(4);
             header.set_mode(0o755);

@@ -33,11 +33,20 @@ impl Wanted {
     pub(super) fn check(&self, now: &Self) -> Result<()> {
         let mut differences = Vec::new();
         if self.kubernetes != now.kubernetes {
-            differences.push(format!("its Kubernetes version is {}, but {} is requested", or_none(&self.kubernetes), now.kubernetes));
+            differences.push(format!(
+                "its Kubernetes version is {}, but {} is requested",
+                or_none(&self.kubernetes),
+                now.kubernetes
+            ));
         }
         if self.etcd != now.etcd {
-            let version = |etcd: &Option<String>| etcd.clone().unwrap_or_else(|| "the suite's version".to_owned());
-            differences.push(format!("its etcd version is {}, but {} is requested", version(&self.etcd), version(&now.etcd)));
+            let version =
+                |etcd: &Option<String>| etcd.clone().unwrap_or_else(|| "the suite's version".to_owned());
+            differences.push(format!(
+                "its etcd version is {}, but {} is requested",
+                version(&self.etcd),
+                version(&now.etcd)
+            ));
         }
         differences.extend(difference("the programs", &self.programs, &now.programs));
         differences.extend(difference("the images", &self.images, &now.images));
@@ -60,7 +69,8 @@ fn or_none(version: &str) -> &str {
 }
 
 fn difference(what: &str, then: &BTreeSet<String>, now: &BTreeSet<String>) -> Option<String> {
-    let list = |names: Vec<&String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let list =
+        |names: Vec<&String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let (added, removed) = (list(now.difference(then).collect()), list(then.difference(now).collect()));
     match (added.is_empty(), removed.is_empty()) {
         (true, true) => None,
@@ -77,7 +87,13 @@ mod tests {
     fn wanted(kubernetes: &str, programs: &[&str], packages: &[&str]) -> Wanted {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let packages = [("lb".to_owned(), names(packages))].into();
-        Wanted { kubernetes: kubernetes.into(), etcd: None, programs: names(programs), images: names(&[]), packages }
+        Wanted {
+            kubernetes: kubernetes.into(),
+            etcd: None,
+            programs: names(programs),
+            images: names(&[]),
+            packages,
+        }
     }
 
     #[test]
@@ -85,8 +101,14 @@ mod tests {
         let lock = wanted("1.20.2", &["kubelet"], &["haproxy"]);
         lock.check(&wanted("1.20.2", &["kubelet"], &["haproxy"])).unwrap();
         for (now, expected) in [
-            (wanted("1.21.0", &["kubelet"], &["haproxy"]), "its Kubernetes version is 1.20.2, but 1.21.0 is requested"),
-            (wanted("1.20.2", &["kubelet", "kubectl"], &["haproxy"]), "the programs do not include `kubectl`"),
+            (
+                wanted("1.21.0", &["kubelet"], &["haproxy"]),
+                "its Kubernetes version is 1.20.2, but 1.21.0 is requested",
+            ),
+            (
+                wanted("1.20.2", &["kubelet", "kubectl"], &["haproxy"]),
+                "the programs do not include `kubectl`",
+            ),
             (wanted("1.20.2", &["kubelet"], &[]), "the packages of `lb` also include `haproxy`"),
             (
                 wanted("1.20.2", &["kubelet"], &["nginx", "tcpdump"]),

@@ -125,7 +125,10 @@ impl Args {
             &self.action,
             Action::Clock
                 | Action::Guard { .. }
-                | Action::Etcd(Etcd { action: EtcdAction::Start | EtcdAction::Serve | EtcdAction::Streams, .. })
+                | Action::Etcd(Etcd {
+                    action: EtcdAction::Start | EtcdAction::Serve | EtcdAction::Streams,
+                    ..
+                })
         )
     }
 }
@@ -153,7 +156,9 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
                 EtcdAction::Start => etcd::start(&settings, &|line| ui.message(line)),
                 EtcdAction::Serve => etcd::serve(&settings, &|line| ui.message(line)),
                 EtcdAction::Streams => etcd::streams(&settings, &|line| ui.message(line)),
-                EtcdAction::Snapshot => ui.show(&etcd::save(&settings)?, |kept| snapshots(std::slice::from_ref(kept))),
+                EtcdAction::Snapshot => {
+                    ui.show(&etcd::save(&settings)?, |kept| snapshots(std::slice::from_ref(kept)))
+                }
                 EtcdAction::Snapshots => ui.show(&etcd::kept(&settings)?, |kept| snapshots(kept)),
                 EtcdAction::Outlook => ui.show(&etcd::outlook(&settings)?, etcd::Outlook::text),
             }
@@ -178,7 +183,11 @@ fn snapshots(kept: &[etcd::Kept]) -> String {
 }
 
 fn run_apply(args: &Apply, ui: &Ui) -> Result<()> {
-    let request = Request { seed: args.seed.clone(), in_place: args.no_mount, patience: Duration::from_secs(args.wait) };
+    let request = Request {
+        seed: args.seed.clone(),
+        in_place: args.no_mount,
+        patience: Duration::from_secs(args.wait),
+    };
     let places = Places::of_this_machine(&args.root)?;
     let status = agent::apply(&places, &request).inspect_err(|err| {
         // An explicit seed means an interactive user; otherwise this is a boot, and an operator may be

@@ -43,17 +43,31 @@ Examples:
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let global = ui.global();
-    let sources = Sources { file: &global.file, profile_directories: &global.profile_dir, overlay_directories: &global.overlay_dir };
-    let request = Request { sources, store: global.store.as_deref(), out: &args.out, formats: &args.formats, offline: args.offline };
+    let sources = Sources {
+        file: &global.file,
+        profile_directories: &global.profile_dir,
+        overlay_directories: &global.overlay_dir,
+    };
+    let request = Request {
+        sources,
+        store: global.store.as_deref(),
+        out: &args.out,
+        formats: &args.formats,
+        offline: args.offline,
+    };
     let built = pipeline::build(&request, ui)?;
     if global.json {
         let times: serde_json::Map<String, serde_json::Value> =
             built.times.iter().map(|(stage, seconds)| ((*stage).to_owned(), json!(seconds))).collect();
-        return ui.print_json(&json!({ "directory": built.directory, "written": written(&built), "times": times }));
+        return ui.print_json(
+            &json!({ "directory": built.directory, "written": written(&built), "times": times }),
+        );
     }
     match built.published {
         Published::Unchanged => ui.message(format!("`{}` is up to date", built.directory.display())),
-        Published::New(count) => ui.message(format!("published `{}` ({count} new files)", built.directory.display())),
+        Published::New(count) => {
+            ui.message(format!("published `{}` ({count} new files)", built.directory.display()))
+        }
     }
     Ok(())
 }

@@ -75,9 +75,17 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     ui.report(&report);
     let file = ui.global().file.display();
     match (count(&report, Severity::Warning), count(&report, Severity::Info)) {
-        (0, 0) => ui.message(format!("no problems in `{file}`: {} nodes, Kubernetes {}", cluster.nodes.len(), cluster.kubernetes)),
+        (0, 0) => ui.message(format!(
+            "no problems in `{file}`: {} nodes, Kubernetes {}",
+            cluster.nodes.len(),
+            cluster.kubernetes
+        )),
         (warnings, remarks) => {
-            ui.message(format!("`{file}` can be built: {}, {}", counted(warnings, "warning"), counted(remarks, "remark")));
+            ui.message(format!(
+                "`{file}` can be built: {}, {}",
+                counted(warnings, "warning"),
+                counted(remarks, "remark")
+            ));
         }
     }
     Ok(())

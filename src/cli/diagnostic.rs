@@ -33,7 +33,8 @@ pub(super) fn error(err: &Error, colored: bool) -> String {
 /// Formats every problem with its line, a caret and a hint, followed by an empty line. A problem that occurs
 /// on several machines is shown once, with all locations.
 pub(super) fn report(report: &Report, colored: bool) -> String {
-    let renderer = if colored { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
+    let renderer =
+        if colored { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
     let render = |(problem, others): &(&Problem, Vec<String>)| {
         let alike = (!others.is_empty()).then(|| format!("also in {}", shortened(others).join(", ")));
         renderer.render(&[group(problem, source_of(problem, report), alike.as_deref())]) + "\n\n"
@@ -87,7 +88,8 @@ pub(super) fn error_json(err: &Error) -> Value {
 pub(super) fn problems_json(report: &Report) -> Vec<Value> {
     let one = |problem: &Problem| {
         let source = source_of(problem, report);
-        let place = problem.span.as_ref().zip(source).map(|(span, source)| position(&source.text, span.start));
+        let place =
+            problem.span.as_ref().zip(source).map(|(span, source)| position(&source.text, span.start));
         json!({
             "severity": problem.severity,
             "code": problem.code,
@@ -149,7 +151,10 @@ fn snippet<'a>(source: &'a Source, path: Cow<'a, str>, span: &Range<usize>) -> S
     let end = source.text[span.end..].find('\n').map_or(source.text.len(), |newline| span.end + newline);
     let (line, _) = position(&source.text, span.start);
     let annotation = AnnotationKind::Primary.span(span.start - start..span.end - start);
-    Snippet::source(masked(&path, &source.text[start..end])).line_start(line).path(path).annotation(annotation)
+    Snippet::source(masked(&path, &source.text[start..end]))
+        .line_start(line)
+        .path(path)
+        .annotation(annotation)
 }
 
 fn painted<'a>(text: &'a str, color: &str, colored: bool) -> Cow<'a, str> {
@@ -166,7 +171,9 @@ mod tests {
     fn sample() -> Error {
         let text = "[endpoint]\nvip = \"10.0.0.300\"\n";
         let mut report = Report::about(Source { path: "cluster.toml".into(), text: Arc::from(text) });
-        report.error("endpoint.vip", Some(17..29), "`10.0.0.300` is not an IP address").hint("write four numbers from 0 to 255");
+        report
+            .error("endpoint.vip", Some(17..29), "`10.0.0.300` is not an IP address")
+            .hint("write four numbers from 0 to 255");
         report.error("cluster", None, "there is no table `[cluster]`");
         Error::from_report(report)
     }
@@ -192,7 +199,15 @@ mod tests {
     fn what_is_wrong_alike_on_several_machines_is_shown_once_and_without_its_secret() {
         let text = "{\n  auth_pass 0123456789\n}\n";
         let other = text.replace("auth_pass 0", "auth_pass 1");
-        let found = report(&in_files(&[("m1/a.conf", text), ("m2/a.conf", text), ("m3/a.conf", &other), ("m4/a.conf", text)]), false);
+        let found = report(
+            &in_files(&[
+                ("m1/a.conf", text),
+                ("m2/a.conf", text),
+                ("m3/a.conf", &other),
+                ("m4/a.conf", text),
+            ]),
+            false,
+        );
         insta::assert_snapshot!(found, @r"
         warning[HA115]: keepalived reads 8 letters of these
          --> m1/a.conf:2:3
@@ -232,7 +247,10 @@ mod tests {
     fn an_error_says_step_cause_and_next_move() {
         let err = Error::new(Kind::Io, "reading `x`").hint("run `kiln init`");
         assert_eq!(error(&err, false), "error: reading `x`\n\nhint: run `kiln init`\n");
-        assert_eq!(error(&err, true), "\x1b[1;31merror:\x1b[0m reading `x`\n\n\x1b[1;36mhint:\x1b[0m run `kiln init`\n");
+        assert_eq!(
+            error(&err, true),
+            "\x1b[1;31merror:\x1b[0m reading `x`\n\n\x1b[1;36mhint:\x1b[0m run `kiln init`\n"
+        );
     }
 
     #[test]

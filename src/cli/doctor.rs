@@ -69,7 +69,11 @@ pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
         finding("kvm", State::Doubtful, kvm()),
     ];
     for backend in BACKENDS {
-        findings.push(finding(&format!("lab {}", backend.name()), State::Doubtful, programs(&backend.tools())));
+        findings.push(finding(
+            &format!("lab {}", backend.name()),
+            State::Doubtful,
+            programs(&backend.tools()),
+        ));
     }
     findings.push(finding("lab disks", State::Doubtful, programs(lab::DISK_TOOLS)));
     ui.show(&findings, |findings| findings.iter().map(line).collect())?;
@@ -77,7 +81,10 @@ pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
     if bad == 0 {
         Ok(())
     } else {
-        Err(Error::new(Kind::Io, format!("this machine cannot build images: {bad} of {} checks failed", findings.len())))
+        Err(Error::new(
+            Kind::Io,
+            format!("this machine cannot build images: {bad} of {} checks failed", findings.len()),
+        ))
     }
 }
 
@@ -105,9 +112,17 @@ fn sandbox() -> Result<String> {
     let root = tempfile::tempdir().doing(Kind::Io, || "creating a temporary directory".into())?;
     host::fs::create_directories(&root.path().join("run"))?;
     let program = host::process::own_program()?;
-    Sandbox::new(root.path(), Access::Read, "/kiln").bind(&program, "/kiln", Access::Read).arg("--version").run()?;
+    Sandbox::new(root.path(), Access::Read, "/kiln")
+        .bind(&program, "/kiln", Access::Read)
+        .arg("--version")
+        .run()?;
     let (user, _) = host::process::owner();
-    Ok(if user == 0 { "programs run in a sandbox, as root" } else { "programs run in a sandbox, in a user namespace" }.to_owned())
+    Ok(if user == 0 {
+        "programs run in a sandbox, as root"
+    } else {
+        "programs run in a sandbox, in a user namespace"
+    }
+    .to_owned())
 }
 
 fn store(ui: &Ui) -> Result<String> {
@@ -117,8 +132,10 @@ fn store(ui: &Ui) -> Result<String> {
     if free >= ROOM {
         return Ok(text);
     }
-    Err(Error::new(Kind::Io, text)
-        .hint(format!("a build needs {} GiB: run `kiln store gc`, or set KILN_STORE to a directory on a larger disk", ROOM >> 30)))
+    Err(Error::new(Kind::Io, text).hint(format!(
+        "a build needs {} GiB: run `kiln store gc`, or set KILN_STORE to a directory on a larger disk",
+        ROOM >> 30
+    )))
 }
 
 /// Returns the mirror that `kiln lock` or `kiln build` would use; an unreadable cluster file is ignored.
@@ -126,7 +143,9 @@ fn mirror(ui: &Ui) -> Result<String> {
     let configured = input::cluster(ui).ok().and_then(|cluster| cluster.base.mirror);
     let mirrors = base::mirror(configured.as_deref())?;
     let urls = mirrors.of(base::Archive::Debian);
-    urls.first().map(|url| format!("packages come from {url}")).ok_or_else(|| Error::new(Kind::Input, "no Debian mirror is configured"))
+    urls.first()
+        .map(|url| format!("packages come from {url}"))
+        .ok_or_else(|| Error::new(Kind::Input, "no Debian mirror is configured"))
 }
 
 fn clock() -> Result<String> {
@@ -147,7 +166,8 @@ fn kvm() -> Result<String> {
 }
 
 fn programs(names: &[&str]) -> Result<String> {
-    let missing: Vec<&str> = names.iter().copied().filter(|name| host::process::find(name).is_none()).collect();
+    let missing: Vec<&str> =
+        names.iter().copied().filter(|name| host::process::find(name).is_none()).collect();
     if missing.is_empty() {
         return Ok(format!("found {}", names.join(", ")));
     }
@@ -158,5 +178,6 @@ fn programs(names: &[&str]) -> Result<String> {
     };
     let packages: BTreeSet<String> = missing.iter().map(|name| package(name)).collect();
     let packages = packages.into_iter().collect::<Vec<_>>().join(" ");
-    Err(Error::new(Kind::Tool, format!("missing: {}", missing.join(", "))).hint(format!("on Debian: `apt-get install {packages}`")))
+    Err(Error::new(Kind::Tool, format!("missing: {}", missing.join(", ")))
+        .hint(format!("on Debian: `apt-get install {packages}`")))
 }

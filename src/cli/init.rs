@@ -105,7 +105,10 @@ fn tell_import(imported: &Imported, text: &str, path: &Path, args: &Args, ui: &U
     }
     let (files, problems) = (imported.files, imported.report.problems.len());
     ui.message(format!("files read: {files}; problems found: {problems}"));
-    ui.message(format!("wrote `{0}`; fill in what the imported files do not specify, then run `kiln check --file {0}`", path.display()));
+    ui.message(format!(
+        "wrote `{0}`; fill in what the imported files do not specify, then run `kiln check --file {0}`",
+        path.display()
+    ));
     Ok(())
 }
 
@@ -113,8 +116,9 @@ fn write(path: &Path, text: &str, args: &Args) -> Result<()> {
     if args.force {
         host::fs::write_atomic(path, text.as_bytes(), host::fs::PUBLIC)?;
     } else {
-        host::fs::write_new(path, text.as_bytes(), host::fs::PUBLIC)
-            .map_err(|err| err.hint("choose another file with `--output`, or overwrite this one with `--force`"))?;
+        host::fs::write_new(path, text.as_bytes(), host::fs::PUBLIC).map_err(|err| {
+            err.hint("choose another file with `--output`, or overwrite this one with `--force`")
+        })?;
     }
     Ok(())
 }
@@ -141,12 +145,18 @@ fn with_source(text: String, table: &str, directory: &Path) -> String {
 fn named(text: &Arc<str>, name: &str, catalog: &Catalog) -> Result<String> {
     let source = Source { path: "cluster.toml".into(), text: Arc::clone(text) };
     let place = profile::parse(source, catalog)?.places.span("cluster.name");
-    let place = place.ok_or_else(|| Error::new(Kind::Input, "the profile's cluster file does not set the cluster name"))?;
+    let place = place
+        .ok_or_else(|| Error::new(Kind::Input, "the profile's cluster file does not set the cluster name"))?;
     let mut text = text.to_string();
     text.replace_range(place, &format!("\"{}\"", name.escape_default()));
     // The name is checked like any other setting.
     let source = Source { path: "cluster.toml".into(), text: text.as_str().into() };
-    if let Some(problem) = profile::parse(source, catalog)?.report.problems.into_iter().find(|problem| problem.field == "cluster.name") {
+    if let Some(problem) = profile::parse(source, catalog)?
+        .report
+        .problems
+        .into_iter()
+        .find(|problem| problem.field == "cluster.name")
+    {
         return Err(Error::new(Kind::Input, problem.message).hint("choose another `--name`"));
     }
     Ok(text)

@@ -41,7 +41,11 @@ pub(super) fn checked(ui: &Ui) -> Result<Site> {
 /// Returns the sources that the global options specify.
 pub(super) fn sources(ui: &Ui) -> Sources<'_> {
     let global = ui.global();
-    Sources { file: &global.file, profile_directories: &global.profile_dir, overlay_directories: &global.overlay_dir }
+    Sources {
+        file: &global.file,
+        profile_directories: &global.profile_dir,
+        overlay_directories: &global.overlay_dir,
+    }
 }
 
 /// Does the same as [`checked`], and shows warnings; only `kiln check` shows remarks.

@@ -37,9 +37,11 @@ fn text(inspected: &Inspected) -> String {
 }
 
 fn disk(report: &DiskReport) -> String {
-    let partition = |row: &inspect::PartitionReport| [row.label.clone(), mib(row.start), mib(row.size), row.id.clone()];
+    let partition =
+        |row: &inspect::PartitionReport| [row.label.clone(), mib(row.start), mib(row.size), row.id.clone()];
     let header = ["PARTITION", "START", "SIZE", "ID"].map(str::to_owned);
-    let partitions: Vec<[String; 4]> = std::iter::once(header).chain(report.partitions.iter().map(partition)).collect();
+    let partitions: Vec<[String; 4]> =
+        std::iter::once(header).chain(report.partitions.iter().map(partition)).collect();
     let root = columns(&[
         row("size", mib(report.size)),
         row("root", format!("{}, {}", report.root.filesystem, mib(report.root.size))),

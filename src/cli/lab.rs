@@ -10,7 +10,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use crate::cli::{Ui, input, rehearse};
 use crate::error::Result;
 use crate::host;
-use crate::lab::{self, BACKENDS, Changes, Cut, Delay, Direction, Disk, Lab, Labs, NodeStatus, Part, Protocol, Wanted};
+use crate::lab::{
+    self, BACKENDS, Changes, Cut, Delay, Direction, Disk, Lab, Labs, NodeStatus, Part, Protocol, Wanted,
+};
 
 /// Run the built cluster on this machine and inject faults
 #[derive(Debug, clap::Args)]
@@ -226,14 +228,20 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// Checks that a date and time has the format of QEMU's `-rtc base=`.
 fn clock(text: &str) -> Result<String, String> {
-    let is_like = |(pattern, letter): (char, char)| if pattern == '0' { letter.is_ascii_digit() } else { letter == pattern };
+    let is_like = |(pattern, letter): (char, char)| {
+        if pattern == '0' { letter.is_ascii_digit() } else { letter == pattern }
+    };
     let pattern = "0000-00-00T00:00:00";
     let fits = text.len() == pattern.len() && pattern.chars().zip(text.chars()).all(is_like);
     if fits { Ok(text.to_owned()) } else { Err("use the format 2001-01-01T00:00:00".into()) }
 }
 
 fn backends() -> PossibleValuesParser {
-    BACKENDS.iter().map(|backend| PossibleValue::new(backend.name()).help(backend.summary())).collect::<Vec<_>>().into()
+    BACKENDS
+        .iter()
+        .map(|backend| PossibleValue::new(backend.name()).help(backend.summary()))
+        .collect::<Vec<_>>()
+        .into()
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
@@ -244,10 +252,12 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             let status = exec.lab.find(ui)?.exec(exec.node.as_deref(), &exec.program)?;
             if status.success() { Ok(()) } else { host::process::end_as(status) }
         }
-        Action::Kill { lab, node, lose_disk } => lab.find(ui)?.kill(node, if *lose_disk { Disk::Lost } else { Disk::Kept }),
-        Action::Start { lab, node, seed, backend, clock } => {
-            lab.find(ui)?.start(node, Changes { backend: backend.clone(), clock: clock.clone(), seed: seed.clone() })
+        Action::Kill { lab, node, lose_disk } => {
+            lab.find(ui)?.kill(node, if *lose_disk { Disk::Lost } else { Disk::Kept })
         }
+        Action::Start { lab, node, seed, backend, clock } => lab
+            .find(ui)?
+            .start(node, Changes { backend: backend.clone(), clock: clock.clone(), seed: seed.clone() }),
         Action::Freeze(Node { lab, node }) => lab.find(ui)?.freeze(node, true),
         Action::Thaw(Node { lab, node }) => lab.find(ui)?.freeze(node, false),
         Action::Unplug(Node { lab, node }) => lab.find(ui)?.unplug(node, true),
@@ -292,7 +302,10 @@ pub(super) fn published(ui: &Ui) -> Result<PathBuf> {
 fn table(nodes: &[NodeStatus]) -> String {
     let width = nodes.iter().map(|node| node.state.name.len()).max().unwrap_or(0).max(4);
     let is_mixed = nodes.iter().any(|node| node.state.backend != nodes[0].state.backend);
-    let mut text = format!("{:<width$}  {:<15}  {:<9}  {:<10}  {:<3}  AGENT\n", "NODE", "ADDRESS", "POWER", "SYSTEM", "VIP");
+    let mut text = format!(
+        "{:<width$}  {:<15}  {:<9}  {:<10}  {:<3}  AGENT\n",
+        "NODE", "ADDRESS", "POWER", "SYSTEM", "VIP"
+    );
     for NodeStatus { state, agent, system, failed_units, holds_vip } in nodes {
         let power = match (state.running, state.frozen) {
             (true, true) => "frozen".to_owned(),
@@ -302,9 +315,15 @@ fn table(nodes: &[NodeStatus]) -> String {
         let vip = if *holds_vip { "vip" } else { "-" };
         let [system, agent] = [system, agent].map(|text| text.as_deref().unwrap_or("-"));
         let agent = state.ended.as_deref().unwrap_or(agent);
-        let _ = writeln!(text, "{:<width$}  {:<15}  {power:<9}  {system:<10}  {vip:<3}  {agent}", state.name, state.address.to_string());
+        let _ = writeln!(
+            text,
+            "{:<width$}  {:<15}  {power:<9}  {system:<10}  {vip:<3}  {agent}",
+            state.name,
+            state.address.to_string()
+        );
         if is_mixed || state.clock.is_some() {
-            let clock = state.clock.as_ref().map(|clock| format!(", clock starts at {clock}")).unwrap_or_default();
+            let clock =
+                state.clock.as_ref().map(|clock| format!(", clock starts at {clock}")).unwrap_or_default();
             let _ = writeln!(text, "{:<width$}  {}{clock}", "", state.backend);
         }
         if state.unplugged {

@@ -54,19 +54,31 @@ struct Row {
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let rows = match args.what {
-        What::Lints => return ui.show(&LINTS.iter().map(|lint| described(lint)).collect::<Vec<_>>(), |_| lints()),
+        What::Lints => {
+            return ui.show(&LINTS.iter().map(|lint| described(lint)).collect::<Vec<_>>(), |_| lints());
+        }
         What::Versions => return ui.show(&versions::tables(), versions::text),
         What::Profiles => profiles(ui)?,
         What::Overlays => overlays(ui)?,
-        What::Outputs => OUTPUTS.iter().map(|kind| row(kind.name, &format!("{}: {}", kind.summary, kind.makes.join(", ")))).collect(),
+        What::Outputs => OUTPUTS
+            .iter()
+            .map(|kind| row(kind.name, &format!("{}: {}", kind.summary, kind.makes.join(", "))))
+            .collect(),
         What::Balancers => BALANCERS.iter().map(|kind| row(kind.name, kind.summary)).collect(),
     };
-    ui.show(&rows, |rows| columns(&rows.iter().map(|row| [row.name.clone(), row.summary.clone()]).collect::<Vec<_>>()))
+    ui.show(&rows, |rows| {
+        columns(&rows.iter().map(|row| [row.name.clone(), row.summary.clone()]).collect::<Vec<_>>())
+    })
 }
 
 fn profiles(ui: &Ui) -> Result<Vec<Row>> {
     let catalog = Catalog::load(&ui.global().profile_dir)?;
-    let one = |name| catalog.get(name).expect("the catalog contains every profile it lists").map(|profile| row(name, &profile.summary));
+    let one = |name| {
+        catalog
+            .get(name)
+            .expect("the catalog contains every profile it lists")
+            .map(|profile| row(name, &profile.summary))
+    };
     catalog.names().map(one).collect()
 }
 
@@ -74,13 +86,17 @@ fn overlays(ui: &Ui) -> Result<Vec<Row>> {
     let overlays = Overlays::load(&ui.global().overlay_dir)?;
     let one = |overlay: &Overlay| match &overlay.origin {
         Origin::Embedded => row(&overlay.name, &overlay.manifest.summary),
-        Origin::Directory(path) => row(&overlay.name, &format!("{} (from {})", overlay.manifest.summary, path.display())),
+        Origin::Directory(path) => {
+            row(&overlay.name, &format!("{} (from {})", overlay.manifest.summary, path.display()))
+        }
     };
     Ok(overlays.iter().map(one).collect())
 }
 
 fn lints() -> String {
-    let one = |lint: &&crate::lint::Lint| [lint.id.to_owned(), format!("{:?}", lint.severity).to_lowercase(), lint.title.to_owned()];
+    let one = |lint: &&crate::lint::Lint| {
+        [lint.id.to_owned(), format!("{:?}", lint.severity).to_lowercase(), lint.title.to_owned()]
+    };
     columns(&LINTS.iter().map(one).collect::<Vec<_>>())
 }
 

@@ -58,6 +58,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         0 => String::new(),
         count => format!(", plus {count} container images"),
     };
-    ui.message(format!("`{}` {verb} {} packages and {} programs{images}", path.display(), lock.packages.len(), lock.binaries.len()));
+    ui.message(format!(
+        "`{}` {verb} {} packages and {} programs{images}",
+        path.display(),
+        lock.packages.len(),
+        lock.binaries.len()
+    ));
     Ok(())
 }

@@ -23,7 +23,10 @@ const FILES: [&str; 3] = [".csv", ".key", ".pem"];
 /// Returns the text of a file with each byte of a secret replaced by `*`; offsets do not change.
 pub(super) fn masked(path: &str, text: &str) -> String {
     if FILES.iter().any(|end| path.ends_with(end)) {
-        return text.chars().map(|letter| if letter == '\n' { "\n".into() } else { "*".repeat(letter.len_utf8()) }).collect();
+        return text
+            .chars()
+            .map(|letter| if letter == '\n' { "\n".into() } else { "*".repeat(letter.len_utf8()) })
+            .collect();
     }
     text.split_inclusive('\n').map(line).collect()
 }
@@ -49,7 +52,9 @@ fn value(rest: &str) -> Option<Range<usize>> {
     let found = rest.trim_start_matches([' ', '\t', ':', '=', '"', '\'']);
     let start = rest.len() - found.len();
     let quote = rest[..start].chars().last().filter(|letter| "\"'".contains(*letter));
-    let ends = |letter: char| quote.map_or(" \t,;\"'".contains(letter), |quote| letter == quote) || "\r\n".contains(letter);
+    let ends = |letter: char| {
+        quote.map_or(" \t,;\"'".contains(letter), |quote| letter == quote) || "\r\n".contains(letter)
+    };
     let end = found.find(ends).unwrap_or(found.len());
     (start > 0 && end > 0).then_some(start..start + end)
 }

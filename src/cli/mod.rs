@@ -169,7 +169,16 @@ mod tests {
 
     #[test]
     fn every_exit_code_is_documented() {
-        for kind in [Kind::Broken, Kind::Input, Kind::Io, Kind::Network, Kind::Verify, Kind::Tool, Kind::Internal, Kind::Interrupted] {
+        for kind in [
+            Kind::Broken,
+            Kind::Input,
+            Kind::Io,
+            Kind::Network,
+            Kind::Verify,
+            Kind::Tool,
+            Kind::Internal,
+            Kind::Interrupted,
+        ] {
             let code = format!("{:>5}  ", kind.exit_code());
             assert!(AFTER_HELP.lines().any(|line| line.starts_with(&code)), "{kind:?} is not documented");
         }

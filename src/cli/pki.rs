@@ -103,17 +103,25 @@ fn init(args: &InitArgs, ui: &Ui) -> Result<()> {
     let filled = Vault::init(&cluster.vault, &cluster, options, ui)?;
     let vault = cluster.vault.display();
     match filled.issued.len() {
-        issued if filled.created => ui.message(format!("created the vault `{vault}`: 3 authorities, {issued} certificates")),
+        issued if filled.created => {
+            ui.message(format!("created the vault `{vault}`: 3 authorities, {issued} certificates"))
+        }
         0 => ui.message(format!("the vault `{vault}` is complete")),
-        issued => ui.message(format!("added {issued} certificates to the vault `{vault}`: {}", names(&filled))),
+        issued => {
+            ui.message(format!("added {issued} certificates to the vault `{vault}`: {}", names(&filled)))
+        }
     }
     show(&filled, ui)?;
     if filled.misfits.is_empty() {
         return Ok(());
     }
-    let misfits: Vec<String> = filled.misfits.iter().map(|(id, reason)| format!("`{id}` ({reason})")).collect();
-    Err(Error::new(Kind::Verify, format!("certificates no longer match the cluster but were kept: {}", misfits.join(", ")))
-        .hint("run `kiln pki renew` to replace them"))
+    let misfits: Vec<String> =
+        filled.misfits.iter().map(|(id, reason)| format!("`{id}` ({reason})")).collect();
+    Err(Error::new(
+        Kind::Verify,
+        format!("certificates no longer match the cluster but were kept: {}", misfits.join(", ")),
+    )
+    .hint("run `kiln pki renew` to replace them"))
 }
 
 fn renew(args: &RenewArgs, ui: &Ui) -> Result<()> {
@@ -162,16 +170,25 @@ fn expiry(args: &ExpiryArgs, ui: &Ui) -> Result<()> {
     let short = items.iter().filter(|item| item.days_left < i64::from(args.warn_days)).count();
     // A script gets one document: the list, or why the exit code is not 0.
     if short == 0 || !ui.global().json {
-        ui.show(&items, |items| items.iter().map(|item| format!("{:6} days  {}  {}\n", item.days_left, day(item), item.name)).collect())?;
+        ui.show(&items, |items| {
+            items
+                .iter()
+                .map(|item| format!("{:6} days  {}  {}\n", item.days_left, day(item), item.name))
+                .collect()
+        })?;
     }
     if short == 0 {
         return Ok(());
     }
-    let message = format!("{short} of {} certificates have fewer than {} days left", items.len(), args.warn_days);
-    let hint = match items.iter().find(|item| item.is_authority() && item.days_left < i64::from(args.warn_days)) {
-        Some(authority) => format!("the {} can't be renewed: create a new vault and rebuild the cluster", authority.name),
-        None => format!("run `kiln pki renew --within-days {}`", args.warn_days),
-    };
+    let message =
+        format!("{short} of {} certificates have fewer than {} days left", items.len(), args.warn_days);
+    let hint =
+        match items.iter().find(|item| item.is_authority() && item.days_left < i64::from(args.warn_days)) {
+            Some(authority) => {
+                format!("the {} can't be renewed: create a new vault and rebuild the cluster", authority.name)
+            }
+            None => format!("run `kiln pki renew --within-days {}`", args.warn_days),
+        };
     Err(Error::new(Kind::Verify, message).hint(hint))
 }
 

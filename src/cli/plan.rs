@@ -9,7 +9,9 @@ use crate::cluster::MatchRule;
 use crate::error::Result;
 use crate::host;
 use crate::overlay::Protocol;
-use crate::plan::{self, Check, EndpointPlan, Failover, ImagePlan, NodePlan, Plan, PortUse, Size, Start, shortened};
+use crate::plan::{
+    self, Check, EndpointPlan, Failover, ImagePlan, NodePlan, Plan, PortUse, Size, Start, shortened,
+};
 use crate::words::Placement;
 
 /// Show what would be built and what each machine gets: addresses, overlays, certificates, ports, quorum
@@ -53,13 +55,19 @@ fn text(plan: &Plan) -> String {
 }
 
 fn order(order: &[Start]) -> String {
-    let row = |start: &Start| [start.component.to_owned(), start.waits_for.to_owned(), shortened(&start.nodes).join(", ")];
+    let row = |start: &Start| {
+        [start.component.to_owned(), start.waits_for.to_owned(), shortened(&start.nodes).join(", ")]
+    };
     columns(&order.iter().map(row).collect::<Vec<_>>())
 }
 
 fn checks(checks: &[Check]) -> String {
     let check = |check: &Check| {
-        let place = if check.on.is_empty() { "on this machine".to_owned() } else { format!("on {}", shortened(&check.on).join(", ")) };
+        let place = if check.on.is_empty() {
+            "on this machine".to_owned()
+        } else {
+            format!("on {}", shortened(&check.on).join(", "))
+        };
         format!("  # {} ({place})\n  {}\n", check.shows, check.command)
     };
     checks.iter().map(check).collect()
@@ -72,7 +80,15 @@ fn summary(plan: &Plan) -> String {
         row("cluster", format!("{}, Kubernetes {}, profile {}", plan.cluster, plan.kubernetes, plan.profile)),
         row("endpoint", endpoint(&plan.endpoint)),
         row("failover", failover(&plan.endpoint)),
-        row("quorum", format!("{} etcd members, {} must be up, {} may fail", quorum.members.len(), quorum.needed, quorum.tolerated)),
+        row(
+            "quorum",
+            format!(
+                "{} etcd members, {} must be up, {} may fail",
+                quorum.members.len(),
+                quorum.needed,
+                quorum.tolerated
+            ),
+        ),
         row(
             "capacity",
             format!(
@@ -101,7 +117,8 @@ fn time(servers: &[String]) -> String {
 }
 
 fn endpoint(endpoint: &EndpointPlan) -> String {
-    let dialled = |name: &str| endpoint.authority.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
+    let dialled =
+        |name: &str| endpoint.authority.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
     let others: Vec<&str> = endpoint.names.iter().map(String::as_str).filter(|name| !dialled(name)).collect();
     let names = if others.is_empty() { String::new() } else { format!(", also {}", others.join(", ")) };
     let behind = match (endpoint.balancer.place, endpoint.virtual_router_id) {
@@ -116,15 +133,24 @@ fn failover(endpoint: &EndpointPlan) -> String {
     match (endpoint.balancer.place, endpoint.failover_seconds) {
         (_, Some(seconds)) => format!("within {seconds} s after the VIP holder fails"),
         (Placement::Elsewhere, None) => "depends on your balancer".to_owned(),
-        (Placement::EveryNode, None) => "none needed: every machine switches to another API server on its own".to_owned(),
-        (Placement::ControlPlane | Placement::Front, None) => "none: only one machine can hold the VIP".to_owned(),
+        (Placement::EveryNode, None) => {
+            "none needed: every machine switches to another API server on its own".to_owned()
+        }
+        (Placement::ControlPlane | Placement::Front, None) => {
+            "none: only one machine can hold the VIP".to_owned()
+        }
     }
 }
 
 fn sizes(sizes: &[Size]) -> String {
     let row = |size: &Size| {
         let pods = if size.plus_pods { "plus its pods' requests" } else { "" };
-        [size.image.clone(), format!("{} processors", size.cpus), format!("{} GiB of memory", size.memory_gib), pods.to_owned()]
+        [
+            size.image.clone(),
+            format!("{} processors", size.cpus),
+            format!("{} GiB of memory", size.memory_gib),
+            pods.to_owned(),
+        ]
     };
     columns(&sizes.iter().map(row).collect::<Vec<_>>())
 }
@@ -146,7 +172,11 @@ fn image(image: &ImagePlan) -> String {
         ("packages", &image.packages),
         ("units", &image.units),
     ];
-    let lists: String = lists.into_iter().filter(|(_, values)| !values.is_empty()).map(|(name, values)| list(name, values)).collect();
+    let lists: String = lists
+        .into_iter()
+        .filter(|(_, values)| !values.is_empty())
+        .map(|(name, values)| list(name, values))
+        .collect();
     format!("IMAGE {} for {}\n{lists}", image.name, shortened(&image.nodes).join(", "))
 }
 
@@ -178,7 +208,11 @@ fn matches(rules: &[MatchRule]) -> String {
 fn ports(ports: &[PortUse]) -> String {
     let header = ["PORT", "FROM", "WHAT", "ON"].map(str::to_owned);
     let rows = ports.iter().map(|port| {
-        let number = if port.last == port.port { port.port.to_string() } else { format!("{}-{}", port.port, port.last) };
+        let number = if port.last == port.port {
+            port.port.to_string()
+        } else {
+            format!("{}-{}", port.port, port.last)
+        };
         let number = match port.protocol {
             Protocol::Tcp => format!("{number}/tcp"),
             Protocol::Udp => format!("{number}/udp"),

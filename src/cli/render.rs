@@ -91,7 +91,8 @@ fn from_vault(cluster: &Cluster, node: &Node, overlays: &Overlays, secrets: bool
     if secrets || cluster.vault.exists() {
         return render::node(cluster, node, &Vault::open(&cluster.vault)?.pki(cluster)?, overlays);
     }
-    let directory = tempfile::tempdir().doing(Kind::Io, || "creating a directory for temporary keys".into())?;
+    let directory =
+        tempfile::tempdir().doing(Kind::Io, || "creating a directory for temporary keys".into())?;
     let vault = directory.path().join("vault");
     Vault::init(&vault, cluster, pki::Options::default(), &Silent)?;
     let mut tree = render::node(cluster, node, &Vault::open(&vault)?.pki(cluster)?, overlays)?;
@@ -114,7 +115,8 @@ fn file(tree: &Tree, path: &str, secrets: bool) -> Result<Vec<u8>> {
     })?;
     match &entry.kind {
         EntryKind::File(_) if entry.secret && !secrets => {
-            Err(Error::new(Kind::Input, format!("`{path}` contains a secret")).hint("add `--secrets` to show it"))
+            Err(Error::new(Kind::Input, format!("`{path}` contains a secret"))
+                .hint("add `--secrets` to show it"))
         }
         EntryKind::File(content) => content.read(),
         EntryKind::Symlink(target) => Ok(format!("{target}\n").into_bytes()),
@@ -135,24 +137,36 @@ fn write_directory(tree: &Tree, target: &Path, ui: &Ui) -> Result<()> {
     }
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     host::fs::create_directories(parent)?;
-    let staged =
-        tempfile::Builder::new().prefix(".kiln-").tempdir_in(parent).doing(Kind::Io, || format!("writing `{}`", target.display()))?;
+    let staged = tempfile::Builder::new()
+        .prefix(".kiln-")
+        .tempdir_in(parent)
+        .doing(Kind::Io, || format!("writing `{}`", target.display()))?;
     let mut scoped = Scoped::open(staged.path())?;
     for (path, entry) in tree.iter() {
         match &entry.kind {
             EntryKind::Directory => drop(scoped.directory(path.relative(), entry.mode | 0o700)?),
-            EntryKind::File(content) => drop(scoped.file(path.relative(), entry.mode, &mut content.read()?.as_slice())?),
+            EntryKind::File(content) => {
+                drop(scoped.file(path.relative(), entry.mode, &mut content.read()?.as_slice())?)
+            }
             EntryKind::Symlink(link) => scoped.symlink(path.relative(), link)?,
         }
     }
     host::fs::set_mode(staged.path(), 0o755)?;
     host::fs::rename(&staged.keep(), target)?;
-    ui.message(format!("wrote {} files and directories to `{}`; use `--tar` to keep owners", tree.len(), target.display()));
+    ui.message(format!(
+        "wrote {} files and directories to `{}`; use `--tar` to keep owners",
+        tree.len(),
+        target.display()
+    ));
     Ok(())
 }
 
 fn write_tar(tree: &Tree, archive: &Path, ui: &Ui) -> Result<()> {
     let mut bytes = Vec::new();
     disk::tar::write(tree, host::clock::source_date_epoch()?.unwrap_or(0), &mut bytes)?;
-    if archive.as_os_str() == "-" { ui.print(bytes) } else { host::fs::write_atomic(archive, &bytes, host::fs::PRIVATE) }
+    if archive.as_os_str() == "-" {
+        ui.print(bytes)
+    } else {
+        host::fs::write_atomic(archive, &bytes, host::fs::PRIVATE)
+    }
 }

@@ -11,7 +11,8 @@ use crate::cli::diagnostic::{position, source_of};
 use crate::error::{Problem, Report, Severity};
 use crate::lint::{LINTS, Lint};
 
-const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
+const SCHEMA: &str =
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
 /// Returns a log with one run, whose rules are the lints that found a problem.
 pub(super) fn log(report: &Report) -> Value {
@@ -65,8 +66,10 @@ fn location(problem: &Problem, report: &Report) -> Option<Value> {
     let source = source_of(problem, report)?;
     let mut physical = json!({ "artifactLocation": { "uri": uri(&source.path) } });
     if let Some(span) = &problem.span {
-        let ((line, column), (end_line, end_column)) = (position(&source.text, span.start), position(&source.text, span.end));
-        physical["region"] = json!({ "startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column });
+        let ((line, column), (end_line, end_column)) =
+            (position(&source.text, span.start), position(&source.text, span.end));
+        physical["region"] =
+            json!({ "startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column });
     }
     Some(json!({ "physicalLocation": physical }))
 }
@@ -98,7 +101,9 @@ mod tests {
     fn a_result_has_its_rule_and_its_lines() {
         let text = "[endpoint]\nvip = \"10.0.0.300\"\n";
         let mut report = Report::about(Source { path: "cluster.toml".into(), text: text.into() });
-        report.error("endpoint.vip", Some(17..29), "`10.0.0.300` is not an IP address").hint("write four numbers");
+        report
+            .error("endpoint.vip", Some(17..29), "`10.0.0.300` is not an IP address")
+            .hint("write four numbers");
         report.error("nodes", None, "2 etcd members").code = Some("HA010");
         let log = log(&report);
         let run = &log["runs"][0];
@@ -107,12 +112,16 @@ mod tests {
         let region = json!({ "startLine": 2, "startColumn": 7, "endLine": 2, "endColumn": 19 });
         let location = json!({ "physicalLocation": { "artifactLocation": { "uri": "cluster.toml" }, "region": region } });
         let message = json!({ "text": "`10.0.0.300` is not an IP address (write four numbers)" });
-        assert_eq!(run["results"][0], json!({ "level": "error", "message": message, "locations": [location] }));
+        assert_eq!(
+            run["results"][0],
+            json!({ "level": "error", "message": message, "locations": [location] })
+        );
     }
 
     #[test]
     fn a_result_points_at_its_own_rule_and_at_a_reference_that_readers_can_resolve() {
-        let mut report = Report::about(Source { path: "my site/größe#1.toml".into(), text: "ß = 1\n".into() });
+        let mut report =
+            Report::about(Source { path: "my site/größe#1.toml".into(), text: "ß = 1\n".into() });
         for code in ["HA302", "HA010", "HA302"] {
             report.error("nodes", Some(3..6), "wrong").code = Some(code);
         }
@@ -123,7 +132,10 @@ mod tests {
             assert_eq!(run["tool"]["driver"]["rules"][index]["id"], result["ruleId"]);
             let place = &result["locations"][0]["physicalLocation"];
             assert_eq!(place["artifactLocation"]["uri"], "my%20site/gr%C3%B6%C3%9Fe%231.toml");
-            assert_eq!(place["region"], json!({ "startLine": 1, "startColumn": 3, "endLine": 1, "endColumn": 6 }));
+            assert_eq!(
+                place["region"],
+                json!({ "startLine": 1, "startColumn": 3, "endLine": 1, "endColumn": 6 })
+            );
         }
         assert_eq!(run["columnKind"], "unicodeCodePoints");
     }

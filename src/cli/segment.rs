@@ -16,7 +16,10 @@ use crate::segment::{Observation, Question, USUAL_TIME, look};
 /// [`Kind::Input`] with every problem if another machine uses the VIP, or if the balancer does not announce a
 /// VIP; errors of [`look`].
 pub(super) fn add(mut site: Site, interface: &str, time: Option<Duration>, ui: &Ui) -> Result<Site> {
-    let question = Question { interface: interface.to_owned(), ..Question::of(&site.cluster).ok_or_else(|| without(&site.cluster))? };
+    let question = Question {
+        interface: interface.to_owned(),
+        ..Question::of(&site.cluster).ok_or_else(|| without(&site.cluster))?
+    };
     let time = time.unwrap_or(USUAL_TIME);
     let observation = look(&question, time)?;
     ui.message(summary(&question, &observation, time));
@@ -27,7 +30,8 @@ pub(super) fn add(mut site: Site, interface: &str, time: Option<Duration>, ui: &
 
 fn without(cluster: &Cluster) -> Error {
     let balancer = cluster.endpoint.balancer.name;
-    Error::new(Kind::Input, format!("the balancer `{balancer}` does not announce a VIP on the segment")).hint("omit `--segment`")
+    Error::new(Kind::Input, format!("the balancer `{balancer}` does not announce a VIP on the segment"))
+        .hint("omit `--segment`")
 }
 
 fn summary(question: &Question, observation: &Observation, time: Duration) -> String {
@@ -35,5 +39,8 @@ fn summary(question: &Question, observation: &Observation, time: Duration) -> St
     let identifiers = if identifiers.is_empty() { "none".to_owned() } else { identifiers.join(", ") };
     let (nodes, all) = (observation.nodes(question), question.nodes.len());
     let seconds = time.as_secs();
-    format!("`{}`, {seconds} s: found {nodes} of {all} nodes; virtual router IDs seen: {identifiers}", question.interface)
+    format!(
+        "`{}`, {seconds} s: found {nodes} of {all} nodes; virtual router IDs seen: {identifiers}",
+        question.interface
+    )
 }

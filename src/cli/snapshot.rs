@@ -48,12 +48,18 @@ struct Fetch {
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let sources = input::sources(ui);
     match &args.action {
-        Action::List => ui.show(&pipeline::snapshots(&sources)?, |members| members.iter().map(lines).collect()),
+        Action::List => {
+            ui.show(&pipeline::snapshots(&sources)?, |members| members.iter().map(lines).collect())
+        }
         Action::Fetch(fetch) => {
-            let fetched = pipeline::fetch_snapshot(&sources, fetch.from.as_deref(), fetch.sha256, &fetch.out)?;
+            let fetched =
+                pipeline::fetch_snapshot(&sources, fetch.from.as_deref(), fetch.sha256, &fetch.out)?;
             ui.show(&fetched, |fetched| {
                 let Fetched { member, snapshot } = fetched;
-                format!("{}  revision {} from {member}, saved {}\n", snapshot.sha256, snapshot.revision, snapshot.saved)
+                format!(
+                    "{}  revision {} from {member}, saved {}\n",
+                    snapshot.sha256, snapshot.revision, snapshot.saved
+                )
             })
         }
     }
@@ -62,8 +68,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
 fn lines(member: &SnapshotsOf) -> String {
     let name = &member.name;
     let line = |(size, text): (u64, String)| format!("{name:<12} {text} {:>8} KiB\n", size.div_ceil(1024));
-    let snapshots =
-        member.snapshots.iter().map(|kept| (kept.size, format!("{}  {}  revision {:<12}", kept.sha256, kept.saved, kept.revision)));
+    let snapshots = member
+        .snapshots
+        .iter()
+        .map(|kept| (kept.size, format!("{}  {}  revision {:<12}", kept.sha256, kept.saved, kept.revision)));
     let mut lines: String = snapshots.map(line).collect();
     if lines.is_empty() {
         lines = format!("{name:<12} {}\n", member.error.as_deref().unwrap_or("no snapshots yet"));

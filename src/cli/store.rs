@@ -67,8 +67,11 @@ fn verify(store: &Store, ui: &Ui) -> Result<()> {
             ui.message(format!("`{}` is intact", store.root().display()));
             Ok(())
         }
-        count => Err(Error::new(Kind::Verify, format!("{count} entries in `{}` were corrupt", store.root().display()))
-            .hint("run `kiln fetch` or `kiln build` to restore the removed entries")),
+        count => Err(Error::new(
+            Kind::Verify,
+            format!("{count} entries in `{}` were corrupt", store.root().display()),
+        )
+        .hint("run `kiln fetch` or `kiln build` to restore the removed entries")),
     }
 }
 
@@ -89,7 +92,12 @@ fn list(entries: &[Entry], now: u64) -> String {
 
 fn reported(collected: &Collected, dry_run: bool) -> String {
     let verb = if dry_run { "would remove" } else { "removed" };
-    format!("{verb} {} entries, {}; {} kept\n", collected.removed.len(), human(collected.freed), human(collected.kept))
+    format!(
+        "{verb} {} entries, {}; {} kept\n",
+        collected.removed.len(),
+        human(collected.freed),
+        human(collected.kept)
+    )
 }
 
 /// Formats a size in powers of 1024.

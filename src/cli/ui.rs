@@ -32,11 +32,14 @@ pub(crate) struct Ui {
 
 impl Ui {
     pub(super) fn new(global: Global) -> Self {
-        let terminal = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let terminal =
+            io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let colored = match global.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            ColorChoice::Auto => {
+                terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
         };
         let bars = (terminal && !global.quiet).then(MultiProgress::new);
         Self { global, colored, bars }
@@ -192,7 +195,11 @@ fn style(total: Option<u64>, colored: bool, columns: u16) -> ProgressStyle {
         Some(total) if total < 10_000 => ITEMS,
         Some(_) => BYTES,
     };
-    let template = if colored { template.to_owned() } else { template.replace(".cyan/dim", "").replace(".cyan", "").replace(".dim", "") };
+    let template = if colored {
+        template.to_owned()
+    } else {
+        template.replace(".cyan/dim", "").replace(".cyan", "").replace(".dim", "")
+    };
     ProgressStyle::with_template(&template).expect("the template is a constant").progress_chars("━╸─")
 }
 

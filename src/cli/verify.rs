@@ -22,11 +22,15 @@ Examples:
   kiln verify out/ha/images/control-plane.raw";
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
-    let verified = if args.path.is_dir() { verify::directory(&args.path, ui) } else { verify::disk(&args.path) };
+    let verified =
+        if args.path.is_dir() { verify::directory(&args.path, ui) } else { verify::disk(&args.path) };
     ui.show(&verified?, text)
 }
 
 fn text(verified: &Verified) -> String {
     let Verified { files, bytes, disks } = verified;
-    format!("{files} files ({} MiB) match the build; the boot chain of {disks} disks is intact\n", bytes >> 20)
+    format!(
+        "{files} files ({} MiB) match the build; the boot chain of {disks} disks is intact\n",
+        bytes >> 20
+    )
 }

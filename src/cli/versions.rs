@@ -60,7 +60,9 @@ pub(super) fn tables() -> Tables {
 }
 
 fn release(minor: u32) -> Release {
-    let all = |part| Companion::all(part, minor).filter(|row| row.span.is_current(minor)).map(|row| row.version).collect();
+    let all = |part| {
+        Companion::all(part, minor).filter(|row| row.span.is_current(minor)).map(|row| row.version).collect()
+    };
     Release {
         version: format!("1.{minor}"),
         etcd: Companion::of(Component::Etcd, minor),
@@ -76,7 +78,8 @@ fn release(minor: u32) -> Release {
 
 /// Formats one line per Kubernetes minor version, and one per suite.
 pub(super) fn text(tables: &Tables) -> String {
-    let head = ["KUBERNETES", "ETCD", "CONTAINERD", "DOCKER", "CRI", "CGROUPS", "PAUSE", "DNS"].map(str::to_owned);
+    let head =
+        ["KUBERNETES", "ETCD", "CONTAINERD", "DOCKER", "CRI", "CGROUPS", "PAUSE", "DNS"].map(str::to_owned);
     let releases = tables.kubernetes.iter().map(|release| {
         [
             release.version.clone(),

@@ -27,9 +27,17 @@ impl Cluster {
             (Some(IpAddr::V6(vip)), _) => format!("[{vip}]"),
             (Some(vip), _) => vip.to_string(),
             (None, Some(name)) => name.clone(),
-            (None, None) => self.with_role(Role::ControlPlane).next().map(|node| node.address.to_string()).unwrap_or_default(),
+            (None, None) => self
+                .with_role(Role::ControlPlane)
+                .next()
+                .map(|node| node.address.to_string())
+                .unwrap_or_default(),
         };
-        let port = if self.endpoint.balancer.place == Placement::EveryNode { Service::ApiServer.port() } else { self.endpoint.port };
+        let port = if self.endpoint.balancer.place == Placement::EveryNode {
+            Service::ApiServer.port()
+        } else {
+            self.endpoint.port
+        };
         format!("{host}:{port}")
     }
 
@@ -37,7 +45,10 @@ impl Cluster {
     /// endpoint that all other clients use.
     pub(crate) fn agent_authority(&self) -> String {
         match self.endpoint.balancer.place {
-            Placement::EveryNode => SocketAddr::new(self.endpoint.vip.unwrap_or_else(|| self.loopback()), self.endpoint.port).to_string(),
+            Placement::EveryNode => {
+                SocketAddr::new(self.endpoint.vip.unwrap_or_else(|| self.loopback()), self.endpoint.port)
+                    .to_string()
+            }
             _ => self.endpoint_authority(),
         }
     }
@@ -57,7 +68,9 @@ impl Network {
     pub(crate) fn has_room_for(&self, address: IpAddr) -> bool {
         let reserved = match self.nodes {
             // RFC 3021: a /31 has neither a network nor a broadcast address.
-            IpNet::V4(nodes) if nodes.prefix_len() < 31 => address == nodes.network() || address == nodes.broadcast(),
+            IpNet::V4(nodes) if nodes.prefix_len() < 31 => {
+                address == nodes.network() || address == nodes.broadcast()
+            }
             IpNet::V4(_) => false,
             IpNet::V6(nodes) => nodes.prefix_len() < 127 && address == nodes.network(),
         };

@@ -22,8 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::words::{
-    Arch, Balancer, Bgp, BinarySource, Cgroups, Component, EtcdVersion, Founders, ImageSource, KubernetesVersion, NetworkPlugin, Output,
-    PortRange, ProxyMode, Role, RootFilesystem, Run, Runtime, Suite,
+    Arch, Balancer, Bgp, BinarySource, Cgroups, Component, EtcdVersion, Founders, ImageSource,
+    KubernetesVersion, NetworkPlugin, Output, PortRange, ProxyMode, Role, RootFilesystem, Run, Runtime,
+    Suite,
 };
 
 /// Name of the lock file for `cluster.toml`; formerly shared by all cluster files in a directory.
@@ -201,7 +202,10 @@ impl Cluster {
     /// Returns the etcd version that members run. Debian backports fixes to its suites, so a suite's package
     /// counts as the latest patch release.
     pub(crate) fn etcd_version(&self) -> EtcdVersion {
-        self.etcd.unwrap_or_else(|| EtcdVersion { minor: Suite::named(&self.base.suite).etcd_minor(), patch: u32::MAX })
+        self.etcd.unwrap_or_else(|| EtcdVersion {
+            minor: Suite::named(&self.base.suite).etcd_minor(),
+            patch: u32::MAX,
+        })
     }
 
     /// Returns the proxy mode set in the cluster file, or else the Kubernetes version's default.
@@ -224,7 +228,8 @@ impl Node {
     /// Returns the contents of `/etc/machine-id` (machine-id(5)): unique to the node, and the same at every boot
     /// and after a reinstallation.
     pub(crate) fn machine_id(&self, cluster_id: &str) -> String {
-        Digest::of(format!("kiln machine-id{cluster_id}{}", self.name).as_bytes()).to_string()[..32].to_owned()
+        Digest::of(format!("kiln machine-id{cluster_id}{}", self.name).as_bytes()).to_string()[..32]
+            .to_owned()
     }
 
     /// Returns the name of the role image that this node boots: its roles joined with `+`.

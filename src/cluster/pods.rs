@@ -56,7 +56,11 @@ mod tests {
 
     fn pods(text: &str) -> Vec<String> {
         let cluster = resolve(&read(text)).unwrap();
-        cluster.nodes.iter().map(|node| cluster.pods_of(node).map_or("-".into(), |network| network.to_string())).collect()
+        cluster
+            .nodes
+            .iter()
+            .map(|node| cluster.pods_of(node).map_or("-".into(), |network| network.to_string()))
+            .collect()
     }
 
     #[test]
@@ -66,7 +70,10 @@ mod tests {
         assert_eq!(pods(&few), ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24"]);
         let v6 = edited("[network]", "[network]\npods = \"fd00:10::/48\"\nservices = \"fd00:96::/112\"");
         assert_eq!(pods(&v6)[0], "fd00:10:0:b::/64");
-        assert_eq!(pods(&v6.replacen("pods =", "pods-per-node-prefix = 60\npods =", 1))[0], "fd00:10:0:b0::/60");
+        assert_eq!(
+            pods(&v6.replacen("pods =", "pods-per-node-prefix = 60\npods =", 1))[0],
+            "fd00:10:0:b0::/60"
+        );
     }
 
     #[test]
@@ -77,11 +84,16 @@ mod tests {
 
     #[test]
     fn flannel_is_on_every_node_and_applied_by_the_control_plane() {
-        let flannel = |version: &str| edited("[network]", "[network]\nplugin = \"flannel\"").replace("1.20.2", version);
+        let flannel =
+            |version: &str| edited("[network]", "[network]\nplugin = \"flannel\"").replace("1.20.2", version);
         let cluster = resolve(&read(&flannel("1.20.2"))).unwrap();
         let has = |role: Role, name: &str| cluster.overlays[&role].iter().any(|overlay| overlay == name);
         assert!(has(Role::ControlPlane, "flannel") && has(Role::ControlPlane, "flannel-node"));
-        assert!(has(Role::Worker, "flannel-node") && !has(Role::Worker, "flannel") && !has(Role::Lb, "flannel-node"));
+        assert!(
+            has(Role::Worker, "flannel-node")
+                && !has(Role::Worker, "flannel")
+                && !has(Role::Lb, "flannel-node")
+        );
         assert_eq!(cluster.pods_of(&cluster.nodes[0]), None);
         let refused = "`\"flannel\"`: Kubernetes 1.8.15 does not support the API objects of this network plugin (remove the setting, or use Kubernetes 1.9 or later)";
         assert_eq!(problems(&flannel("1.8.15")), [refused]);

@@ -22,9 +22,11 @@ impl Cluster {
             return taints.iter().map(|text| Taint::parse(text)).collect();
         }
         let workers = self.with_role(Role::Worker).next().is_some();
-        let spared = workers && node.roles.contains(&Role::ControlPlane) && !node.roles.contains(&Role::Worker);
+        let spared =
+            workers && node.roles.contains(&Role::ControlPlane) && !node.roles.contains(&Role::Worker);
         let keys = Companion::all(Component::RoleTaint, self.kubernetes.minor).map(|row| row.version);
-        let taint = |key: &str| Taint { key: key.to_owned(), value: String::new(), effect: "NoSchedule".to_owned() };
+        let taint =
+            |key: &str| Taint { key: key.to_owned(), value: String::new(), effect: "NoSchedule".to_owned() };
         keys.filter(|_| spared).map(taint).collect()
     }
 }
@@ -59,8 +61,13 @@ mod tests {
     #[test]
     fn control_plane_nodes_are_spared_where_there_are_workers_and_nowhere_else() {
         let mut cluster = resolve(&read(&format!("{SAMPLE}{WORKER}"))).unwrap();
-        let (master, control_plane) = ("node-role.kubernetes.io/master=:NoSchedule", "node-role.kubernetes.io/control-plane=:NoSchedule");
-        for (minor, expected) in [(6, &[master][..]), (23, &[master]), (24, &[control_plane, master]), (25, &[control_plane])] {
+        let (master, control_plane) = (
+            "node-role.kubernetes.io/master=:NoSchedule",
+            "node-role.kubernetes.io/control-plane=:NoSchedule",
+        );
+        for (minor, expected) in
+            [(6, &[master][..]), (23, &[master]), (24, &[control_plane, master]), (25, &[control_plane])]
+        {
             cluster.kubernetes = KubernetesVersion { major: 1, minor, patch: 0 };
             assert_eq!(of_first(&cluster), expected, "1.{minor}");
         }
@@ -71,10 +78,17 @@ mod tests {
     #[test]
     fn the_cluster_file_has_the_last_word() {
         let with = |taints: &str| {
-            let text = format!("{SAMPLE}{WORKER}").replacen("name = \"m1\"", &format!("name = \"m1\"\ntaints = {taints}"), 1);
+            let text = format!("{SAMPLE}{WORKER}").replacen(
+                "name = \"m1\"",
+                &format!("name = \"m1\"\ntaints = {taints}"),
+                1,
+            );
             of_first(&resolve(&read(&text)).unwrap())
         };
         assert!(with("[]").is_empty());
-        assert_eq!(with("[\"dedicated=db:NoExecute\", \"busy:NoSchedule\"]"), ["dedicated=db:NoExecute", "busy=:NoSchedule"]);
+        assert_eq!(
+            with("[\"dedicated=db:NoExecute\", \"busy:NoSchedule\"]"),
+            ["dedicated=db:NoExecute", "busy=:NoSchedule"]
+        );
     }
 }

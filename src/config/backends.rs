@@ -10,7 +10,8 @@ pub(crate) const BACKENDS: &[&str] = &["backend", "listen"];
 pub(crate) fn inherited<'f, 'a>(block: Block<'f, 'a>, words: &[&str]) -> Option<&'f Statement<'a>> {
     let of = |section: &'f Statement<'a>| section.body.iter().rev().find(|statement| statement.is(words));
     let sections = block.document.content.haproxy().map(Vec::as_slice).unwrap_or_default();
-    of(block.statement).or_else(|| sections.iter().rev().filter(|section| section.is(&["defaults"])).find_map(of))
+    of(block.statement)
+        .or_else(|| sections.iter().rev().filter(|section| section.is(&["defaults"])).find_map(of))
 }
 
 pub(crate) fn mode<'a>(block: Block<'_, 'a>) -> &'a str {
@@ -20,19 +21,29 @@ pub(crate) fn mode<'a>(block: Block<'_, 'a>) -> &'a str {
 /// Returns the backends whose servers appear to be API servers: those in TCP mode, without ingress ports, and not
 /// used only to check the servers of other backends.
 pub(crate) fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
-    let leads_to_some = |block: &Block<'f, 'a>| mode(*block) == "tcp" && servers(*block).any(|server| !is_ingress(server));
+    let leads_to_some =
+        |block: &Block<'f, 'a>| mode(*block) == "tcp" && servers(*block).any(|server| !is_ingress(server));
     fleet.haproxy(BACKENDS).filter(leads_to_some).filter(|block| !only_checks(*block))
 }
 
 /// Checks whether servers in other sections track the servers of this section while no clients are forwarded to
 /// it.
 fn only_checks(block: Block<'_, '_>) -> bool {
-    let Some(name) = block.statement.value().filter(|_| block.statement.name().text == "backend") else { return false };
+    let Some(name) = block.statement.value().filter(|_| block.statement.name().text == "backend") else {
+        return false;
+    };
     let (mut is_followed, mut is_used) = (false, false);
     for other in sections(block, &["frontend", "backend", "listen"]) {
-        is_followed |= servers(other).any(|server| followed(server).is_some_and(|section| section == name.text));
-        let uses = |statement: &Statement<'_>| statement.is(&["default_backend"]) || statement.is(&["use_backend"]);
-        is_used |= other.statement.body.iter().filter(|statement| uses(statement)).any(|statement| statement.has(name.text));
+        is_followed |=
+            servers(other).any(|server| followed(server).is_some_and(|section| section == name.text));
+        let uses =
+            |statement: &Statement<'_>| statement.is(&["default_backend"]) || statement.is(&["use_backend"]);
+        is_used |= other
+            .statement
+            .body
+            .iter()
+            .filter(|statement| uses(statement))
+            .any(|statement| statement.has(name.text));
     }
     is_followed && !is_used
 }
@@ -41,7 +52,8 @@ fn only_checks(block: Block<'_, '_>) -> bool {
 /// servers.
 pub(crate) fn checking<'f, 'a>(block: Block<'f, 'a>) -> Block<'f, 'a> {
     let followed = servers(block).find_map(followed);
-    let is_it = |other: &Block<'f, 'a>| other.statement.value().is_some_and(|name| Some(name.text) == followed);
+    let is_it =
+        |other: &Block<'f, 'a>| other.statement.value().is_some_and(|name| Some(name.text) == followed);
     sections(block, BACKENDS).find(is_it).unwrap_or(block)
 }
 
@@ -53,7 +65,8 @@ fn followed<'a>(server: &Statement<'a>) -> Option<&'a str> {
 /// Returns the sections with these names in the same file.
 fn sections<'f, 'a>(block: Block<'f, 'a>, names: &'static [&str]) -> impl Iterator<Item = Block<'f, 'a>> {
     let all = block.document.content.haproxy().into_iter().flatten();
-    all.filter(|statement| names.contains(&statement.name().text)).map(move |statement| Block { statement, ..block })
+    all.filter(|statement| names.contains(&statement.name().text))
+        .map(move |statement| Block { statement, ..block })
 }
 
 /// Checks whether a server uses port 80 or a node port.
@@ -62,7 +75,11 @@ fn is_ingress(server: &Statement<'_>) -> bool {
 }
 
 pub(crate) fn servers<'f, 'a>(block: Block<'f, 'a>) -> impl Iterator<Item = &'f Statement<'a>> {
-    block.statement.body.iter().filter(|statement| statement.is(&["server"]) || statement.is(&["server-template"]))
+    block
+        .statement
+        .body
+        .iter()
+        .filter(|statement| statement.is(&["server"]) || statement.is(&["server-template"]))
 }
 
 /// Checks for a word on a server line or in `default-server`.
@@ -83,10 +100,14 @@ fn port_of(address: &Word<'_>) -> Option<u16> {
 pub(crate) fn streams<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
     let api = |statement: &Statement<'a>| {
         statement.all(&["upstream"]).any(|upstream| {
-            upstream.all(&["server"]).any(|server| server.value().and_then(|word| port_of(&word)) == Some(Service::ApiServer.port()))
+            upstream.all(&["server"]).any(|server| {
+                server.value().and_then(|word| port_of(&word)) == Some(Service::ApiServer.port())
+            })
         })
     };
-    fleet.blocks(Content::nginx).filter(move |block| block.statement.name().text == "stream" && api(block.statement))
+    fleet
+        .blocks(Content::nginx)
+        .filter(move |block| block.statement.name().text == "stream" && api(block.statement))
 }
 
 /// Parses an HAProxy or nginx time; a plain number means milliseconds, as in HAProxy.

@@ -6,8 +6,17 @@ use super::yaml::Node;
 use super::{Content, Document, environment, etcd, shell};
 
 /// Programs whose flags lints check.
-pub(crate) const PROGRAMS: [&str; 9] =
-    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "etcd", "flanneld", "dockerd", "kubeadm"];
+pub(crate) const PROGRAMS: [&str; 9] = [
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "etcd",
+    "flanneld",
+    "dockerd",
+    "kubeadm",
+];
 
 /// Programs that execute the program named by their first argument.
 const WRAPPERS: [&str; 3] = ["hyperkube", "exec", "sudo"];
@@ -85,7 +94,9 @@ pub(super) fn all<'a>(documents: &[Document<'a>]) -> Vec<Invocation<'a>> {
         let start = found.len();
         match &document.content {
             Content::Unit(sections) => found.extend(of_unit(document, sections, documents)),
-            Content::Script(script) => found.extend(script.commands.iter().filter_map(|command| of_words(&command.words))),
+            Content::Script(script) => {
+                found.extend(script.commands.iter().filter_map(|command| of_words(&command.words)))
+            }
             Content::Settings(settings) => found.extend(environment::read(document, settings)),
             Content::Yaml(nodes) => nodes.iter().for_each(|node| found.extend(of_yaml(node))),
             _ => {}
@@ -99,12 +110,21 @@ pub(super) fn all<'a>(documents: &[Document<'a>]) -> Vec<Invocation<'a>> {
     found
 }
 
-pub(super) fn invocation<'a>(program: &'static str, word: Word<'a>, flags: Vec<Flag<'a>>, extent: Extent) -> Invocation<'a> {
+pub(super) fn invocation<'a>(
+    program: &'static str,
+    word: Word<'a>,
+    flags: Vec<Flag<'a>>,
+    extent: Extent,
+) -> Invocation<'a> {
     Invocation { program, word, document: 0, machine: "", flags, extent }
 }
 
 /// Returns the command lines in a unit's `ExecStart=`, unless a drop-in replaces it, and in its environment.
-fn of_unit<'a>(document: &Document<'a>, sections: &[Statement<'a>], documents: &[Document<'a>]) -> Vec<Invocation<'a>> {
+fn of_unit<'a>(
+    document: &Document<'a>,
+    sections: &[Statement<'a>],
+    documents: &[Document<'a>],
+) -> Vec<Invocation<'a>> {
     let replaced = !document.is_drop_in() && documents.iter().any(|other| other.replaces_start_of(document));
     let started = sections.iter().filter(|_| !replaced).flat_map(|section| section.all(&["ExecStart"]));
     let commands = started.flat_map(|setting| shell::commands(without_signs(&setting.words[1..]), None));
@@ -120,11 +140,20 @@ fn known(word: &str) -> Option<&'static str> {
 
 /// Returns the invocation of a program and its arguments; `hyperkube kubelet` is a kubelet.
 fn of_words<'a>(words: &[Word<'a>]) -> Option<Invocation<'a>> {
-    let at = usize::from(words.first().is_some_and(|word| WRAPPERS.iter().any(|name| word.text.rsplit('/').next() == Some(name))));
+    let at = usize::from(
+        words
+            .first()
+            .is_some_and(|word| WRAPPERS.iter().any(|name| word.text.rsplit('/').next() == Some(name))),
+    );
     let program = known(words.get(at)?.text)?;
     // A variable or a template expression may expand to any flag.
     let open = words[at + 1..].iter().any(|word| word.text.starts_with(['$', '{']));
-    Some(invocation(program, words[at], flags(&words[at + 1..]), if open { Extent::Part } else { Extent::Whole }))
+    Some(invocation(
+        program,
+        words[at],
+        flags(&words[at + 1..]),
+        if open { Extent::Part } else { Extent::Whole },
+    ))
 }
 
 pub(super) fn flags<'a>(words: &[Word<'a>]) -> Vec<Flag<'a>> {
@@ -160,14 +189,21 @@ fn of_yaml<'a>(node: &Node<'a>) -> Vec<Invocation<'a>> {
 }
 
 fn of_container<'a>(container: &Node<'a>) -> Option<Invocation<'a>> {
-    let words = |name: &str| container.get(name).map(|list| list.items().iter().filter_map(Node::scalar).collect::<Vec<_>>());
+    let words = |name: &str| {
+        container.get(name).map(|list| list.items().iter().filter_map(Node::scalar).collect::<Vec<_>>())
+    };
     let all: Vec<Word<'a>> = ["command", "args"].iter().filter_map(|name| words(name)).flatten().collect();
     of_words(&all)
 }
 
 /// Returns the flags in a map from names to values or, since v1beta4, in a list of names and values.
 fn of_arguments<'a>(node: &Node<'a>) -> Vec<Flag<'a>> {
-    let flag = |name: Word<'a>, value: &Node<'a>| Flag { name: name.text.replace('_', "-"), value: value.word, word: name, document: 0 };
+    let flag = |name: Word<'a>, value: &Node<'a>| Flag {
+        name: name.text.replace('_', "-"),
+        value: value.word,
+        word: name,
+        document: 0,
+    };
     let of_map = node.entries().iter().map(|(name, value)| flag(*name, value));
     let of_list = node.items().iter().filter_map(|item| Some(flag(item.text("name")?, item.get("value")?)));
     of_map.chain(of_list).collect()

@@ -24,7 +24,10 @@ pub(super) fn read<'a>(document: &Document<'a>, settings: &[Setting<'a>]) -> Vec
     found.extend(settings.iter().filter_map(|setting| of_variable(setting, file)));
     // If there are several variables, none of them contains every flag.
     let programs: Vec<&str> = found.iter().map(|part| part.program).collect();
-    for part in found.iter_mut().filter(|part| programs.iter().filter(|program| **program == part.program).count() > 1) {
+    for part in found
+        .iter_mut()
+        .filter(|part| programs.iter().filter(|program| **program == part.program).count() > 1)
+    {
         part.extent = Extent::Part;
     }
     found
@@ -32,11 +35,18 @@ pub(super) fn read<'a>(document: &Document<'a>, settings: &[Setting<'a>]) -> Vec
 
 /// Reads `Environment="KUBELET_EXTRA_ARGS=--v=2 …"`, which `ExecStart=` may or may not use.
 pub(super) fn of_unit<'a>(document: &Document<'a>, sections: &[Statement<'a>]) -> Vec<Invocation<'a>> {
-    let variables = sections.iter().flat_map(|section| section.all(&["Environment"])).flat_map(|setting| &setting.words[1..]);
-    let settings: Vec<Setting<'a>> =
-        variables.filter_map(|word| word.split_once('=')).map(|(key, value)| Setting { key, value: value.unquoted() }).collect();
+    let variables = sections
+        .iter()
+        .flat_map(|section| section.all(&["Environment"]))
+        .flat_map(|setting| &setting.words[1..]);
+    let settings: Vec<Setting<'a>> = variables
+        .filter_map(|word| word.split_once('='))
+        .map(|(key, value)| Setting { key, value: value.unquoted() })
+        .collect();
     let mut found = etcd::of_environment(&settings);
-    found.extend(settings.iter().filter_map(|setting| of_variable(setting, document.unit().unwrap_or_default())));
+    found.extend(
+        settings.iter().filter_map(|setting| of_variable(setting, document.unit().unwrap_or_default())),
+    );
     found.iter_mut().for_each(|part| part.extent = Extent::Part);
     found
 }
@@ -49,8 +59,10 @@ fn of_variable<'a>(setting: &Setting<'a>, file: &str) -> Option<Invocation<'a>> 
         return None;
     }
     let name = setting.key.text.to_lowercase().replace('_', "-");
-    let program = PROGRAMS.iter().find(|program| name.starts_with(**program) || file.starts_with(**program)).copied();
-    let program = program.or_else(|| FILES.iter().find(|(stem, _)| *stem == file).map(|(_, program)| *program))?;
+    let program =
+        PROGRAMS.iter().find(|program| name.starts_with(**program) || file.starts_with(**program)).copied();
+    let program =
+        program.or_else(|| FILES.iter().find(|(stem, _)| *stem == file).map(|(_, program)| *program))?;
     Some(invocation(program, setting.key, flags(&words), if open { Extent::Part } else { Extent::Whole }))
 }
 

@@ -7,7 +7,8 @@ use super::word::Word;
 use super::yaml::Node;
 
 /// Keys that identify an etcd configuration file.
-const OWN: [&str; 4] = ["initial-cluster", "listen-client-urls", "listen-peer-urls", "initial-advertise-peer-urls"];
+const OWN: [&str; 4] =
+    ["initial-cluster", "listen-client-urls", "listen-peer-urls", "initial-advertise-peer-urls"];
 /// Sections of the file, and the prefix that their keys have as flags.
 const SECTIONS: [(&str, &str); 2] = [("client-transport-security", ""), ("peer-transport-security", "peer-")];
 
@@ -29,7 +30,8 @@ pub(super) fn of_yaml<'a>(node: &Node<'a>) -> Option<Invocation<'a>> {
     let flag = |prefix: &str, key: Word<'a>, value: &Node<'a>| {
         Some(Flag { name: format!("{prefix}{}", key.text), value: value.scalar()?, word: key, document: 0 })
     };
-    let mut flags: Vec<Flag<'a>> = node.entries().iter().filter_map(|(key, value)| flag("", *key, value)).collect();
+    let mut flags: Vec<Flag<'a>> =
+        node.entries().iter().filter_map(|(key, value)| flag("", *key, value)).collect();
     for (section, prefix) in SECTIONS {
         let entries = node.get(section).map(Node::entries).unwrap_or_default();
         flags.extend(entries.iter().filter_map(|(key, value)| flag(prefix, *key, value)));

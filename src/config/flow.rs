@@ -98,9 +98,14 @@ impl<'t> Reader<'t> {
             return rest.part(0..end).unquoted();
         }
         let ends = |at: usize, letter: char| {
-            "{}[],\n".contains(letter) || (letter == ':' && rest.text[at + 1..].chars().next().is_none_or(char::is_whitespace))
+            "{}[],\n".contains(letter)
+                || (letter == ':' && rest.text[at + 1..].chars().next().is_none_or(char::is_whitespace))
         };
-        let end = rest.text.char_indices().find(|(at, letter)| ends(*at, *letter)).map_or(rest.text.len(), |(at, _)| at);
+        let end = rest
+            .text
+            .char_indices()
+            .find(|(at, letter)| ends(*at, *letter))
+            .map_or(rest.text.len(), |(at, _)| at);
         self.at += end;
         rest.part(0..end).trim()
     }

@@ -27,7 +27,9 @@ type Kind = for<'a> fn(Word<'a>) -> Content<'a>;
 
 /// Formats by path suffix; the first match applies.
 const BY_PATH: &[(&[&str], Kind)] = &[
-    (&[".service", ".timer", ".socket", ".target", ".mount", ".path"], |text| Content::Unit(unit::read(text))),
+    (&[".service", ".timer", ".socket", ".target", ".mount", ".path"], |text| {
+        Content::Unit(unit::read(text))
+    }),
     (&[".crt", ".pem", ".key", ".pub"], |_| Content::Other),
     (&[".sh", ".bash", ".modules"], |text| Content::Script(shell::read(text))),
     (&["keepalived.conf"], |text| Content::Keepalived(keepalived::read(text))),
@@ -35,7 +37,9 @@ const BY_PATH: &[(&[&str], Kind)] = &[
     (&["nginx.conf"], |text| Content::Nginx(nginx::read(text))),
     (&[".yaml", ".yml", ".json", "config", "kubeconfig"], |text| Content::Yaml(yaml::read(text))),
     (&[".toml", ".env"], |text| Content::Settings(settings::read(text))),
-    (&["chrony.conf", "ntp.conf", "resolv.conf", "/hosts", "/crontab", "/fstab"], |text| Content::Lines(lines(text))),
+    (&["chrony.conf", "ntp.conf", "resolv.conf", "/hosts", "/crontab", "/fstab"], |text| {
+        Content::Lines(lines(text))
+    }),
 ];
 
 /// Template suffixes; a template is parsed as the file that it renders to.
@@ -68,7 +72,13 @@ pub(super) fn read<'a>(machine: &'a str, file: &'a File, documents: &mut Vec<Doc
     read_at(machine, file, (&file.path, Word::whole(&file.text)), documents, 0);
 }
 
-fn read_at<'a>(machine: &'a str, file: &'a File, (path, text): (&'a str, Word<'a>), documents: &mut Vec<Document<'a>>, depth: usize) {
+fn read_at<'a>(
+    machine: &'a str,
+    file: &'a File,
+    (path, text): (&'a str, Word<'a>),
+    documents: &mut Vec<Document<'a>>,
+    depth: usize,
+) {
     let path = TEMPLATES.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path);
     let content = kind(path, text.text).map_or(Content::Other, |kind| kind(text));
     let commands = typed(&content, path, text);
@@ -93,7 +103,8 @@ fn kind(path: &str, text: &str) -> Option<Kind> {
     let by_path = BY_PATH.iter().find(|(ends, _)| ends.iter().any(|end| path.ends_with(end)));
     let by_directory = || BY_DIRECTORY.iter().find(|(parts, _)| parts.iter().any(|part| path.contains(part)));
     let by_drop_in = || path.contains(".service.d/").then_some(&BY_PATH[0]);
-    let by_text = || BY_TEXT.iter().find(|(words, _)| text.lines().any(|line| first(line.trim_start(), words)));
+    let by_text =
+        || BY_TEXT.iter().find(|(words, _)| text.lines().any(|line| first(line.trim_start(), words)));
     by_drop_in().or(by_path).or_else(by_directory).or_else(by_text).map(|(_, kind)| *kind)
 }
 
@@ -102,17 +113,24 @@ fn typed<'a>(content: &Content<'a>, path: &str, text: Word<'a>) -> Vec<Command<'
     match content {
         Content::Script(script) => script.commands.clone(),
         Content::Unit(sections) => {
-            let settings = sections.iter().flat_map(|section| &section.body).filter(|line| line.name().text.starts_with("Exec"));
+            let settings = sections
+                .iter()
+                .flat_map(|section| &section.body)
+                .filter(|line| line.name().text.starts_with("Exec"));
             settings.flat_map(|setting| shell::commands(without_signs(&setting.words[1..]), None)).collect()
         }
-        Content::Lines(lines) if path.contains("/cron") => lines.iter().flat_map(|line| scheduled(line, path, text)).collect(),
+        Content::Lines(lines) if path.contains("/cron") => {
+            lines.iter().flat_map(|line| scheduled(line, path, text)).collect()
+        }
         _ => Vec::new(),
     }
 }
 
 /// Returns the words of a command without systemd's prefixes, such as `-` in `-/usr/sbin/iptables`.
 pub(super) fn without_signs<'a>(words: &[Word<'a>]) -> Vec<Word<'a>> {
-    let sign = |word: &Word<'a>| word.from(word.text.len() - word.text.trim_start_matches(['-', '@', '+', '!', ':', '|']).len());
+    let sign = |word: &Word<'a>| {
+        word.from(word.text.len() - word.text.trim_start_matches(['-', '@', '+', '!', ':', '|']).len())
+    };
     words.first().map(sign).into_iter().chain(words.iter().skip(1).copied()).collect()
 }
 
@@ -120,12 +138,17 @@ pub(super) fn without_signs<'a>(words: &[Word<'a>]) -> Vec<Word<'a>> {
 fn scheduled<'a>(line: &Statement<'a>, path: &str, text: Word<'a>) -> Vec<Command<'a>> {
     let schedule = if line.name().text.starts_with('@') { 1 } else { 5 };
     let user = usize::from(path.ends_with("/crontab") || path.contains("/cron.d/"));
-    let (Some(first), Some(last)) = (line.words.get(schedule + user), line.words.last()) else { return Vec::new() };
+    let (Some(first), Some(last)) = (line.words.get(schedule + user), line.words.last()) else {
+        return Vec::new();
+    };
     shell::read(text.part(first.at - text.at..last.at + last.text.len() - text.at)).commands
 }
 
 fn lines(text: Word<'_>) -> Vec<Statement<'_>> {
-    let meant = text.lines().map(Word::trim).filter(|line| !line.text.is_empty() && !line.text.starts_with(['#', '!', ';', '%']));
+    let meant = text
+        .lines()
+        .map(Word::trim)
+        .filter(|line| !line.text.is_empty() && !line.text.starts_with(['#', '!', ';', '%']));
     meant.map(|line| Statement::new(line.words().collect())).collect()
 }
 

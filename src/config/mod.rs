@@ -27,7 +27,9 @@ use std::sync::Arc;
 
 use crate::error::Source;
 
-pub(crate) use backends::{BACKENDS, api_backends, checking, inherited, mode, of_server, port, seconds, servers, streams};
+pub(crate) use backends::{
+    BACKENDS, api_backends, checking, inherited, mode, of_server, port, seconds, servers, streams,
+};
 pub(crate) use commands::{Extent, Flag, Invocation};
 pub(crate) use kinds::{Content, TEMPLATES};
 pub(crate) use settings::Setting;
@@ -107,7 +109,8 @@ impl<'a> Document<'a> {
 
     /// Checks whether this is a drop-in that resets the same unit's `ExecStart=` to start something else.
     fn replaces_start_of(&self, base: &Document<'_>) -> bool {
-        let empties = |section: &Statement<'_>| section.all(&["ExecStart"]).any(|setting| setting.words.len() == 1);
+        let empties =
+            |section: &Statement<'_>| section.all(&["ExecStart"]).any(|setting| setting.words.len() == 1);
         self.machine == base.machine
             && self.is_drop_in()
             && self.unit() == base.unit()
@@ -182,11 +185,16 @@ impl<'a> Fleet<'a> {
 
     /// Returns every command of every script, unit and crontab.
     pub(crate) fn commands(&self) -> impl Iterator<Item = (&Document<'a>, &Command<'a>)> {
-        self.documents.iter().flat_map(|document| document.commands.iter().map(move |command| (document, command)))
+        self.documents
+            .iter()
+            .flat_map(|document| document.commands.iter().map(move |command| (document, command)))
     }
 
     /// Returns every `key = value` line of files whose path contains `place`.
-    pub(crate) fn settings(&self, place: &'static str) -> impl Iterator<Item = (&Document<'a>, &Setting<'a>)> {
+    pub(crate) fn settings(
+        &self,
+        place: &'static str,
+    ) -> impl Iterator<Item = (&Document<'a>, &Setting<'a>)> {
         self.all().settings(place)
     }
 

@@ -15,8 +15,13 @@ pub(super) fn place(text: &str, source: &str, span: Range<usize>) -> Range<usize
     }
     let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
     if let Some(line) = line_by_line(text, source, text[..start].matches('\n').count()) {
-        let unchanged = source[line.clone()] == *text[start..].lines().next().unwrap_or_default() && start + line.len() >= span.end;
-        return if unchanged { line.start + (span.start - start)..line.start + (span.end - start) } else { trimmed(source, line) };
+        let unchanged = source[line.clone()] == *text[start..].lines().next().unwrap_or_default()
+            && start + line.len() >= span.end;
+        return if unchanged {
+            line.start + (span.start - start)..line.start + (span.end - start)
+        } else {
+            trimmed(source, line)
+        };
     }
     let line = text[start..].lines().next().unwrap_or_default();
     let expected = text[..start].matches('\n').count() as f64 / text.lines().count().max(1) as f64;
@@ -29,7 +34,10 @@ pub(super) fn place(text: &str, source: &str, span: Range<usize>) -> Range<usize
         at += candidate.len();
         let Some(literal) = fit(trimmed, line.trim()) else { continue };
         let distance = (index as f64 / total - expected).abs();
-        if best.as_ref().is_none_or(|(most, nearest, _)| literal > *most || (literal == *most && distance < *nearest)) {
+        if best
+            .as_ref()
+            .is_none_or(|(most, nearest, _)| literal > *most || (literal == *most && distance < *nearest))
+        {
             best = Some((literal, distance, begin..begin + trimmed.len()));
         }
     }
@@ -40,7 +48,8 @@ pub(super) fn place(text: &str, source: &str, span: Range<usize>) -> Range<usize
 /// same number.
 fn line_by_line(text: &str, source: &str, number: usize) -> Option<Range<usize>> {
     const EXPRESSIONS: [&str; 4] = ["$", "##", "<", "{{"];
-    let made = |(line, origin): (&str, &str)| line == origin || EXPRESSIONS.iter().any(|open| origin.contains(open));
+    let made =
+        |(line, origin): (&str, &str)| line == origin || EXPRESSIONS.iter().any(|open| origin.contains(open));
     let same = text.lines().count() == source.lines().count() && text.lines().zip(source.lines()).all(made);
     let begin = source.split_inclusive('\n').take(number).map(str::len).sum();
     same.then(|| begin..begin + source[begin..].lines().next().unwrap_or_default().len())
@@ -56,7 +65,9 @@ fn trimmed(source: &str, line: Range<usize>) -> Range<usize> {
 /// `None`.
 fn fit(template: &str, line: &str) -> Option<usize> {
     // Statements and comments produce no output.
-    if template.is_empty() != line.is_empty() || (!template.contains("{{") && pieces(template).concat().is_empty()) {
+    if template.is_empty() != line.is_empty()
+        || (!template.contains("{{") && pieces(template).concat().is_empty())
+    {
         return None;
     }
     let (mut rest, mut literal) = (line, 0);
@@ -98,7 +109,9 @@ mod tests {
     fn a_rendered_line_leads_to_the_line_of_the_template_that_wrote_it() {
         let source = "{% if lb %}\ninterval 3\n{% endif %}\npriority {{ node.priority }}\n{% for peer in peers %}\n    {{ peer }}\n{% endfor %}\n# end {# x #}\n";
         let text = "\ninterval 3\n\npriority 254\n\n    10.0.0.12\n\n    10.0.0.13\n\n# end \n";
-        for (wanted, line) in [("interval", "interval 3"), ("254", "priority {{ node.priority }}"), ("10.0.0.13", "{{ peer }}")] {
+        for (wanted, line) in
+            [("interval", "interval 3"), ("254", "priority {{ node.priority }}"), ("10.0.0.13", "{{ peer }}")]
+        {
             assert_eq!(placed(text, source, wanted), line, "{wanted}");
         }
     }
@@ -107,7 +120,10 @@ mod tests {
     fn a_line_that_was_filled_in_leads_to_itself() {
         let (source, text) = ("a\n  vip ${VIP}\nvip\n", "a\n  vip 10.0.0.10\nvip\n");
         assert_eq!(placed(text, source, "10.0.0.10"), "vip ${VIP}");
-        assert_eq!(super::place(text, source, text.len() - 4..text.len() - 1), source.len() - 4..source.len() - 1);
+        assert_eq!(
+            super::place(text, source, text.len() - 4..text.len() - 1),
+            source.len() - 4..source.len() - 1
+        );
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub(super) fn read(text: Word<'_>) -> Vec<Setting<'_>> {
         end = line.at + line.text.len();
         if let Some((key, value)) = line.split_once('=') {
             let key = key.trim();
-            let key = key.text.strip_prefix("export ").map_or(key, |name| key.from(key.text.len() - name.len()));
+            let key =
+                key.text.strip_prefix("export ").map_or(key, |name| key.from(key.text.len() - name.len()));
             found.push(Setting { key, value: value.trim().unquoted() });
         }
     }

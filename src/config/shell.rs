@@ -8,7 +8,8 @@ use super::word::Word;
 const RESERVED: [&str; 10] = ["if", "then", "else", "elif", "while", "until", "do", "!", "{", "sudo"];
 
 /// Programs that execute the program named by their arguments.
-const WRAPPERS: [&str; 10] = ["command", "env", "exec", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "timeout"];
+const WRAPPERS: [&str; 10] =
+    ["command", "env", "exec", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "timeout"];
 
 /// Commands and here-documents of a script.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +54,9 @@ impl<'t> Command<'t> {
     /// Returns the value of an option, from the next word or after `=`.
     pub(crate) fn value(&self, name: &str) -> Option<Word<'t>> {
         let of_next = self.words.windows(2).find(|pair| pair[0].text == name).map(|pair| pair[1]);
-        let of_same = || self.words.iter().filter_map(|word| word.split_once('=')).find(|(option, _)| option.text == name);
+        let of_same = || {
+            self.words.iter().filter_map(|word| word.split_once('=')).find(|(option, _)| option.text == name)
+        };
         of_next.or_else(|| of_same().map(|(_, value)| value.unquoted()))
     }
 
@@ -204,7 +207,9 @@ pub(super) fn commands<'t>(mut words: Vec<Word<'t>>, output: Option<Word<'t>>) -
         return Vec::new();
     }
     let is_shell = ["sh", "bash", "dash"].iter().any(|name| words[0].text.rsplit('/').next() == Some(name));
-    let option = words.iter().position(|word| word.text.starts_with('-') && !word.text.starts_with("--") && word.text.ends_with('c'));
+    let option = words.iter().position(|word| {
+        word.text.starts_with('-') && !word.text.starts_with("--") && word.text.ends_with('c')
+    });
     let text = option.filter(|_| is_shell).and_then(|at| words.get(at + 1)).copied();
     let inner = text.map(|text| read(text).commands).unwrap_or_default();
     [Command { words, wrapper, output }].into_iter().chain(inner).collect()
@@ -216,7 +221,9 @@ fn wrapped(words: &[Word<'_>]) -> usize {
     let is_wrapper = |word: &Word<'_>| WRAPPERS.contains(&word.text.rsplit('/').next().unwrap_or_default());
     let of_wrapper = |word: &Word<'_>| {
         let value = word.text.starts_with(|letter: char| letter.is_ascii_digit()) && !word.text.contains('/');
-        word.text.starts_with('-') || value || word.text.split_once('=').is_some_and(|(name, _)| !name.contains(['/', '-']))
+        word.text.starts_with('-')
+            || value
+            || word.text.split_once('=').is_some_and(|(name, _)| !name.contains(['/', '-']))
     };
     let mut count = words.iter().take_while(|word| is_assignment(word.text)).count();
     while words.get(count).is_some_and(is_wrapper) {

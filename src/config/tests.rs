@@ -30,7 +30,9 @@ fn json(node: &Node<'_>) -> serde_json::Value {
         Value::Null => serde_json::Value::Null,
         Value::Scalar => node.word.text.into(),
         Value::List(items) => items.iter().map(json).collect(),
-        Value::Map(entries) => entries.iter().map(|(key, value)| (key.text.to_owned(), json(value))).collect(),
+        Value::Map(entries) => {
+            entries.iter().map(|(key, value)| (key.text.to_owned(), json(value))).collect()
+        }
     }
 }
 
@@ -98,8 +100,12 @@ fn units_continue_lines_through_comments_and_keep_quoted_words_whole() {
 
 #[test]
 fn settings_may_be_quoted_exported_and_continued() {
-    let text = "# c\nexport VIP=\"10.0.0.1\"\n[section]\nOPTS=\"--a=1 \\\n  --b=2\"\nnet.ipv4.ip_forward = 1\n";
-    let seen: Vec<(&str, &str)> = settings::read(Word::whole(text)).iter().map(|setting| (setting.key.text, setting.value.text)).collect();
+    let text =
+        "# c\nexport VIP=\"10.0.0.1\"\n[section]\nOPTS=\"--a=1 \\\n  --b=2\"\nnet.ipv4.ip_forward = 1\n";
+    let seen: Vec<(&str, &str)> = settings::read(Word::whole(text))
+        .iter()
+        .map(|setting| (setting.key.text, setting.value.text))
+        .collect();
     assert_eq!(seen, [("VIP", "10.0.0.1"), ("OPTS", "--a=1 \\\n  --b=2"), ("net.ipv4.ip_forward", "1")]);
 }
 
@@ -107,10 +113,30 @@ fn settings_may_be_quoted_exported_and_continued() {
 fn scripts_are_commands_and_the_files_that_they_write() {
     let text = "[root@m1 ~]# cat > /etc/x.conf <<'EOF'\na=$b\nEOF\nif ! curl -f \"http://x/?a b\" 2>/dev/null; then # no\n  n=$(systemctl stop x;echo $?) | tee out\nfi\ncat <<E | tee /etc/y\ny\nE\n";
     let script = shell::read(Word::whole(text));
-    let commands: Vec<String> =
-        script.commands.iter().map(|command| command.words.iter().map(|word| word.text).collect::<Vec<_>>().join("|")).collect();
-    assert_eq!(commands, ["cat", "curl|-f|http://x/?a b", "n=", "systemctl|stop|x", "echo|$?", "tee|out", "fi", "cat", "tee|/etc/y"]);
-    let written: Vec<_> = script.documents.iter().map(|here| (here.target.map(|word| word.text), here.body.text, here.quoted)).collect();
+    let commands: Vec<String> = script
+        .commands
+        .iter()
+        .map(|command| command.words.iter().map(|word| word.text).collect::<Vec<_>>().join("|"))
+        .collect();
+    assert_eq!(
+        commands,
+        [
+            "cat",
+            "curl|-f|http://x/?a b",
+            "n=",
+            "systemctl|stop|x",
+            "echo|$?",
+            "tee|out",
+            "fi",
+            "cat",
+            "tee|/etc/y"
+        ]
+    );
+    let written: Vec<_> = script
+        .documents
+        .iter()
+        .map(|here| (here.target.map(|word| word.text), here.body.text, here.quoted))
+        .collect();
     assert_eq!(written, [(Some("/etc/x.conf"), "a=$b\n", true), (Some("/etc/y"), "y\n", false)]);
 }
 
@@ -152,33 +178,47 @@ fn plain(node: &Node<'_>) -> serde_json::Value {
     match &node.value {
         Value::Null | Value::Scalar => node.word.text.split_whitespace().collect::<Vec<_>>().join(" ").into(),
         Value::List(items) => items.iter().map(plain).collect(),
-        Value::Map(entries) => entries.iter().map(|(key, value)| (key.text.to_owned(), plain(value))).collect(),
+        Value::Map(entries) => {
+            entries.iter().map(|(key, value)| (key.text.to_owned(), plain(value))).collect()
+        }
     }
 }
 
 #[test]
 fn python_reads_the_same_from_every_manifest_that_kiln_writes_or_examples_show() {
     let Some(mut python) = judge("python3") else { return };
-    let cluster = crate::cluster::resolve(&crate::profile::tests::read(crate::profile::tests::SAMPLE)).unwrap();
+    let cluster =
+        crate::cluster::resolve(&crate::profile::tests::read(crate::profile::tests::SAMPLE)).unwrap();
     let overlays = crate::overlay::Overlays::load(&[]).unwrap();
-    let rendered = crate::render::texts(&cluster, &cluster.nodes[0], &overlays).unwrap().into_iter().map(|file| (file.path, file.text));
+    let rendered = crate::render::texts(&cluster, &cluster.nodes[0], &overlays)
+        .unwrap()
+        .into_iter()
+        .map(|file| (file.path, file.text));
     let shown = crate::lint::tests::example_files().into_iter().map(|file| (file.path, file.text));
-    let manifests = rendered.chain(shown).filter(|(path, _)| [".yaml", ".json", ".conf"].iter().any(|end| path.ends_with(end)));
-    let texts: Vec<_> = manifests.map(|(_, text)| text).filter(|text| text.contains("kind:") || text.starts_with('{')).collect();
+    let manifests = rendered
+        .chain(shown)
+        .filter(|(path, _)| [".yaml", ".json", ".conf"].iter().any(|end| path.ends_with(end)));
+    let texts: Vec<_> = manifests
+        .map(|(_, text)| text)
+        .filter(|text| text.contains("kind:") || text.starts_with('{'))
+        .collect();
     let input = serde_json::to_vec(&texts.iter().map(|text| &**text).collect::<Vec<&str>>()).unwrap();
     let output = process::run_with_input(python.args(["-c", PYTHON]), &input).unwrap();
     let judged: Vec<Option<serde_json::Value>> = serde_json::from_slice(&output.stdout).unwrap();
     for (text, judgement) in texts.iter().zip(&judged) {
         let Some(judgement) = judgement else { continue };
-        assert_eq!(&yaml::read(Word::whole(text)).iter().map(plain).collect::<serde_json::Value>(), judgement, "{text}");
+        assert_eq!(
+            &yaml::read(Word::whole(text)).iter().map(plain).collect::<serde_json::Value>(),
+            judgement,
+            "{text}"
+        );
     }
     assert!(judged.iter().flatten().count() > 40, "{} of {}", judged.iter().flatten().count(), texts.len());
 }
 
 #[test]
 fn yaml_that_lost_its_indentation_still_says_what_it_says() {
-    let text =
-        "kind: Pod\nspec:\ncontainers:\n- image: a\nname: x\nvolumes:\n- hostPath:\npath: /etc/a\nname: b\n- hostPath:\npath: /etc/c\n";
+    let text = "kind: Pod\nspec:\ncontainers:\n- image: a\nname: x\nvolumes:\n- hostPath:\npath: /etc/a\nname: b\n- hostPath:\npath: /etc/c\n";
     let documents = yaml::read(Word::whole(text));
     assert_eq!(documents.len(), 1);
     let paths: Vec<&str> = documents[0].find_all("path").iter().map(|node| node.word.text).collect();
@@ -188,8 +228,14 @@ fn yaml_that_lost_its_indentation_still_says_what_it_says() {
 #[test]
 fn a_flag_is_a_flag_wherever_a_component_is_started() {
     let files = [
-        ("/etc/systemd/system/kubelet.service", "[Service]\nExecStart=-/usr/bin/hyperkube kubelet --node_ip=10.0.0.1 --v 2\n"),
-        ("/etc/kubernetes/manifests/a.yaml", "spec:\n  containers:\n  - command: [kube-apiserver]\n    args: [--secure-port=6443]\n"),
+        (
+            "/etc/systemd/system/kubelet.service",
+            "[Service]\nExecStart=-/usr/bin/hyperkube kubelet --node_ip=10.0.0.1 --v 2\n",
+        ),
+        (
+            "/etc/kubernetes/manifests/a.yaml",
+            "spec:\n  containers:\n  - command: [kube-apiserver]\n    args: [--secure-port=6443]\n",
+        ),
         ("/opt/cfg/kube-scheduler.conf", "KUBE_SCHEDULER_OPTS=\"--leader-elect \\\n--v=2\"\n"),
         ("/etc/etcd/etcd.conf", "ETCD_NAME=\"m1\"\n"),
         ("/root/kubeadm.yaml", "apiServer:\n  extraArgs:\n  - name: profiling\n    value: \"false\"\n"),
@@ -203,7 +249,8 @@ fn a_flag_is_a_flag_wherever_a_component_is_started() {
     let fleet = Fleet::read(&machines, Target { kubernetes: 20, etcd: 5, now: 0 });
     let mut seen: Vec<String> = Vec::new();
     for invocation in &fleet.invocations {
-        let flags: Vec<String> = invocation.flags.iter().map(|flag| format!("{}={}", flag.name, flag.value.text)).collect();
+        let flags: Vec<String> =
+            invocation.flags.iter().map(|flag| format!("{}={}", flag.name, flag.value.text)).collect();
         seen.push(format!("{} {}", invocation.program, flags.join(" ")));
     }
     assert_eq!(
@@ -237,7 +284,11 @@ fn assert_places_are_in(text: &str) {
         let source = Source { path: path.into(), text: text.into() };
         File { path: path.to_owned(), text: text.into(), mode: None, source }
     };
-    let machines = [Machine { name: "m1".to_owned(), files: PATHS.iter().map(|path| file(path)).collect(), images: Vec::new() }];
+    let machines = [Machine {
+        name: "m1".to_owned(),
+        files: PATHS.iter().map(|path| file(path)).collect(),
+        images: Vec::new(),
+    }];
     for problem in check_files(&machines, Target { kubernetes: 20, etcd: 5, now: 0 }) {
         let span = problem.span.unwrap();
         assert!(text.get(span.clone()).is_some(), "{span:?} of {text:?}: {}", problem.message);

@@ -32,9 +32,9 @@ impl<'f, 'a> View<'f, 'a> {
 
     /// Returns every top-level statement of one format.
     pub(crate) fn blocks(self, kind: Kind<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
-        self.0
-            .iter()
-            .flat_map(move |document| kind(&document.content).into_iter().flatten().map(move |statement| Block { document, statement }))
+        self.0.iter().flat_map(move |document| {
+            kind(&document.content).into_iter().flatten().map(move |statement| Block { document, statement })
+        })
     }
 
     pub(crate) fn keepalived(self, name: &'static str) -> impl Iterator<Item = Block<'f, 'a>> {
@@ -50,16 +50,26 @@ impl<'f, 'a> View<'f, 'a> {
     }
 
     pub(crate) fn manifests(self) -> impl Iterator<Item = (&'f Document<'a>, &'f Node<'a>)> {
-        self.0.iter().flat_map(|document| document.content.yaml().into_iter().flatten().map(move |node| (document, node)))
+        self.0.iter().flat_map(|document| {
+            document.content.yaml().into_iter().flatten().map(move |node| (document, node))
+        })
     }
 
-    pub(crate) fn of_kind(self, kind: &'static str) -> impl Iterator<Item = (&'f Document<'a>, &'f Node<'a>)> {
+    pub(crate) fn of_kind(
+        self,
+        kind: &'static str,
+    ) -> impl Iterator<Item = (&'f Document<'a>, &'f Node<'a>)> {
         self.manifests().filter(move |(_, node)| node.text("kind").is_some_and(|word| word.text == kind))
     }
 
     /// Returns every `key = value` line of files whose path contains `place`.
-    pub(crate) fn settings(self, place: &'static str) -> impl Iterator<Item = (&'f Document<'a>, &'f Setting<'a>)> {
+    pub(crate) fn settings(
+        self,
+        place: &'static str,
+    ) -> impl Iterator<Item = (&'f Document<'a>, &'f Setting<'a>)> {
         let documents = self.0.iter().filter(move |document| document.path.contains(place));
-        documents.flat_map(|document| document.content.settings().into_iter().flatten().map(move |setting| (document, setting)))
+        documents.flat_map(|document| {
+            document.content.settings().into_iter().flatten().map(move |setting| (document, setting))
+        })
     }
 }

@@ -50,7 +50,9 @@ impl<'t> Word<'t> {
     pub(crate) fn pieces(self, is_border: impl Fn(char) -> bool) -> impl Iterator<Item = Self> {
         let mut start = 0;
         self.text.split(is_border).map(move |piece| {
-            let at = self.text[start..].find(piece).map_or(start, |offset| if piece.is_empty() { start } else { start + offset });
+            let at = self.text[start..]
+                .find(piece)
+                .map_or(start, |offset| if piece.is_empty() { start } else { start + offset });
             start = at + piece.len() + self.text[at + piece.len()..].chars().next().map_or(0, char::len_utf8);
             Self { text: piece, at: self.at + at }
         })
@@ -64,7 +66,8 @@ impl<'t> Word<'t> {
 
     /// Removes the surrounding quotes.
     pub(crate) fn unquoted(self) -> Self {
-        let quoted = self.text.len() >= 2 && ['"', '\''].iter().any(|quote| self.text.starts_with(*quote) && self.text.ends_with(*quote));
+        let quoted = self.text.len() >= 2
+            && ['"', '\''].iter().any(|quote| self.text.starts_with(*quote) && self.text.ends_with(*quote));
         if quoted { self.part(1..self.text.len() - 1) } else { self }
     }
 }
@@ -92,7 +95,8 @@ impl<'t> Statement<'t> {
 
     /// Checks whether the statement begins with these words.
     pub(crate) fn is(&self, words: &[&str]) -> bool {
-        self.words.len() >= words.len() && self.words.iter().zip(words).all(|(word, wanted)| word.text == *wanted)
+        self.words.len() >= words.len()
+            && self.words.iter().zip(words).all(|(word, wanted)| word.text == *wanted)
     }
 
     /// Returns the word after `name`, at any position: `3s` for `inter` in `check inter 3s`.
@@ -185,7 +189,11 @@ fn close<'t>(open: &mut Vec<(Vec<Word<'t>>, Vec<Statement<'t>>)>, body: &mut Vec
 }
 
 /// Splits a text in which words may be quoted; `border` returns the token of a character that ends a word.
-pub(super) fn tokens<'t>(text: Word<'t>, comments: &[char], border: impl Fn(char) -> Option<Token<'t>>) -> Vec<Token<'t>> {
+pub(super) fn tokens<'t>(
+    text: Word<'t>,
+    comments: &[char],
+    border: impl Fn(char) -> Option<Token<'t>>,
+) -> Vec<Token<'t>> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some(letter) = rest.text.chars().next() {
@@ -217,7 +225,9 @@ fn expression(text: &str) -> Option<usize> {
 
 /// Returns the length of a template statement or comment at the start of `text`: `{% if lb %}`, `{# why #}`.
 fn remark(text: &str) -> Option<usize> {
-    [("{%", "%}"), ("{#", "#}")].iter().find_map(|(open, close)| text.strip_prefix(open)?.find(close).map(|end| end + 4))
+    [("{%", "%}"), ("{#", "#}")]
+        .iter()
+        .find_map(|(open, close)| text.strip_prefix(open)?.find(close).map(|end| end + 4))
 }
 
 /// Returns the length of the word at the start of `text`, including quotes and `${…}`.
@@ -230,7 +240,8 @@ fn word_length<'t>(text: &str, border: &impl Fn(char) -> Option<Token<'t>>) -> u
             before = letter;
             continue;
         }
-        let ends = quote.is_none() && !variable && !escaped && (letter.is_whitespace() || border(letter).is_some());
+        let ends =
+            quote.is_none() && !variable && !escaped && (letter.is_whitespace() || border(letter).is_some());
         let opens = before == '$' && letter == '{';
         if (ends && !opens) || (letter == '\n' && quote.is_none()) {
             return at;

@@ -24,7 +24,9 @@ pub(crate) enum Value<'t> {
 impl<'t> Node<'t> {
     /// Returns the value at a path of dotted keys.
     pub(crate) fn get(&self, path: &str) -> Option<&Self> {
-        path.split('.').try_fold(self, |node, key| node.entries().iter().find(|(name, _)| name.text == key).map(|(_, value)| value))
+        path.split('.').try_fold(self, |node, key| {
+            node.entries().iter().find(|(name, _)| name.text == key).map(|(_, value)| value)
+        })
     }
 
     /// Returns the scalar at a path of dotted keys.
@@ -156,7 +158,9 @@ impl<'t> Reader<'t> {
             let rest = line.content.from(1).trim();
             if rest.text.is_empty() {
                 self.at += 1;
-                items.push(self.block(line.indent + 1).unwrap_or(Node { word: line.content, value: Value::Null }));
+                items.push(
+                    self.block(line.indent + 1).unwrap_or(Node { word: line.content, value: Value::Null }),
+                );
             } else {
                 let inner = Line { indent: line.indent + (rest.at - line.content.at), content: rest };
                 self.lines[self.at] = inner;
@@ -192,7 +196,9 @@ impl<'t> Reader<'t> {
     fn value(&mut self, line: Line<'t>, rest: Word<'t>) -> Node<'t> {
         let rest = without_tag(rest);
         if rest.text.is_empty() {
-            let below = self.peek().filter(|next| next.indent > line.indent || (next.indent == line.indent && next.is_item()));
+            let below = self
+                .peek()
+                .filter(|next| next.indent > line.indent || (next.indent == line.indent && next.is_item()));
             let below = below.and_then(|next| self.block(next.indent));
             return below.unwrap_or(Node { word: rest, value: Value::Null });
         }
@@ -208,10 +214,16 @@ impl<'t> Reader<'t> {
 
     /// Reads a block scalar: every line that is indented deeper than its key.
     fn literal(&mut self, key: Line<'t>) -> Node<'t> {
-        let start = self.lines.get(self.at).map_or(self.text.text.len(), |line| line.content.at - line.indent - self.text.at);
+        let start = self
+            .lines
+            .get(self.at)
+            .map_or(self.text.text.len(), |line| line.content.at - line.indent - self.text.at);
         let below = self.text.from(start);
-        let deeper = |line: &Word<'t>| line.text.trim().is_empty() || line.text.len() - line.text.trim_start().len() > key.indent;
-        let length = below.lines().find(|line| !deeper(line)).map_or(below.text.len(), |line| line.at - below.at);
+        let deeper = |line: &Word<'t>| {
+            line.text.trim().is_empty() || line.text.len() - line.text.trim_start().len() > key.indent
+        };
+        let length =
+            below.lines().find(|line| !deeper(line)).map_or(below.text.len(), |line| line.at - below.at);
         self.at += below.part(0..length).text.matches('\n').count().max(usize::from(length > 0));
         Node { word: below.part(0..length), value: Value::Scalar }
     }
@@ -239,9 +251,9 @@ fn key(content: Word<'_>) -> Option<(Word<'_>, Word<'_>)> {
         Some(quote) => content.text[1..].find(quote)? + 2,
         None => 0,
     };
-    let colon = content.text[after_key..]
-        .char_indices()
-        .find(|(at, letter)| *letter == ':' && content.text[after_key + at + 1..].chars().next().is_none_or(char::is_whitespace));
+    let colon = content.text[after_key..].char_indices().find(|(at, letter)| {
+        *letter == ':' && content.text[after_key + at + 1..].chars().next().is_none_or(char::is_whitespace)
+    });
     let at = after_key + colon?.0;
     let name = content.part(0..at).trim().unquoted();
     (!name.text.is_empty()).then(|| (name, content.from(at + 1).trim()))
@@ -266,7 +278,9 @@ fn comment(line: &str) -> usize {
 /// Returns a value without its anchor or tag.
 fn without_tag(word: Word<'_>) -> Word<'_> {
     match word.text.chars().next() {
-        Some('&' | '!') => word.text.find(' ').map_or(word.from(word.text.len()), |at| without_tag(word.from(at).trim())),
+        Some('&' | '!') => {
+            word.text.find(' ').map_or(word.from(word.text.len()), |at| without_tag(word.from(at).trim()))
+        }
         _ => word,
     }
 }

@@ -62,9 +62,13 @@ pub(crate) fn walk(file: &File, size: u64, visit: &mut Visit<'_>) -> Result<Soun
     let meta = meta(file, size)?;
     let end = meta.pages.checked_mul(meta.page_size as u64).filter(|end| *end <= size);
     let Some(end) = end else {
-        return Err(damaged(format!("it ends after {size} bytes, but has {} pages of {} bytes", meta.pages, meta.page_size)));
+        return Err(damaged(format!(
+            "it ends after {size} bytes, but has {} pages of {} bytes",
+            meta.pages, meta.page_size
+        )));
     };
-    let words = usize::try_from(meta.pages.div_ceil(64)).map_err(|_| damaged("it is too large for this machine".into()))?;
+    let words = usize::try_from(meta.pages.div_ceil(64))
+        .map_err(|_| damaged("it is too large for this machine".into()))?;
     let mut walk = Walk { file, meta, seen: vec![0; words], visit };
     walk.see(0, 2)?;
     let free = walk.free_list()?;
@@ -121,7 +125,8 @@ fn meta(file: &File, size: u64) -> Result<Meta> {
 }
 
 fn decode(bytes: &[u8]) -> Option<Meta> {
-    let is_right = u32_at(bytes, 0) == MAGIC && u32_at(bytes, 4) == VERSION && u64_at(bytes, 56) == fnv1a(&bytes[..56]);
+    let is_right =
+        u32_at(bytes, 0) == MAGIC && u32_at(bytes, 4) == VERSION && u64_at(bytes, 56) == fnv1a(&bytes[..56]);
     let page_size = u32_at(bytes, 8) as usize;
     let is_right = is_right && page_size.is_power_of_two() && (512..=65536).contains(&page_size);
     is_right.then(|| Meta {
@@ -135,7 +140,9 @@ fn decode(bytes: &[u8]) -> Option<Meta> {
 
 /// Computes the 64-bit FNV-1a hash (RFC 9923).
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A page with its continuation pages.
@@ -165,7 +172,8 @@ impl Page {
     fn at(&self, index: usize, position: u32, sizes: [u32; 2]) -> Result<(&[u8], &[u8])> {
         let begin = self.element(index) + position as usize;
         let [key, value] = sizes.map(|size| size as usize);
-        let is_inside = begin >= self.element(self.count) && begin.saturating_add(key).saturating_add(value) <= self.bytes.len();
+        let is_inside = begin >= self.element(self.count)
+            && begin.saturating_add(key).saturating_add(value) <= self.bytes.len();
         if !is_inside {
             return Err(self.damaged(&format!("has an element {index} whose data is outside the page")));
         }
@@ -196,7 +204,10 @@ impl Walk<'_> {
     /// Marks pages as referenced; each may be referenced only once.
     fn see(&mut self, id: u64, count: u64) -> Result<()> {
         if id.checked_add(count).is_none_or(|end| end > self.meta.pages) {
-            return Err(damaged(format!("page {id} is referenced, but the file has only {} pages", self.meta.pages)));
+            return Err(damaged(format!(
+                "page {id} is referenced, but the file has only {} pages",
+                self.meta.pages
+            )));
         }
         for id in id..id + count {
             if self.has_seen(id) {
@@ -210,7 +221,10 @@ impl Walk<'_> {
     fn page(&mut self, id: u64) -> Result<Page> {
         let name = format!("page {id}");
         if id >= self.meta.pages {
-            return Err(damaged(format!("page {id} is referenced, but the file has only {} pages", self.meta.pages)));
+            return Err(damaged(format!(
+                "page {id} is referenced, but the file has only {} pages",
+                self.meta.pages
+            )));
         }
         let offset = id * self.meta.page_size as u64;
         let mut bytes = read(self.file, offset, self.meta.page_size)?;
@@ -239,7 +253,11 @@ impl Walk<'_> {
             return Err(page.damaged("is not a free list"));
         }
         // A count that does not fit its field is the first entry of the list.
-        let (count, begin) = if page.count == 0xFFFF { (u64_at(&page.bytes, HEADER), HEADER + 8) } else { (page.count as u64, HEADER) };
+        let (count, begin) = if page.count == 0xFFFF {
+            (u64_at(&page.bytes, HEADER), HEADER + 8)
+        } else {
+            (page.count as u64, HEADER)
+        };
         let room = (page.bytes.len() - begin) / 8;
         let count = usize::try_from(count).ok().filter(|count| *count <= room);
         let count = count.ok_or_else(|| page.damaged("lists more free pages than it has room for"))?;
@@ -313,9 +331,12 @@ impl Walk<'_> {
         }
         match (u64_at(value, 0), &value[HEADER..]) {
             (0, inline) if inline.len() < HEADER => Err(page.damaged("has a bucket without a page")),
-            (0, inline) => {
-                self.tree(&Page::new(format!("a bucket in {}", page.name), inline.to_vec()), Some(name), &Bounds::default(), depth)
-            }
+            (0, inline) => self.tree(
+                &Page::new(format!("a bucket in {}", page.name), inline.to_vec()),
+                Some(name),
+                &Bounds::default(),
+                depth,
+            ),
             (root, _) => self.bucket(root, Some(name), depth),
         }
     }
@@ -327,7 +348,8 @@ fn in_order<'a>(page: &Page, mut keys: impl Iterator<Item = &'a [u8]>, bounds: &
     let is_right = keys.all(|key| {
         let follows = before.is_none_or(|before| before < key);
         before = Some(key);
-        let is_within = bounds.from.as_deref().is_none_or(|from| from <= key) && bounds.below.as_deref().is_none_or(|below| key < below);
+        let is_within = bounds.from.as_deref().is_none_or(|from| from <= key)
+            && bounds.below.as_deref().is_none_or(|below| key < below);
         follows && is_within && !key.is_empty()
     });
     if is_right { Ok(()) } else { Err(page.damaged("has keys out of order")) }

@@ -40,7 +40,9 @@ impl Contents {
     /// fails.
     pub(crate) fn copy(&mut self, content: &Content, out: &mut dyn Write) -> Result<()> {
         match content {
-            Content::Inline(bytes) => out.write_all(bytes).doing(Kind::Io, || "writing a file's content".into()),
+            Content::Inline(bytes) => {
+                out.write_all(bytes).doing(Kind::Io, || "writing a file's content".into())
+            }
             Content::Stored { file, offset, size, .. } => self.copy_stored(file, *offset, *size, out),
         }
     }
@@ -51,7 +53,10 @@ impl Contents {
             let bytes = self.at(file, offset + done)?;
             let length = bytes.len().min(usize::try_from(size - done).unwrap_or(usize::MAX));
             if length == 0 {
-                return Err(Error::new(Kind::Io, format!("`{}` ends before byte {}", file.display(), offset + size)));
+                return Err(Error::new(
+                    Kind::Io,
+                    format!("`{}` ends before byte {}", file.display(), offset + size),
+                ));
             }
             out.write_all(&bytes[..length]).doing(Kind::Io, || "writing a file's content".into())?;
             done += length as u64;
@@ -72,7 +77,11 @@ impl Contents {
         let read = self.files[file]
             .read_at(&mut self.window.bytes, offset)
             .doing(Kind::Io, || format!("reading `{}` at {offset}", file.display()))?;
-        self.window = Window { file: Some(Arc::clone(file)), start: offset, bytes: std::mem::take(&mut self.window.bytes) };
+        self.window = Window {
+            file: Some(Arc::clone(file)),
+            start: offset,
+            bytes: std::mem::take(&mut self.window.bytes),
+        };
         self.window.bytes.truncate(read);
         Ok(&self.window.bytes)
     }
@@ -102,13 +111,23 @@ mod tests {
         host::fs::write_atomic(&path, &packed, host::fs::PUBLIC).unwrap();
         let file = Arc::from(path.as_path());
         let mut contents = Contents::default();
-        for (offset, size) in [(0, 10), (10, 0), (10, 100), (WINDOW - 5, 10), (5, 2 * WINDOW), (0, 4), (packed.len() - 3, 3)] {
-            let content = Content::Stored { file: Arc::clone(&file), offset: offset as u64, size: size as u64, sha256: Digest::of(b"") };
+        for (offset, size) in
+            [(0, 10), (10, 0), (10, 100), (WINDOW - 5, 10), (5, 2 * WINDOW), (0, 4), (packed.len() - 3, 3)]
+        {
+            let content = Content::Stored {
+                file: Arc::clone(&file),
+                offset: offset as u64,
+                size: size as u64,
+                sha256: Digest::of(b""),
+            };
             let mut out = Vec::new();
             contents.copy(&content, &mut out).unwrap();
             assert!(out == packed[offset..offset + size], "{size} bytes at {offset} differ");
         }
-        let beyond = Content::Stored { file, offset: packed.len() as u64 - 3, size: 4, sha256: Digest::of(b"") };
-        assert!(contents.copy(&beyond, &mut Vec::new()).unwrap_err().to_string().contains("ends before byte"));
+        let beyond =
+            Content::Stored { file, offset: packed.len() as u64 - 3, size: 4, sha256: Digest::of(b"") };
+        assert!(
+            contents.copy(&beyond, &mut Vec::new()).unwrap_err().to_string().contains("ends before byte")
+        );
     }
 }

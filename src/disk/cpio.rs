@@ -22,18 +22,27 @@ const SYMLINK: u32 = 0o120_000;
 pub(crate) fn write(tree: &Tree, epoch: u64, out: &mut dyn Write) -> Result<()> {
     let mut contents = Contents::default();
     for (inode, (path, entry)) in (1..).zip(tree.iter()) {
-        write_entry(inode, path.relative(), entry, epoch, &mut contents, out).within(|| format!("packing `{path}`"))?;
+        write_entry(inode, path.relative(), entry, epoch, &mut contents, out)
+            .within(|| format!("packing `{path}`"))?;
     }
     write_header(&[0, 0, 0, 0, 1, 0, 0], "TRAILER!!!", out)
 }
 
-fn write_entry(inode: u32, name: &str, entry: &Entry, epoch: u64, contents: &mut Contents, out: &mut dyn Write) -> Result<()> {
+fn write_entry(
+    inode: u32,
+    name: &str,
+    entry: &Entry,
+    epoch: u64,
+    contents: &mut Contents,
+    out: &mut dyn Write,
+) -> Result<()> {
     let (kind, links, size) = match &entry.kind {
         EntryKind::Directory => (DIRECTORY, 2, 0),
         EntryKind::File(content) => (REGULAR, 1, content.size()),
         EntryKind::Symlink(target) => (SYMLINK, 1, target.len() as u64),
     };
-    let size = u32::try_from(size).map_err(|_| Error::new(Kind::Input, "a file in an initrd must be smaller than 4 GiB"))?;
+    let size = u32::try_from(size)
+        .map_err(|_| Error::new(Kind::Input, "a file in an initrd must be smaller than 4 GiB"))?;
     let mtime = u32::try_from(entry.mtime.min(epoch)).unwrap_or(u32::MAX);
     write_header(&[inode, kind | entry.mode, entry.uid, entry.gid, links, mtime, size], name, out)?;
     match &entry.kind {

@@ -44,7 +44,10 @@ pub(crate) fn verify(file: &File, wanted: Option<Digest>) -> Result<Snapshot> {
     }
     if sent != said {
         let why = "it was truncated or changed, or is a copy of a running database";
-        return Err(Error::new(Kind::Verify, format!("the snapshot does not end with the SHA-256 of its content: {why}")));
+        return Err(Error::new(
+            Kind::Verify,
+            format!("the snapshot does not end with the SHA-256 of its content: {why}"),
+        ));
     }
     let (mut revision, mut entries, mut has_meta) = (0, 0, false);
     let sound = bolt::walk(file, size - TRAILER, &mut |bucket, key, value| {
@@ -57,7 +60,10 @@ pub(crate) fn verify(file: &File, wanted: Option<Digest>) -> Result<Snapshot> {
     });
     let sound = sound.within(step)?;
     if sound.size != size - TRAILER {
-        return Err(Error::new(Kind::Verify, format!("the snapshot has {} bytes after its last page", size - TRAILER - sound.size)));
+        return Err(Error::new(
+            Kind::Verify,
+            format!("the snapshot has {} bytes after its last page", size - TRAILER - sound.size),
+        ));
     }
     if !has_meta {
         return Err(Error::new(Kind::Verify, "this is not an etcd snapshot: it has no bucket `meta`"));
@@ -99,7 +105,8 @@ fn entry(key: &[u8], value: &[u8]) -> Result<u64> {
     if value.is_empty() {
         return Ok(revision);
     }
-    let modified = modified(value).ok_or_else(|| wrong(&format!("has an unreadable value at revision {revision}")))?;
+    let modified =
+        modified(value).ok_or_else(|| wrong(&format!("has an unreadable value at revision {revision}")))?;
     if !deletes && modified != revision {
         return Err(wrong(&format!("has the revision {revision} in its name but {modified} in its value")));
     }

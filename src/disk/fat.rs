@@ -53,7 +53,8 @@ pub(crate) fn write(files: &BTreeMap<String, Vec<u8>>, options: &Options<'_>) ->
     let time = DateTime::from_unix_seconds(seconds).doing(Kind::Internal, step)?;
     let smallest = if options.variant == Variant::Fat32 { SMALLEST_FAT32 } else { MIB };
     let size = needed(files).max(options.size).max(smallest).next_multiple_of(MIB);
-    let mut format = FatOptions::new().with_label(label).with_serial(options.serial).with_time(time).with_size(size);
+    let mut format =
+        FatOptions::new().with_label(label).with_serial(options.serial).with_time(time).with_size(size);
     if options.variant == Variant::Fat32 {
         format = format.with_kind(FatKind::Fat32);
     }
@@ -84,7 +85,8 @@ pub(crate) fn read(volume: Vec<u8>) -> Result<BTreeMap<String, Vec<u8>>> {
                 continue;
             }
             let mut bytes = Vec::new();
-            let mut file = volume.open(format!("/{path}"), OpenOptions::new().read()).doing(Kind::Verify, step)?;
+            let mut file =
+                volume.open(format!("/{path}"), OpenOptions::new().read()).doing(Kind::Verify, step)?;
             std::io::Read::read_to_end(&mut file, &mut bytes).doing(Kind::Verify, step)?;
             files.insert(path, bytes);
         }
@@ -95,7 +97,8 @@ pub(crate) fn read(volume: Vec<u8>) -> Result<BTreeMap<String, Vec<u8>>> {
 /// Returns a size that fits the files at any cluster size: each is rounded up, plus 1 % and 1 MiB for tables
 /// and directories.
 fn needed(files: &BTreeMap<String, Vec<u8>>) -> u64 {
-    let content: u64 = files.values().map(|bytes| (bytes.len() as u64).next_multiple_of(32 << 10) + (32 << 10)).sum();
+    let content: u64 =
+        files.values().map(|bytes| (bytes.len() as u64).next_multiple_of(32 << 10) + (32 << 10)).sum();
     content + content / 100 + MIB
 }
 
@@ -115,10 +118,19 @@ mod tests {
     fn fsck_accepts_the_volume_and_mtools_reads_the_files_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("volume");
-        let cases =
-            [(10, Variant::Any), (10, Variant::Fat32), (20 << 20, Variant::Any), (20 << 20, Variant::Fat32), (70 << 20, Variant::Fat32)];
+        let cases = [
+            (10, Variant::Any),
+            (10, Variant::Fat32),
+            (20 << 20, Variant::Any),
+            (20 << 20, Variant::Fat32),
+            (70 << 20, Variant::Fat32),
+        ];
         for (size, variant) in cases {
-            let (Some(mut fsck), Some(mut mtype), Some(mut mdir)) = (judge("fsck.fat"), judge("mtype"), judge("mdir")) else { return };
+            let (Some(mut fsck), Some(mut mtype), Some(mut mdir)) =
+                (judge("fsck.fat"), judge("mtype"), judge("mdir"))
+            else {
+                return;
+            };
             let files = BTreeMap::from([
                 ("EFI/BOOT/BOOTX64.EFI".to_owned(), (0..size).map(|i| (i % 251) as u8).collect::<Vec<u8>>()),
                 ("EFI/Linux/kiln-control-plane.efi".to_owned(), b"long name".to_vec()),
@@ -130,7 +142,10 @@ mod tests {
             assert!(!verdict.to_lowercase().contains("error") && verdict.contains("7 files"), "{verdict}");
             assert_eq!(verdict.contains("32 bit entries"), variant == Variant::Fat32, "{verdict}");
             let listing = accepts(mdir.arg("-i").arg(&path).args(["-/", "::"]));
-            assert!(listing.contains("CIDATA") && listing.contains("1234-5678") && listing.contains("2023-11-14"), "{listing}");
+            assert!(
+                listing.contains("CIDATA") && listing.contains("1234-5678") && listing.contains("2023-11-14"),
+                "{listing}"
+            );
             let typed = mtype.arg("-i").arg(&path).arg("::EFI/BOOT/BOOTX64.EFI").output().unwrap();
             assert!(typed.stdout == files["EFI/BOOT/BOOTX64.EFI"], "{size} bytes read back differ");
             assert!(read(volume.clone()).unwrap() == files, "{size} bytes: we read other files");

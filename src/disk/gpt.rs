@@ -63,7 +63,8 @@ impl Table {
     pub(crate) fn tail(&self) -> Result<Vec<u8>> {
         let mut bytes = Behind { start: self.size - TAIL, bytes: Cursor::new(zeros(TAIL)) };
         let last = self.size / SECTOR - 1;
-        self.write(last, last - ARRAY, &mut bytes).doing(Kind::Internal, || "writing the backup partition table".into())?;
+        self.write(last, last - ARRAY, &mut bytes)
+            .doing(Kind::Internal, || "writing the backup partition table".into())?;
         Ok(bytes.bytes.into_inner())
     }
 
@@ -100,7 +101,8 @@ impl Table {
         let step = || "reading the partition table".into();
         let size = disk.seek(SeekFrom::End(0)).doing(Kind::Io, step)?;
         let table = GPT::read_from(disk, SECTOR).doing(Kind::Verify, step)?;
-        let used = table.iter().filter(|(_, entry)| entry.is_used() && entry.ending_lba >= entry.starting_lba);
+        let used =
+            table.iter().filter(|(_, entry)| entry.is_used() && entry.ending_lba >= entry.starting_lba);
         let partitions = used.map(|(_, entry)| partition(entry)).collect();
         Ok(Self { id: Guid::from_disk(table.header.disk_guid), size, partitions })
     }
@@ -163,7 +165,9 @@ impl Write for Behind {
 impl Seek for Behind {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let to = match to {
-            SeekFrom::Start(at) => SeekFrom::Start(at.checked_sub(self.start).ok_or(io::ErrorKind::InvalidInput)?),
+            SeekFrom::Start(at) => {
+                SeekFrom::Start(at.checked_sub(self.start).ok_or(io::ErrorKind::InvalidInput)?)
+            }
             relative => relative,
         };
         Ok(self.bytes.seek(to)? + self.start)
@@ -216,7 +220,9 @@ mod tests {
         assert!(verdict.contains("No problems found.") && !verdict.contains("Warning"), "{verdict}");
         let dump = accepts(judge("sfdisk").unwrap().arg("--dump").arg(&path));
         let root = Guid::derived(&Digest::of(b"disk"), "kiln-root").to_string().to_uppercase();
-        let line = format!("type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, uuid={root}, name=\"kiln-root\", attrs=\"GUID:60,63\"");
+        let line = format!(
+            "type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, uuid={root}, name=\"kiln-root\", attrs=\"GUID:60,63\""
+        );
         assert!(dump.contains(&line), "{line} is not in\n{dump}");
     }
 

@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn derived_guids_are_version_4_and_differ_by_word() {
         let digest = Digest::of(b"x");
-        let (one, other) = (Guid::derived(&digest, "one").to_string(), Guid::derived(&digest, "other").to_string());
+        let (one, other) =
+            (Guid::derived(&digest, "one").to_string(), Guid::derived(&digest, "other").to_string());
         assert_ne!(one, other);
         assert_eq!(&one[14..15], "4");
         assert!("89ab".contains(&one[19..20]));

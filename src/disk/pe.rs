@@ -55,11 +55,14 @@ impl Image {
     pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self> {
         let signature = u32_at(&bytes, 0x3c)? as usize;
         let mut image = Self { coff: signature + 4, optional: signature + 24, bytes, sections: Vec::new() };
-        let is_pe = image.bytes.starts_with(b"MZ") && image.bytes.get(signature..).is_some_and(|rest| rest.starts_with(b"PE\0\0"));
+        let is_pe = image.bytes.starts_with(b"MZ")
+            && image.bytes.get(signature..).is_some_and(|rest| rest.starts_with(b"PE\0\0"));
         if !is_pe || u16_at(&image.bytes, image.optional)? != 0x20b {
             return Err(wrong("it is not a PE32+ image"));
         }
-        if image.optional_u32(FILE_ALIGNMENT)?.count_ones() != 1 || image.optional_u32(SECTION_ALIGNMENT)?.count_ones() != 1 {
+        if image.optional_u32(FILE_ALIGNMENT)?.count_ones() != 1
+            || image.optional_u32(SECTION_ALIGNMENT)?.count_ones() != 1
+        {
             return Err(wrong("an alignment is not a power of two"));
         }
         let table = image.optional + usize::from(u16_at(&image.bytes, image.coff + 16)?);
@@ -72,7 +75,9 @@ impl Image {
     /// Returns the content of a section, without padding.
     pub(crate) fn section(&self, name: &str) -> Option<&[u8]> {
         let section = self.sections.iter().find(|section| section.name == name)?;
-        Some(&self.bytes[section.raw_offset as usize..][..section.virtual_size.min(section.raw_size) as usize])
+        Some(
+            &self.bytes[section.raw_offset as usize..][..section.virtual_size.min(section.raw_size) as usize],
+        )
     }
 
     /// Checks whether `IMAGE_DLLCHARACTERISTICS_NX_COMPAT` is set.
@@ -91,7 +96,8 @@ impl Image {
     /// Drops the symbol table at the end of old stubs; images should not have one.
     pub(crate) fn strip_symbols(&mut self) -> Result<()> {
         let start = u32_at(&self.bytes, self.coff + 8)? as usize;
-        let symbols = start.saturating_add((u32_at(&self.bytes, self.coff + 12)? as usize).saturating_mul(18));
+        let symbols =
+            start.saturating_add((u32_at(&self.bytes, self.coff + 12)? as usize).saturating_mul(18));
         if start == 0 || symbols.saturating_add(u32_at(&self.bytes, symbols)? as usize) != self.bytes.len() {
             return Ok(());
         }
@@ -106,8 +112,11 @@ impl Image {
     ///
     /// [`Kind::Input`] if the section does not exist or has no space.
     pub(crate) fn replace(&mut self, name: &str, content: &[u8]) -> Result<()> {
-        let section =
-            self.sections.iter_mut().find(|section| section.name == name).ok_or_else(|| wrong(&format!("it has no section `{name}`")))?;
+        let section = self
+            .sections
+            .iter_mut()
+            .find(|section| section.name == name)
+            .ok_or_else(|| wrong(&format!("it has no section `{name}`")))?;
         let size = small(content.len())?;
         if size > section.raw_size {
             return Err(wrong(&format!("`{name}` has space for only {} bytes", section.raw_size)));
@@ -160,7 +169,12 @@ impl Image {
     /// Returns the end of the space for headers, where the first section's content may begin.
     fn header_space(&self) -> Result<usize> {
         let declared = align(self.optional_u32(HEADERS_SIZE)?, self.optional_u32(FILE_ALIGNMENT)?)?;
-        let first = self.sections.iter().filter(|section| section.raw_size > 0).map(|section| section.raw_offset).min();
+        let first = self
+            .sections
+            .iter()
+            .filter(|section| section.raw_size > 0)
+            .map(|section| section.raw_offset)
+            .min();
         Ok(declared.min(first.unwrap_or(declared)) as usize)
     }
 
@@ -170,7 +184,10 @@ impl Image {
         self.bytes[self.coff + 2..self.coff + 4].copy_from_slice(&count.to_le_bytes());
         let alignment = self.optional_u32(SECTION_ALIGNMENT)?;
         let headers = align(self.optional_u32(HEADERS_SIZE)?, self.optional_u32(FILE_ALIGNMENT)?)?;
-        let data = self.optional_u32(INITIALIZED_DATA)?.checked_add(section.virtual_size).ok_or_else(|| wrong("it is too large"))?;
+        let data = self
+            .optional_u32(INITIALIZED_DATA)?
+            .checked_add(section.virtual_size)
+            .ok_or_else(|| wrong("it is too large"))?;
         self.set_optional(HEADERS_SIZE, headers);
         self.set_optional(INITIALIZED_DATA, data);
         self.set_optional(IMAGE_SIZE, align(section.end()?, alignment)?);
@@ -190,7 +207,9 @@ impl Image {
 
 impl Section {
     fn parse(bytes: &[u8], header: usize) -> Result<Self> {
-        let name = bytes.get(header..header + 8).ok_or_else(|| wrong("a header points beyond the end of the file"))?;
+        let name = bytes
+            .get(header..header + 8)
+            .ok_or_else(|| wrong("a header points beyond the end of the file"))?;
         let section = Self {
             name: String::from_utf8_lossy(name).trim_end_matches('\0').to_owned(),
             header,
@@ -200,7 +219,11 @@ impl Section {
             raw_offset: u32_at(bytes, header + 20)?,
         };
         let end = u64::from(section.raw_offset) + u64::from(section.raw_size);
-        if end > bytes.len() as u64 { Err(wrong("a section extends beyond the end of the file")) } else { Ok(section) }
+        if end > bytes.len() as u64 {
+            Err(wrong("a section extends beyond the end of the file"))
+        } else {
+            Ok(section)
+        }
     }
 
     /// Returns the end address of the section in memory.

@@ -56,7 +56,8 @@ struct Layout {
 pub(crate) fn file(disk: &Disk, backing: Option<Backing<'_>>) -> Result<Disk> {
     let runs = runs(disk);
     let tables = tables(&runs);
-    let layout = Layout::new(disk.size(), tables.len() as u64, runs.iter().map(|run| run.end - run.start).sum());
+    let layout =
+        Layout::new(disk.size(), tables.len() as u64, runs.iter().map(|run| run.end - run.start).sum());
     let mut file = Disk::new(layout.end * CLUSTER);
     file.put_bytes(0, header(disk.size(), &layout, backing)?)?;
     file.put_bytes(layout.l1 * CLUSTER, l1(&tables, &layout))?;
@@ -104,7 +105,17 @@ impl Layout {
         let blocks = refcounts + refcount_clusters;
         let l2 = blocks + block_clusters;
         let data = l2 + l2_clusters;
-        Self { l1: 1, l1_clusters, refcounts, refcount_clusters, blocks, block_clusters, l2, data, end: data + data_clusters }
+        Self {
+            l1: 1,
+            l1_clusters,
+            refcounts,
+            refcount_clusters,
+            blocks,
+            block_clusters,
+            l2,
+            data,
+            end: data + data_clusters,
+        }
     }
 }
 
@@ -113,9 +124,11 @@ fn header(size: u64, layout: &Layout, backing: Option<Backing<'_>>) -> Result<Ve
     if name.len() > LONGEST_NAME {
         return Err(Error::new(Kind::Internal, format!("the path `{name}` is too long for a qcow2 file")));
     }
-    let extensions = backing.map(|backing| extension(BACKING_FORMAT, backing.format.as_bytes())).unwrap_or_default();
+    let extensions =
+        backing.map(|backing| extension(BACKING_FORMAT, backing.format.as_bytes())).unwrap_or_default();
     let name_offset = if backing.is_some() { u64::from(HEADER) + extensions.len() as u64 + 8 } else { 0 };
-    let l1_size = u32::try_from(size.div_ceil(CLUSTER * TABLE)).map_err(|_| Error::new(Kind::Internal, "the disk is too large"))?;
+    let l1_size = u32::try_from(size.div_ceil(CLUSTER * TABLE))
+        .map_err(|_| Error::new(Kind::Internal, "the disk is too large"))?;
     let mut header = b"QFI\xfb".to_vec();
     let mut put = |bytes: &[u8]| header.extend_from_slice(bytes);
     put(&3_u32.to_be_bytes()); // version
@@ -270,7 +283,10 @@ mod tests {
         let role = disk(80 << 20, &[(0, 17_408), (1 << 20, 9 << 20)]);
         write(&role, &images.join("role.raw"));
         let seed = disk(80 << 20, &[(4 << 20, 300_000)]);
-        write(&file(&seed, Some(Backing { path: "../../images/role.raw", format: "raw" })).unwrap(), &nodes.join("m1.qcow2"));
+        write(
+            &file(&seed, Some(Backing { path: "../../images/role.raw", format: "raw" })).unwrap(),
+            &nodes.join("m1.qcow2"),
+        );
         write(&role, &dir.path().join("expected"));
         let expected = host::fs::open_writable(&dir.path().join("expected")).unwrap();
         // Whole clusters of an overlay hide the backing file: a config partition is empty in a role image.
@@ -278,7 +294,12 @@ mod tests {
         expected.write_all_at(&pattern(300_000), 4 << 20).unwrap();
         let verdict = accepts(check.args(["check", "-f", "qcow2"]).arg(nodes.join("m1.qcow2")));
         assert!(verdict.contains("No errors were found"), "{verdict}");
-        accepts(compare.args(["compare", "-f", "raw", "-F", "qcow2"]).arg(dir.path().join("expected")).arg(nodes.join("m1.qcow2")));
+        accepts(
+            compare
+                .args(["compare", "-f", "raw", "-F", "qcow2"])
+                .arg(dir.path().join("expected"))
+                .arg(nodes.join("m1.qcow2")),
+        );
         assert!(host::fs::open(&nodes.join("m1.qcow2")).unwrap().metadata().unwrap().len() < 1 << 20);
     }
 }

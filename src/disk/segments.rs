@@ -54,7 +54,9 @@ impl Source {
                 let from = usize::try_from(from).expect("it is in memory");
                 Self::Bytes(bytes[from..from + usize::try_from(length).expect("it is in memory")].into())
             }
-            Self::File { path, offset, .. } => Self::File { path: Arc::clone(path), offset: offset + from, size: length },
+            Self::File { path, offset, .. } => {
+                Self::File { path: Arc::clone(path), offset: offset + from, size: length }
+            }
         }
     }
 }
@@ -90,9 +92,13 @@ impl Disk {
     /// [`Kind::Internal`] if it exceeds the disk or overlaps another segment.
     pub(crate) fn put(&mut self, at: u64, source: Source) -> Result<()> {
         let end = at + source.size();
-        let before = self.segments.range(..end).next_back().map_or(0, |(start, source)| start + source.size());
+        let before =
+            self.segments.range(..end).next_back().map_or(0, |(start, source)| start + source.size());
         if end > self.size || before > at {
-            return Err(Error::new(Kind::Internal, format!("bytes {at} to {end} of a disk of {} bytes are not free", self.size)));
+            return Err(Error::new(
+                Kind::Internal,
+                format!("bytes {at} to {end} of a disk of {} bytes are not free", self.size),
+            ));
         }
         if end > at {
             self.segments.insert(at, source);
@@ -111,8 +117,12 @@ impl Disk {
     /// [`Kind::Internal`] if it exceeds the disk.
     pub(crate) fn cover(&mut self, at: u64, source: Source) -> Result<()> {
         let end = at + source.size();
-        let under: Vec<u64> =
-            self.segments.range(..end).filter(|(start, under)| **start + under.size() > at).map(|(start, _)| *start).collect();
+        let under: Vec<u64> = self
+            .segments
+            .range(..end)
+            .filter(|(start, under)| **start + under.size() > at)
+            .map(|(start, _)| *start)
+            .collect();
         for start in under {
             let under = self.segments.remove(&start).expect("it was just found");
             let under_end = start + under.size();
@@ -139,8 +149,14 @@ impl Disk {
     pub(crate) fn read_at(&self, offset: u64, size: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut reader = Reader { at: offset, ..self.reader() }.take(size);
-        let read = reader.read_to_end(&mut bytes).doing(Kind::Io, || format!("reading {size} bytes at offset {offset} of a disk"))?;
-        if read as u64 == size { Ok(bytes) } else { Err(Error::new(Kind::Io, format!("the disk ends before byte {}", offset + size))) }
+        let read = reader
+            .read_to_end(&mut bytes)
+            .doing(Kind::Io, || format!("reading {size} bytes at offset {offset} of a disk"))?;
+        if read as u64 == size {
+            Ok(bytes)
+        } else {
+            Err(Error::new(Kind::Io, format!("the disk ends before byte {}", offset + size)))
+        }
     }
 
     /// Adds a whole file, without its holes, and returns its size.
@@ -154,7 +170,11 @@ impl Disk {
         let size = file.metadata().doing(Kind::Io, step)?.len();
         let shared: Arc<Path> = Arc::from(path);
         for extent in sparse::extents(&file, size).doing(Kind::Io, step)? {
-            let source = Source::File { path: Arc::clone(&shared), offset: extent.start, size: extent.end - extent.start };
+            let source = Source::File {
+                path: Arc::clone(&shared),
+                offset: extent.start,
+                size: extent.end - extent.start,
+            };
             self.put(at + extent.start, source)?;
         }
         Ok(size)
@@ -180,7 +200,9 @@ impl Disk {
                     out.write_all_at(bytes, *at).doing(Kind::Io, doing)?;
                     step.advance(bytes.len() as u64);
                 }
-                Source::File { path, offset, size } => copy_in_parts(open.at(path)?, *offset, out, *at, *size, step)?,
+                Source::File { path, offset, size } => {
+                    copy_in_parts(open.at(path)?, *offset, out, *at, *size, step)?
+                }
             }
         }
         Ok(())
@@ -209,7 +231,10 @@ impl Disk {
             let most = buffer.len().min(usize::try_from(range.end - reader.at).unwrap_or(usize::MAX));
             let read = reader.read(&mut buffer[..most]).doing(Kind::Io, || "reading a disk image".into())?;
             if read == 0 {
-                return Err(Error::new(Kind::Internal, format!("a disk of {} bytes has no byte at {}", self.size, reader.at)));
+                return Err(Error::new(
+                    Kind::Internal,
+                    format!("a disk of {} bytes has no byte at {}", self.size, reader.at),
+                ));
             }
             hasher.update(&buffer[..read]);
         }
@@ -228,14 +253,20 @@ impl Read for Reader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.disk.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let most = buffer.len().min(left);
-        let under = self.disk.segments.range(..=self.at).next_back().filter(|(start, source)| *start + source.size() > self.at);
+        let under = self
+            .disk
+            .segments
+            .range(..=self.at)
+            .next_back()
+            .filter(|(start, source)| *start + source.size() > self.at);
         let read = match under {
             Some((start, source)) => {
                 let most = most.min(usize::try_from(start + source.size() - self.at).unwrap_or(usize::MAX));
                 read_source(source, self.at - start, &mut buffer[..most], &mut self.open)?
             }
             None => {
-                let next = self.disk.segments.range(self.at..).next().map_or(self.disk.size, |(start, _)| *start);
+                let next =
+                    self.disk.segments.range(self.at..).next().map_or(self.disk.size, |(start, _)| *start);
                 let most = most.min(usize::try_from(next - self.at.min(next)).unwrap_or(usize::MAX));
                 buffer[..most].fill(0);
                 most
@@ -290,7 +321,8 @@ fn copy_in_parts(from: &File, offset: u64, out: &File, at: u64, size: u64, step:
     let mut done = 0;
     while done < size {
         let part = COPY.min(size - done);
-        sparse::copy(from, offset + done, out, at + done, part).doing(Kind::Io, || "writing a disk image".into())?;
+        sparse::copy(from, offset + done, out, at + done, part)
+            .doing(Kind::Io, || "writing a disk image".into())?;
         step.advance(part);
         done += part;
     }
@@ -327,9 +359,16 @@ mod tests {
     fn what_covers_a_disk_is_read_and_the_rest_is_what_was_there() {
         let mut disk = Disk::new(1000);
         let mut expected = vec![0; 1000];
-        for (at, size, byte) in
-            [(100, 300, 1), (500, 100, 2), (350, 200, 3), (120, 10, 4), (0, 100, 5), (90, 20, 6), (999, 1, 7), (500, 100, 8)]
-        {
+        for (at, size, byte) in [
+            (100, 300, 1),
+            (500, 100, 2),
+            (350, 200, 3),
+            (120, 10, 4),
+            (0, 100, 5),
+            (90, 20, 6),
+            (999, 1, 7),
+            (500, 100, 8),
+        ] {
             disk.cover(at as u64, super::Source::Bytes(vec![byte; size].into())).unwrap();
             expected[at..at + size].fill(byte);
         }

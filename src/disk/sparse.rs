@@ -50,7 +50,9 @@ pub(crate) fn extents(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
 pub(crate) fn share(from: &File, to: &File) -> io::Result<bool> {
     match ioctl_ficlone(to, from) {
         Ok(()) => Ok(true),
-        Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::PERM) => Ok(false),
+        Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::PERM) => {
+            Ok(false)
+        }
         Err(err) => Err(err.into()),
     }
 }
@@ -91,7 +93,13 @@ pub(crate) fn write(file: &File, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn copy_through_memory(from: &File, mut from_at: u64, to: &File, mut to_at: u64, size: u64) -> io::Result<()> {
+fn copy_through_memory(
+    from: &File,
+    mut from_at: u64,
+    to: &File,
+    mut to_at: u64,
+    size: u64,
+) -> io::Result<()> {
     let mut buffer = vec![0; PIECE];
     let end = from_at + size;
     while from_at < end {
@@ -158,7 +166,11 @@ mod tests {
         let path = dir.path().join("written");
         write(&host::fs::create(&path, host::fs::PUBLIC).unwrap(), &bytes).unwrap();
         assert!(host::fs::read(&path).unwrap() == bytes, "other bytes");
-        assert!(path.metadata().unwrap().blocks() * 512 <= 16 << 10, "{} sectors", path.metadata().unwrap().blocks());
+        assert!(
+            path.metadata().unwrap().blocks() * 512 <= 16 << 10,
+            "{} sectors",
+            path.metadata().unwrap().blocks()
+        );
     }
 
     #[test]

@@ -33,12 +33,19 @@ pub(crate) fn write(tree: &Tree, epoch: u64, out: &mut dyn Write) -> Result<()> 
     write_entry("./", &root, epoch, &mut contents, out)?;
     for (path, entry) in tree.iter() {
         let slash = if matches!(entry.kind, EntryKind::Directory) { "/" } else { "" };
-        write_entry(&format!("./{}{slash}", path.relative()), entry, epoch, &mut contents, out).within(|| format!("packing `{path}`"))?;
+        write_entry(&format!("./{}{slash}", path.relative()), entry, epoch, &mut contents, out)
+            .within(|| format!("packing `{path}`"))?;
     }
     write_all(out, &[0; 2 * BLOCK])
 }
 
-fn write_entry(name: &str, entry: &Entry, epoch: u64, contents: &mut Contents, out: &mut dyn Write) -> Result<()> {
+fn write_entry(
+    name: &str,
+    entry: &Entry,
+    epoch: u64,
+    contents: &mut Contents,
+    out: &mut dyn Write,
+) -> Result<()> {
     let records = records(name, entry);
     if !records.is_empty() {
         let header = header("./PaxHeaders", EntryType::XHeader, records.len() as u64, epoch);
@@ -131,7 +138,8 @@ fn record(records: &mut Vec<u8>, key: &str, value: &[u8]) {
 }
 
 fn pad(out: &mut dyn Write, size: u64) -> Result<()> {
-    let rest = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).expect("padding is shorter than a block");
+    let rest =
+        usize::try_from(size.next_multiple_of(BLOCK as u64) - size).expect("padding is shorter than a block");
     write_all(out, &[0; BLOCK][..rest])
 }
 
@@ -154,7 +162,8 @@ mod tests {
         let mut tree = Tree::new();
         let mut put = |path: &str, entry: Entry| tree.insert(ImagePath::new(path).unwrap(), entry);
         let mut ping = Entry::file(*b"ping", 0o755, &origin);
-        ping.xattrs.insert("security.capability".into(), b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec());
+        ping.xattrs
+            .insert("security.capability".into(), b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec());
         ping.mtime = 1_800_000_000;
         put("/usr/bin/ping", ping);
         put("/usr/bin/su", Entry::file(*b"su", 0o4755, &origin));
@@ -177,7 +186,14 @@ mod tests {
         let long = format!("./usr/{}ü", "long/".repeat(50));
         let target = format!("./etc/link -> ../{}", "t".repeat(300));
         assert!(listing.starts_with("drwxr-xr-x 0/0               0 2023-11-14 22:13:20 ./\n"), "{listing}");
-        for part in [&long, &target, "4000000000/70000", "-rwsr-xr-x", "drwxrwxrwt", "2023-11-14 22:13:20 ./usr/bin/ping"] {
+        for part in [
+            &long,
+            &target,
+            "4000000000/70000",
+            "-rwsr-xr-x",
+            "drwxrwxrwt",
+            "2023-11-14 22:13:20 ./usr/bin/ping",
+        ] {
             assert!(listing.contains(part), "{part} is not in\n{listing}");
         }
     }

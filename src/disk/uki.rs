@@ -87,9 +87,12 @@ pub(crate) mod tests {
             os_release: "ID=debian\n",
         };
         let image = Image::parse(assemble(&parts).unwrap()).unwrap();
-        for (name, content) in
-            [(".osrel", &b"ID=debian\n"[..]), (".cmdline", b"roothash=00"), (".uname", b"6.12.1-cloud"), (".initrd", b"cpio")]
-        {
+        for (name, content) in [
+            (".osrel", &b"ID=debian\n"[..]),
+            (".cmdline", b"roothash=00"),
+            (".uname", b"6.12.1-cloud"),
+            (".initrd", b"cpio"),
+        ] {
             assert_eq!(image.section(name).unwrap(), content, "{name}");
         }
         assert_eq!(image.section(".linux").unwrap(), kernel());
@@ -110,7 +113,11 @@ pub(crate) mod tests {
         ukify.arg("build").arg("--cmdline=roothash=00 quiet").arg("--uname=6.12.1-cloud");
         ukify.arg("--stub=/usr/lib/systemd/boot/efi/linuxx64.efi.stub");
         for name in ["linux", "initrd", "os-release"] {
-            ukify.arg(format!("--{name}={}{}", if name == "os-release" { "@" } else { "" }, path(name).display()));
+            ukify.arg(format!(
+                "--{name}={}{}",
+                if name == "os-release" { "@" } else { "" },
+                path(name).display()
+            ));
         }
         accepts(ukify.arg("--output").arg(path("uki")));
         let parts = Parts {
@@ -121,6 +128,9 @@ pub(crate) mod tests {
             command_line: "roothash=00 quiet",
             os_release: "ID=debian\n",
         };
-        assert!(assemble(&parts).unwrap() == host::fs::read(&path("uki")).unwrap(), "ukify writes something else");
+        assert!(
+            assemble(&parts).unwrap() == host::fs::read(&path("uki")).unwrap(),
+            "ukify writes something else"
+        );
     }
 }

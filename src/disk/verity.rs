@@ -59,7 +59,8 @@ fn leaves(data: &mut dyn Read, salted: &Sha256) -> Result<Vec<u8>> {
     let mut piece = vec![0; PIECE];
     let mut hashes = Vec::new();
     loop {
-        let length = read_full(data, &mut piece).doing(Kind::Io, || "reading the data for the verity hash tree".into())?;
+        let length = read_full(data, &mut piece)
+            .doing(Kind::Io, || "reading the data for the verity hash tree".into())?;
         if !length.is_multiple_of(BLOCK) || (length == 0 && hashes.is_empty()) {
             return Err(Error::new(Kind::Internal, "verity data is not a multiple of 4096 bytes"));
         }
@@ -89,11 +90,13 @@ fn hash_blocks(blocks: &[u8], salted: &Sha256, hashes: &mut Vec<u8>) {
     let start = hashes.len();
     hashes.resize(start + blocks.len() / BLOCK * HASH, 0);
     // 64 blocks take about 200 µs, far more than the cost of a thread switch.
-    blocks.par_chunks(64 * BLOCK).zip(hashes[start..].par_chunks_mut(64 * HASH)).for_each(|(blocks, hashes)| {
-        for (block, hash) in blocks.chunks_exact(BLOCK).zip(hashes.chunks_exact_mut(HASH)) {
-            hash.copy_from_slice(&salted.clone().chain_update(block).finalize());
-        }
-    });
+    blocks.par_chunks(64 * BLOCK).zip(hashes[start..].par_chunks_mut(64 * HASH)).for_each(
+        |(blocks, hashes)| {
+            for (block, hash) in blocks.chunks_exact(BLOCK).zip(hashes.chunks_exact_mut(HASH)) {
+                hash.copy_from_slice(&salted.clone().chain_update(block).finalize());
+            }
+        },
+    );
 }
 
 fn read_full(data: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -136,14 +139,20 @@ impl Superblock {
     ///
     /// [`Kind::Verify`] if it is not a superblock of the kind that kiln writes.
     pub(crate) fn read(block: &[u8]) -> Result<Self> {
-        let wrong = || Error::new(Kind::Verify, "this is not a dm-verity superblock with SHA-256 and 4096-byte blocks");
+        let wrong = || {
+            Error::new(Kind::Verify, "this is not a dm-verity superblock with SHA-256 and 4096-byte blocks")
+        };
         let field = |range| block.get(range).ok_or_else(wrong);
         let salt_size = field(80..82).map(|size| usize::from(u16::from_le_bytes([size[0], size[1]])))?;
         let salt = field(88..88 + salt_size.min(LARGEST_SALT))?.to_vec();
         let uuid = field(16..32)?.try_into().expect("the range has 16 bytes");
         let data_blocks = u64::from_le_bytes(field(72..80)?.try_into().expect("the range has 8 bytes"));
         let superblock = Self { parameters: Parameters { salt, uuid }, data_blocks };
-        if salt_size <= LARGEST_SALT && block.get(..BLOCK) == Some(&superblock.to_block()) { Ok(superblock) } else { Err(wrong()) }
+        if salt_size <= LARGEST_SALT && block.get(..BLOCK) == Some(&superblock.to_block()) {
+            Ok(superblock)
+        } else {
+            Err(wrong())
+        }
     }
 }
 
@@ -165,7 +174,8 @@ mod tests {
     }
 
     fn parameters() -> Parameters {
-        let uuid = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0x4d, 0xef, 0x81, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
+        let uuid =
+            [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0x4d, 0xef, 0x81, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
         Parameters { salt: (0..32).collect(), uuid }
     }
 
@@ -181,18 +191,28 @@ mod tests {
             host::fs::write_atomic(&data_path, &data, host::fs::PUBLIC).unwrap();
             host::fs::remove(&hash_path).unwrap();
             let salt = "--salt=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-            veritysetup.args(["format", "--uuid=01234567-89ab-4def-8123-456789abcdef", salt]).arg(&data_path).arg(&hash_path);
+            veritysetup
+                .args(["format", "--uuid=01234567-89ab-4def-8123-456789abcdef", salt])
+                .arg(&data_path)
+                .arg(&hash_path);
             let said = accepts(&mut veritysetup);
             assert!(said.contains(&root.to_string()), "{blocks} blocks: {root} is not in\n{said}");
             assert!(host::fs::read(&hash_path).unwrap() == ours, "{blocks} blocks: the hash devices differ");
-            assert_eq!(Superblock::read(&ours).unwrap(), Superblock { parameters: parameters(), data_blocks: blocks as u64 });
+            assert_eq!(
+                Superblock::read(&ours).unwrap(),
+                Superblock { parameters: parameters(), data_blocks: blocks as u64 }
+            );
         }
     }
 
     #[test]
     fn data_that_is_no_whole_number_of_blocks_is_refused() {
         for data in [&[][..], &[0; 100], &[0; BLOCK + 1]] {
-            assert!(format(&mut &data[..], &parameters(), &mut Vec::new()).is_err(), "{} bytes were accepted", data.len());
+            assert!(
+                format(&mut &data[..], &parameters(), &mut Vec::new()).is_err(),
+                "{} bytes were accepted",
+                data.len()
+            );
         }
     }
 

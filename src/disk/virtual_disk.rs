@@ -83,7 +83,10 @@ fn lay_over(path: &Path, header: &Header, disk: &mut Disk) -> Result<()> {
         }
         for (entry, cluster) in (0..).zip(table(path, l2 & OFFSET, (CLUSTER / 8) as usize)?) {
             if cluster & SPECIAL != 0 {
-                return Err(Error::new(Kind::Input, "this qcow2 file has compressed clusters, which kiln does not support"));
+                return Err(Error::new(
+                    Kind::Input,
+                    "this qcow2 file has compressed clusters, which kiln does not support",
+                ));
             }
             let at = (index * (CLUSTER / 8) + entry) * CLUSTER;
             if cluster & OFFSET != 0 && at < disk.size() {
@@ -97,7 +100,10 @@ fn lay_over(path: &Path, header: &Header, disk: &mut Disk) -> Result<()> {
 
 fn table(path: &Path, at: u64, entries: usize) -> Result<Vec<u64>> {
     let bytes = host::fs::read_at(path, at, entries * 8)?;
-    Ok(bytes.chunks_exact(8).map(|entry| u64::from_be_bytes(entry.try_into().expect("the chunk has 8 bytes"))).collect())
+    Ok(bytes
+        .chunks_exact(8)
+        .map(|entry| u64::from_be_bytes(entry.try_into().expect("the chunk has 8 bytes")))
+        .collect())
 }
 
 #[cfg(test)]
@@ -128,8 +134,11 @@ mod tests {
         assert_eq!(open(&raw).unwrap().digest().unwrap(), below.digest().unwrap());
         assert_eq!(open(&whole).unwrap().digest().unwrap(), below.digest().unwrap());
         let seed = disk(&[(8 << 20, 1000, 3)]);
-        let overlay =
-            open(&write(&qcow2::file(&seed, Some(Backing { path: "below.raw", format: "raw" })).unwrap(), "overlay.qcow2")).unwrap();
+        let overlay = open(&write(
+            &qcow2::file(&seed, Some(Backing { path: "below.raw", format: "raw" })).unwrap(),
+            "overlay.qcow2",
+        ))
+        .unwrap();
         let both = disk(&[(0, 100_000, 1), (5 << 20, 1 << 20, 2), (8 << 20, 1000, 3)]);
         assert_eq!(overlay.digest().unwrap(), both.digest().unwrap());
     }

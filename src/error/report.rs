@@ -61,7 +61,12 @@ impl Report {
     }
 
     /// Adds an error without a lint identifier.
-    pub(crate) fn error(&mut self, field: impl Into<String>, span: Option<Range<usize>>, message: impl Into<String>) -> &mut Problem {
+    pub(crate) fn error(
+        &mut self,
+        field: impl Into<String>,
+        span: Option<Range<usize>>,
+        message: impl Into<String>,
+    ) -> &mut Problem {
         self.problems.push(Problem {
             severity: Severity::Error,
             code: None,

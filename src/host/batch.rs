@@ -30,7 +30,9 @@ impl Batch {
             fs::sync_filesystem(file)?;
         }
         for (file, path) in written {
-            file.persist(&path).map_err(|err| err.error).doing(Kind::Io, || format!("writing `{}`", path.display()))?;
+            file.persist(&path)
+                .map_err(|err| err.error)
+                .doing(Kind::Io, || format!("writing `{}`", path.display()))?;
         }
         Ok(())
     }

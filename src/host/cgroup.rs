@@ -27,7 +27,13 @@ pub(crate) fn mount() -> Result<()> {
     if host::mount::is_mount_point(mount) {
         host::mount::detach(mount)?;
     }
-    host::mount::filesystem("cgroup2", "none", mount, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")
+    host::mount::filesystem(
+        "cgroup2",
+        "none",
+        mount,
+        MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+        "",
+    )
 }
 
 /// Mounts the version 1 hierarchy of `blkio` on `target`, if this machine uses it. Never creates a hierarchy,
@@ -38,12 +44,20 @@ pub(crate) fn mount_disks(target: &Path) -> Result<()> {
         return Ok(());
     }
     host::fs::create_directories(target)?;
-    host::mount::filesystem("cgroup", "none", target, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "blkio")
+    host::mount::filesystem(
+        "cgroup",
+        "none",
+        target,
+        MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+        "blkio",
+    )
 }
 
 /// Checks for `blkio` in lines of `HIERARCHY:CONTROLLERS:PATH`, cgroups(7).
 fn has_blkio(own: &str) -> bool {
-    own.lines().filter_map(|line| line.split(':').nth(1)).any(|controllers| controllers.split(',').any(|name| name == "blkio"))
+    own.lines()
+        .filter_map(|line| line.split(':').nth(1))
+        .any(|controllers| controllers.split(',').any(|name| name == "blkio"))
 }
 
 impl Branch {
@@ -101,7 +115,10 @@ impl Branch {
         while self.is_frozen() != frozen {
             if watch.elapsed() > FREEZING {
                 host::fs::write_existing(&switch, b"0")?;
-                return Err(Error::new(Kind::Tool, format!("the processes in `{}` did not freeze in time", self.0.display())));
+                return Err(Error::new(
+                    Kind::Tool,
+                    format!("the processes in `{}` did not freeze in time", self.0.display()),
+                ));
             }
             host::clock::sleep(Duration::from_millis(2));
         }
@@ -123,7 +140,10 @@ impl Branch {
     pub(crate) fn bound_writes(&self, device: &str, per_second: Option<u32>) -> Result<()> {
         let (old, new) = (self.0.join("blkio.throttle.write_iops_device"), self.0.join("io.max"));
         if old.exists() {
-            return host::fs::write_existing(&old, format!("{device} {}", per_second.unwrap_or(0)).as_bytes());
+            return host::fs::write_existing(
+                &old,
+                format!("{device} {}", per_second.unwrap_or(0)).as_bytes(),
+            );
         }
         self.ask_for_io();
         if !new.exists() {
@@ -136,7 +156,8 @@ impl Branch {
 
     /// Enables version 2's disk controller in this branch, from the top down; does nothing if there is none.
     fn ask_for_io(&self) {
-        let above: Vec<&Path> = self.0.ancestors().skip(1).take_while(|above| above.starts_with(MOUNT)).collect();
+        let above: Vec<&Path> =
+            self.0.ancestors().skip(1).take_while(|above| above.starts_with(MOUNT)).collect();
         for above in above.into_iter().rev() {
             let _ = host::fs::write_existing(&above.join("cgroup.subtree_control"), b"+io");
         }
@@ -167,9 +188,12 @@ mod tests {
 
     #[test]
     fn a_machine_whose_disks_are_bounded_by_version_1_is_known() {
-        for (own, expected) in
-            [("7:blkio:/\n0::/\n", true), ("4:cpu,blkio:/a\n", true), ("0::/init.scope\n", false), ("3:cpu:/blkio\n", false)]
-        {
+        for (own, expected) in [
+            ("7:blkio:/\n0::/\n", true),
+            ("4:cpu,blkio:/a\n", true),
+            ("0::/init.scope\n", false),
+            ("3:cpu:/blkio\n", false),
+        ] {
             assert_eq!(has_blkio(own), expected, "{own}");
         }
     }

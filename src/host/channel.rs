@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -51,7 +51,9 @@ impl Listener {
 
     /// Waits for the next client.
     pub(crate) fn accept(&self) -> Result<Channel> {
-        rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC).map(Channel).doing(Kind::Io, || "waiting for a client".into())
+        rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC)
+            .map(Channel)
+            .doing(Kind::Io, || "waiting for a client".into())
     }
 }
 
@@ -74,7 +76,11 @@ impl Channel {
 
     /// Returns the end that this process was started with as its standard input.
     pub(crate) fn from_stdin() -> Result<Self> {
-        std::io::stdin().as_fd().try_clone_to_owned().map(Self).doing(Kind::Io, || "duplicating standard input".into())
+        std::io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map(Self)
+            .doing(Kind::Io, || "duplicating standard input".into())
     }
 
     /// Converts this end to the standard input of a process that is about to start.
@@ -92,7 +98,8 @@ impl Channel {
         if !handles.is_empty() {
             ancillary.push(SendAncillaryMessage::ScmRights(&handles));
         }
-        rustix::net::sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL).doing(Kind::Io, step)?;
+        rustix::net::sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+            .doing(Kind::Io, step)?;
         Ok(())
     }
 
@@ -104,11 +111,12 @@ impl Channel {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut slices = [IoSliceMut::new(&mut bytes)];
-        let received = match rustix::net::recvmsg(&self.0, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(Received::Nothing),
-            Err(rustix::io::Errno::CONNRESET) => return Ok(Received::End),
-            other => other.doing(Kind::Io, step)?,
-        };
+        let received =
+            match rustix::net::recvmsg(&self.0, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(Received::Nothing),
+                Err(rustix::io::Errno::CONNRESET) => return Ok(Received::End),
+                other => other.doing(Kind::Io, step)?,
+            };
         if received.bytes == 0 {
             return Ok(Received::End);
         }
@@ -116,7 +124,10 @@ impl Channel {
             RecvAncillaryMessage::ScmRights(mut handles) => handles.next(),
             _ => None,
         });
-        Ok(Received::Message(serde_json::from_slice(&bytes[..received.bytes]).doing(Kind::Internal, step)?, handle))
+        Ok(Received::Message(
+            serde_json::from_slice(&bytes[..received.bytes]).doing(Kind::Internal, step)?,
+            handle,
+        ))
     }
 }
 
@@ -146,12 +157,19 @@ mod tests {
         let server = listener.accept().unwrap();
         client.send(&"hello", Some(client.as_fd())).unwrap();
         client.send(&"again", None).unwrap();
-        let Received::Message(text, handle) = server.receive::<String>(None).unwrap() else { panic!("no message") };
+        let Received::Message(text, handle) = server.receive::<String>(None).unwrap() else {
+            panic!("no message")
+        };
         assert_eq!((text.as_str(), handle.is_some()), ("hello", true));
-        let Received::Message(text, None) = server.receive::<String>(None).unwrap() else { panic!("no message") };
+        let Received::Message(text, None) = server.receive::<String>(None).unwrap() else {
+            panic!("no message")
+        };
         assert_eq!(text, "again");
         drop(handle);
-        assert!(matches!(server.receive::<String>(Some(Duration::from_millis(10))).unwrap(), Received::Nothing));
+        assert!(matches!(
+            server.receive::<String>(Some(Duration::from_millis(10))).unwrap(),
+            Received::Nothing
+        ));
         drop(client);
         assert!(matches!(server.receive::<String>(None).unwrap(), Received::End));
     }

@@ -84,8 +84,14 @@ impl Stopwatch {
 mod tests {
     #[test]
     fn dates_agree_with_the_ones_that_date_prints() {
-        let known = [(0, "1970-01-01T00:00:00Z"), (951_782_399, "2000-02-28T23:59:59Z"), (951_782_400, "2000-02-29T00:00:00Z")];
-        let known = known.into_iter().chain([(4_107_542_400, "2100-03-01T00:00:00Z"), (1_795_251_600, "2026-11-21T09:00:00Z")]);
+        let known = [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+        ];
+        let known = known
+            .into_iter()
+            .chain([(4_107_542_400, "2100-03-01T00:00:00Z"), (1_795_251_600, "2026-11-21T09:00:00Z")]);
         for (seconds, text) in known {
             assert_eq!(super::rfc3339(seconds), text);
         }

@@ -35,7 +35,10 @@ pub(crate) fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
 /// Returns the target of a symbolic link.
 pub(crate) fn read_link(path: &Path) -> Result<String> {
     let target = fs::read_link(path).doing(Kind::Io, || format!("reading the link `{}`", path.display()))?;
-    target.into_os_string().into_string().map_err(|_| Error::new(Kind::Io, format!("the link `{}` is not UTF-8", path.display())))
+    target
+        .into_os_string()
+        .into_string()
+        .map_err(|_| Error::new(Kind::Io, format!("the link `{}` is not UTF-8", path.display())))
 }
 
 /// Opens a file for reading.
@@ -47,8 +50,9 @@ pub(crate) fn open(path: &Path) -> Result<File> {
 /// Lists a directory, sorted by name.
 #[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
 pub(crate) fn list(path: &Path) -> Result<Vec<PathBuf>> {
-    let entries =
-        fs::read_dir(path).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>());
+    let entries = fs::read_dir(path).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
+    });
     let mut entries = entries.doing(Kind::Io, || format!("listing `{}`", path.display()))?;
     entries.sort();
     Ok(entries)
@@ -85,12 +89,14 @@ pub(crate) fn sync_directory(path: &Path) -> Result<()> {
 /// Waits until all data written to the filesystem of `path` is on the device; for thousands of files, this is
 /// faster than syncing one by one.
 pub(crate) fn sync_filesystem(path: &Path) -> Result<()> {
-    rustix::fs::syncfs(open(path)?).doing(Kind::Io, || format!("flushing the filesystem of `{}`", path.display()))
+    rustix::fs::syncfs(open(path)?)
+        .doing(Kind::Io, || format!("flushing the filesystem of `{}`", path.display()))
 }
 
 /// Sets permission bits, regardless of the umask.
 pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(mode)).doing(Kind::Io, || format!("setting the mode of `{}`", path.display()))
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .doing(Kind::Io, || format!("setting the mode of `{}`", path.display()))
 }
 
 /// Changes the owner of a file or directory to that of `model`; a process that may not do so already runs as
@@ -150,7 +156,11 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 }
 
 /// Like [`write_atomic`], with the bytes streamed by `fill`.
-pub(crate) fn write_atomic_with(path: &Path, mode: u32, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+pub(crate) fn write_atomic_with(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
     let step = || format!("writing `{}`", path.display());
     let file = write_beside(path, mode, fill)?;
     file.as_file().sync_all().doing(Kind::Io, step)?;
@@ -169,12 +179,19 @@ pub(crate) fn write_checked(path: &Path, mode: u32, fill: impl FnOnce(&File) -> 
 }
 
 /// Writes a temporary file in the directory of `path`, which is created if missing.
-pub(super) fn write_beside(path: &Path, mode: u32, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<NamedTempFile> {
+pub(super) fn write_beside(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<NamedTempFile> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let step = || format!("writing `{}`", path.display());
     create_directories(parent)?;
-    let file =
-        tempfile::Builder::new().prefix(".kiln-").permissions(Permissions::from_mode(mode)).tempfile_in(parent).doing(Kind::Io, step)?;
+    let file = tempfile::Builder::new()
+        .prefix(".kiln-")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(parent)
+        .doing(Kind::Io, step)?;
     let mut buffered = BufWriter::with_capacity(1 << 20, file);
     fill(&mut buffered).doing(Kind::Io, step)?;
     let file = buffered.into_inner().map_err(io::IntoInnerError::into_error).doing(Kind::Io, step)?;
@@ -207,7 +224,10 @@ pub(crate) fn remove_empty_directory(path: &Path) -> Result<()> {
 /// Writes a new file; fails if it exists.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     if path.exists() {
-        return Err(Error::new(Kind::Input, format!("`{}` already exists and is not overwritten", path.display())));
+        return Err(Error::new(
+            Kind::Input,
+            format!("`{}` already exists and is not overwritten", path.display()),
+        ));
     }
     write_atomic(path, bytes, mode)
 }
@@ -226,7 +246,11 @@ pub(crate) fn create(path: &Path, mode: u32) -> Result<File> {
 
 /// Opens an existing file for reading and writing.
 pub(crate) fn open_writable(path: &Path) -> Result<File> {
-    OpenOptions::new().read(true).write(true).open(path).doing(Kind::Io, || format!("opening `{}` for writing", path.display()))
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .doing(Kind::Io, || format!("opening `{}` for writing", path.display()))
 }
 
 /// Opens a file for appending; creates it if missing.
@@ -255,12 +279,15 @@ pub(crate) fn read_at(path: &Path, offset: u64, size: usize) -> Result<Vec<u8>> 
 
 /// Returns the size of a file in bytes.
 pub(crate) fn size(path: &Path) -> Result<u64> {
-    path.metadata().map(|metadata| metadata.len()).doing(Kind::Io, || format!("reading the size of `{}`", path.display()))
+    path.metadata()
+        .map(|metadata| metadata.len())
+        .doing(Kind::Io, || format!("reading the size of `{}`", path.display()))
 }
 
 /// Returns the number of bytes available to unprivileged users on the filesystem of `path`.
 pub(crate) fn free_space(path: &Path) -> Result<u64> {
-    let numbers = rustix::fs::statvfs(path).doing(Kind::Io, || format!("reading the free space of `{}`", path.display()))?;
+    let numbers = rustix::fs::statvfs(path)
+        .doing(Kind::Io, || format!("reading the free space of `{}`", path.display()))?;
     Ok(numbers.f_bavail.saturating_mul(numbers.f_frsize))
 }
 

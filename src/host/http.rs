@@ -17,7 +17,8 @@ use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host::fs;
 
 /// CA bundles of the host, in order of preference: Debian, Fedora, and their derivatives.
-const HOST_AUTHORITIES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+const HOST_AUTHORITIES: [&str; 2] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 /// Size limit in bytes for a response of which only the status matters.
 const LONGEST_STATUS: u64 = 1 << 16;
@@ -91,7 +92,8 @@ impl Client {
     pub(crate) fn among(held: &Held<'_>, patience: Patience) -> Result<Self> {
         let step = || "preparing TLS".to_owned();
         let key = PrivateKey::from_pem(held.key).doing(Kind::Verify, step)?;
-        let certificate = ClientCert::new_with_certs(&certificates(held.certificate).doing(Kind::Verify, step)?, key);
+        let certificate =
+            ClientCert::new_with_certs(&certificates(held.certificate).doing(Kind::Verify, step)?, key);
         let authority = RootCerts::new_with_certs(&certificates(held.authority).doing(Kind::Verify, step)?);
         let tls = provided().root_certs(authority).client_cert(Some(certificate)).build();
         Ok(Self::with(patience, config().proxy(None).tls_config(tls)))
@@ -140,9 +142,10 @@ impl Client {
             // The file is shorter than the part already received: it is a different file, so read it from the
             // start.
             206 | 416 if offset > 0 => self.get(url, 0).within(step),
-            status @ (408 | 429 | 500..) => {
-                Err(Error::new(Kind::Network, format!("requesting `{url}`: the server responded with status {status}")))
-            }
+            status @ (408 | 429 | 500..) => Err(Error::new(
+                Kind::Network,
+                format!("requesting `{url}`: the server responded with status {status}"),
+            )),
             status => Ok(Answer::Refused(status)),
         }
     }
@@ -157,7 +160,12 @@ impl Client {
         let response = self.agent.get(url).call().doing(Kind::Network, step)?;
         let status = response.status().as_u16();
         // A connection is reused only after the response has been read to the end.
-        response.into_body().into_with_config().limit(LONGEST_STATUS).read_to_vec().doing(Kind::Network, step)?;
+        response
+            .into_body()
+            .into_with_config()
+            .limit(LONGEST_STATUS)
+            .read_to_vec()
+            .doing(Kind::Network, step)?;
         Ok(status)
     }
 
@@ -169,10 +177,14 @@ impl Client {
     pub(crate) fn read(&self, url: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         self.persist(|| match self.get(url, 0)? {
             Answer::Refused(404 | 410) => Ok(None),
-            Answer::Refused(status) => Err(Error::new(Kind::Network, format!("the server refused `{url}` with status {status}"))),
+            Answer::Refused(status) => {
+                Err(Error::new(Kind::Network, format!("the server refused `{url}` with status {status}")))
+            }
             Answer::Body(body) => {
                 let mut bytes = Vec::new();
-                body.take(limit + 1).read_to_end(&mut bytes).doing(Kind::Network, || format!("reading `{url}`"))?;
+                body.take(limit + 1)
+                    .read_to_end(&mut bytes)
+                    .doing(Kind::Network, || format!("reading `{url}`"))?;
                 if bytes.len() as u64 > limit {
                     return Err(Error::new(Kind::Network, format!("`{url}` is larger than {limit} bytes")));
                 }
@@ -197,8 +209,13 @@ impl Client {
 
 impl Body {
     fn new(response: Response<UreqBody>, offset: u64) -> Self {
-        let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        Self { offset, size: length.map(|length| offset + length), reader: response.into_body().into_reader() }
+        let length =
+            response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        Self {
+            offset,
+            size: length.map(|length| offset + length),
+            reader: response.into_body().into_reader(),
+        }
     }
 }
 
@@ -227,7 +244,8 @@ fn config() -> ConfigBuilder<AgentScope> {
 /// Trusts the host's CAs, including a company's own; if there are none, those that browsers trust.
 fn tls() -> Result<TlsConfig> {
     let chosen = std::env::var_os("SSL_CERT_FILE").map(Into::into);
-    let bundle = chosen.or_else(|| HOST_AUTHORITIES.iter().map(Into::into).find(|path: &std::path::PathBuf| path.exists()));
+    let bundle = chosen
+        .or_else(|| HOST_AUTHORITIES.iter().map(Into::into).find(|path: &std::path::PathBuf| path.exists()));
     Ok(match bundle {
         Some(path) => provided().root_certs(authorities(&path)?).build(),
         None => provided().root_certs(RootCerts::WebPki).build(),
@@ -235,11 +253,13 @@ fn tls() -> Result<TlsConfig> {
 }
 
 fn provided() -> TlsConfigBuilder {
-    TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+    TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
 }
 
 fn authorities(path: &Path) -> Result<RootCerts> {
-    let certificates = certificates(&fs::read(path)?).doing(Kind::Io, || format!("parsing `{}`", path.display()))?;
+    let certificates =
+        certificates(&fs::read(path)?).doing(Kind::Io, || format!("parsing `{}`", path.display()))?;
     Ok(RootCerts::new_with_certs(&certificates))
 }
 

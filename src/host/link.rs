@@ -42,15 +42,24 @@ impl Link {
     ///
     /// [`Kind::Input`] if there is no such Ethernet interface or it is down; [`Kind::Io`] without permission.
     pub(crate) fn open(name: &str, types: &[u16]) -> Result<Self> {
-        let all: Vec<InterfaceAddress> = getifaddrs().doing(Kind::Io, || "listing network interfaces".into())?.collect();
+        let all: Vec<InterfaceAddress> =
+            getifaddrs().doing(Kind::Io, || "listing network interfaces".into())?.collect();
         let link = find(name, &all)?;
-        let sockets = types.iter().map(|ether_type| listen(*ether_type, &link)).collect::<std::io::Result<Vec<_>>>();
-        let sockets = sockets.doing(Kind::Io, || format!("listening on `{name}`"));
         let sockets =
-            sockets.map_err(|err| err.hint("run this as root, or grant CAP_NET_RAW to the program: `sudo setcap cap_net_raw+ep kiln`"))?;
+            types.iter().map(|ether_type| listen(*ether_type, &link)).collect::<std::io::Result<Vec<_>>>();
+        let sockets = sockets.doing(Kind::Io, || format!("listening on `{name}`"));
+        let sockets = sockets.map_err(|err| {
+            err.hint(
+                "run this as root, or grant CAP_NET_RAW to the program: `sudo setcap cap_net_raw+ep kiln`",
+            )
+        })?;
         Ok(Self {
             mac: link.addr().unwrap_or_default(),
-            addresses: all.iter().filter(|entry| entry.interface_name == name).filter_map(ip_address).collect(),
+            addresses: all
+                .iter()
+                .filter(|entry| entry.interface_name == name)
+                .filter_map(ip_address)
+                .collect(),
             name: name.to_owned(),
             index: u32::try_from(link.ifindex()).unwrap_or_default(),
             sockets,
@@ -66,7 +75,12 @@ impl Link {
     pub(crate) fn join(&mut self, group: IpAddr) -> Result<()> {
         let joined = match group {
             IpAddr::V4(group) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-                rustix::net::sockopt::set_ip_add_membership_with_ifindex(&socket, &group, &Ipv4Addr::UNSPECIFIED, self.index)?;
+                rustix::net::sockopt::set_ip_add_membership_with_ifindex(
+                    &socket,
+                    &group,
+                    &Ipv4Addr::UNSPECIFIED,
+                    self.index,
+                )?;
                 Ok(socket)
             }),
             IpAddr::V6(group) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).and_then(|socket| {
@@ -74,7 +88,9 @@ impl Link {
                 Ok(socket)
             }),
         };
-        self.groups.push(joined.doing(Kind::Io, || format!("joining the multicast group {group} on `{}`", self.name))?);
+        self.groups.push(
+            joined.doing(Kind::Io, || format!("joining the multicast group {group} on `{}`", self.name))?,
+        );
         Ok(())
     }
 
@@ -85,7 +101,9 @@ impl Link {
     /// [`Kind::Io`] if the interface went down.
     pub(crate) fn send(&self, frame: &[u8]) -> Result<()> {
         let socket = self.sockets.first().expect("a link is opened for at least one type");
-        rustix::net::send(socket, frame, SendFlags::empty()).doing(Kind::Io, || format!("sending on `{}`", self.name)).map(drop)
+        rustix::net::send(socket, frame, SendFlags::empty())
+            .doing(Kind::Io, || format!("sending on `{}`", self.name))
+            .map(drop)
     }
 
     /// Returns the next frame, or `None` after `limit`.
@@ -95,7 +113,8 @@ impl Link {
     /// [`Kind::Io`] if the interface went down.
     pub(crate) fn receive(&self, limit: Duration) -> Result<Option<Vec<u8>>> {
         let step = || format!("listening on `{}`", self.name);
-        let mut waiting: Vec<PollFd<'_>> = self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
+        let mut waiting: Vec<PollFd<'_>> =
+            self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
         let limit = Timespec::try_from(limit).expect("limits are short");
         match rustix::event::poll(&mut waiting, Some(&limit)) {
             Ok(0) | Err(Errno::INTR) => return Ok(None),
@@ -117,15 +136,26 @@ pub(crate) fn addresses(name: &str) -> Result<Vec<IpAddr>> {
 }
 
 fn find(name: &str, all: &[InterfaceAddress]) -> Result<LinkAddr> {
-    let link = |entry: &InterfaceAddress| entry.address.as_ref().and_then(SockaddrStorage::as_link_addr).copied();
+    let link =
+        |entry: &InterfaceAddress| entry.address.as_ref().and_then(SockaddrStorage::as_link_addr).copied();
     let ethernet = |entry: &&InterfaceAddress| link(entry).is_some_and(|link| link.hatype() == ETHERNET);
-    let Some((entry, link)) =
-        all.iter().filter(ethernet).find(|entry| entry.interface_name == name).and_then(|entry| Some((entry, link(entry)?)))
+    let Some((entry, link)) = all
+        .iter()
+        .filter(ethernet)
+        .find(|entry| entry.interface_name == name)
+        .and_then(|entry| Some((entry, link(entry)?)))
     else {
-        let names = all.iter().filter(ethernet).filter(|entry| !entry.flags.contains(InterfaceFlags::IFF_LOOPBACK));
+        let names =
+            all.iter().filter(ethernet).filter(|entry| !entry.flags.contains(InterfaceFlags::IFF_LOOPBACK));
         let names = names.map(|entry| format!("`{}`", entry.interface_name)).collect::<Vec<_>>().join(", ");
-        let hint = if names.is_empty() { "there are no Ethernet interfaces".to_owned() } else { format!("available interfaces: {names}") };
-        return Err(Error::new(Kind::Input, format!("this machine has no Ethernet interface `{name}`")).hint(hint));
+        let hint = if names.is_empty() {
+            "there are no Ethernet interfaces".to_owned()
+        } else {
+            format!("available interfaces: {names}")
+        };
+        return Err(
+            Error::new(Kind::Input, format!("this machine has no Ethernet interface `{name}`")).hint(hint)
+        );
     };
     if !entry.flags.contains(InterfaceFlags::IFF_UP) {
         let hint = format!("bring it up: `ip link set {name} up`");

@@ -50,7 +50,9 @@ impl FileLock {
         match self.0.try_lock() {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(err)) => Err(err).doing(Kind::Io, || format!("locking `{}`", path.display())),
+            Err(TryLockError::Error(err)) => {
+                Err(err).doing(Kind::Io, || format!("locking `{}`", path.display()))
+            }
         }
     }
 }

@@ -47,8 +47,9 @@ pub(crate) fn begin_processes() -> Result<Before> {
         return unshare(UnshareFlags::NEWPID).map(|()| before);
     }
     let (uid, gid) = host::process::owner();
-    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWPID)
-        .map_err(|err| err.hint("allow user namespaces: `sysctl kernel.unprivileged_userns_clone=1`, or run as root"))?;
+    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWPID).map_err(|err| {
+        err.hint("allow user namespaces: `sysctl kernel.unprivileged_userns_clone=1`, or run as root")
+    })?;
     host::fs::write_existing(Path::new("/proc/self/setgroups"), b"deny")?;
     host::fs::write_existing(Path::new("/proc/self/uid_map"), format!("0 {uid} 1").as_bytes())?;
     host::fs::write_existing(Path::new("/proc/self/gid_map"), format!("0 {gid} 1").as_bytes())?;
@@ -81,7 +82,8 @@ fn unshare(flags: UnshareFlags) -> Result<()> {
 
 /// Asks the kernel to send SIGTERM to this process when its parent dies.
 pub(crate) fn end_with_parent() -> Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).doing(Kind::Io, || "setting the parent death signal".into())
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
+        .doing(Kind::Io, || "setting the parent death signal".into())
 }
 
 /// Starts a session, so that this process does not receive the terminal's signals.
@@ -111,5 +113,6 @@ pub(crate) fn enter(process: impl AsFd, scope: Scope) -> Result<()> {
         }
     };
     let kinds = if is_root() { kinds } else { kinds | ThreadNameSpaceType::USER };
-    rustix::thread::move_into_thread_name_spaces(process.as_fd(), kinds).doing(Kind::Io, || "entering the lab's namespaces".into())
+    rustix::thread::move_into_thread_name_spaces(process.as_fd(), kinds)
+        .doing(Kind::Io, || "entering the lab's namespaces".into())
 }

@@ -17,8 +17,12 @@ const PORT: u16 = 123;
 /// [`Kind::Network`] if the machine does not respond within `limit`, or reports that it does not know the
 /// time.
 pub(crate) fn offset(address: IpAddr, limit: Duration) -> Result<f64> {
-    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let client = SntpClient::with_config(Config::default().bind_address(SocketAddr::new(any, 0)).timeout(limit));
-    let answer = client.synchronize(SocketAddr::new(address, PORT)).doing(Kind::Network, || format!("querying {address} for the time"))?;
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let client =
+        SntpClient::with_config(Config::default().bind_address(SocketAddr::new(any, 0)).timeout(limit));
+    let answer = client
+        .synchronize(SocketAddr::new(address, PORT))
+        .doing(Kind::Network, || format!("querying {address} for the time"))?;
     Ok(answer.clock_offset().as_secs_f64())
 }

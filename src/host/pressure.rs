@@ -42,7 +42,8 @@ impl Pressure {
 }
 
 fn count() -> Result<Count> {
-    let stalled = host::fs::read_to_string(Path::new("/proc/pressure/cpu")).ok().and_then(|text| stalled(&text));
+    let stalled =
+        host::fs::read_to_string(Path::new("/proc/pressure/cpu")).ok().and_then(|text| stalled(&text));
     let idle = || idle(&host::fs::read_to_string(Path::new("/proc/stat")).ok()?);
     stalled.or_else(idle).ok_or_else(|| Error::new(Kind::Io, "the kernel does not report the processor load"))
 }
@@ -53,14 +54,17 @@ fn stalled(text: &str) -> Option<Count> {
 }
 
 fn idle(text: &str) -> Option<Count> {
-    let ticks: Vec<u64> = text.lines().next()?.split_whitespace().skip(1).filter_map(|number| number.parse().ok()).collect();
+    let ticks: Vec<u64> =
+        text.lines().next()?.split_whitespace().skip(1).filter_map(|number| number.parse().ok()).collect();
     Some(Count::Idle(*ticks.get(3)?, ticks.iter().take(8).sum()))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an approximate ratio is enough")]
 fn share(before: Count, now: Count, time: Duration) -> f64 {
     let share = match (before, now) {
-        (Count::Stalled(before), Count::Stalled(now)) => now.saturating_sub(before) as f64 / 1e6 / time.as_secs_f64().max(1e-3),
+        (Count::Stalled(before), Count::Stalled(now)) => {
+            now.saturating_sub(before) as f64 / 1e6 / time.as_secs_f64().max(1e-3)
+        }
         (Count::Idle(idle, all), Count::Idle(idle_now, all_now)) => {
             1.0 - idle_now.saturating_sub(idle) as f64 / (all_now.saturating_sub(all).max(1)) as f64
         }

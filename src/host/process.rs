@@ -57,7 +57,11 @@ pub(crate) fn wait(name: &str, child: Child) -> Result<Output> {
 ///
 /// The child is killed immediately on a signal to kiln, or after [`LONGEST`]. Returns the result of `write`
 /// and the child's output.
-pub(crate) fn attend<T>(name: &str, child: Child, write: impl FnOnce(Option<ChildStdin>) -> T) -> Result<(T, Result<Output>)> {
+pub(crate) fn attend<T>(
+    name: &str,
+    child: Child,
+    write: impl FnOnce(Option<ChildStdin>) -> T,
+) -> Result<(T, Result<Output>)> {
     attend_for(LONGEST, name, child, write)
 }
 
@@ -129,7 +133,10 @@ pub(crate) fn own_program() -> Result<std::path::PathBuf> {
 pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let fixed = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(Into::into);
-    std::env::split_paths(&path).chain(fixed).map(|dir| dir.join(program)).find(|candidate| candidate.is_file())
+    std::env::split_paths(&path)
+        .chain(fixed)
+        .map(|dir| dir.join(program))
+        .find(|candidate| candidate.is_file())
 }
 
 /// Replaces this process with the program; returns only if it can't be started.
@@ -184,7 +191,9 @@ pub(crate) fn program_of(id: u32) -> Option<(String, char)> {
 ///
 /// [`Kind::Io`] without permission.
 pub(crate) fn kill_all(name: &str) -> Result<()> {
-    let ids = super::fs::list(Path::new("/proc"))?.into_iter().filter_map(|entry| entry.file_name()?.to_str()?.parse().ok());
+    let ids = super::fs::list(Path::new("/proc"))?
+        .into_iter()
+        .filter_map(|entry| entry.file_name()?.to_str()?.parse().ok());
     let mut ids = ids.filter(|id| program_of(*id).is_some_and(|(program, _)| program == name));
     ids.try_for_each(|id| send(id, Signal::KILL))
 }
@@ -219,7 +228,8 @@ pub(crate) fn owner() -> (u32, u32) {
 
 /// Sets the host name of the running kernel.
 pub(crate) fn set_host_name(name: &str) -> Result<()> {
-    rustix::system::sethostname(name.as_bytes()).doing(Kind::Io, || format!("setting the host name to `{name}`"))
+    rustix::system::sethostname(name.as_bytes())
+        .doing(Kind::Io, || format!("setting the host name to `{name}`"))
 }
 
 fn name(command: &Command) -> String {
@@ -247,9 +257,17 @@ mod tests {
     #[test]
     fn a_program_that_waits_for_ever_is_ended_while_it_is_written_to() {
         let mut sleeping = command("sleep");
-        let child = sleeping.arg("600").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = sleeping
+            .arg("600")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         // More than a pipe takes: the writer waits too.
-        let write = |stdin: Option<std::process::ChildStdin>| std::io::Write::write_all(&mut stdin.unwrap(), &[0; 1 << 20]);
+        let write = |stdin: Option<std::process::ChildStdin>| {
+            std::io::Write::write_all(&mut stdin.unwrap(), &[0; 1 << 20])
+        };
         let (written, output) = attend_for(Duration::from_millis(200), "sleep", child, write).unwrap();
         assert!(written.is_err());
         assert_eq!(output.unwrap_err().to_string(), "`sleep` did not finish within 0 s");

@@ -46,7 +46,9 @@ pub(crate) fn link(file: &Path, name: &Path) -> Result<bool> {
     match rustix::fs::link(file, name) {
         Ok(()) => Ok(true),
         Err(Errno::PERM | Errno::OPNOTSUPP | Errno::XDEV | Errno::MLINK) => Ok(false),
-        Err(err) => Err(err).doing(Kind::Io, || format!("linking `{}` to `{}`", name.display(), file.display())),
+        Err(err) => {
+            Err(err).doing(Kind::Io, || format!("linking `{}` to `{}`", name.display(), file.display()))
+        }
     }
 }
 
@@ -66,7 +68,8 @@ pub(crate) fn seal(file: &File, mode: u32, modified: u64, path: &Path) -> Result
 /// Checks whether a file is as [`seal`] left it: a write changes its modification time.
 pub(crate) fn is_sealed(path: &Path, mode: u32, modified: u64, size: u64) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| {
-        let times = (metadata.mtime(), metadata.mtime_nsec()) == (i64::try_from(modified).unwrap_or(i64::MAX), 0);
+        let times =
+            (metadata.mtime(), metadata.mtime_nsec()) == (i64::try_from(modified).unwrap_or(i64::MAX), 0);
         metadata.is_file() && times && metadata.len() == size && metadata.mode() & 0o7777 == mode
     })
 }

@@ -28,7 +28,8 @@ pub(crate) fn command(socket: &Path, command: &str) -> Result<()> {
     for word in ["qmp_capabilities", command] {
         writeln!(&stream, r#"{{"execute":"{word}"}}"#).doing(Kind::Tool, step)?;
         loop {
-            let line = lines.next().ok_or_else(|| Error::new(Kind::Tool, "the monitor closed the connection"))?;
+            let line =
+                lines.next().ok_or_else(|| Error::new(Kind::Tool, "the monitor closed the connection"))?;
             if let Some(answer) = answer(&line.doing(Kind::Tool, step)?) {
                 answer.map_err(|why| Error::new(Kind::Tool, format!("{}: {why}", step())))?;
                 break;
@@ -43,7 +44,9 @@ fn answer(line: &str) -> Option<std::result::Result<(), String>> {
     let message: Value = serde_json::from_str(line).ok()?;
     match (message.get("return"), message.get("error")) {
         (Some(_), _) => Some(Ok(())),
-        (_, Some(error)) => Some(Err(error["desc"].as_str().unwrap_or("the command was rejected").to_owned())),
+        (_, Some(error)) => {
+            Some(Err(error["desc"].as_str().unwrap_or("the command was rejected").to_owned()))
+        }
         _ => None,
     }
 }
@@ -59,7 +62,8 @@ mod tests {
         assert_eq!(answer(r#"{"QMP": {"version": {}, "capabilities": ["oob"]}}"#), None);
         assert_eq!(answer(r#"{"timestamp": {"seconds": 1}, "event": "STOP"}"#), None);
         assert_eq!(answer(r#"{"return": {}}"#), Some(Ok(())));
-        let refusal = r#"{"error": {"class": "CommandNotFound", "desc": "The command halt has not been found"}}"#;
+        let refusal =
+            r#"{"error": {"class": "CommandNotFound", "desc": "The command halt has not been found"}}"#;
         assert_eq!(answer(refusal), Some(Err("The command halt has not been found".into())));
     }
 

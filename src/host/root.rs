@@ -42,7 +42,8 @@ impl Root {
     /// Opens the directory at `path`, following links on the host.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, Mode::empty()).doing(Kind::Io, || format!("opening `{}`", path.display()))?;
+        let directory = rustix::fs::open(path, flags, Mode::empty())
+            .doing(Kind::Io, || format!("opening `{}`", path.display()))?;
         Ok(Self { directory, path: path.to_owned() })
     }
 
@@ -86,7 +87,13 @@ impl Root {
         self.write(path, content, attributes, File::sync_all)
     }
 
-    fn write(&self, path: &str, content: &[u8], attributes: Attributes, flush: impl Fn(&File) -> std::io::Result<()>) -> Result<Change> {
+    fn write(
+        &self,
+        path: &str,
+        content: &[u8],
+        attributes: Attributes,
+        flush: impl Fn(&File) -> std::io::Result<()>,
+    ) -> Result<Change> {
         let (parent, name) = self.parent(path)?;
         let step = || self.writing(path);
         if let Some(stat) = status(&parent, name).doing(Kind::Io, step)?
@@ -113,15 +120,19 @@ impl Root {
     pub(crate) fn symlink(&self, path: &str, target: &str, attributes: Attributes) -> Result<Change> {
         let (parent, name) = self.parent(path)?;
         let step = || self.writing(path);
-        if rustix::fs::readlinkat(&parent, name, Vec::new()).is_ok_and(|there| there.as_bytes() == target.as_bytes()) {
+        if rustix::fs::readlinkat(&parent, name, Vec::new())
+            .is_ok_and(|there| there.as_bytes() == target.as_bytes())
+        {
             return Ok(Change::None);
         }
         let temporary = temporary(name);
         remove(&parent, &temporary).doing(Kind::Io, step)?;
         rustix::fs::symlinkat(target, &parent, &temporary).doing(Kind::Io, step)?;
         let (uid, gid) = owner(attributes);
-        rustix::fs::chownat(&parent, &temporary, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).doing(Kind::Io, step)?;
-        rustix::fs::utimensat(&parent, &temporary, &times(attributes.mtime), AtFlags::SYMLINK_NOFOLLOW).doing(Kind::Io, step)?;
+        rustix::fs::chownat(&parent, &temporary, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .doing(Kind::Io, step)?;
+        rustix::fs::utimensat(&parent, &temporary, &times(attributes.mtime), AtFlags::SYMLINK_NOFOLLOW)
+            .doing(Kind::Io, step)?;
         rustix::fs::renameat(&parent, &temporary, &parent, name).doing(Kind::Io, step)?;
         Ok(Change::Written)
     }
@@ -129,20 +140,24 @@ impl Root {
     /// Checks whether `path` exists; a link counts, wherever it points.
     pub(crate) fn has(&self, path: &str) -> Result<bool> {
         let (parent, name) = self.parent(path)?;
-        status(&parent, name).map(|there| there.is_some()).doing(Kind::Io, || format!("checking for `{}`", self.shown(path)))
+        status(&parent, name)
+            .map(|there| there.is_some())
+            .doing(Kind::Io, || format!("checking for `{}`", self.shown(path)))
     }
 
     /// Removes an empty directory.
     pub(crate) fn remove_directory(&self, path: &str) -> Result<()> {
         let (parent, name) = self.parent(path)?;
-        rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR).doing(Kind::Io, || format!("removing `{}`", self.shown(path)))
+        rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)
+            .doing(Kind::Io, || format!("removing `{}`", self.shown(path)))
     }
 
     /// Waits until everything written to the filesystem is on the device.
     pub(crate) fn sync(&self) -> Result<()> {
         let step = || format!("flushing `{}`", self.path.display());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(&self.directory, ".", flags, Mode::empty()).doing(Kind::Io, step)?;
+        let directory =
+            rustix::fs::openat(&self.directory, ".", flags, Mode::empty()).doing(Kind::Io, step)?;
         rustix::fs::syncfs(&directory).doing(Kind::Io, step)
     }
 
@@ -150,12 +165,19 @@ impl Root {
     fn parent<'a>(&self, path: &'a str) -> Result<(OwnedFd, &'a str)> {
         let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
         if matches!(name, "" | "." | "..") {
-            return Err(Error::new(Kind::Internal, format!("`{path}` does not name a file below `{}`", self.path.display())));
+            return Err(Error::new(
+                Kind::Internal,
+                format!("`{path}` does not name a file below `{}`", self.path.display()),
+            ));
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let directory = rustix::fs::openat2(&self.directory, parent, flags, Mode::empty(), resolve);
-        Ok((directory.doing(Kind::Io, || format!("opening the parent directory of `{}`", self.shown(path)))?, name))
+        Ok((
+            directory
+                .doing(Kind::Io, || format!("opening the parent directory of `{}`", self.shown(path)))?,
+            name,
+        ))
     }
 
     fn shown(&self, path: &str) -> String {
@@ -169,7 +191,8 @@ impl Root {
 
 /// Returns the type and attributes of the file at `path`; links are not followed.
 pub(crate) fn attributes(path: &Path) -> Result<(FileType, Attributes)> {
-    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).doing(Kind::Io, || format!("inspecting `{}`", path.display()))?;
+    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
+        .doing(Kind::Io, || format!("inspecting `{}`", path.display()))?;
     let mtime = u64::try_from(stat.st_mtime).unwrap_or(0);
     Ok((kind(&stat), Attributes { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, mtime }))
 }

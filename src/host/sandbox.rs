@@ -86,7 +86,10 @@ impl Sandbox {
             root: root.to_owned(),
             access,
             binds: Vec::new(),
-            environment: environment.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            environment: environment
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             command: vec![program.to_owned()],
             fakeroot: None,
             parent: std::process::id(),
@@ -134,9 +137,13 @@ impl Sandbox {
     /// # Errors
     ///
     /// Errors of the program first, because a writer fails when its reader does; then those of `fill`.
-    pub(crate) fn run_with_stdin(&self, fill: impl FnOnce(&mut dyn std::io::Write) -> Result<()>) -> Result<Output> {
+    pub(crate) fn run_with_stdin(
+        &self,
+        fill: impl FnOnce(&mut dyn std::io::Write) -> Result<()>,
+    ) -> Result<Output> {
         self.run_with(Stdio::piped(), |stdin| {
-            let mut stdin = std::io::BufWriter::with_capacity(1 << 20, stdin.expect("standard input is piped"));
+            let mut stdin =
+                std::io::BufWriter::with_capacity(1 << 20, stdin.expect("standard input is piped"));
             fill(&mut stdin)?;
             let step = || format!("writing to `{}`", self.name());
             stdin.into_inner().map_err(std::io::IntoInnerError::into_error).doing(Kind::Tool, step).map(drop)
@@ -183,7 +190,9 @@ pub(crate) fn enter_if_asked() -> Option<u8> {
     // Only kiln sets the variable: a user who types the hidden subcommand gets the usual error for an unknown
     // command.
     let spec = std::env::var(SPEC).ok()?;
-    let result = serde_json::from_str(&spec).doing(Kind::Internal, || "parsing the sandbox".into()).and_then(|spec| run(&spec));
+    let result = serde_json::from_str(&spec)
+        .doing(Kind::Internal, || "parsing the sandbox".into())
+        .and_then(|spec| run(&spec));
     Some(result.unwrap_or_else(|err| {
         tell(&err);
         FAILED
@@ -293,7 +302,10 @@ mod tests {
     fn a_failing_program_is_named_with_what_it_said() {
         let root = root();
         let err = shell(root.path(), "echo no such disk >&2; exit 3").run().unwrap_err();
-        assert_eq!((err.kind(), err.to_string().as_str()), (Kind::Tool, "`sh` failed (exit status: 3):\n  no such disk"));
+        assert_eq!(
+            (err.kind(), err.to_string().as_str()),
+            (Kind::Tool, "`sh` failed (exit status: 3):\n  no such disk")
+        );
     }
 
     #[test]

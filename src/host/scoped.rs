@@ -6,7 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fchmod, fstat, linkat, mkdirat, openat, statat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, Stat, fchmod, fstat, linkat, mkdirat, openat, statat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::error::{Doing, Kind, Result};
@@ -32,7 +34,8 @@ pub(crate) struct Identity {
 
 impl Scoped {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let root = rustix::fs::open(path, DIRECTORY, Mode::empty()).doing(Kind::Io, || format!("opening `{}`", path.display()))?;
+        let root = rustix::fs::open(path, DIRECTORY, Mode::empty())
+            .doing(Kind::Io, || format!("opening `{}`", path.display()))?;
         Ok(Self { path: path.to_owned(), root, last: None })
     }
 
@@ -71,7 +74,9 @@ impl Scoped {
     pub(crate) fn hard_link(&mut self, path: &str, existing: &str) -> Result<()> {
         let mut other = Self::open(&self.path)?;
         let (directory, old) = other.parent(existing).doing(Kind::Io, || format!("opening `{existing}`"))?;
-        self.at("creating the link", path, |parent, name| Ok(linkat(directory, old, parent, name, AtFlags::empty())?))
+        self.at("creating the link", path, |parent, name| {
+            Ok(linkat(directory, old, parent, name, AtFlags::empty())?)
+        })
     }
 
     /// Checks whether a path exists; a dangling link counts.
@@ -104,7 +109,12 @@ impl Scoped {
         })
     }
 
-    fn at<T>(&mut self, verb: &str, path: &str, act: impl FnOnce(&OwnedFd, &str) -> io::Result<T>) -> Result<T> {
+    fn at<T>(
+        &mut self,
+        verb: &str,
+        path: &str,
+        act: impl FnOnce(&OwnedFd, &str) -> io::Result<T>,
+    ) -> Result<T> {
         let shown = self.path.display().to_string();
         let acted = self.parent(path).and_then(|(parent, name)| act(parent, name));
         acted.doing(Kind::Io, || format!("{verb} `{path}` in `{shown}`"))

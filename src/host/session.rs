@@ -65,15 +65,20 @@ impl Dialler {
     /// [`Kind::Verify`] if a certificate or key is not valid PEM.
     pub(crate) fn new(held: &Held<'_>, name: &str) -> Result<Self> {
         let step = || "preparing TLS".to_owned();
-        let certificates = |pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().doing(Kind::Verify, step);
+        let certificates = |pem| {
+            CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().doing(Kind::Verify, step)
+        };
         let mut roots = RootCertStore::empty();
         for certificate in certificates(held.authority)? {
             roots.add(certificate).doing(Kind::Verify, step)?;
         }
         let key = PrivateKeyDer::from_pem_slice(held.key).doing(Kind::Verify, step)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().doing(Kind::Internal, step)?;
-        let config = config.with_root_certificates(roots).with_client_auth_cert(certificates(held.certificate)?, key);
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .doing(Kind::Internal, step)?;
+        let config =
+            config.with_root_certificates(roots).with_client_auth_cert(certificates(held.certificate)?, key);
         let mut config = config.doing(Kind::Verify, step)?;
         // A resumed session does not identify the server.
         config.resumption = Resumption::disabled();
@@ -90,13 +95,16 @@ impl Dialler {
         let end = Instant::now() + limit;
         let socket = TcpStream::connect_timeout(&address, limit)?;
         socket.set_nodelay(true)?;
-        let connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone()).map_err(io::Error::other)?;
+        let connection =
+            ClientConnection::new(Arc::clone(&self.config), self.name.clone()).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(connection, Bounded { socket, end });
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
         let certificate = stream.conn.peer_certificates().and_then(<[_]>::first);
-        let server = certificate.map(|certificate| Digest::of(certificate)).ok_or_else(|| io::Error::other("no server certificate"))?;
+        let server = certificate
+            .map(|certificate| Digest::of(certificate))
+            .ok_or_else(|| io::Error::other("no server certificate"))?;
         Ok(Session { stream, host: address.to_string(), server, is_ended: false })
     }
 }
@@ -107,7 +115,13 @@ impl Session {
     /// # Errors
     ///
     /// Network errors; the connection is then unusable.
-    pub(crate) fn request(&mut self, method: &str, path: &str, body: &[u8], limit: Duration) -> io::Result<Response> {
+    pub(crate) fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        limit: Duration,
+    ) -> io::Result<Response> {
         let (head, mut body) = self.begin(method, path, body, limit)?;
         match head.length {
             Length::Known(length) => {
@@ -140,16 +154,27 @@ impl Session {
     }
 
     /// Sends a request; returns the head of the response, and the part of its body received so far.
-    fn begin(&mut self, method: &str, path: &str, body: &[u8], limit: Duration) -> io::Result<(Head, Vec<u8>)> {
+    fn begin(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        limit: Duration,
+    ) -> io::Result<(Head, Vec<u8>)> {
         self.stream.sock.end = Instant::now() + limit;
         let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{kind}Content-Length: {}\r\n\r\n", self.host, body.len());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{kind}Content-Length: {}\r\n\r\n",
+            self.host,
+            body.len()
+        );
         self.stream.write_all(&[head.as_bytes(), body].concat())?;
         let mut bytes = Vec::new();
         loop {
             let more = self.more(&mut bytes);
             // rustls reports any other end as unexpected.
-            self.is_ended = bytes.is_empty() && self.stream.conn.process_new_packets().is_ok_and(|state| state.peer_has_closed());
+            self.is_ended = bytes.is_empty()
+                && self.stream.conn.process_new_packets().is_ok_and(|state| state.peer_has_closed());
             more?;
             if let Some((head, end)) = Head::parse(&bytes)? {
                 return Ok((head, bytes.split_off(end)));
@@ -161,7 +186,8 @@ impl Session {
     fn chunks(&mut self, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
         let (mut body, mut at) = (Vec::new(), 0);
         loop {
-            let size = httparse::parse_chunk_size(&bytes[at..]).map_err(|_| io::Error::other("the response has malformed chunks"))?;
+            let size = httparse::parse_chunk_size(&bytes[at..])
+                .map_err(|_| io::Error::other("the response has malformed chunks"))?;
             let whole = match size {
                 Status::Complete((start, size)) => usize::try_from(size).ok().map(|size| (at + start, size)),
                 Status::Partial => None,
@@ -211,8 +237,13 @@ impl Head {
         let Status::Complete(end) = response.parse(bytes).map_err(io::Error::other)? else { return Ok(None) };
         let status = response.code.ok_or_else(|| io::Error::other("the response has no status"))?;
         let field = |name: &str| response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
-        let known = field("content-length").and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
-        let length = if field("transfer-encoding").is_some() { Length::Chunks } else { Length::Known(known.unwrap_or(0)) };
+        let known = field("content-length")
+            .and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
+        let length = if field("transfer-encoding").is_some() {
+            Length::Chunks
+        } else {
+            Length::Known(known.unwrap_or(0))
+        };
         Ok(Some((Self { status, length }, end)))
     }
 }
@@ -269,21 +300,33 @@ mod tests {
 
     #[test]
     fn a_head_says_where_the_body_ends() {
-        let whole = |head: &str| Head::parse(head.as_bytes()).unwrap().map(|(head, end)| (head.status, head.length, end));
-        assert_eq!(whole("HTTP/1.1 200 OK\r\nContent-LENGTH: 12\r\n\r\n{"), Some((200, Length::Known(12), 39)));
-        assert_eq!(whole("HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n"), Some((500, Length::Chunks, 47)));
+        let whole = |head: &str| {
+            Head::parse(head.as_bytes()).unwrap().map(|(head, end)| (head.status, head.length, end))
+        };
+        assert_eq!(
+            whole("HTTP/1.1 200 OK\r\nContent-LENGTH: 12\r\n\r\n{"),
+            Some((200, Length::Known(12), 39))
+        );
+        assert_eq!(
+            whole("HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            Some((500, Length::Chunks, 47))
+        );
         assert_eq!(whole("HTTP/1.1 200 OK\r\nContent-Le"), None);
         assert!(Head::parse(b"SSH-2.0\r\n\r\n").is_err());
     }
 
     /// Whether the connection counts as ended in good order after a server that answers `said` to a request, and takes leave or does not.
     fn is_ended(said: &'static str, takes_leave: bool) -> bool {
-        let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(vec!["kubernetes".to_owned()]).unwrap();
+        let CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(vec!["kubernetes".to_owned()]).unwrap();
         let (pem, key) = (cert.pem(), signing_key.serialize_pem());
         let held = Held { authority: pem.as_bytes(), certificate: pem.as_bytes(), key: key.as_bytes() };
         let dialler = Dialler::new(&held, "kubernetes").unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth();
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
         let config = config.with_single_cert(vec![CertificateDer::from(cert.der().to_vec())], key).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -19,9 +19,13 @@ pub(crate) fn watch() -> Result<()> {
     let interrupted = INTERRUPTED.get_or_init(Arc::default);
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         // The order matters: the shutdown checks the flag before this signal sets it.
-        flag::register_conditional_shutdown(signal, i32::from(Kind::Interrupted.exit_code()), Arc::clone(interrupted))
-            .and_then(|_| flag::register(signal, Arc::clone(interrupted)))
-            .doing(Kind::Io, || format!("installing a handler for signal {signal}"))?;
+        flag::register_conditional_shutdown(
+            signal,
+            i32::from(Kind::Interrupted.exit_code()),
+            Arc::clone(interrupted),
+        )
+        .and_then(|_| flag::register(signal, Arc::clone(interrupted)))
+        .doing(Kind::Io, || format!("installing a handler for signal {signal}"))?;
     }
     Ok(())
 }

@@ -58,7 +58,10 @@ impl Tap {
     /// [`Kind::Io`] if the interface no longer exists.
     pub(crate) fn send(&self, frame: &[u8]) -> Result<()> {
         match rustix::io::write(&self.device, frame) {
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::IO | Errno::NOBUFS | Errno::NOMEM | Errno::INVAL) => Ok(()),
+            Ok(_)
+            | Err(Errno::AGAIN | Errno::INTR | Errno::IO | Errno::NOBUFS | Errno::NOMEM | Errno::INVAL) => {
+                Ok(())
+            }
             Err(err) => Err(err).doing(Kind::Io, || format!("sending to `{}`", self.name)),
         }
     }
@@ -86,7 +89,8 @@ fn hint(err: Error) -> Error {
 ///
 /// [`Kind::Io`] if this process has too many files open.
 pub(crate) fn leash() -> Result<(OwnedFd, OwnedFd)> {
-    let (waits, keeps) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).doing(Kind::Io, || "creating a pipe".into())?;
+    let (waits, keeps) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).doing(Kind::Io, || "creating a pipe".into())?;
     Ok((keeps, waits))
 }
 

@@ -38,8 +38,11 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server =
-            Self { address: format!("http://{}", listener.local_addr().unwrap()), files: Arc::default(), requests: Arc::default() };
+        let server = Self {
+            address: format!("http://{}", listener.local_addr().unwrap()),
+            files: Arc::default(),
+            requests: Arc::default(),
+        };
         let (files, requests) = (Arc::clone(&server.files), Arc::clone(&server.requests));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -73,7 +76,9 @@ fn serve(mut stream: TcpStream, files: &Files, requests: &Mutex<Vec<(String, u64
     requests.lock().unwrap().push((path.clone(), offset.unwrap_or(0)));
     let Some((bytes, manner)) = take(files, &path) else { return head(&mut stream, "404 Not Found", 0, "") };
     match manner {
-        Manner::RedirectsTo(url) => return head(&mut stream, "302 Found", 0, &format!("Location: {url}\r\n")),
+        Manner::RedirectsTo(url) => {
+            return head(&mut stream, "302 Found", 0, &format!("Location: {url}\r\n"));
+        }
         Manner::Fails(status, _) => return head(&mut stream, &format!("{status} Oops"), 0, ""),
         _ => {}
     }

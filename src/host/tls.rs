@@ -13,7 +13,9 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, Stream, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, Stream, StreamOwned,
+};
 
 use crate::error::{Doing, Kind, Result};
 
@@ -38,20 +40,26 @@ impl Identity {
     fn roots(&self) -> Result<Arc<RootCertStore>> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&self.authority)? {
-            roots.add(certificate).doing(Kind::Verify, || format!("reading `{}`", self.authority.display()))?;
+            roots
+                .add(certificate)
+                .doing(Kind::Verify, || format!("reading `{}`", self.authority.display()))?;
         }
         Ok(Arc::new(roots))
     }
 
     fn own(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
-        let key = PrivateKeyDer::from_pem_file(&self.key).doing(Kind::Io, || format!("reading the key `{}`", self.key.display()))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key)
+            .doing(Kind::Io, || format!("reading the key `{}`", self.key.display()))?;
         Ok((certificates(&self.certificate)?, key))
     }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let step = || format!("reading `{}`", path.display());
-    CertificateDer::pem_file_iter(path).doing(Kind::Io, step)?.collect::<Result<_, _>>().doing(Kind::Verify, step)
+    CertificateDer::pem_file_iter(path)
+        .doing(Kind::Io, step)?
+        .collect::<Result<_, _>>()
+        .doing(Kind::Verify, step)
 }
 
 /// Client side.
@@ -63,7 +71,9 @@ impl Asking {
         let step = || "preparing TLS".to_owned();
         let (certificates, key) = identity.own()?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().doing(Kind::Internal, step)?;
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .doing(Kind::Internal, step)?;
         let config = config.with_root_certificates(identity.roots()?);
         Ok(Self(Arc::new(config.with_client_auth_cert(certificates, key).doing(Kind::Verify, step)?)))
     }
@@ -101,8 +111,11 @@ impl Answering {
         let step = || "preparing TLS".to_owned();
         let (certificates, key) = identity.own()?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots()?, Arc::clone(&provider)).build();
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().doing(Kind::Internal, step)?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(identity.roots()?, Arc::clone(&provider)).build();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .doing(Kind::Internal, step)?;
         let config = config.with_client_cert_verifier(verifier.doing(Kind::Verify, step)?);
         let config = Arc::new(config.with_single_cert(certificates, key).doing(Kind::Verify, step)?);
         let listener = TcpListener::bind(address).doing(Kind::Io, || format!("listening on `{address}`"))?;
@@ -138,16 +151,25 @@ impl Answering {
         })
     }
 
-    fn hand_out(&self, socket: TcpStream, reader: &str, find: &impl Fn(&str) -> Option<Found>) -> io::Result<()> {
+    fn hand_out(
+        &self,
+        socket: TcpStream,
+        reader: &str,
+        find: &impl Fn(&str) -> Option<Found>,
+    ) -> io::Result<()> {
         bounded(&socket)?;
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(connection, socket);
         let head = head(&mut stream)?;
         let path = head.strip_prefix("GET ").and_then(|rest| rest.split(' ').next()).unwrap_or_default();
         let is_reader = common_name(stream.conn.peer_certificates()).as_deref() == Some(reader);
-        let found =
-            if is_reader { find(path).ok_or("404 Not Found") } else { Err("403 Forbidden: this certificate may not read snapshots") };
-        let answer = |status: &str, length: u64| format!("HTTP/1.0 {status}\r\nContent-Length: {length}\r\n\r\n");
+        let found = if is_reader {
+            find(path).ok_or("404 Not Found")
+        } else {
+            Err("403 Forbidden: this certificate may not read snapshots")
+        };
+        let answer =
+            |status: &str, length: u64| format!("HTTP/1.0 {status}\r\nContent-Length: {length}\r\n\r\n");
         match found {
             Err(status) => stream.write_all(answer(status, 0).as_bytes())?,
             Ok(Found::Text(text)) => {

@@ -45,12 +45,15 @@ pub(super) fn host<'a>(document: &Document<'a>) -> Option<&'a str> {
 
 fn haproxy(fleet: &Fleet<'_>, facts: &mut Facts) {
     for Block { document, statement } in fleet.haproxy(&["backend", "listen"]) {
-        let servers = statement.all(&["server"]).filter_map(|server| Some((server.value()?, *server.words.get(2)?)));
+        let servers =
+            statement.all(&["server"]).filter_map(|server| Some((server.value()?, *server.words.get(2)?)));
         for (name, server) in servers {
             balanced(document, name.text, server, facts);
         }
     }
-    for Block { document, statement } in fleet.haproxy(&["frontend", "listen"]).filter(|block| is_for_servers(block)) {
+    for Block { document, statement } in
+        fleet.haproxy(&["frontend", "listen"]).filter(|block| is_for_servers(block))
+    {
         let binds = statement.all(&["bind"]).filter_map(Statement::value);
         // HAProxy before 1.5 accepted the address next to the section's name.
         for bind in binds.chain(statement.words.get(2).copied()) {
@@ -61,19 +64,30 @@ fn haproxy(fleet: &Fleet<'_>, facts: &mut Facts) {
 
 /// Checks whether a section forwards connections: a section that shows statistics does not.
 fn is_for_servers(block: &Block<'_, '_>) -> bool {
-    block.statement.body.iter().any(|line| ["default_backend", "use_backend", "server"].contains(&line.name().text))
+    block
+        .statement
+        .body
+        .iter()
+        .any(|line| ["default_backend", "use_backend", "server"].contains(&line.name().text))
 }
 
 fn nginx(fleet: &Fleet<'_>, facts: &mut Facts) {
     for Block { document, statement } in fleet.blocks(Content::nginx) {
         let own = std::slice::from_ref(statement);
         let sections = if statement.is(&["stream"]) { statement.body.as_slice() } else { own };
-        for server in sections.iter().filter(|section| section.is(&["upstream"])).flat_map(|section| section.all(&["server"])) {
+        for server in sections
+            .iter()
+            .filter(|section| section.is(&["upstream"]))
+            .flat_map(|section| section.all(&["server"]))
+        {
             if let Some(word) = server.value() {
                 balanced(document, "", word, facts);
             }
         }
-        for server in sections.iter().filter(|section| section.is(&["server"]) && section.setting("proxy_pass").is_some()) {
+        for server in sections
+            .iter()
+            .filter(|section| section.is(&["server"]) && section.setting("proxy_pass").is_some())
+        {
             if let Some(word) = server.setting("listen") {
                 listens("nginx", document, word, facts);
             }
@@ -88,8 +102,12 @@ fn balanced(document: &Document<'_>, name: &str, server: Word<'_>, facts: &mut F
     }
     let origin = Origin::of(document, server);
     match address(server.text) {
-        Some(address) => facts.mention(Some(name), Some(address), Some(Role::ControlPlane), Naming::Alias, origin),
-        None => facts.mention(server.text.split(':').next(), None, Some(Role::ControlPlane), Naming::Host, origin),
+        Some(address) => {
+            facts.mention(Some(name), Some(address), Some(Role::ControlPlane), Naming::Alias, origin)
+        }
+        None => {
+            facts.mention(server.text.split(':').next(), None, Some(Role::ControlPlane), Naming::Host, origin)
+        }
     }
 }
 

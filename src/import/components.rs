@@ -41,7 +41,9 @@ const MACHINES: [(&str, &str, Option<Role>, bool); 12] = [
 const SANDBOX: [&str; 2] = ["sandbox_image", "sandbox"];
 
 pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
-    for (document, setting) in fleet.settings("containerd").filter(|(_, setting)| SANDBOX.contains(&setting.key.text)) {
+    for (document, setting) in
+        fleet.settings("containerd").filter(|(_, setting)| SANDBOX.contains(&setting.key.text))
+    {
         facts.say(Setting::Pause, document, setting.value);
     }
     for invocation in &fleet.invocations {
@@ -65,7 +67,14 @@ pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
     }
 }
 
-fn machines(document: &Document<'_>, invocation: &Invocation<'_>, flag: &Flag<'_>, role: Option<Role>, own: bool, facts: &mut Facts) {
+fn machines(
+    document: &Document<'_>,
+    invocation: &Invocation<'_>,
+    flag: &Flag<'_>,
+    role: Option<Role>,
+    own: bool,
+    facts: &mut Facts,
+) {
     let alias = invocation.value("name").filter(|_| invocation.program == "etcd");
     let (name, naming) = match host(document).filter(|_| own) {
         Some(name) => (Some(name), Naming::Host),
@@ -80,7 +89,13 @@ fn machines(document: &Document<'_>, invocation: &Invocation<'_>, flag: &Flag<'_
 fn members(document: &Document<'_>, flag: &Flag<'_>, facts: &mut Facts) {
     for part in flag.value.pieces(|letter| letter == ',') {
         if let Some((name, url)) = part.split_once('=') {
-            facts.mention(Some(name.text), address(url.text), Some(Role::Etcd), Naming::Alias, Origin::of(document, part));
+            facts.mention(
+                Some(name.text),
+                address(url.text),
+                Some(Role::Etcd),
+                Naming::Alias,
+                Origin::of(document, part),
+            );
         }
     }
 }

@@ -58,7 +58,9 @@ pub(super) struct Found {
 pub(super) fn read(directory: &Path) -> Result<Found> {
     if !directory.is_dir() {
         let hint = "specify a directory that contains keepalived.conf, haproxy.cfg, unit files, …, laid out as on the machines";
-        return Err(Error::new(Kind::Input, format!("`{}` is not a directory", directory.display())).hint(hint));
+        return Err(
+            Error::new(Kind::Input, format!("`{}` is not a directory", directory.display())).hint(hint)
+        );
     }
     let mut reader = Reader { directory: directory.to_owned(), report: Report::default() };
     let mut common = Machine { name: String::new(), files: Vec::new(), images: Vec::new() };
@@ -77,8 +79,17 @@ pub(super) fn read(directory: &Path) -> Result<Found> {
     machines.retain(|machine| !machine.files.is_empty());
     if machines.is_empty() {
         let hint = "lay out the files as on the machines: `etc/keepalived/keepalived.conf`, `m1/etc/haproxy/haproxy.cfg`";
-        let why = reader.report.problems.first().map(|problem| format!(": {}", problem.message)).unwrap_or_default();
-        return Err(Error::new(Kind::Input, format!("`{}` contains no text files{why}", directory.display())).hint(hint));
+        let why = reader
+            .report
+            .problems
+            .first()
+            .map(|problem| format!(": {}", problem.message))
+            .unwrap_or_default();
+        return Err(Error::new(
+            Kind::Input,
+            format!("`{}` contains no text files{why}", directory.display()),
+        )
+        .hint(hint));
     }
     Ok(Found { machines, report: reader.report })
 }
@@ -95,7 +106,8 @@ fn is_machine(path: &Path) -> bool {
         below.is_file() && CONFIGURATION.iter().any(|start| name.starts_with(start))
     };
     let flat = || host::fs::list(path).is_ok_and(|files| files.iter().any(holds));
-    ROOTS.iter().any(|root| path.join(root).is_dir()) || !COMPONENTS.iter().any(|part| name.contains(part)) && flat()
+    ROOTS.iter().any(|root| path.join(root).is_dir())
+        || !COMPONENTS.iter().any(|part| name.contains(part)) && flat()
 }
 
 struct Reader {
@@ -125,12 +137,21 @@ impl Reader {
     /// Returns the reason for skipping a path, if there is one.
     fn obstacle(&self, path: &Path, depth: usize) -> Option<String> {
         // A symbolic link that was copied from a machine refers to a file on that machine, not on this one.
-        let leads_out = || path.canonicalize().ok().zip(self.directory.canonicalize().ok()).is_none_or(|(to, own)| !to.starts_with(own));
+        let leads_out = || {
+            path.canonicalize()
+                .ok()
+                .zip(self.directory.canonicalize().ok())
+                .is_none_or(|(to, own)| !to.starts_with(own))
+        };
         if path.is_symlink() && leads_out() {
             return Some("it is a symbolic link to a path outside the directory".to_owned());
         }
         if path.is_dir() {
-            let why = if path.is_symlink() { "it is a symbolic link to a directory" } else { "it is nested too deeply" };
+            let why = if path.is_symlink() {
+                "it is a symbolic link to a directory"
+            } else {
+                "it is nested too deeply"
+            };
             return (path.is_symlink() || depth > DEEPEST).then(|| why.to_owned());
         }
         if !path.is_file() {
@@ -181,7 +202,12 @@ fn text(bytes: Vec<u8>) -> Option<String> {
 
 fn file(root: &Path, path: &Path, text: &str) -> File {
     let place = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
-    let name = TEMPLATES.iter().chain(&SPARE).chain([&TEXT]).find_map(|end| place.strip_suffix(end)).unwrap_or(&place);
+    let name = TEMPLATES
+        .iter()
+        .chain(&SPARE)
+        .chain([&TEXT])
+        .find_map(|end| place.strip_suffix(end))
+        .unwrap_or(&place);
     let source = Source { path: path.to_owned(), text: text.into() };
     File { path: format!("/{name}"), text: source.text.clone(), mode: None, source }
 }
@@ -197,7 +223,10 @@ mod tests {
     fn seen(directory: &Path) -> (Vec<String>, Vec<String>) {
         let found = read(directory).unwrap();
         let name = |text: &str| text.replace(&format!("{}/", directory.display()), "");
-        let files = found.machines.iter().flat_map(|machine| machine.files.iter().map(|file| format!("{}:{}", machine.name, file.path)));
+        let files = found
+            .machines
+            .iter()
+            .flat_map(|machine| machine.files.iter().map(|file| format!("{}:{}", machine.name, file.path)));
         (files.collect(), found.report.problems.iter().map(|problem| name(&problem.message)).collect())
     }
 
@@ -264,7 +293,8 @@ mod tests {
 
     #[test]
     fn text_is_read_whatever_its_mark_and_encoding() {
-        for bytes in [&b"vip\n"[..], b"\xef\xbb\xbfvip\n", b"\xff\xfev\0i\0p\0\n\0", b"\xfe\xff\0v\0i\0p\0\n"] {
+        for bytes in [&b"vip\n"[..], b"\xef\xbb\xbfvip\n", b"\xff\xfev\0i\0p\0\n\0", b"\xfe\xff\0v\0i\0p\0\n"]
+        {
             assert_eq!(super::text(bytes.to_vec()).as_deref(), Some("vip\n"), "{bytes:?}");
         }
     }

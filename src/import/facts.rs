@@ -106,7 +106,8 @@ impl Facts {
         let text = text.trim().trim_matches(QUOTES);
         let origin = Origin::of(document, word);
         let filled = !origin.source.text[origin.span.clone()].contains(word.text);
-        let value = Some(text).filter(|text| !is_placeholder(text)).and_then(|text| (setting.row().read)(text));
+        let value =
+            Some(text).filter(|text| !is_placeholder(text)).and_then(|text| (setting.row().read)(text));
         // One value may contain the networks of two address families, but a cluster file has only one.
         let second = text.split_once(',').filter(|_| value.is_some()).map(|(_, rest)| rest.trim().to_owned());
         self.unclear.extend(second.map(|value| Fact { setting, value, origin: origin.clone(), filled }));
@@ -118,16 +119,38 @@ impl Facts {
     }
 
     /// Records a machine with a role.
-    pub(super) fn mention(&mut self, name: Option<&str>, address: Option<IpAddr>, role: Option<Role>, naming: Naming, origin: Origin) {
-        let name = name.map(|name| name.trim_matches(QUOTES).to_owned()).filter(|name| !name.is_empty() && !is_placeholder(name));
+    pub(super) fn mention(
+        &mut self,
+        name: Option<&str>,
+        address: Option<IpAddr>,
+        role: Option<Role>,
+        naming: Naming,
+        origin: Origin,
+    ) {
+        let name = name
+            .map(|name| name.trim_matches(QUOTES).to_owned())
+            .filter(|name| !name.is_empty() && !is_placeholder(name));
         let address = address.filter(|address| !address.is_loopback() && !address.is_unspecified());
         if name.is_some() || address.is_some() {
-            self.mentions.push(Mention { name, address, role, naming, otherwise: None, priority: None, origin });
+            self.mentions.push(Mention {
+                name,
+                address,
+                role,
+                naming,
+                otherwise: None,
+                priority: None,
+                origin,
+            });
         }
     }
 
     /// Records the machine that a document is on, by name, and returns it so that further facts can be added.
-    pub(super) fn machine_of(&mut self, document: &Document<'_>, role: Option<Role>, origin: Origin) -> Option<&mut Mention> {
+    pub(super) fn machine_of(
+        &mut self,
+        document: &Document<'_>,
+        role: Option<Role>,
+        origin: Origin,
+    ) -> Option<&mut Mention> {
         let before = self.mentions.len();
         self.mention(Some(document.machine), None, role, Naming::Host, origin);
         self.mentions.get_mut(before)

@@ -17,7 +17,10 @@ const ROLES: [(&[&str], Role); 4] = [
 const VARIABLES: [(&[&str], Setting); 9] = [
     (&["vip", "lb_vip", "apiserver_vip", "master_vip", "keepalived_vip", "vip_address"], Setting::Vip),
     (&["vrid", "router_id", "virtual_router_id", "keepalived_router_id"], Setting::RouterId),
-    (&["vip_port", "apiserver_dest_port", "lb_port", "lb_apiserver_port", "loadbalancer_apiserver_port"], Setting::Port),
+    (
+        &["vip_port", "apiserver_dest_port", "lb_port", "lb_apiserver_port", "loadbalancer_apiserver_port"],
+        Setting::Port,
+    ),
     (&["service_cluster_ip_range", "service_cidr", "kube_service_addresses"], Setting::Services),
     (&["cluster_cidr", "flannel_net", "pod_cidr", "kube_pods_subnet"], Setting::Pods),
     (&["flannel_subnetlen", "kube_network_node_prefix", "node_cidr_len"], Setting::PodsPrefix),
@@ -77,7 +80,8 @@ pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
 fn is_inventory(document: &Document<'_>) -> bool {
     let name = document.path.rsplit('/').next().unwrap_or_default();
     let named = name == "hosts" || name.ends_with(".ini") || name.starts_with("inventory");
-    named && document.text.lines().any(|line| line.text.starts_with('[') && line.text.trim_end().ends_with(']'))
+    named
+        && document.text.lines().any(|line| line.text.starts_with('[') && line.text.trim_end().ends_with(']'))
 }
 
 fn inventory(document: &Document<'_>, facts: &mut Facts) {
@@ -122,7 +126,8 @@ fn several(pattern: &str) -> Vec<String> {
         let (before, rest) = pattern.split_once('[')?;
         let (range, after) = rest.split_once(']')?;
         let (first, last) = range.split_once(':')?;
-        let numbers = first.parse::<usize>().ok()?..=last.parse::<usize>().ok().filter(|last| *last < MOST)?;
+        let numbers =
+            first.parse::<usize>().ok()?..=last.parse::<usize>().ok().filter(|last| *last < MOST)?;
         Some(numbers.map(|number| format!("{before}{number:0width$}{after}", width = first.len())).collect())
     };
     range().unwrap_or_else(|| vec![pattern.to_owned()])
@@ -134,16 +139,28 @@ fn groups(group: &str, node: &Yaml<'_>, document: &Document<'_>, facts: &mut Fac
         match key.text {
             "hosts" => {
                 for (name, variables) in below.entries() {
-                    let known = ADDRESSES.iter().find_map(|key| variables.text(key)).and_then(|word| address(word.text));
-                    facts.mention(Some(name.text), known, role(group), Naming::Host, Origin::of(document, *name));
+                    let known = ADDRESSES
+                        .iter()
+                        .find_map(|key| variables.text(key))
+                        .and_then(|word| address(word.text));
+                    facts.mention(
+                        Some(name.text),
+                        known,
+                        role(group),
+                        Naming::Host,
+                        Origin::of(document, *name),
+                    );
                 }
             }
             "vars" => {
-                let scalars = below.entries().iter().filter_map(|(name, value)| Some((name, value.scalar()?)));
+                let scalars =
+                    below.entries().iter().filter_map(|(name, value)| Some((name, value.scalar()?)));
                 scalars.for_each(|(name, value)| variable(*name, value, document, facts));
             }
             "all" | "children" => groups(group, below, document, facts),
-            name if below.get("hosts").or(below.get("children")).is_some() => groups(name, below, document, facts),
+            name if below.get("hosts").or(below.get("children")).is_some() => {
+                groups(name, below, document, facts)
+            }
             _ => {}
         }
     }
@@ -161,7 +178,8 @@ pub(super) fn role(name: &str) -> Option<Role> {
     let name = name.to_lowercase();
     let words: Vec<&str> = name.split(|letter: char| !letter.is_ascii_alphabetic()).collect();
     // `lb` counts only as a whole word: Melbourne contains it too.
-    let means = |part: &&str| words.iter().any(|word| word == part || (part.len() > 2 && word.contains(part)));
+    let means =
+        |part: &&str| words.iter().any(|word| word == part || (part.len() > 2 && word.contains(part)));
     ROLES.iter().find(|(parts, _)| parts.iter().any(means)).map(|(_, role)| *role)
 }
 
@@ -186,9 +204,17 @@ fn sessions(fleet: &Fleet<'_>, facts: &mut Facts) {
         {
             facts.say(Setting::Ntp, document, *server);
         }
-        let edited = ["--bind-address=", "--advertise-address="].iter().find_map(|flag| command.name().text.strip_prefix(flag));
+        let edited = ["--bind-address=", "--advertise-address="]
+            .iter()
+            .find_map(|flag| command.name().text.strip_prefix(flag));
         if let Some(value) = edited {
-            facts.mention(None, address(value), Some(Role::ControlPlane), Naming::Alias, Origin::of(document, command.name()));
+            facts.mention(
+                None,
+                address(value),
+                Some(Role::ControlPlane),
+                Naming::Alias,
+                Origin::of(document, command.name()),
+            );
         }
     }
     for (document, _) in fleet.scripts() {

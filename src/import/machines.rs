@@ -36,14 +36,16 @@ pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
                 facts.machine_of(document, Some(role), Origin::of(document, *word));
             }
         }
-        let (document, word) = own.values().next().copied().unwrap_or((documents[0], documents[0].text.part(0..0)));
+        let (document, word) =
+            own.values().next().copied().unwrap_or((documents[0], documents[0].text.part(0..0)));
         if let Some(machine) = facts.machine_of(document, None, Origin::of(document, word)) {
             machine.otherwise = otherwise(own);
         }
     }
     for block in fleet.keepalived("vrrp_instance") {
         let word = block.statement.setting("priority");
-        let machine = word.and_then(|word| facts.machine_of(block.document, None, Origin::of(block.document, word)));
+        let machine =
+            word.and_then(|word| facts.machine_of(block.document, None, Origin::of(block.document, word)));
         if let Some((word, machine)) = word.zip(machine) {
             machine.priority = word.text.parse().ok();
         }

@@ -19,7 +19,8 @@ const KUBEADM: [(&str, &str, Setting); 8] = [
 ];
 
 /// Configuration keys that contain a machine's own address.
-const OWN: [(&str, &str); 2] = [("KubeletConfiguration", "address"), ("KubeProxyConfiguration", "hostnameOverride")];
+const OWN: [(&str, &str); 2] =
+    [("KubeletConfiguration", "address"), ("KubeProxyConfiguration", "hostnameOverride")];
 
 /// Images of balancers in front of API servers, and the corresponding settings.
 const PODS: [(&str, Setting); 4] = [
@@ -33,7 +34,8 @@ const PODS: [(&str, Setting); 4] = [
 const PLUGINS: [&str; 6] = ["flannel", "calico", "cilium", "weave", "kube-router", "kube-ovn"];
 
 /// Images whose tag is the Kubernetes version.
-const IMAGES: [&str; 4] = ["/kube-apiserver:", "/kube-controller-manager:", "/kube-scheduler:", "/kube-proxy:"];
+const IMAGES: [&str; 4] =
+    ["/kube-apiserver:", "/kube-controller-manager:", "/kube-scheduler:", "/kube-proxy:"];
 
 pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
     for (document, node) in fleet.manifests() {
@@ -52,7 +54,12 @@ pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
     // A name without a VIP refers to a balancer outside these machines.
     let alone = facts.vip().is_none() && facts.value(Setting::Balancer).is_none();
     let name = facts.of(Setting::Names).next().filter(|_| alone).map(|name| name.origin.clone());
-    facts.settings.extend(name.map(|origin| Fact { setting: Setting::Balancer, value: "external".to_owned(), origin, filled: false }));
+    facts.settings.extend(name.map(|origin| Fact {
+        setting: Setting::Balancer,
+        value: "external".to_owned(),
+        origin,
+        filled: false,
+    }));
 }
 
 fn kubeadm(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
@@ -79,7 +86,13 @@ fn kubeadm(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
     }
     if let Some(word) = node.text("localAPIEndpoint.advertiseAddress") {
         let name = node.text("nodeRegistration.name").map(|word| word.text).or(host(document));
-        facts.mention(name, address(word.text), Some(Role::ControlPlane), Naming::Host, Origin::of(document, word));
+        facts.mention(
+            name,
+            address(word.text),
+            Some(Role::ControlPlane),
+            Naming::Host,
+            Origin::of(document, word),
+        );
     }
 }
 
@@ -89,7 +102,10 @@ fn items<'t>(node: &Yaml<'t>, path: &str) -> Vec<Word<'t>> {
 
 /// Reads balancer pods on the host network, which static pods use, and the network add-on in any manifest.
 fn pod(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
-    let of_machine = node.find_all("hostNetwork").iter().any(|value| value.scalar().is_some_and(|word| word.text == "true"));
+    let of_machine = node
+        .find_all("hostNetwork")
+        .iter()
+        .any(|value| value.scalar().is_some_and(|word| word.text == "true"));
     for word in node.find_all("image").into_iter().filter_map(Yaml::scalar) {
         let name = image_name(word.text);
         if let Some((_, setting)) = PODS.iter().find(|(image, _)| of_machine && *image == name) {
@@ -114,8 +130,12 @@ fn image_name(image: &str) -> &str {
 /// Reads commands that use the kube-vip image to generate its own manifest: `nerdctl run … kube-vip:v0.4.1
 /// manifest pod --interface eth0 …`.
 fn kube_vip_commands(fleet: &Fleet<'_>, facts: &mut Facts) {
-    for (document, command) in fleet.commands().filter(|(_, command)| command.words.iter().any(|word| word.text == "manifest")) {
-        let Some(image) = command.words.iter().find(|word| image_name(word.text) == "kube-vip") else { continue };
+    for (document, command) in
+        fleet.commands().filter(|(_, command)| command.words.iter().any(|word| word.text == "manifest"))
+    {
+        let Some(image) = command.words.iter().find(|word| image_name(word.text) == "kube-vip") else {
+            continue;
+        };
         facts.say_as(Setting::Balancer, "kube-vip", document, *image);
         facts.say(Setting::KubeVipImage, document, *image);
         for (option, setting) in [("--interface", Setting::Interface), ("--address", Setting::Vip)] {
@@ -148,17 +168,23 @@ fn images(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
 
 /// Uses the address that nodes connect to as the endpoint, unless it is an API server's own address.
 fn kubeconfig(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
-    let is_kubeconfig = document.path.ends_with("kubeconfig") || document.path.ends_with("config") || node.get("clusters").is_some();
+    let is_kubeconfig = document.path.ends_with("kubeconfig")
+        || document.path.ends_with("config")
+        || node.get("clusters").is_some();
     let servers = node.find_all("server").into_iter().filter_map(Yaml::scalar);
     for word in servers.filter(|word| is_kubeconfig && word.text.starts_with("https://")) {
         let own = address(word.text);
-        if own.is_some_and(|own| own.is_loopback() || facts.mentions.iter().any(|mention| mention.address == Some(own))) {
+        if own.is_some_and(|own| {
+            own.is_loopback() || facts.mentions.iter().any(|mention| mention.address == Some(own))
+        }) {
             continue;
         }
         let authority = word.text.trim_start_matches("https://").split('/').next().unwrap_or_default();
         match own {
             Some(_) => facts.say(Setting::Vip, document, word),
-            None => facts.say_as(Setting::Names, authority.split(':').next().unwrap_or_default(), document, word),
+            None => {
+                facts.say_as(Setting::Names, authority.split(':').next().unwrap_or_default(), document, word)
+            }
         }
         facts.say_as(Setting::Port, port(word.text).unwrap_or("443"), document, word);
     }
@@ -203,7 +229,8 @@ fn named(document: &Document<'_>, word: Word<'_>, role: Option<Role>, outside: b
 fn is_of_endpoint(name: &str, facts: &Facts) -> bool {
     let (first, rest) = name.split_once('.').unwrap_or((name, ""));
     let machine = facts.mentions.iter().any(|mention| mention.name.as_deref() == Some(first));
-    let of_services = first == "kubernetes" && (rest.is_empty() || rest == "default" || rest.starts_with("default."));
+    let of_services =
+        first == "kubernetes" && (rest.is_empty() || rest == "default" || rest.starts_with("default."));
     let inside = name.ends_with(facts.value(Setting::Domain).unwrap_or("cluster.local"));
     name.contains('.') && !machine && !of_services && !inside && !first.starts_with("localhost")
 }

@@ -49,7 +49,12 @@ pub(crate) struct Imported {
 pub(crate) fn import(directory: &Path, profile: &str) -> Result<Imported> {
     let name = directory.file_name().and_then(|name| settings::label(&name.to_string_lossy()));
     let found = directory::read(directory)?;
-    let mut imported = of_machines(&found.machines, profile, &name.unwrap_or_else(|| "imported".to_owned()), host::clock::now());
+    let mut imported = of_machines(
+        &found.machines,
+        profile,
+        &name.unwrap_or_else(|| "imported".to_owned()),
+        host::clock::now(),
+    );
     imported.report.problems.extend(found.report.problems);
     Ok(imported)
 }
@@ -96,7 +101,8 @@ fn report(machines: &[Machine], facts: &Facts, open: Vec<Problem>, now: u64) -> 
     }
     let reported = problems.iter().any(|problem| problem.code == Some("HA007"));
     problems.extend(open);
-    problems.extend(conflicts(facts).filter(|problem| !reported || problem.field != Setting::Vip.row().path()));
+    problems
+        .extend(conflicts(facts).filter(|problem| !reported || problem.field != Setting::Vip.row().path()));
     let place = |problem: &Problem| {
         let path = problem.source.as_ref().map(|source| source.path.clone());
         (path, problem.span.as_ref().map_or(0, |span| span.start))
@@ -110,21 +116,30 @@ fn conflicts(facts: &Facts) -> impl Iterator<Item = Problem> {
     ROWS.iter().filter(|row| row.shape != Shape::List).flat_map(|row| {
         let mut found = facts.of(row.setting);
         let first = found.next();
-        let others = found.filter_map(move |other| Some((first?, other))).filter(|(first, other)| first.value != other.value);
+        let others = found
+            .filter_map(move |other| Some((first?, other)))
+            .filter(|(first, other)| first.value != other.value);
         others.map(|(first, other)| Problem {
             severity: Severity::Warning,
             code: (row.setting == Setting::Vip).then_some("HA007"),
             field: row.path(),
-            message: format!("`{}` is `{}` here, but `{}` in {}", row.key, other.value, first.value, first.origin),
+            message: format!(
+                "`{}` is `{}` here, but `{}` in {}",
+                row.key, other.value, first.value, first.origin
+            ),
             span: Some(other.origin.span.clone()),
             source: Some(other.origin.source.clone()),
-            hint: Some(format!("the cluster file uses `{}`; change the setting there if that value is wrong", first.value)),
+            hint: Some(format!(
+                "the cluster file uses `{}`; change the setting there if that value is wrong",
+                first.value
+            )),
         })
     })
 }
 
 fn target(kubernetes: u32, now: u64) -> Target {
-    let etcd =
-        Companion::of(Component::Etcd, kubernetes).and_then(|version| version.split('.').nth(1)).and_then(|minor| minor.parse().ok());
+    let etcd = Companion::of(Component::Etcd, kubernetes)
+        .and_then(|version| version.split('.').nth(1))
+        .and_then(|minor| minor.parse().ok());
     Target { kubernetes, etcd: etcd.unwrap_or_default(), now }
 }

@@ -35,9 +35,12 @@ pub(super) struct Node {
 /// role.
 pub(super) fn nodes(facts: &Facts) -> Vec<Node> {
     let vips: BTreeSet<&str> = facts.of(Setting::Vip).map(|fact| fact.value.as_str()).collect();
-    let own = |mention: &&Mention| !mention.address.is_some_and(|address| vips.contains(address.to_string().as_str()));
+    let own = |mention: &&Mention| {
+        !mention.address.is_some_and(|address| vips.contains(address.to_string().as_str()))
+    };
     // Mentions without an address come last, so that their names can be matched to machines with addresses.
-    let (addressed, named): (Vec<&Mention>, Vec<&Mention>) = facts.mentions.iter().filter(own).partition(|one| one.address.is_some());
+    let (addressed, named): (Vec<&Mention>, Vec<&Mention>) =
+        facts.mentions.iter().filter(own).partition(|one| one.address.is_some());
     let mut nodes = by_address(&addressed);
     by_name(&mut nodes, &named);
     for node in nodes.iter_mut().filter(|node| !node.roles.contains(&Role::ControlPlane)) {
@@ -52,7 +55,9 @@ pub(super) fn nodes(facts: &Facts) -> Vec<Node> {
     name(&mut nodes);
     // The first machine of a role gets the highest priority.
     let rank = |node: &Node| node.priority.as_ref().map(|(priority, _)| Reverse(*priority));
-    nodes.sort_by_key(|node| (node.roles.first().is_none(), node.roles.first().copied(), rank(node), node.address));
+    nodes.sort_by_key(|node| {
+        (node.roles.first().is_none(), node.roles.first().copied(), rank(node), node.address)
+    });
     nodes
 }
 
@@ -83,7 +88,16 @@ fn by_name(nodes: &mut Vec<Node>, mentions: &[&Mention]) {
 fn learn(nodes: &mut Vec<Node>, index: usize, mention: &Mention) {
     if index == nodes.len() {
         let (naming, roles, origins) = (Naming::Alias, BTreeSet::new(), Vec::new());
-        nodes.push(Node { name: None, naming, address: mention.address, roles, otherwise: None, guessed: false, priority: None, origins });
+        nodes.push(Node {
+            name: None,
+            naming,
+            address: mention.address,
+            roles,
+            otherwise: None,
+            guessed: false,
+            priority: None,
+            origins,
+        });
     }
     let (node, name) = (&mut nodes[index], mention.name.as_deref().and_then(label));
     if name.is_some() && (node.name.is_none() || mention.naming > node.naming) {
@@ -100,8 +114,12 @@ fn learn(nodes: &mut Vec<Node>, index: usize, mention: &Mention) {
 /// Removes the role `etcd` if etcd runs on all control-plane nodes and nowhere else: the role `control-plane`
 /// implies it.
 fn stack_etcd(nodes: &mut [Node]) {
-    let stacked = nodes.iter().all(|node| !node.roles.contains(&Role::Etcd) || node.roles.contains(&Role::ControlPlane));
-    let everywhere = nodes.iter().all(|node| node.roles.contains(&Role::Etcd) || !node.roles.contains(&Role::ControlPlane));
+    let stacked = nodes
+        .iter()
+        .all(|node| !node.roles.contains(&Role::Etcd) || node.roles.contains(&Role::ControlPlane));
+    let everywhere = nodes
+        .iter()
+        .all(|node| node.roles.contains(&Role::Etcd) || !node.roles.contains(&Role::ControlPlane));
     if stacked && everywhere {
         nodes.iter_mut().for_each(|node| _ = node.roles.remove(&Role::Etcd));
     }
@@ -136,7 +154,8 @@ pub(super) fn network(facts: &Facts, nodes: &[Node]) -> Option<(IpNet, bool)> {
     if let Some(network) = facts.value(Setting::Nodes) {
         return Some((network.parse().ok()?, false));
     }
-    let mut addresses = nodes.iter().filter(|node| !node.roles.is_empty()).filter_map(|node| node.address).chain(facts.vip());
+    let mut addresses =
+        nodes.iter().filter(|node| !node.roles.is_empty()).filter_map(|node| node.address).chain(facts.vip());
     let first = addresses.next().filter(IpAddr::is_ipv4)?;
     let network = IpNet::new(first, USUAL_PREFIX).ok()?.trunc();
     addresses.all(|address| network.contains(&address)).then_some((network, true))

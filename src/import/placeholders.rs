@@ -29,7 +29,8 @@ const BRACKETS: [Brackets; 4] = [
     ("##", "##", |name| name.chars().all(|letter| is_word(letter) && !letter.is_ascii_lowercase())),
     // kubectl prints `<none>`.
     ("<", ">", |name| {
-        name.chars().all(|letter| is_word(letter) || letter == '-') && (name.contains(['-', '_']) || name == name.to_uppercase())
+        name.chars().all(|letter| is_word(letter) || letter == '-')
+            && (name.contains(['-', '_']) || name == name.to_uppercase())
     }),
 ];
 
@@ -54,8 +55,10 @@ const EXAMPLES: [(&str, &str); 9] = [
 
 /// Returns the machines with their placeholders filled in. A file keeps its source, and every line its position.
 pub(super) fn fill(machines: &[Machine]) -> Vec<Machine> {
-    let common =
-        machines.iter().filter(|machine| machine.name.is_empty()).fold(Variables::new(), |known, machine| variables(machine, known));
+    let common = machines
+        .iter()
+        .filter(|machine| machine.name.is_empty())
+        .fold(Variables::new(), |known, machine| variables(machine, known));
     let filled = |machine: &Machine| {
         let known = variables(machine, common.clone());
         let files = machine.files.iter().map(|file| with_values(file, &known));
@@ -75,9 +78,15 @@ pub(super) fn open(fleet: &Fleet<'_>, facts: &Facts) -> Vec<Problem> {
     let mut reported = BTreeSet::new();
     let mut problems = Vec::new();
     let of_machines = of_machines(fleet);
-    for document in fleet.documents.iter().filter(|document| !matches!(document.content, Content::Script(_) | Content::Unit(_))) {
+    for document in fleet
+        .documents
+        .iter()
+        .filter(|document| !matches!(document.content, Content::Script(_) | Content::Unit(_)))
+    {
         let text = document.text.text;
-        for mark in marks(text).into_iter().filter(|mark| !is_remark(text, mark) && !is_of_ansible(text, mark)) {
+        for mark in
+            marks(text).into_iter().filter(|mark| !is_remark(text, mark) && !is_of_ansible(text, mark))
+        {
             if of_machines.contains(&capital(mark.name)) {
                 continue;
             }
@@ -93,12 +102,17 @@ pub(super) fn open(fleet: &Fleet<'_>, facts: &Facts) -> Vec<Problem> {
 fn problem(document: &Document<'_>, mark: &Mark<'_>, facts: &Facts) -> Problem {
     let origin = Origin::of(document, document.text.part(mark.range.clone()));
     let written = &document.text.text[mark.range.clone()];
-    let setting =
-        facts.unclear.iter().find(|fact| fact.value.contains(written) && fact.origin.is_beside(&origin)).map(|fact| fact.setting.row());
+    let setting = facts
+        .unclear
+        .iter()
+        .find(|fact| fact.value.contains(written) && fact.origin.is_beside(&origin))
+        .map(|fact| fact.setting.row());
     let name = capital(mark.name);
-    let usual = || EXAMPLES.iter().find(|(part, _)| name.contains(part)).map_or("value", |(_, example)| example);
+    let usual =
+        || EXAMPLES.iter().find(|(part, _)| name.contains(part)).map_or("value", |(_, example)| example);
     let example = setting.map_or_else(usual, |row| row.example.trim_matches('"'));
-    let lost = setting.map(|row| format!(", so the cluster file does not set `{}`", row.key)).unwrap_or_default();
+    let lost =
+        setting.map(|row| format!(", so the cluster file does not set `{}`", row.key)).unwrap_or_default();
     Problem {
         severity: Severity::Warning,
         code: None,
@@ -147,7 +161,11 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
     let (name, value) = (name.trim(), value.split(" #").next()?.trim());
-    let plain = !name.is_empty() && name.chars().all(is_word) && !value.starts_with('(') && !value.contains("$(") && !value.contains('`');
+    let plain = !name.is_empty()
+        && name.chars().all(is_word)
+        && !value.starts_with('(')
+        && !value.contains("$(")
+        && !value.contains('`');
     let value = value.trim_matches(QUOTES);
     (plain && !value.is_empty()).then_some((name, value))
 }
@@ -156,7 +174,8 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
 fn entry(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once(": ")?;
     let value = value.split(" #").next()?.trim().trim_matches(QUOTES);
-    let plain = name.chars().all(is_word) && !value.is_empty() && !value.starts_with(['[', '{', '|', '>', '&', '*']);
+    let plain =
+        name.chars().all(is_word) && !value.is_empty() && !value.starts_with(['[', '{', '|', '>', '&', '*']);
     plain.then_some((name, value))
 }
 
@@ -195,14 +214,16 @@ fn mark(text: &str, at: usize) -> Option<Mark<'_>> {
         let inside = rest.strip_prefix(open)?;
         let name = &inside[..inside.find(close)?];
         let mark = Mark { range: at..at + open.len() + name.len() + close.len(), name: name.trim() };
-        (mark.name.starts_with(|letter: char| letter.is_ascii_alphabetic()) && is_name(mark.name)).then_some(mark)
+        (mark.name.starts_with(|letter: char| letter.is_ascii_alphabetic()) && is_name(mark.name))
+            .then_some(mark)
     });
     // nginx has variables of its own, in lower case.
     let bare = || {
         let name = rest.strip_prefix('$')?;
         let name = &name[..name.find(|letter: char| !is_word(letter)).unwrap_or(name.len())];
-        let capital =
-            name.len() > 1 && !name.contains(|letter: char| letter.is_ascii_lowercase()) && !name.starts_with(|c: char| c.is_ascii_digit());
+        let capital = name.len() > 1
+            && !name.contains(|letter: char| letter.is_ascii_lowercase())
+            && !name.starts_with(|c: char| c.is_ascii_digit());
         capital.then(|| Mark { range: at..at + 1 + name.len(), name })
     };
     bracketed.or_else(bare)
@@ -212,7 +233,9 @@ fn mark(text: &str, at: usize) -> Option<Mark<'_>> {
 /// and files in `host_vars`.
 fn of_machines(fleet: &Fleet<'_>) -> BTreeSet<String> {
     let inventories = fleet.documents.iter().filter(|document| is_of_variables(document.path));
-    let words = inventories.flat_map(|document| document.text.lines()).flat_map(|line| line.words().skip(1).collect::<Vec<_>>());
+    let words = inventories
+        .flat_map(|document| document.text.lines())
+        .flat_map(|line| line.words().skip(1).collect::<Vec<_>>());
     let of_lines = words.filter_map(|word| word.split_once('=')).map(|(name, _)| capital(name.text));
     let files = fleet.manifests().filter(|(document, _)| document.path.contains("host_vars/"));
     let of_files = files.flat_map(|(_, node)| node.entries()).map(|(name, _)| capital(name.text));

@@ -65,7 +65,15 @@ pub(super) enum Shape {
 /// Every setting except `nodes`, by table.
 pub(super) static ROWS: &[Row] = &[
     row(Setting::Name, "cluster", "name", Shape::Text, "\"berlin\"", label, "a cluster requires a name"),
-    row(Setting::Version, "cluster", "kubernetes", Shape::Text, "\"1.20.2\"", version, "a cluster requires a version"),
+    row(
+        Setting::Version,
+        "cluster",
+        "kubernetes",
+        Shape::Text,
+        "\"1.20.2\"",
+        version,
+        "a cluster requires a version",
+    ),
     row(
         Setting::Registry,
         "cluster",
@@ -93,13 +101,69 @@ pub(super) static ROWS: &[Row] = &[
         |text| image("coredns", text),
         "the default depends on the Kubernetes version",
     ),
-    row(Setting::Nodes, "network", "nodes", Shape::Text, "\"10.0.0.0/24\"", network, "the network of the machines and the VIP"),
-    row(Setting::Pods, "network", "pods", Shape::Text, "\"10.244.0.0/16\"", network, "the value below is the default"),
-    row(Setting::PodsPrefix, "network", "pods-per-node-prefix", Shape::Number, "24", number::<u8>, "the value below is the default"),
-    row(Setting::Services, "network", "services", Shape::Text, "\"10.96.0.0/12\"", network, "the value below is the default"),
-    row(Setting::NodePorts, "network", "node-ports", Shape::Text, "\"30000-32767\"", ports, "the value below is the default"),
-    row(Setting::Domain, "network", "domain", Shape::Text, "\"cluster.local\"", domain, "the value below is the default"),
-    row(Setting::Interface, "network", "interface", Shape::Text, "\"lan0\"", interface, "the value below is the default"),
+    row(
+        Setting::Nodes,
+        "network",
+        "nodes",
+        Shape::Text,
+        "\"10.0.0.0/24\"",
+        network,
+        "the network of the machines and the VIP",
+    ),
+    row(
+        Setting::Pods,
+        "network",
+        "pods",
+        Shape::Text,
+        "\"10.244.0.0/16\"",
+        network,
+        "the value below is the default",
+    ),
+    row(
+        Setting::PodsPrefix,
+        "network",
+        "pods-per-node-prefix",
+        Shape::Number,
+        "24",
+        number::<u8>,
+        "the value below is the default",
+    ),
+    row(
+        Setting::Services,
+        "network",
+        "services",
+        Shape::Text,
+        "\"10.96.0.0/12\"",
+        network,
+        "the value below is the default",
+    ),
+    row(
+        Setting::NodePorts,
+        "network",
+        "node-ports",
+        Shape::Text,
+        "\"30000-32767\"",
+        ports,
+        "the value below is the default",
+    ),
+    row(
+        Setting::Domain,
+        "network",
+        "domain",
+        Shape::Text,
+        "\"cluster.local\"",
+        domain,
+        "the value below is the default",
+    ),
+    row(
+        Setting::Interface,
+        "network",
+        "interface",
+        Shape::Text,
+        "\"lan0\"",
+        interface,
+        "the value below is the default",
+    ),
     row(
         Setting::Plugin,
         "network",
@@ -136,7 +200,15 @@ pub(super) static ROWS: &[Row] = &[
         domain,
         "without time servers, the machines synchronize with each other",
     ),
-    row(Setting::Vip, "endpoint", "vip", Shape::Text, "\"10.0.0.10\"", address, "the address that clients connect to"),
+    row(
+        Setting::Vip,
+        "endpoint",
+        "vip",
+        Shape::Text,
+        "\"10.0.0.10\"",
+        address,
+        "the address that clients connect to",
+    ),
     row(
         Setting::Names,
         "endpoint",
@@ -155,8 +227,24 @@ pub(super) static ROWS: &[Row] = &[
         address,
         "by default, no router translates addresses to the endpoint",
     ),
-    row(Setting::Port, "endpoint", "port", Shape::Number, "8443", number::<u16>, "the default depends on the balancer"),
-    row(Setting::Balancer, "endpoint", "balancer", Shape::Text, "\"haproxy\"", balancer, "the value below is the default"),
+    row(
+        Setting::Port,
+        "endpoint",
+        "port",
+        Shape::Number,
+        "8443",
+        number::<u16>,
+        "the default depends on the balancer",
+    ),
+    row(
+        Setting::Balancer,
+        "endpoint",
+        "balancer",
+        Shape::Text,
+        "\"haproxy\"",
+        balancer,
+        "the value below is the default",
+    ),
     row(
         Setting::Run,
         "endpoint",
@@ -166,7 +254,15 @@ pub(super) static ROWS: &[Row] = &[
         |text| ["service", "static-pod"].contains(&text).then(|| text.to_owned()),
         "the default depends on the balancer",
     ),
-    row(Setting::RouterId, "endpoint", "virtual-router-id", Shape::Number, "60", number::<u8>, "the default is the last byte of the VIP"),
+    row(
+        Setting::RouterId,
+        "endpoint",
+        "virtual-router-id",
+        Shape::Number,
+        "60",
+        number::<u8>,
+        "the default is the last byte of the VIP",
+    ),
     row(
         Setting::HaproxyImage,
         "endpoint.images",
@@ -185,7 +281,15 @@ pub(super) static ROWS: &[Row] = &[
         |text| image("keepalived", text),
         POD,
     ),
-    row(Setting::NginxImage, "endpoint.images", "nginx", Shape::Text, "\"docker.io/library/nginx:1.28\"", |text| image("nginx", text), POD),
+    row(
+        Setting::NginxImage,
+        "endpoint.images",
+        "nginx",
+        Shape::Text,
+        "\"docker.io/library/nginx:1.28\"",
+        |text| image("nginx", text),
+        POD,
+    ),
     row(
         Setting::KubeVipImage,
         "endpoint.images",
@@ -228,8 +332,10 @@ impl Row {
 /// Converts a name to the form required in a cluster file: lower case, with `-` in place of `_` and `.`.
 pub(super) fn label(text: &str) -> Option<String> {
     let text = text.to_lowercase().replace(['_', '.'], "-");
-    let sound = text.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
-    (sound && (1..=63).contains(&text.len()) && !text.starts_with('-') && !text.ends_with('-')).then_some(text)
+    let sound =
+        text.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
+    (sound && (1..=63).contains(&text.len()) && !text.starts_with('-') && !text.ends_with('-'))
+        .then_some(text)
 }
 
 fn version(text: &str) -> Option<String> {
@@ -242,12 +348,19 @@ fn network(text: &str) -> Option<String> {
 }
 
 fn ports(text: &str) -> Option<String> {
-    let text: String = text.chars().map(|letter| if letter == '~' || letter == ':' { '-' } else { letter }).filter(|c| *c != ' ').collect();
+    let text: String = text
+        .chars()
+        .map(|letter| if letter == '~' || letter == ':' { '-' } else { letter })
+        .filter(|c| *c != ' ')
+        .collect();
     text.parse::<PortRange>().is_ok().then_some(text)
 }
 
 fn address(text: &str) -> Option<String> {
-    super::facts::address(text).filter(|address| !address.is_unspecified() && !address.is_loopback()).as_ref().map(IpAddr::to_string)
+    super::facts::address(text)
+        .filter(|address| !address.is_unspecified() && !address.is_loopback())
+        .as_ref()
+        .map(IpAddr::to_string)
 }
 
 fn number<T: std::str::FromStr + ToString + Default + PartialOrd>(text: &str) -> Option<String> {
@@ -267,7 +380,10 @@ fn written(format: &str, text: &str) -> Option<String> {
 /// Returns the name unless the kernel assigns such names itself: renaming another interface to one of them can
 /// fail (systemd.link(5)).
 fn interface(text: &str) -> Option<String> {
-    let kernels = ["eth", "wlan"].iter().filter_map(|name| text.strip_prefix(name)).any(|rest| rest.parse::<u8>().is_ok());
+    let kernels = ["eth", "wlan"]
+        .iter()
+        .filter_map(|name| text.strip_prefix(name))
+        .any(|rest| rest.parse::<u8>().is_ok());
     written("interface", text).filter(|_| !kernels)
 }
 

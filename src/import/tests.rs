@@ -14,7 +14,9 @@ use crate::lint::tests::published::article;
 use crate::words::Role;
 
 fn machines(fixture: &str) -> Vec<Machine> {
-    directory::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(fixture)).unwrap().machines
+    directory::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(fixture))
+        .unwrap()
+        .machines
 }
 
 fn imported(machines: &[Machine]) -> Imported {
@@ -30,15 +32,20 @@ fn file(machine: &str, path: &str, text: &str) -> Machine {
 /// Returns the settings of a cluster file, one per line; a node is one line.
 fn settings(machines: &[Machine]) -> String {
     let text = imported(machines).text;
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with(['#', '[']) && !line.starts_with("profile"));
+    let lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with(['#', '[']) && !line.starts_with("profile"));
     let lines: Vec<&str> = lines.collect();
     lines.join("\n").replace("\nroles = ", " ").replace("\naddress = ", " ")
 }
 
 /// Returns the problems with placeholders in files: `file:line message (hint)`.
 fn left_open(machines: &[Machine]) -> Vec<String> {
-    let problems =
-        imported(machines).report.problems.into_iter().filter(|problem| problem.message.starts_with("no file contains a value for"));
+    let problems = imported(machines)
+        .report
+        .problems
+        .into_iter()
+        .filter(|problem| problem.message.starts_with("no file contains a value for"));
     let reported = |problem: crate::error::Problem| {
         let source = problem.source.unwrap();
         let line = source.text[..problem.span.unwrap().start].matches('\n').count() + 1;
@@ -124,17 +131,27 @@ kube-vip = "docker.io/plndr/kube-vip:v0.4.1""#;
     assert!(imported.text.contains("kube-vip.sh:1 says kube-vip\n"), "{}", imported.text);
     assert!(imported.text.contains("kube-vip.sh:3 has an unsupported value: eth0\n"), "{}", imported.text);
     for place in ["environment.sh:2", "keepalived.conf:26"] {
-        assert!(imported.text.contains(&format!("{place} says 172.19.42.230\n")), "{place}: {}", imported.text);
+        assert!(
+            imported.text.contains(&format!("{place} says 172.19.42.230\n")),
+            "{place}: {}",
+            imported.text
+        );
     }
-    assert!(imported.text.contains("keepalived.conf:19 has only a placeholder: ${ROUTER_ID}\n"), "{}", imported.text);
+    assert!(
+        imported.text.contains("keepalived.conf:19 has only a placeholder: ${ROUTER_ID}\n"),
+        "{}",
+        imported.text
+    );
 }
 
 #[test]
 fn images_that_are_not_the_versions_are_taken_over() {
     let kubeadm = "apiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterConfiguration\nkubernetesVersion: v1.20.2\n\
                    imageRepository: registry.example.org/k8s\ndns:\n  imageTag: 1.8.0\n";
-    let containerd = "[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"registry.example.org/k8s/pause:3.5\"\n";
-    let machines = [file("m1", "/root/kubeadm.yaml", kubeadm), file("m1", "/etc/containerd/config.toml", containerd)];
+    let containerd =
+        "[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"registry.example.org/k8s/pause:3.5\"\n";
+    let machines =
+        [file("m1", "/root/kubeadm.yaml", kubeadm), file("m1", "/etc/containerd/config.toml", containerd)];
     let expected = r#"name = "imported"
 kubernetes = "1.20.2"
 image-repository = "registry.example.org/k8s"
@@ -201,7 +218,9 @@ fn every_known_mistake_of_the_files_is_reported_with_its_file_and_line() {
         let problems = imported(&machines).report.problems;
         assert!(problems.iter().all(|problem| problem.source.is_some() && problem.span.is_some()), "{place}");
         let found: BTreeSet<&str> = problems.iter().filter_map(|problem| problem.code).collect();
-        missed.extend(ids.iter().filter(|id| !found.contains(**id)).map(|id| format!("{number} in {place}: {id}")));
+        missed.extend(
+            ids.iter().filter(|id| !found.contains(**id)).map(|id| format!("{number} in {place}: {id}")),
+        );
     }
     assert_eq!(missed, [""; 0]);
 }
@@ -213,7 +232,10 @@ fn a_damaged_file_never_makes_a_damaged_cluster_file() {
             for one in machine.files {
                 let cuts = (0..one.text.len()).step_by(131).filter(|at| one.text.is_char_boundary(*at));
                 for cut in cuts {
-                    let machines = [file(&machine.name, &one.path, &one.text[cut..]), file("m9", &one.path, &one.text[..cut])];
+                    let machines = [
+                        file(&machine.name, &one.path, &one.text[cut..]),
+                        file("m9", &one.path, &one.text[..cut]),
+                    ];
                     let text = imported(&machines).text;
                     assert!(text.parse::<toml::Table>().is_ok(), "{} at {cut}:\n{text}", one.path);
                 }
@@ -225,7 +247,14 @@ fn a_damaged_file_never_makes_a_damaged_cluster_file() {
 #[test]
 fn names_of_groups_and_machines_mean_roles() {
     let meant = ["kube_control_plane", "k8smaster01", "etcd", "lb-2", "melbourne", "node7"].map(role);
-    let expected = [Some(Role::ControlPlane), Some(Role::ControlPlane), Some(Role::Etcd), Some(Role::Lb), None, Some(Role::Worker)];
+    let expected = [
+        Some(Role::ControlPlane),
+        Some(Role::ControlPlane),
+        Some(Role::Etcd),
+        Some(Role::Lb),
+        None,
+        Some(Role::Worker),
+    ];
     assert_eq!(meant, expected);
 }
 
@@ -244,25 +273,45 @@ name = "m2" ["control-plane"] "10.0.0.12""#;
 
 /// A machine with several files.
 fn machine(name: &str, files: &[(&str, &str)]) -> Machine {
-    Machine { files: files.iter().flat_map(|(path, text)| file(name, path, text).files).collect(), ..file(name, "", "") }
+    Machine {
+        files: files.iter().flat_map(|(path, text)| file(name, path, text).files).collect(),
+        ..file(name, "", "")
+    }
 }
 
 #[test]
 fn what_lies_on_a_machine_tells_its_role_and_the_balancers_of_a_certificate_are_no_control_plane_nodes() {
-    let server =
-        |address: &str| format!("KUBE_APISERVER_OPTS=\"--advertise-address={address} \\\n--service-cluster-ip-range=10.0.0.0/24\"\n");
+    let server = |address: &str| {
+        format!(
+            "KUBE_APISERVER_OPTS=\"--advertise-address={address} \\\n--service-cluster-ip-range=10.0.0.0/24\"\n"
+        )
+    };
     let keepalived = |priority: u8| {
-        format!("vrrp_instance api {{\n  interface ens33\n  priority {priority}\n  virtual_ipaddress {{\n    10.9.0.200/24\n  }}\n}}\n")
+        format!(
+            "vrrp_instance api {{\n  interface ens33\n  priority {priority}\n  virtual_ipaddress {{\n    10.9.0.200/24\n  }}\n}}\n"
+        )
     };
     let nginx = "stream {\n  upstream api {\n    server 10.9.0.31:6443;\n  }\n  server {\n    listen 6443;\n    proxy_pass api;\n  }\n}\n";
     let names = "{\"hosts\": [\"10.0.0.1\", \"10.9.0.31\", \"10.9.0.34\", \"10.9.0.200\", \"10.9.0.35\", \"kubernetes.default.svc\", \
                  \"master01\", \"k8s.example.org\"]}\n";
     let machines = [
-        machine("lb01", &[("/etc/keepalived/keepalived.conf", &keepalived(90)), ("/etc/nginx/nginx.conf", nginx)]),
-        machine("lb02", &[("/etc/keepalived/keepalived.conf", &keepalived(100)), ("/etc/nginx/nginx.conf", nginx)]),
-        machine("master01", &[("/opt/kubernetes/cfg/kube-apiserver", &server("10.9.0.31")), ("/root/csr.json", names)]),
+        machine(
+            "lb01",
+            &[("/etc/keepalived/keepalived.conf", &keepalived(90)), ("/etc/nginx/nginx.conf", nginx)],
+        ),
+        machine(
+            "lb02",
+            &[("/etc/keepalived/keepalived.conf", &keepalived(100)), ("/etc/nginx/nginx.conf", nginx)],
+        ),
+        machine(
+            "master01",
+            &[("/opt/kubernetes/cfg/kube-apiserver", &server("10.9.0.31")), ("/root/csr.json", names)],
+        ),
         machine("master02", &[("/opt/kubernetes/cfg/kube-apiserver", &server("10.9.0.34"))]),
-        machine("node01", &[("/opt/kubernetes/cfg/kubelet", "KUBELET_OPTS=\"--hostname-override=10.9.0.32 \\\n--v=2\"\n")]),
+        machine(
+            "node01",
+            &[("/opt/kubernetes/cfg/kubelet", "KUBELET_OPTS=\"--hostname-override=10.9.0.32 \\\n--v=2\"\n")],
+        ),
     ];
     let expected = r#"name = "imported"
 nodes = "10.9.0.0/24"
@@ -314,7 +363,10 @@ name = "node01" ["worker"] "10.9.0.32""#;
 fn an_endpoint_by_name_is_somebody_elses_and_what_kiln_does_not_take_is_told() {
     let kubeadm = "kind: ClusterConfiguration\ncontrolPlaneEndpoint: api.example.org:443\nnetworking:\n  podSubnet: 10.244.0.0/16,fd00::/56\n\
                    apiServer:\n  certSANs: [api.example.org, k8s.example.com]\netcd:\n  external:\n    endpoints:\n    - https://10.0.0.1:2379\n";
-    let machines = [file("", "/kubeadm.yaml", kubeadm), file("", "/cni.yaml", "kind: DaemonSet\nimage: docker.io/calico/node:v3.20.0\n")];
+    let machines = [
+        file("", "/kubeadm.yaml", kubeadm),
+        file("", "/cni.yaml", "kind: DaemonSet\nimage: docker.io/calico/node:v3.20.0\n"),
+    ];
     let expected = r#"name = "imported"
 nodes = "10.0.0.0/24"
 pods = "10.244.0.0/16"
@@ -324,15 +376,25 @@ balancer = "external"
 name = "e1" ["etcd"] "10.0.0.1""#;
     assert_eq!(settings(&machines), expected);
     let text = imported(&machines).text;
-    for reported in ["/kubeadm.yaml:4 has an unsupported value: fd00::/56\npods", "/cni.yaml:2 has an unsupported value: calico\n"] {
+    for reported in [
+        "/kubeadm.yaml:4 has an unsupported value: fd00::/56\npods",
+        "/cni.yaml:2 has an unsupported value: calico\n",
+    ] {
         assert!(text.contains(reported), "{text}");
     }
 }
 
 #[test]
 fn images_of_balancers_are_taken_over_from_the_version_on_that_kiln_configures() {
-    let pod = |image: &str| format!("kind: Pod\nspec:\n  hostNetwork: true\n  containers:\n  - image: {image}\n");
-    let taken = |image: &str| settings(&[file("m1", "/etc/kubernetes/manifests/lb.yaml", &pod(image))]).lines().last().unwrap().to_owned();
+    let pod =
+        |image: &str| format!("kind: Pod\nspec:\n  hostNetwork: true\n  containers:\n  - image: {image}\n");
+    let taken = |image: &str| {
+        settings(&[file("m1", "/etc/kubernetes/manifests/lb.yaml", &pod(image))])
+            .lines()
+            .last()
+            .unwrap()
+            .to_owned()
+    };
     for (image, expected) in [
         ("haproxy:2.4", "haproxy = \"docker.io/library/haproxy:2.4\""),
         ("haproxy:2.3.9-alpine", "run = \"static-pod\""),
@@ -346,12 +408,23 @@ fn images_of_balancers_are_taken_over_from_the_version_on_that_kiln_configures()
 
 #[test]
 fn two_files_that_disagree_are_told_and_the_first_counts() {
-    let keepalived =
-        |id: u8| format!("vrrp_instance VI_1 {{\n  virtual_router_id {id}\n  virtual_ipaddress {{\n    10.0.0.1{id}\n  }}\n}}\n");
-    let machines = [1, 2].map(|id| file(&format!("m{id}"), "/etc/keepalived/keepalived.conf", &keepalived(id)));
+    let keepalived = |id: u8| {
+        format!(
+            "vrrp_instance VI_1 {{\n  virtual_router_id {id}\n  virtual_ipaddress {{\n    10.0.0.1{id}\n  }}\n}}\n"
+        )
+    };
+    let machines =
+        [1, 2].map(|id| file(&format!("m{id}"), "/etc/keepalived/keepalived.conf", &keepalived(id)));
     let imported = imported(&machines);
-    assert!(imported.text.contains("# CONFLICT: m2/etc/keepalived/keepalived.conf:2 says 2\nvirtual-router-id = 1\n"), "{}", imported.text);
-    let problem = |field: &str| imported.report.problems.iter().find(|problem| problem.field == field).unwrap();
+    assert!(
+        imported
+            .text
+            .contains("# CONFLICT: m2/etc/keepalived/keepalived.conf:2 says 2\nvirtual-router-id = 1\n"),
+        "{}",
+        imported.text
+    );
+    let problem =
+        |field: &str| imported.report.problems.iter().find(|problem| problem.field == field).unwrap();
     let message = "`virtual-router-id` is `2` here, but `1` in m1/etc/keepalived/keepalived.conf:2";
     assert_eq!(problem("endpoint.virtual-router-id").message, message);
     assert_eq!(problem("endpoint.vip").code, Some("HA007"));
@@ -359,11 +432,15 @@ fn two_files_that_disagree_are_told_and_the_first_counts() {
 
 #[test]
 fn variables_that_grow_by_each_other_and_scripts_in_scripts_come_to_an_end() {
-    let doubled: String = (1..64).map(|number| format!("V{number}=\"${{V{0}}}${{V{0}}}\"\n", number - 1)).collect();
+    let doubled: String =
+        (1..64).map(|number| format!("V{number}=\"${{V{0}}}${{V{0}}}\"\n", number - 1)).collect();
     let variables = doubled.replace("${V0}", "10.0.0.1");
     let script: String = (0..500).map(|number| format!("cat > /x{number}.sh <<E{number}\n")).collect();
-    let machines =
-        [file("", "/environment.sh", &variables), file("", "/etc/keepalived.conf", "vip ${V63}\n"), file("m1", "/x.sh", &script)];
+    let machines = [
+        file("", "/environment.sh", &variables),
+        file("", "/etc/keepalived.conf", "vip ${V63}\n"),
+        file("m1", "/x.sh", &script),
+    ];
     assert_eq!(left_open(&machines).len(), 1);
 }
 

@@ -87,7 +87,8 @@ fn missing(text: &mut String, row: &Row, facts: &Facts) {
 /// Writes the values found in files that are not valid for a setting.
 fn unclear(text: &mut String, row: &Row, facts: &Facts) {
     for fact in facts.unclear.iter().filter(|fact| fact.setting == row.setting).take(PLACES) {
-        let said = if is_placeholder(&fact.value) { "has only a placeholder" } else { "has an unsupported value" };
+        let said =
+            if is_placeholder(&fact.value) { "has only a placeholder" } else { "has an unsupported value" };
         comment(text, &format!("{} {said}: {}", fact.origin, fact.value));
     }
 }
@@ -117,7 +118,12 @@ fn node(text: &mut String, node: &Node, others: &[Node]) {
         comment(text, "The role was inferred from the name.");
     }
     if let Some((priority, origin)) = node.priority.as_ref().filter(|(_, origin)| !origin.span.is_empty()) {
-        comment(text, &format!("keepalived's priority is {priority} ({origin}); kiln assigns priorities in the order of this file."));
+        comment(
+            text,
+            &format!(
+                "keepalived's priority is {priority} ({origin}); kiln assigns priorities in the order of this file."
+            ),
+        );
     }
     if node.address.is_none() {
         comment(text, &format!("No file contains this machine's address{}.", nameless(others)));
@@ -128,7 +134,12 @@ fn node(text: &mut String, node: &Node, others: &[Node]) {
     let mark = if whole { "" } else { "# " };
     let roles = if roles.is_empty() { quoted("worker") } else { roles.join(", ") };
     let address = node.address.map_or("10.0.0.11".to_owned(), |address| address.to_string());
-    let _ = writeln!(text, "{mark}[[nodes]]\n{mark}name = {}\n{mark}roles = [{roles}]\n{mark}address = {}", quoted(name), quoted(&address));
+    let _ = writeln!(
+        text,
+        "{mark}[[nodes]]\n{mark}name = {}\n{mark}roles = [{roles}]\n{mark}address = {}",
+        quoted(name),
+        quoted(&address)
+    );
 }
 
 /// Lists addresses that no file assigns to a named machine; one of them may be that of a machine without an
@@ -136,7 +147,11 @@ fn node(text: &mut String, node: &Node, others: &[Node]) {
 fn nameless(nodes: &[Node]) -> String {
     let nameless = nodes.iter().filter(|node| node.naming != Naming::Host).filter_map(|node| node.address);
     let all: Vec<String> = nameless.take(PLACES).map(|address| address.to_string()).collect();
-    if all.is_empty() { String::new() } else { format!("; addresses without a machine name: {}", all.join(", ")) }
+    if all.is_empty() {
+        String::new()
+    } else {
+        format!("; addresses without a machine name: {}", all.join(", "))
+    }
 }
 
 /// Lists the lines of origins, each once: the first few, and the number of the others.

@@ -84,7 +84,8 @@ pub(crate) enum Freezer {
 pub(super) fn find(name: &str) -> Result<&'static dyn Backend> {
     BACKENDS.iter().copied().find(|backend| backend.name() == name).ok_or_else(|| {
         let names: Vec<&str> = BACKENDS.iter().map(|backend| backend.name()).collect();
-        Error::new(Kind::Input, format!("no lab backend named `{name}`")).hint(format!("available backends: {}", names.join(", ")))
+        Error::new(Kind::Input, format!("no lab backend named `{name}`"))
+            .hint(format!("available backends: {}", names.join(", ")))
     })
 }
 
@@ -97,17 +98,28 @@ pub(super) fn check_clock(backend: &dyn Backend, clock: Option<&str>) -> Result<
     if clock.is_none() || backend.has_clocks() {
         return Ok(());
     }
-    let able = BACKENDS.iter().filter(|backend| backend.has_clocks()).map(|backend| format!("`--backend {}`", backend.name()));
-    Err(Error::new(Kind::Input, format!("nodes on the {} backend share this machine's clock", backend.name()))
-        .hint(format!("use {}, which gives each node its own clock", able.collect::<Vec<_>>().join(", "))))
+    let able = BACKENDS
+        .iter()
+        .filter(|backend| backend.has_clocks())
+        .map(|backend| format!("`--backend {}`", backend.name()));
+    Err(Error::new(
+        Kind::Input,
+        format!("nodes on the {} backend share this machine's clock", backend.name()),
+    )
+    .hint(format!("use {}, which gives each node its own clock", able.collect::<Vec<_>>().join(", "))))
 }
 
 /// Serializes a backend as its name.
-pub(super) fn serialize<S: Serializer>(backend: &&'static dyn Backend, to: S) -> std::result::Result<S::Ok, S::Error> {
+pub(super) fn serialize<S: Serializer>(
+    backend: &&'static dyn Backend,
+    to: S,
+) -> std::result::Result<S::Ok, S::Error> {
     to.serialize_str(backend.name())
 }
 
 /// Deserializes a backend from its name.
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<&'static dyn Backend, D::Error> {
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<&'static dyn Backend, D::Error> {
     find(&String::deserialize(from)?).map_err(serde::de::Error::custom)
 }

@@ -57,7 +57,11 @@ impl Labs {
     pub(crate) fn of_this_user() -> Self {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let own = variable("XDG_RUNTIME_DIR").filter(|_| !host::namespace::is_root());
-        Self(variable("KILN_LAB").or_else(|| own.map(|directory| directory.join("kiln-lab"))).unwrap_or_else(|| "/run/kiln-lab".into()))
+        Self(
+            variable("KILN_LAB")
+                .or_else(|| own.map(|directory| directory.join("kiln-lab")))
+                .unwrap_or_else(|| "/run/kiln-lab".into()),
+        )
     }
 
     /// Returns a separate lab directory below this one, for a lab that other commands do not find.
@@ -71,7 +75,8 @@ impl Labs {
     ///
     /// Same as [`Lab::load`].
     pub(super) fn plan(&self, artifacts: &Path) -> Result<Lab> {
-        let artifacts = artifacts.canonicalize().doing(Kind::Io, || format!("looking for `{}`", artifacts.display()))?;
+        let artifacts =
+            artifacts.canonicalize().doing(Kind::Io, || format!("looking for `{}`", artifacts.display()))?;
         Lab::load(&artifacts, &self.0, &[])
     }
 
@@ -87,9 +92,16 @@ impl Labs {
     ///
     /// [`Kind::Input`] if the cluster's lab is already up; otherwise the error that kept the lab from
     /// starting, in which case nothing of it is left.
-    pub(crate) fn up(&self, artifacts: &Path, only: &[String], changes: &Changes, tell: &dyn Fn(&str)) -> Result<Started> {
+    pub(crate) fn up(
+        &self,
+        artifacts: &Path,
+        only: &[String],
+        changes: &Changes,
+        tell: &dyn Fn(&str),
+    ) -> Result<Started> {
         require(changes.backend.as_deref().map_or(Ok(BACKENDS[0]), backend::find)?)?;
-        let artifacts = artifacts.canonicalize().doing(Kind::Io, || format!("looking for `{}`", artifacts.display()))?;
+        let artifacts =
+            artifacts.canonicalize().doing(Kind::Io, || format!("looking for `{}`", artifacts.display()))?;
         let mut lab = Lab::load(&artifacts, &self.0, only)?;
         for guest in &mut lab.guests {
             *guest = guest.changed(changes)?;
@@ -108,15 +120,18 @@ impl Labs {
     /// [`Kind::Input`] if the lab is not up, or if several labs match.
     pub(crate) fn find(&self, wanted: &Wanted) -> Result<Lab> {
         let states = if self.0.is_dir() { host::fs::list(&self.0)? } else { Vec::new() };
-        let running = states.into_iter().filter(|state| state.join(SOCKET).exists()).map(|state| read_plan(&state));
+        let running =
+            states.into_iter().filter(|state| state.join(SOCKET).exists()).map(|state| read_plan(&state));
         let mut running = running.collect::<Result<Vec<Lab>>>()?;
         let all = running.iter().map(Lab::title).collect::<Vec<_>>().join(", ");
         running.retain(|lab| wanted.is(lab));
         match (running.len(), wanted) {
             (1, _) => Ok(running.remove(0)),
             (0, _) if all.is_empty() => Err(Error::new(Kind::Input, "no lab is up").hint("kiln lab up")),
-            (0, _) => Err(Error::new(Kind::Input, format!("{wanted} is not up")).hint(format!("choose one with `--cluster NAME`: {all}"))),
-            (_, _) => Err(Error::new(Kind::Input, format!("several labs are up: {all}")).hint("choose one with `--cluster NAME`")),
+            (0, _) => Err(Error::new(Kind::Input, format!("{wanted} is not up"))
+                .hint(format!("choose one with `--cluster NAME`: {all}"))),
+            (_, _) => Err(Error::new(Kind::Input, format!("several labs are up: {all}"))
+                .hint("choose one with `--cluster NAME`")),
         }
     }
 }
@@ -156,10 +171,15 @@ impl fmt::Display for Wanted {
 fn require(backend: &dyn Backend) -> Result<()> {
     let name = backend.name();
     if backend.needs_root() && !host::namespace::is_root() {
-        return Err(Error::new(Kind::Input, format!("the {name} backend requires root")).hint("sudo kiln lab up"));
+        return Err(
+            Error::new(Kind::Input, format!("the {name} backend requires root")).hint("sudo kiln lab up")
+        );
     }
     match backend.tools().iter().find(|tool| host::process::find(tool).is_none()) {
-        Some(tool) => Err(Error::new(Kind::Tool, format!("the {name} backend requires `{tool}`")).hint("run `kiln doctor`")),
+        Some(tool) => {
+            Err(Error::new(Kind::Tool, format!("the {name} backend requires `{tool}`"))
+                .hint("run `kiln doctor`"))
+        }
         None => Ok(()),
     }
 }
@@ -171,7 +191,9 @@ fn clear(lab: &Lab) -> Result<()> {
         // Killed processes accept connections until they have exited, but do not respond.
         let is_up = lab.ask(&Request::List).is_ok();
         if is_up || watch.elapsed() > END {
-            return Err(Error::new(Kind::Input, format!("lab {} is already up", lab.title())).hint("kiln lab down"));
+            return Err(
+                Error::new(Kind::Input, format!("lab {} is already up", lab.title())).hint("kiln lab down")
+            );
         }
         match FileLock::try_directory(&lab.state) {
             Ok(Some(_dead)) => return supervisor::clean_up(lab),
@@ -202,7 +224,9 @@ impl Started {
     fn end(mut self) -> Result<()> {
         drop(self.channel);
         let watch = host::clock::Stopwatch::start();
-        while self.outer.try_wait().doing(Kind::Tool, || "waiting for the lab".into())?.is_none() && watch.elapsed() < END {
+        while self.outer.try_wait().doing(Kind::Tool, || "waiting for the lab".into())?.is_none()
+            && watch.elapsed() < END
+        {
             host::clock::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -243,7 +267,9 @@ impl Started {
 
     /// Waits for a signal or the end of the lab, then stops the lab.
     pub(crate) fn stay(mut self) -> Result<()> {
-        while self.outer.try_wait().doing(Kind::Tool, || "waiting for the lab".into())?.is_none() && !host::signal::interrupted() {
+        while self.outer.try_wait().doing(Kind::Tool, || "waiting for the lab".into())?.is_none()
+            && !host::signal::interrupted()
+        {
             host::clock::sleep(Duration::from_millis(200));
         }
         self.end()
@@ -268,7 +294,10 @@ impl Lab {
         let watch = host::clock::Stopwatch::start();
         while self.state.exists() {
             if watch.elapsed() > END {
-                return Err(Error::new(Kind::Tool, format!("lab `{}` did not stop within {} s", self.cluster, END.as_secs())));
+                return Err(Error::new(
+                    Kind::Tool,
+                    format!("lab `{}` did not stop within {} s", self.cluster, END.as_secs()),
+                ));
             }
             host::clock::sleep(Duration::from_millis(50));
         }
@@ -285,7 +314,9 @@ impl Lab {
 
     /// Returns a handle to a process in whose network namespace this machine's programs can reach the nodes.
     pub(super) fn network(&self) -> Result<std::os::fd::OwnedFd> {
-        self.ask(&Request::Enter(None))?.1.ok_or_else(|| Error::new(Kind::Internal, "the supervisor sent no handle"))
+        self.ask(&Request::Enter(None))?
+            .1
+            .ok_or_else(|| Error::new(Kind::Internal, "the supervisor sent no handle"))
     }
 
     /// Runs a program inside a node, or on this machine in the lab's network, and returns its exit status.
@@ -298,11 +329,16 @@ impl Lab {
         let handle = handle.ok_or_else(|| Error::new(Kind::Internal, "the supervisor sent no handle"))?;
         let scope = if node.is_some() { Scope::All } else { Scope::Network };
         host::namespace::enter(handle, scope)?;
-        let (program, arguments) = program.split_first().ok_or_else(|| Error::new(Kind::Input, "no program specified"))?;
+        let (program, arguments) =
+            program.split_first().ok_or_else(|| Error::new(Kind::Input, "no program specified"))?;
         let mut command = host::process::command(program);
         command.args(arguments).stdin(std::process::Stdio::inherit());
         if node.is_some() {
-            command.current_dir("/").env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin").env("HOME", "/root");
+            command
+                .current_dir("/")
+                .env_clear()
+                .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")
+                .env("HOME", "/root");
             command.envs(std::env::var_os("TERM").map(|term| ("TERM", term)));
         }
         command.status().doing(Kind::Tool, || format!("starting `{}`", program.display()))
@@ -312,7 +348,8 @@ impl Lab {
     pub(crate) fn status(&self) -> Result<Vec<NodeStatus>> {
         let states = self.nodes()?;
         let statuses = std::thread::scope(|scope| {
-            let asked: Vec<_> = states.into_iter().map(|state| scope.spawn(|| self.look_inside(state))).collect();
+            let asked: Vec<_> =
+                states.into_iter().map(|state| scope.spawn(|| self.look_inside(state))).collect();
             asked.into_iter().map(|asked| asked.join().expect("queries do not panic")).collect()
         });
         Ok(statuses)
@@ -324,13 +361,17 @@ impl Lab {
             let answers = state.running && (!state.frozen || program[0] == "ip");
             if answers { self.answer(&state.name, program) } else { None }
         };
-        let agent = ask(&["/usr/bin/kiln", "agent", "status"]).and_then(|text| text.lines().next().map(str::to_owned));
+        let agent = ask(&["/usr/bin/kiln", "agent", "status"])
+            .and_then(|text| text.lines().next().map(str::to_owned));
         let system = ask(&["systemctl", "is-system-running"]).map(|word| word.trim().to_owned());
-        let failed = ask(&["systemctl", "list-units", "--failed", "--plain", "--no-legend"]).unwrap_or_default();
-        let failed_units = failed.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+        let failed =
+            ask(&["systemctl", "list-units", "--failed", "--plain", "--no-legend"]).unwrap_or_default();
+        let failed_units =
+            failed.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
         let addresses = ask(&["ip", "-oneline", "address"]).unwrap_or_default();
-        let holds_vip =
-            self.vip.is_some_and(|vip| addresses.split_whitespace().any(|word| word.split('/').next() == Some(&vip.to_string())));
+        let holds_vip = self.vip.is_some_and(|vip| {
+            addresses.split_whitespace().any(|word| word.split('/').next() == Some(&vip.to_string()))
+        });
         NodeStatus { state, agent, system, failed_units, holds_vip }
     }
 
@@ -360,12 +401,15 @@ impl Lab {
     }
 
     fn ask(&self, request: &Request) -> Result<(Reply, Option<std::os::fd::OwnedFd>)> {
-        let channel = Channel::connect(&self.state.join(SOCKET)).map_err(|err| err.hint("the lab may have stopped: `kiln lab up`"))?;
+        let channel = Channel::connect(&self.state.join(SOCKET))
+            .map_err(|err| err.hint("the lab may have stopped: `kiln lab up`"))?;
         channel.send(request, None)?;
         match channel.receive(Some(END))? {
             Received::Message(Reply::Failed(failure), _) => Err(failure.into()),
             Received::Message(reply, handle) => Ok((reply, handle)),
-            Received::End | Received::Nothing => Err(Error::new(Kind::Tool, "the lab's supervisor did not respond")),
+            Received::End | Received::Nothing => {
+                Err(Error::new(Kind::Tool, "the lab's supervisor did not respond"))
+            }
         }
     }
 }

@@ -59,7 +59,8 @@ impl Cut {
     /// [`Kind::Input`] for a port with a protocol that has no ports.
     pub(super) fn check(&self) -> Result<()> {
         if self.port.is_some() && !matches!(self.protocol, Some(Protocol::Tcp | Protocol::Udp)) {
-            return Err(Error::new(Kind::Input, "only tcp and udp have ports").hint("for example `--protocol tcp --port 6443`"));
+            return Err(Error::new(Kind::Input, "only tcp and udp have ports")
+                .hint("for example `--protocol tcp --port 6443`"));
         }
         Ok(())
     }
@@ -108,14 +109,21 @@ pub(super) fn word(value: &impl ValueEnum) -> String {
 /// [`Kind::Tool`] if this machine has no nft(8), or nft(8) does not keep the rules.
 pub(super) fn apply(lab: &Lab, cuts: &[(&Guest, &Cut)]) -> Result<()> {
     let nft = host::process::find("nft").ok_or_else(|| {
-        Error::new(Kind::Tool, "cutting a cable requires `nft`").hint("install it: `apt install nftables` or `dnf install nftables`")
+        Error::new(Kind::Tool, "cutting a cable requires `nft`")
+            .hint("install it: `apt install nftables` or `dnf install nftables`")
     })?;
     let text = table(lab, cuts);
-    let run = |input: &str| host::process::run_with_input(host::process::command(&nft).args(["--file", "-"]), input.as_bytes());
+    let run = |input: &str| {
+        host::process::run_with_input(host::process::command(&nft).args(["--file", "-"]), input.as_bytes())
+    };
     run(&text).within(|| "applying the lab's cuts".into())?;
     let listed = run("list table bridge kiln\n")?;
     let (wanted, found) = (count(&text), count(&String::from_utf8_lossy(&listed.stdout)));
-    if wanted == found { Ok(()) } else { Err(Error::new(Kind::Tool, format!("`nft` kept {found} of {wanted} rules"))) }
+    if wanted == found {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Tool, format!("`nft` kept {found} of {wanted} rules")))
+    }
 }
 
 fn count(text: &str) -> usize {
@@ -152,9 +160,11 @@ fn rules(text: &mut String, lab: &Lab, guest: &Guest, cut: &Cut, hook: &str) {
         // of a cable that may be slow.
         let far = other.map(|other| format!("{far} {} ", ports(other))).unwrap_or_default();
         let own = if other.is_some() { ports(guest) } else { format!("\"{}\"", guest.tap()) };
-        let loss = if cut.loss < 100 { format!("numgen random mod 100 < {} ", cut.loss) } else { String::new() };
+        let loss =
+            if cut.loss < 100 { format!("numgen random mod 100 < {} ", cut.loss) } else { String::new() };
         for kind in cut.kinds() {
-            let _ = writeln!(text, "    {near} {own} {far}{kind}{loss}counter drop comment \"{}\"", guest.name);
+            let _ =
+                writeln!(text, "    {near} {own} {far}{kind}{loss}counter drop comment \"{}\"", guest.name);
         }
     }
 }
@@ -191,7 +201,12 @@ mod tests {
 
     #[test]
     fn a_port_is_cut_at_either_end_and_one_way_only_if_asked() {
-        let cut = Cut { direction: Some(Direction::In), protocol: Some(Protocol::Tcp), port: Some(6443), ..Cut::whole() };
+        let cut = Cut {
+            direction: Some(Direction::In),
+            protocol: Some(Protocol::Tcp),
+            port: Some(6443),
+            ..Cut::whole()
+        };
         insta::assert_snapshot!(rules(&cut), @r#"
         chain forward {
         oifname "kiln-n1" tcp dport 6443 counter drop comment "m2"

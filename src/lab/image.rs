@@ -34,11 +34,13 @@ pub(super) fn mount(disk: &Path, target: &Path) -> Result<()> {
 pub(super) fn mount_parts(directory: &Path, target: &Path) -> Result<()> {
     let data = verified_parts(directory).within(|| format!("verifying `{}`", directory.display()))?;
     host::fs::create_directories(target)?;
-    host::process::run(host::process::command("mount").args(["-o", "ro,loop"]).arg(data).arg(target)).map(|_| ())
+    host::process::run(host::process::command("mount").args(["-o", "ro,loop"]).arg(data).arg(target))
+        .map(|_| ())
 }
 
 fn verified_parts(directory: &Path) -> Result<PathBuf> {
-    let data = ["root.squashfs", "root.erofs"].iter().map(|name| directory.join(name)).find(|path| path.exists());
+    let data =
+        ["root.squashfs", "root.erofs"].iter().map(|name| directory.join(name)).find(|path| path.exists());
     let data = data.ok_or_else(|| Error::new(Kind::Verify, "the image has no root filesystem"))?;
     let superblock = Superblock::read(&host::fs::read_at(&directory.join("root.verity"), 0, BLOCK)?)?;
     let hash = root_hash(host::fs::open(&data)?, &superblock)?;
@@ -58,7 +60,11 @@ fn verified_root(disk: &Path) -> Result<Partition> {
     let superblock = Superblock::read(&host::fs::read_at(disk, tree.start, BLOCK)?)?;
     file.seek(SeekFrom::Start(root.start)).doing(Kind::Io, || "reading the root partition".into())?;
     let hash = root_hash(file, &superblock)?;
-    if (root.id, tree.id) == (Guid::of_root(&hash), Guid::of_root_verity(&hash)) { Ok(root) } else { Err(changed(&hash)) }
+    if (root.id, tree.id) == (Guid::of_root(&hash), Guid::of_root_verity(&hash)) {
+        Ok(root)
+    } else {
+        Err(changed(&hash))
+    }
 }
 
 /// Returns the root hash of the blocks that begin at the reader's position.

@@ -34,7 +34,9 @@ pub(super) fn plug(lab: &Lab, guest: &Guest) -> Result<()> {
     let connected = ip(&connection(lab, guest, cable)).within(|| format!("connecting `{}`", guest.name));
     match cable {
         Cable::Namespace => connected,
-        Cable::Tap => connected.map_err(|err| err.hint("allow access to /dev/net/tun: `sudo chmod 666 /dev/net/tun`")),
+        Cable::Tap => {
+            connected.map_err(|err| err.hint("allow access to /dev/net/tun: `sudo chmod 666 /dev/net/tun`"))
+        }
     }
 }
 
@@ -54,7 +56,8 @@ pub(super) fn pull(guest: &Guest) -> Result<()> {
 /// Same as [`set_up`].
 pub(super) fn switch(guest: &Guest, plugged: bool) -> Result<()> {
     let state = if plugged { "up" } else { "down" };
-    ip(&format!("link set dev {} {state}\n", guest.tap())).within(|| format!("setting the link state of `{}`", guest.name))
+    ip(&format!("link set dev {} {state}\n", guest.tap()))
+        .within(|| format!("setting the link state of `{}`", guest.name))
 }
 
 /// Removes what is left of a node's network after its processes have exited; otherwise the node's addresses
@@ -65,7 +68,8 @@ pub(super) fn switch(guest: &Guest, plugged: bool) -> Result<()> {
 /// Same as [`set_up`].
 pub(super) fn forget(guest: &Guest) -> Result<()> {
     match guest.backend.cable() {
-        Cable::Namespace => ip(&format!("netns delete {}\n", guest.namespace())).within(|| format!("disconnecting `{}`", guest.name)),
+        Cable::Namespace => ip(&format!("netns delete {}\n", guest.namespace()))
+            .within(|| format!("disconnecting `{}`", guest.name)),
         Cable::Tap => Ok(()),
     }
 }
@@ -84,7 +88,11 @@ pub(super) fn lengthen(guest: &Guest) -> Result<()> {
     let watch = Stopwatch::start();
     while !(forwards(&near).within(doing)? && forwards(&guest.slow_port()).within(doing)?) {
         if watch.elapsed() >= PASSING {
-            return Err(Error::new(Kind::Tool, format!("the bridge still forwards no frames after {PASSING:?}"))).within(doing);
+            return Err(Error::new(
+                Kind::Tool,
+                format!("the bridge still forwards no frames after {PASSING:?}"),
+            ))
+            .within(doing);
         }
         host::clock::sleep(Duration::from_millis(10));
     }
@@ -93,8 +101,11 @@ pub(super) fn lengthen(guest: &Guest) -> Result<()> {
 
 /// Checks whether a bridge forwards frames from this port.
 fn forwards(port: &str) -> Result<bool> {
-    let output = host::process::run(host::process::command("ip").args(["-json", "-details", "link", "show", "dev", port]))?;
-    let links: Value = serde_json::from_slice(&output.stdout).doing(Kind::Tool, || "parsing `ip` output".into())?;
+    let output = host::process::run(
+        host::process::command("ip").args(["-json", "-details", "link", "show", "dev", port]),
+    )?;
+    let links: Value =
+        serde_json::from_slice(&output.stdout).doing(Kind::Tool, || "parsing `ip` output".into())?;
     Ok(links.pointer("/0/linkinfo/info_slave_data/state").and_then(Value::as_str) == Some("forwarding"))
 }
 
@@ -106,7 +117,8 @@ fn forwards(port: &str) -> Result<bool> {
 pub(super) fn shorten(guest: &Guest) -> Result<()> {
     let [bridge, _] = guest.slow_bridge();
     let connect = format!("link set dev {} master {BRIDGE}\n", guest.tap());
-    ip(&format!("{connect}link delete {bridge}\n")).within(|| format!("removing the delay from the cable of `{}`", guest.name))
+    ip(&format!("{connect}link delete {bridge}\n"))
+        .within(|| format!("removing the delay from the cable of `{}`", guest.name))
 }
 
 /// Removes the slow cable of a node that has stopped.
@@ -148,10 +160,13 @@ fn bridge(lab: &Lab) -> String {
 }
 
 fn connection(lab: &Lab, guest: &Guest, cable: Cable) -> String {
-    let (port, namespace, interface, mac) = (guest.tap(), guest.namespace(), &lab.interface, guest.mac(&lab.cluster));
+    let (port, namespace, interface, mac) =
+        (guest.tap(), guest.namespace(), &lab.interface, guest.mac(&lab.cluster));
     let make = match cable {
         Cable::Namespace => {
-            format!("netns add {namespace}\nlink add name {port} type veth peer name {interface} address {mac} netns {namespace}\n")
+            format!(
+                "netns add {namespace}\nlink add name {port} type veth peer name {interface} address {mac} netns {namespace}\n"
+            )
         }
         Cable::Tap => format!("tuntap add dev {port} mode tap\n"),
     };
@@ -173,8 +188,13 @@ mod tests {
     fn each_node_gets_a_cable_that_ends_under_the_name_its_configuration_expects() {
         let lab = sample();
         let guest = &lab.guests[1];
-        let lines =
-            [bridge(&lab), connection(&lab, guest, Cable::Namespace), connection(&lab, guest, Cable::Tap), lengthening(guest)].join("--\n");
+        let lines = [
+            bridge(&lab),
+            connection(&lab, guest, Cable::Namespace),
+            connection(&lab, guest, Cable::Tap),
+            lengthening(guest),
+        ]
+        .join("--\n");
         insta::assert_snapshot!(lines, @r"
         link set dev lo up
         link add name kiln0 address 52:54:51:0f:ff:bb type bridge forward_delay 0 mcast_snooping 0

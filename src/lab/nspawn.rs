@@ -47,8 +47,11 @@ impl Backend for Nspawn {
 
     fn prepare(&self, lab: &Lab, guest: &Guest) -> Result<()> {
         if !lab.has_control_groups() {
-            return Err(Error::new(Kind::Input, "this lab was started without containers and has no cgroups for them")
-                .hint("kiln lab down && kiln lab up --backend nspawn"));
+            return Err(Error::new(
+                Kind::Input,
+                "this lab was started without containers and has no cgroups for them",
+            )
+            .hint("kiln lab down && kiln lab up --backend nspawn"));
         }
         // nspawn refuses to start without a sign of systemd.
         host::fs::create_directories(Path::new("/run/systemd"))?;
@@ -62,8 +65,11 @@ impl Backend for Nspawn {
         } else if directory.is_dir() {
             image::mount_parts(&directory, &target)
         } else {
-            Err(Error::new(Kind::Input, format!("neither `{}` nor `{}` exists", disk.display(), directory.display()))
-                .hint("add `raw` to `outputs` in the cluster file, then run `kiln build`"))
+            Err(Error::new(
+                Kind::Input,
+                format!("neither `{}` nor `{}` exists", disk.display(), directory.display()),
+            )
+            .hint("add `raw` to `outputs` in the cluster file, then run `kiln build`"))
         }
     }
 
@@ -72,7 +78,9 @@ impl Backend for Nspawn {
         let own = || lab.seed_of(guest);
         let seed = guest.seed.clone().unwrap_or_else(own);
         let mut command = host::process::command("systemd-nspawn");
-        command.args(overlay::mounts(&overlay_of(lab)).map(|(from, to)| format!("--bind-ro={}:{to}", escaped(&from))));
+        command.args(
+            overlay::mounts(&overlay_of(lab)).map(|(from, to)| format!("--bind-ro={}:{to}", escaped(&from))),
+        );
         command.args(arguments(&root_of(lab, guest), &var, &seed, guest));
         // Network settings belong to the node, all others to this machine.
         command.env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network");

@@ -8,7 +8,11 @@ use crate::host;
 
 /// Files by path in the container, below `/run`, which is empty and writable in every container.
 const FILES: [(&str, &str, u32); 4] = [
-    ("/run/systemd/system/kubelet-in-container.service", include_str!("overlay/kubelet-in-container.service"), 0o644),
+    (
+        "/run/systemd/system/kubelet-in-container.service",
+        include_str!("overlay/kubelet-in-container.service"),
+        0o644,
+    ),
     ("/run/systemd/system/kubelet.service.d/lab.conf", include_str!("overlay/kubelet.conf"), 0o644),
     ("/run/kiln-lab/kubelet-in-container", include_str!("overlay/kubelet-in-container"), 0o755),
     ("/run/kiln-lab/runc-in-container", include_str!("overlay/runc-in-container"), 0o755),
@@ -21,7 +25,9 @@ const FILES: [(&str, &str, u32); 4] = [
 /// [`crate::error::Kind::Io`].
 pub(super) fn write(directory: &Path) -> Result<()> {
     host::fs::create_directories(directory)?;
-    FILES.iter().try_for_each(|(path, text, mode)| host::fs::write_atomic(&source(directory, path), text.as_bytes(), *mode))
+    FILES.iter().try_for_each(|(path, text, mode)| {
+        host::fs::write_atomic(&source(directory, path), text.as_bytes(), *mode)
+    })
 }
 
 /// Returns each file's path on this machine and in the container.

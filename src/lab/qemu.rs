@@ -106,7 +106,8 @@ impl Backend for Qemu {
 fn is_address(socket: &Path) -> Result<()> {
     std::os::unix::net::SocketAddr::from_pathname(socket).map(drop).map_err(|_| {
         let length = socket.as_os_str().len();
-        let why = format!("`{}` is {length} bytes long, which is too long for a socket path", socket.display());
+        let why =
+            format!("`{}` is {length} bytes long, which is too long for a socket path", socket.display());
         Error::new(Kind::Input, why).hint("set KILN_LAB to a directory with a shorter path")
     })
 }
@@ -126,8 +127,11 @@ fn carrier(lab: &Lab, guest: &Guest) -> Result<Carrier> {
     let seed = lab.seed_of(guest);
     match (Disk::beside(&lab.image_of(guest)), seed.exists()) {
         (Some(disk), true) => Ok(Carrier { disk, seed: Some(seed) }),
-        (Some(_), false) => Err(Error::new(Kind::Input, format!("node `{}` has no seed: `{}` does not exist", guest.name, seed.display()))
-            .hint("run `kiln build` again")),
+        (Some(_), false) => Err(Error::new(
+            Kind::Input,
+            format!("node `{}` has no seed: `{}` does not exist", guest.name, seed.display()),
+        )
+        .hint("run `kiln build` again")),
         (None, _) => Err(Error::new(Kind::Input, format!("no disk image to boot `{}` from", guest.name))
             .hint("add `raw` or `qcow2` to `outputs` in the cluster file, then run `kiln build`")),
     }
@@ -139,7 +143,12 @@ fn overlay(image: &Disk, path: &Path) -> Result<PathBuf> {
         let temporary = path.with_extension("new");
         let create = ["create", "-q", "-f", "qcow2", "-F", image.format];
         host::process::run(
-            host::process::command(QEMU_IMG).args(create).arg("-b").arg(&image.path).arg(&temporary).arg(format!("{SIZE_GIB}G")),
+            host::process::command(QEMU_IMG)
+                .args(create)
+                .arg("-b")
+                .arg(&image.path)
+                .arg(&temporary)
+                .arg(format!("{SIZE_GIB}G")),
         )?;
         host::fs::rename(&temporary, path)?;
     }

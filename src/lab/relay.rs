@@ -38,7 +38,10 @@ impl Relay {
             // If an interface has disappeared, there is nothing to forward, and nothing waits for the result.
             let _ = carry(&near, &far, delay, &end);
         };
-        let thread = Builder::new().name("relay".into()).spawn(carry).doing(Kind::Io, || "starting a thread".into())?;
+        let thread = Builder::new()
+            .name("relay".into())
+            .spawn(carry)
+            .doing(Kind::Io, || "starting a thread".into())?;
         Ok(Self { leash: Some(leash), thread: Some(thread) })
     }
 }
@@ -56,7 +59,8 @@ impl Drop for Relay {
 fn carry(near: &Tap, far: &Tap, delay: Delay, leash: &OwnedFd) -> Result<()> {
     let clock = Stopwatch::start();
     let mut buffer = vec![0; tap::LONGEST];
-    let mut ways = [(near, far, Way::new(delay.of(Direction::Out))), (far, near, Way::new(delay.of(Direction::In)))];
+    let mut ways =
+        [(near, far, Way::new(delay.of(Direction::Out))), (far, near, Way::new(delay.of(Direction::In)))];
     loop {
         for (_, to, way) in &mut ways {
             while let Some(frame) = way.due(clock.elapsed()) {
@@ -151,10 +155,12 @@ mod tests {
         }
         let inside = || {
             host::namespace::isolate().unwrap();
-            let [left, near, far, right] = ["left", "near", "far", "right"].map(|name| Tap::open(name).unwrap());
+            let [left, near, far, right] =
+                ["left", "near", "far", "right"].map(|name| Tap::open(name).unwrap());
             bridge("one", ["left", "near"]);
             bridge("two", ["far", "right"]);
-            let relay = Relay::start(near, far, Delay { milliseconds: 40, direction: Some(Direction::Out) }).unwrap();
+            let relay =
+                Relay::start(near, far, Delay { milliseconds: 40, direction: Some(Direction::Out) }).unwrap();
             let (out, back) = (passes(&left, &right), passes(&right, &left));
             assert!((40..60).contains(&out.as_millis()), "{out:?}");
             assert!(back.as_millis() < 20, "{back:?}");
@@ -167,9 +173,13 @@ mod tests {
     }
 
     fn bridge(name: &str, ports: [&str; 2]) {
-        let [one, other] = ports.map(|port| format!("link set dev {port} master {name}\nlink set dev {port} up\n"));
-        let batch = format!("link add name {name} type bridge forward_delay 0 mcast_snooping 0\n{one}{other}link set dev {name} up\n");
-        host::process::run_with_input(host::process::command("ip").args(["-batch", "-"]), batch.as_bytes()).unwrap();
+        let [one, other] =
+            ports.map(|port| format!("link set dev {port} master {name}\nlink set dev {port} up\n"));
+        let batch = format!(
+            "link add name {name} type bridge forward_delay 0 mcast_snooping 0\n{one}{other}link set dev {name} up\n"
+        );
+        host::process::run_with_input(host::process::command("ip").args(["-batch", "-"]), batch.as_bytes())
+            .unwrap();
     }
 
     /// Returns the time that a broadcast frame takes from one interface to the other. Its protocol type is one of

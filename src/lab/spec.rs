@@ -190,7 +190,8 @@ impl Lab {
     /// [`Kind::Io`] if there is no manifest; [`Kind::Input`] if it does not describe a cluster or lacks a
     /// requested node.
     pub(crate) fn load(artifacts: &Path, labs: &Path, only: &[String]) -> Result<Self> {
-        let manifest = Manifest::read(artifacts).map_err(|err| err.hint("run `kiln build` first, or specify its output directory"))?;
+        let manifest = Manifest::read(artifacts)
+            .map_err(|err| err.hint("run `kiln build` first, or specify its output directory"))?;
         let mut lab = Self::of(manifest.cluster, artifacts, labs)?;
         for name in only {
             lab.guest(name)?;
@@ -200,9 +201,14 @@ impl Lab {
     }
 
     fn of(cluster: ClusterRecord, artifacts: &Path, labs: &Path) -> Result<Self> {
-        let taken: Vec<IpAddr> = cluster.nodes.iter().map(|node| node.address).chain(cluster.endpoint.vip).collect();
-        let host_address = host_address(&cluster.network, &taken)
-            .ok_or_else(|| Error::new(Kind::Input, format!("no free address for this machine in `{}`", cluster.network.nodes)))?;
+        let taken: Vec<IpAddr> =
+            cluster.nodes.iter().map(|node| node.address).chain(cluster.endpoint.vip).collect();
+        let host_address = host_address(&cluster.network, &taken).ok_or_else(|| {
+            Error::new(
+                Kind::Input,
+                format!("no free address for this machine in `{}`", cluster.network.nodes),
+            )
+        })?;
         let guest = |(index, node): (usize, NodeRecord)| {
             let image = Role::image(&node.roles);
             Guest {
@@ -217,7 +223,11 @@ impl Lab {
             }
         };
         Ok(Self {
-            state: labs.join(format!("{}-{}", cluster.name, Digest::of(artifacts.as_os_str().as_encoded_bytes()).short())),
+            state: labs.join(format!(
+                "{}-{}",
+                cluster.name,
+                Digest::of(artifacts.as_os_str().as_encoded_bytes()).short()
+            )),
             cluster: cluster.name,
             artifacts: artifacts.to_owned(),
             network: cluster.network.nodes,
@@ -234,7 +244,10 @@ impl Lab {
 /// Returns the gateway address unless a node uses it, otherwise the highest free host address.
 fn host_address(network: &NetworkRecord, taken: &[IpAddr]) -> Option<IpAddr> {
     let free = |address: &IpAddr| !taken.contains(address);
-    network.gateway.filter(free).or_else(|| last_hosts(&network.nodes, taken.len() + 1).into_iter().find(free))
+    network
+        .gateway
+        .filter(free)
+        .or_else(|| last_hosts(&network.nodes, taken.len() + 1).into_iter().find(free))
 }
 
 /// Returns the last `count` host addresses of a network, highest first.
@@ -281,7 +294,11 @@ pub(super) mod tests {
             ("10.0.0.0/29", "null", "10.0.0.3"),
             ("10.0.0.0/29", "\"10.0.0.6\"", "10.0.0.3"),
         ] {
-            assert_eq!(parse(&manifest(network, gateway)).host_address.to_string(), expected, "{network} {gateway}");
+            assert_eq!(
+                parse(&manifest(network, gateway)).host_address.to_string(),
+                expected,
+                "{network} {gateway}"
+            );
         }
     }
 
@@ -310,7 +327,10 @@ pub(super) mod tests {
                 guest.changed(&Changes { backend: given(backend), clock: given(clock), seed: None })
             };
             let guest = starts.iter().try_fold(sample().guests[0].clone(), start);
-            let found = guest.map_or_else(|err| err.to_string(), |guest| format!("{} {:?}", guest.backend.name(), guest.clock));
+            let found = guest.map_or_else(
+                |err| err.to_string(),
+                |guest| format!("{} {:?}", guest.backend.name(), guest.clock),
+            );
             assert_eq!(found, expected, "{starts:?}");
         }
     }

@@ -69,14 +69,18 @@ pub(super) fn program(lab: &Lab, part: Part) -> Command {
 
 pub(super) fn read_plan(state: &Path) -> Result<Lab> {
     let path = state.join(PLAN);
-    serde_json::from_slice(&host::fs::read(&path)?).doing(Kind::Internal, || format!("reading `{}`", path.display()))
+    serde_json::from_slice(&host::fs::read(&path)?)
+        .doing(Kind::Internal, || format!("reading `{}`", path.display()))
 }
 
 fn run_outside(lab: &Lab) -> Result<()> {
     let _alive = host::lock::FileLock::try_directory(&lab.state)?;
     host::namespace::leave_terminal()?;
     let before = host::namespace::begin_processes()?;
-    let mut inner = program(lab, Part::Inner).stdin(Stdio::inherit()).spawn().doing(Kind::Tool, || "starting the lab".into())?;
+    let mut inner = program(lab, Part::Inner)
+        .stdin(Stdio::inherit())
+        .spawn()
+        .doing(Kind::Tool, || "starting the lab".into())?;
     while inner.try_wait().doing(Kind::Tool, || "waiting for the lab".into())?.is_none() {
         if host::signal::interrupted() {
             let _ = inner.kill();
@@ -240,9 +244,8 @@ impl<'a> Supervisor<'a> {
         let mut nodes = self.nodes();
         let guest = nodes.get(&guest.name).map_or(guest, |node| &node.guest).changed(changes)?;
         if nodes.get(&guest.name).is_some_and(|node| node.ended.is_none()) {
-            return Err(
-                Error::new(Kind::Input, format!("`{}` is already running", guest.name)).hint(format!("kiln lab kill {}", guest.name))
-            );
+            return Err(Error::new(Kind::Input, format!("`{}` is already running", guest.name))
+                .hint(format!("kiln lab kill {}", guest.name)));
         }
         guest.backend.prepare(self.lab, &guest)?;
         let mut command = self.command(&guest)?;
@@ -392,7 +395,9 @@ impl<'a> Supervisor<'a> {
                 running: running.is_some(),
                 frozen: running.is_some_and(|node| self.is_frozen(node)),
                 unplugged: running.is_some_and(|node| node.unplugged),
-                cuts: running.map(|node| node.cuts.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+                cuts: running
+                    .map(|node| node.cuts.iter().map(ToString::to_string).collect())
+                    .unwrap_or_default(),
                 delay: running.and_then(|node| node.delay.as_ref()).map(|(delay, _)| delay.to_string()),
                 disk: running.map(|node| self.faults_of_disk(node)).unwrap_or_default(),
                 uptime: node.map_or(0, |node| node.since.elapsed().as_secs()),
@@ -408,13 +413,18 @@ impl<'a> Supervisor<'a> {
         let nodes = self.nodes();
         let guest = nodes.get(node).map_or(self.lab.guest(node)?, |node| &node.guest);
         if !guest.backend.can_exec() {
-            return Err(Error::new(Kind::Input, format!("the {} backend can't run programs inside a node", guest.backend.name()))
-                .hint(format!("the node's console output is in `{}`", self.lab.console_of(guest).display())));
+            return Err(Error::new(
+                Kind::Input,
+                format!("the {} backend can't run programs inside a node", guest.backend.name()),
+            )
+            .hint(format!("the node's console output is in `{}`", self.lab.console_of(guest).display())));
         }
         let process = nodes.get(node).filter(|node| node.ended.is_none()).map(|node| node.process.id());
         let process = process.ok_or_else(|| Error::new(Kind::Input, format!("`{node}` is not running")))?;
         let first = host::process::children(process)?.first().copied();
-        host::namespace::handle(first.ok_or_else(|| Error::new(Kind::Input, format!("`{node}` has not started booting")))?)
+        host::namespace::handle(
+            first.ok_or_else(|| Error::new(Kind::Input, format!("`{node}` has not started booting")))?,
+        )
     }
 }
 
@@ -423,7 +433,13 @@ impl<'a> Supervisor<'a> {
 fn prepare_namespaces(lab: &Lab) -> Result<()> {
     host::namespace::isolate()?;
     host::namespace::isolate_mounts()?;
-    host::mount::filesystem("proc", "proc", Path::new("/proc"), MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")?;
+    host::mount::filesystem(
+        "proc",
+        "proc",
+        Path::new("/proc"),
+        MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+        "",
+    )?;
     host::mount::hide_but(Path::new("/run"), &lab.state)?;
     host::fs::create_private_directory(&lab.private())?;
     host::mount::filesystem("tmpfs", "kiln", &lab.private(), MountFlags::NODEV, "mode=0700,size=75%")?;

@@ -71,12 +71,19 @@ pub(super) static ROWS: &[Lint] = &[
 
 fn flannel_network<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     // flannel configures IPv6 elsewhere.
-    let Some(pods) = pods(fleet).iter().find_map(network).filter(|network| matches!(network, IpNet::V4(_))) else { return };
+    let Some(pods) = pods(fleet).iter().find_map(network).filter(|network| matches!(network, IpNet::V4(_)))
+    else {
+        return;
+    };
     for (document, node) in fleet.manifests() {
         for text in node.find_all("net-conf.json").into_iter().filter_map(Node::scalar) {
             for word in yaml_of(text).iter().filter_map(|node| node.text("Network")) {
                 if word.text.parse::<IpNet>().is_ok_and(|network| network.trunc() != pods.trunc()) {
-                    found.at(document, word, format!("flannel routes {}, but nodes are assigned subnets of {pods}", word.text));
+                    found.at(
+                        document,
+                        word,
+                        format!("flannel routes {}, but nodes are assigned subnets of {pods}", word.text),
+                    );
                 }
             }
         }
@@ -85,14 +92,24 @@ fn flannel_network<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn lonely_dns<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in fleet.manifests() {
-        let Some(name) = node.text("metadata.name").filter(|word| ["coredns", "kube-dns"].contains(&word.text)) else { continue };
-        if node.text("kind").is_none_or(|kind| !["Deployment", "ReplicationController"].contains(&kind.text)) {
+        let Some(name) =
+            node.text("metadata.name").filter(|word| ["coredns", "kube-dns"].contains(&word.text))
+        else {
+            continue;
+        };
+        if node.text("kind").is_none_or(|kind| !["Deployment", "ReplicationController"].contains(&kind.text))
+        {
             continue;
         }
         let replicas = node.text("spec.replicas");
-        let apart = ["podAntiAffinity", "topologySpreadConstraints"].iter().any(|key| !node.find_all(key).is_empty());
+        let apart =
+            ["podAntiAffinity", "topologySpreadConstraints"].iter().any(|key| !node.find_all(key).is_empty());
         if replicas.is_none_or(|word| word.text.parse::<u32>().is_ok_and(|count| count < 2)) {
-            found.at(document, replicas.unwrap_or(name), format!("`{}` has fewer than two replicas", name.text));
+            found.at(
+                document,
+                replicas.unwrap_or(name),
+                format!("`{}` has fewer than two replicas", name.text),
+            );
         } else if !apart {
             found.at(document, name, format!("all replicas of `{}` may run on the same machine", name.text));
         }
@@ -105,7 +122,9 @@ fn dns_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     // NodeLocal DNSCache uses a link-local address on every node.
     let local = |address: IpAddr| matches!(address, IpAddr::V4(address) if address.is_link_local());
     let outside = |word: &Word<'_>| {
-        word.text.parse().is_ok_and(|address| !local(address) && !networks.iter().any(|network| network.trunc().contains(&address)))
+        word.text.parse().is_ok_and(|address| {
+            !local(address) && !networks.iter().any(|network| network.trunc().contains(&address))
+        })
     };
     for (document, node) in fleet.of_kind("KubeletConfiguration") {
         let addresses = node.get("clusterDNS").map(Node::items).unwrap_or_default();
@@ -115,7 +134,11 @@ fn dns_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
     for flag in fleet.programs("kubelet").filter_map(|invocation| invocation.flag("cluster-dns")) {
         for word in flag.value.pieces(|letter| letter == ',').filter(outside) {
-            found.at(&fleet.documents[flag.document], word, format!("`{}` is outside the service network `{services}`", word.text));
+            found.at(
+                &fleet.documents[flag.document],
+                word,
+                format!("`{}` is outside the service network `{services}`", word.text),
+            );
         }
     }
 }
@@ -141,7 +164,12 @@ fn moving_image<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         }
     }
     for (document, node) in fleet.manifests() {
-        for word in node.find_all("imagePullPolicy").into_iter().filter_map(Node::scalar).filter(|word| word.text == "Always") {
+        for word in node
+            .find_all("imagePullPolicy")
+            .into_iter()
+            .filter_map(Node::scalar)
+            .filter(|word| word.text == "Always")
+        {
             found.at(document, word, "the pod starts only while the registry is reachable");
         }
     }
@@ -153,12 +181,18 @@ fn pulls_what_was_imported<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             || ["docker", "nerdctl"].iter().any(|name| command.runs(&[name, "load"]))
     });
     let by_unit = || {
-        fleet
-            .units("Service")
-            .any(|block| block.statement.body.iter().any(|line| line.name().text.starts_with("ExecStart") && line.has("import")))
+        fleet.units("Service").any(|block| {
+            block
+                .statement
+                .body
+                .iter()
+                .any(|line| line.name().text.starts_with("ExecStart") && line.has("import"))
+        })
     };
     let names = ["enable-admission-plugins", "admission-control"];
-    for flag in fleet.programs("kube-apiserver").flat_map(|server| names.iter().filter_map(|name| server.flag(name))) {
+    for flag in
+        fleet.programs("kube-apiserver").flat_map(|server| names.iter().filter_map(|name| server.flag(name)))
+    {
         if flag.value.text.contains("AlwaysPullImages") && (by_script || by_unit()) {
             found.flag(flag, fleet, "imported images are pulled from a registry anyway");
         }
@@ -166,13 +200,18 @@ fn pulls_what_was_imported<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn different_pause<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (document, setting) in
-        fleet.settings("containerd").filter(|(_, setting)| setting.key.text == "sandbox_image" || setting.key.text == "sandbox")
+    for (document, setting) in fleet
+        .settings("containerd")
+        .filter(|(_, setting)| setting.key.text == "sandbox_image" || setting.key.text == "sandbox")
     {
         let kubelet = fleet.programs("kubelet").find(|invocation| invocation.machine == document.machine);
         let other = kubelet.and_then(|invocation| invocation.value("pod-infra-container-image"));
         if let Some(other) = other.filter(|other| *other != setting.value.text) {
-            found.at(document, setting.value, format!("the runtime uses `{}`, but the kubelet protects `{other}`", setting.value.text));
+            found.at(
+                document,
+                setting.value,
+                format!("the runtime uses `{}`, but the kubelet protects `{other}`", setting.value.text),
+            );
         }
     }
 }
@@ -189,17 +228,28 @@ fn plain_registry<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for flag in fleet.programs("dockerd").filter_map(|invocation| invocation.flag("insecure-registry")) {
         found.flag(flag, fleet, format!("connections to `{}` are not authenticated", flag.value.text));
     }
-    for (document, node) in fleet.manifests().filter(|(document, _)| document.path.ends_with("/docker/daemon.json")) {
-        for registry in node.get("insecure-registries").into_iter().flat_map(Node::items).filter_map(Node::scalar) {
+    for (document, node) in
+        fleet.manifests().filter(|(document, _)| document.path.ends_with("/docker/daemon.json"))
+    {
+        for registry in
+            node.get("insecure-registries").into_iter().flat_map(Node::items).filter_map(Node::scalar)
+        {
             found.at(document, registry, format!("connections to `{}` are not authenticated", registry.text));
         }
     }
-    for (document, setting) in
-        fleet.settings("certs.d/").filter(|(_, setting)| setting.key.text == "server" && setting.value.text.starts_with("http://"))
+    for (document, setting) in fleet
+        .settings("certs.d/")
+        .filter(|(_, setting)| setting.key.text == "server" && setting.value.text.starts_with("http://"))
     {
-        found.at(document, setting.value, format!("connections to `{}` are not authenticated", setting.value.text));
+        found.at(
+            document,
+            setting.value,
+            format!("connections to `{}` are not authenticated", setting.value.text),
+        );
     }
-    for (document, setting) in fleet.settings("containerd").filter(|(_, setting)| setting.key.text == "endpoint") {
+    for (document, setting) in
+        fleet.settings("containerd").filter(|(_, setting)| setting.key.text == "endpoint")
+    {
         if setting.value.text.contains("\"http://") {
             found.at(document, setting.value, "connections to a mirror without TLS are not authenticated");
         }

@@ -23,7 +23,9 @@ pub(super) fn apply(text: &str, report: &mut Report) {
         };
         if allow.reason.is_empty() {
             let hint = format!("write `# kiln: allow {} because …`", lint.id);
-            report.error("", Some(allow.span), format!("`{}` is accepted without a reason", lint.id)).hint(hint);
+            report
+                .error("", Some(allow.span), format!("`{}` is accepted without a reason", lint.id))
+                .hint(hint);
             continue;
         }
         // Findings on the segment are known only after the segment has been checked.

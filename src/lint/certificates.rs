@@ -114,15 +114,23 @@ fn of_flag<'f, 'a>(fleet: &'f Fleet<'a>, invocation: &Invocation<'a>, flag: &str
 }
 
 fn at<'f, 'a>(fleet: &'f Fleet<'a>, machine: &str, path: &str) -> Option<Placed<'f, 'a>> {
-    let mut documents = fleet.documents.iter().filter(|document| document.machine == machine && document.path == path);
+    let mut documents =
+        fleet.documents.iter().filter(|document| document.machine == machine && document.path == path);
     documents.find_map(of_document)
 }
 
 /// Returns the names in every API server's serving certificate, with the certificate's location.
-pub(super) fn of_api_servers<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>, BTreeSet<Cow<'a, str>>)> {
-    let served = fleet.programs("kube-apiserver").filter_map(|server| of_flag(fleet, server, "tls-cert-file"));
+pub(super) fn of_api_servers<'f, 'a>(
+    fleet: &'f Fleet<'a>,
+) -> Vec<(&'f Document<'a>, Word<'a>, BTreeSet<Cow<'a, str>>)> {
+    let served =
+        fleet.programs("kube-apiserver").filter_map(|server| of_flag(fleet, server, "tls-cert-file"));
     let names = |placed: Placed<'f, 'a>| {
-        let names = placed.certificate.names.into_iter().chain(placed.certificate.addresses.iter().map(ToString::to_string));
+        let names = placed
+            .certificate
+            .names
+            .into_iter()
+            .chain(placed.certificate.addresses.iter().map(ToString::to_string));
         (placed.document, placed.word, names.map(Cow::Owned).collect())
     };
     served.map(names).collect()
@@ -131,9 +139,15 @@ pub(super) fn of_api_servers<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<
 fn etcd_uses<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for member in fleet.programs("etcd") {
         for placed in ["peer-cert-file", "cert-file"].iter().filter_map(|flag| of_flag(fleet, member, flag)) {
-            for (is, name) in [(placed.certificate.client, "clientAuth"), (placed.certificate.server, "serverAuth")] {
+            for (is, name) in
+                [(placed.certificate.client, "clientAuth"), (placed.certificate.server, "serverAuth")]
+            {
                 if !is {
-                    found.at(placed.document, placed.word, format!("the etcd certificate of `{}` lacks {name}", member.machine));
+                    found.at(
+                        placed.document,
+                        placed.word,
+                        format!("the etcd certificate of `{}` lacks {name}", member.machine),
+                    );
                 }
             }
         }
@@ -142,11 +156,18 @@ fn etcd_uses<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn peer_addresses<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for member in fleet.programs("etcd") {
-        let urls = member.value("initial-advertise-peer-urls").or(member.value("listen-peer-urls")).unwrap_or_default();
+        let urls = member
+            .value("initial-advertise-peer-urls")
+            .or(member.value("listen-peer-urls"))
+            .unwrap_or_default();
         let Some(placed) = of_flag(fleet, member, "peer-cert-file") else { continue };
         for address in urls.split(',').filter_map(|url| host(url.rsplit('/').next()?)) {
             if !address.is_unspecified() && !placed.certificate.addresses.contains(&address) {
-                found.at(placed.document, placed.word, format!("the certificate lacks `{address}`, which this member connects from"));
+                found.at(
+                    placed.document,
+                    placed.word,
+                    format!("the certificate lacks `{address}`, which this member connects from"),
+                );
             }
         }
     }
@@ -158,20 +179,29 @@ fn expiring<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let authority = placed.certificate.is_authority();
         if left < if authority { YEAR } else { SHELF_LIFE } {
             let what = if authority { "the CA" } else { "the certificate" };
-            found.at(placed.document, placed.word, format!("{what} `{}` expires in {} days", placed.certificate.common_name, left / DAY));
+            found.at(
+                placed.document,
+                placed.word,
+                format!("{what} `{}` expires in {} days", placed.certificate.common_name, left / DAY),
+            );
         }
     }
 }
 
 fn kubelet_identity<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for placed in of_kubeconfigs(fleet).into_iter().filter(|placed| placed.document.path.contains("kubelet")) {
+    for placed in of_kubeconfigs(fleet).into_iter().filter(|placed| placed.document.path.contains("kubelet"))
+    {
         let certificate = &placed.certificate;
         let node = certificate.common_name.strip_prefix("system:node:").unwrap_or_default();
         let kubelet = fleet.programs("kubelet").find(|kubelet| kubelet.machine == placed.document.machine);
         let meant = kubelet.and_then(|kubelet| kubelet.value("hostname-override")).unwrap_or(node);
         let named = !node.is_empty() && node == meant && node == node.to_lowercase();
         if !named || certificate.organization.as_deref() != Some("system:nodes") {
-            found.at(placed.document, placed.word, format!("`{}` does not identify the kubelet `{meant}`", certificate.subject()));
+            found.at(
+                placed.document,
+                placed.word,
+                format!("`{}` does not identify the kubelet `{meant}`", certificate.subject()),
+            );
         }
     }
 }
@@ -179,15 +209,25 @@ fn kubelet_identity<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn masters_on_machines<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for placed in of_kubeconfigs(fleet).into_iter().filter(|_| fleet.target.kubernetes >= 29) {
         if placed.certificate.organization.as_deref() == Some("system:masters") {
-            found.at(placed.document, placed.word, format!("`{}` bypasses RBAC", placed.certificate.subject()));
+            found.at(
+                placed.document,
+                placed.word,
+                format!("`{}` bypasses RBAC", placed.certificate.subject()),
+            );
         }
     }
 }
 
 fn nameless<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for placed in all(fleet).into_iter().filter(|placed| placed.certificate.server && fleet.target.kubernetes >= 19) {
+    for placed in
+        all(fleet).into_iter().filter(|placed| placed.certificate.server && fleet.target.kubernetes >= 19)
+    {
         if placed.certificate.names.is_empty() && placed.certificate.addresses.is_empty() {
-            found.at(placed.document, placed.word, format!("`{}` has no subject alternative names", placed.certificate.common_name));
+            found.at(
+                placed.document,
+                placed.word,
+                format!("`{}` has no subject alternative names", placed.certificate.common_name),
+            );
         }
     }
 }
@@ -199,13 +239,17 @@ fn unbound_client<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let group = certificate.organization.as_deref().unwrap_or_default();
         let is_subject = |name: Word<'_>| name.text == certificate.common_name || name.text == group;
         let bound = fleet.of_kind("ClusterRoleBinding").any(|(_, binding)| {
-            binding
-                .get("subjects")
-                .is_some_and(|subjects| subjects.items().iter().filter_map(|subject| subject.text("name")).any(is_subject))
+            binding.get("subjects").is_some_and(|subjects| {
+                subjects.items().iter().filter_map(|subject| subject.text("name")).any(is_subject)
+            })
         });
         // kubeadm has used the second group since 1.29, and creates the binding itself.
         if !["system:masters", "kubeadm:cluster-admins"].contains(&group) && !bound {
-            found.at(placed.document, placed.word, format!("no ClusterRoleBinding names `{}`", certificate.subject()));
+            found.at(
+                placed.document,
+                placed.word,
+                format!("no ClusterRoleBinding names `{}`", certificate.subject()),
+            );
         }
     }
 }

@@ -109,14 +109,16 @@ fn each_command<'f, 'a>(fleet: &'f Fleet<'a>, mut see: impl FnMut(&Check<'f, 'a>
 
 fn stops_its_daemon<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const VERBS: [&str; 4] = ["stop", "restart", "kill", "disable"];
-    let is_daemon = |word: &Word<'_>| word.text.trim_end_matches(".service").rsplit('/').next() == Some("keepalived");
+    let is_daemon =
+        |word: &Word<'_>| word.text.trim_end_matches(".service").rsplit('/').next() == Some("keepalived");
     each_command(fleet, |check, command| {
         let names = command.words.iter().any(is_daemon);
         let verb = command.words.iter().any(|word| VERBS.contains(&word.text));
-        let controls = ["systemctl", "service", "keepalived"].iter().any(|program| command.runs(&[program])) && verb;
+        let controls =
+            ["systemctl", "service", "keepalived"].iter().any(|program| command.runs(&[program])) && verb;
         // Signal 0 only checks whether the process is running.
-        let kills =
-            ["killall", "pkill"].iter().any(|program| command.runs(&[program])) && !command.words.iter().any(|word| word.text == "-0");
+        let kills = ["killall", "pkill"].iter().any(|program| command.runs(&[program]))
+            && !command.words.iter().any(|word| word.text == "-0");
         if names && (controls || kills) {
             found.at(check.document, command.name(), "the check stops keepalived, but nothing restarts it");
         }
@@ -128,9 +130,15 @@ fn any_answer<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         // A script may compare the status code itself.
         let prints = command.words.iter().any(|word| word.text.contains("http_code"));
         let compares = prints && is_read(check.document.text.text, check.document.text.at, command);
-        let fails = command.has('f', "--fail") || command.has('f', "--fail-with-body") || in_its_file(fleet, check, command, "fail");
+        let fails = command.has('f', "--fail")
+            || command.has('f', "--fail-with-body")
+            || in_its_file(fleet, check, command, "fail");
         if command.runs(&["curl"]) && !fails && !compares {
-            found.at(check.document, command.name(), "curl without `-f` succeeds whatever status the server returns");
+            found.at(
+                check.document,
+                command.name(),
+                "curl without `-f` succeeds whatever status the server returns",
+            );
         }
     });
 }
@@ -139,10 +147,16 @@ fn any_answer<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn is_read(text: &str, start: usize, command: &Command<'_>) -> bool {
     let first = command.wrapper.first().copied().unwrap_or(command.name());
     let end = command.words.last().map_or(first.span().end, |word| word.span().end);
-    let before = text.get(..first.at.saturating_sub(start)).unwrap_or_default().trim_end_matches([' ', '"', '\'']);
-    let after = text.get(end.saturating_sub(start)..).unwrap_or_default().trim_start_matches(['"', '\'', ' ', '\\', '\n']);
+    let before =
+        text.get(..first.at.saturating_sub(start)).unwrap_or_default().trim_end_matches([' ', '"', '\'']);
+    let after = text
+        .get(end.saturating_sub(start)..)
+        .unwrap_or_default()
+        .trim_start_matches(['"', '\'', ' ', '\\', '\n']);
     // Redirections such as `2>/dev/null` may precede the pipe.
-    let after = after.split_once("/dev/null").map_or(after, |(discarded, rest)| if discarded.contains(['\n', ';']) { after } else { rest });
+    let after = after
+        .split_once("/dev/null")
+        .map_or(after, |(discarded, rest)| if discarded.contains(['\n', ';']) { after } else { rest });
     let after = after.trim_start();
     before.ends_with("$(") || before.ends_with('`') || after.starts_with('|') && !after.starts_with("||")
 }
@@ -161,14 +175,23 @@ fn may_hang<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let patience = script.map(patience);
         match (limit.and_then(|word| word.text.parse::<f64>().ok()), patience) {
             (Some(limit), Some(patience)) if limit >= patience => {
-                let message = format!("curl waits up to {limit} s, but the check should fail after {patience} s");
+                let message =
+                    format!("curl waits up to {limit} s, but the check should fail after {patience} s");
                 found.at(check.document, command.name(), message);
             }
             _ if limit.is_none() && own.is_some_and(|own| own > DETECTION) => {
-                found.at(check.document, command.name(), "curl waits for an unresponsive server until the `vrrp_script` `timeout` expires");
+                found.at(
+                    check.document,
+                    command.name(),
+                    "curl waits for an unresponsive server until the `vrrp_script` `timeout` expires",
+                );
             }
             (None, _) if limit.is_none() && !stopped => {
-                found.at(check.document, command.name(), "curl has no timeout and waits for an unresponsive server indefinitely");
+                found.at(
+                    check.document,
+                    command.name(),
+                    "curl has no timeout and waits for an unresponsive server indefinitely",
+                );
             }
             _ => {}
         }
@@ -180,7 +203,9 @@ fn limit<'a>(command: &Command<'a>) -> Option<Word<'a>> {
     let short = |word: &Word<'a>| {
         let at = word.text.strip_prefix('-').filter(|letters| !letters.starts_with('-'))?.find('m')? + 2;
         let letters = word.text[1..at].chars().all(|letter| letter.is_ascii_alphabetic());
-        Some(word.from(at)).filter(|rest| letters && rest.text.chars().all(|letter| letter.is_ascii_digit() || letter == '.'))
+        Some(word.from(at)).filter(|rest| {
+            letters && rest.text.chars().all(|letter| letter.is_ascii_digit() || letter == '.')
+        })
     };
     let together = || {
         command.words.iter().enumerate().find_map(|(index, word)| {
@@ -195,7 +220,9 @@ fn limit<'a>(command: &Command<'a>) -> Option<Word<'a>> {
 fn in_its_file(fleet: &Fleet<'_>, check: &Check<'_, '_>, command: &Command<'_>, option: &str) -> bool {
     let Some(path) = command.value("--config").or_else(|| command.value("-K")) else { return false };
     let file = fleet.on(check.document.machine).documents().find(|document| document.path == path.text);
-    file.is_none_or(|file| file.text.lines().any(|line| line.text.trim().trim_start_matches('-').starts_with(option)))
+    file.is_none_or(|file| {
+        file.text.lines().any(|line| line.text.trim().trim_start_matches('-').starts_with(option))
+    })
 }
 
 /// Returns how long a `vrrp_script` must fail before keepalived acts, in seconds.
@@ -221,8 +248,8 @@ fn asks_the_api_server<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let balancer = fleet.on(machine).documents().any(|document| document.content.haproxy().is_some())
             || streams(fleet).any(|block| block.document.machine == machine);
         // On a dedicated balancer, which has no API server, the port belongs to the balancer.
-        let control_plane =
-            fleet.on(machine).has(&["/manifests/"]) || fleet.programs("kube-apiserver").any(|server| server.machine == machine);
+        let control_plane = fleet.on(machine).has(&["/manifests/"])
+            || fleet.programs("kube-apiserver").any(|server| server.machine == machine);
         let port = control_plane || !has_port(fleet, machine, "6443");
         let dials = |word: &Word<'_>| match command.name().text.rsplit('/').next() {
             Some("curl" | "wget") => word.text.contains(":6443"),
@@ -233,18 +260,30 @@ fn asks_the_api_server<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let asked = BY_NAME.iter().any(|program| command.runs(&[program]));
         let named = command.words.iter().find(|word| asked && word.text.starts_with("kube-apiserver"));
         if let Some(word) = dialled.or(named).filter(|_| balancer) {
-            found.at(check.document, *word, "the check queries the API server instead of the balancer in front of it");
+            found.at(
+                check.document,
+                *word,
+                "the check queries the API server instead of the balancer in front of it",
+            );
         }
     });
 }
 
 fn no_script_security<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.keepalived("vrrp_script") {
-        let global =
-            |name: &str| fleet.on(block.document.machine).keepalived("global_defs").any(|global| global.statement.last(&[name]).is_some());
+        let global = |name: &str| {
+            fleet
+                .on(block.document.machine)
+                .keepalived("global_defs")
+                .any(|global| global.statement.last(&[name]).is_some())
+        };
         let user = block.statement.last(&["user"]).is_some() || global("script_user");
         if !global("enable_script_security") || !user {
-            found.at(block.document, block.statement.name(), "`enable_script_security` or `script_user` is not set for this script");
+            found.at(
+                block.document,
+                block.statement.name(),
+                "`enable_script_security` or `script_user` is not set for this script",
+            );
         }
     }
 }
@@ -258,9 +297,19 @@ fn expanded<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                 .flat_map(|command| &command.words)
                 .any(|word| word.split_once('=').is_some_and(|(left, _)| left.text == name))
         };
-        for here in script.documents.iter().filter(|here| !here.quoted && here.body.text.trim_start().starts_with("#!")) {
-            if let Some(word) = variables(here.body).find(|word| !assigned(word.text.trim_matches(['$', '{', '}']))) {
-                found.at(document, word, format!("the shell expands `{}` when it writes the script", word.text));
+        for here in script
+            .documents
+            .iter()
+            .filter(|here| !here.quoted && here.body.text.trim_start().starts_with("#!"))
+        {
+            if let Some(word) =
+                variables(here.body).find(|word| !assigned(word.text.trim_matches(['$', '{', '}'])))
+            {
+                found.at(
+                    document,
+                    word,
+                    format!("the shell expands `{}` when it writes the script", word.text),
+                );
             }
         }
     }
@@ -268,25 +317,36 @@ fn expanded<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 /// Returns the expansions in a here-document that no backslash escapes: `$name`, `${name}`, `$*`, `$(`.
 fn variables(body: Word<'_>) -> impl Iterator<Item = Word<'_>> {
-    body.text.match_indices('$').filter(|(at, _)| !body.text[..*at].ends_with('\\')).filter_map(move |(at, _)| {
-        let rest = &body.text[at + 1..];
-        let name = |text: &str| text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_').len();
-        let length = match rest.chars().next()? {
-            '{' => rest.find('}')? + 1,
-            '*' | '@' | '#' | '?' | '(' => 1,
-            _ => name(rest),
-        };
-        (length > 0).then(|| body.part(at..at + 1 + length))
-    })
+    body.text.match_indices('$').filter(|(at, _)| !body.text[..*at].ends_with('\\')).filter_map(
+        move |(at, _)| {
+            let rest = &body.text[at + 1..];
+            let name = |text: &str| {
+                text.len()
+                    - text
+                        .trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_')
+                        .len()
+            };
+            let length = match rest.chars().next()? {
+                '{' => rest.find('}')? + 1,
+                '*' | '@' | '#' | '?' | '(' => 1,
+                _ => name(rest),
+            };
+            (length > 0).then(|| body.part(at..at + 1 + length))
+        },
+    )
 }
 
 fn beginning_of_an_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     // Text after the address delimits it: `inet ${VIP}/32`.
     let ends = |text: &str| {
-        ["/", "\\b", "\\>", " "].iter().any(|end| text.contains(&format!("VIP}}{end}")) || text.contains(&format!("VIP{end}")))
+        ["/", "\\b", "\\>", " "]
+            .iter()
+            .any(|end| text.contains(&format!("VIP}}{end}")) || text.contains(&format!("VIP{end}")))
     };
     each_command(fleet, |check, command| {
-        let address = |word: &&Word<'_>| word.text.contains("VIP") && !ends(word.text) || word.text.parse::<std::net::Ipv4Addr>().is_ok();
+        let address = |word: &&Word<'_>| {
+            word.text.contains("VIP") && !ends(word.text) || word.text.parse::<std::net::Ipv4Addr>().is_ok()
+        };
         let greps = ["grep", "egrep", "fgrep"].iter().any(|program| command.runs(&[program]));
         let whole = command.has('w', "--word-regexp") || command.has('x', "--line-regexp");
         if let Some(word) = command.words.iter().find(address).filter(|_| greps && !whole) {
@@ -299,7 +359,9 @@ fn chmod_elsewhere<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, script) in fleet.scripts() {
         for command in script.commands.iter().filter(|command| command.runs(&["chmod"])) {
             let Some(word) = command.words.last().filter(|word| !word.text.contains('/')) else { continue };
-            let writes = |target: &Word<'_>| target.text.starts_with('/') && target.text.rsplit('/').next() == Some(word.text);
+            let writes = |target: &Word<'_>| {
+                target.text.starts_with('/') && target.text.rsplit('/').next() == Some(word.text)
+            };
             let target = script.documents.iter().filter_map(|here| here.target).find(writes);
             if let Some(target) = target {
                 found.at(document, *word, format!("the script is written to `{}`", target.text));

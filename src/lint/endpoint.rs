@@ -9,7 +9,9 @@ use crate::lint::Lint;
 use crate::lint::certificates::of_api_servers;
 use crate::lint::found::Found;
 use crate::lint::listen::nonlocal_bind;
-use crate::lint::vocabulary::{address, host, host_name, is_private, kubeconfigs, machines, masters, network, own_vips, services, vips};
+use crate::lint::vocabulary::{
+    address, host, host_name, is_private, kubeconfigs, machines, masters, network, own_vips, services, vips,
+};
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA001", "the API server certificate lacks a name or address that clients use")
@@ -58,11 +60,16 @@ fn different_vips<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     strangers(fleet, &vips, found);
     let Some((first_document, first)) = vips.first() else { return };
     // One machine may hold several VIPs.
-    let several: BTreeSet<Option<IpAddr>> = fleet.keepalived("vrrp_instance").flat_map(|block| own_vips(block)).collect();
+    let several: BTreeSet<Option<IpAddr>> =
+        fleet.keepalived("vrrp_instance").flat_map(|block| own_vips(block)).collect();
     for (document, word) in &vips[1..] {
         let known = several.contains(&address(*word)) && several.contains(&address(*first));
         if address(*word) != address(*first) && !known {
-            found.at(document, *word, format!("the VIP is `{}` here, but `{}` in `{}`", word.text, first.text, first_document.path));
+            found.at(
+                document,
+                *word,
+                format!("the VIP is `{}` here, but `{}` in `{}`", word.text, first.text, first_document.path),
+            );
         }
     }
 }
@@ -71,13 +78,17 @@ fn different_vips<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn strangers<'a>(fleet: &Fleet<'a>, vips: &[(&Document<'a>, Word<'a>)], found: &mut Found<'a>) {
     let masters = masters(fleet);
     let Some((first, vip)) = vips.first().filter(|_| !masters.is_empty()) else { return };
-    let known: BTreeSet<IpAddr> = vips.iter().filter_map(|(_, word)| address(*word)).chain(masters).chain(machines(fleet)).collect();
+    let known: BTreeSet<IpAddr> =
+        vips.iter().filter_map(|(_, word)| address(*word)).chain(masters).chain(machines(fleet)).collect();
     for (document, _, word) in kubeconfigs(fleet) {
         if url_address(word).is_some_and(|address| !address.is_loopback() && !known.contains(&address)) {
             found.at(
                 document,
                 word,
-                format!("no known machine has the address in `{}`; the VIP is `{}` in `{}`", word.text, vip.text, first.path),
+                format!(
+                    "no known machine has the address in `{}`; the VIP is `{}` in `{}`",
+                    word.text, vip.text, first.path
+                ),
             );
         }
     }
@@ -93,7 +104,8 @@ pub(super) fn public_vips<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn one_master<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let masters = masters(fleet);
-    let of_agents = |path: &str| ["kubelet", "kube-proxy", "bootstrap"].iter().any(|agent| path.contains(agent));
+    let of_agents =
+        |path: &str| ["kubelet", "kube-proxy", "bootstrap"].iter().any(|agent| path.contains(agent));
     for (document, _, word) in kubeconfigs(fleet).filter(|(_, path, _)| of_agents(path)) {
         let server = word.text.trim_start_matches("https://").trim_end_matches('/');
         // A control-plane node may use its own API server.
@@ -107,10 +119,13 @@ fn one_master<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn controllers_by_vip<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let vips: BTreeSet<IpAddr> = vips(fleet).into_iter().filter_map(|(_, word)| address(word)).collect();
     let of_controllers = |path: &str| path.contains("controller-manager") || path.contains("scheduler");
-    let of_files = kubeconfigs(fleet).filter(|(_, path, _)| of_controllers(path)).map(|(document, _, word)| (document, word));
+    let of_files = kubeconfigs(fleet)
+        .filter(|(_, path, _)| of_controllers(path))
+        .map(|(document, _, word)| (document, word));
     let controllers = fleet.invocations.iter().filter(|invocation| of_controllers(invocation.program));
     let of_flags = controllers.filter_map(|invocation| invocation.flag("master"));
-    for (document, word) in of_files.chain(of_flags.map(|flag| (&fleet.documents[flag.document], flag.value))) {
+    for (document, word) in of_files.chain(of_flags.map(|flag| (&fleet.documents[flag.document], flag.value)))
+    {
         if url_address(word).is_some_and(|address| vips.contains(&address)) {
             found.at(document, word, "through the VIP, this component may reach any API server");
         }
@@ -125,9 +140,10 @@ fn url_address(word: Word<'_>) -> Option<IpAddr> {
 fn named<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>, BTreeSet<Cow<'a, str>>)> {
     let requests = fleet.manifests().filter_map(|(document, node)| {
         let hosts = node.get("hosts")?;
-        let names: BTreeSet<Cow<'a, str>> = hosts.items().iter().filter_map(Node::scalar).map(|word| Cow::Borrowed(word.text)).collect();
-        let of_server =
-            names.iter().any(|name| name.starts_with("kubernetes")) || node.text("CN").is_some_and(|name| name.text.contains("apiserver"));
+        let names: BTreeSet<Cow<'a, str>> =
+            hosts.items().iter().filter_map(Node::scalar).map(|word| Cow::Borrowed(word.text)).collect();
+        let of_server = names.iter().any(|name| name.starts_with("kubernetes"))
+            || node.text("CN").is_some_and(|name| name.text.contains("apiserver"));
         of_server.then_some((document, hosts.word, names))
     });
     requests.chain(of_api_servers(fleet)).collect()
@@ -136,7 +152,10 @@ fn named<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>, BTree
 fn endpoint_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let vips: BTreeSet<IpAddr> = vips(fleet).into_iter().filter_map(|(_, word)| address(word)).collect();
     let named = named(fleet);
-    let dialled: BTreeSet<&str> = kubeconfigs(fleet).filter_map(|(_, _, word)| host_name(word.text)).filter(|name| is_name(name)).collect();
+    let dialled: BTreeSet<&str> = kubeconfigs(fleet)
+        .filter_map(|(_, _, word)| host_name(word.text))
+        .filter(|name| is_name(name))
+        .collect();
     for (document, place, names) in &named {
         for name in dialled.iter().filter(|name| !names.iter().any(|known| covers(known, name))) {
             found.at(document, *place, format!("the certificate lacks `{name}`"));
@@ -158,7 +177,9 @@ fn is_name(host: &str) -> bool {
 
 /// Checks whether a name in a certificate covers the host, directly or as a wildcard.
 fn covers(known: &str, host: &str) -> bool {
-    let wildcard = known.strip_prefix("*.").is_some_and(|domain| host.split_once('.').is_some_and(|(_, rest)| rest == domain));
+    let wildcard = known
+        .strip_prefix("*.")
+        .is_some_and(|domain| host.split_once('.').is_some_and(|(_, rest)| rest == domain));
     wildcard || known.eq_ignore_ascii_case(host)
 }
 
@@ -169,7 +190,9 @@ fn copied_certificates<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let keys = command.words.iter().any(|word| ["kubernetes", "ssl", "pki"].contains(&last(word)));
         if let Some(target) = command.words.last().filter(|word| keys && word.text.contains(':')) {
             let host = target.text.split(':').next().unwrap_or_default();
-            let message = format!("`{host}` receives a copy of another machine's certificate, which may lack `{host}` and the VIP");
+            let message = format!(
+                "`{host}` receives a copy of another machine's certificate, which may lack `{host}` and the VIP"
+            );
             found.at(document, *target, message);
         }
     }

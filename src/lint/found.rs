@@ -52,7 +52,11 @@ impl<'a> Found<'a> {
 }
 
 /// Runs lints on the machines' files; reports each mistake once, even if several machines share the file.
-pub(crate) fn check<'a>(machines: &'a [Machine], target: Target, lints: &[&'static Lint]) -> Vec<Finding<'a>> {
+pub(crate) fn check<'a>(
+    machines: &'a [Machine],
+    target: Target,
+    lints: &[&'static Lint],
+) -> Vec<Finding<'a>> {
     let fleet = Fleet::read(machines, target);
     let mut findings: Vec<Finding<'a>> = Vec::new();
     let mut reported: BTreeMap<Place<'a>, Vec<(&'a str, String)>> = BTreeMap::new();
@@ -63,7 +67,10 @@ pub(crate) fn check<'a>(machines: &'a [Machine], target: Target, lints: &[&'stat
         for finding in found.findings {
             let before = reported.entry(finding.place()).or_default();
             // Skips repetitions, and the same place in a file that several machines share, where only numbers may differ.
-            if !before.iter().any(|(machine, message)| *machine != finding.machine || *message == finding.message) {
+            if !before
+                .iter()
+                .any(|(machine, message)| *machine != finding.machine || *message == finding.message)
+            {
                 before.push((finding.machine, finding.message.clone()));
                 findings.push(finding);
             }

@@ -88,16 +88,26 @@ fn instances<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>
 fn routers<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Vec<Block<'f, 'a>>> {
     let mut routers: BTreeMap<&str, Vec<Block<'f, 'a>>> = BTreeMap::new();
     for block in instances(fleet) {
-        routers.entry(block.statement.setting("virtual_router_id").map_or("", |word| word.text)).or_default().push(block);
+        routers
+            .entry(block.statement.setting("virtual_router_id").map_or("", |word| word.text))
+            .or_default()
+            .push(block);
     }
     routers.into_values().collect()
 }
 
 fn long_password<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in instances(fleet) {
-        let password = block.statement.last(&["authentication"]).and_then(|statement| statement.setting("auth_pass"));
-        if let Some(word) = password.filter(|word| word.text.len() > 8 && !word.text.starts_with(['$', '{', '#', '<'])) {
-            found.at(block.document, word, format!("keepalived uses only the first 8 of these {} characters", word.text.chars().count()));
+        let password =
+            block.statement.last(&["authentication"]).and_then(|statement| statement.setting("auth_pass"));
+        if let Some(word) =
+            password.filter(|word| word.text.len() > 8 && !word.text.starts_with(['$', '{', '#', '<']))
+        {
+            found.at(
+                block.document,
+                word,
+                format!("keepalived uses only the first 8 of these {} characters", word.text.chars().count()),
+            );
         }
     }
 }
@@ -117,11 +127,19 @@ fn weights<'f, 'a>(fleet: &'f Fleet<'a>, instance: Block<'f, 'a>) -> Vec<(Block<
     for (list, kind) in TRACKED {
         for tracked in instance.statement.all(&[list]).flat_map(|statement| &statement.body) {
             let own = tracked.option("weight").map(|word| (instance, word));
-            let same = |block: &Block<'f, 'a>| block.statement.value().map(|word| word.text) == Some(tracked.name().text);
+            let same = |block: &Block<'f, 'a>| {
+                block.statement.value().map(|word| word.text) == Some(tracked.name().text)
+            };
             let named = fleet.on(instance.document.machine).keepalived(kind).find(same);
             let named = named.and_then(|block| Some((block, block.statement.setting("weight")?)));
             if let Some((block, word)) = own.or(named) {
-                found.extend(word.text.parse().ok().filter(|weight| *weight != 0.0).map(|weight| (block, weight, word)));
+                found.extend(
+                    word.text
+                        .parse()
+                        .ok()
+                        .filter(|weight| *weight != 0.0)
+                        .map(|weight| (block, weight, word)),
+                );
             }
         }
     }
@@ -130,13 +148,21 @@ fn weights<'f, 'a>(fleet: &'f Fleet<'a>, instance: Block<'f, 'a>) -> Vec<(Block<
 
 fn weak_weight<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for router in routers(fleet) {
-        let priorities: Vec<f64> = router.iter().filter_map(|block| block.statement.number("priority")).map(|(number, _)| number).collect();
+        let priorities: Vec<f64> = router
+            .iter()
+            .filter_map(|block| block.statement.number("priority"))
+            .map(|(number, _)| number)
+            .collect();
         let most = priorities.iter().copied().fold(f64::MIN, f64::max);
         let least = priorities.iter().copied().fold(f64::MAX, f64::min);
         for (block, weight, word) in router.iter().flat_map(|instance| weights(fleet, *instance)) {
             let spread = most - least;
             if priorities.len() > 1 && weight.abs() <= spread {
-                found.at(block.document, word, format!("weight {weight} does not exceed the gap between priorities {least} and {most}"));
+                found.at(
+                    block.document,
+                    word,
+                    format!("weight {weight} does not exceed the gap between priorities {least} and {most}"),
+                );
             }
         }
     }
@@ -145,27 +171,45 @@ fn weak_weight<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn weight_without_preemption<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for instance in instances(fleet).filter(|block| block.statement.last(&["nopreempt"]).is_some()) {
         for (block, weight, word) in weights(fleet, instance) {
-            found.at(block.document, word, format!("weight {weight} has no effect: `nopreempt` keeps other machines from taking the VIP"));
+            found.at(
+                block.document,
+                word,
+                format!(
+                    "weight {weight} has no effect: `nopreempt` keeps other machines from taking the VIP"
+                ),
+            );
         }
     }
 }
 
 fn same_router<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let routers: Vec<(Block<'_, 'a>, Word<'a>)> =
-        fleet.keepalived("global_defs").filter_map(|block| Some((block, block.statement.setting("router_id")?))).collect();
+    let routers: Vec<(Block<'_, 'a>, Word<'a>)> = fleet
+        .keepalived("global_defs")
+        .filter_map(|block| Some((block, block.statement.setting("router_id")?)))
+        .collect();
     for (block, word) in &routers {
-        let shared = routers.iter().any(|(other, name)| other.document.machine != block.document.machine && name.text == word.text);
+        let shared = routers
+            .iter()
+            .any(|(other, name)| other.document.machine != block.document.machine && name.text == word.text);
         if shared || EXAMPLE_ROUTERS.contains(&word.text) {
-            found.at(block.document, *word, format!("`router_id {}` does not identify this machine", word.text));
+            found.at(
+                block.document,
+                *word,
+                format!("`router_id {}` does not identify this machine", word.text),
+            );
         }
     }
 }
 
 fn preempts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in instances(fleet) {
-        let Some(word) = block.statement.setting("state").filter(|word| word.text == "MASTER") else { continue };
+        let Some(word) = block.statement.setting("state").filter(|word| word.text == "MASTER") else {
+            continue;
+        };
         let message = match block.statement.last(&["nopreempt"]) {
-            Some(_) => "keepalived ignores `nopreempt` with `state MASTER`: this machine takes the VIP back as soon as it recovers",
+            Some(_) => {
+                "keepalived ignores `nopreempt` with `state MASTER`: this machine takes the VIP back as soon as it recovers"
+            }
             None => "this machine takes the VIP back as soon as it recovers",
         };
         found.at(block.document, word, message);
@@ -189,7 +233,11 @@ fn wide_vip<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn multicast<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in instances(fleet).filter(|block| block.statement.last(&["unicast_peer"]).is_none()) {
-        found.at(block.document, block.statement.name(), "without `unicast_peer`, the machines use multicast");
+        found.at(
+            block.document,
+            block.statement.name(),
+            "without `unicast_peer`, the machines use multicast",
+        );
     }
 }
 
@@ -202,7 +250,11 @@ fn disagreement<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             let value = |block: &Block<'_, '_>| effective(fleet, block, name);
             if let Some(other) = router.iter().find(|block| value(block) != value(&router[0])) {
                 let word = other.statement.setting(name).unwrap_or(other.statement.name());
-                found.at(other.document, word, format!("`{name}` differs from the value on `{}`", router[0].document.machine));
+                found.at(
+                    other.document,
+                    word,
+                    format!("`{name}` differs from the value on `{}`", router[0].document.machine),
+                );
             }
         }
     }
@@ -210,8 +262,14 @@ fn disagreement<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn fraction_of_version_2<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in instances(fleet).filter(|block| effective(fleet, block, "version") < 3.0) {
-        if let Some((interval, word)) = block.statement.number("advert_int").filter(|(interval, _)| interval.fract() > 0.0) {
-            found.at(block.document, word, format!("VRRP version 2 can't represent an interval of {interval} s"));
+        if let Some((interval, word)) =
+            block.statement.number("advert_int").filter(|(interval, _)| interval.fract() > 0.0)
+        {
+            found.at(
+                block.document,
+                word,
+                format!("VRRP version 2 can't represent an interval of {interval} s"),
+            );
         }
     }
 }
@@ -231,9 +289,14 @@ fn effective(fleet: &Fleet<'_>, block: &Block<'_, '_>, name: &str) -> f64 {
 fn peers<'a>(block: Block<'_, 'a>, router: &[Block<'_, 'a>], found: &mut Found<'a>) {
     let Some(list) = block.statement.last(&["unicast_peer"]) else { return };
     let own = block.statement.setting("unicast_src_ip").map_or("", |word| word.text);
-    let named: Vec<Word<'a>> = list.words[1..].iter().copied().chain(list.body.iter().map(Statement::name)).collect();
+    let named: Vec<Word<'a>> =
+        list.words[1..].iter().copied().chain(list.body.iter().map(Statement::name)).collect();
     if let Some(word) = named.iter().find(|word| word.text == own) {
-        found.at(block.document, *word, format!("the peer list contains `{own}`, this machine's own address"));
+        found.at(
+            block.document,
+            *word,
+            format!("the peer list contains `{own}`, this machine's own address"),
+        );
     }
     for other in router.iter().filter(|other| other.document.machine != block.document.machine) {
         let source = other.statement.setting("unicast_src_ip").map_or("", |word| word.text);
@@ -250,26 +313,44 @@ pub(super) fn router_id<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let twin = |other: &Block<'_, 'a>| {
             !std::ptr::eq(other.statement, block.statement)
                 && other.statement.setting("virtual_router_id").map(|word| word.text) == Some(word.text)
-                && other.statement.setting("interface").map(|word| word.text) == block.statement.setting("interface").map(|word| word.text)
+                && other.statement.setting("interface").map(|word| word.text)
+                    == block.statement.setting("interface").map(|word| word.text)
                 && family(other.statement) == family(block.statement)
         };
         // The same identifier without a common address means two clusters.
-        let vips = |statement: &Statement<'a>| addresses(statement).filter_map(|line| address(line.name())).collect::<BTreeSet<_>>();
+        let vips = |statement: &Statement<'a>| {
+            addresses(statement).filter_map(|line| address(line.name())).collect::<BTreeSet<_>>()
+        };
         let own = vips(block.statement);
         let stranger = instances(fleet).find(|other| {
             let theirs = vips(other.statement);
             let same = other.statement.setting("virtual_router_id").map(|word| word.text) == Some(word.text);
             let apart = !own.is_empty() && !theirs.is_empty() && own.is_disjoint(&theirs);
-            other.document.machine != block.document.machine && same && apart && family(other.statement) == family(block.statement)
+            other.document.machine != block.document.machine
+                && same
+                && apart
+                && family(other.statement) == family(block.statement)
         });
         if !(1.0..=255.0).contains(&id) {
-            found.at(block.document, word, format!("{id} is not a valid VRRP router identifier: the range is 1 to 255"));
+            found.at(
+                block.document,
+                word,
+                format!("{id} is not a valid VRRP router identifier: the range is 1 to 255"),
+            );
         } else if word.text == "51" {
-            found.at(block.document, word, "VRRP router identifier 51 is probably used by another cluster too");
+            found.at(
+                block.document,
+                word,
+                "VRRP router identifier 51 is probably used by another cluster too",
+            );
         } else if fleet.on(block.document.machine).keepalived("vrrp_instance").any(|other| twin(&other)) {
             found.at(block.document, word, format!("two instances on this machine use the identifier {id}"));
         } else if let Some(other) = stranger {
-            found.at(block.document, word, format!("`{}` uses the identifier {id} for a different VIP", other.document.machine));
+            found.at(
+                block.document,
+                word,
+                format!("`{}` uses the identifier {id} for a different VIP", other.document.machine),
+            );
         }
     }
 }
@@ -282,7 +363,9 @@ fn family(instance: &Statement<'_>) -> bool {
 fn mail_to_nobody<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.keepalived("global_defs") {
         let mta = fleet.on(block.document.machine).has(&["postfix", "exim", "sendmail"]);
-        if let Some(word) = block.statement.setting("smtp_server").filter(|word| word.text.starts_with("127.") && !mta) {
+        if let Some(word) =
+            block.statement.setting("smtp_server").filter(|word| word.text.starts_with("127.") && !mta)
+        {
             found.at(block.document, word, "this machine's files do not contain a mail server");
         }
     }

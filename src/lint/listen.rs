@@ -18,23 +18,37 @@ struct Listener<'f, 'a> {
 /// Returns the listeners in HAProxy's `bind` lines, each of which may list several, and in nginx's streams.
 fn listeners<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Listener<'f, 'a>> {
     let of = |document: &'f Document<'a>, line: &'f Statement<'a>| {
-        let words = line.value().into_iter().flat_map(|list| list.pieces(|letter| letter == ',').collect::<Vec<_>>());
+        let words =
+            line.value().into_iter().flat_map(|list| list.pieces(|letter| letter == ',').collect::<Vec<_>>());
         words
             .filter_map(|word| {
                 let (address, port) = word.text.rsplit_once(':').unwrap_or(("", word.text));
                 let listens = !port.is_empty() && port.chars().all(|letter| letter.is_ascii_digit());
-                listens.then(|| Listener { document, word, address, port, transparent: line.has("transparent") })
+                listens.then(|| Listener {
+                    document,
+                    word,
+                    address,
+                    port,
+                    transparent: line.has("transparent"),
+                })
             })
             .collect::<Vec<_>>()
     };
     let blocks: Vec<Block<'f, 'a>> = fleet.haproxy(&["frontend", "listen"]).collect();
     let mut found: Vec<Listener<'f, 'a>> = blocks
         .iter()
-        .flat_map(|block| block.statement.all(&["bind"]).flat_map(|line| of(block.document, line)).collect::<Vec<_>>())
+        .flat_map(|block| {
+            block.statement.all(&["bind"]).flat_map(|line| of(block.document, line)).collect::<Vec<_>>()
+        })
         .collect();
     for block in streams(fleet) {
         let servers = block.statement.body.iter().filter(|statement| statement.is(&["server"]));
-        found.extend(servers.flat_map(|server| &server.body).filter(|line| line.is(&["listen"])).flat_map(|line| of(block.document, line)));
+        found.extend(
+            servers
+                .flat_map(|server| &server.body)
+                .filter(|line| line.is(&["listen"]))
+                .flat_map(|line| of(block.document, line)),
+        );
     }
     found
 }
@@ -53,14 +67,17 @@ pub(super) fn port_clash<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let machine = document.machine;
         let server = fleet.programs("kube-apiserver").find(|server| server.machine == machine);
         let taken = server.is_some_and(|server| {
-            let everywhere = server.value("bind-address").is_none_or(|address| ["0.0.0.0", "::"].contains(&address));
+            let everywhere =
+                server.value("bind-address").is_none_or(|address| ["0.0.0.0", "::"].contains(&address));
             server.value("secure-port").unwrap_or("6443") == port && (everywhere || is_wildcard(address))
         });
         // A balancer in a static pod runs next to an API server.
         let pod = fleet.on(machine).has(&["/manifests/"]);
         let mut servers = fleet.on(machine).haproxy(&["backend", "listen"]);
         let forwards = servers.any(|other| {
-            other.statement.all(&["server"]).any(|server| server.words.get(2).is_some_and(|word| word.text.ends_with(&format!(":{port}"))))
+            other.statement.all(&["server"]).any(|server| {
+                server.words.get(2).is_some_and(|word| word.text.ends_with(&format!(":{port}")))
+            })
         });
         if taken || (pod && forwards && is_wildcard(address)) {
             found.at(document, word, format!("the API server on `{machine}` also needs port {port}"));
@@ -71,10 +88,17 @@ pub(super) fn port_clash<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 pub(super) fn nonlocal_bind<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for listener in listeners(fleet).into_iter().filter(|listener| !listener.transparent) {
         let machine = listener.document.machine;
-        let vip =
-            fleet.on(machine).keepalived("vrrp_instance").flat_map(own_vips).any(|vip| vip.is_some() && vip == host(listener.word.text));
+        let vip = fleet
+            .on(machine)
+            .keepalived("vrrp_instance")
+            .flat_map(own_vips)
+            .any(|vip| vip.is_some() && vip == host(listener.word.text));
         if vip && !allows_nonlocal(fleet, machine) {
-            found.at(listener.document, listener.word, "the balancer fails to start on machines that do not hold the VIP");
+            found.at(
+                listener.document,
+                listener.word,
+                "the balancer fails to start on machines that do not hold the VIP",
+            );
         }
     }
 }
@@ -85,9 +109,13 @@ fn allows_nonlocal(fleet: &Fleet<'_>, machine: &str) -> bool {
         .on(machine)
         .settings("sysctl")
         .any(|(_, setting)| setting.key.text.ends_with("ip_nonlocal_bind") && setting.value.text == "1");
-    let mut commands = fleet.commands().filter(|(document, _)| document.machine == machine).map(|(_, command)| command);
+    let mut commands =
+        fleet.commands().filter(|(document, _)| document.machine == machine).map(|(_, command)| command);
     set || commands.any(|command| {
-        let written = command.output.is_some_and(|path| path.text.ends_with("ip_nonlocal_bind")) && command.runs(&["echo", "1"]);
-        written || command.runs(&["sysctl"]) && command.words.iter().any(|word| word.text.ends_with("ip_nonlocal_bind=1"))
+        let written = command.output.is_some_and(|path| path.text.ends_with("ip_nonlocal_bind"))
+            && command.runs(&["echo", "1"]);
+        written
+            || command.runs(&["sysctl"])
+                && command.words.iter().any(|word| word.text.ends_with("ip_nonlocal_bind=1"))
     })
 }

@@ -61,8 +61,13 @@ static FAMILIES: &[&[Lint]] = &[
 
 /// Every lint, sorted by identifier.
 pub(crate) static LINTS: LazyLock<Vec<&'static Lint>> = LazyLock::new(|| {
-    let mut lints: Vec<&Lint> =
-        FAMILIES.iter().chain(flags::FAMILIES).chain(balancer::FAMILIES).chain(node::FAMILIES).flat_map(|family| family.iter()).collect();
+    let mut lints: Vec<&Lint> = FAMILIES
+        .iter()
+        .chain(flags::FAMILIES)
+        .chain(balancer::FAMILIES)
+        .chain(node::FAMILIES)
+        .flat_map(|family| family.iter())
+        .collect();
     lints.sort_by_key(|lint| lint.id);
     lints
 });
@@ -71,7 +76,13 @@ pub(crate) static LINTS: LazyLock<Vec<&'static Lint>> = LazyLock::new(|| {
 const FOLLOWING: [(&str, &str); 1] = [("HA015", "HA313")];
 
 /// Runs every lint on a resolved cluster file and its nodes' files. Accepted findings become infos.
-pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays, machines: &[Machine], target: Target) -> Report {
+pub(crate) fn check(
+    profile: &Profile,
+    cluster: &Cluster,
+    overlays: &Overlays,
+    machines: &[Machine],
+    target: Target,
+) -> Report {
     let mut report = profile.report.clone();
     let subject = Subject { profile, cluster, overlays };
     for lint in LINTS.iter() {
@@ -79,13 +90,23 @@ pub(crate) fn check(profile: &Profile, cluster: &Cluster, overlays: &Overlays, m
         if let Some(look) = lint.on_cluster {
             look(&subject, &mut findings);
         }
-        report.problems.extend(findings.0.into_iter().map(|(field, message, fix)| problem(lint, profile, field, message, fix)));
+        report.problems.extend(
+            findings.0.into_iter().map(|(field, message, fix)| problem(lint, profile, field, message, fix)),
+        );
     }
     // A finding in the cluster file is not reported again for the files rendered from it.
     let mut reported: BTreeSet<_> = report.problems.iter().filter_map(|problem| problem.code).collect();
-    reported.extend(FOLLOWING.iter().filter(|(cause, _)| reported.contains(cause)).map(|(_, effect)| *effect).collect::<Vec<_>>());
+    reported.extend(
+        FOLLOWING
+            .iter()
+            .filter(|(cause, _)| reported.contains(cause))
+            .map(|(_, effect)| *effect)
+            .collect::<Vec<_>>(),
+    );
     let of_files = check_files(machines, target).into_iter();
-    report.problems.extend(of_files.filter(|problem| !problem.code.is_some_and(|code| reported.contains(code))));
+    report
+        .problems
+        .extend(of_files.filter(|problem| !problem.code.is_some_and(|code| reported.contains(code))));
     allow::apply(&profile.source.text, &mut report);
     report.problems.sort_by_key(|problem| {
         let file = problem.source.as_ref().map(|source| source.path.clone());
@@ -115,8 +136,17 @@ pub(crate) fn check_files(machines: &[Machine], target: Target) -> Vec<Problem> 
 /// Converts findings on the segment to problems in the cluster file, where they can be fixed.
 pub(crate) fn check_segment(profile: &Profile, findings: &[Finding]) -> Vec<Problem> {
     let one = |finding: &Finding| {
-        let lint = LINTS.iter().find(|lint| lint.on_segment == Some(finding.about)).expect("every segment property has a lint");
-        problem(lint, profile, segment::field(finding.about).into(), finding.message.clone(), Some(finding.fix.clone()))
+        let lint = LINTS
+            .iter()
+            .find(|lint| lint.on_segment == Some(finding.about))
+            .expect("every segment property has a lint");
+        problem(
+            lint,
+            profile,
+            segment::field(finding.about).into(),
+            finding.message.clone(),
+            Some(finding.fix.clone()),
+        )
     };
     let mut problems = findings.iter().map(one).collect::<Vec<_>>();
     allow::accept(&profile.source.text, &mut problems);

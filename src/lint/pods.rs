@@ -113,16 +113,30 @@ fn is_runtime(path: &str) -> bool {
 }
 
 fn unpinned<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let of_pods = pods(fleet).flat_map(|(document, node)| images(node).into_iter().map(move |image| (document, image)));
-    let of_commands = fleet.commands().flat_map(|(document, command)| command.words.iter().map(move |word| (document, *word)));
+    let of_pods =
+        pods(fleet).flat_map(|(document, node)| images(node).into_iter().map(move |image| (document, image)));
+    let of_commands = fleet
+        .commands()
+        .flat_map(|(document, command)| command.words.iter().map(move |word| (document, *word)));
     for (document, image) in of_pods.chain(of_commands.filter(|(_, word)| word.text.contains('/'))) {
         let pulled = image.text.contains(':') && !image.text.starts_with('/');
-        if balances(document, image.text) && pulled && !fleet.images.contains(image.text) && !image.text.contains("@sha256:") {
+        if balances(document, image.text)
+            && pulled
+            && !fleet.images.contains(image.text)
+            && !image.text.contains("@sha256:")
+        {
             found.at(document, image, format!("`{}` is not pinned by digest", image.text));
         }
     }
-    for (document, node) in pods(fleet).filter(|(document, node)| images(node).iter().any(|image| balances(document, image.text))) {
-        for word in node.find_all("imagePullPolicy").into_iter().filter_map(Node::scalar).filter(|word| word.text == "Always") {
+    for (document, node) in
+        pods(fleet).filter(|(document, node)| images(node).iter().any(|image| balances(document, image.text)))
+    {
+        for word in node
+            .find_all("imagePullPolicy")
+            .into_iter()
+            .filter_map(Node::scalar)
+            .filter(|word| word.text == "Always")
+        {
             found.at(document, word, "the balancer does not start while the registry is unreachable");
         }
     }
@@ -132,22 +146,37 @@ fn powerless_kube_vip<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     if !(29..=32).contains(&fleet.target.kubernetes) {
         return;
     }
-    for (document, node) in pods(fleet).filter(|(_, node)| images(node).iter().any(|image| image.text.contains("kube-vip"))) {
-        for word in node.find_all("path").into_iter().filter_map(Node::scalar).filter(|word| word.text.ends_with("/admin.conf")) {
+    for (document, node) in
+        pods(fleet).filter(|(_, node)| images(node).iter().any(|image| image.text.contains("kube-vip")))
+    {
+        for word in node
+            .find_all("path")
+            .into_iter()
+            .filter_map(Node::scalar)
+            .filter(|word| word.text.ends_with("/admin.conf"))
+        {
             found.at(document, word, "admin.conf has no permissions until the VIP is up");
         }
     }
     for (document, command) in fleet.commands() {
-        let writes = |word: &&Word<'_>| word.text.contains("kube-vip") && command.words.iter().any(|other| other.text == "manifest");
+        let writes = |word: &&Word<'_>| {
+            word.text.contains("kube-vip") && command.words.iter().any(|other| other.text == "manifest")
+        };
         if let Some(word) = command.words.iter().find(writes) {
-            found.at(document, *word, "the generated manifest mounts admin.conf, which has no permissions until the VIP is up");
+            found.at(
+                document,
+                *word,
+                "the generated manifest mounts admin.conf, which has no permissions until the VIP is up",
+            );
         }
     }
 }
 
 fn old_setting<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, node) in pods(fleet) {
-        let newer = images(node).iter().any(|image| image.text.contains("kube-vip:v") && version(image.text) >= (0, 9));
+        let newer = images(node)
+            .iter()
+            .any(|image| image.text.contains("kube-vip:v") && version(image.text) >= (0, 9));
         for word in node.find_all("name").into_iter().filter_map(Node::scalar).filter(|_| newer) {
             if GONE.contains(&word.text) {
                 found.at(document, word, format!("kube-vip has ignored `{}` since 0.9", word.text));
@@ -166,7 +195,8 @@ fn version(image: &str) -> (u32, u32) {
 fn reference<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     // The same directory may contain other kinds, which are applied through the API.
     let is_pod = |node: &Node<'_>| node.text("kind").is_none_or(|kind| kind.text == "Pod");
-    let is_static = |document: &Document<'_>| fleet.target.kubernetes >= 34 && document.path.contains("/manifests/");
+    let is_static =
+        |document: &Document<'_>| fleet.target.kubernetes >= 34 && document.path.contains("/manifests/");
     for (document, node) in pods(fleet).filter(|(document, node)| is_static(document) && is_pod(node)) {
         node.visit(&mut |key, _| {
             if REFERENCES.contains(&key.text) {
@@ -177,9 +207,12 @@ fn reference<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn probes_the_api<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (document, node) in pods(fleet).filter(|(document, node)| images(node).iter().any(|image| balances(document, image.text))) {
-        let has =
-            |name: &str, values: &[&str]| node.find_all(name).into_iter().filter_map(Node::scalar).find(|word| values.contains(&word.text));
+    for (document, node) in
+        pods(fleet).filter(|(document, node)| images(node).iter().any(|image| balances(document, image.text)))
+    {
+        let has = |name: &str, values: &[&str]| {
+            node.find_all(name).into_iter().filter_map(Node::scalar).find(|word| values.contains(&word.text))
+        };
         let probe = !node.find_all("livenessProbe").is_empty();
         let path = has("path", &["/healthz", "/livez", "/readyz"]);
         if let Some(word) = path.filter(|_| probe && has("scheme", &["HTTPS"]).is_some()) {
@@ -189,11 +222,13 @@ fn probes_the_api<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn foreign_programs<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for (document, node) in pods(fleet).filter(|(_, node)| images(node).iter().any(|image| image.text.contains("keepalived"))) {
+    for (document, node) in
+        pods(fleet).filter(|(_, node)| images(node).iter().any(|image| image.text.contains("keepalived")))
+    {
         for path in node.find_all("path").into_iter().filter_map(Node::scalar) {
-            let script = fleet
-                .commands()
-                .find(|(script, command)| script.machine == document.machine && script.path == path.text && command.runs(&["curl"]));
+            let script = fleet.commands().find(|(script, command)| {
+                script.machine == document.machine && script.path == path.text && command.runs(&["curl"])
+            });
             if script.is_some() {
                 found.at(document, path, "the script needs curl, which the image may lack");
             }

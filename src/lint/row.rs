@@ -30,7 +30,16 @@ pub(crate) struct Lint {
 impl Lint {
     /// Returns a lint for a mistake that stops the build.
     pub(super) const fn error(id: &'static str, title: &'static str) -> Self {
-        Self { id, severity: Severity::Error, title, why: "", fix: "", on_cluster: None, on_files: None, on_segment: None }
+        Self {
+            id,
+            severity: Severity::Error,
+            title,
+            why: "",
+            fix: "",
+            on_cluster: None,
+            on_files: None,
+            on_segment: None,
+        }
     }
 
     /// Returns a lint for a configuration that builds but causes problems in operation.

@@ -98,16 +98,25 @@ fn is_control_plane(fleet: &Fleet<'_>, machine: &str) -> bool {
 /// Checks whether the file must be the same on every API server.
 fn is_alike(fleet: &Fleet<'_>, document: &Document<'_>) -> bool {
     let mut servers = fleet.programs("kube-apiserver").filter(|server| server.machine == document.machine);
-    ends(document.path, &ALIKE) || servers.any(|server| ALIKE_FLAGS.iter().any(|flag| server.value(flag) == Some(document.path)))
+    ends(document.path, &ALIKE)
+        || servers.any(|server| ALIKE_FLAGS.iter().any(|flag| server.value(flag) == Some(document.path)))
 }
 
 fn different_keys<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let alike: Vec<&Document<'a>> =
-        fleet.documents.iter().filter(|document| is_control_plane(fleet, document.machine) && is_alike(fleet, document)).collect();
+    let alike: Vec<&Document<'a>> = fleet
+        .documents
+        .iter()
+        .filter(|document| is_control_plane(fleet, document.machine) && is_alike(fleet, document))
+        .collect();
     for (index, document) in alike.iter().enumerate() {
-        let other = alike[..index].iter().find(|other| other.path == document.path && other.text.text != document.text.text);
+        let other = alike[..index]
+            .iter()
+            .find(|other| other.path == document.path && other.text.text != document.text.text);
         if let Some(other) = other {
-            found.about(document, format!("`{}` differs from the same file on `{}`", document.path, other.machine));
+            found.about(
+                document,
+                format!("`{}` differs from the same file on `{}`", document.path, other.machine),
+            );
         }
     }
     let encrypts = |server: &Invocation<'a>| ALIKE_FLAGS[2..].iter().any(|flag| server.flag(flag).is_some());
@@ -122,11 +131,19 @@ fn shared_keys<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let keys: Vec<&Document<'a>> = fleet
         .documents
         .iter()
-        .filter(|document| is_private(document) && !is_alike(fleet, document) && !ends(document.path, &SOVEREIGN))
+        .filter(|document| {
+            is_private(document) && !is_alike(fleet, document) && !ends(document.path, &SOVEREIGN)
+        })
         .collect();
     for (index, document) in keys.iter().enumerate() {
-        if let Some(other) = keys[..index].iter().find(|other| other.machine != document.machine && other.text.text == document.text.text) {
-            found.about(document, format!("the private key `{}` is also used on `{}`", document.path, other.machine));
+        if let Some(other) = keys[..index]
+            .iter()
+            .find(|other| other.machine != document.machine && other.text.text == document.text.text)
+        {
+            found.about(
+                document,
+                format!("the private key `{}` is also used on `{}`", document.path, other.machine),
+            );
         }
     }
     for (document, target) in copies(fleet) {
@@ -147,20 +164,26 @@ fn copies<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a
 }
 
 fn sovereign_keys<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for document in fleet.documents.iter().filter(|document| is_private(document) || document.path.ends_with(".conf")) {
+    for document in
+        fleet.documents.iter().filter(|document| is_private(document) || document.path.ends_with(".conf"))
+    {
         let shared = !document.path.starts_with("/etc/") && !document.path.starts_with("/root/");
         if ends(document.path, &SOVEREIGN) && (shared || !is_control_plane(fleet, document.machine)) {
             found.about(document, format!("`{}` is on `{}`", document.path, document.machine));
         }
     }
     for document in fleet.documents.iter().filter(|document| document.path.ends_with("/.kube/config")) {
-        let runs = |program: &'static str| fleet.programs(program).any(|invocation| invocation.machine == document.machine);
+        let runs = |program: &'static str| {
+            fleet.programs(program).any(|invocation| invocation.machine == document.machine)
+        };
         if runs("kubelet") && !runs("kube-apiserver") && document.text.text.contains("client-key") {
             found.about(document, format!("`{}` is on `{}`", document.path, document.machine));
         }
     }
     for (document, command) in fleet.commands().filter(|(_, command)| command.runs(&["scp"])) {
-        let key = |word: &&Word<'_>| ends(word.text, &SOVEREIGN) || word.text.trim_end_matches('/').ends_with(".kube");
+        let key = |word: &&Word<'_>| {
+            ends(word.text, &SOVEREIGN) || word.text.trim_end_matches('/').ends_with(".kube")
+        };
         if let Some(word) = command.words[1..].iter().find(key) {
             found.at(document, *word, format!("anyone with `{}` controls the cluster", word.text));
         }
@@ -168,22 +191,35 @@ fn sovereign_keys<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn eternal_token<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let never = |text: &str| text.starts_with('0') && !text.contains(|letter: char| ('1'..='9').contains(&letter));
+    let never =
+        |text: &str| text.starts_with('0') && !text.contains(|letter: char| ('1'..='9').contains(&letter));
     for (document, node) in fleet.manifests() {
-        for word in node.find_all("bootstrapTokens").into_iter().flat_map(|tokens| tokens.find_all("ttl")).filter_map(Node::scalar) {
+        for word in node
+            .find_all("bootstrapTokens")
+            .into_iter()
+            .flat_map(|tokens| tokens.find_all("ttl"))
+            .filter_map(Node::scalar)
+        {
             if never(word.text) {
                 found.at(document, word, "the bootstrap token never expires");
             }
         }
     }
-    for flag in fleet.programs("kubeadm").filter_map(|invocation| invocation.flag("ttl").or(invocation.flag("token-ttl"))) {
+    for flag in fleet
+        .programs("kubeadm")
+        .filter_map(|invocation| invocation.flag("ttl").or(invocation.flag("token-ttl")))
+    {
         if never(flag.value.text) {
             found.flag(flag, fleet, "the bootstrap token never expires");
         }
     }
     for (document, secret) in bootstrap_secrets(fleet) {
         if DATA.iter().all(|data| secret.get(data).is_none_or(|data| data.text("expiration").is_none())) {
-            found.at(document, secret.text("metadata.name").unwrap_or(secret.word), "the bootstrap token has no `expiration`");
+            found.at(
+                document,
+                secret.text("metadata.name").unwrap_or(secret.word),
+                "the bootstrap token has no `expiration`",
+            );
         }
     }
 }
@@ -193,24 +229,27 @@ const DATA: [&str; 2] = ["stringData", "data"];
 
 /// Returns the secrets that contain bootstrap tokens.
 fn bootstrap_secrets<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, &'f Node<'a>)> {
-    fleet.of_kind("Secret").filter(|(_, node)| node.text("type").is_some_and(|word| word.text == "bootstrap.kubernetes.io/token"))
+    fleet.of_kind("Secret").filter(|(_, node)| {
+        node.text("type").is_some_and(|word| word.text == "bootstrap.kubernetes.io/token")
+    })
 }
 
 fn published<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let vrrp = fleet
-        .keepalived("vrrp_instance")
-        .filter_map(|block| Some((block.document, block.statement.last(&["authentication"])?.setting("auth_pass")?)));
+    let vrrp = fleet.keepalived("vrrp_instance").filter_map(|block| {
+        Some((block.document, block.statement.last(&["authentication"])?.setting("auth_pass")?))
+    });
     let statistics = fleet
         .haproxy(&["listen", "frontend", "backend", "defaults"])
         .filter_map(|block| Some((block.document, *block.statement.last(&["stats", "auth"])?.words.get(2)?)));
-    let tokens = fleet
-        .manifests()
-        .flat_map(|(document, node)| node.find_all("token").into_iter().filter_map(Node::scalar).map(move |word| (document, word)));
+    let tokens = fleet.manifests().flat_map(|(document, node)| {
+        node.find_all("token").into_iter().filter_map(Node::scalar).map(move |word| (document, word))
+    });
     let flags = fleet
         .programs("kubeadm")
         .filter_map(|invocation| invocation.flag("token"))
         .map(|flag| (&fleet.documents[flag.document], flag.value));
-    let reported = vrrp.chain(statistics).chain(tokens).chain(flags).chain(token_files(fleet)).chain(variables(fleet));
+    let reported =
+        vrrp.chain(statistics).chain(tokens).chain(flags).chain(token_files(fleet)).chain(variables(fleet));
     for (document, word) in reported.filter(|(_, word)| PUBLISHED.contains(&word.text)) {
         found.at(document, word, format!("`{}` appears in published examples", word.text));
     }
@@ -227,17 +266,31 @@ fn published<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 /// Returns the tokens in `--token-auth-file` files, from the first field of each line.
 fn token_files<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
     let files = fleet.documents.iter().filter(|document| document.path.ends_with(".csv"));
-    files.flat_map(|document| document.text.lines().filter_map(move |line| Some((document, line.split_once(',')?.0))).collect::<Vec<_>>())
+    files.flat_map(|document| {
+        document
+            .text
+            .lines()
+            .filter_map(move |line| Some((document, line.split_once(',')?.0)))
+            .collect::<Vec<_>>()
+    })
 }
 
 /// Returns the values of variables in scripts and variable files whose names suggest a token or password.
 fn variables<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Document<'a>, Word<'a>)> {
-    let secret = |name: &str| ["TOKEN", "PASS", "SECRET"].iter().any(|part| name.to_uppercase().contains(part));
+    let secret =
+        |name: &str| ["TOKEN", "PASS", "SECRET"].iter().any(|part| name.to_uppercase().contains(part));
     let of_scripts = fleet.commands().flat_map(|(document, command)| {
-        command.words.iter().filter_map(move |word| Some((document, word.split_once('=')?))).collect::<Vec<_>>()
+        command
+            .words
+            .iter()
+            .filter_map(move |word| Some((document, word.split_once('=')?)))
+            .collect::<Vec<_>>()
     });
     let of_settings = fleet.settings("").map(|(document, setting)| (document, (setting.key, setting.value)));
-    of_scripts.chain(of_settings).filter(move |(_, (name, _))| secret(name.text)).map(|(document, (_, value))| (document, value.unquoted()))
+    of_scripts
+        .chain(of_settings)
+        .filter(move |(_, (name, _))| secret(name.text))
+        .map(|(document, (_, value))| (document, value.unquoted()))
 }
 
 fn readable_key<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
@@ -249,15 +302,22 @@ fn readable_key<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn no_approver<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let approver = fleet
-        .manifests()
-        .any(|(_, node)| node.find_all("image").into_iter().filter_map(Node::scalar).any(|image| image.text.contains("approver")));
+    let approver = fleet.manifests().any(|(_, node)| {
+        node.find_all("image")
+            .into_iter()
+            .filter_map(Node::scalar)
+            .any(|image| image.text.contains("approver"))
+    });
     for (document, node) in fleet.of_kind("KubeletConfiguration").filter(|_| !approver) {
         if let Some(word) = node.text("serverTLSBootstrap").filter(|word| word.text == "true") {
             found.at(document, word, "kubelets request serving certificates, but nothing approves them");
         }
     }
-    for flag in fleet.programs("kubelet").filter(|_| !approver).filter_map(|kubelet| kubelet.flag("rotate-server-certificates")) {
+    for flag in fleet
+        .programs("kubelet")
+        .filter(|_| !approver)
+        .filter_map(|kubelet| kubelet.flag("rotate-server-certificates"))
+    {
         if flag.value.text != "false" {
             found.flag(flag, fleet, "kubelets request serving certificates, but nothing approves them");
         }

@@ -18,7 +18,8 @@ pub(super) struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// Returns the existing overlays of all node roles, including the overlays that they require.
     pub(super) fn chosen(&self) -> impl Iterator<Item = &'a Overlay> {
-        let names: BTreeSet<&String> = self.cluster.nodes.iter().flat_map(|node| self.names(&node.roles)).collect();
+        let names: BTreeSet<&String> =
+            self.cluster.nodes.iter().flat_map(|node| self.names(&node.roles)).collect();
         let known = names.into_iter().filter(|name| self.overlays.get(name).is_ok());
         self.overlays.select(known).unwrap_or_default().into_iter()
     }
@@ -30,7 +31,8 @@ impl<'a> Subject<'a> {
 
     /// Returns the machine's overlays that require the overlay `name`.
     pub(super) fn requiring(&self, roles: &BTreeSet<Role>, name: &str) -> Vec<&str> {
-        let requires = |overlay: &&&Overlay| overlay.manifest.requires.iter().any(|required| required == name);
+        let requires =
+            |overlay: &&&Overlay| overlay.manifest.requires.iter().any(|required| required == name);
         self.selected(roles).iter().filter(requires).map(|overlay| overlay.name.as_str()).collect()
     }
 
@@ -59,7 +61,12 @@ impl Findings {
         self.0.push((path.into(), message.into(), None));
     }
 
-    pub(super) fn with_fix(&mut self, path: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) {
+    pub(super) fn with_fix(
+        &mut self,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
         self.0.push((path.into(), message.into(), Some(fix.into())));
     }
 }

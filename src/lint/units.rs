@@ -136,7 +136,12 @@ fn is_drop_in(block: &Block<'_, '_>) -> bool {
 }
 
 /// Returns a unit's setting, taking drop-ins into account.
-pub(super) fn setting<'a>(fleet: &Fleet<'a>, block: &Block<'_, 'a>, section: &'static str, name: &str) -> Option<&'a str> {
+pub(super) fn setting<'a>(
+    fleet: &Fleet<'a>,
+    block: &Block<'_, 'a>,
+    section: &'static str,
+    name: &str,
+) -> Option<&'a str> {
     let same = |other: &Block<'_, 'a>| unit(other) == unit(block);
     let mut all: Vec<Block<'_, 'a>> = fleet.on(block.document.machine).units(section).filter(same).collect();
     all.sort_by_key(is_drop_in);
@@ -151,16 +156,28 @@ fn services<'f, 'a>(fleet: &'f Fleet<'a>, names: &'f [&str]) -> impl Iterator<It
 fn unknown_key<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for section in ["Unit", "Service", "Install"] {
         for block in fleet.units(section) {
-            for word in block.statement.body.iter().map(Statement::name).filter(|word| !KEYS.contains(&word.text)) {
+            for word in
+                block.statement.body.iter().map(Statement::name).filter(|word| !KEYS.contains(&word.text))
+            {
                 if let Some(key) = slip(word.text, KEYS.iter().copied()) {
-                    found.at(block.document, word, format!("systemd has no `{}=`; did you mean `{key}=`?", word.text));
+                    found.at(
+                        block.document,
+                        word,
+                        format!("systemd has no `{}=`; did you mean `{key}=`?", word.text),
+                    );
                 }
             }
         }
     }
     for block in fleet.units("Service") {
-        for word in block.statement.body.iter().map(Statement::name).filter(|word| UNIT_ONLY.contains(&word.text)) {
-            found.at(block.document, word, format!("`{}=` belongs in `[Unit]`; systemd ignores it here", word.text));
+        for word in
+            block.statement.body.iter().map(Statement::name).filter(|word| UNIT_ONLY.contains(&word.text))
+        {
+            found.at(
+                block.document,
+                word,
+                format!("`{}=` belongs in `[Unit]`; systemd ignores it here", word.text),
+            );
         }
     }
 }
@@ -185,14 +202,20 @@ fn stays_down<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let word = block.statement.last(&["Restart"]).map_or(block.statement.name(), Statement::name);
         let restart = setting(fleet, &block, "Service", "Restart").unwrap_or("no");
         if restart != "always" {
-            found.at(block.document, word, format!("with `Restart={restart}`, {} stays down after it exits by design", unit(&block)));
+            found.at(
+                block.document,
+                word,
+                format!("with `Restart={restart}`, {} stays down after it exits by design", unit(&block)),
+            );
             continue;
         }
         let unlimited = ["StartLimitIntervalSec", "StartLimitInterval"].iter().any(|name| setting(fleet, &block, "Unit", name) == Some("0"))
                 // Before systemd 230 the key was in this section, which is still supported.
                 || setting(fleet, &block, "Service", "StartLimitInterval") == Some("0");
         // systemd's default limit is five starts within ten seconds.
-        let slow = setting(fleet, &block, "Service", "RestartSec").and_then(seconds).is_some_and(|pause| pause >= 2.0);
+        let slow = setting(fleet, &block, "Service", "RestartSec")
+            .and_then(seconds)
+            .is_some_and(|pause| pause >= 2.0);
         if !unlimited && !slow {
             found.at(block.document, word, "systemd gives up after five starts in quick succession");
         }
@@ -213,19 +236,37 @@ fn seconds(text: &str) -> Option<f64> {
 }
 
 fn impatient<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for block in services(fleet, &["etcd"]).filter(|block| setting(fleet, block, "Service", "Type") == Some("notify")) {
-        let limit = ["TimeoutStartSec", "TimeoutSec"].iter().find_map(|name| setting(fleet, &block, "Service", name));
-        let enough =
-            limit.is_some_and(|limit| limit == "infinity" || limit == "0" || seconds(limit).is_some_and(|time| time >= FIRST_BOOT));
+    for block in
+        services(fleet, &["etcd"]).filter(|block| setting(fleet, block, "Service", "Type") == Some("notify"))
+    {
+        let limit =
+            ["TimeoutStartSec", "TimeoutSec"].iter().find_map(|name| setting(fleet, &block, "Service", name));
+        let enough = limit.is_some_and(|limit| {
+            limit == "infinity" || limit == "0" || seconds(limit).is_some_and(|time| time >= FIRST_BOOT)
+        });
         if !enough {
-            let word = block.statement.last(&["TimeoutStartSec"]).map_or(block.statement.name(), Statement::name);
-            found.at(block.document, word, format!("systemd kills etcd after {} if its peers are not up", limit.unwrap_or("90s")));
+            let word =
+                block.statement.last(&["TimeoutStartSec"]).map_or(block.statement.name(), Statement::name);
+            found.at(
+                block.document,
+                word,
+                format!("systemd kills etcd after {} if its peers are not up", limit.unwrap_or("90s")),
+            );
         }
     }
     for block in fleet.units("Unit").filter(|block| unit(block) != "etcd") {
         for name in ["Requires", "BindsTo", "Requisite"] {
-            if let Some(statement) = block.statement.body.iter().find(|statement| statement.is(&[name]) && statement.has("etcd.service")) {
-                found.at(block.document, statement.name(), format!("{} stops whenever etcd stops", unit(&block)));
+            if let Some(statement) = block
+                .statement
+                .body
+                .iter()
+                .find(|statement| statement.is(&[name]) && statement.has("etcd.service"))
+            {
+                found.at(
+                    block.document,
+                    statement.name(),
+                    format!("{} stops whenever etcd stops", unit(&block)),
+                );
             }
         }
     }
@@ -234,15 +275,27 @@ fn impatient<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn in_place_of_a_package<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in services(fleet, &COMPONENTS) {
         if ["/usr/lib/systemd/", "/lib/systemd/"].iter().any(|place| block.document.path.starts_with(place)) {
-            found.at(block.document, block.statement.name(), format!("`{}` is in a directory for package units", block.document.path));
+            found.at(
+                block.document,
+                block.statement.name(),
+                format!("`{}` is in a directory for package units", block.document.path),
+            );
         }
     }
 }
 
 fn read_only<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.units("Service").filter(|block| ["kubelet", "containerd"].contains(&unit(block))) {
-        if let Some(word) = block.statement.setting("ProtectSystem").filter(|word| ["strict", "full", "yes", "true"].contains(&word.text)) {
-            found.at(block.document, word, format!("/usr, and perhaps /opt/cni/bin, is read-only for {}", unit(&block)));
+        if let Some(word) = block
+            .statement
+            .setting("ProtectSystem")
+            .filter(|word| ["strict", "full", "yes", "true"].contains(&word.text))
+        {
+            found.at(
+                block.document,
+                word,
+                format!("/usr, and perhaps /opt/cni/bin, is read-only for {}", unit(&block)),
+            );
         }
     }
 }

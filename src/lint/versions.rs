@@ -124,7 +124,10 @@ fn old_balancers(subject: &Subject<'_>, findings: &mut Findings) {
     for (program, image) in &subject.cluster.endpoint.images {
         let program = program.replace('_', "-");
         if let Some(least) = too_old(&program, image) {
-            findings.at(format!("endpoint.images.{program}"), format!("`{image}` is too old: kiln configures {program} {least} or later"));
+            findings.at(
+                format!("endpoint.images.{program}"),
+                format!("`{image}` is too old: kiln configures {program} {least} or later"),
+            );
         }
     }
 }
@@ -143,14 +146,24 @@ fn images_by_digest(subject: &Subject<'_>, findings: &mut Findings) {
     if cluster.runtime != Runtime::Docker || !subject.chosen().any(|overlay| overlay.name == "preload") {
         return;
     }
-    let held = |name: &str| subject.chosen().any(|overlay| overlay.manifest.images.iter().any(|image| image.contains(&format!("{name} "))));
+    let held = |name: &str| {
+        subject
+            .chosen()
+            .any(|overlay| overlay.manifest.images.iter().any(|image| image.contains(&format!("{name} "))))
+    };
     let of_endpoint = cluster.endpoint.images.iter().map(|(program, image)| {
-        (format!("endpoint.images.{}", program.replace('_', "-")), format!("cluster.endpoint.images.{program}"), image)
+        (
+            format!("endpoint.images.{}", program.replace('_', "-")),
+            format!("cluster.endpoint.images.{program}"),
+            image,
+        )
     });
-    let own = OWN_IMAGES
-        .iter()
-        .filter_map(|(part, setting, name)| Some(((*setting).to_owned(), (*name).to_owned(), cluster.own_images.get(part)?)));
-    for (setting, _, image) in of_endpoint.chain(own).filter(|(_, name, image)| image.contains('@') && held(name)) {
+    let own = OWN_IMAGES.iter().filter_map(|(part, setting, name)| {
+        Some(((*setting).to_owned(), (*name).to_owned(), cluster.own_images.get(part)?))
+    });
+    for (setting, _, image) in
+        of_endpoint.chain(own).filter(|(_, name, image)| image.contains('@') && held(name))
+    {
         findings.at(setting, format!("`{image}` contains a digest"));
     }
 }
@@ -173,7 +186,12 @@ fn brought(part: Component, subject: &Subject<'_>) -> Option<Brought> {
         return None;
     }
     if let Some(own) = cluster.etcd.filter(|_| part == Component::Etcd) {
-        return Some(Brought { companion: own.companion()?, name, by: "[etcd]".to_owned(), field: "etcd.version" });
+        return Some(Brought {
+            companion: own.companion()?,
+            name,
+            by: "[etcd]".to_owned(),
+            field: "etcd.version",
+        });
     }
     // With Docker, the kubelet does not use containerd.
     if part == Component::Containerd && cluster.runtime.kind().part != part {
@@ -200,8 +218,10 @@ fn unsupported(part: Component, subject: &Subject<'_>, findings: &mut Findings) 
         _ => format!("Kubernetes 1.{} or later", span.introduced),
     };
     let suite = Suite::named(&subject.cluster.base.suite);
-    let message =
-        format!("Kubernetes {version} is not compatible with {} {} from `{}`", brought.name, brought.companion.version, brought.by);
+    let message = format!(
+        "Kubernetes {version} is not compatible with {} {} from `{}`",
+        brought.name, brought.companion.version, brought.by
+    );
     let advice = || advice(&other, part, &brought, version.minor, |other| other.span.covers(version.minor));
     let fix = match setting(part, subject, suite) {
         // The suite supports both versions.
@@ -228,23 +248,37 @@ fn outdated(part: Component, subject: &Subject<'_>, findings: &mut Findings) {
     let version = subject.cluster.kubernetes;
     let Some(brought) = brought(part, subject) else { return };
     let span = brought.companion.span;
-    let Some(deprecated) = span.deprecated.filter(|deprecated| version.minor >= *deprecated && span.covers(version.minor)) else { return };
+    let Some(deprecated) =
+        span.deprecated.filter(|deprecated| version.minor >= *deprecated && span.covers(version.minor))
+    else {
+        return;
+    };
     let other = format!("Kubernetes 1.{} or older", deprecated - 1);
-    let message =
-        format!("Kubernetes {version} expects something newer than {} {} from `{}`", brought.name, brought.companion.version, brought.by);
+    let message = format!(
+        "Kubernetes {version} expects something newer than {} {} from `{}`",
+        brought.name, brought.companion.version, brought.by
+    );
     let fix = advice(&other, part, &brought, version.minor, |other| other.span.is_current(version.minor));
     findings.with_fix(brought.field, message, fix);
 }
 
 /// Returns the alternatives: another Kubernetes version, or another version of `part` from the newest suitable suite.
-fn advice(kubernetes: &str, part: Component, now: &Brought, minor: u32, will_do: impl Fn(&Companion) -> bool) -> String {
+fn advice(
+    kubernetes: &str,
+    part: Component,
+    now: &Brought,
+    minor: u32,
+    will_do: impl Fn(&Companion) -> bool,
+) -> String {
     let name = now.name;
     if let Some(better) = Companion::of(part, minor).filter(|_| now.field != VERSION) {
         return format!("use {kubernetes}, or {name} {better}");
     }
     let mut suites = SUITES.iter().rev().flat_map(|suite| suite.all(part).map(move |row| (suite.name, row)));
     match suites.find(|(_, row)| will_do(row)) {
-        Some((suite, row)) => format!("use {kubernetes}, or `suite = \"{suite}\"`, which has {name} {}", row.version),
+        Some((suite, row)) => {
+            format!("use {kubernetes}, or `suite = \"{suite}\"`, which has {name} {}", row.version)
+        }
         None => format!("use {kubernetes}"),
     }
 }
@@ -271,7 +305,10 @@ mod tests {
         let profile = read(&text);
         let (cluster, overlays) = (cluster::resolve(&profile).unwrap(), Overlays::load(&[]).unwrap());
         let mut findings = Findings::default();
-        (lint.on_cluster.unwrap())(&Subject { profile: &profile, cluster: &cluster, overlays: &overlays }, &mut findings);
+        (lint.on_cluster.unwrap())(
+            &Subject { profile: &profile, cluster: &cluster, overlays: &overlays },
+            &mut findings,
+        );
         let one = |(_, message, fix): (String, String, Option<String>)| {
             let (before, _) = message.split_once(" from `").unwrap();
             let companion = before.rsplit_once(" with ").or_else(|| before.rsplit_once(" than ")).unwrap().1;
@@ -283,7 +320,9 @@ mod tests {
     /// Returns the first Kubernetes minor version, the suite and the runtime in a fix.
     fn advised(fix: &str) -> (u32, Option<&str>, Option<&str>) {
         let (_, minor) = fix.split_once("Kubernetes 1.").unwrap();
-        let setting = |name: &str| fix.split_once(&format!("`{name} = \"")).and_then(|(_, value)| value.split('"').next());
+        let setting = |name: &str| {
+            fix.split_once(&format!("`{name} = \"")).and_then(|(_, value)| value.split('"').next())
+        };
         (minor.split([' ', ',']).next().unwrap().parse().unwrap(), setting("suite"), setting("runtime"))
     }
 
@@ -295,11 +334,18 @@ mod tests {
             let profile = read(&text.replace("[cluster]", &format!("[cluster]\n{settings}")));
             let (cluster, overlays) = (cluster::resolve(&profile).unwrap(), Overlays::load(&[]).unwrap());
             let mut findings = Findings::default();
-            super::images_by_digest(&Subject { profile: &profile, cluster: &cluster, overlays: &overlays }, &mut findings);
+            super::images_by_digest(
+                &Subject { profile: &profile, cluster: &cluster, overlays: &overlays },
+                &mut findings,
+            );
             findings.0.len()
         };
         assert_eq!(reported(&format!("runtime = \"docker\"\nimages.pause = \"{digest}\"")), 1);
-        assert_eq!(reported(&format!("runtime = \"docker\"\nimages.coredns = \"{digest}\"")), 0, "no overlay contains it");
+        assert_eq!(
+            reported(&format!("runtime = \"docker\"\nimages.coredns = \"{digest}\"")),
+            0,
+            "no overlay contains it"
+        );
         assert_eq!(reported(&format!("images.pause = \"{digest}\"")), 0);
     }
 
@@ -308,7 +354,8 @@ mod tests {
         let mut seen = vec![0; lints().count()];
         for (lint, seen) in lints().zip(&mut seen) {
             let runtimes = ["containerd", "docker"];
-            let every = KubernetesVersion::MINORS.flat_map(|minor| SUITES.iter().map(move |suite| (minor, suite.name)));
+            let every = KubernetesVersion::MINORS
+                .flat_map(|minor| SUITES.iter().map(move |suite| (minor, suite.name)));
             for ((minor, suite), runtime) in every.flat_map(|case| runtimes.map(|runtime| (case, runtime))) {
                 for (companion, fix) in reported(lint, minor, suite, runtime) {
                     *seen += 1;
@@ -322,12 +369,17 @@ mod tests {
                     let name = companion.rsplit_once(' ').unwrap().0;
                     if let Some(instead) = instead {
                         assert!(
-                            lints().all(|lint| !["HA219", "HA231"].contains(&lint.id) || reported(lint, minor, suite, instead).is_empty()),
+                            lints().all(|lint| !["HA219", "HA231"].contains(&lint.id)
+                                || reported(lint, minor, suite, instead).is_empty()),
                             "{fix}"
                         );
                     }
                     let again = better.map_or_else(Vec::new, |better| reported(lint, minor, better, runtime));
-                    assert!(again.iter().all(|(same, _)| !same.starts_with(name)), "{}: 1.{minor} on {suite}: {fix}: {again:?}", lint.id);
+                    assert!(
+                        again.iter().all(|(same, _)| !same.starts_with(name)),
+                        "{}: 1.{minor} on {suite}: {fix}: {again:?}",
+                        lint.id
+                    );
                 }
             }
         }
@@ -338,16 +390,28 @@ mod tests {
     fn an_etcd_that_the_file_names_is_judged_by_its_version_and_not_by_the_suites() {
         let lint = ROWS.iter().find(|lint| lint.id == "HA229").unwrap();
         let reported = |kubernetes: &str, etcd: &str| {
-            let text = edited("1.20.2", kubernetes).replacen("[cluster]", &format!("[etcd]\nversion = \"{etcd}\"\n[cluster]"), 1);
-            let profile =
-                read(&text.replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]"));
+            let text = edited("1.20.2", kubernetes).replacen(
+                "[cluster]",
+                &format!("[etcd]\nversion = \"{etcd}\"\n[cluster]"),
+                1,
+            );
+            let profile = read(&text.replace(
+                "[cluster]",
+                "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]",
+            ));
             let (cluster, overlays) = (cluster::resolve(&profile).unwrap(), Overlays::load(&[]).unwrap());
             let mut findings = Findings::default();
-            (lint.on_cluster.unwrap())(&Subject { profile: &profile, cluster: &cluster, overlays: &overlays }, &mut findings);
-            findings.0.into_iter().map(|(field, message, fix)| format!("{field}: {message} ({})", fix.unwrap())).collect::<Vec<_>>()
+            (lint.on_cluster.unwrap())(
+                &Subject { profile: &profile, cluster: &cluster, overlays: &overlays },
+                &mut findings,
+            );
+            findings
+                .0
+                .into_iter()
+                .map(|(field, message, fix)| format!("{field}: {message} ({})", fix.unwrap()))
+                .collect::<Vec<_>>()
         };
-        let old =
-            "etcd.version: Kubernetes 1.20.2 is not compatible with etcd 3.1 from `[etcd]` (use Kubernetes 1.11 or older, or etcd 3.4)";
+        let old = "etcd.version: Kubernetes 1.20.2 is not compatible with etcd 3.1 from `[etcd]` (use Kubernetes 1.11 or older, or etcd 3.4)";
         assert_eq!(reported("1.20.2", "3.1.20"), [old]);
         // The suite's 3.4 would not be compatible.
         assert_eq!(reported("1.36.0", "3.6.5"), [""; 0]);

@@ -61,7 +61,8 @@ impl Artifacts {
     /// [`Kind::Input`] if something other than an output directory is there; [`Kind::Io`].
     pub(crate) fn begin(target: &Path, epoch: u64) -> Result<Self> {
         refuse_foreign(target)?;
-        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent =
+            target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let is_new = !parent.exists();
         host::fs::create_directories(parent)?;
         if is_new {
@@ -71,10 +72,11 @@ impl Artifacts {
         let _guard = FileLock::directory(parent)?;
         reclaim(parent)?;
         let staging = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
-        let staging = staging.doing(Kind::Io, || format!("creating a directory in `{}`", parent.display()))?.keep();
+        let staging =
+            staging.doing(Kind::Io, || format!("creating a directory in `{}`", parent.display()))?.keep();
         host::fs::set_mode(&staging, 0o755)?;
-        let alive =
-            FileLock::try_directory(&staging)?.ok_or_else(|| Error::new(Kind::Io, "a new directory is locked by another process"))?;
+        let alive = FileLock::try_directory(&staging)?
+            .ok_or_else(|| Error::new(Kind::Io, "a new directory is locked by another process"))?;
         let previous = Manifest::read(target).map(|manifest| manifest.artifacts).unwrap_or_default();
         let (target, made) = (target.to_owned(), BTreeMap::new());
         Ok(Self { target, staging, _alive: alive, epoch, previous, made, written: 0 })
@@ -112,14 +114,22 @@ impl Artifacts {
     /// # Errors
     ///
     /// Those of `make`; [`Kind::Internal`] if the path was added before.
-    pub(crate) fn put(&mut self, path: &str, readers: Readers, made_of: Digest, make: impl FnOnce(&File) -> Result<Digest>) -> Result<()> {
+    pub(crate) fn put(
+        &mut self,
+        path: &str,
+        readers: Readers,
+        made_of: Digest,
+        make: impl FnOnce(&File) -> Result<Digest>,
+    ) -> Result<()> {
         if self.has(path) {
             return Err(Error::new(Kind::Internal, format!("two artifacts are named `{path}`")));
         }
         self.make_directories(path, readers)?;
         let record = match self.reuse(path, readers, made_of)? {
             Some(record) => record,
-            None => self.write(path, readers, made_of, make).within(|| format!("writing `{}`", self.target.join(path).display()))?,
+            None => self
+                .write(path, readers, made_of, make)
+                .within(|| format!("writing `{}`", self.target.join(path).display()))?,
         };
         self.made.insert(path.to_owned(), record);
         Ok(())
@@ -154,7 +164,9 @@ impl Artifacts {
     /// Links the file from the previous build if it was built from the same inputs and has not been modified
     /// since.
     fn reuse(&self, path: &str, readers: Readers, made_of: Digest) -> Result<Option<ArtifactRecord>> {
-        let Some(record) = self.previous.get(path).filter(|record| record.made_of == made_of) else { return Ok(None) };
+        let Some(record) = self.previous.get(path).filter(|record| record.made_of == made_of) else {
+            return Ok(None);
+        };
         let (old, new) = (self.target.join(path), self.staged(path));
         let intact = host::publish::is_sealed(&old, readers.file_mode(), self.epoch, record.size);
         Ok(if intact && host::publish::link(&old, &new)? { Some(record.clone()) } else { None })
@@ -172,7 +184,12 @@ impl Artifacts {
         let sha256 = make(&file)?;
         host::publish::seal(&file, readers.file_mode(), self.epoch, &staged)?;
         self.written += 1;
-        Ok(ArtifactRecord { sha256, size: host::fs::size(&staged)?, secret: readers == Readers::Owner, made_of })
+        Ok(ArtifactRecord {
+            sha256,
+            size: host::fs::size(&staged)?,
+            secret: readers == Readers::Owner,
+            made_of,
+        })
     }
 
     /// Adds the manifest and replaces the previous directory with this one, or keeps the previous one if nothing
@@ -183,7 +200,10 @@ impl Artifacts {
     /// [`Kind::Io`]; the previous output is then still in place.
     pub(crate) fn publish(self, mut manifest: Manifest) -> Result<Published> {
         manifest.artifacts.clone_from(&self.made);
-        if self.written == 0 && Manifest::read(&self.target).is_ok_and(|last| last.is_same_build(&manifest)) && self.is_whole() {
+        if self.written == 0
+            && Manifest::read(&self.target).is_ok_and(|last| last.is_same_build(&manifest))
+            && self.is_whole()
+        {
             return Ok(Published::Unchanged);
         }
         let json = manifest.to_json()?;
@@ -193,13 +213,19 @@ impl Artifacts {
         }
         host::fs::sync_filesystem(&self.staging)?;
         host::publish::exchange(&self.staging, &self.target)?;
-        host::fs::sync_directory(self.target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+        host::fs::sync_directory(
+            self.target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+        )?;
         Ok(Published::New(self.written))
     }
 
     /// Checks whether the published directory contains exactly the files in its manifest.
     fn is_whole(&self) -> bool {
-        let expected = self.made.keys().map(|path| self.target.join(path)).chain([MANIFEST, SUMS].map(|name| self.target.join(name)));
+        let expected = self
+            .made
+            .keys()
+            .map(|path| self.target.join(path))
+            .chain([MANIFEST, SUMS].map(|name| self.target.join(name)));
         files(&self.target).is_ok_and(|found| found == expected.collect())
     }
 }
@@ -217,7 +243,8 @@ const PREFIX: &str = ".kiln-";
 /// Removes the staging directories of processes that have exited.
 fn reclaim(parent: &Path) -> Result<()> {
     for path in host::fs::list(parent)? {
-        let is_staging = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) && path.is_dir();
+        let is_staging =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) && path.is_dir();
         if is_staging && FileLock::try_directory(&path)?.is_some() {
             host::fs::remove(&path)?;
         }
@@ -244,6 +271,9 @@ fn refuse_foreign(target: &Path) -> Result<()> {
     if !target.exists() || target.join(MANIFEST).is_file() || is_empty() {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, format!("`{}` exists but was not created by a build; it was left unchanged", target.display()))
-        .hint("move it, or build into another directory"))
+    Err(Error::new(
+        Kind::Input,
+        format!("`{}` exists but was not created by a build; it was left unchanged", target.display()),
+    )
+    .hint("move it, or build into another directory"))
 }

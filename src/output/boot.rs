@@ -53,7 +53,8 @@ impl Boot {
     pub(crate) fn prepare(inputs: &RoleInputs<'_>, store: &Store, progress: &dyn Progress) -> Result<Self> {
         let RoleInputs { name, arch, base, initrd, epoch, .. } = *inputs;
         let part = |path: &str, package: &str| find(base, path).ok_or_else(|| missing(path, package));
-        let (release, kernel) = newest_kernel(base).ok_or_else(|| missing(&format!("{KERNEL}*"), arch.kernel))?;
+        let (release, kernel) =
+            newest_kernel(base).ok_or_else(|| missing(&format!("{KERNEL}*"), arch.kernel))?;
         let (directory, initrd_digest) = pack_initrd(initrd, epoch, store, progress)?;
         Ok(Self {
             stub: part(&format!("{EFI}/linux{}.efi.stub", arch.efi), "systemd-boot-efi")?,
@@ -113,7 +114,10 @@ impl Boot {
         ]);
         let serial = Guid::derived(root_hash, "esp serial");
         let serial = u32::from_be_bytes(serial.as_bytes()[..4].try_into().expect("a GUID has 16 bytes"));
-        fat::write(&files, &fat::Options { variant: Variant::Fat32, label: ESP_LABEL, serial, epoch, size: 0 })
+        fat::write(
+            &files,
+            &fat::Options { variant: Variant::Fat32, label: ESP_LABEL, serial, epoch, size: 0 },
+        )
     }
 
     /// Returns the file name of the boot menu entry.
@@ -125,7 +129,9 @@ impl Boot {
 /// Packs and compresses the initrd. Returns its directory and digest.
 fn pack_initrd(tree: &Tree, epoch: u64, store: &Store, progress: &dyn Progress) -> Result<(PathBuf, Digest)> {
     let mut key = Hasher::default();
-    key.field("version", VERSION.as_bytes()).field("tree", tree.digest().as_bytes()).field("epoch", &epoch.to_le_bytes());
+    key.field("version", VERSION.as_bytes())
+        .field("tree", tree.digest().as_bytes())
+        .field("epoch", &epoch.to_le_bytes());
     let key = key.finish();
     let directory = store.stage("initrd", &key, |directory| {
         let _step = progress.begin("packing the initrd", None);
@@ -159,10 +165,13 @@ fn find(tree: &Tree, path: &str) -> Option<Content> {
 
 /// Returns the last kernel by name, and its release, which is part of the name.
 fn newest_kernel(base: &Tree) -> Option<(String, Content)> {
-    let kernels = base.iter().filter_map(|(path, _)| Some((path.as_str().strip_prefix(KERNEL)?.to_owned(), find(base, path.as_str())?)));
+    let kernels = base.iter().filter_map(|(path, _)| {
+        Some((path.as_str().strip_prefix(KERNEL)?.to_owned(), find(base, path.as_str())?))
+    });
     kernels.last()
 }
 
 fn missing(path: &str, package: &str) -> Error {
-    Error::new(Kind::Input, format!("the base has no `{path}`")).hint(format!("add the package `{package}` to `base.packages`"))
+    Error::new(Kind::Input, format!("the base has no `{path}`"))
+        .hint(format!("add the package `{package}` to `base.packages`"))
 }

@@ -70,11 +70,19 @@ impl Documents {
     ///
     /// As [`fat::write`].
     pub(crate) fn volume(&self, epoch: u64) -> Result<Vec<u8>> {
-        let files = [("user-data", &self.user_data), ("meta-data", &self.meta_data), ("network-config", &self.network_config)];
-        let files: BTreeMap<String, Vec<u8>> = files.map(|(name, text)| (name.to_owned(), text.clone().into_bytes())).into();
+        let files = [
+            ("user-data", &self.user_data),
+            ("meta-data", &self.meta_data),
+            ("network-config", &self.network_config),
+        ];
+        let files: BTreeMap<String, Vec<u8>> =
+            files.map(|(name, text)| (name.to_owned(), text.clone().into_bytes())).into();
         let [a, b, c, d, ..] = *Digest::of(self.meta_data.as_bytes()).as_bytes();
         let serial = u32::from_be_bytes([a, b, c, d]);
-        fat::write(&files, &fat::Options { variant: fat::Variant::Any, label: "CIDATA", serial, epoch, size: 0 })
+        fat::write(
+            &files,
+            &fat::Options { variant: fat::Variant::Any, label: "CIDATA", serial, epoch, size: 0 },
+        )
     }
 }
 
@@ -107,10 +115,21 @@ mod tests {
 
     fn cluster() -> Cluster {
         let mut cluster = sample();
-        let control_plane = ["base", "node-prep", "etcd", "kube-apiserver", "kubelet", "haproxy-service", "keepalived-service", "rbac"];
+        let control_plane = [
+            "base",
+            "node-prep",
+            "etcd",
+            "kube-apiserver",
+            "kubelet",
+            "haproxy-service",
+            "keepalived-service",
+            "rbac",
+        ];
         let overlays = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        cluster.overlays =
-            BTreeMap::from([(Role::ControlPlane, overlays(&control_plane)), (Role::Worker, overlays(&["base", "node-prep", "kubelet"]))]);
+        cluster.overlays = BTreeMap::from([
+            (Role::ControlPlane, overlays(&control_plane)),
+            (Role::Worker, overlays(&["base", "node-prep", "kubelet"])),
+        ]);
         cluster.binaries = vec![BinarySource::Archive { url: URL.into(), sha256: None }];
         cluster.network.gateway = Some("10.0.0.1".parse().unwrap());
         cluster.network.dns = vec!["10.0.0.2".parse().unwrap()];
@@ -120,9 +139,15 @@ mod tests {
 
     fn lock(programs: &[String]) -> Lock {
         let mut lock = Lock::new("trixie", Arch::Amd64);
-        lock.archives = vec![ArchivePin { file: "kubernetes-server-linux-amd64.tar.gz".into(), size: 1, sha256: Digest::of(b"archive") }];
-        lock.binaries =
-            programs.iter().map(|name| BinaryPin { name: name.clone(), size: 1, sha256: Digest::of(name.as_bytes()) }).collect();
+        lock.archives = vec![ArchivePin {
+            file: "kubernetes-server-linux-amd64.tar.gz".into(),
+            size: 1,
+            sha256: Digest::of(b"archive"),
+        }];
+        lock.binaries = programs
+            .iter()
+            .map(|name| BinaryPin { name: name.clone(), size: 1, sha256: Digest::of(name.as_bytes()) })
+            .collect();
         lock
     }
 
@@ -132,15 +157,31 @@ mod tests {
         let (pki, overlays) = (vault.pki(cluster).unwrap(), Overlays::load(&[]).unwrap());
         let of_node = |node: &crate::cluster::Node| {
             let needs = render::requirements(cluster, &node.image(), &overlays).unwrap();
-            let (seed, role) =
-                (render::node(cluster, node, &pki, &overlays).unwrap(), render::role(cluster, &node.image(), &overlays).unwrap());
-            let (packages, programs, users, lock) = (&needs.packages, &needs.binaries, &needs.users, &lock(&needs.binaries));
+            let (seed, role) = (
+                render::node(cluster, node, &pki, &overlays).unwrap(),
+                render::role(cluster, &node.image(), &overlays).unwrap(),
+            );
+            let (packages, programs, users, lock) =
+                (&needs.packages, &needs.binaries, &needs.users, &lock(&needs.binaries));
             let agent = needs.agent.then(|| Digest::of(b"kiln"));
-            let input =
-                Input { cluster, node, seed: &seed, role: &role, packages, programs, agent, not_before: 1_700_000_000, users, lock };
+            let input = Input {
+                cluster,
+                node,
+                seed: &seed,
+                role: &role,
+                packages,
+                programs,
+                agent,
+                not_before: 1_700_000_000,
+                users,
+                lock,
+            };
             let made = documents(&input).unwrap();
             let again = documents(&input).unwrap();
-            assert!(made.user_data == again.user_data && made.volume(1).unwrap() == again.volume(1).unwrap(), "two runs differ");
+            assert!(
+                made.user_data == again.user_data && made.volume(1).unwrap() == again.volume(1).unwrap(),
+                "two runs differ"
+            );
             (node.name.clone(), made)
         };
         cluster.nodes.iter().map(of_node).collect()
@@ -149,7 +190,8 @@ mod tests {
     /// Returns the value that PyYAML reads.
     fn parsed(text: &str) -> Option<Value> {
         let script = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin.buffer.read()), sys.stdout)";
-        let output = host::process::run_with_input(judge("python3")?.args(["-c", script]), text.as_bytes()).unwrap();
+        let output =
+            host::process::run_with_input(judge("python3")?.args(["-c", script]), text.as_bytes()).unwrap();
         Some(serde_json::from_slice(&output.stdout).unwrap())
     }
 
@@ -178,16 +220,26 @@ mod tests {
         assert!(usual.get("power_state").is_none(), "{usual}");
         cluster.base.cgroups = Cgroups::V1;
         let changed = settings(&cluster).unwrap();
-        assert_eq!(changed["runcmd"].as_array().unwrap().last().unwrap(), &serde_json::json!(["update-grub"]));
-        let grub =
-            changed["write_files"].as_array().unwrap().iter().find(|file| file["path"] == "/etc/default/grub.d/90-kiln.cfg").unwrap();
-        let line =
-            "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1\"\n";
+        assert_eq!(
+            changed["runcmd"].as_array().unwrap().last().unwrap(),
+            &serde_json::json!(["update-grub"])
+        );
+        let grub = changed["write_files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|file| file["path"] == "/etc/default/grub.d/90-kiln.cfg")
+            .unwrap();
+        let line = "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1\"\n";
         assert!(grub["content"].as_str().unwrap().ends_with(line), "{grub}");
         let condition = changed["power_state"]["condition"].as_str().unwrap();
         let starts_again = |command_line: &str| {
             let script = condition.replace("/proc/cmdline", "/dev/stdin");
-            host::process::run_with_input(host::process::command("sh").args(["-c", &script]), command_line.as_bytes()).is_ok()
+            host::process::run_with_input(
+                host::process::command("sh").args(["-c", &script]),
+                command_line.as_bytes(),
+            )
+            .is_ok()
         };
         assert!(starts_again("root=/dev/vda1 quiet\n"));
         assert!(!starts_again("root=/dev/vda1 systemd.unified_cgroup_hierarchy=0 quiet\n"));
@@ -197,13 +249,17 @@ mod tests {
     fn every_file_with_a_key_is_private_and_its_directory_closed_before() {
         for (node, made) in all(&cluster()) {
             let Some(data) = parsed(&made.user_data) else { return };
-            let closed: Vec<&str> = data["bootcmd"][2].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            let closed: Vec<&str> =
+                data["bootcmd"][2].as_array().unwrap().iter().filter_map(Value::as_str).collect();
             let mut keys = 0;
             for file in data["write_files"].as_array().unwrap() {
                 let path = file["path"].as_str().unwrap();
                 if path.ends_with(".key") || path.ends_with(".conf") && path.starts_with("/etc/kubernetes/") {
                     keys += 1;
-                    assert!(file["permissions"].as_str().unwrap().ends_with('0'), "{path} of {node} is open to all");
+                    assert!(
+                        file["permissions"].as_str().unwrap().ends_with('0'),
+                        "{path} of {node} is open to all"
+                    );
                     assert!(closed.contains(&path.rsplit_once('/').unwrap().0), "{path} of {node}");
                 }
             }
@@ -277,7 +333,9 @@ mod tests {
 
     #[test]
     fn another_seed_is_another_instance_of_the_same_machine() {
-        let ids = |made: Vec<(String, Documents)>| made.into_iter().map(|(_, made)| parsed(&made.meta_data)).collect::<Option<Vec<_>>>();
+        let ids = |made: Vec<(String, Documents)>| {
+            made.into_iter().map(|(_, made)| parsed(&made.meta_data)).collect::<Option<Vec<_>>>()
+        };
         let (Some(first), Some(second)) = (ids(all(&cluster())), ids(all(&cluster()))) else { return };
         for (first, second) in first.iter().zip(&second) {
             assert_eq!(first["local-hostname"], second["local-hostname"]);
@@ -294,13 +352,19 @@ mod tests {
             files.iter().find(|file| file["path"] == name).unwrap()["content"].as_str().unwrap().to_owned()
         };
         assert_eq!(file("/usr/local/lib/kiln/archives"), format!("{}\t{URL}\n", Digest::of(b"archive")));
-        assert!(file("/usr/local/lib/kiln/programs").contains(&format!("{}  /usr/bin/kubelet\n", Digest::of(b"kubelet"))));
+        assert!(
+            file("/usr/local/lib/kiln/programs")
+                .contains(&format!("{}  /usr/bin/kubelet\n", Digest::of(b"kubelet")))
+        );
         assert!(file("/usr/local/lib/kiln/units").contains("kubelet.service\n"));
     }
 
     #[test]
     fn shellcheck_accepts_the_setup_script() {
         let Some(mut shellcheck) = judge("shellcheck") else { return };
-        accepts(shellcheck.args(["--shell=sh", concat!(env!("CARGO_MANIFEST_DIR"), "/src/output/cloud_init/setup.sh")]));
+        accepts(
+            shellcheck
+                .args(["--shell=sh", concat!(env!("CARGO_MANIFEST_DIR"), "/src/output/cloud_init/setup.sh")]),
+        );
     }
 }

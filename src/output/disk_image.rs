@@ -34,10 +34,18 @@ pub(crate) struct DiskImage {
 pub(crate) fn compose(image: &RoleImage) -> Result<DiskImage> {
     let esp = image.boot.esp(&image.root.root_hash, image.epoch)?;
     let size_of = |path: &std::path::Path| crate::host::fs::size(path);
-    let sizes = [esp.len() as u64, size_of(&image.root.data)?, size_of(&image.root.hashes)?, CONFIG_SIZE, state::SIZE];
+    let sizes = [
+        esp.len() as u64,
+        size_of(&image.root.data)?,
+        size_of(&image.root.hashes)?,
+        CONFIG_SIZE,
+        state::SIZE,
+    ];
     let table = table(image, sizes);
     let mut disk = Disk::new(table.size);
-    let [esp_at, root_at, hashes_at, _, state_at] = table.partitions.iter().map(|partition| partition.start).collect::<Vec<_>>()[..] else {
+    let [esp_at, root_at, hashes_at, _, state_at] =
+        table.partitions.iter().map(|partition| partition.start).collect::<Vec<_>>()[..]
+    else {
         return Err(Error::new(Kind::Internal, "the disk has an unexpected number of partitions"));
     };
     disk.put_bytes(0, table.head()?)?;
@@ -85,6 +93,9 @@ pub(crate) fn check_seed(node: &str, seed: &[u8]) -> Result<()> {
         return Ok(());
     }
     let (size, most) = (size >> 10, CONFIG_SIZE >> 10);
-    Err(Error::new(Kind::Input, format!("the seed of `{node}` has {size} KiB, but the config partition has only {most} KiB"))
-        .hint("move large overlay files out of `/etc`: they then become part of the role image"))
+    Err(Error::new(
+        Kind::Input,
+        format!("the seed of `{node}` has {size} KiB, but the config partition has only {most} KiB"),
+    )
+    .hint("move large overlay files out of `/etc`: they then become part of the role image"))
 }

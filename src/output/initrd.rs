@@ -52,7 +52,9 @@ pub(crate) fn command_line(root_hash: &str, arch: Arch) -> String {
 pub(crate) fn compose(base: &Tree, agent: &Entry) -> Result<Tree> {
     let mut closure = Closure::of(base);
     for file in files::REQUIRED {
-        closure.add(&path(file.path)).map_err(|err| err.hint(format!("add the package `{}` to an overlay", file.package)))?;
+        closure
+            .add(&path(file.path))
+            .map_err(|err| err.hint(format!("add the package `{}` to an overlay", file.package)))?;
     }
     for unit in files::BASE_UNITS {
         closure.add(&path(files::UNITS).join(unit)?)?;
@@ -81,13 +83,19 @@ fn add_own_files(tree: &mut Tree) {
     }
     for (target, units) in files::WANTS {
         for unit in *units {
-            tree.insert(path(&format!("{}/{target}/{unit}", files::UNITS)), Entry::symlink(format!("../{unit}"), &origin));
+            tree.insert(
+                path(&format!("{}/{target}/{unit}", files::UNITS)),
+                Entry::symlink(format!("../{unit}"), &origin),
+            );
         }
     }
     for (file, text) in files::OWN {
         tree.insert(path(file), Entry::file(text.as_bytes(), 0o644, &origin));
     }
-    for (file, text) in [("/usr/lib/modules-load.d/kiln.conf", modules::LOADED), ("/usr/lib/udev/rules.d/70-kiln.rules", modules::RULES)] {
+    for (file, text) in [
+        ("/usr/lib/modules-load.d/kiln.conf", modules::LOADED),
+        ("/usr/lib/udev/rules.d/70-kiln.rules", modules::RULES),
+    ] {
         tree.insert(path(file), Entry::file(text.as_bytes(), 0o644, &origin));
     }
 }

@@ -102,7 +102,8 @@ pub(crate) fn inspect(path: &Path) -> Result<Inspected> {
         let hint = format!("an output directory contains `{MANIFEST}`; inspect other files one by one");
         return manifest.map(|manifest| Inspected::Output(Box::new(manifest))).map_err(|err| err.hint(hint));
     }
-    let carrier = seed::read_carrier(host::fs::open(path)?).doing(Kind::Io, || format!("reading `{}`", path.display()))?;
+    let carrier = seed::read_carrier(host::fs::open(path)?)
+        .doing(Kind::Io, || format!("reading `{}`", path.display()))?;
     let report = match carrier {
         Some(bytes) => seed_report(&bytes).map(Inspected::Seed),
         None => virtual_disk::open(path).and_then(|disk| disk_report(&disk)).map(Inspected::Disk),
@@ -116,14 +117,24 @@ fn disk_report(disk: &Disk) -> Result<DiskReport> {
         size: disk.size(),
         partitions: parts.table.partitions.iter().map(partition_report).collect(),
         root: root_report(&parts)?,
-        boot: parts.boot_entries()?.into_iter().map(|(file, entry)| boot_report(file, &entry)).collect::<Result<_>>()?,
+        boot: parts
+            .boot_entries()?
+            .into_iter()
+            .map(|(file, entry)| boot_report(file, &entry))
+            .collect::<Result<_>>()?,
         seed: parts.seed()?.map(|bytes| seed_report(&bytes)).transpose()?,
     })
 }
 
 fn partition_report(partition: &Partition) -> PartitionReport {
     let Partition { label, kind, id, start, size, .. } = partition;
-    PartitionReport { label: label.clone(), kind: kind.to_string(), id: id.to_string(), start: *start, size: *size }
+    PartitionReport {
+        label: label.clone(),
+        kind: kind.to_string(),
+        id: id.to_string(),
+        start: *start,
+        size: *size,
+    }
 }
 
 fn root_report(parts: &Parts<'_>) -> Result<RootReport> {
@@ -135,15 +146,27 @@ fn root_report(parts: &Parts<'_>) -> Result<RootReport> {
         _ => "unknown",
     };
     let salt = superblock.parameters.salt.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(RootReport { root_hash: parts.named_root_hash()?, filesystem, size: superblock.data_blocks * BLOCK as u64, salt })
+    Ok(RootReport {
+        root_hash: parts.named_root_hash()?,
+        filesystem,
+        size: superblock.data_blocks * BLOCK as u64,
+        salt,
+    })
 }
 
 fn boot_report(file: String, entry: &Image) -> Result<BootReport> {
     let missing = || Error::new(Kind::Verify, format!("`{file}` is not a unified kernel image"));
-    let text = |name: &str| entry.section(name).map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned()).ok_or_else(missing);
+    let text = |name: &str| {
+        entry.section(name).map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned()).ok_or_else(missing)
+    };
     let size = |name: &str| entry.section(name).map(<[u8]>::len).ok_or_else(missing);
     let os_release = text(".osrel")?;
-    let system = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or_default().trim_matches('"').to_owned();
+    let system = os_release
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="))
+        .unwrap_or_default()
+        .trim_matches('"')
+        .to_owned();
     let (kernel, command_line) = (text(".uname")?, text(".cmdline")?);
     let (kernel_size, initrd_size) = (size(".linux")?, size(".initrd")?);
     Ok(BootReport { kernel, system, command_line, kernel_size, initrd_size, file })
@@ -163,12 +186,15 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     pub(super) fn open(disk: &'a Disk) -> Result<Self> {
-        let table = Table::read(&mut disk.reader()).map_err(|err| err.hint("kiln inspects disks, seeds and output directories"))?;
+        let table = Table::read(&mut disk.reader())
+            .map_err(|err| err.hint("kiln inspects disks, seeds and output directories"))?;
         Ok(Self { disk, table })
     }
 
     fn find(&self, label: &str) -> Result<&Partition> {
-        self.table.find(label).ok_or_else(|| Error::new(Kind::Verify, format!("the disk has no partition `{label}`")))
+        self.table
+            .find(label)
+            .ok_or_else(|| Error::new(Kind::Verify, format!("the disk has no partition `{label}`")))
     }
 
     fn superblock(&self) -> Result<Superblock> {
@@ -193,7 +219,8 @@ impl<'a> Parts<'a> {
         data.seek(SeekFrom::Start(root.start)).doing(Kind::Io, || "reading the root partition".into())?;
         let mut hashes = Vec::new();
         let root_hash = verity::format(&mut data.take(size), &superblock.parameters, &mut hashes)?;
-        let is_same = hashes.len() as u64 <= tree.size && self.disk.read_at(tree.start, hashes.len() as u64)? == hashes;
+        let is_same =
+            hashes.len() as u64 <= tree.size && self.disk.read_at(tree.start, hashes.len() as u64)? == hashes;
         Ok((root_hash, is_same))
     }
 
@@ -209,7 +236,9 @@ impl<'a> Parts<'a> {
     pub(super) fn seed(&self) -> Result<Option<Vec<u8>>> {
         let config = self.find(CONFIG)?;
         let mut reader = self.disk.reader();
-        reader.seek(SeekFrom::Start(config.start)).doing(Kind::Io, || "reading the config partition".into())?;
+        reader
+            .seek(SeekFrom::Start(config.start))
+            .doing(Kind::Io, || "reading the config partition".into())?;
         seed::read_carrier(reader.take(config.size)).doing(Kind::Io, || "reading the config partition".into())
     }
 }

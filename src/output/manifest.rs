@@ -140,11 +140,13 @@ impl Manifest {
     /// [`Kind::Io`] if there is none, [`Kind::Verify`] if it is damaged.
     pub(crate) fn read(directory: &Path) -> Result<Self> {
         let path = directory.join(MANIFEST);
-        serde_json::from_slice(&host::fs::read(&path)?).doing(Kind::Verify, || format!("reading `{}`", path.display()))
+        serde_json::from_slice(&host::fs::read(&path)?)
+            .doing(Kind::Verify, || format!("reading `{}`", path.display()))
     }
 
     pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
-        let mut json = serde_json::to_vec_pretty(self).doing(Kind::Internal, || "writing the manifest".into())?;
+        let mut json =
+            serde_json::to_vec_pretty(self).doing(Kind::Internal, || "writing the manifest".into())?;
         json.push(b'\n');
         Ok(json)
     }

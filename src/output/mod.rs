@@ -69,7 +69,12 @@ pub(crate) trait Format: Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// As [`Format::pack_role`].
-    fn pack_cluster(&self, _nodes: &[Node<'_>], _out: &mut Artifacts, _progress: &dyn Progress) -> Result<()> {
+    fn pack_cluster(
+        &self,
+        _nodes: &[Node<'_>],
+        _out: &mut Artifacts,
+        _progress: &dyn Progress,
+    ) -> Result<()> {
         Ok(())
     }
 }
@@ -167,7 +172,8 @@ pub(crate) fn pack(
     for node in nodes {
         out.put_bytes(&paths::seed(node.name), Readers::Owner, node.seed)?;
     }
-    let formats: Vec<&dyn Format> = Output::all().filter(|output| outputs.contains(output)).map(format).collect();
+    let formats: Vec<&dyn Format> =
+        Output::all().filter(|output| outputs.contains(output)).map(format).collect();
     for format in &formats {
         images.iter().try_for_each(|image| format.pack_role(image, out, progress))?;
     }
@@ -182,5 +188,8 @@ pub(crate) fn pack(
 
 /// Returns the implementation of a format.
 fn format(output: Output) -> &'static dyn Format {
-    *FORMATS.iter().find(|format| format.name() == output.name).expect("every row of OUTPUTS has an implementation")
+    *FORMATS
+        .iter()
+        .find(|format| format.name() == output.name)
+        .expect("every row of OUTPUTS has an implementation")
 }

@@ -17,7 +17,9 @@ impl Format for NoCloud {
     }
 
     fn pack_node(&self, node: &Node<'_>, out: &mut Artifacts, _: &dyn Progress) -> Result<()> {
-        let documents = node.documents.ok_or_else(|| Error::new(Kind::Internal, format!("`{}` has no cloud-init documents", node.name)))?;
+        let documents = node.documents.ok_or_else(|| {
+            Error::new(Kind::Internal, format!("`{}` has no cloud-init documents", node.name))
+        })?;
         let at = |name: &str| format!("{}/{name}", artifacts::node(node.name));
         out.put_bytes(&at("user-data"), Readers::Owner, documents.user_data.as_bytes())?;
         out.put_bytes(&at("meta-data"), Readers::Owner, documents.meta_data.as_bytes())?;

@@ -40,14 +40,19 @@ pub(crate) struct Node<'a> {
 pub(crate) fn put(node: &Node<'_>, out: &mut Artifacts) -> Result<()> {
     check_seed(node.name, node.seed)?;
     let [raw_disk, overlay] = ["raw", "qcow2"].map(|format| artifacts::node_disk(node.name, format));
-    let image = node.image.ok_or_else(|| Error::new(Kind::Internal, format!("`{}` has no role image", node.name)))?;
+    let image =
+        node.image.ok_or_else(|| Error::new(Kind::Internal, format!("`{}` has no role image", node.name)))?;
     let disk = NodeDisk { seed: node.seed, image };
     let backing = artifacts::disk_image(&image.role.name, "raw");
     if out.has(&backing) && out.shares_bytes(&backing)? {
         let role = host::fs::open(&out.staged(&backing))?;
         return out.put(&raw_disk, Readers::Owner, disk.key("raw"), |file| disk.write_raw(&role, file));
     }
-    let (backing, format) = if out.has(&backing) { (backing, "raw") } else { (artifacts::disk_image(&image.role.name, "qcow2"), "qcow2") };
+    let (backing, format) = if out.has(&backing) {
+        (backing, "raw")
+    } else {
+        (artifacts::disk_image(&image.role.name, "qcow2"), "qcow2")
+    };
     out.put(&overlay, Readers::Owner, disk.key(&backing), |file| {
         let path = format!("../../{backing}");
         qcow2::file(&disk.seed_alone()?, Some(Backing { path: &path, format }))?.write(file, &Silent)

@@ -16,10 +16,15 @@ impl Format for Qcow2 {
     }
 
     fn pack_role(&self, image: &RoleDisk<'_>, out: &mut Artifacts, progress: &dyn Progress) -> Result<()> {
-        out.put(&artifacts::disk_image(&image.role.name, self.name()), Readers::All, image.key("qcow2"), |file| {
-            let disk = qcow2::file(&image.disk()?.disk, None)?;
-            let step = progress.begin(&format!("writing {}.qcow2", image.role.name), Some(disk.data()));
-            disk.write(file, &*step)
-        })
+        out.put(
+            &artifacts::disk_image(&image.role.name, self.name()),
+            Readers::All,
+            image.key("qcow2"),
+            |file| {
+                let disk = qcow2::file(&image.disk()?.disk, None)?;
+                let step = progress.begin(&format!("writing {}.qcow2", image.role.name), Some(disk.data()));
+                disk.write(file, &*step)
+            },
+        )
     }
 }

@@ -15,10 +15,15 @@ impl Format for Raw {
     }
 
     fn pack_role(&self, image: &RoleDisk<'_>, out: &mut Artifacts, progress: &dyn Progress) -> Result<()> {
-        out.put(&artifacts::disk_image(&image.role.name, self.name()), Readers::All, image.key("raw"), |file| {
-            let disk = &image.disk()?.disk;
-            let step = progress.begin(&format!("writing {}.raw", image.role.name), Some(disk.data()));
-            disk.write(file, &*step)
-        })
+        out.put(
+            &artifacts::disk_image(&image.role.name, self.name()),
+            Readers::All,
+            image.key("raw"),
+            |file| {
+                let disk = &image.disk()?.disk;
+                let step = progress.begin(&format!("writing {}.raw", image.role.name), Some(disk.data()));
+                disk.write(file, &*step)
+            },
+        )
     }
 }

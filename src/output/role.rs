@@ -53,7 +53,12 @@ pub(crate) struct RoleImage {
 ///
 /// [`crate::error::Kind::Input`] if the tree has entries that a role image must not contain, or a part is missing;
 /// [`crate::error::Kind::Tool`] if a program fails.
-pub(crate) fn role(inputs: &RoleInputs<'_>, tools: &dyn Toolbox, store: &Store, progress: &dyn Progress) -> Result<RoleImage> {
+pub(crate) fn role(
+    inputs: &RoleInputs<'_>,
+    tools: &dyn Toolbox,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<RoleImage> {
     let RoleInputs { name, arch, tree, epoch, filesystem, .. } = *inputs;
     let mut image = RoleImage {
         root: root_image::make(tree, epoch, filesystem, tools, store, progress)?,
@@ -72,17 +77,21 @@ pub(crate) fn role(inputs: &RoleInputs<'_>, tools: &dyn Toolbox, store: &Store, 
 fn table(image: &RoleImage, store: &Store) -> Result<Table> {
     let directory = store.stage("layout", &image.key(), |directory| {
         let table = disk_image::compose(image)?.table;
-        let json = serde_json::to_vec_pretty(&table).doing(Kind::Internal, || "writing the disk layout".into())?;
+        let json =
+            serde_json::to_vec_pretty(&table).doing(Kind::Internal, || "writing the disk layout".into())?;
         host::fs::write_atomic(&directory.join("table.json"), &json, host::fs::PUBLIC)
     })?;
-    serde_json::from_slice(&host::fs::read(&directory.join("table.json"))?).doing(Kind::Verify, || "reading the disk layout".into())
+    serde_json::from_slice(&host::fs::read(&directory.join("table.json"))?)
+        .doing(Kind::Verify, || "reading the disk layout".into())
 }
 
 impl RoleImage {
     /// Returns a digest of everything that is written to a disk.
     pub(crate) fn key(&self) -> Digest {
         let mut hasher = Hasher::default();
-        hasher.field("version", VERSION.as_bytes()).field("boot", self.boot.key(&self.root.root_hash).as_bytes());
+        hasher
+            .field("version", VERSION.as_bytes())
+            .field("boot", self.boot.key(&self.root.root_hash).as_bytes());
         hasher.field("state", self.state.key.as_bytes()).field("epoch", &self.epoch.to_le_bytes());
         hasher.finish()
     }

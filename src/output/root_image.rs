@@ -46,7 +46,8 @@ pub(crate) fn make(
     progress: &dyn Progress,
 ) -> Result<RootImage> {
     let maker = Maker { tree, epoch, filesystem };
-    let directory = store.stage(STAGE, &maker.key(tools), |directory| maker.fill(directory, tools, store, progress))?;
+    let directory =
+        store.stage(STAGE, &maker.key(tools), |directory| maker.fill(directory, tools, store, progress))?;
     maker.open(&directory)
 }
 
@@ -73,14 +74,20 @@ impl Maker<'_> {
         hasher.field("tree", self.tree.digest().as_bytes()).field("epoch", &self.epoch.to_le_bytes());
         match self.filesystem {
             RootFilesystem::Squashfs => hasher.field("squashfs", squashfs::compressor().as_bytes()),
-            RootFilesystem::Erofs => {
-                hasher.field("tools", tools.digest().as_bytes()).field("command", self.mkfs_erofs("").join("\n").as_bytes())
-            }
+            RootFilesystem::Erofs => hasher
+                .field("tools", tools.digest().as_bytes())
+                .field("command", self.mkfs_erofs("").join("\n").as_bytes()),
         };
         hasher.finish()
     }
 
-    fn fill(&self, directory: &Path, tools: &dyn Toolbox, store: &Store, progress: &dyn Progress) -> Result<()> {
+    fn fill(
+        &self,
+        directory: &Path,
+        tools: &dyn Toolbox,
+        store: &Store,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         audit::role(self.tree)?;
         match self.filesystem {
             RootFilesystem::Squashfs => self.make_squashfs(directory, store, progress),
@@ -91,14 +98,19 @@ impl Maker<'_> {
         host::fs::set_mode(&data, host::fs::PUBLIC)?;
         let _step = progress.begin("hashing the root image", None);
         let root_hash = write_hashes(&data, &directory.join("root.verity"), &self.tree.digest())?;
-        host::fs::write_atomic(&directory.join("root.roothash"), root_hash.to_string().as_bytes(), host::fs::PUBLIC)
+        host::fs::write_atomic(
+            &directory.join("root.roothash"),
+            root_hash.to_string().as_bytes(),
+            host::fs::PUBLIC,
+        )
     }
 
     /// Builds the squashfs image. Data that is already in the previous image is not compressed again.
     fn make_squashfs(&self, directory: &Path, store: &Store, progress: &dyn Progress) -> Result<()> {
         let step = progress.begin("compressing the root image", Some(self.tree.size()));
         let last = store.newest_unchecked(STAGE);
-        let known = last.map_or_else(Chunks::default, |last| Chunks::load(&last.join(CHUNKS), &last.join(self.name())));
+        let known = last
+            .map_or_else(Chunks::default, |last| Chunks::load(&last.join(CHUNKS), &last.join(self.name())));
         let file = host::fs::create(&directory.join(self.name()), host::fs::PUBLIC)?;
         let chunks = squashfs::write(self.tree, self.epoch, &file, &known, &*step)?;
         host::fs::write_atomic(&directory.join(CHUNKS), &chunks.to_bytes()?, host::fs::PUBLIC)
@@ -121,7 +133,10 @@ impl Maker<'_> {
         let (free, wanted) = (free >> 20, wanted >> 20);
         Err(Error::new(
             Kind::Io,
-            format!("building the root image needs {wanted} MiB in `{}`, but only {free} MiB are free", directory.display()),
+            format!(
+                "building the root image needs {wanted} MiB in `{}`, but only {free} MiB are free",
+                directory.display()
+            ),
         )
         .hint("free up space, or move the store with KILN_STORE"))
     }
@@ -157,7 +172,8 @@ fn write_hashes(data: &Path, hashes: &Path, tree: &Digest) -> Result<Digest> {
     let parameters = verity::Parameters { salt, uuid: *Guid::derived(tree, "verity").as_bytes() };
     let mut root_hash = Ok(None);
     host::fs::write_atomic_with(hashes, host::fs::PUBLIC, |out| {
-        root_hash = host::fs::open(data).and_then(|mut data| verity::format(&mut data, &parameters, out)).map(Some);
+        root_hash =
+            host::fs::open(data).and_then(|mut data| verity::format(&mut data, &parameters, out)).map(Some);
         Ok(())
     })?;
     root_hash.map(|hash| hash.expect("the closure ran"))

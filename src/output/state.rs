@@ -49,13 +49,22 @@ pub(crate) fn make(epoch: u64, tools: &dyn Toolbox, store: &Store, progress: &dy
 fn command(directory: &str, epoch: u64) -> Vec<String> {
     // The journal does not grow with the filesystem: 16 MiB instead of the 4 MiB that a filesystem of this size gets.
     let fixed = "mke2fs -q -F -t ext4 -b 4096 -I 256 -m 1 -J size=16";
-    let extended = format!("hash_seed={ID},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=1,resize=268435456");
+    let extended =
+        format!("hash_seed={ID},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=1,resize=268435456");
     let times = [format!("E2FSPROGS_FAKE_TIME={epoch}"), format!("SOURCE_DATE_EPOCH={epoch}")];
     let fixed = fixed.split_ascii_whitespace().map(str::to_owned);
     times
         .into_iter()
         .chain(fixed)
-        .chain(["-L".into(), STATE.into(), "-U".into(), ID.into(), "-E".into(), extended, format!("{directory}/state.ext4")])
+        .chain([
+            "-L".into(),
+            STATE.into(),
+            "-U".into(),
+            ID.into(),
+            "-E".into(),
+            extended,
+            format!("{directory}/state.ext4"),
+        ])
         .collect()
 }
 

@@ -4,7 +4,9 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Artifacts, ClusterRecord, FORMATS, Manifest, Node, Published, RoleDisk, RoleImage, RoleInputs, pack, role};
+use super::{
+    Artifacts, ClusterRecord, FORMATS, Manifest, Node, Published, RoleDisk, RoleImage, RoleInputs, pack, role,
+};
 use crate::disk::gpt::Table;
 use crate::disk::pe::tests::sample;
 use crate::disk::uki::tests::kernel;
@@ -41,15 +43,27 @@ fn base() -> Tree {
 }
 
 fn root() -> Tree {
-    let noise: Vec<u8> = (0..3_000_000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-    tree(&[("/usr/bin/kubelet", &noise, 0o755), ("/usr/lib/os-release", b"ID=debian\n", 0o644), ("/usr/bin/su", b"su", 0o4755)])
+    let noise: Vec<u8> =
+        (0..3_000_000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    tree(&[
+        ("/usr/bin/kubelet", &noise, 0o755),
+        ("/usr/lib/os-release", b"ID=debian\n", 0o644),
+        ("/usr/bin/su", b"su", 0o4755),
+    ])
 }
 
 fn image(root: &Tree, store: &Store) -> crate::error::Result<RoleImage> {
     let (base, initrd) = (base(), tree(&[("/init", b"#!/bin/sh\n", 0o755)]));
     let filesystem = RootFilesystem::Squashfs;
-    let inputs =
-        RoleInputs { name: "control-plane", arch: Arch::Amd64, tree: root, base: &base, initrd: &initrd, epoch: EPOCH, filesystem };
+    let inputs = RoleInputs {
+        name: "control-plane",
+        arch: Arch::Amd64,
+        tree: root,
+        base: &base,
+        initrd: &initrd,
+        epoch: EPOCH,
+        filesystem,
+    };
     role(&inputs, &HostTools, store, &Silent)
 }
 
@@ -103,14 +117,26 @@ fn judges_accept_the_disk_of_a_role_and_of_its_nodes() {
     let part = |label: &str| {
         let partition = table.find(label).unwrap();
         let path = dir.path().join(label);
-        let bytes = host::fs::read_at(&raw, partition.start, usize::try_from(partition.size).unwrap()).unwrap();
+        let bytes =
+            host::fs::read_at(&raw, partition.start, usize::try_from(partition.size).unwrap()).unwrap();
         host::fs::write_atomic(&path, &bytes, host::fs::PUBLIC).unwrap();
         path
     };
     let root_hash = image.root.root_hash.to_string();
-    accepts(judge("veritysetup").unwrap().arg("verify").args([part("kiln-root"), part("kiln-root-verity")]).arg(&root_hash));
+    accepts(
+        judge("veritysetup")
+            .unwrap()
+            .arg("verify")
+            .args([part("kiln-root"), part("kiln-root-verity")])
+            .arg(&root_hash),
+    );
     let listing = accepts(judge("unsquashfs").unwrap().arg("-lln").arg(part("kiln-root")));
-    assert!(listing.lines().any(|line| line.starts_with("-rwsr-xr-x 0/0 ") && line.ends_with(" squashfs-root/usr/bin/su")), "{listing}");
+    assert!(
+        listing
+            .lines()
+            .any(|line| line.starts_with("-rwsr-xr-x 0/0 ") && line.ends_with(" squashfs-root/usr/bin/su")),
+        "{listing}"
+    );
     accepts(judge("fsck.fat").unwrap().arg("-n").arg(part("kiln-esp")));
     accepts(judge("e2fsck").unwrap().args(["-f", "-n"]).arg(part("kiln-state")));
     check_qcow2(&out, &raw, table.find("kiln-config").unwrap().start);
@@ -144,8 +170,12 @@ fn a_node_over_a_qcow2_image_is_read_as_one_disk_by_qemu() {
     let (one, other) = (dir.path().join("one"), dir.path().join("other"));
     assert_eq!(build_formats(&["qcow2"], &image, [b"seed of m1", b"seed of m2"], &one), Published::New(5));
     assert_eq!(build_formats(&["raw"], &image, [b"seed of m1", b"seed of m2"], &other), Published::New(5));
-    let disk =
-        |out: &Path| ["qcow2", "raw"].map(|suffix| out.join("nodes/m1/m1").with_extension(suffix)).into_iter().find(|path| path.exists());
+    let disk = |out: &Path| {
+        ["qcow2", "raw"]
+            .map(|suffix| out.join("nodes/m1/m1").with_extension(suffix))
+            .into_iter()
+            .find(|path| path.exists())
+    };
     accepts(compare.arg("compare").arg(disk(&one).unwrap()).arg(disk(&other).unwrap()));
 }
 
@@ -177,14 +207,22 @@ fn a_second_build_writes_nothing_and_a_changed_seed_writes_its_node_only() {
     let out = dir.path().join("out/test");
     let inode = |path: &str| out.join(path).metadata().unwrap().ino();
     build(&image, [b"seed of m1", b"seed of m2"], &out);
-    let before = (inode(""), inode("images/control-plane.raw"), inode("nodes/m1/m1.seed"), inode("nodes/m2/m2.seed"));
+    let before =
+        (inode(""), inode("images/control-plane.raw"), inode("nodes/m1/m1.seed"), inode("nodes/m2/m2.seed"));
     assert_eq!(build(&image, [b"seed of m1", b"seed of m2"], &out), Published::Unchanged);
     assert_eq!((inode(""), inode("images/control-plane.raw")), (before.0, before.1));
     assert_eq!(build(&image, [b"seed of m1", b"other seed"], &out), Published::New(2));
     assert_eq!((inode("images/control-plane.raw"), inode("nodes/m1/m1.seed")), (before.1, before.2));
     assert_ne!(inode("nodes/m2/m2.seed"), before.3);
-    host::fs::open_writable(&out.join("images/control-plane.raw")).unwrap().write_all_at(b"x", 5 << 20).unwrap();
-    assert_eq!(build(&image, [b"seed of m1", b"other seed"], &out), Published::New(1), "a changed file is not kept");
+    host::fs::open_writable(&out.join("images/control-plane.raw"))
+        .unwrap()
+        .write_all_at(b"x", 5 << 20)
+        .unwrap();
+    assert_eq!(
+        build(&image, [b"seed of m1", b"other seed"], &out),
+        Published::New(1),
+        "a changed file is not kept"
+    );
     let left: Vec<_> = host::fs::list(&dir.path().join("out")).unwrap();
     assert_eq!(left, [dir.path().join("out/.gitignore"), out]);
 }
@@ -211,9 +249,15 @@ fn a_secret_in_a_role_tree_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let mut root = root();
     let origin: Arc<str> = Arc::from("kube-apiserver");
-    root.insert(ImagePath::new("/etc/kubernetes/pki/sa.key").unwrap(), Entry::file(*b"key", 0o600, &origin).secret());
+    root.insert(
+        ImagePath::new("/etc/kubernetes/pki/sa.key").unwrap(),
+        Entry::file(*b"key", 0o600, &origin).secret(),
+    );
     let err = image(&root, &store(dir.path())).unwrap_err().to_string();
-    assert!(err.contains("`/etc/kubernetes/pki/sa.key` is marked as secret [secret, from `kube-apiserver`]"), "{err}");
+    assert!(
+        err.contains("`/etc/kubernetes/pki/sa.key` is marked as secret [secret, from `kube-apiserver`]"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -260,7 +304,10 @@ fn a_directory_that_no_build_made_is_never_replaced() {
     let dir = tempfile::tempdir().unwrap();
     host::fs::write_atomic(&dir.path().join("thesis.txt"), b"years of work", host::fs::PUBLIC).unwrap();
     let err = Artifacts::begin(dir.path(), EPOCH).unwrap_err();
-    assert!(err.to_string().ends_with("exists but was not created by a build; it was left unchanged"), "{err}");
+    assert!(
+        err.to_string().ends_with("exists but was not created by a build; it was left unchanged"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -280,18 +327,31 @@ fn inspecting_a_node_tells_its_boot_entry_and_its_files_and_no_secret() {
     let out = dir.path().join("out");
     build(&image, [&seed, b"other"], &out);
     let stem = out.join("nodes/m1/m1");
-    for path in ["qcow2", "raw"].map(|suffix| stem.with_extension(suffix)).iter().filter(|path| path.exists()) {
-        let Inspected::Disk(report) = inspect(path).unwrap() else { panic!("a disk is reported as something else") };
+    for path in ["qcow2", "raw"].map(|suffix| stem.with_extension(suffix)).iter().filter(|path| path.exists())
+    {
+        let Inspected::Disk(report) = inspect(path).unwrap() else {
+            panic!("a disk is reported as something else")
+        };
         let labels: Vec<&str> = report.partitions.iter().map(|partition| partition.label.as_str()).collect();
         assert_eq!(labels, ["kiln-esp", "kiln-root", "kiln-root-verity", "kiln-config", "kiln-state"]);
-        assert_eq!((report.root.filesystem, &report.root.root_hash), ("squashfs", &image.root.root_hash.to_string()));
+        assert_eq!(
+            (report.root.filesystem, &report.root.root_hash),
+            ("squashfs", &image.root.root_hash.to_string())
+        );
         assert_eq!((report.boot.len(), report.boot[0].kernel.as_str()), (1, "6.12.1-cloud"));
         assert!(report.boot[0].command_line.contains(&format!("roothash={}", image.root.root_hash)));
         let text = serde_json::to_string(&report).unwrap();
-        assert!(text.contains("\"node\":\"m1\"") && text.contains("sa.key") && !text.contains("canary"), "{text}");
+        assert!(
+            text.contains("\"node\":\"m1\"") && text.contains("sa.key") && !text.contains("canary"),
+            "{text}"
+        );
     }
-    assert!(matches!(inspect(&out.join("images/control-plane.raw")).unwrap(), Inspected::Disk(disk) if disk.seed.is_none()));
-    assert!(matches!(inspect(&stem.with_extension("seed")).unwrap(), Inspected::Seed(seed) if seed.identity.node == "m1"));
+    assert!(
+        matches!(inspect(&out.join("images/control-plane.raw")).unwrap(), Inspected::Disk(disk) if disk.seed.is_none())
+    );
+    assert!(
+        matches!(inspect(&stem.with_extension("seed")).unwrap(), Inspected::Seed(seed) if seed.identity.node == "m1")
+    );
     assert!(matches!(inspect(&out).unwrap(), Inspected::Output(manifest) if manifest.artifacts.len() == 6));
     assert!(inspect(&out.join("SHA256SUMS")).is_err());
 }
@@ -311,7 +371,10 @@ fn verifying_finds_every_kind_of_damage() {
         host::fs::open_writable(path).unwrap().write_all_at(&[byte ^ 1], at).unwrap();
     };
     build(&image, [b"seed of m1", b"seed of m2"], &out);
-    assert_eq!(verify::directory(&out, &Silent).unwrap(), Verified { files: 6, disks: 4, ..verify::directory(&out, &Silent).unwrap() });
+    assert_eq!(
+        verify::directory(&out, &Silent).unwrap(),
+        Verified { files: 6, disks: 4, ..verify::directory(&out, &Silent).unwrap() }
+    );
     let planted: [(&dyn Fn(), &str); 7] = [
         (&|| flip(&raw, start("kiln-root") + 5_000), "the root partition is modified"),
         (&|| flip(&raw, start("kiln-root-verity") + 4096), "the hash partition is modified"),
@@ -319,7 +382,10 @@ fn verifying_finds_every_kind_of_damage() {
         (&|| flip(&seed, 0), "`nodes/m1/m1.seed` is modified"),
         (&|| host::fs::set_mode(&seed, 0o644).unwrap(), "contains a secret but has mode 0644"),
         (&|| host::fs::remove(&seed).unwrap(), "`nodes/m1/m1.seed` is missing"),
-        (&|| host::fs::write_atomic(&out.join("SHA256SUMS"), b"", 0o644).unwrap(), "`SHA256SUMS` does not match"),
+        (
+            &|| host::fs::write_atomic(&out.join("SHA256SUMS"), b"", 0o644).unwrap(),
+            "`SHA256SUMS` does not match",
+        ),
     ];
     for (damage, said) in planted {
         damage();
@@ -338,7 +404,8 @@ fn verifying_finds_every_kind_of_damage() {
 fn real_packages_become_real_disks() {
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is set"));
     let store = Store::open(None).unwrap();
-    let packages: Vec<String> = variable("KILN_TEST_PACKAGES").split_whitespace().map(str::to_owned).collect();
+    let packages: Vec<String> =
+        variable("KILN_TEST_PACKAGES").split_whitespace().map(str::to_owned).collect();
     let tools = crate::base::TOOLS_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
     let sets = [("control-plane".to_owned(), packages), (crate::base::TOOLS_SET.to_owned(), tools)].into();
     let request = crate::base::LockRequest {
@@ -358,14 +425,29 @@ fn real_packages_become_real_disks() {
     clock.lap("tools");
     let base = crate::base::compose(&lock, "control-plane", &[], &tools, &store, &Silent).unwrap();
     clock.lap(&format!("compose {} MB", base.size() >> 20));
-    let agent = Entry::file(host::fs::read(variable("KILN_SANDBOX_EXE").as_ref()).unwrap(), 0o755, &Arc::from("kiln"));
+    let agent = Entry::file(
+        host::fs::read(variable("KILN_SANDBOX_EXE").as_ref()).unwrap(),
+        0o755,
+        &Arc::from("kiln"),
+    );
     let initrd = super::initrd::compose(&base, &agent).unwrap();
     clock.lap("initrd tree");
     let mut tree = base.clone();
     tree.retain(|path, _| !path.is_under("/boot"));
-    let filesystem = if std::env::var_os("KILN_TEST_EROFS").is_some() { RootFilesystem::Erofs } else { RootFilesystem::Squashfs };
-    let inputs =
-        RoleInputs { name: "control-plane", arch: Arch::Amd64, tree: &tree, base: &base, initrd: &initrd, epoch: lock.epoch, filesystem };
+    let filesystem = if std::env::var_os("KILN_TEST_EROFS").is_some() {
+        RootFilesystem::Erofs
+    } else {
+        RootFilesystem::Squashfs
+    };
+    let inputs = RoleInputs {
+        name: "control-plane",
+        arch: Arch::Amd64,
+        tree: &tree,
+        base: &base,
+        initrd: &initrd,
+        epoch: lock.epoch,
+        filesystem,
+    };
     let image = role(&inputs, &tools, &store, &Silent).unwrap();
     clock.lap("role");
     let out = std::path::PathBuf::from(variable("KILN_TEST_OUT"));

@@ -63,7 +63,13 @@ pub(crate) mod tests {
             Digest::of(b"host")
         }
 
-        fn run(&self, program: &str, directory: &Path, arguments: Arguments<'_>, fill: Fill<'_>) -> Result<()> {
+        fn run(
+            &self,
+            program: &str,
+            directory: &Path,
+            arguments: Arguments<'_>,
+            fill: Fill<'_>,
+        ) -> Result<()> {
             let path = host::process::find(program).unwrap_or_else(|| program.into());
             let mut command = host::process::command(path);
             command.args(arguments(directory.to_str().unwrap()));

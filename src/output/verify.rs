@@ -33,7 +33,8 @@ pub(crate) struct Verified {
 /// [`Kind::Verify`] naming every fault; [`Kind::Io`] if there is no manifest.
 pub(crate) fn directory(directory: &Path, progress: &dyn Progress) -> Result<Verified> {
     let manifest = Manifest::read(directory)?;
-    let step = progress.begin("verifying artifacts", Some(manifest.artifacts.values().map(|record| record.size).sum()));
+    let step = progress
+        .begin("verifying artifacts", Some(manifest.artifacts.values().map(|record| record.size).sum()));
     let mut faults: Vec<String> = strangers(directory, &manifest);
     let checked: Vec<Option<String>> = manifest
         .artifacts
@@ -46,7 +47,8 @@ pub(crate) fn directory(directory: &Path, progress: &dyn Progress) -> Result<Ver
         .collect();
     faults.extend(checked.into_iter().flatten());
     faults.extend(sums(directory, &manifest));
-    let disks: Vec<PathBuf> = manifest.artifacts.keys().filter(|path| is_disk(path)).map(|path| directory.join(path)).collect();
+    let disks: Vec<PathBuf> =
+        manifest.artifacts.keys().filter(|path| is_disk(path)).map(|path| directory.join(path)).collect();
     faults.extend(disks.iter().filter_map(|path| disk(path).err()).map(|err| err.to_string()));
     if !faults.is_empty() {
         return Err(fault(&format!("`{}` differs from what was built", directory.display()), &faults));
@@ -77,7 +79,8 @@ pub(crate) fn disk(path: &Path) -> Result<Verified> {
         faults.push("the disk has no boot entry".to_owned());
     }
     for (file, entry) in &entries {
-        let command_line = String::from_utf8_lossy(entry.section(".cmdline").unwrap_or_default()).into_owned();
+        let command_line =
+            String::from_utf8_lossy(entry.section(".cmdline").unwrap_or_default()).into_owned();
         if !command_line.split_ascii_whitespace().any(|word| word == format!("roothash={named}")) {
             faults.push(format!("the boot entry `{file}` opens a different root"));
         }
@@ -116,17 +119,29 @@ fn artifact(path: &Path, record: &ArtifactRecord) -> Option<String> {
     }
     match host::fs::digest(path) {
         Ok((digest, _)) if digest == record.sha256 => None,
-        Ok((digest, _)) => Some(format!("is modified: its digest is {} instead of {}", digest.short(), record.sha256.short())),
+        Ok((digest, _)) => Some(format!(
+            "is modified: its digest is {} instead of {}",
+            digest.short(),
+            record.sha256.short()
+        )),
         Err(err) => Some(format!("can't be read: {err}")),
     }
 }
 
 /// Lists files that were not created by a build.
 fn strangers(directory: &Path, manifest: &Manifest) -> Vec<String> {
-    let known: BTreeSet<PathBuf> =
-        manifest.artifacts.keys().map(String::as_str).chain([MANIFEST, SUMS]).map(|path| directory.join(path)).collect();
+    let known: BTreeSet<PathBuf> = manifest
+        .artifacts
+        .keys()
+        .map(String::as_str)
+        .chain([MANIFEST, SUMS])
+        .map(|path| directory.join(path))
+        .collect();
     match super::artifacts::files(directory) {
-        Ok(found) => found.difference(&known).map(|path| format!("`{}` was not created by a build", path.display())).collect(),
+        Ok(found) => found
+            .difference(&known)
+            .map(|path| format!("`{}` was not created by a build", path.display()))
+            .collect(),
         Err(err) => vec![err.to_string()],
     }
 }

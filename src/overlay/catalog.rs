@@ -88,17 +88,26 @@ impl Overlays {
         Ok(chosen)
     }
 
-    fn choose<'a>(&'a self, name: &str, pending: &mut Vec<String>, chosen: &mut Vec<&'a Overlay>) -> Result<()> {
+    fn choose<'a>(
+        &'a self,
+        name: &str,
+        pending: &mut Vec<String>,
+        chosen: &mut Vec<&'a Overlay>,
+    ) -> Result<()> {
         if chosen.iter().any(|overlay| overlay.name == name) {
             return Ok(());
         }
         if pending.iter().any(|waiting| waiting == name) {
-            return Err(Error::new(Kind::Input, format!("overlays require each other: {} -> {name}", pending.join(" -> "))));
+            return Err(Error::new(
+                Kind::Input,
+                format!("overlays require each other: {} -> {name}", pending.join(" -> ")),
+            ));
         }
         let overlay = self.get(name)?;
         pending.push(name.to_owned());
         for required in &overlay.manifest.requires {
-            self.choose(required, pending, chosen).within(|| format!("selecting the overlays that `{name}` requires"))?;
+            self.choose(required, pending, chosen)
+                .within(|| format!("selecting the overlays that `{name}` requires"))?;
         }
         pending.pop();
         chosen.push(overlay);
@@ -110,7 +119,10 @@ fn read_embedded(directory: &Dir<'_>) -> Result<Overlay> {
     let name = directory.path().to_str().expect("embedded names are UTF-8");
     let root = Path::new("overlays");
     let manifest = directory.path().join(MANIFEST);
-    let text = EMBEDDED.get_file(&manifest).and_then(|file| file.contents_utf8()).ok_or_else(|| no_manifest(&root.join(&manifest)))?;
+    let text = EMBEDDED
+        .get_file(&manifest)
+        .and_then(|file| file.contents_utf8())
+        .ok_or_else(|| no_manifest(&root.join(&manifest)))?;
     let mut files = Files::new();
     let rootfs = directory.path().join(ROOTFS);
     if let Some(below) = EMBEDDED.get_dir(&rootfs) {
@@ -129,7 +141,12 @@ fn read_directory(directory: &Path) -> Result<Overlay> {
     let mut files = Files::new();
     let rootfs = directory.join(ROOTFS);
     files::on_disk(&rootfs, &rootfs, &mut files)?;
-    assemble(name, Origin::Directory(directory.to_owned()), Source { path: manifest, text: text.into() }, files)
+    assemble(
+        name,
+        Origin::Directory(directory.to_owned()),
+        Source { path: manifest, text: text.into() },
+        files,
+    )
 }
 
 fn no_manifest(path: &Path) -> Error {
@@ -146,7 +163,11 @@ fn assemble(name: &str, origin: Origin, source: Source, files: Files) -> Result<
             report.error("files", place(&source.text, path.as_str()), format!("`{path}` is not in rootfs"));
         }
         if attributes.secret && !path.is_under("/etc") {
-            report.error("files", place(&source.text, path.as_str()), format!("`{path}` is secret, but role images contain no secrets"));
+            report.error(
+                "files",
+                place(&source.text, path.as_str()),
+                format!("`{path}` is secret, but role images contain no secrets"),
+            );
         }
     }
     report.into_result().within(|| format!("reading the overlay `{name}`"))?;
@@ -181,7 +202,12 @@ mod tests {
         write(site.path(), "motd/rootfs/etc/motd.tera", "{{ node.name }}\n");
         let overlays = Overlays::load(&[site.path().to_owned()]).unwrap();
         assert_eq!(overlays.get("base").unwrap().origin, Origin::Directory(site.path().join("base")));
-        let names: Vec<_> = overlays.select([&"motd".to_owned()]).unwrap().iter().map(|overlay| overlay.name.as_str()).collect();
+        let names: Vec<_> = overlays
+            .select([&"motd".to_owned()])
+            .unwrap()
+            .iter()
+            .map(|overlay| overlay.name.as_str())
+            .collect();
         assert_eq!(names, ["base", "motd"]);
         let (path, file) = overlays.get("motd").unwrap().files.first_key_value().unwrap();
         assert_eq!((path.as_str(), file.template), ("/etc/motd", true));

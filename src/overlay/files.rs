@@ -54,15 +54,22 @@ pub(super) fn on_disk(directory: &Path, rootfs: &Path, files: &mut Files) -> Res
 }
 
 fn add(files: &mut Files, relative: &Path, bytes: &[u8], source: PathBuf) -> Result<()> {
-    let name = relative.to_str().ok_or_else(|| Error::new(Kind::Input, format!("`{}` is not UTF-8", source.display())))?;
+    let name = relative
+        .to_str()
+        .ok_or_else(|| Error::new(Kind::Input, format!("`{}` is not UTF-8", source.display())))?;
     let template = name.ends_with(TEMPLATE);
     let path = ImagePath::new(&format!("/{}", name.strip_suffix(TEMPLATE).unwrap_or(name)))?;
     if template && !path.is_under("/etc") {
         return Err(Error::new(Kind::Input, format!("`{}` is a template outside /etc", source.display()))
             .hint("move it to rootfs/etc, or remove `.tera`: role images contain nothing node-specific"));
     }
-    if let Some(other) = files.insert(path, OverlayFile { bytes: bytes.into(), template, source: source.clone() }) {
-        return Err(Error::new(Kind::Input, format!("`{}` and `{}` map to the same path", other.source.display(), source.display())));
+    if let Some(other) =
+        files.insert(path, OverlayFile { bytes: bytes.into(), template, source: source.clone() })
+    {
+        return Err(Error::new(
+            Kind::Input,
+            format!("`{}` and `{}` map to the same path", other.source.display(), source.display()),
+        ));
     }
     Ok(())
 }

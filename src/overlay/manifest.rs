@@ -224,15 +224,25 @@ impl Manifest {
         for user in &self.users {
             if !USER_IDS.contains(&user.id) {
                 let (first, last) = (USER_IDS.start(), USER_IDS.end());
-                report.error("users", place(text, &user.name), format!("the id {} is outside the range {first} to {last}", user.id));
+                report.error(
+                    "users",
+                    place(text, &user.name),
+                    format!("the id {} is outside the range {first} to {last}", user.id),
+                );
             }
         }
         for (path, _) in self.files.iter().filter(|(path, _)| self.links.contains_key(path)) {
             report.error("links", place(text, path.as_str()), format!("`{path}` is both a file and a link"));
         }
-        for unit in self.units.enable.iter().chain(self.units.wanted_by.values().flatten()).chain(&self.units.mask) {
+        for unit in
+            self.units.enable.iter().chain(self.units.wanted_by.values().flatten()).chain(&self.units.mask)
+        {
             if !unit.contains('.') || unit.contains('/') {
-                report.error("units", place(text, unit), format!("`{unit}` is not a unit name such as `etcd.service`"));
+                report.error(
+                    "units",
+                    place(text, unit),
+                    format!("`{unit}` is not a unit name such as `etcd.service`"),
+                );
             }
         }
     }
@@ -298,7 +308,8 @@ mod tests {
         let manifest = parse("summary = \"x\"\n[files.\"/usr/libexec/x\"]\nmode = \"0755\"\n").unwrap();
         assert_eq!(manifest.files.values().next().unwrap().mode, Some(Mode(0o755)));
         for wrong in ["755", "0999", "17777", "rwxr-xr-x"] {
-            let problems = parse(&format!("summary = \"x\"\n[files.\"/x\"]\nmode = \"{wrong}\"\n")).unwrap_err();
+            let problems =
+                parse(&format!("summary = \"x\"\n[files.\"/x\"]\nmode = \"{wrong}\"\n")).unwrap_err();
             assert!(problems[0].contains("four octal digits"), "{problems:?}");
         }
     }

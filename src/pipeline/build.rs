@@ -17,7 +17,10 @@ use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::output::cloud_init::Documents;
-use crate::output::{self, Artifacts, ClusterRecord, ImageRecord, Manifest, Node, Published, Readers, RoleDisk, RoleImage, RoleInputs};
+use crate::output::{
+    self, Artifacts, ClusterRecord, ImageRecord, Manifest, Node, Published, Readers, RoleDisk, RoleImage,
+    RoleInputs,
+};
 use crate::pipeline::lock::{fetch, load_lock, lock_file};
 use crate::pipeline::role::Layers;
 use crate::pipeline::site::{self, Site, Sources};
@@ -69,15 +72,21 @@ pub(crate) fn build(request: &Request<'_>, progress: &dyn Progress) -> Result<Bu
         require_packages(&lock)?;
         times.measure("fetch", || fetch(&site, &lock, request.offline, &store, progress))?;
         let tools = times.measure("tools", || Tools::open(&lock, &store, progress))?;
-        RoleBuilder { site: &site, lock: &lock, tools: &tools, store: &store, epoch, progress }.roles(&mut times)?
+        RoleBuilder { site: &site, lock: &lock, tools: &tools, store: &store, epoch, progress }
+            .roles(&mut times)?
     } else {
         BTreeMap::new()
     };
     let seeds = times.measure("seeds", || seeds(&site, &pki, epoch))?;
     let directory = request.out.join(&site.cluster.name);
     let mut artifacts = Artifacts::begin(&directory, epoch)?;
-    let made =
-        PackInputs { site: &site, pki: &pki, roles: &roles, seeds: &seeds, documents: &documents(formats, &site, &lock, &pki, progress)? };
+    let made = PackInputs {
+        site: &site,
+        pki: &pki,
+        roles: &roles,
+        seeds: &seeds,
+        documents: &documents(formats, &site, &lock, &pki, progress)?,
+    };
     let images = times.measure("pack", || made.pack(formats, &mut artifacts, progress))?;
     let mut manifest = manifest(&site, &pki, request.sources.file, epoch)?;
     manifest.images = images;
@@ -96,7 +105,8 @@ fn require_packages(lock: &Lock) -> Result<()> {
         "the lock pins no packages for images: the cluster file requests only `{}`",
         Output::stock().collect::<Vec<_>>().join("`, `")
     );
-    Err(Error::new(Kind::Input, message).hint("add the format to `[outputs]`, as in `formats = [\"raw\"]`, and run `kiln lock`"))
+    Err(Error::new(Kind::Input, message)
+        .hint("add the format to `[outputs]`, as in `formats = [\"raw\"]`, and run `kiln lock`"))
 }
 
 /// Inputs shared by all roles.
@@ -113,7 +123,9 @@ impl RoleBuilder<'_> {
     fn roles(&self, times: &mut Times) -> Result<BTreeMap<String, RoleImage>> {
         let requirements = self.site.requirements()?;
         let bases = times.measure("base", || self.bases(&requirements))?;
-        let role = |(image, base): (&str, Tree)| Ok((image.to_owned(), self.role(image, &requirements[image], &base, times)?));
+        let role = |(image, base): (&str, Tree)| {
+            Ok((image.to_owned(), self.role(image, &requirements[image], &base, times)?))
+        };
         bases.into_iter().map(role).collect()
     }
 
@@ -134,8 +146,10 @@ impl RoleBuilder<'_> {
         let workers = thread::available_parallelism().map_or(1, NonZero::get).min(requirements.len());
         thread::scope(|scope| {
             let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let made: Result<Vec<_>> =
-                threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect();
+            let made: Result<Vec<_>> = threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect();
             Ok(made?.into_iter().flatten().collect())
         })
     }
@@ -143,8 +157,9 @@ impl RoleBuilder<'_> {
     fn role(&self, image: &str, needs: &Requirements, base: &Tree, times: &mut Times) -> Result<RoleImage> {
         let agent = agent()?;
         let tree = times.measure("compose", || self.compose(image, needs, base, &agent))?;
-        let initrd =
-            times.measure("initrd", || output::initrd::compose(base, &agent)).within(|| format!("composing the initrd for `{image}`"))?;
+        let initrd = times
+            .measure("initrd", || output::initrd::compose(base, &agent))
+            .within(|| format!("composing the initrd for `{image}`"))?;
         let inputs = RoleInputs {
             name: image,
             arch: self.lock.architecture,
@@ -159,7 +174,14 @@ impl RoleBuilder<'_> {
 
     fn compose(&self, image: &str, needs: &Requirements, base: &Tree, agent: &Entry) -> Result<Tree> {
         let cluster = &self.site.cluster;
-        let programs = base::programs(self.lock, &needs.binaries, cluster.kubernetes, &cluster.binaries, self.store, self.progress)?;
+        let programs = base::programs(
+            self.lock,
+            &needs.binaries,
+            cluster.kubernetes,
+            &cluster.binaries,
+            self.store,
+            self.progress,
+        )?;
         let EntryKind::File(agent) = agent.kind.clone() else { unreachable!("the agent is a file") };
         let layers = Layers {
             base: base.clone(),
@@ -185,7 +207,13 @@ fn seeds(site: &Site, pki: &Pki, epoch: u64) -> Result<BTreeMap<String, Vec<u8>>
 }
 
 /// Writes the cloud-init documents, if that format is requested.
-fn documents(formats: &[Output], site: &Site, lock: &Lock, pki: &Pki, progress: &dyn Progress) -> Result<BTreeMap<String, Documents>> {
+fn documents(
+    formats: &[Output],
+    site: &Site,
+    lock: &Lock,
+    pki: &Pki,
+    progress: &dyn Progress,
+) -> Result<BTreeMap<String, Documents>> {
     if formats.iter().all(|format| format.needs_images()) {
         return Ok(BTreeMap::new());
     }
@@ -215,7 +243,12 @@ struct PackInputs<'a> {
 
 impl PackInputs<'_> {
     /// Packs every artifact and returns the manifest's records of the role images.
-    fn pack(&self, formats: &[Output], artifacts: &mut Artifacts, progress: &dyn Progress) -> Result<BTreeMap<String, ImageRecord>> {
+    fn pack(
+        &self,
+        formats: &[Output],
+        artifacts: &mut Artifacts,
+        progress: &dyn Progress,
+    ) -> Result<BTreeMap<String, ImageRecord>> {
         let images: Vec<RoleDisk<'_>> = self.roles.values().map(RoleDisk::new).collect();
         let nodes = self.site.cluster.nodes.iter().map(|node| Node {
             name: &node.name,

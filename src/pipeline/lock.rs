@@ -58,7 +58,13 @@ pub(crate) fn load_lock(site: &Site) -> Result<Lock> {
 /// # Errors
 ///
 /// Same as [`base::fetch`]; without a mirror, only if something is missing.
-pub(crate) fn fetch(site: &Site, lock: &Lock, offline: bool, store: &Store, progress: &dyn Progress) -> Result<()> {
+pub(crate) fn fetch(
+    site: &Site,
+    lock: &Lock,
+    offline: bool,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<()> {
     let sets: Vec<&str> = lock.sets.keys().map(String::as_str).collect();
     let mirrors = if offline { None } else { base::mirror(site.cluster.base.mirror.as_deref()).ok() };
     base::fetch(lock, &sets, mirrors.as_ref(), store, progress)
@@ -67,7 +73,11 @@ pub(crate) fn fetch(site: &Site, lock: &Lock, offline: bool, store: &Store, prog
 /// Lists the container images in all role images, and the overlays that need them.
 fn wanted_images(site: &Site) -> Result<WantedImages> {
     let of_role = |(role, needs): (String, crate::render::Requirements)| {
-        needs.images.into_iter().map(move |(image, overlay)| (image, format!("the overlay `{overlay}` of `{role}`"))).collect::<Vec<_>>()
+        needs
+            .images
+            .into_iter()
+            .map(move |(image, overlay)| (image, format!("the overlay `{overlay}` of `{role}`")))
+            .collect::<Vec<_>>()
     };
     Ok(site.requirements()?.into_iter().flat_map(of_role).collect())
 }
@@ -79,7 +89,11 @@ fn wanted(site: &Site) -> Result<Wanted> {
         etcd: site.cluster.etcd.map(|version| version.to_string()),
         programs: site.requirements()?.into_values().flat_map(|needs| needs.binaries).collect(),
         images: wanted_images(site)?.into_keys().collect(),
-        packages: site.package_sets()?.into_iter().map(|(set, names)| (set, names.into_iter().collect())).collect(),
+        packages: site
+            .package_sets()?
+            .into_iter()
+            .map(|(set, names)| (set, names.into_iter().collect()))
+            .collect(),
     })
 }
 

@@ -47,7 +47,8 @@ impl FromStr for Snapshot {
 
     /// Reads `FILE@SHA256` or `SHA256`.
     fn from_str(text: &str) -> Result<Self> {
-        let (file, sha256) = text.rsplit_once('@').map_or((None, text), |(file, sha256)| (Some(PathBuf::from(file)), sha256));
+        let (file, sha256) =
+            text.rsplit_once('@').map_or((None, text), |(file, sha256)| (Some(PathBuf::from(file)), sha256));
         let refused = || {
             Error::new(Kind::Input, format!("`{text}` does not end with a SHA-256 digest"))
                 .hint("write `FILE@SHA256`, with the digest that `sha256sum FILE` prints")
@@ -82,9 +83,15 @@ pub(crate) fn order(wanted: &Wanted<'_>) -> Result<Vec<PathBuf>> {
         let mut tree = render::node(cluster, node, &pki, &site.overlays)?;
         tree.insert(ImagePath::new(ORDER)?, file(&order)?);
         let seed = Seed { identity: Identity::of(cluster, node, pki.cluster_id(), pki.not_before()), tree };
-        Ok((format!("{}.seed", node.name), seed.pack(epoch).within(|| format!("packing the seed for `{}`", node.name))?))
+        Ok((
+            format!("{}.seed", node.name),
+            seed.pack(epoch).within(|| format!("packing the seed for `{}`", node.name))?,
+        ))
     });
-    let carried = |name: &str| travelling.filter(|_| order.restore.as_ref().is_some_and(|restore| name == format!("{}.seed", restore.on)));
+    let carried = |name: &str| {
+        travelling
+            .filter(|_| order.restore.as_ref().is_some_and(|restore| name == format!("{}.seed", restore.on)))
+    };
     write(wanted.out, &seeds.collect::<Result<Vec<_>>>()?, &carried)
 }
 
@@ -99,9 +106,16 @@ type Travelling<'a> = (&'a Path, u64, Digest);
 /// Returns the file to append to the seed, after verifying all of it: a damaged snapshot must never reach a
 /// machine.
 fn travelling<'a>(wanted: &Wanted<'a>) -> Result<Option<Travelling<'a>>> {
-    let Some((snapshot, file)) = wanted.restore.and_then(|snapshot| Some((snapshot, snapshot.file.as_deref()?))) else { return Ok(None) };
-    let checked = disk::etcd::verify(&host::fs::open(file)?, Some(snapshot.sha256)).within(|| format!("checking `{}`", file.display()));
-    let sound = checked.map_err(|err| err.hint("choose another file, or use the digest that `sha256sum` prints for this one"))?;
+    let Some((snapshot, file)) =
+        wanted.restore.and_then(|snapshot| Some((snapshot, snapshot.file.as_deref()?)))
+    else {
+        return Ok(None);
+    };
+    let checked = disk::etcd::verify(&host::fs::open(file)?, Some(snapshot.sha256))
+        .within(|| format!("checking `{}`", file.display()));
+    let sound = checked.map_err(|err| {
+        err.hint("choose another file, or use the digest that `sha256sum` prints for this one")
+    })?;
     Ok(Some((file, sound.size, sound.sha256)))
 }
 
@@ -121,28 +135,45 @@ fn check(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<()> {
         .try_for_each(|name| member(cluster, name))?;
     let members = cluster.etcd_members();
     if members.iter().all(|member| without.contains(&member.name)) {
-        return Err(Error::new(Kind::Input, "the order excludes every member").hint("list only the missing members"));
+        return Err(
+            Error::new(Kind::Input, "the order excludes every member").hint("list only the missing members")
+        );
     }
     if set_aside.len() * 2 >= members.len() {
-        let message = format!("{} of {} members can't be set aside: the rest would have no quorum", set_aside.len(), members.len());
-        return Err(Error::new(Kind::Input, message).hint("use `--recover-from NODE` to make one member's data the cluster's data"));
+        let message = format!(
+            "{} of {} members can't be set aside: the rest would have no quorum",
+            set_aside.len(),
+            members.len()
+        );
+        return Err(Error::new(Kind::Input, message)
+            .hint("use `--recover-from NODE` to make one member's data the cluster's data"));
     }
     Ok(())
 }
 
 /// Writes all seeds or none, readable only by their owner.
-fn write<'a>(out: &Path, seeds: &[(String, Vec<u8>)], carried: &dyn Fn(&str) -> Option<Travelling<'a>>) -> Result<Vec<PathBuf>> {
+fn write<'a>(
+    out: &Path,
+    seeds: &[(String, Vec<u8>)],
+    carried: &dyn Fn(&str) -> Option<Travelling<'a>>,
+) -> Result<Vec<PathBuf>> {
     if out.exists() {
-        return Err(Error::new(Kind::Input, format!("`{}` already exists", out.display())).hint("choose another directory with `--out`"));
+        return Err(Error::new(Kind::Input, format!("`{}` already exists", out.display()))
+            .hint("choose another directory with `--out`"));
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     host::fs::create_directories(parent)?;
-    let staged = tempfile::Builder::new().prefix(".kiln-").tempdir_in(parent).doing(Kind::Io, || format!("writing `{}`", out.display()))?;
+    let staged = tempfile::Builder::new()
+        .prefix(".kiln-")
+        .tempdir_in(parent)
+        .doing(Kind::Io, || format!("writing `{}`", out.display()))?;
     for (name, bytes) in seeds {
         let path = staged.path().join(name);
         if let Some((file, size, sha256)) = carried(name) {
             let file = host::fs::open(file)?;
-            host::fs::write_atomic_with(&path, host::fs::PRIVATE, |to| seed::attach(to, bytes, &file, size, sha256))?;
+            host::fs::write_atomic_with(&path, host::fs::PRIVATE, |to| {
+                seed::attach(to, bytes, &file, size, sha256)
+            })?;
         } else {
             host::fs::write_atomic(&path, bytes, host::fs::PRIVATE)?;
         }

@@ -52,7 +52,9 @@ impl Layers {
 fn undo_enablement(tree: &mut Tree) {
     let enabled = |path: &ImagePath| {
         path.is_under("/etc/systemd/system")
-            && path.parent().is_some_and(|dir| dir.as_str().ends_with(".wants") || dir.as_str().ends_with(".requires"))
+            && path
+                .parent()
+                .is_some_and(|dir| dir.as_str().ends_with(".wants") || dir.as_str().ends_with(".requires"))
     };
     tree.retain(|path, entry| !(enabled(path) && matches!(entry.kind, EntryKind::Symlink(_))));
 }
@@ -61,7 +63,10 @@ fn programs(programs: Vec<(String, Content)>, agent: Content) -> Result<Tree> {
     let origin: Arc<str> = Arc::from("programs");
     let mut tree = Tree::new();
     for (name, content) in programs.into_iter().chain([("kiln".to_owned(), agent)]) {
-        tree.insert(ImagePath::new(&format!("/usr/bin/{name}"))?, Entry::new(EntryKind::File(content), 0o755, &origin));
+        tree.insert(
+            ImagePath::new(&format!("/usr/bin/{name}"))?,
+            Entry::new(EntryKind::File(content), 0o755, &origin),
+        );
     }
     Ok(tree)
 }
@@ -76,11 +81,17 @@ fn images(archives: Vec<ImageArchive>) -> Result<Tree> {
         // The digest lets a node check whether it has already imported this archive.
         let name = format!("{}-{}", pin.sha256.short(), pin.file);
         index.extend(pin.references.iter().map(|reference| format!("{reference} {name}\n")));
-        tree.insert(ImagePath::new(&format!("{IMAGES}/{name}"))?, Entry::new(EntryKind::File(content), 0o644, &origin));
+        tree.insert(
+            ImagePath::new(&format!("{IMAGES}/{name}"))?,
+            Entry::new(EntryKind::File(content), 0o644, &origin),
+        );
     }
     if !index.is_empty() {
         index.sort();
-        tree.insert(ImagePath::new(&format!("{IMAGES}/index"))?, Entry::file(index.concat().into_bytes(), 0o644, &origin));
+        tree.insert(
+            ImagePath::new(&format!("{IMAGES}/index"))?,
+            Entry::file(index.concat().into_bytes(), 0o644, &origin),
+        );
     }
     Ok(tree)
 }
@@ -88,8 +99,12 @@ fn images(archives: Vec<ImageArchive>) -> Result<Tree> {
 /// Moves the packages' files in `/var` to where the agent looks for them: the state partition is mounted over
 /// `/var`.
 fn move_var_to_factory(tree: &mut Tree) -> Result<()> {
-    let paths: Vec<ImagePath> =
-        tree.iter().map(|(path, _)| path).filter(|path| path.is_under("/var") && path.as_str() != "/var").cloned().collect();
+    let paths: Vec<ImagePath> = tree
+        .iter()
+        .map(|(path, _)| path)
+        .filter(|path| path.is_under("/var") && path.as_str() != "/var")
+        .cloned()
+        .collect();
     for path in paths {
         let entry = tree.remove(&path).expect("the path was just listed");
         let below = path.as_str().strip_prefix("/var/").expect("the path is under /var");
@@ -124,8 +139,14 @@ mod tests {
     #[test]
     fn a_role_tree_starts_nothing_by_itself_and_keeps_var_as_a_factory_copy() {
         let agent = Content::Inline(Arc::from(*b"kiln"));
-        let layers =
-            Layers { base: base(), overlays: Tree::new(), replaces: BTreeSet::new(), programs: Vec::new(), images: Vec::new(), agent };
+        let layers = Layers {
+            base: base(),
+            overlays: Tree::new(),
+            replaces: BTreeSet::new(),
+            programs: Vec::new(),
+            images: Vec::new(),
+            agent,
+        };
         let paths: Vec<String> = layers
             .compose()
             .unwrap()

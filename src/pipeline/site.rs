@@ -75,7 +75,9 @@ impl Site {
     /// Returns the requirements of each role image, by image name.
     pub(crate) fn requirements(&self) -> Result<BTreeMap<String, Requirements>> {
         let images = self.cluster.images().into_keys();
-        images.map(|image| Ok((image.clone(), render::requirements(&self.cluster, &image, &self.overlays)?))).collect()
+        images
+            .map(|image| Ok((image.clone(), render::requirements(&self.cluster, &image, &self.overlays)?)))
+            .collect()
     }
 
     /// Returns the packages that the lock must resolve: one set for each role image, and the tools. The
@@ -98,7 +100,11 @@ impl Site {
 ///
 /// [`crate::error::Kind::Input`] with overlay, file and line of a rendering error.
 pub(crate) fn linted(profile: &Profile, cluster: &Cluster, overlays: &Overlays) -> Result<Report> {
-    let target = Target { kubernetes: cluster.kubernetes.minor, etcd: cluster.etcd_version().minor, now: host::clock::now() };
+    let target = Target {
+        kubernetes: cluster.kubernetes.minor,
+        etcd: cluster.etcd_version().minor,
+        now: host::clock::now(),
+    };
     let machines = sample(cluster, overlays);
     let report = lint::check(profile, cluster, overlays, machines.as_deref().unwrap_or_default(), target);
     match machines {
@@ -113,9 +119,14 @@ pub(crate) fn linted(profile: &Profile, cluster: &Cluster, overlays: &Overlays) 
 fn sample(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Machine>> {
     let mut machines = Vec::new();
     for (image, nodes) in cluster.images() {
-        let images: Vec<String> = render::requirements(cluster, &image, overlays)?.images.into_keys().collect();
+        let images: Vec<String> =
+            render::requirements(cluster, &image, overlays)?.images.into_keys().collect();
         for node in nodes.into_iter().take(OF_EACH_IMAGE) {
-            machines.push(Machine { name: node.name.clone(), files: files(cluster, node, overlays)?, images: images.clone() });
+            machines.push(Machine {
+                name: node.name.clone(),
+                files: files(cluster, node, overlays)?,
+                images: images.clone(),
+            });
         }
     }
     Ok(machines)
@@ -136,7 +147,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("cluster.toml");
         let sets = |formats: &str| {
-            let text = format!("{}\n[outputs]\nformats = [{formats}]\n", include_str!("../../profiles/ha/cluster.toml"));
+            let text = format!(
+                "{}\n[outputs]\nformats = [{formats}]\n",
+                include_str!("../../profiles/ha/cluster.toml")
+            );
             host::fs::write_atomic(&file, text.as_bytes(), host::fs::PUBLIC).unwrap();
             let sources = Sources { file: &file, profile_directories: &[], overlay_directories: &[] };
             Site::load(&sources).unwrap().package_sets().unwrap().into_keys().collect::<Vec<_>>()

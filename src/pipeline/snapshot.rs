@@ -20,8 +20,12 @@ use crate::words::Service;
 /// Maximum size of a list in bytes.
 const LONGEST: u64 = 1 << 16;
 /// Request timeouts: machines are either nearby or off.
-const PATIENCE: Patience =
-    Patience { connect: Duration::from_secs(3), silence: Duration::from_secs(30), pause: Duration::ZERO, attempts: 1 };
+const PATIENCE: Patience = Patience {
+    connect: Duration::from_secs(3),
+    silence: Duration::from_secs(30),
+    pause: Duration::ZERO,
+    attempts: 1,
+};
 
 /// A snapshot kept by a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +68,11 @@ impl Offering {
     fn open(sources: &Sources<'_>) -> Result<Self> {
         let cluster = Site::load(sources)?.cluster;
         let reader = Vault::open(&cluster.vault)?.snapshots_reader(&cluster)?;
-        let held = Held { authority: reader.authority.as_bytes(), certificate: reader.certificate.as_bytes(), key: reader.key.as_bytes() };
+        let held = Held {
+            authority: reader.authority.as_bytes(),
+            certificate: reader.certificate.as_bytes(),
+            key: reader.key.as_bytes(),
+        };
         Ok(Self { client: Client::among(&held, PATIENCE)?, cluster })
     }
 
@@ -110,34 +118,51 @@ pub(crate) fn snapshots(sources: &Sources<'_>) -> Result<Vec<Member>> {
 ///
 /// [`Kind::Input`] for a name that is not a member, or if `out` exists; [`Kind::Network`] if no member has
 /// the snapshot; [`Kind::Verify`] if the data does not match the offered snapshot.
-pub(crate) fn fetch_snapshot(sources: &Sources<'_>, from: Option<&str>, wanted: Option<Digest>, out: &Path) -> Result<Fetched> {
+pub(crate) fn fetch_snapshot(
+    sources: &Sources<'_>,
+    from: Option<&str>,
+    wanted: Option<Digest>,
+    out: &Path,
+) -> Result<Fetched> {
     let offering = Offering::open(sources)?;
     from.map_or(Ok(()), |from| member(&offering.cluster, from))?;
     if out.exists() {
-        return Err(Error::new(Kind::Input, format!("`{}` already exists", out.display())).hint("choose another file with `--out`"));
+        return Err(Error::new(Kind::Input, format!("`{}` already exists", out.display()))
+            .hint("choose another file with `--out`"));
     }
     let members = offering.all(from);
-    let offered = members.iter().flat_map(|member| member.snapshots.iter().map(move |snapshot| (member, snapshot)));
+    let offered =
+        members.iter().flat_map(|member| member.snapshots.iter().map(move |snapshot| (member, snapshot)));
     let offered = offered.filter(|(_, snapshot)| wanted.is_none_or(|wanted| snapshot.sha256 == wanted));
     // Revisions are cluster-wide, but each member has its own numbers.
-    let (member, snapshot) = offered.max_by_key(|(_, snapshot)| snapshot.revision).ok_or_else(|| none(&members))?;
-    let node = offering.cluster.nodes.iter().find(|node| node.name == member.name).expect("the member is a node of the cluster");
+    let (member, snapshot) =
+        offered.max_by_key(|(_, snapshot)| snapshot.revision).ok_or_else(|| none(&members))?;
+    let node = offering
+        .cluster
+        .nodes
+        .iter()
+        .find(|node| node.name == member.name)
+        .expect("the member is a node of the cluster");
     let url = url(node, &format!("/snapshots/{}", snapshot.number));
     // The file gets its name only after all of it has been read.
     host::fs::write_checked(out, host::fs::PRIVATE, |file| {
         let Answer::Body(body) = offering.client.get(&url, 0)? else {
-            return Err(
-                Error::new(Kind::Network, format!("{} no longer offers the snapshot", member.name)).hint("fetch the newest snapshot")
-            );
+            return Err(Error::new(Kind::Network, format!("{} no longer offers the snapshot", member.name))
+                .hint("fetch the newest snapshot"));
         };
         host::fs::copy(body, &mut &*file, || format!("fetching `{url}`"))?;
-        disk::etcd::verify(file, Some(snapshot.sha256)).within(|| format!("checking the snapshot from {}", member.name)).map(drop)
+        disk::etcd::verify(file, Some(snapshot.sha256))
+            .within(|| format!("checking the snapshot from {}", member.name))
+            .map(drop)
     })?;
     Ok(Fetched { member: member.name.clone(), snapshot: snapshot.clone() })
 }
 
 fn none(members: &[Member]) -> Error {
-    let why = |member: &Member| format!("{}: {}", member.name, member.error.as_deref().unwrap_or("no such snapshot"));
+    let why = |member: &Member| {
+        format!("{}: {}", member.name, member.error.as_deref().unwrap_or("no such snapshot"))
+    };
     let all = members.iter().map(why).collect::<Vec<_>>().join("; ");
-    Error::new(Kind::Network, format!("no member offers the snapshot: {all}")).hint("run `kiln snapshot list` to see all snapshots")
+    Error::new(Kind::Network, format!("no member offers the snapshot: {all}"))
+        .hint("run `kiln snapshot list` to see all snapshots")
 }

@@ -39,7 +39,8 @@ pub(super) fn documents(site: &Site, lock: &Lock, pki: &Pki) -> Result<BTreeMap<
             users: &needs.users,
             lock,
         };
-        let documents = cloud_init::documents(&input).within(|| format!("writing the cloud-init documents for `{}`", node.name))?;
+        let documents = cloud_init::documents(&input)
+            .within(|| format!("writing the cloud-init documents for `{}`", node.name))?;
         Ok((node.name.clone(), documents))
     };
     cluster.nodes.par_iter().map(of_node).collect()

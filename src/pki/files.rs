@@ -82,13 +82,17 @@ impl Pki {
                 return Err(not_held(name, Holder::ControlPlane, node));
             }
             let public = PkiFile::new("/etc/kubernetes/pki/sa.pub", &self.service_account.public, false)?;
-            return Ok(vec![PkiFile::new("/etc/kubernetes/pki/sa.key", &self.service_account.private, true)?, public]);
+            return Ok(vec![
+                PkiFile::new("/etc/kubernetes/pki/sa.key", &self.service_account.private, true)?,
+                public,
+            ]);
         }
         if let Some(authority) = Authority::ALL.into_iter().find(|authority| authority.on_node().0 == name) {
             return Ok(vec![PkiFile::new(authority.on_node().1, &self.authorities[&authority], false)?]);
         }
         let row = LEAVES.iter().find(|row| row.name == name).ok_or_else(|| unknown(name))?;
-        let credential = self.leaf(row, Some(node)).filter(|_| row.holder != Holder::Cluster || is_control_plane);
+        let credential =
+            self.leaf(row, Some(node)).filter(|_| row.holder != Holder::Cluster || is_control_plane);
         let credential = credential.ok_or_else(|| not_held(row.name, row.holder, node))?;
         self.in_form(row, credential, node)
     }
@@ -96,11 +100,16 @@ impl Pki {
     fn in_form(&self, row: &Leaf, credential: &Credential, node: &Node) -> Result<Vec<PkiFile>> {
         let Credential { certificate, key, .. } = credential;
         match row.form {
-            Form::Pair(stem) => {
-                Ok(vec![PkiFile::new(&format!("{stem}.crt"), certificate, false)?, PkiFile::new(&format!("{stem}.key"), key, true)?])
+            Form::Pair(stem) => Ok(vec![
+                PkiFile::new(&format!("{stem}.crt"), certificate, false)?,
+                PkiFile::new(&format!("{stem}.key"), key, true)?,
+            ]),
+            Form::Bundle(path) => {
+                Ok(vec![PkiFile::new(path, &Zeroizing::new(format!("{certificate}{}", **key)), true)?])
             }
-            Form::Bundle(path) => Ok(vec![PkiFile::new(path, &Zeroizing::new(format!("{certificate}{}", **key)), true)?]),
-            Form::Endpoint(path) => Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &self.agent_endpoint)?, true)?]),
+            Form::Endpoint(path) => {
+                Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &self.agent_endpoint)?, true)?])
+            }
             Form::Local(path) => {
                 let server = std::net::SocketAddr::new(node.address, Service::ApiServer.port()).to_string();
                 Ok(vec![PkiFile::new(path, &self.kubeconfig(row, credential, &server)?, true)?])
@@ -120,14 +129,18 @@ impl Pki {
     ///
     /// [`Kind::Input`] if there is no such credential.
     pub(crate) fn kubeconfig_of(&self, name: &str) -> Result<Zeroizing<String>> {
-        let row = LEAVES.iter().find(|row| row.name == name && row.holder == Holder::Cluster).ok_or_else(|| unknown(name))?;
+        let row = LEAVES
+            .iter()
+            .find(|row| row.name == name && row.holder == Holder::Cluster)
+            .ok_or_else(|| unknown(name))?;
         let credential = self.leaf(row, None).expect("the vault was checked against the plan");
         self.kubeconfig(row, credential, &self.endpoint)
     }
 
     fn kubeconfig(&self, row: &Leaf, credential: &Credential, server: &str) -> Result<Zeroizing<String>> {
         let authority = &self.authorities[&row.authority];
-        Kubeconfig::new(&self.cluster, &format!("https://{server}"), authority, row.name, credential).to_yaml()
+        Kubeconfig::new(&self.cluster, &format!("https://{server}"), authority, row.name, credential)
+            .to_yaml()
     }
 
     fn leaf(&self, row: &Leaf, node: Option<&Node>) -> Option<&Credential> {
@@ -169,23 +182,31 @@ pub(crate) fn held(name: &str, cluster: &Cluster, node: &Node) -> Result<()> {
         return if free { Ok(()) } else { Err(not_held(name, Holder::ControlPlane, node)) };
     }
     let row = LEAVES.iter().find(|row| row.name == name).ok_or_else(|| unknown(name))?;
-    let holds = if row.holder == Holder::Cluster { is_control_plane } else { row.holder.includes(cluster, node) };
+    let holds =
+        if row.holder == Holder::Cluster { is_control_plane } else { row.holder.includes(cluster, node) };
     if holds && !matches!(row.form, Form::Offline) { Ok(()) } else { Err(not_held(name, row.holder, node)) }
 }
 
 fn unknown(name: &str) -> Error {
     let names: Vec<&str> = SHARED.into_iter().chain(LEAVES.iter().map(|row| row.name)).collect();
-    Error::new(Kind::Input, format!("unknown certificate `{name}`")).hint(format!("known names: {}", names.join(", ")))
+    Error::new(Kind::Input, format!("unknown certificate `{name}`"))
+        .hint(format!("known names: {}", names.join(", ")))
 }
 
 fn not_held(name: &str, holder: Holder, node: &Node) -> Error {
-    Error::new(Kind::Input, format!("`{name}` is not available on node `{}`: it is only for {}", node.name, holder.describe()))
+    Error::new(
+        Kind::Input,
+        format!("`{name}` is not available on node `{}`: it is only for {}", node.name, holder.describe()),
+    )
 }
 
 /// Shows no key material.
 impl fmt::Debug for Pki {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pki").field("cluster", &self.cluster).field("leaves", &self.leaves.len()).finish_non_exhaustive()
+        f.debug_struct("Pki")
+            .field("cluster", &self.cluster)
+            .field("leaves", &self.leaves.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -216,7 +237,10 @@ mod tests {
                     pki.files(name, node).map_err(|err| err.to_string()).err()
                 );
                 let files = match pki.files(name, node) {
-                    Ok(files) => files.iter().map(|file| format!("{}{}", file.path, if file.secret { " (secret)" } else { "" })).collect(),
+                    Ok(files) => files
+                        .iter()
+                        .map(|file| format!("{}{}", file.path, if file.secret { " (secret)" } else { "" }))
+                        .collect(),
                     Err(err) => vec![err.to_string()],
                 };
                 shown.push(format!("{} {name}: {}", node.name, files.join(", ")));
@@ -278,7 +302,10 @@ mod tests {
         let (_dir, vault) = vault(&cluster, Options::default());
         let err = vault.pki(&cluster).unwrap().files("etcd", &cluster.nodes[0]).unwrap_err();
         assert_eq!(err.to_string(), "unknown certificate `etcd`");
-        assert!(err.hints()[0].starts_with("known names: ca, etcd-ca, front-proxy-ca, service-account, apiserver, "));
+        assert!(
+            err.hints()[0]
+                .starts_with("known names: ca, etcd-ca, front-proxy-ca, service-account, apiserver, ")
+        );
     }
 
     #[test]
@@ -320,8 +347,9 @@ mod tests {
         use base64::Engine as _;
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let values = text.lines().filter_map(|line| line.split_once("-data: ")).map(|(_, value)| value);
-        let plain: String =
-            values.map(|value| String::from_utf8(base64::prelude::BASE64_STANDARD.decode(value).unwrap()).unwrap()).collect();
+        let plain: String = values
+            .map(|value| String::from_utf8(base64::prelude::BASE64_STANDARD.decode(value).unwrap()).unwrap())
+            .collect();
         text + &plain
     }
 }

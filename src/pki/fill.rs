@@ -59,17 +59,28 @@ impl Vault {
     ///
     /// [`Kind::Input`] if `directory` exists but is not a vault, if the vault belongs to a different cluster, or if
     /// `options` specify a different algorithm from the vault's.
-    pub(crate) fn init(directory: &Path, cluster: &Cluster, options: Options, progress: &dyn Progress) -> Result<Filled> {
+    pub(crate) fn init(
+        directory: &Path,
+        cluster: &Cluster,
+        options: Options,
+        progress: &dyn Progress,
+    ) -> Result<Filled> {
         let _lock = vault::lock(directory)?;
         if !directory.join("vault.toml").exists() {
             return create(directory, cluster, options, progress);
         }
         let vault = Self::open(directory)?;
         vault.belongs_to(cluster)?;
-        if let Some(algorithm) = options.algorithm.filter(|algorithm| *algorithm != vault.settings.algorithm) {
-            let message =
-                format!("the vault `{}` has {} keys, not {}", directory.display(), vault.settings.algorithm.name(), algorithm.name());
-            return Err(Error::new(Kind::Input, message).hint("omit `--algorithm`, or create a new vault in a different directory"));
+        if let Some(algorithm) = options.algorithm.filter(|algorithm| *algorithm != vault.settings.algorithm)
+        {
+            let message = format!(
+                "the vault `{}` has {} keys, not {}",
+                directory.display(),
+                vault.settings.algorithm.name(),
+                algorithm.name()
+            );
+            return Err(Error::new(Kind::Input, message)
+                .hint("omit `--algorithm`, or create a new vault in a different directory"));
         }
         let (mut missing, mut misfits) = (Vec::new(), Vec::new());
         for (planned, fitness) in vault.examine(cluster)? {
@@ -91,19 +102,29 @@ impl Vault {
     /// # Errors
     ///
     /// [`Kind::Input`] if a name is not a leaf of the cluster.
-    pub(crate) fn renew(&self, cluster: &Cluster, names: &[String], days: u32, progress: &dyn Progress) -> Result<Filled> {
+    pub(crate) fn renew(
+        &self,
+        cluster: &Cluster,
+        names: &[String],
+        days: u32,
+        progress: &dyn Progress,
+    ) -> Result<Filled> {
         let _lock = vault::lock(self.directory())?;
         self.belongs_to(cluster)?;
         let now = host::clock::now();
         let examined = self.examine(cluster)?;
         let is_named = |id: &LeafId, name: &String| *name == id.to_string() || *name == id.name;
-        if let Some(name) = names.iter().find(|name| !examined.iter().any(|(planned, _)| is_named(&planned.id, name))) {
+        if let Some(name) =
+            names.iter().find(|name| !examined.iter().any(|(planned, _)| is_named(&planned.id, name)))
+        {
             return Err(Error::new(Kind::Input, format!("the cluster has no certificate `{name}`"))
                 .hint("run `kiln pki list` to see the certificates"));
         }
         let mut due = Vec::new();
         for (planned, fitness) in examined {
-            let expires = |certificate: &str| Certificate::parse(certificate).map(|found| found.not_after < now + u64::from(days) * DAY);
+            let expires = |certificate: &str| {
+                Certificate::parse(certificate).map(|found| found.not_after < now + u64::from(days) * DAY)
+            };
             let is_due = match fitness {
                 LeafState::Missing | LeafState::Mismatch(_) => true,
                 LeafState::Fits(credential) => expires(&credential.certificate)?,
@@ -117,7 +138,13 @@ impl Vault {
     }
 
     /// Issues `planned`, and moves all leaves into place once all have been written.
-    fn issue(&self, planned: &[PlannedLeaf], leaf_days: u32, now: u64, progress: &dyn Progress) -> Result<Vec<LeafId>> {
+    fn issue(
+        &self,
+        planned: &[PlannedLeaf],
+        leaf_days: u32,
+        now: u64,
+        progress: &dyn Progress,
+    ) -> Result<Vec<LeafId>> {
         if planned.is_empty() {
             return Ok(Vec::new());
         }
@@ -127,7 +154,8 @@ impl Vault {
             latest = latest.min(Certificate::parse(&self.authority(authority)?)?.not_after);
         }
         // A leaf must not outlive its authority.
-        let window = Window { not_before: now - BACKDATED, not_after: latest.min(now + u64::from(leaf_days) * DAY) };
+        let window =
+            Window { not_before: now - BACKDATED, not_after: latest.min(now + u64::from(leaf_days) * DAY) };
         let step = progress.begin("issuing certificates", Some(planned.len() as u64));
         let batch = Batch::default();
         let issued = planned
@@ -135,7 +163,8 @@ impl Vault {
             .map(|planned| {
                 let algorithm = self.settings.algorithm;
                 let key = algorithm.generate()?;
-                let certificate = issue::leaf(planned, algorithm, &key, &signers[&planned.authority()], window)?;
+                let certificate =
+                    issue::leaf(planned, algorithm, &key, &signers[&planned.authority()], window)?;
                 let text = Zeroizing::new(certificate + &pem::private_key(&key));
                 self.write_leaf(&planned.id, &text, &batch)?;
                 step.advance(1);
@@ -151,8 +180,9 @@ impl Vault {
 /// which the next run removes.
 fn create(directory: &Path, cluster: &Cluster, options: Options, progress: &dyn Progress) -> Result<Filled> {
     refuse_to_replace(directory)?;
-    let name =
-        directory.file_name().ok_or_else(|| Error::new(Kind::Input, format!("`{}` can't be used as a vault", directory.display())))?;
+    let name = directory.file_name().ok_or_else(|| {
+        Error::new(Kind::Input, format!("`{}` can't be used as a vault", directory.display()))
+    })?;
     let staging = Staging(vault::parent(directory).join(format!(".{}.partial", name.to_string_lossy())));
     host::fs::remove(&staging.0)?;
     let now = host::clock::now();
@@ -175,8 +205,11 @@ fn refuse_to_replace(directory: &Path) -> Result<()> {
     if free {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, format!("`{}` exists but is not a vault; it was left unchanged", directory.display()))
-        .hint("set `vault` in the cluster file to a directory that does not exist yet"))
+    Err(Error::new(
+        Kind::Input,
+        format!("`{}` exists but is not a vault; it was left unchanged", directory.display()),
+    )
+    .hint("set `vault` in the cluster file to a directory that does not exist yet"))
 }
 
 impl Vault {
@@ -185,13 +218,17 @@ impl Vault {
         let window = Window { not_before: now - BACKDATED, not_after: now + u64::from(ca_days) * DAY };
         for authority in Authority::ALL {
             let key = self.settings.algorithm.generate()?;
-            self.write_new(&format!("authorities/{}.crt", authority.name()), &issue::authority(authority, &key, window)?)?;
+            self.write_new(
+                &format!("authorities/{}.crt", authority.name()),
+                &issue::authority(authority, &key, window)?,
+            )?;
             self.write_new(&format!("authorities/{}.key", authority.name()), &pem::private_key(&key))?;
         }
         let key = self.settings.algorithm.generate()?;
         self.write_new("sa.key", &pem::private_key(&key))?;
         self.write_new("sa.pub", &key.public_key_pem())?;
-        let encryption_key = Zeroizing::new(STANDARD.encode(Zeroizing::new(host::random::bytes::<32>()?).as_slice()));
+        let encryption_key =
+            Zeroizing::new(STANDARD.encode(Zeroizing::new(host::random::bytes::<32>()?).as_slice()));
         self.write_new("encryption.key", &format!("{}\n", *encryption_key))
     }
 }
@@ -220,18 +257,33 @@ mod tests {
         let (_dir, vault) = vault(&cluster, Options::default());
         cluster.nodes.push(node("w2", 22, &[Role::Worker]));
         let err = vault.pki(&cluster).unwrap_err();
-        assert!(err.to_string().ends_with("missing certificates: `w2/kubelet`, `w2/kubelet-server`, `w2/kube-proxy`"), "{err}");
+        assert!(
+            err.to_string()
+                .ends_with("missing certificates: `w2/kubelet`, `w2/kubelet-server`, `w2/kube-proxy`"),
+            "{err}"
+        );
         assert_eq!(err.hints(), ["run `kiln pki init` to issue the missing certificates"]);
         let before = host::fs::read(&vault.directory().join("leaves/m1/apiserver.pem")).unwrap();
         let filled = Vault::init(vault.directory(), &cluster, Options::default(), &Silent).unwrap();
-        assert_eq!(filled.issued.iter().map(ToString::to_string).collect::<Vec<_>>(), ["w2/kubelet", "w2/kubelet-server", "w2/kube-proxy"]);
+        assert_eq!(
+            filled.issued.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["w2/kubelet", "w2/kubelet-server", "w2/kube-proxy"]
+        );
         vault.pki(&cluster).unwrap();
 
         cluster.nodes.push(node("m4", 14, &[Role::ControlPlane]));
         let filled = Vault::init(vault.directory(), &cluster, Options::default(), &Silent).unwrap();
-        let misfits: Vec<String> = filled.misfits.iter().map(|(id, reason)| format!("{id}: {reason}")).collect();
-        assert_eq!(misfits, ["m1", "m2", "m3"].map(|node| format!("{node}/apiserver: it is not valid for m4, 10.0.0.14")));
-        assert_eq!(before, host::fs::read(&vault.directory().join("leaves/m1/apiserver.pem")).unwrap(), "init replaces nothing");
+        let misfits: Vec<String> =
+            filled.misfits.iter().map(|(id, reason)| format!("{id}: {reason}")).collect();
+        assert_eq!(
+            misfits,
+            ["m1", "m2", "m3"].map(|node| format!("{node}/apiserver: it is not valid for m4, 10.0.0.14"))
+        );
+        assert_eq!(
+            before,
+            host::fs::read(&vault.directory().join("leaves/m1/apiserver.pem")).unwrap(),
+            "init replaces nothing"
+        );
         let err = vault.pki(&cluster).unwrap_err();
         assert!(err.to_string().contains("`m1/apiserver` (it is not valid for m4, 10.0.0.14)"), "{err}");
         assert_eq!(vault.renew(&cluster, &[], 0, &Silent).unwrap().issued.len(), 3);
@@ -263,6 +315,9 @@ mod tests {
         let (dir, vault) = vault(&cluster, Options::default());
         let _first = crate::pki::vault::lock(vault.directory()).unwrap();
         let err = Vault::init(vault.directory(), &cluster, Options::default(), &Silent).unwrap_err();
-        assert_eq!(err.to_string(), format!("another kiln process is writing to a vault in `{}`", dir.path().display()));
+        assert_eq!(
+            err.to_string(),
+            format!("another kiln process is writing to a vault in `{}`", dir.path().display())
+        );
     }
 }

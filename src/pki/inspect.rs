@@ -49,7 +49,11 @@ impl Certificate {
         let (names, addresses) = alternatives(&parsed)?;
         Ok(Self {
             common_name: common_name(parsed.subject()),
-            organization: parsed.subject().iter_organization().find_map(|value| value.as_str().ok()).map(str::to_owned),
+            organization: parsed
+                .subject()
+                .iter_organization()
+                .find_map(|value| value.as_str().ok())
+                .map(str::to_owned),
             issuer: common_name(parsed.issuer()),
             names,
             addresses,
@@ -86,7 +90,8 @@ impl Certificate {
             Usage::Both => (true, true),
         };
         let missing = planned.names.difference(&self.names).cloned();
-        let missing: Vec<String> = missing.chain(planned.addresses.difference(&self.addresses).map(IpAddr::to_string)).collect();
+        let missing: Vec<String> =
+            missing.chain(planned.addresses.difference(&self.addresses).map(IpAddr::to_string)).collect();
         if self.common_name != planned.common_name || self.organization.as_deref() != planned.organization {
             Some(format!("its subject is `{}`", self.subject()))
         } else if !missing.is_empty() {
@@ -100,10 +105,14 @@ impl Certificate {
 
     /// Checks whether `authority` signed the certificate.
     pub(super) fn is_signed_by(&self, authority: &Self) -> bool {
-        let parsed = (x509_parser::parse_x509_certificate(&self.der), x509_parser::parse_x509_certificate(&authority.der));
+        let parsed = (
+            x509_parser::parse_x509_certificate(&self.der),
+            x509_parser::parse_x509_certificate(&authority.der),
+        );
         match parsed {
             (Ok((_, own)), Ok((_, other))) => {
-                own.issuer().as_raw() == other.subject().as_raw() && own.verify_signature(Some(other.public_key())).is_ok()
+                own.issuer().as_raw() == other.subject().as_raw()
+                    && own.verify_signature(Some(other.public_key())).is_ok()
             }
             _ => false,
         }
@@ -121,7 +130,9 @@ fn common_name(name: &X509Name<'_>) -> String {
 
 fn alternatives(certificate: &X509Certificate<'_>) -> Result<(BTreeSet<String>, BTreeSet<IpAddr>)> {
     let mut found = <(BTreeSet<String>, BTreeSet<IpAddr>)>::default();
-    let extension = certificate.subject_alternative_name().doing(Kind::Verify, || "reading a certificate's names".to_owned())?;
+    let extension = certificate
+        .subject_alternative_name()
+        .doing(Kind::Verify, || "reading a certificate's names".to_owned())?;
     for name in extension.iter().flat_map(|extension| &extension.value.general_names) {
         match name {
             GeneralName::DNSName(name) => found.0.insert((*name).to_owned()),
@@ -133,8 +144,12 @@ fn alternatives(certificate: &X509Certificate<'_>) -> Result<(BTreeSet<String>, 
 }
 
 fn address(octets: &[u8]) -> Result<IpAddr> {
-    let wrong = || Error::new(Kind::Verify, format!("an address in a certificate has {} bytes", octets.len()));
-    <[u8; 4]>::try_from(octets).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).map_err(|_| wrong())
+    let wrong =
+        || Error::new(Kind::Verify, format!("an address in a certificate has {} bytes", octets.len()));
+    <[u8; 4]>::try_from(octets)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
+        .map_err(|_| wrong())
 }
 
 fn seconds(timestamp: i64) -> u64 {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    RsaKeySize, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, RsaKeySize, SanType, SerialNumber,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -81,7 +81,9 @@ impl Algorithm {
     fn leaf_usages(self) -> Vec<KeyUsagePurpose> {
         match self {
             Self::EcdsaP256 | Self::EcdsaP384 => vec![KeyUsagePurpose::DigitalSignature],
-            Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment],
+            Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => {
+                vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment]
+            }
         }
     }
 }
@@ -92,7 +94,8 @@ pub(super) fn authority(authority: Authority, key: &KeyPair, window: Window) -> 
     let mut params = params(authority.common_name(), None, window)?;
     // It may sign only leaves: an intermediate authority would not be accepted.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     let certificate = params.self_signed(key).doing(Kind::Internal, step)?;
     Ok(pem::encode("CERTIFICATE", certificate.der()))
 }
@@ -104,17 +107,25 @@ impl Signer {
     ///
     /// [`Kind::Verify`] if the key can't be read.
     pub(super) fn new(certificate: &str, key: &str) -> Result<Self> {
-        let key = KeyPair::from_pem(key).doing(Kind::Verify, || "reading an authority's private key".to_owned())?;
+        let key =
+            KeyPair::from_pem(key).doing(Kind::Verify, || "reading an authority's private key".to_owned())?;
         Ok(Self { certificate: certificate.to_owned(), key: Zeroizing::new(key) })
     }
 
     fn issuer(&self) -> Result<Issuer<'static, &KeyPair>> {
-        Issuer::from_ca_cert_pem(&self.certificate, &*self.key).doing(Kind::Verify, || "reading an authority's certificate".to_owned())
+        Issuer::from_ca_cert_pem(&self.certificate, &*self.key)
+            .doing(Kind::Verify, || "reading an authority's certificate".to_owned())
     }
 }
 
 /// Issues the certificate that `planned` describes, as PEM.
-pub(super) fn leaf(planned: &PlannedLeaf, algorithm: Algorithm, key: &KeyPair, signer: &Signer, window: Window) -> Result<String> {
+pub(super) fn leaf(
+    planned: &PlannedLeaf,
+    algorithm: Algorithm,
+    key: &KeyPair,
+    signer: &Signer,
+    window: Window,
+) -> Result<String> {
     let step = || format!("issuing `{}`", planned.id);
     let mut params = params(&planned.common_name, planned.organization, window)?;
     params.is_ca = IsCa::ExplicitNoCa;
@@ -134,13 +145,20 @@ pub(super) fn leaf(planned: &PlannedLeaf, algorithm: Algorithm, key: &KeyPair, s
 }
 
 /// Issues a client certificate that is not in any plan, as PEM.
-pub(super) fn client(name: &str, algorithm: Algorithm, key: &KeyPair, signer: &Signer, window: Window) -> Result<String> {
+pub(super) fn client(
+    name: &str,
+    algorithm: Algorithm,
+    key: &KeyPair,
+    signer: &Signer,
+    window: Window,
+) -> Result<String> {
     let mut params = params(name, None, window)?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.use_authority_key_identifier_extension = true;
     params.key_usages = algorithm.leaf_usages();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let certificate = params.signed_by(key, &signer.issuer()?).doing(Kind::Internal, || format!("issuing `{name}`"))?;
+    let certificate =
+        params.signed_by(key, &signer.issuer()?).doing(Kind::Internal, || format!("issuing `{name}`"))?;
     Ok(pem::encode("CERTIFICATE", certificate.der()))
 }
 

@@ -61,10 +61,19 @@ struct UserEntry {
 impl Kubeconfig {
     /// Creates a kubeconfig. `server` is a URL, and `authority` is the PEM certificate that the server's
     /// certificate is verified against.
-    pub(super) fn new(cluster: &str, server: &str, authority: &str, user: &str, credential: &Credential) -> Self {
+    pub(super) fn new(
+        cluster: &str,
+        server: &str,
+        authority: &str,
+        user: &str,
+        credential: &Credential,
+    ) -> Self {
         let context = format!("{user}@{cluster}");
         let named = |name: &str| name.to_owned();
-        let cluster_entry = ClusterEntry { certificate_authority_data: STANDARD.encode(authority), server: server.to_owned() };
+        let cluster_entry = ClusterEntry {
+            certificate_authority_data: STANDARD.encode(authority),
+            server: server.to_owned(),
+        };
         let user_entry = UserEntry {
             client_certificate_data: STANDARD.encode(&credential.certificate),
             client_key_data: STANDARD.encode(credential.key.as_bytes()),
@@ -73,7 +82,10 @@ impl Kubeconfig {
             api_version: "v1",
             kind: "Config",
             clusters: [Named { name: named(cluster), value: Inner::Cluster(cluster_entry) }],
-            contexts: [Named { name: context.clone(), value: Inner::Context(ContextEntry { cluster: named(cluster), user: named(user) }) }],
+            contexts: [Named {
+                name: context.clone(),
+                value: Inner::Context(ContextEntry { cluster: named(cluster), user: named(user) }),
+            }],
             current_context: context,
             users: [Named { name: named(user), value: Inner::User(user_entry) }],
         }

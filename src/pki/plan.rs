@@ -39,9 +39,15 @@ pub(crate) struct LeafId {
 /// cluster.
 pub(crate) fn plan(cluster: &Cluster) -> PkiPlan {
     let of_nodes = cluster.nodes.iter().flat_map(|node| {
-        LEAVES.iter().filter(|row| row.holder.includes(cluster, node)).map(|row| PlannedLeaf::new(cluster, Some(node), row))
+        LEAVES
+            .iter()
+            .filter(|row| row.holder.includes(cluster, node))
+            .map(|row| PlannedLeaf::new(cluster, Some(node), row))
     });
-    let of_cluster = LEAVES.iter().filter(|row| row.holder == Holder::Cluster).map(|row| PlannedLeaf::new(cluster, None, row));
+    let of_cluster = LEAVES
+        .iter()
+        .filter(|row| row.holder == Holder::Cluster)
+        .map(|row| PlannedLeaf::new(cluster, None, row));
     PkiPlan { leaves: of_nodes.chain(of_cluster).collect() }
 }
 
@@ -112,7 +118,12 @@ fn add_loopback(names: &mut BTreeSet<String>, addresses: &mut BTreeSet<IpAddr>) 
 
 /// Returns the names that pods use to connect to the API.
 fn service_names(domain: &str) -> [String; 4] {
-    ["kubernetes".into(), "kubernetes.default".into(), "kubernetes.default.svc".into(), format!("kubernetes.default.svc.{domain}")]
+    [
+        "kubernetes".into(),
+        "kubernetes.default".into(),
+        "kubernetes.default.svc".into(),
+        format!("kubernetes.default.svc.{domain}"),
+    ]
 }
 
 impl fmt::Display for LeafId {

@@ -34,7 +34,8 @@ impl Vault {
         let (key, now) = (algorithm.generate()?, host::clock::now());
         let window = Window { not_before: now.saturating_sub(BACKDATED), not_after: now + VALID };
         let signers = self.signers([Authority::Etcd].into_iter())?;
-        let certificate = issue::client(SNAPSHOTS_READER, algorithm, &key, &signers[&Authority::Etcd], window)?;
+        let certificate =
+            issue::client(SNAPSHOTS_READER, algorithm, &key, &signers[&Authority::Etcd], window)?;
         Ok(Reader { authority: self.authority(Authority::Etcd)?, certificate, key: pem::private_key(&key) })
     }
 }

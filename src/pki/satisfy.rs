@@ -54,7 +54,10 @@ impl Vault {
             cluster_id: self.settings.cluster_id.clone(),
             encryption_key: Zeroizing::new(self.read("encryption.key")?.trim_end().to_owned()),
             authorities,
-            service_account: ServiceAccount { private: self.read("sa.key")?, public: self.read("sa.pub")?.to_string() },
+            service_account: ServiceAccount {
+                private: self.read("sa.key")?,
+                public: self.read("sa.pub")?.to_string(),
+            },
             leaves,
         })
     }
@@ -78,7 +81,9 @@ impl Vault {
     fn fitness(&self, planned: &PlannedLeaf, authority: &Certificate, now: u64) -> Result<LeafState> {
         let Some(text) = self.leaf(&planned.id)? else { return Ok(LeafState::Missing) };
         let misfit = |reason: &str| Ok(LeafState::Mismatch(reason.to_owned()));
-        let Some((certificate, key)) = pem::split(&text) else { return misfit("it does not contain a certificate with a key") };
+        let Some((certificate, key)) = pem::split(&text) else {
+            return misfit("it does not contain a certificate with a key");
+        };
         let Ok(parsed) = Certificate::parse(certificate) else { return misfit("its certificate is damaged") };
         if let Some(reason) = parsed.misfit(planned) {
             return Ok(LeafState::Mismatch(reason));
@@ -116,11 +121,10 @@ impl Faults {
         }
         match (missing.is_empty(), misfits.is_empty()) {
             (true, true) => Ok(()),
-            (false, true) => Err(Error::new(Kind::Input, parts.join("; ")).hint("run `kiln pki init` to issue the missing certificates")),
-            (_, false) => {
-                Err(Error::new(Kind::Verify, parts.join("; "))
-                    .hint("run `kiln pki renew` to replace these certificates and add missing ones"))
-            }
+            (false, true) => Err(Error::new(Kind::Input, parts.join("; "))
+                .hint("run `kiln pki init` to issue the missing certificates")),
+            (_, false) => Err(Error::new(Kind::Verify, parts.join("; "))
+                .hint("run `kiln pki renew` to replace these certificates and add missing ones")),
         }
     }
 }
@@ -139,7 +143,8 @@ mod tests {
         let cluster = sample();
         let (_dir, vault) = vault(&cluster, Options::default());
         for authority in Authority::ALL {
-            host::fs::remove(&vault.directory().join(format!("authorities/{}.key", authority.name()))).unwrap();
+            host::fs::remove(&vault.directory().join(format!("authorities/{}.key", authority.name())))
+                .unwrap();
         }
         let pki = vault.pki(&cluster).unwrap();
         assert_eq!(pki.cluster_id().len(), 32);
@@ -167,7 +172,9 @@ mod tests {
         let (_dir, ours) = vault(&cluster, Options::default());
         let (_other, theirs) = vault(&cluster, Options::default());
         let leaf = |vault: &Vault, name: &str| vault.directory().join(format!("leaves/{name}.pem"));
-        let write = |name: &str, text: &str| host::fs::write_atomic(&leaf(&ours, name), text.as_bytes(), host::fs::PRIVATE).unwrap();
+        let write = |name: &str, text: &str| {
+            host::fs::write_atomic(&leaf(&ours, name), text.as_bytes(), host::fs::PRIVATE).unwrap()
+        };
         let read = |vault: &Vault, name: &str| host::fs::read_to_string(&leaf(vault, name)).unwrap();
         write("m1/scheduler", &read(&theirs, "m1/scheduler"));
         write("m1/apiserver", "");
@@ -191,8 +198,13 @@ mod tests {
     fn the_wrong_cluster_and_the_wrong_algorithm_are_refused() {
         let mut cluster = sample();
         let (_dir, vault) = vault(&cluster, Options::default());
-        let err = Vault::init(vault.directory(), &cluster, Options { algorithm: Some(Algorithm::Rsa2048), ..Options::default() }, &Silent)
-            .unwrap_err();
+        let err = Vault::init(
+            vault.directory(),
+            &cluster,
+            Options { algorithm: Some(Algorithm::Rsa2048), ..Options::default() },
+            &Silent,
+        )
+        .unwrap_err();
         assert!(err.to_string().ends_with("has ecdsa-p256 keys, not rsa-2048"), "{err}");
         cluster.name = "test".into();
         let err = vault.pki(&cluster).unwrap_err();
@@ -204,6 +216,11 @@ mod tests {
         let cluster = sample();
         let (_dir, vault) = vault(&cluster, Options::default());
         host::fs::set_mode(vault.directory(), 0o755).unwrap();
-        assert!(Vault::open(vault.directory()).unwrap_err().to_string().starts_with("other users can access the vault"));
+        assert!(
+            Vault::open(vault.directory())
+                .unwrap_err()
+                .to_string()
+                .starts_with("other users can access the vault")
+        );
     }
 }

@@ -179,8 +179,13 @@ const CONTROL_PLANE: Leaf = Leaf {
 };
 
 /// An etcd member's certificate.
-const ETCD: Leaf =
-    Leaf { common_name: "{node}", authority: Authority::Etcd, usage: Usage::Both, holder: Holder::EtcdMember, ..CONTROL_PLANE };
+const ETCD: Leaf = Leaf {
+    common_name: "{node}",
+    authority: Authority::Etcd,
+    usage: Usage::Both,
+    holder: Holder::EtcdMember,
+    ..CONTROL_PLANE
+};
 
 /// Every kind of certificate, in the order in which they are issued and listed.
 pub(super) static LEAVES: &[Leaf] = &[
@@ -227,7 +232,12 @@ pub(super) static LEAVES: &[Leaf] = &[
         form: Form::Pair("/etc/kubernetes/pki/controller-manager-server"),
         ..CONTROL_PLANE
     },
-    Leaf { name: "scheduler", common_name: "system:kube-scheduler", form: Form::Local("/etc/kubernetes/scheduler.conf"), ..CONTROL_PLANE },
+    Leaf {
+        name: "scheduler",
+        common_name: "system:kube-scheduler",
+        form: Form::Local("/etc/kubernetes/scheduler.conf"),
+        ..CONTROL_PLANE
+    },
     Leaf {
         name: "scheduler-server",
         common_name: "kube-scheduler",
@@ -236,7 +246,12 @@ pub(super) static LEAVES: &[Leaf] = &[
         form: Form::Pair("/etc/kubernetes/pki/scheduler-server"),
         ..CONTROL_PLANE
     },
-    Leaf { name: "etcd-server", names: Names::Loopback, form: Form::Pair("/etc/kubernetes/pki/etcd/server"), ..ETCD },
+    Leaf {
+        name: "etcd-server",
+        names: Names::Loopback,
+        form: Form::Pair("/etc/kubernetes/pki/etcd/server"),
+        ..ETCD
+    },
     Leaf { name: "etcd-peer", names: Names::Peer, form: Form::Pair("/etc/kubernetes/pki/etcd/peer"), ..ETCD },
     Leaf {
         name: "etcd-healthcheck-client",
@@ -300,5 +315,11 @@ pub(super) static LEAVES: &[Leaf] = &[
         form: Form::Endpoint("/etc/kubernetes/admin.conf"),
         ..CONTROL_PLANE
     },
-    Leaf { name: "super-admin", common_name: "kubernetes-super-admin", group: Group::Masters, holder: Holder::Cluster, ..CONTROL_PLANE },
+    Leaf {
+        name: "super-admin",
+        common_name: "kubernetes-super-admin",
+        group: Group::Masters,
+        holder: Holder::Cluster,
+        ..CONTROL_PLANE
+    },
 ];

@@ -11,7 +11,9 @@ use crate::pki::plan::{PlannedLeaf, plan};
 use crate::pki::table::{Authority, Form, Holder, LEAVES, Usage};
 use crate::pki::{Algorithm, Options, Vault};
 use crate::progress::Silent;
-use crate::words::{Balancer, Cgroups, KubernetesVersion, NetworkPlugin, PortRange, Role, RootFilesystem, Runtime};
+use crate::words::{
+    Balancer, Cgroups, KubernetesVersion, NetworkPlugin, PortRange, Role, RootFilesystem, Runtime,
+};
 
 /// Three control-plane nodes with stacked etcd behind one VIP, as the profile `ha` has them, and one worker.
 pub(crate) fn sample() -> Cluster {
@@ -128,10 +130,20 @@ fn openssl_accepts_every_leaf_for_its_purpose_and_under_no_other_authority() {
         let leaf = vault.leaf_path(&planned.id);
         for purpose in purposes(&planned) {
             let authority = certificate_of(&vault, planned.authority());
-            openssl(&["verify", "-x509_strict", "-check_ss_sig", "-purpose", purpose, "-CAfile", text(&authority), text(&leaf)]);
+            openssl(&[
+                "verify",
+                "-x509_strict",
+                "-check_ss_sig",
+                "-purpose",
+                purpose,
+                "-CAfile",
+                text(&authority),
+                text(&leaf),
+            ]);
         }
         for other in Authority::ALL.into_iter().filter(|authority| *authority != planned.authority()) {
-            let refused = openssl_refuses(&["verify", "-CAfile", text(&certificate_of(&vault, other)), text(&leaf)]);
+            let refused =
+                openssl_refuses(&["verify", "-CAfile", text(&certificate_of(&vault, other)), text(&leaf)]);
             assert!(refused, "{} is accepted by the {} authority", planned.id, other.name());
         }
     }
@@ -142,9 +154,12 @@ fn a_client_certificate_is_refused_as_a_server_s_and_the_other_way_round() {
     let cluster = sample();
     let (_dir, vault) = vault(&cluster, Options::default());
     let authority = certificate_of(&vault, Authority::Kubernetes);
-    for (leaf, purpose) in [("m1/apiserver", "sslclient"), ("m1/scheduler", "sslserver"), ("admin", "sslserver")] {
+    for (leaf, purpose) in
+        [("m1/apiserver", "sslclient"), ("m1/scheduler", "sslserver"), ("admin", "sslserver")]
+    {
         let path = vault.directory().join(format!("leaves/{leaf}.pem"));
-        let refused = openssl_refuses(&["verify", "-purpose", purpose, "-CAfile", text(&authority), text(&path)]);
+        let refused =
+            openssl_refuses(&["verify", "-purpose", purpose, "-CAfile", text(&authority), text(&path)]);
         assert!(refused, "{leaf} is accepted as {purpose}");
     }
 }
@@ -157,17 +172,32 @@ fn openssl_finds_every_name_and_address_in_the_serving_certificates() {
         let path = vault.directory().join(format!("leaves/{leaf}.pem"));
         openssl(&["x509", "-noout", option, value, "-in", text(&path)]).contains("does match")
     };
-    let names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+    let names = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ];
     for name in names.into_iter().chain(["m1", "m2", "m3", "localhost", "api.example.org"]) {
         assert!(check("m2/apiserver", "-checkhost", name), "{name}");
     }
-    for address in ["10.0.0.10", "10.0.0.11", "10.0.0.12", "10.0.0.13", "10.96.0.1", "127.0.0.1", "::1", "203.0.113.10"] {
+    for address in
+        ["10.0.0.10", "10.0.0.11", "10.0.0.12", "10.0.0.13", "10.96.0.1", "127.0.0.1", "::1", "203.0.113.10"]
+    {
         assert!(check("m2/apiserver", "-checkip", address), "{address}");
     }
     assert!(check("m1/etcd-peer", "-checkip", "10.0.0.10"), "a peer that holds the VIP may connect from it");
-    assert!(!check("m1/etcd-server", "-checkip", "203.0.113.10"), "translated addresses reach only API servers");
-    assert!(!check("m1/etcd-server", "-checkip", "10.0.0.10") && !check("m1/kubelet-server", "-checkip", "10.0.0.10"));
-    assert!(check("w1/kubelet-server", "-checkip", "10.0.0.21") && check("w1/kubelet-server", "-checkhost", "w1"));
+    assert!(
+        !check("m1/etcd-server", "-checkip", "203.0.113.10"),
+        "translated addresses reach only API servers"
+    );
+    assert!(
+        !check("m1/etcd-server", "-checkip", "10.0.0.10")
+            && !check("m1/kubelet-server", "-checkip", "10.0.0.10")
+    );
+    assert!(
+        check("w1/kubelet-server", "-checkip", "10.0.0.21") && check("w1/kubelet-server", "-checkhost", "w1")
+    );
     assert!(!check("m2/apiserver", "-checkip", "10.0.0.21") && !check("m2/apiserver", "-checkhost", "w1"));
 }
 
@@ -186,7 +216,10 @@ fn openssl_accepts_the_keys_of_every_algorithm() {
         for key in ["leaves/m1/apiserver.pem", "authorities/etcd.key", "sa.key"] {
             openssl(&[program, "-check", "-noout", "-in", text(&at(key))]);
         }
-        assert!(openssl(&["x509", "-noout", "-text", "-in", text(&at("leaves/m1/apiserver.pem"))]).contains(shown));
+        assert!(
+            openssl(&["x509", "-noout", "-text", "-in", text(&at("leaves/m1/apiserver.pem"))])
+                .contains(shown)
+        );
         let public = openssl(&["pkey", "-pubout", "-in", text(&at("sa.key"))]);
         assert_eq!(public, host::fs::read_to_string(&at("sa.pub")).unwrap());
         openssl(&[
@@ -218,16 +251,35 @@ fn kubectl_reads_every_kubeconfig() {
         let path = dir.path().join("kubeconfig");
         host::fs::write_atomic(&path, bytes, host::fs::PRIVATE).unwrap();
         let mut command = host::process::command(&kubectl);
-        let command = command.args(["config", "view", "--raw", "--minify", "--flatten", "-o", "json", "--kubeconfig", text(&path)]);
-        let view: serde_json::Value = serde_json::from_slice(&host::process::run(command).unwrap().stdout).unwrap();
+        let command = command.args([
+            "config",
+            "view",
+            "--raw",
+            "--minify",
+            "--flatten",
+            "-o",
+            "json",
+            "--kubeconfig",
+            text(&path),
+        ]);
+        let view: serde_json::Value =
+            serde_json::from_slice(&host::process::run(command).unwrap().stdout).unwrap();
         assert_eq!(view["clusters"][0]["cluster"]["server"], server);
         assert_eq!(view["users"][0]["name"], user);
         assert_eq!(view["current-context"], format!("{user}@prod"));
-        let fields = [&view["clusters"][0]["cluster"]["certificate-authority-data"], &view["users"][0]["user"]["client-key-data"]];
-        assert!(fields.iter().all(|field| field.as_str().is_some_and(|text| text.len() > 100)), "the keys are embedded");
+        let fields = [
+            &view["clusters"][0]["cluster"]["certificate-authority-data"],
+            &view["users"][0]["user"]["client-key-data"],
+        ];
+        assert!(
+            fields.iter().all(|field| field.as_str().is_some_and(|text| text.len() > 100)),
+            "the keys are embedded"
+        );
     };
     let node = &cluster.nodes[0];
-    for row in LEAVES.iter().filter(|row| row.holder == Holder::Cluster || row.holder.includes(&cluster, node)) {
+    for row in
+        LEAVES.iter().filter(|row| row.holder == Holder::Cluster || row.holder.includes(&cluster, node))
+    {
         let server = match row.form {
             Form::Endpoint(_) => "https://10.0.0.10:6443",
             Form::Local(_) => "https://10.0.0.11:6443",
@@ -252,10 +304,23 @@ fn issuing_is_measured_against_openssl() {
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"];
     openssl(&[&["req", "-x509", "-keyout", &at("ca.key"), "-out", &at("ca.crt")], &key[..]].concat());
     for index in 0..count {
-        let (private, request, public) = (at(&format!("{index}.key")), at(&format!("{index}.csr")), at(&format!("{index}.crt")));
+        let (private, request, public) =
+            (at(&format!("{index}.key")), at(&format!("{index}.csr")), at(&format!("{index}.crt")));
         openssl(&[&["req", "-new", "-keyout", &private, "-out", &request], &key[..]].concat());
         let signer = (at("ca.crt"), at("ca.key"));
-        openssl(&["x509", "-req", "-in", &request, "-CA", &signer.0, "-CAkey", &signer.1, "-CAcreateserial", "-out", &public]);
+        openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-CA",
+            &signer.0,
+            "-CAkey",
+            &signer.1,
+            "-CAcreateserial",
+            "-out",
+            &public,
+        ]);
     }
     let theirs = start.elapsed();
     eprintln!(

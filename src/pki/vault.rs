@@ -81,18 +81,25 @@ impl Vault {
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         let shown = directory.display();
         let Some(text) = host::fs::read_if_exists(&directory.join("vault.toml"))? else {
-            return Err(Error::new(Kind::Input, format!("there is no vault at `{shown}`")).hint("run `kiln pki init` to create one"));
+            return Err(Error::new(Kind::Input, format!("there is no vault at `{shown}`"))
+                .hint("run `kiln pki init` to create one"));
         };
         if host::fs::mode(directory)? & 0o077 != 0 {
-            return Err(Error::new(Kind::Input, format!("other users can access the vault `{shown}`"))
-                .hint(format!("run `chmod -R go= {shown}`; if other users may have read its keys, create a new vault")));
+            return Err(Error::new(Kind::Input, format!("other users can access the vault `{shown}`")).hint(
+                format!(
+                    "run `chmod -R go= {shown}`; if other users may have read its keys, create a new vault"
+                ),
+            ));
         }
         let step = || format!("reading `{}`", directory.join("vault.toml").display());
         let settings: Settings = toml::from_slice(&text).doing(Kind::Input, step)?;
         if settings.format != FORMAT {
             return Err(Error::new(
                 Kind::Input,
-                format!("the vault `{shown}` has format {}, but this version of kiln supports only format {FORMAT}", settings.format),
+                format!(
+                    "the vault `{shown}` has format {}, but this version of kiln supports only format {FORMAT}",
+                    settings.format
+                ),
             ));
         }
         Ok(Self { directory: directory.to_owned(), settings })
@@ -106,7 +113,11 @@ impl Vault {
         }
         let about = "# The keys of one cluster, created by `kiln pki init`: anyone with the files next to this one controls the cluster.\n";
         let text = toml::to_string(&settings).doing(Kind::Internal, || "writing `vault.toml`".to_owned())?;
-        host::fs::write_new(&directory.join("vault.toml"), format!("{about}{text}").as_bytes(), host::fs::PRIVATE)?;
+        host::fs::write_new(
+            &directory.join("vault.toml"),
+            format!("{about}{text}").as_bytes(),
+            host::fs::PRIVATE,
+        )?;
         // Keeps a vault in a working copy from being committed by accident.
         host::fs::write_new(&directory.join(".gitignore"), b"*\n", host::fs::PRIVATE)?;
         Ok(Self { directory: directory.to_owned(), settings })
@@ -128,10 +139,16 @@ impl Vault {
         let shown = self.directory.display();
         Err(Error::new(
             Kind::Input,
-            format!("the vault `{shown}` belongs to the cluster `{}`, not to `{}`", self.settings.cluster, cluster.name),
+            format!(
+                "the vault `{shown}` belongs to the cluster `{}`, not to `{}`",
+                self.settings.cluster, cluster.name
+            ),
         )
         .hint("use a separate vault for each cluster: set `vault` in the cluster file")
-        .hint(format!("if the cluster was renamed, change `cluster` in `{}`", self.directory.join("vault.toml").display())))
+        .hint(format!(
+            "if the cluster was renamed, change `cluster` in `{}`",
+            self.directory.join("vault.toml").display()
+        )))
     }
 
     /// Writes a file that must not exist yet; its mode does not depend on the umask.
@@ -141,7 +158,9 @@ impl Vault {
 
     /// Reads a file that every complete vault has.
     pub(super) fn read(&self, name: &str) -> Result<Zeroizing<String>> {
-        host::fs::read_to_string(&self.directory.join(name)).map(Zeroizing::new).within(|| "the vault is incomplete".to_owned())
+        host::fs::read_to_string(&self.directory.join(name))
+            .map(Zeroizing::new)
+            .within(|| "the vault is incomplete".to_owned())
     }
 
     /// Returns the certificate of an authority, as PEM.
@@ -154,7 +173,10 @@ impl Vault {
     /// # Errors
     ///
     /// [`Kind::Input`] if a private key is missing from the vault.
-    pub(super) fn signers(&self, needed: impl Iterator<Item = Authority>) -> Result<BTreeMap<Authority, Signer>> {
+    pub(super) fn signers(
+        &self,
+        needed: impl Iterator<Item = Authority>,
+    ) -> Result<BTreeMap<Authority, Signer>> {
         let needed: BTreeSet<Authority> = needed.collect();
         needed.into_iter().map(|authority| Ok((authority, self.signer(authority)?))).collect()
     }
@@ -162,10 +184,14 @@ impl Vault {
     fn signer(&self, authority: Authority) -> Result<Signer> {
         let path = self.directory.join(format!("authorities/{}.key", authority.name()));
         let Some(key) = host::fs::read_if_exists(&path)?.map(Zeroizing::new) else {
-            return Err(Error::new(Kind::Input, format!("issuing certificates requires the {} authority's private key", authority.name()))
-                .hint(format!("put the key back at `{}` for this command", path.display())));
+            return Err(Error::new(
+                Kind::Input,
+                format!("issuing certificates requires the {} authority's private key", authority.name()),
+            )
+            .hint(format!("put the key back at `{}` for this command", path.display())));
         };
-        let key = std::str::from_utf8(&key).doing(Kind::Verify, || format!("reading `{}`", path.display()))?;
+        let key =
+            std::str::from_utf8(&key).doing(Kind::Verify, || format!("reading `{}`", path.display()))?;
         Signer::new(&self.authority(authority)?, key).within(|| format!("reading `{}`", path.display()))
     }
 
@@ -178,7 +204,9 @@ impl Vault {
     pub(super) fn leaf(&self, id: &LeafId) -> Result<Option<Zeroizing<String>>> {
         let path = self.leaf_path(id);
         let Some(bytes) = host::fs::read_if_exists(&path)? else { return Ok(None) };
-        String::from_utf8(bytes).map(|text| Some(Zeroizing::new(text))).doing(Kind::Verify, || format!("reading `{}`", path.display()))
+        String::from_utf8(bytes)
+            .map(|text| Some(Zeroizing::new(text)))
+            .doing(Kind::Verify, || format!("reading `{}`", path.display()))
     }
 
     /// Writes one leaf, which replaces the existing one when the batch is committed.
@@ -196,12 +224,18 @@ impl Vault {
         let mut found = Vec::new();
         for authority in Authority::ALL {
             let name = format!("{AUTHORITY}{}", authority.name());
-            let certificate = Certificate::parse(&self.authority(authority)?).within(|| format!("reading `{name}`"))?;
+            let certificate =
+                Certificate::parse(&self.authority(authority)?).within(|| format!("reading `{name}`"))?;
             found.push((name, certificate));
         }
         let leaves = self.directory.join("leaves");
         for path in leaf_files(&leaves)? {
-            let name = path.strip_prefix(&leaves).expect("a leaf is below its directory").with_extension("").display().to_string();
+            let name = path
+                .strip_prefix(&leaves)
+                .expect("a leaf is below its directory")
+                .with_extension("")
+                .display()
+                .to_string();
             let text = Zeroizing::new(host::fs::read_to_string(&path)?);
             let certificate = Certificate::parse(&text).within(|| format!("reading `{}`", path.display()))?;
             found.push((name, certificate));

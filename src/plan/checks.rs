@@ -32,9 +32,14 @@ pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
         here("the endpoint accepts connections", format!("nc -vz {host} {port}")),
         here("an API server behind the endpoint is ready", format!("{kubectl} get --raw /readyz")),
         here("every node is registered", format!("{kubectl} get nodes --output=wide")),
-        here("clients barely notice a failover", format!("while sleep 1; do {kubectl} --request-timeout=2s get --raw /readyz; echo; done")),
+        here(
+            "clients barely notice a failover",
+            format!("while sleep 1; do {kubectl} --request-timeout=2s get --raw /readyz; echo; done"),
+        ),
     ];
-    let names = |nodes: Vec<&crate::cluster::Node>| nodes.into_iter().map(|node| node.name.clone()).collect::<Vec<_>>();
+    let names = |nodes: Vec<&crate::cluster::Node>| {
+        nodes.into_iter().map(|node| node.name.clone()).collect::<Vec<_>>()
+    };
     for image in images {
         let units = image.units.join(" ");
         checks.push(Check {
@@ -45,13 +50,21 @@ pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
     }
     if let Some(vip) = cluster.endpoint.vip.filter(|_| cluster.endpoint.balancer.moves_vip()) {
         let command = format!("ip -brief address show to {vip}");
-        checks.push(Check { shows: "which machine holds the VIP".into(), on: names(cluster.vip_carriers()), command });
+        checks.push(Check {
+            shows: "which machine holds the VIP".into(),
+            on: names(cluster.vip_carriers()),
+            command,
+        });
         let pod = if cluster.endpoint.balancer.mover == Mover::KubeVip { "kube-vip" } else { "keepalived" };
         let command = match cluster.endpoint.run {
             Run::Service => "systemctl stop keepalived; sleep 10; systemctl start keepalived".to_owned(),
             Run::StaticPod => format!("mv {PODS}/{pod}.yaml /run/; sleep 60; cp /run/{pod}.yaml {PODS}/"),
         };
-        checks.push(Check { shows: "the VIP moves when its holder stops".into(), on: names(cluster.vip_carriers()), command });
+        checks.push(Check {
+            shows: "the VIP moves when its holder stops".into(),
+            on: names(cluster.vip_carriers()),
+            command,
+        });
     }
     checks.push(Check {
         shows: format!("kubelet and kube-proxy connect to https://{}", cluster.agent_authority()),
@@ -59,9 +72,13 @@ pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
         command: "grep server: /etc/kubernetes/*.conf".into(),
     });
     let members = cluster.etcd_members();
-    let endpoints: Vec<String> =
-        members.iter().map(|member| format!("https://{}", std::net::SocketAddr::new(member.address, Service::Etcd.port()))).collect();
-    let tls = format!("--cacert={ETCD_PKI}/ca.crt --cert={ETCD_PKI}/healthcheck-client.crt --key={ETCD_PKI}/healthcheck-client.key");
+    let endpoints: Vec<String> = members
+        .iter()
+        .map(|member| format!("https://{}", std::net::SocketAddr::new(member.address, Service::Etcd.port())))
+        .collect();
+    let tls = format!(
+        "--cacert={ETCD_PKI}/ca.crt --cert={ETCD_PKI}/healthcheck-client.crt --key={ETCD_PKI}/healthcheck-client.key"
+    );
     let command = format!("ETCDCTL_API=3 etcdctl {tls} --endpoints={} endpoint health", endpoints.join(","));
     checks.push(Check { shows: "every etcd member is healthy".into(), on: names(members), command });
     checks

@@ -36,12 +36,30 @@ type Row = (&'static str, &'static str, &'static str, fn(&Intervals<'_>) -> Opti
 const FAILURES: &[Row] = &[
     ("holder-dies", HOLDER_DIES, "another machine holds the VIP", holder_dies),
     ("holder-dies", HOLDER_DIES, "another machine holds the kube-vip lease", leaseholder_dies),
-    ("holder-frozen", "the machine that holds the VIP freezes or loses its network", "another machine holds the VIP", holder_dies),
-    ("keepalived-dies", "keepalived is killed or hangs on the machine that holds the VIP", "another machine holds the VIP", holder_dies),
-    ("holder-leaves", "keepalived is stopped on the machine that holds the VIP", "another machine holds the VIP", |intervals| {
-        intervals.skew().map(|skew| 0.0..=skew)
-    }),
-    ("balancer-fails", "the service at the VIP fails its check", "another machine holds the VIP", check_fails),
+    (
+        "holder-frozen",
+        "the machine that holds the VIP freezes or loses its network",
+        "another machine holds the VIP",
+        holder_dies,
+    ),
+    (
+        "keepalived-dies",
+        "keepalived is killed or hangs on the machine that holds the VIP",
+        "another machine holds the VIP",
+        holder_dies,
+    ),
+    (
+        "holder-leaves",
+        "keepalived is stopped on the machine that holds the VIP",
+        "another machine holds the VIP",
+        |intervals| intervals.skew().map(|skew| 0.0..=skew),
+    ),
+    (
+        "balancer-fails",
+        "the service at the VIP fails its check",
+        "another machine holds the VIP",
+        check_fails,
+    ),
     ("balancer-dies", "the service at the VIP dies", "another machine holds the VIP", |intervals| {
         let Looks { interval, fall, .. } = intervals.looks?;
         Some((fall - 1.0) * interval..=fall * interval + intervals.skew()? + MOVE)
@@ -86,10 +104,15 @@ const FAILURES: &[Row] = &[
         "HAProxy forwards connections to the API server",
         servers_return,
     ),
-    ("api-server-dies", "an API server dies", "IPVS removes the server, and new connections go to another API server", |intervals| {
-        let (every, retries, pause, _) = intervals.ipvs_checks()?;
-        Some(retries * pause..=every + retries * pause)
-    }),
+    (
+        "api-server-dies",
+        "an API server dies",
+        "IPVS removes the server, and new connections go to another API server",
+        |intervals| {
+            let (every, retries, pause, _) = intervals.ipvs_checks()?;
+            Some(retries * pause..=every + retries * pause)
+        },
+    ),
     (
         "api-server-hangs",
         "an API server hangs, or its machine dies",
@@ -100,7 +123,12 @@ const FAILURES: &[Row] = &[
             Some(noticed..=every + noticed)
         },
     ),
-    ("machine-dies", "an API server's machine dies", "a new connection goes to another API server", connection_fails),
+    (
+        "machine-dies",
+        "an API server's machine dies",
+        "a new connection goes to another API server",
+        connection_fails,
+    ),
     ("etcd-leader-dies", "the etcd leader dies", "a new leader is elected", election),
     (
         "etcd-leader-hangs",
@@ -108,9 +136,12 @@ const FAILURES: &[Row] = &[
         "a new leader is elected, and HAProxy marks the hung member's API server down",
         leader_hangs,
     ),
-    ("controller-manager-dies", "the leading controller manager dies", "another controller manager becomes the leader", |intervals| {
-        lease(intervals, "kube-controller-manager")
-    }),
+    (
+        "controller-manager-dies",
+        "the leading controller manager dies",
+        "another controller manager becomes the leader",
+        |intervals| lease(intervals, "kube-controller-manager"),
+    ),
     ("scheduler-dies", "the leading scheduler dies", "another scheduler becomes the leader", |intervals| {
         lease(intervals, "kube-scheduler")
     }),
@@ -187,7 +218,8 @@ struct Intervals<'a> {
 /// [`crate::error::Kind::Input`] if an overlay can't be rendered.
 pub(super) fn failovers(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<Failover>> {
     let images = cluster.images();
-    let machines: Vec<Machine> = images.values().map(|nodes| machine(cluster, nodes[0], overlays)).collect::<Result<_>>()?;
+    let machines: Vec<Machine> =
+        images.values().map(|nodes| machine(cluster, nodes[0], overlays)).collect::<Result<_>>()?;
     let target = Target { kubernetes: cluster.kubernetes.minor, etcd: cluster.etcd_version().minor, now: 0 };
     let by_priority = cluster.endpoint.balancer.mover == Mover::Keepalived;
     let carriers = if by_priority { cluster.vip_carriers() } else { Vec::new() };
@@ -221,7 +253,8 @@ fn machine(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Machin
 /// Returns the settings of the first guard; all guards have the same settings.
 fn looks(machines: &[Machine]) -> Option<Looks> {
     let mut files = machines.iter().flat_map(|machine| &machine.files);
-    let Looks { interval, limit, fall } = toml::from_str(&files.find(|file| file.path == GUARD)?.text).ok()?;
+    let Looks { interval, limit, fall } =
+        toml::from_str(&files.find(|file| file.path == GUARD)?.text).ok()?;
     Some(Looks { interval: interval / 1000.0, limit: limit / 1000.0, fall })
 }
 
@@ -239,8 +272,10 @@ fn sessions(machines: &[Machine]) -> Option<(f64, f64)> {
 fn pings(machines: &[Machine]) -> Option<(f64, f64)> {
     let mut files = machines.iter().flat_map(|machine| &machine.files);
     let unit = &files.find(|file| file.path == KUBELET)?.text;
-    let mut words = unit.lines().filter_map(|line| line.strip_prefix("Environment=")).flat_map(str::split_whitespace);
-    let mut seconds = |name: &str| words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
+    let mut words =
+        unit.lines().filter_map(|line| line.strip_prefix("Environment=")).flat_map(str::split_whitespace);
+    let mut seconds =
+        |name: &str| words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
     Some((seconds("HTTP2_READ_IDLE_TIMEOUT_SECONDS")?, seconds("HTTP2_PING_TIMEOUT_SECONDS")?))
 }
 
@@ -266,7 +301,8 @@ impl Intervals<'_> {
     /// Returns the skew time, which the next node waits in addition to whole advertisement intervals; it is
     /// shorter for a higher priority. VRRP version 2 counts it in seconds, version 3 in advertisement intervals.
     fn skew(&self) -> Option<f64> {
-        let version = self.number("vrrp_instance", "version").or_else(|| self.number("global_defs", "vrrp_version"));
+        let version =
+            self.number("vrrp_instance", "version").or_else(|| self.number("global_defs", "vrrp_version"));
         let unit = if version == Some(3.0) { self.advertisement() } else { 1.0 };
         Some(unit * (256.0 - f64::from(self.next?)) / 256.0)
     }
@@ -283,16 +319,23 @@ impl Intervals<'_> {
         let backend = config::api_backends(&self.fleet).find(|block| !config::servers(*block).any(others))?;
         let backend = config::checking(backend);
         let defaults = config::inherited(backend, &["default-server"]);
-        let option = |name: &str| defaults.and_then(|statement: &Statement<'_>| statement.option(name)).map(|word| word.text);
-        let timeout = |name: &str| config::seconds(config::inherited(backend, &["timeout", name])?.words.get(2)?.text);
+        let option = |name: &str| {
+            defaults.and_then(|statement: &Statement<'_>| statement.option(name)).map(|word| word.text)
+        };
+        let timeout =
+            |name: &str| config::seconds(config::inherited(backend, &["timeout", name])?.words.get(2)?.text);
         let interval = option("inter").and_then(config::seconds).unwrap_or(2.0);
         let answer = timeout("check");
         // `timeout check` does not apply before TLS is established.
-        let connection = answer.and_then(|_| timeout("connect")).map_or(interval, |limit| limit.min(interval));
-        let connects =
-            |check: &Statement<'_>| (check.is(&["tcp-check", "connect"]) || check.is(&["http-check", "connect"])) && check.has("ssl");
+        let connection =
+            answer.and_then(|_| timeout("connect")).map_or(interval, |limit| limit.min(interval));
+        let connects = |check: &Statement<'_>| {
+            (check.is(&["tcp-check", "connect"]) || check.is(&["http-check", "connect"])) && check.has("ssl")
+        };
         let over_tls = backend.statement.body.iter().any(connects)
-            || config::servers(backend).chain(defaults).any(|server| server.has("ssl") || server.has("check-ssl"));
+            || config::servers(backend)
+                .chain(defaults)
+                .any(|server| server.has("ssl") || server.has("check-ssl"));
         Some(Checks {
             interval,
             fast: option("fastinter").and_then(config::seconds).unwrap_or(interval),
@@ -301,7 +344,11 @@ impl Intervals<'_> {
             rise: option("rise").and_then(|text| text.parse().ok()).unwrap_or(2.0),
             silence: if over_tls { connection } else { answer.unwrap_or(interval) },
             spares_unready: backend.statement.body.iter().any(|check| check.has("L7OKC")),
-            excludes_etcd: backend.statement.body.iter().any(|check| check.words.iter().any(|word| word.text.contains(ONCE))),
+            excludes_etcd: backend
+                .statement
+                .body
+                .iter()
+                .any(|check| check.words.iter().any(|word| word.text.contains(ONCE))),
         })
     }
 
@@ -310,7 +357,12 @@ impl Intervals<'_> {
     fn ipvs_checks(&self) -> Option<(f64, f64, f64, f64)> {
         let block = self.fleet.keepalived("virtual_server").next()?;
         let number = |name: &str, usual| block.statement.number(name).map_or(usual, |(number, _)| number);
-        Some((number("delay_loop", 60.0), number("retry", 1.0), number("delay_before_retry", 3.0), number("connect_timeout", 5.0)))
+        Some((
+            number("delay_loop", 60.0),
+            number("retry", 1.0),
+            number("delay_before_retry", 3.0),
+            number("connect_timeout", 5.0),
+        ))
     }
 }
 
@@ -322,8 +374,14 @@ fn holder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
 /// Returns the failover time of kube-vip, whose lease ends only by expiring.
 fn leaseholder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let setting = |name: &str| {
-        let mut variables = intervals.fleet.manifests().flat_map(|(_, pod)| pod.find_all("env")).flat_map(Yaml::items);
-        variables.find(|variable| variable.text("name").is_some_and(|word| word.text == name))?.text("value")?.text.parse::<f64>().ok()
+        let mut variables =
+            intervals.fleet.manifests().flat_map(|(_, pod)| pod.find_all("env")).flat_map(Yaml::items);
+        variables
+            .find(|variable| variable.text("name").is_some_and(|word| word.text == name))?
+            .text("value")?
+            .text
+            .parse::<f64>()
+            .ok()
     };
     Some(expires(setting("vip_leaseduration")?, setting("vip_retryperiod")?))
 }
@@ -332,7 +390,10 @@ fn leaseholder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
 /// the next node waits until the holder's advertisements stop.
 fn check_fails(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let skew = intervals.skew()?;
-    let (every, fall) = (intervals.number("vrrp_script", "interval")?, intervals.number("vrrp_script", "fall").unwrap_or(1.0));
+    let (every, fall) = (
+        intervals.number("vrrp_script", "interval")?,
+        intervals.number("vrrp_script", "fall").unwrap_or(1.0),
+    );
     let weighed = intervals.number("vrrp_script", "weight").is_some_and(|weight| weight != 0.0);
     let silence = if weighed { intervals.missing() * intervals.advertisement() + skew } else { 0.0 };
     Some((fall - 1.0) * every + skew..=fall * every + silence + skew)
@@ -397,7 +458,9 @@ fn connection_fails(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     });
     let haproxy = || {
         let mut sections = intervals.fleet.haproxy(&["defaults"]);
-        sections.find_map(|block| config::seconds(block.statement.last(&["timeout", "connect"])?.words.get(2)?.text))
+        sections.find_map(|block| {
+            config::seconds(block.statement.last(&["timeout", "connect"])?.words.get(2)?.text)
+        })
     };
     nginx.or_else(haproxy).map(|limit| 0.0..=limit)
 }

@@ -38,19 +38,26 @@ pub(super) fn layers(cluster: &Cluster) -> Vec<Layer> {
     let balancer = cluster.endpoint.balancer;
     let vip = cluster.endpoint.vip.filter(|_| balancer.moves_vip());
     let mover = if balancer.mover == Mover::KubeVip { "kube-vip" } else { "VRRP" };
-    let moves = |between: &str| vip.map_or_else(String::new, |vip| format!("{mover} moves {vip} between {between}"));
+    let moves =
+        |between: &str| vip.map_or_else(String::new, |vip| format!("{mover} moves {vip} between {between}"));
     if balancer.place == Placement::Elsewhere {
         layers.push(layer("an external balancer", &endpoint, Vec::new(), String::new()));
     } else if let Some(proxy) = balancer.proxy {
         let (dialled, note) = match balancer.place {
-            Placement::EveryNode => (format!("https://{}", cluster.agent_authority()), "each serves only its own machine".to_owned()),
+            Placement::EveryNode => (
+                format!("https://{}", cluster.agent_authority()),
+                "each serves only its own machine".to_owned(),
+            ),
             _ => (endpoint.clone(), moves("these machines")),
         };
         layers.push(layer(proxy, &dialled, cluster.balancing(), note));
     }
     let straight = balancer.proxy.is_none() && balancer.place != Placement::Elsewhere;
-    let (dialled, note) =
-        if straight { (endpoint, moves("these machines")) } else { (format!("port {}", Service::ApiServer.port()), String::new()) };
+    let (dialled, note) = if straight {
+        (endpoint, moves("these machines"))
+    } else {
+        (format!("port {}", Service::ApiServer.port()), String::new())
+    };
     layers.push(layer("kube-apiserver", &dialled, cluster.with_role(Role::ControlPlane).collect(), note));
     let members = cluster.etcd_members();
     let note = format!("{} of {} must be up", members.len() / 2 + 1, members.len());

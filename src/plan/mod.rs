@@ -177,7 +177,8 @@ fn node_plan(cluster: &Cluster, node: &Node, certificates: Vec<String>) -> NodeP
         roles: node.roles.clone(),
         address: node.address,
         extra_addresses: node.extra_addresses.clone(),
-        priority: (cluster.endpoint.balancer.mover == Mover::Keepalived && cluster.carries_vip(node)).then_some(node.priority),
+        priority: (cluster.endpoint.balancer.mover == Mover::Keepalived && cluster.carries_vip(node))
+            .then_some(node.priority),
         matches: node.matches.clone(),
         certificates,
     }
@@ -188,8 +189,9 @@ fn endpoint(cluster: &Cluster, failovers: &[Failover]) -> EndpointPlan {
         authority: cluster.endpoint_authority(),
         names: cluster.endpoint.names.clone(),
         balancer: cluster.endpoint.balancer,
-        virtual_router_id: (cluster.endpoint.balancer.mover == Mover::Keepalived && !cluster.vip_carriers().is_empty())
-            .then_some(cluster.endpoint.virtual_router_id),
+        virtual_router_id: (cluster.endpoint.balancer.mover == Mover::Keepalived
+            && !cluster.vip_carriers().is_empty())
+        .then_some(cluster.endpoint.virtual_router_id),
         failover_seconds: failover::of_vip(failovers),
     }
 }

@@ -33,15 +33,23 @@ pub(super) fn used(cluster: &Cluster, overlays: &Overlays) -> Result<Vec<PortUse
     for node in &cluster.nodes {
         for listener in render::listeners(cluster, &render::overlays_of(cluster, node, overlays)?) {
             let (port, last) = listener.ports.map_or((0, 0), |ports| (ports.first, ports.last));
-            let there = uses.entry((port, listener.protocol, listener.overlay.to_owned())).or_insert_with(|| PortUse {
-                port,
-                last,
-                protocol: listener.protocol,
-                what: listener.what,
-                from: listener.from.iter().map(|dialler| Dialler::name(*dialler)).collect::<Vec<_>>().join(", "),
-                overlay: listener.overlay.to_owned(),
-                nodes: Vec::new(),
-            });
+            let there =
+                uses.entry((port, listener.protocol, listener.overlay.to_owned())).or_insert_with(|| {
+                    PortUse {
+                        port,
+                        last,
+                        protocol: listener.protocol,
+                        what: listener.what,
+                        from: listener
+                            .from
+                            .iter()
+                            .map(|dialler| Dialler::name(*dialler))
+                            .collect::<Vec<_>>()
+                            .join(", "),
+                        overlay: listener.overlay.to_owned(),
+                        nodes: Vec::new(),
+                    }
+                });
             there.nodes.push(node.name.clone());
         }
     }

@@ -23,7 +23,8 @@ pub(crate) struct Size {
 type Row = (usize, [u32; 2]);
 
 const ETCD: &[Row] = &[(50, [2, 8]), (250, [4, 16]), (1000, [8, 32]), (usize::MAX, [16, 64])];
-const CONTROL_PLANE: &[Row] = &[(5, [1, 4]), (10, [2, 8]), (100, [4, 15]), (250, [8, 30]), (500, [16, 60]), (usize::MAX, [36, 60])];
+const CONTROL_PLANE: &[Row] =
+    &[(5, [1, 4]), (10, [2, 8]), (100, [4, 15]), (250, [8, 30]), (500, [16, 60]), (usize::MAX, [36, 60])];
 /// Minimum for any machine of a cluster.
 const MIN_SIZE: [u32; 2] = [4, 4];
 /// Maximum number of nodes that Kubernetes is tested with.

@@ -28,7 +28,11 @@ pub(crate) fn draw(plan: &Plan) -> String {
          font-family=\"sans-serif\" font-size=\"14\">"
     );
     let title = format!("{}, Kubernetes {}", plan.cluster, plan.kubernetes);
-    let _ = writeln!(svg, "<title>{0}</title>\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"white\"/>", escaped(&title));
+    let _ = writeln!(
+        svg,
+        "<title>{0}</title>\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"white\"/>",
+        escaped(&title)
+    );
     text(&mut svg, MARGIN, 36, "start", "bold", &title);
     for (index, layer) in plan.topology.iter().enumerate() {
         let top = TOP + index * FLOOR;
@@ -44,7 +48,10 @@ pub(crate) fn draw(plan: &Plan) -> String {
 fn floor(svg: &mut String, top: usize, layer: &Layer) {
     let note = if layer.note.is_empty() { String::new() } else { format!(": {}", layer.note) };
     let (what, note) = (escaped(&layer.what), escaped(&note));
-    let _ = writeln!(svg, "<text x=\"{MARGIN}\" y=\"{top}\"><tspan font-weight=\"bold\">{what}</tspan>{note}</text>");
+    let _ = writeln!(
+        svg,
+        "<text x=\"{MARGIN}\" y=\"{top}\"><tspan font-weight=\"bold\">{what}</tspan>{note}</text>"
+    );
     let mut names = shortened(&layer.nodes);
     if names.is_empty() {
         names.push("elsewhere".to_owned());
@@ -52,8 +59,10 @@ fn floor(svg: &mut String, top: usize, layer: &Layer) {
     let (room, top) = ((WIDTH - 2 * MARGIN) / names.len(), top + HEADING);
     for (index, name) in names.iter().enumerate() {
         let (left, width) = (MARGIN + index * room, room - 8);
-        let _ =
-            writeln!(svg, "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{BOX}\" rx=\"4\" fill=\"#eef3fa\" stroke=\"#335\"/>");
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{BOX}\" rx=\"4\" fill=\"#eef3fa\" stroke=\"#335\"/>"
+        );
         text(svg, left + width / 2, top + 27, "middle", "normal", &cut_short(name, width / LETTER));
     }
 }
@@ -70,15 +79,33 @@ fn cut_short(name: &str, most: usize) -> String {
 fn arrow(svg: &mut String, top: usize, label: &str) {
     let (from, to) = (top + HEADING - FLOOR + BOX, top + HEADING);
     let (tip, shaft) = (to - 2, to - 10);
-    let _ = writeln!(svg, "<line x1=\"{ARROW}\" y1=\"{from}\" x2=\"{ARROW}\" y2=\"{shaft}\" stroke=\"#335\" stroke-width=\"2\"/>");
-    let _ = writeln!(svg, "<path d=\"M {} {shaft} L {} {shaft} L {ARROW} {tip} Z\" fill=\"#335\"/>", ARROW - 6, ARROW + 6);
-    text(svg, ARROW + 14, from + (to - from) / 2 + 5, "start", "normal", &cut_short(label, (WIDTH - ARROW - 14) / LETTER));
+    let _ = writeln!(
+        svg,
+        "<line x1=\"{ARROW}\" y1=\"{from}\" x2=\"{ARROW}\" y2=\"{shaft}\" stroke=\"#335\" stroke-width=\"2\"/>"
+    );
+    let _ = writeln!(
+        svg,
+        "<path d=\"M {} {shaft} L {} {shaft} L {ARROW} {tip} Z\" fill=\"#335\"/>",
+        ARROW - 6,
+        ARROW + 6
+    );
+    text(
+        svg,
+        ARROW + 14,
+        from + (to - from) / 2 + 5,
+        "start",
+        "normal",
+        &cut_short(label, (WIDTH - ARROW - 14) / LETTER),
+    );
 }
 
 fn text(svg: &mut String, x: usize, y: usize, anchor: &str, weight: &str, text: &str) {
     if !text.is_empty() {
         let text = escaped(text);
-        let _ = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" font-weight=\"{weight}\">{text}</text>");
+        let _ = writeln!(
+            svg,
+            "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" font-weight=\"{weight}\">{text}</text>"
+        );
     }
 }
 

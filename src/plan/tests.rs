@@ -14,7 +14,10 @@ fn the_sample_tolerates_one_failure_and_fails_over_within_two_seconds() {
     let plan = planned(SAMPLE);
     assert_eq!((plan.quorum.members.len(), plan.quorum.needed, plan.quorum.tolerated), (3, 2, 1));
     assert_eq!(plan.endpoint.failover_seconds, Some(1.2));
-    assert_eq!((plan.capacity.nodes, plan.capacity.pods_per_node, plan.capacity.services), (256, 254, 1_048_574));
+    assert_eq!(
+        (plan.capacity.nodes, plan.capacity.pods_per_node, plan.capacity.services),
+        (256, 254, 1_048_574)
+    );
     assert_eq!(plan.images.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), ["control-plane"]);
 }
 
@@ -26,9 +29,15 @@ fn every_failure_lasts_as_long_as_the_intervals_in_the_files_say() {
     };
     insta::assert_snapshot!(reported(SAMPLE));
     let nginx = reported(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"nginx\""));
-    assert!(nginx.contains("[0.0, 0.3] an API server's machine dies") && !nginx.contains("an API server hangs"), "{nginx}");
+    assert!(
+        nginx.contains("[0.0, 0.3] an API server's machine dies") && !nginx.contains("an API server hangs"),
+        "{nginx}"
+    );
     // nginx checks no health, and does not notice servers that are ready again or their etcd.
-    assert!(!nginx.contains("the etcd leader hangs") && !nginx.contains("is ready again after all were down"), "{nginx}");
+    assert!(
+        !nginx.contains("the etcd leader hangs") && !nginx.contains("is ready again after all were down"),
+        "{nginx}"
+    );
     let external = reported(&edited("vip = \"10.0.0.10\"", "balancer = \"external\""));
     assert!(external.starts_with("[1.0, 2.0] the etcd leader dies"), "{external}");
 }
@@ -52,11 +61,19 @@ fn an_interval_of_an_overlay_of_ones_own_counts() {
     let overlay = directory.path().join("keepalived");
     let from = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/overlays/keepalived"));
     let unit = "rootfs/etc/systemd/system/kiln-guard.service";
-    for file in ["overlay.toml", "rootfs/etc/keepalived/keepalived.conf.tera", "rootfs/etc/kiln/guard.toml.tera", unit] {
+    for file in [
+        "overlay.toml",
+        "rootfs/etc/keepalived/keepalived.conf.tera",
+        "rootfs/etc/kiln/guard.toml.tera",
+        unit,
+    ] {
         let text = String::from_utf8(host::fs::read(&from.join(file)).unwrap()).unwrap();
         // A custom check in addition to the guard's file.
         let script = "vrrp_script check {\n    script /bin/true\n    interval 1\n    fall 10\n    weight -60\n}\nvrrp_instance";
-        let text = text.replace("advert_int 0.2\n", "advert_int 3\n").replace("vrrp_instance", script).replace("fall = 2\n", "fall = 5\n");
+        let text = text
+            .replace("advert_int 0.2\n", "advert_int 3\n")
+            .replace("vrrp_instance", script)
+            .replace("fall = 2\n", "fall = 5\n");
         let to = overlay.join(file);
         host::fs::create_directories(to.parent().unwrap()).unwrap();
         host::fs::write_atomic(&to, text.as_bytes(), host::fs::PUBLIC).unwrap();
@@ -64,7 +81,8 @@ fn an_interval_of_an_overlay_of_ones_own_counts() {
     let cluster = cluster::resolve(&read(SAMPLE)).unwrap();
     let plan = plan(&cluster, &Overlays::load(&[directory.path().to_owned()]).unwrap()).unwrap();
     assert_eq!(plan.endpoint.failover_seconds, Some(15.2));
-    let seconds = |failure: &str| plan.failovers.iter().find(|row| row.failure == failure).map(|row| row.seconds);
+    let seconds =
+        |failure: &str| plan.failovers.iter().find(|row| row.failure == failure).map(|row| row.seconds);
     assert_eq!(seconds("the service at the VIP fails its check"), Some([9.1, 25.1]));
     assert_eq!(seconds("the service at the VIP dies"), Some([0.8, 1.2]));
 }
@@ -72,11 +90,15 @@ fn an_interval_of_an_overlay_of_ones_own_counts() {
 #[test]
 fn machines_are_as_large_as_what_they_run_asks_for() {
     let sizes = |text: &str| {
-        let size = |size: &super::Size| format!("{} {} {} {}", size.image, size.cpus, size.memory_gib, size.plus_pods);
+        let size = |size: &super::Size| {
+            format!("{} {} {} {}", size.image, size.cpus, size.memory_gib, size.plus_pods)
+        };
         planned(text).sizes.iter().map(size).collect::<Vec<_>>()
     };
     assert_eq!(sizes(SAMPLE), ["control-plane 4 12 true"]);
-    let node = |number: usize| format!("\n[[nodes]]\nname = \"w{number}\"\nroles = [\"worker\"]\naddress = \"10.0.0.{number}\"\n");
+    let node = |number: usize| {
+        format!("\n[[nodes]]\nname = \"w{number}\"\nroles = [\"worker\"]\naddress = \"10.0.0.{number}\"\n")
+    };
     let many = format!("{SAMPLE}{}", (100..200).map(node).collect::<String>());
     assert_eq!(sizes(&many), ["control-plane 12 46 false", "worker 4 4 true"]);
     let apart = format!("{SAMPLE}\n[[nodes]]\nname = \"e1\"\nroles = [\"etcd\"]\naddress = \"10.0.0.31\"\n");
@@ -86,7 +108,10 @@ fn machines_are_as_large_as_what_they_run_asks_for() {
 #[test]
 fn an_external_balancer_moves_no_vip() {
     let plan = planned(&edited("vip = \"10.0.0.10\"", "balancer = \"external\""));
-    assert_eq!((plan.endpoint.failover_seconds, plan.endpoint.virtual_router_id, plan.nodes[0].priority), (None, None, None));
+    assert_eq!(
+        (plan.endpoint.failover_seconds, plan.endpoint.virtual_router_id, plan.nodes[0].priority),
+        (None, None, None)
+    );
     assert!(plan.ports.iter().all(|port| port.overlay != "haproxy"));
 }
 
@@ -104,7 +129,9 @@ fn every_port_says_who_listens_and_who_dials() {
 #[test]
 fn the_floors_say_who_dials_whom_for_every_kind_of_balancer() {
     let floors = |text: &str| {
-        let floor = |layer: &super::Layer| format!("{} -> {} [{}] {}", layer.dialled, layer.what, layer.nodes.join(" "), layer.note);
+        let floor = |layer: &super::Layer| {
+            format!("{} -> {} [{}] {}", layer.dialled, layer.what, layer.nodes.join(" "), layer.note)
+        };
         planned(text).topology.iter().map(|layer| floor(layer).trim().to_owned()).collect::<Vec<_>>()
     };
     let api = "port 6443 -> kube-apiserver [m1 m2 m3]";
@@ -112,12 +139,17 @@ fn the_floors_say_who_dials_whom_for_every_kind_of_balancer() {
     let agents = "-> clients, kubelet, kube-proxy [m1 m2 m3]";
     let haproxy = "https://10.0.0.10:8443 -> haproxy [m1 m2 m3] VRRP moves 10.0.0.10 between these machines";
     assert_eq!(floors(SAMPLE), [agents, haproxy, api, etcd]);
-    let straight = "https://10.0.0.10:6443 -> kube-apiserver [m1 m2 m3] VRRP moves 10.0.0.10 between these machines";
-    assert_eq!(floors(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"keepalived\"")), [agents, straight, etcd]);
+    let straight =
+        "https://10.0.0.10:6443 -> kube-apiserver [m1 m2 m3] VRRP moves 10.0.0.10 between these machines";
+    assert_eq!(
+        floors(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"keepalived\"")),
+        [agents, straight, etcd]
+    );
     let found = floors(&edited("vip = \"10.0.0.10\"", "balancer = \"node-local\""));
     assert_eq!([&found[0], &found[2], &found[3]], [agents, api, etcd]);
     assert!(
-        found[1].starts_with("https://127.0.0.1:") && found[1].ends_with("-> haproxy [m1 m2 m3] each serves only its own machine"),
+        found[1].starts_with("https://127.0.0.1:")
+            && found[1].ends_with("-> haproxy [m1 m2 m3] each serves only its own machine"),
         "{}",
         found[1]
     );
@@ -167,7 +199,9 @@ for item in (item for item in root if kind(item) == "text"):
 #[test]
 fn no_text_of_the_drawing_is_hidden_by_a_box_or_leaves_it() {
     let long = "a-machine-with-a-name-that-is-as-long-as-names-may-be-in-berlin";
-    let worker = |n: u32| format!("\n[[nodes]]\nname = \"w{n}\"\nroles = [\"worker\"]\naddress = \"10.0.0.{}\"\n", 100 + n);
+    let worker = |n: u32| {
+        format!("\n[[nodes]]\nname = \"w{n}\"\nroles = [\"worker\"]\naddress = \"10.0.0.{}\"\n", 100 + n)
+    };
     let external = edited("vip = \"10.0.0.10\"", "balancer = \"external\"");
     for text in [
         SAMPLE.to_owned(),
@@ -199,15 +233,24 @@ fn everything_that_a_machine_starts_has_its_place_in_the_order() {
         "etcd-packages",
         "pod-routes",
     ];
-    for (profile, api_server) in
-        [("ha", "kube-apiserver"), ("ha-static-pods", "kube-apiserver"), ("kube-vip", "kube-apiserver"), ("kubeadm", "kubeadm")]
-    {
+    for (profile, api_server) in [
+        ("ha", "kube-apiserver"),
+        ("ha-static-pods", "kube-apiserver"),
+        ("kube-vip", "kube-apiserver"),
+        ("kubeadm", "kubeadm"),
+    ] {
         let plan = planned(&edited("profile = \"ha\"", &format!("profile = \"{profile}\"")));
         let known: Vec<&str> = plan.start_order.iter().map(|start| start.component).collect();
         for overlay in &plan.images[0].overlays {
-            assert!(known.contains(&overlay.as_str()) || quiet.contains(&overlay.as_str()), "{profile}: {overlay}");
+            assert!(
+                known.contains(&overlay.as_str()) || quiet.contains(&overlay.as_str()),
+                "{profile}: {overlay}"
+            );
         }
-        assert!(known.iter().position(|name| *name == "etcd") < known.iter().position(|name| *name == api_server), "{profile}");
+        assert!(
+            known.iter().position(|name| *name == "etcd") < known.iter().position(|name| *name == api_server),
+            "{profile}"
+        );
     }
 }
 
@@ -216,7 +259,9 @@ fn checks_carry_this_clusters_addresses() {
     let plan = planned(SAMPLE);
     let all: Vec<&str> = plan.checks.iter().map(|check| check.command.as_str()).collect();
     assert!(all.contains(&"nc -vz 10.0.0.10 8443"), "{all:#?}");
-    assert!(all.iter().any(|command| command.contains("--endpoints=https://10.0.0.11:2379,https://10.0.0.12:2379,https://10.0.0.13:2379")));
+    assert!(all.iter().any(|command| {
+        command.contains("--endpoints=https://10.0.0.11:2379,https://10.0.0.12:2379,https://10.0.0.13:2379")
+    }));
     let script: String = all.iter().flat_map(|command| [*command, "\n"]).collect();
     let Some(mut bash) = judge("bash") else { return };
     host::process::run_with_input(bash.arg("-n"), script.as_bytes()).unwrap();

@@ -80,12 +80,21 @@ impl Catalog {
         let mut files = BTreeMap::new();
         for profile in EMBEDDED.dirs() {
             let name = profile.path().to_str().expect("embedded names are UTF-8");
-            files.insert(name.to_owned(), Files { manifest: embedded(name, MANIFEST), starting_file: embedded(name, STARTING_FILE) });
+            files.insert(
+                name.to_owned(),
+                Files { manifest: embedded(name, MANIFEST), starting_file: embedded(name, STARTING_FILE) },
+            );
         }
         for directory in directories {
             for path in host::fs::list(directory)?.into_iter().filter(|path| path.is_dir()) {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                files.insert(name, Files { manifest: on_disk(&path, MANIFEST)?, starting_file: on_disk(&path, STARTING_FILE)? });
+                files.insert(
+                    name,
+                    Files {
+                        manifest: on_disk(&path, MANIFEST)?,
+                        starting_file: on_disk(&path, STARTING_FILE)?,
+                    },
+                );
             }
         }
         Ok(Self { files })
@@ -107,12 +116,17 @@ impl Catalog {
     /// Reads a profile and the profiles that it extends; `below` contains the names of the profiles that extend
     /// this one.
     fn read(&self, name: &str, below: &mut Vec<String>) -> Result<Definition> {
-        let files = self.files.get(name).filter(|_| !below.iter().any(|other| other == name)).ok_or_else(|| {
-            let why = if below.iter().any(|other| other == name) { "which in turn extends it" } else { "which does not exist" };
-            let from = below.last().map(String::as_str).unwrap_or_default();
-            Error::new(Kind::Input, format!("the profile `{from}` extends `{name}`, {why}"))
-                .hint("run `kiln list profiles` to see the available profiles")
-        })?;
+        let files =
+            self.files.get(name).filter(|_| !below.iter().any(|other| other == name)).ok_or_else(|| {
+                let why = if below.iter().any(|other| other == name) {
+                    "which in turn extends it"
+                } else {
+                    "which does not exist"
+                };
+                let from = below.last().map(String::as_str).unwrap_or_default();
+                Error::new(Kind::Input, format!("the profile `{from}` extends `{name}`, {why}"))
+                    .hint("run `kiln list profiles` to see the available profiles")
+            })?;
         let manifest = Manifest::read(&files.manifest).within(|| format!("reading the profile `{name}`"))?;
         below.push(name.to_owned());
         let extends = manifest.extends.as_deref().map(|other| self.read(other, below)).transpose()?;
@@ -146,7 +160,9 @@ impl Definition {
     pub(super) fn defaults(&self) -> Result<Vec<DeTable<'_>>> {
         let mut all = self.extends.as_deref().map_or_else(|| Ok(Vec::new()), Self::defaults)?;
         let mut manifest = checked(&self.manifest)?;
-        if let Some(toml::de::DeValue::Table(table)) = manifest.remove("defaults").map(toml::Spanned::into_inner) {
+        if let Some(toml::de::DeValue::Table(table)) =
+            manifest.remove("defaults").map(toml::Spanned::into_inner)
+        {
             all.insert(0, table);
         }
         Ok(all)
@@ -166,20 +182,34 @@ impl Manifest {
 impl RoleOverlays {
     fn by_role(self) -> BTreeMap<Role, Vec<String>> {
         let Self { control_plane, etcd, lb, worker } = self;
-        BTreeMap::from([(Role::ControlPlane, control_plane), (Role::Etcd, etcd), (Role::Lb, lb), (Role::Worker, worker)])
+        BTreeMap::from([
+            (Role::ControlPlane, control_plane),
+            (Role::Etcd, etcd),
+            (Role::Lb, lb),
+            (Role::Worker, worker),
+        ])
     }
 }
 
 fn checked(source: &Source) -> Result<DeTable<'_>> {
     let mut report = Report::about(source.clone());
     let (table, _) = syntax::parse(&source.text, &mut report);
-    let table = check::check(&schema::checked::<Manifest>(), table, &source.text, &mut Places::default(), &mut report);
+    let table = check::check(
+        &schema::checked::<Manifest>(),
+        table,
+        &source.text,
+        &mut Places::default(),
+        &mut report,
+    );
     report.into_result().map(|()| table)
 }
 
 fn embedded(profile: &str, name: &str) -> Source {
     let path = Path::new(profile).join(name);
-    let text = EMBEDDED.get_file(&path).and_then(|file| file.contents_utf8()).expect("a built-in profile has both files");
+    let text = EMBEDDED
+        .get_file(&path)
+        .and_then(|file| file.contents_utf8())
+        .expect("a built-in profile has both files");
     Source { path: Path::new("profiles").join(path), text: text.into() }
 }
 

@@ -11,7 +11,13 @@ use crate::error::Report;
 use crate::profile::{Places, closest, format};
 
 /// Checks `table` and returns its valid parts.
-pub(super) fn check<'text>(schema: &Value, table: DeTable<'text>, text: &str, places: &mut Places, report: &mut Report) -> DeTable<'text> {
+pub(super) fn check<'text>(
+    schema: &Value,
+    table: DeTable<'text>,
+    text: &str,
+    places: &mut Places,
+    report: &mut Report,
+) -> DeTable<'text> {
     let mut checker = Checker { text, places, report };
     checker.table(schema, table, "")
 }
@@ -26,9 +32,11 @@ impl Checker<'_> {
     fn table<'text>(&mut self, schema: &Value, table: DeTable<'text>, path: &str) -> DeTable<'text> {
         let mut sound = DeTable::new();
         for (key, value) in table {
-            let at = if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
-            let below =
-                schema["properties"].get(key.get_ref().as_ref()).or(schema.get("additionalProperties").filter(|any| any.is_object()));
+            let at =
+                if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
+            let below = schema["properties"]
+                .get(key.get_ref().as_ref())
+                .or(schema.get("additionalProperties").filter(|any| any.is_object()));
             if let Some((message, hint)) = text_problem(&schema["propertyNames"], key.get_ref()) {
                 self.places.set_broken(&at);
                 self.report.error(at, Some(key.span()), message).hint = hint;
@@ -49,10 +57,18 @@ impl Checker<'_> {
 
     /// Returns the value if it is valid; a table or a list of tables is always valid once its invalid parts are
     /// removed.
-    fn value<'text>(&mut self, schema: &Value, value: Spanned<DeValue<'text>>, at: &str, key: &str) -> Option<Spanned<DeValue<'text>>> {
+    fn value<'text>(
+        &mut self,
+        schema: &Value,
+        value: Spanned<DeValue<'text>>,
+        at: &str,
+        key: &str,
+    ) -> Option<Spanned<DeValue<'text>>> {
         let span = value.span();
         match (value.into_inner(), schema["type"].as_str().unwrap_or("string")) {
-            (DeValue::Table(table), "object") => Some(Spanned::new(span, DeValue::Table(self.table(schema, table, at)))),
+            (DeValue::Table(table), "object") => {
+                Some(Spanned::new(span, DeValue::Table(self.table(schema, table, at))))
+            }
             (DeValue::Array(items), "array") => {
                 let mut sound = toml::de::DeArray::new();
                 let mut whole = true;
@@ -92,9 +108,11 @@ impl Checker<'_> {
         match (value, expected) {
             (DeValue::String(text), "string") => text_problem(schema, text),
             (DeValue::Boolean(_), "boolean") => None,
-            (DeValue::Integer(number), "integer") => {
-                number_problem(schema, &number.to_string(), i64::from_str_radix(number.as_str(), number.radix()).ok())
-            }
+            (DeValue::Integer(number), "integer") => number_problem(
+                schema,
+                &number.to_string(),
+                i64::from_str_radix(number.as_str(), number.radix()).ok(),
+            ),
             _ => {
                 let raw = self.text.get(span.clone()).unwrap_or_default();
                 let message = format!("`{key}` is {}, but must be {}", found(value), wanted(expected));
@@ -104,18 +122,25 @@ impl Checker<'_> {
     }
 
     fn unknown(&mut self, schema: &Value, key: &Spanned<std::borrow::Cow<'_, str>>, path: &str, at: &str) {
-        let known: Vec<&str> = schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let known: Vec<&str> =
+            schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         let place = if path.is_empty() { "this file".to_owned() } else { format!("`{path}`") };
         let hint = match closest(key.get_ref(), known.iter().copied()) {
             Some(word) => {
                 // A misspelt setting is not also reported as missing.
-                self.places.set_broken(&if path.is_empty() { word.to_owned() } else { format!("{path}.{word}") });
+                self.places.set_broken(&if path.is_empty() {
+                    word.to_owned()
+                } else {
+                    format!("{path}.{word}")
+                });
                 format!("did you mean `{word}`?")
             }
             None => format!("available settings: {}", known.join(", ")),
         };
         self.places.set_broken(at);
-        self.report.error(at, Some(key.span()), format!("unknown setting `{}` in {place}", key.get_ref())).hint(hint);
+        self.report
+            .error(at, Some(key.span()), format!("unknown setting `{}` in {place}", key.get_ref()))
+            .hint(hint);
     }
 }
 
@@ -126,12 +151,18 @@ fn text_problem(schema: &Value, text: &str) -> Option<(String, Option<String>)> 
             Some(word) => format!("did you mean `{word}`?"),
             None => format!("choose one of: {}", words.join(", ")),
         };
-        return Some((format!("`{}` is not a valid value for this setting", text.escape_debug()), Some(hint)));
+        return Some((
+            format!("`{}` is not a valid value for this setting", text.escape_debug()),
+            Some(hint),
+        ));
     }
     let format = schema["format"].as_str().and_then(format::find)?;
     let wrong = !(format.accepts)(text);
     wrong.then(|| {
-        (format!("`{}` is not {}", text.escape_debug(), format.what), Some(format!("use a value such as `\"{}\"`", format.example)))
+        (
+            format!("`{}` is not {}", text.escape_debug(), format.what),
+            Some(format!("use a value such as `\"{}\"`", format.example)),
+        )
     })
 }
 
@@ -139,7 +170,8 @@ fn number_problem(schema: &Value, text: &str, number: Option<i64>) -> Option<(St
     let limit = |key: &str, default| schema[key].as_i64().unwrap_or(default);
     let (least, most) = (limit("minimum", 0), limit("maximum", i64::MAX));
     let inside = number.is_some_and(|number| (least..=most).contains(&number));
-    (!inside).then(|| (format!("`{text}` is out of range"), Some(format!("use a number from {least} to {most}"))))
+    (!inside)
+        .then(|| (format!("`{text}` is out of range"), Some(format!("use a number from {least} to {most}"))))
 }
 
 /// Returns the values of an enumeration: from `enum` if the variants have no descriptions, from `oneOf` if they
@@ -178,7 +210,9 @@ fn correction(value: &DeValue<'_>, expected: &str, key: &str, raw: &str) -> Opti
         (DeValue::String(text), "integer") if text.parse::<i64>().is_ok() => text.to_string(),
         (DeValue::String(text), "boolean") if ["true", "false"].contains(&text.as_ref()) => text.to_string(),
         (DeValue::String(_), "array") => format!("[{raw}]"),
-        (DeValue::Table(_), "array") => return Some(format!("write the table's name in double brackets: `[[{key}]]`")),
+        (DeValue::Table(_), "array") => {
+            return Some(format!("write the table's name in double brackets: `[[{key}]]`"));
+        }
         _ => return None,
     };
     Some(format!("write `{key} = {right}`"))

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::words::{
-    Arch, Balancer, BgpPeer, Cgroups, Component, EtcdVersion, Founders, KubernetesVersion, NetworkPlugin, Output, PortRange, ProxyMode,
-    Role, RootFilesystem, Run, Runtime,
+    Arch, Balancer, BgpPeer, Cgroups, Component, EtcdVersion, Founders, KubernetesVersion, NetworkPlugin,
+    Output, PortRange, ProxyMode, Role, RootFilesystem, Run, Runtime,
 };
 
 /// A cluster: its network, its nodes, and the software that they run
@@ -342,7 +342,12 @@ impl ClusterImages {
 impl EndpointImages {
     /// Returns the images that are set, by the program's name in templates.
     pub(crate) fn references(&self) -> BTreeMap<&'static str, String> {
-        let all = [("haproxy", &self.haproxy), ("nginx", &self.nginx), ("keepalived", &self.keepalived), ("kube_vip", &self.kube_vip)];
+        let all = [
+            ("haproxy", &self.haproxy),
+            ("nginx", &self.nginx),
+            ("keepalived", &self.keepalived),
+            ("kube_vip", &self.kube_vip),
+        ];
         all.into_iter().filter_map(|(name, image)| Some((name, image.clone()?))).collect()
     }
 }

@@ -78,7 +78,9 @@ pub(crate) const FORMATS: &[Format] = &[
         what: "a network interface name (at most 15 letters, digits, `-` and `_`; the first must be a letter)",
         example: "lan0",
         pattern: "^[A-Za-z][-_0-9A-Za-z]{0,14}$",
-        accepts: |text| text.len() <= 15 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(word),
+        accepts: |text| {
+            text.len() <= 15 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(word)
+        },
     },
     Format {
         name: "kubernetes-version",
@@ -159,7 +161,13 @@ pub(crate) const FORMATS: &[Format] = &[
         what: "a path without control characters, or a URL that begins with `https://` or `http://`",
         example: "images/haproxy.tar",
         pattern: "^[^\\u0000-\\u001f]+$",
-        accepts: |text| if text.contains("://") { url(text) } else { !text.is_empty() && !text.chars().any(char::is_control) },
+        accepts: |text| {
+            if text.contains("://") {
+                url(text)
+            } else {
+                !text.is_empty() && !text.chars().any(char::is_control)
+            }
+        },
     },
     Format {
         name: "port-range",
@@ -173,7 +181,9 @@ pub(crate) const FORMATS: &[Format] = &[
         what: "a serial number of printable characters",
         example: "VMware-42 1f",
         pattern: "^[ -~]{1,64}$",
-        accepts: |text| (1..=64).contains(&text.len()) && text.chars().all(|c| c == ' ' || c.is_ascii_graphic()),
+        accepts: |text| {
+            (1..=64).contains(&text.len()) && text.chars().all(|c| c == ' ' || c.is_ascii_graphic())
+        },
     },
     Format {
         name: "sha256",
@@ -213,7 +223,10 @@ pub(crate) fn find(name: &str) -> Option<&'static Format> {
 /// Checks for a label (RFC 1123 section 2.1), in lower case as Kubernetes requires.
 fn label(text: &str) -> bool {
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&text.len()) && text.chars().all(inside) && !text.starts_with('-') && !text.ends_with('-')
+    (1..=63).contains(&text.len())
+        && text.chars().all(inside)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 fn word(c: char) -> bool {
@@ -227,14 +240,20 @@ fn hexadecimal(text: &str, length: usize) -> bool {
 /// <https://pkg.go.dev/github.com/distribution/reference>
 fn image(text: &str) -> bool {
     let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
-    let sound = digest.is_none_or(|digest| digest.strip_prefix("sha256:").is_some_and(|digits| hexadecimal(digits, 64)));
+    let sound = digest
+        .is_none_or(|digest| digest.strip_prefix("sha256:").is_some_and(|digits| hexadecimal(digits, 64)));
     let Some((registry, rest)) = name.split_once('/') else { return false };
     let (path, tag) = rest.split_once(':').map_or((rest, None), |(path, tag)| (path, Some(tag)));
     let plain = |text: &str| !text.is_empty() && text.chars().all(|c| word(c) || c == '.');
     let lower = |part: &str| plain(part) && !part.chars().any(|c| c.is_ascii_uppercase());
     let full = registry == "localhost" || registry.contains(['.', ':']);
     let registry = registry.split(':').all(plain);
-    sound && full && registry && path.split('/').all(lower) && tag.is_none_or(plain) && (tag.is_some() || digest.is_some())
+    sound
+        && full
+        && registry
+        && path.split('/').all(lower)
+        && tag.is_none_or(plain)
+        && (tag.is_some() || digest.is_some())
 }
 
 fn mac(text: &str) -> bool {
@@ -251,7 +270,8 @@ fn uuid(text: &str) -> bool {
 /// (<https://github.com/distribution/reference/blob/main/reference.go>).
 fn repository(text: &str) -> bool {
     let mut parts = text.split('/');
-    let (host, port) = parts.next().map(|host| host.split_once(':').unwrap_or((host, "443"))).unwrap_or_default();
+    let (host, port) =
+        parts.next().map(|host| host.split_once(':').unwrap_or((host, "443"))).unwrap_or_default();
     let name = |part: &str| {
         let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
         part.chars().all(inside)
@@ -269,18 +289,25 @@ fn label_key(text: &str) -> bool {
 
 fn label_value(text: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63 && text.chars().all(|c| word(c) || c == '.') && ends(text.chars().next()) && ends(text.chars().last())
+    text.len() <= 63
+        && text.chars().all(|c| word(c) || c == '.')
+        && ends(text.chars().next())
+        && ends(text.chars().last())
 }
 
 fn taint(text: &str) -> bool {
     let Some((rest, effect)) = text.rsplit_once(':') else { return false };
     let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
-    ["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) && label_key(key) && (value.is_empty() || label_value(value))
+    ["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect)
+        && label_key(key)
+        && (value.is_empty() || label_value(value))
 }
 
 fn url(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic() && !"\"'\\`$<>".contains(c)))
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic() && !"\"'\\`$<>".contains(c))
+    })
 }
 
 #[cfg(test)]

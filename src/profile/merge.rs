@@ -13,19 +13,33 @@ use crate::profile::Places;
 ///
 /// A default is not in the user's text, so its position is `origin`, the line that names the profile. An invalid
 /// setting is not replaced with its default: the user meant to set it.
-pub(super) fn under<'text>(table: &mut DeTable<'text>, defaults: DeTable<'text>, origin: &Range<usize>, places: &mut Places) {
+pub(super) fn under<'text>(
+    table: &mut DeTable<'text>,
+    defaults: DeTable<'text>,
+    origin: &Range<usize>,
+    places: &mut Places,
+) {
     merge(table, defaults, origin, "", places);
 }
 
-fn merge<'text>(table: &mut DeTable<'text>, defaults: DeTable<'text>, origin: &Range<usize>, path: &str, places: &mut Places) {
+fn merge<'text>(
+    table: &mut DeTable<'text>,
+    defaults: DeTable<'text>,
+    origin: &Range<usize>,
+    path: &str,
+    places: &mut Places,
+) {
     for (key, default) in defaults {
-        let path = if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
+        let path =
+            if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
         if places.is_broken(&path) {
             continue;
         }
         let default = default.into_inner();
         match (table.get_mut(key.get_ref().as_ref()).map(Spanned::get_mut), default) {
-            (Some(DeValue::Table(there)), DeValue::Table(below)) => merge(there, below, origin, &path, places),
+            (Some(DeValue::Table(there)), DeValue::Table(below)) => {
+                merge(there, below, origin, &path, places)
+            }
             (Some(_), _) => {}
             (None, DeValue::Table(below)) => {
                 let mut there = DeTable::new();
@@ -40,6 +54,11 @@ fn merge<'text>(table: &mut DeTable<'text>, defaults: DeTable<'text>, origin: &R
     }
 }
 
-fn insert<'text>(table: &mut DeTable<'text>, key: Cow<'text, str>, value: DeValue<'text>, origin: &Range<usize>) {
+fn insert<'text>(
+    table: &mut DeTable<'text>,
+    key: Cow<'text, str>,
+    value: DeValue<'text>,
+    origin: &Range<usize>,
+) {
     table.insert(Spanned::new(origin.clone(), key), Spanned::new(origin.clone(), value));
 }

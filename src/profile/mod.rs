@@ -57,7 +57,8 @@ pub(crate) fn load(path: &Path, profile_directories: &[PathBuf]) -> Result<Profi
     }
     let text = String::from_utf8(host::fs::read(path)?).map_err(|err| {
         let line = err.as_bytes()[..err.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
-        Error::new(Kind::Input, format!("line {line} of `{}` is not valid UTF-8", path.display())).hint("save the file as UTF-8")
+        Error::new(Kind::Input, format!("line {line} of `{}` is not valid UTF-8", path.display()))
+            .hint("save the file as UTF-8")
     })?;
     let source = Source { path: path.to_owned(), text: text.into() };
     parse(source, &Catalog::load(profile_directories)?)
@@ -73,7 +74,8 @@ pub(crate) fn parse(source: Source, catalog: &Catalog) -> Result<Profile> {
     let mut report = Report::about(source.clone());
     let (table, complete) = syntax::parse(&text, &mut report);
     let mut places = Places::default();
-    let broken_lines: Vec<Option<usize>> = report.problems.iter().map(|problem| line(&text, problem)).collect();
+    let broken_lines: Vec<Option<usize>> =
+        report.problems.iter().map(|problem| line(&text, problem)).collect();
     let table = check::check(&schema::checked::<Document>(), table, &text, &mut places, &mut report);
     // Invalid TOML may look like anything, and its line has already been reported.
     let syntax_errors = broken_lines.len();
@@ -89,13 +91,19 @@ pub(crate) fn parse(source: Source, catalog: &Catalog) -> Result<Profile> {
 }
 
 /// Returns the profile that a file names.
-fn definition(table: &DeTable<'_>, catalog: &Catalog, places: &Places, report: &mut Report) -> Result<Option<Definition>> {
+fn definition(
+    table: &DeTable<'_>,
+    catalog: &Catalog,
+    places: &Places,
+    report: &mut Report,
+) -> Result<Option<Definition>> {
     let Some(name) = table.get("profile").and_then(|value| value.get_ref().as_str()) else {
         if !places.is_broken("profile") {
             let names: Vec<&str> = catalog.names().collect();
-            report
-                .error("profile", None, "the file does not name a profile")
-                .hint(format!("begin the file with `profile = \"ha\"`; available profiles: {}", names.join(", ")));
+            report.error("profile", None, "the file does not name a profile").hint(format!(
+                "begin the file with `profile = \"ha\"`; available profiles: {}",
+                names.join(", ")
+            ));
         }
         return Ok(None);
     };
@@ -115,7 +123,11 @@ fn line(text: &str, problem: &Problem) -> Option<usize> {
     problem.span.as_ref().map(|span| text[..span.start].matches('\n').count())
 }
 
-fn with_defaults<'text>(mut table: DeTable<'text>, definition: &'text Definition, places: &mut Places) -> Result<DeTable<'text>> {
+fn with_defaults<'text>(
+    mut table: DeTable<'text>,
+    definition: &'text Definition,
+    places: &mut Places,
+) -> Result<DeTable<'text>> {
     let origin = places.span("profile").unwrap_or_default();
     for defaults in definition.defaults()? {
         merge::under(&mut table, defaults, &origin, places);
@@ -126,7 +138,8 @@ fn with_defaults<'text>(mut table: DeTable<'text>, definition: &'text Definition
 /// Converts a validated table to settings: everything that could fail has been reported and removed.
 fn read(table: DeTable<'_>) -> Result<Document> {
     let deserializer = toml::Deserializer::from(toml::Spanned::new(0..0, table));
-    Document::deserialize(deserializer).doing(Kind::Internal, || "reading a cluster file that passed validation".into())
+    Document::deserialize(deserializer)
+        .doing(Kind::Internal, || "reading a cluster file that passed validation".into())
 }
 
 #[cfg(test)]

@@ -28,7 +28,9 @@ impl Places {
 
     /// Checks whether a problem with a setting in this table was already reported.
     pub(crate) fn is_broken_below(&self, path: &str) -> bool {
-        self.broken.iter().any(|broken| broken.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '['])))
+        self.broken
+            .iter()
+            .any(|broken| broken.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '['])))
     }
 
     pub(super) fn insert(&mut self, path: &str, span: Range<usize>) {
@@ -51,6 +53,9 @@ mod tests {
 
     #[test]
     fn a_setting_lies_in_its_table_and_its_list() {
-        assert_eq!(enclosing("nodes[1].match.mac").collect::<Vec<_>>(), ["nodes[1].match.mac", "nodes[1].match", "nodes[1]", "nodes"]);
+        assert_eq!(
+            enclosing("nodes[1].match.mac").collect::<Vec<_>>(),
+            ["nodes[1].match.mac", "nodes[1].match", "nodes[1]", "nodes"]
+        );
     }
 }

@@ -19,7 +19,8 @@ pub(crate) fn cluster_file() -> Value {
 /// Returns the schema that [`super::check`] validates a file against: without references, and without `null`,
 /// which TOML does not have.
 pub(super) fn checked<T: JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).for_deserialize();
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).for_deserialize();
     let mut schema = Schema::to_value(settings.into_generator().into_root_schema_for::<T>());
     simplify(&mut schema);
     schema
@@ -43,7 +44,9 @@ fn simplify(schema: &mut Value) {
     }
     for key in ["properties", "items", "additionalProperties"] {
         match object.get_mut(key) {
-            Some(Value::Object(properties)) if key == "properties" => properties.values_mut().for_each(simplify),
+            Some(Value::Object(properties)) if key == "properties" => {
+                properties.values_mut().for_each(simplify)
+            }
             Some(below) => simplify(below),
             None => {}
         }
@@ -103,10 +106,18 @@ mod tests {
             let words = schema.get("enum").or(schema.get("oneOf")).is_some();
             if schema["type"] == "string" && !words && path != ".profile" {
                 let name = schema["format"].as_str().unwrap_or_default();
-                assert!(format::find(name).is_some(), "`{path}` has no format that the checker knows: {schema}");
+                assert!(
+                    format::find(name).is_some(),
+                    "`{path}` has no format that the checker knows: {schema}"
+                );
             }
-            let role = ["control-plane", "etcd", "lb", "worker"].iter().any(|role| path == format!(".overlays.{role}"));
-            assert!(path.ends_with(']') || role || schema["description"].is_string(), "`{path}` has no description");
+            let role = ["control-plane", "etcd", "lb", "worker"]
+                .iter()
+                .any(|role| path == format!(".overlays.{role}"));
+            assert!(
+                path.ends_with(']') || role || schema["description"].is_string(),
+                "`{path}` has no description"
+            );
         });
     }
 

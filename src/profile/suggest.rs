@@ -4,13 +4,17 @@
 pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase().replace('_', "-");
     let scored = candidates.into_iter().map(|candidate| (strsim::jaro_winkler(&word, candidate), candidate));
-    scored.filter(|(score, _)| *score > 0.8).max_by(|first, second| first.0.total_cmp(&second.0)).map(|(_, candidate)| candidate)
+    scored
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|first, second| first.0.total_cmp(&second.0))
+        .map(|(_, candidate)| candidate)
 }
 
 /// Returns the candidate that is one typing error away from `word`: an extra, missing or wrong letter, or two
 /// swapped letters.
 pub(crate) fn slip<'a>(word: &str, mut candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    candidates.find(|other| other.len().abs_diff(word.len()) <= 1 && strsim::damerau_levenshtein(other, word) == 1)
+    candidates
+        .find(|other| other.len().abs_diff(word.len()) <= 1 && strsim::damerau_levenshtein(other, word) == 1)
 }
 
 #[cfg(test)]

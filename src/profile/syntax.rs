@@ -8,7 +8,8 @@ use crate::error::Report;
 pub(super) fn parse<'text>(text: &'text str, report: &mut Report) -> (DeTable<'text>, bool) {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        let span = error.span().filter(|span| text.is_char_boundary(span.start) && text.is_char_boundary(span.end));
+        let span =
+            error.span().filter(|span| text.is_char_boundary(span.start) && text.is_char_boundary(span.end));
         let line = span.as_ref().map(|span| line_at(text, span.start));
         let hint = line.and_then(|line| hint(error.message(), line));
         let problem = report.error("", span, format!("invalid TOML: {}", error.message()));

@@ -265,7 +265,10 @@ fn commented_settings_of_the_starting_files_are_valid_too() {
             let looks_like_a_setting = line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
             let key = line.split(" = ").next().unwrap();
             if looks_like_a_setting {
-                assert!(super::schema().to_string().contains(&format!("\"{key}\"")), "`{key}` is not a setting");
+                assert!(
+                    super::schema().to_string().contains(&format!("\"{key}\"")),
+                    "`{key}` is not a setting"
+                );
             }
         }
     }
@@ -282,9 +285,14 @@ fn a_profile_fills_in_what_the_file_leaves_out_and_points_at_the_line_that_names
 #[test]
 fn a_profile_from_a_directory_takes_the_place_of_the_built_in_one() {
     let site = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| crate::host::fs::write_atomic(&site.path().join("ha").join(name), text.as_bytes(), 0o644).unwrap();
+    let write = |name: &str, text: &str| {
+        crate::host::fs::write_atomic(&site.path().join("ha").join(name), text.as_bytes(), 0o644).unwrap()
+    };
     write("cluster.toml", SAMPLE);
-    write("profile.toml", "summary = \"ours\"\n[overlays]\nworker = [\"base\"]\n[defaults.network]\nsevices = \"10.0.0.0/16\"\n");
+    write(
+        "profile.toml",
+        "summary = \"ours\"\n[overlays]\nworker = [\"base\"]\n[defaults.network]\nsevices = \"10.0.0.0/16\"\n",
+    );
     let catalog = Catalog::load(&[site.path().to_owned()]).unwrap();
     let err = catalog.get("ha").unwrap().unwrap_err();
     assert_eq!(told_messages(&err), ["unknown setting `sevices` in `defaults.network`"]);
@@ -297,10 +305,15 @@ fn a_profile_from_a_directory_takes_the_place_of_the_built_in_one() {
 fn a_profile_takes_what_it_leaves_out_from_the_one_that_it_extends() {
     let site = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
-        crate::host::fs::write_atomic(&site.path().join(name).join("profile.toml"), text.as_bytes(), 0o644).unwrap();
-        crate::host::fs::write_atomic(&site.path().join(name).join("cluster.toml"), SAMPLE.as_bytes(), 0o644).unwrap();
+        crate::host::fs::write_atomic(&site.path().join(name).join("profile.toml"), text.as_bytes(), 0o644)
+            .unwrap();
+        crate::host::fs::write_atomic(&site.path().join(name).join("cluster.toml"), SAMPLE.as_bytes(), 0o644)
+            .unwrap();
     };
-    write("ours", "extends = \"ha\"\n[overlays]\nworker = [\"base\"]\n[defaults.network]\nservices = \"10.97.0.0/16\"\n");
+    write(
+        "ours",
+        "extends = \"ha\"\n[overlays]\nworker = [\"base\"]\n[defaults.network]\nservices = \"10.97.0.0/16\"\n",
+    );
     write("theirs", "extends = \"ours\"\n[defaults.network]\ndomain = \"theirs.example\"\n");
     write("circle", "extends = \"back\"\n");
     write("back", "extends = \"circle\"\n");
@@ -310,7 +323,10 @@ fn a_profile_takes_what_it_leaves_out_from_the_one_that_it_extends() {
     let profile = parse(Source { path: "cluster.toml".into(), text: text.into() }, &catalog).unwrap();
     let network = &profile.document.network;
     assert_eq!(network.services.unwrap().to_string(), "10.97.0.0/16");
-    assert_eq!((network.domain.as_deref(), network.pods.unwrap().to_string().as_str()), (Some("theirs.example"), "10.244.0.0/16"));
+    assert_eq!(
+        (network.domain.as_deref(), network.pods.unwrap().to_string().as_str()),
+        (Some("theirs.example"), "10.244.0.0/16")
+    );
     let overlays = profile.definition.unwrap().overlays;
     assert_eq!((overlays[&Role::Worker].len(), overlays[&Role::Etcd].len()), (1, 5));
     let refused = |name: &str| catalog.get(name).unwrap().unwrap_err().to_string();
@@ -326,7 +342,10 @@ fn told_messages(err: &Error) -> Vec<&str> {
 fn assert_places_are_in(text: &str) {
     let profile = read(text);
     let result = cluster::resolve(&profile);
-    let report = result.as_ref().err().map_or(&profile.report, |err| err.report().expect("only the user's input can be wrong"));
+    let report = result
+        .as_ref()
+        .err()
+        .map_or(&profile.report, |err| err.report().expect("only the user's input can be wrong"));
     for problem in &report.problems {
         if let Some(span) = &problem.span {
             assert!(text.get(span.clone()).is_some(), "{span:?} of {text:?}: {}", problem.message);

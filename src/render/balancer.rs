@@ -12,7 +12,8 @@ use crate::words::{Mover, Placement, Role, Service};
 /// Returns the addresses that the node's balancer binds to and forwards to, and the peers that share the VIP.
 pub(super) fn data(context: &NodeContext<'_>) -> Value {
     let carriers = context.cluster.vip_carriers();
-    let peers: Vec<IpAddr> = carriers.iter().filter(|node| node.name != context.node.name).map(|node| node.address).collect();
+    let peers: Vec<IpAddr> =
+        carriers.iter().filter(|node| node.name != context.node.name).map(|node| node.address).collect();
     let servers = context.control_plane().into_iter();
     json!({
         // The overlay that forwards; without one, clients connect directly to API servers.
@@ -49,12 +50,19 @@ fn elsewhere(context: &NodeContext<'_>) -> impl Iterator<Item = SocketAddr> {
 fn others(context: &NodeContext<'_>, peers: &[IpAddr]) -> Vec<SocketAddr> {
     let control_plane = context.control_plane();
     let is_another = |address: IpAddr| control_plane.iter().all(|node| node.address != address);
-    let balancers = peers.iter().filter(|peer| is_another(**peer)).map(|peer| SocketAddr::new(*peer, context.cluster.endpoint.port));
+    let balancers = peers
+        .iter()
+        .filter(|peer| is_another(**peer))
+        .map(|peer| SocketAddr::new(*peer, context.cluster.endpoint.port));
     // The firewall of etcd members accepts only control-plane nodes.
     let asks_etcd = context.node.roles.contains(&Role::ControlPlane);
     let members = context.cluster.etcd_members().into_iter().filter(|_| asks_etcd);
-    let members = members.map(|node| node.address).filter(|address| is_another(*address) && !peers.contains(address));
-    elsewhere(context).chain(balancers).chain(members.map(|address| SocketAddr::new(address, Service::Etcd.port()))).collect()
+    let members =
+        members.map(|node| node.address).filter(|address| is_another(*address) && !peers.contains(address));
+    elsewhere(context)
+        .chain(balancers)
+        .chain(members.map(|address| SocketAddr::new(address, Service::Etcd.port())))
+        .collect()
 }
 
 /// Returns the addresses to bind to: the VIP, loopback, and the node's own address unless its API server uses
@@ -62,7 +70,14 @@ fn others(context: &NodeContext<'_>, peers: &[IpAddr]) -> Vec<SocketAddr> {
 fn binds(context: &NodeContext<'_>) -> Vec<SocketAddr> {
     let endpoint = &context.cluster.endpoint;
     let private = endpoint.balancer.place == Placement::EveryNode;
-    let taken = endpoint.port == Service::ApiServer.port() && context.node.roles.contains(&Role::ControlPlane);
+    let taken =
+        endpoint.port == Service::ApiServer.port() && context.node.roles.contains(&Role::ControlPlane);
     let own = (!private && !taken).then_some(context.node.address);
-    endpoint.vip.into_iter().chain([context.cluster.loopback()]).chain(own).map(|address| SocketAddr::new(address, endpoint.port)).collect()
+    endpoint
+        .vip
+        .into_iter()
+        .chain([context.cluster.loopback()])
+        .chain(own)
+        .map(|address| SocketAddr::new(address, endpoint.port))
+        .collect()
 }

@@ -133,7 +133,14 @@ struct Flannel<'a> {
 
 impl<'a> Flannel<'a> {
     fn of(cluster: &'a Cluster) -> Option<Self> {
-        let image = |part| Some(cluster.own_images.get(&part).map_or(Companion::of(part, cluster.kubernetes.minor)?, String::as_str));
+        let image = |part| {
+            Some(
+                cluster
+                    .own_images
+                    .get(&part)
+                    .map_or(Companion::of(part, cluster.kubernetes.minor)?, String::as_str),
+            )
+        };
         Some(Self { program: image(Component::Flannel)?, plugin: image(Component::FlannelPlugin)? })
     }
 }
@@ -224,7 +231,10 @@ impl<'a> NodeContext<'a> {
         let number = self.control_plane().iter().position(|node| node.name == self.node.name)?;
         let first = number % members.len();
         members.rotate_left(first);
-        let server = |node: &'a Node| Server { name: &node.name, address: SocketAddr::new(node.address, Service::Etcd.port()) };
+        let server = |node: &'a Node| Server {
+            name: &node.name,
+            address: SocketAddr::new(node.address, Service::Etcd.port()),
+        };
         let is_new = self.cluster.etcd_version() >= EtcdVersion { minor: 5, patch: 11 };
         let health = if is_new { "/readyz" } else { "/health?exclude=NOSPACE" };
         Some(EtcdProxy { health, members: members.into_iter().map(server).collect() })
@@ -232,7 +242,8 @@ impl<'a> NodeContext<'a> {
 
     fn etcd_members(&self) -> Vec<EtcdMember<'a>> {
         let member = |node: &&'a Node| {
-            let (peer_url, client_url) = (self.url(node, Service::EtcdPeers.port()), self.url(node, Service::Etcd.port()));
+            let (peer_url, client_url) =
+                (self.url(node, Service::EtcdPeers.port()), self.url(node, Service::Etcd.port()));
             EtcdMember { name: &node.name, address: node.address, peer_url, client_url }
         };
         self.cluster.etcd_members().iter().map(member).collect()
@@ -251,7 +262,13 @@ impl<'a> NodeContext<'a> {
 
     /// Returns the pause image from the cluster file, or the one that kubeadm of the same version uses.
     pub(super) fn sandbox_image(&self) -> String {
-        let version = || format!("{}/pause:{}", self.cluster.image_repository(), self.cluster.kubernetes.companion(Component::Pause));
+        let version = || {
+            format!(
+                "{}/pause:{}",
+                self.cluster.image_repository(),
+                self.cluster.kubernetes.companion(Component::Pause)
+            )
+        };
         self.cluster.own_images.get(&Component::Pause).cloned().unwrap_or_else(version)
     }
 
@@ -265,12 +282,23 @@ impl<'a> NodeContext<'a> {
             true => "coredns:v",
             false => "coredns:",
         };
-        Some(cluster.own_images.get(&Component::Dns).cloned().unwrap_or_else(|| format!("{}/{name}{version}", cluster.image_repository())))
+        Some(
+            cluster
+                .own_images
+                .get(&Component::Dns)
+                .cloned()
+                .unwrap_or_else(|| format!("{}/{name}{version}", cluster.image_repository())),
+        )
     }
 
     /// Returns the labels that the kubelet may set on its own node, as `key=value`.
     pub(super) fn own_labels(&self) -> Vec<String> {
-        self.node.labels.iter().filter(|(key, _)| is_own(key)).map(|(key, value)| format!("{key}={value}")).collect()
+        self.node
+            .labels
+            .iter()
+            .filter(|(key, _)| is_own(key))
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect()
     }
 
     fn kubelets(&self) -> Vec<Kubelet<'a>> {
@@ -289,9 +317,17 @@ impl<'a> NodeContext<'a> {
     fn reserved_labels(&self, node: &Node) -> Vec<String> {
         let mut labels: BTreeMap<&str, &str> = BTreeMap::new();
         if node.roles.contains(&Role::ControlPlane) {
-            labels.extend(Companion::all(Component::RoleLabel, self.cluster.kubernetes.minor).map(|row| (row.version, "")));
+            labels.extend(
+                Companion::all(Component::RoleLabel, self.cluster.kubernetes.minor)
+                    .map(|row| (row.version, "")),
+            );
         }
-        labels.extend(node.labels.iter().filter(|(key, _)| !is_own(key)).map(|(key, value)| (key.as_str(), value.as_str())));
+        labels.extend(
+            node.labels
+                .iter()
+                .filter(|(key, _)| !is_own(key))
+                .map(|(key, value)| (key.as_str(), value.as_str())),
+        );
         labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
     }
 }
@@ -299,7 +335,9 @@ impl<'a> NodeContext<'a> {
 fn is_own(key: &str) -> bool {
     let Some((namespace, _)) = key.split_once('/') else { return true };
     let within = |domains: &[&str]| {
-        domains.iter().any(|domain| namespace == *domain || namespace.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')))
+        domains.iter().any(|domain| {
+            namespace == *domain || namespace.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+        })
     };
     !within(&RESERVED_LABELS) || within(&KUBELET_LABELS)
 }
@@ -333,6 +371,9 @@ mod tests {
     #[test]
     fn names_of_time_servers_are_absolute() {
         let servers = ["0.pool.ntp.org", "time.example.org.", "10.0.0.1", "fd00::1", "ntp"];
-        assert_eq!(servers.map(absolute), ["0.pool.ntp.org.", "time.example.org.", "10.0.0.1", "fd00::1", "ntp"]);
+        assert_eq!(
+            servers.map(absolute),
+            ["0.pool.ntp.org.", "time.example.org.", "10.0.0.1", "fd00::1", "ntp"]
+        );
     }
 }

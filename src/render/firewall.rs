@@ -49,14 +49,19 @@ enum Family {
 pub(super) fn data(context: &NodeContext<'_>) -> Firewall {
     let listeners = listeners(context.cluster, context.overlays);
     let wanted: BTreeSet<Dialler> = listeners.iter().flat_map(open_to).collect();
-    let sets: BTreeMap<(Dialler, Family), BTreeSet<IpNet>> =
-        wanted.into_iter().flat_map(|dialler| addresses(context.cluster, dialler)).fold(BTreeMap::new(), |mut sets, (key, address)| {
+    let sets: BTreeMap<(Dialler, Family), BTreeSet<IpNet>> = wanted
+        .into_iter()
+        .flat_map(|dialler| addresses(context.cluster, dialler))
+        .fold(BTreeMap::new(), |mut sets, (key, address)| {
             sets.entry(key).or_default().insert(address);
             sets
         });
     let rules = listeners.iter().map(|listener| Rule {
         what: listener.what.replace(char::is_control, " "),
-        statements: open_to(listener).into_iter().flat_map(|dialler| statements(listener, dialler, &sets)).collect(),
+        statements: open_to(listener)
+            .into_iter()
+            .flat_map(|dialler| statements(listener, dialler, &sets))
+            .collect(),
     });
     Firewall {
         rules: rules.chain(services(context)).filter(|rule| !rule.statements.is_empty()).collect(),
@@ -73,7 +78,9 @@ fn services(context: &NodeContext<'_>) -> Option<Rule> {
     let from = from.filter(|source| Family::of(*source) == Family::of(network));
     context.cluster.has_ipvs(context.node).then(|| Rule {
         what: "services, forwarded by IPVS".to_owned(),
-        statements: from.map(|source| format!("{word} saddr {source} {word} daddr {network} accept")).collect(),
+        statements: from
+            .map(|source| format!("{word} saddr {source} {word} daddr {network} accept"))
+            .collect(),
     })
 }
 
@@ -88,7 +95,11 @@ fn open_to(listener: &Listener<'_>) -> Vec<Dialler> {
 /// Returns the source addresses of a kind of client, by address family.
 fn addresses(cluster: &Cluster, dialler: Dialler) -> Vec<((Dialler, Family), IpNet)> {
     let of_nodes = |nodes: Vec<&Node>| -> Vec<IpNet> {
-        nodes.into_iter().flat_map(|node| node.extra_addresses.iter().copied().chain([node.address])).map(IpNet::from).collect()
+        nodes
+            .into_iter()
+            .flat_map(|node| node.extra_addresses.iter().copied().chain([node.address]))
+            .map(IpNet::from)
+            .collect()
     };
     let networks = match dialler {
         Dialler::Loopback | Dialler::Clients => Vec::new(),
@@ -101,13 +112,19 @@ fn addresses(cluster: &Cluster, dialler: Dialler) -> Vec<((Dialler, Family), IpN
     networks.into_iter().map(|network| ((dialler, Family::of(network)), network)).collect()
 }
 
-fn statements(listener: &Listener<'_>, dialler: Dialler, sets: &BTreeMap<(Dialler, Family), BTreeSet<IpNet>>) -> Vec<String> {
+fn statements(
+    listener: &Listener<'_>,
+    dialler: Dialler,
+    sets: &BTreeMap<(Dialler, Family), BTreeSet<IpNet>>,
+) -> Vec<String> {
     let packet = packet(listener);
     if dialler == Dialler::Clients {
         return vec![format!("{packet} accept")];
     }
     let families = sets.keys().filter(|(of, _)| *of == dialler);
-    families.map(|(_, family)| format!("{} saddr @{} {packet} accept", family.word(), name(dialler, *family))).collect()
+    families
+        .map(|(_, family)| format!("{} saddr @{} {packet} accept", family.word(), name(dialler, *family)))
+        .collect()
 }
 
 /// Returns the nft(8) match for the packets.
@@ -127,7 +144,11 @@ fn packet(listener: &Listener<'_>) -> String {
 
 fn set(dialler: Dialler, family: Family, elements: &BTreeSet<IpNet>) -> Set {
     let shown = |network: &IpNet| {
-        if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
+        if network.prefix_len() == network.max_prefix_len() {
+            network.addr().to_string()
+        } else {
+            network.to_string()
+        }
     };
     Set {
         name: name(dialler, family),

@@ -34,13 +34,28 @@ pub(crate) static KINDS: &[Kind] = &[
     row("audit", "Policy", "audit.k8s.io/v1beta1", Span::since(8).deprecated(12).removed(24)),
     row("audit", "Policy", "audit.k8s.io/v1", Span::since(12)),
     // Earlier versions restrict anonymous requests to paths only through an alpha feature.
-    row("authentication", "AuthenticationConfiguration", "apiserver.config.k8s.io/v1beta1", Span::since(32).deprecated(34)),
+    row(
+        "authentication",
+        "AuthenticationConfiguration",
+        "apiserver.config.k8s.io/v1beta1",
+        Span::since(32).deprecated(34),
+    ),
     row("authentication", "AuthenticationConfiguration", "apiserver.config.k8s.io/v1", Span::since(34)),
-    row("cluster_role", "ClusterRole", "rbac.authorization.k8s.io/v1beta1", Span::since(6).deprecated(8).removed(22)),
+    row(
+        "cluster_role",
+        "ClusterRole",
+        "rbac.authorization.k8s.io/v1beta1",
+        Span::since(6).deprecated(8).removed(22),
+    ),
     row("cluster_role", "ClusterRole", "rbac.authorization.k8s.io/v1", Span::since(8)),
     row("deployment", "Deployment", "extensions/v1beta1", Span::since(6).deprecated(9).removed(16)),
     row("deployment", "Deployment", "apps/v1", Span::since(9)),
-    row("disruption_budget", "PodDisruptionBudget", "policy/v1beta1", Span::since(6).deprecated(21).removed(25)),
+    row(
+        "disruption_budget",
+        "PodDisruptionBudget",
+        "policy/v1beta1",
+        Span::since(6).deprecated(21).removed(25),
+    ),
     row("disruption_budget", "PodDisruptionBudget", "policy/v1", Span::since(21)),
     row("encryption", "EncryptionConfig", "v1", Span::since(7).deprecated(13)),
     row("encryption", "EncryptionConfiguration", "apiserver.config.k8s.io/v1", Span::since(13)),
@@ -61,7 +76,12 @@ pub(crate) static KINDS: &[Kind] = &[
     // Kubernetes 1.10 and later create the role themselves.
     row("kubelet_api_role", "ClusterRole", "rbac.authorization.k8s.io/v1beta1", Span::since(6).deprecated(8)),
     row("kubelet_api_role", "ClusterRole", "rbac.authorization.k8s.io/v1", Span::since(8).removed(10)),
-    row("rbac", "ClusterRoleBinding", "rbac.authorization.k8s.io/v1beta1", Span::since(6).deprecated(8).removed(22)),
+    row(
+        "rbac",
+        "ClusterRoleBinding",
+        "rbac.authorization.k8s.io/v1beta1",
+        Span::since(6).deprecated(8).removed(22),
+    ),
     row("rbac", "ClusterRoleBinding", "rbac.authorization.k8s.io/v1", Span::since(8)),
 ];
 
@@ -72,7 +92,11 @@ pub(super) fn of(name: &str, minor: u32) -> Option<&'static Kind> {
 
 /// Returns the current API version of each kind for `1.minor`, by name.
 pub(super) fn api_versions(minor: u32) -> BTreeMap<&'static str, &'static str> {
-    KINDS.iter().filter(|kind| kind.span.is_current(minor)).map(|kind| (kind.name, kind.api_version)).collect()
+    KINDS
+        .iter()
+        .filter(|kind| kind.span.is_current(minor))
+        .map(|kind| (kind.name, kind.api_version))
+        .collect()
 }
 
 #[cfg(test)]
@@ -92,7 +116,8 @@ mod tests {
     fn no_version_reads_one_file_in_two_kinds() {
         for minor in KubernetesVersion::MINORS {
             for kind in KINDS.iter().filter(|kind| kind.span.is_current(minor)) {
-                let same = KINDS.iter().filter(|other| other.name == kind.name && other.span.is_current(minor));
+                let same =
+                    KINDS.iter().filter(|other| other.name == kind.name && other.span.is_current(minor));
                 assert_eq!(same.count(), 1, "`{}` in 1.{minor}", kind.name);
             }
         }

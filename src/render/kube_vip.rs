@@ -27,7 +27,11 @@ const fn always(name: &'static str, value: fn(&NodeContext<'_>) -> Option<String
     Variable { name, span: Span::since((0, 0)), value }
 }
 
-const fn spanning(name: &'static str, span: Span<Version>, value: fn(&NodeContext<'_>) -> Option<String>) -> Variable {
+const fn spanning(
+    name: &'static str,
+    span: Span<Version>,
+    value: fn(&NodeContext<'_>) -> Option<String>,
+) -> Variable {
     Variable { name, span, value }
 }
 
@@ -41,7 +45,9 @@ static VARIABLES: &[Variable] = &[
     spanning("vip_cidr", Span::since((0, 0)).removed((0, 9)), prefix),
     spanning("vip_subnet", Span::since((0, 9)), prefix),
     // With BGP, routers learn the address, and no machine on the segment answers ARP requests for it.
-    always("vip_interface", |context| Some(bgp(context).map_or(context.cluster.network.interface.clone(), |_| "lo".to_owned()))),
+    always("vip_interface", |context| {
+        Some(bgp(context).map_or(context.cluster.network.interface.clone(), |_| "lo".to_owned()))
+    }),
     always("vip_arp", |context| Some(bgp(context).is_none().to_string())),
     always("bgp_enable", |context| bgp(context).map(|_| "true".to_owned())),
     always("bgp_routerid", |context| bgp(context).map(|_| router_id(context.node.address).to_string())),
@@ -66,7 +72,9 @@ pub(super) fn environment(context: &NodeContext<'_>) -> Vec<Value> {
     }
     let version = endpoint.images.get("kube_vip").map_or(NEWEST, |image| version(image));
     let current = VARIABLES.iter().filter(|variable| variable.span.covers(version));
-    current.filter_map(|variable| Some(json!({ "name": variable.name, "value": (variable.value)(context)? }))).collect()
+    current
+        .filter_map(|variable| Some(json!({ "name": variable.name, "value": (variable.value)(context)? })))
+        .collect()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "all rows have the same type")]
@@ -104,7 +112,11 @@ fn peers(bgp: &Bgp) -> String {
 /// Returns the first two numbers of an image's tag.
 fn version(image: &str) -> Version {
     let name = image.split('@').next().unwrap_or(image);
-    let tag = name.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag.trim_start_matches('v'));
+    let tag = name
+        .rsplit('/')
+        .next()
+        .and_then(|last| last.split_once(':'))
+        .map(|(_, tag)| tag.trim_start_matches('v'));
     let mut numbers = tag.unwrap_or_default().split('.').map(|number| number.parse().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(major), Some(minor)) => (major, minor),

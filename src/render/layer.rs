@@ -52,7 +52,12 @@ pub(super) fn build(
 }
 
 /// Returns a file entry with its declared mode and owner.
-pub(super) fn entry(bytes: Arc<[u8]>, attributes: &Attributes, origin: &Arc<str>, owners: &Owners) -> Result<Entry> {
+pub(super) fn entry(
+    bytes: Arc<[u8]>,
+    attributes: &Attributes,
+    origin: &Arc<str>,
+    owners: &Owners,
+) -> Result<Entry> {
     let default = if attributes.secret { SECRET_MODE } else { FILE_MODE };
     let entry = Entry::file(bytes, attributes.mode.map_or(default, |mode| mode.0), origin);
     owned(if attributes.secret { entry.secret() } else { entry }, attributes, owners)

@@ -60,7 +60,10 @@ fn certificates(chosen: &[&Overlay], owners: &Owners, pki: &Pki, node: &Node) ->
     for name in names {
         for file in pki.files(name, node).within(|| format!("rendering `{}`", node.name))? {
             let default = Attributes::root();
-            let wanted = Attributes { secret: file.secret, ..(*attributes.get(&file.path).unwrap_or(&&default)).clone() };
+            let wanted = Attributes {
+                secret: file.secret,
+                ..(*attributes.get(&file.path).unwrap_or(&&default)).clone()
+            };
             tree.insert(file.path, layer::entry(file.bytes.into(), &wanted, &origin, owners)?);
         }
     }
@@ -76,9 +79,12 @@ pub(super) fn declared<'a>(chosen: &[&'a Overlay]) -> Result<BTreeMap<&'a ImageP
     let mut all: BTreeMap<&ImagePath, (&Attributes, &str)> = BTreeMap::new();
     for overlay in chosen {
         for (path, attributes) in &overlay.manifest.files {
-            if let Some((_, first)) = all.insert(path, (attributes, &overlay.name)).filter(|(other, _)| *other != attributes) {
+            if let Some((_, first)) =
+                all.insert(path, (attributes, &overlay.name)).filter(|(other, _)| *other != attributes)
+            {
                 let message = format!("`{first}` and `{}` declare `{path}` differently", overlay.name);
-                return Err(Error::new(Kind::Input, message).hint("remove one of the two overlays: they set different owners or modes"));
+                return Err(Error::new(Kind::Input, message)
+                    .hint("remove one of the two overlays: they set different owners or modes"));
             }
         }
     }

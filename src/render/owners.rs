@@ -18,16 +18,21 @@ impl Owners {
     /// [`Kind::Input`] if overlays declare one name with two ids, or two names with one id.
     pub(super) fn of(overlays: &[&Overlay]) -> Result<Self> {
         let mut users: BTreeMap<String, User> = BTreeMap::new();
-        for (overlay, user) in overlays.iter().flat_map(|overlay| overlay.manifest.users.iter().map(move |user| (overlay, user))) {
-            let clash = users.values().find(|other| (other.name == user.name || other.id == user.id) && *other != user);
+        for (overlay, user) in
+            overlays.iter().flat_map(|overlay| overlay.manifest.users.iter().map(move |user| (overlay, user)))
+        {
+            let clash = users
+                .values()
+                .find(|other| (other.name == user.name || other.id == user.id) && *other != user);
             if let Some(other) = clash {
                 let (name, id) = (&user.name, user.id);
                 let message = format!(
                     "overlay `{}` declares user `{name}` ({id}), which conflicts with `{}` ({})",
                     overlay.name, other.name, other.id
                 );
-                return Err(Error::new(Kind::Input, message)
-                    .hint("use a unique id for each user, the same in every overlay.toml that declares the user"));
+                return Err(Error::new(Kind::Input, message).hint(
+                    "use a unique id for each user, the same in every overlay.toml that declares the user",
+                ));
             }
             users.insert(user.name.clone(), user.clone());
         }

@@ -21,7 +21,13 @@ pub(crate) fn listeners<'a>(cluster: &Cluster, chosen: &[&'a Overlay]) -> Vec<Li
     let of_overlay = |overlay: &&'a Overlay| {
         let name = overlay.name.as_str();
         let endpoint = (cluster.endpoint.balancer.proxy == Some(name)).then(|| endpoint(cluster, name));
-        overlay.manifest.ports.iter().map(|port| declared(cluster, name, port)).chain(endpoint).collect::<Vec<_>>()
+        overlay
+            .manifest
+            .ports
+            .iter()
+            .map(|port| declared(cluster, name, port))
+            .chain(endpoint)
+            .collect::<Vec<_>>()
     };
     chosen.iter().flat_map(of_overlay).collect()
 }

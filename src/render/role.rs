@@ -69,8 +69,11 @@ fn images(cluster: &Cluster, node: &Node, chosen: &[&Overlay]) -> Result<BTreeMa
     if chosen.iter().all(|overlay| overlay.manifest.images.is_empty()) {
         return Ok(images);
     }
-    let templates = Templates::new(&[], &NodeContext { cluster, node, cluster_id: "example", overlays: chosen }, "")?;
-    for (overlay, template) in chosen.iter().flat_map(|overlay| overlay.manifest.images.iter().map(move |image| (overlay, image))) {
+    let templates =
+        Templates::new(&[], &NodeContext { cluster, node, cluster_id: "example", overlays: chosen }, "")?;
+    for (overlay, template) in
+        chosen.iter().flat_map(|overlay| overlay.manifest.images.iter().map(move |image| (overlay, image)))
+    {
         images.entry(templates.reference(overlay, template)?).or_insert_with(|| overlay.name.clone());
     }
     Ok(images)
@@ -96,6 +99,7 @@ pub(crate) fn chosen<'a>(cluster: &Cluster, node: &Node, overlays: &'a Overlays)
 fn member<'a>(cluster: &'a Cluster, image: &str) -> Result<&'a Node> {
     cluster.nodes.iter().find(|node| node.image() == image).ok_or_else(|| {
         let images: Vec<String> = cluster.images().into_keys().collect();
-        Error::new(Kind::Input, format!("no node boots the image `{image}`")).hint(format!("choose one of {}", images.join(", ")))
+        Error::new(Kind::Input, format!("no node boots the image `{image}`"))
+            .hint(format!("choose one of {}", images.join(", ")))
     })
 }

@@ -37,8 +37,12 @@ impl Templates {
         engine.register_filter("yaml", to_yaml);
         let digests = Digests::default();
         let settled = Arc::clone(&digests);
-        engine.register_function("digest", move |arguments: Kwargs, _: &State<'_>| digest(&settled, &arguments));
-        for (overlay, file) in overlays.iter().flat_map(|overlay| overlay.files.values().map(move |file| (overlay, file))) {
+        engine.register_function("digest", move |arguments: Kwargs, _: &State<'_>| {
+            digest(&settled, &arguments)
+        });
+        for (overlay, file) in
+            overlays.iter().flat_map(|overlay| overlay.files.values().map(move |file| (overlay, file)))
+        {
             if file.template {
                 let text = text(file)?;
                 engine.add_raw_template(&name(file), text).map_err(|err| ours(&err, overlay, file, text))?;
@@ -70,7 +74,12 @@ impl Templates {
     /// # Errors
     ///
     /// [`Kind::Input`] with overlay, file and position.
-    pub(super) fn render(&self, overlay: &Overlay, file: &OverlayFile, secret: bool) -> Result<Option<String>> {
+    pub(super) fn render(
+        &self,
+        overlay: &Overlay,
+        file: &OverlayFile,
+        secret: bool,
+    ) -> Result<Option<String>> {
         let context = if secret { &self.private } else { &self.public };
         let rendered = self.engine.render(&name(file), context);
         let rendered = rendered.map_err(|err| ours(&err, overlay, file, text(file).unwrap_or_default()))?;
@@ -86,7 +95,8 @@ impl Templates {
 fn digest(settled: &Digests, arguments: &Kwargs) -> tera::TeraResult<String> {
     let path: String = arguments.must_get("path")?;
     let found = lock(settled).get(&path).map(Digest::short);
-    found.ok_or_else(|| tera::Error::message(format!("no template rendered before this one creates `{path}`")))
+    found
+        .ok_or_else(|| tera::Error::message(format!("no template rendered before this one creates `{path}`")))
 }
 
 fn lock(digests: &Digests) -> std::sync::MutexGuard<'_, BTreeMap<String, Digest>> {
@@ -98,7 +108,8 @@ fn name(file: &OverlayFile) -> String {
 }
 
 fn text(file: &OverlayFile) -> Result<&str> {
-    std::str::from_utf8(&file.bytes).map_err(|_| Error::new(Kind::Input, format!("`{}` is not UTF-8", file.source.display())))
+    std::str::from_utf8(&file.bytes)
+        .map_err(|_| Error::new(Kind::Input, format!("`{}` is not UTF-8", file.source.display())))
 }
 
 fn internal(err: tera::Error) -> Error {

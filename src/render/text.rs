@@ -44,7 +44,11 @@ pub(crate) fn texts(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Resu
             if attributes.secret {
                 continue;
             }
-            let Some((text, source)) = text(&templates, overlay, file).within(|| format!("rendering `{}`", node.name))? else { continue };
+            let Some((text, source)) =
+                text(&templates, overlay, file).within(|| format!("rendering `{}`", node.name))?
+            else {
+                continue;
+            };
             if let Some(there) = found.iter().position(|(_, other)| other.path == path.as_str()) {
                 let (first, _) = found.remove(there);
                 if !overlay.manifest.replaces.contains(path) {
@@ -62,7 +66,12 @@ pub(crate) fn texts(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Resu
 /// Checks that the certificates required by the overlay are issued for the node.
 fn are_held(overlay: &Overlay, cluster: &Cluster, node: &Node) -> Result<()> {
     let held = |name: &String| pki::held(name, cluster, node).within(|| format!("rendering `{}`", node.name));
-    let asks = || format!("the overlay `{}` needs this certificate: remove the overlay from the node's roles", overlay.name);
+    let asks = || {
+        format!(
+            "the overlay `{}` needs this certificate: remove the overlay from the node's roles",
+            overlay.name
+        )
+    };
     overlay.manifest.certificates.iter().try_for_each(held).map_err(|err| err.hint(asks()))
 }
 

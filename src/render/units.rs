@@ -22,8 +22,11 @@ pub(super) fn enable(overlay: &Overlay, arch: Arch, tree: &mut Tree) -> Result<(
         let (file, text) = find(unit, overlay, tree)?;
         let links = installed(unit, &text);
         if links.is_empty() {
-            return Err(Error::new(Kind::Input, format!("`{file}` of overlay `{}` has no `[Install]` section", overlay.name))
-                .hint("add `[Install]` with `WantedBy=`, or remove the unit from `enable`"));
+            return Err(Error::new(
+                Kind::Input,
+                format!("`{file}` of overlay `{}` has no `[Install]` section", overlay.name),
+            )
+            .hint("add `[Install]` with `WantedBy=`, or remove the unit from `enable`"));
         }
         for link in links {
             tree.insert(link, Entry::symlink(file.clone(), &origin));
@@ -70,7 +73,11 @@ fn template_of(unit: &str) -> String {
 
 /// Returns the links of the `[Install]` section (systemd.unit(5)).
 fn installed(unit: &str, text: &str) -> Vec<ImagePath> {
-    let section = text.lines().skip_while(|line| line.trim() != "[Install]").skip(1).take_while(|line| !line.starts_with('['));
+    let section = text
+        .lines()
+        .skip_while(|line| line.trim() != "[Install]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['));
     let settings = section.filter_map(|line| line.split_once('='));
     let links = settings.flat_map(|(key, value)| {
         value.split_whitespace().filter_map(move |name| match key.trim() {

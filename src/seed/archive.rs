@@ -24,7 +24,8 @@ const FILES: &str = "/tree";
 pub(super) fn write(seed: &Seed, epoch: u64) -> Result<Zeroizing<Vec<u8>>> {
     let origin: Arc<str> = Arc::from("seed");
     let mut wrapped = Tree::new();
-    let identity = serde_json::to_vec(&seed.identity).doing(Kind::Internal, || "writing the identity".into())?;
+    let identity =
+        serde_json::to_vec(&seed.identity).doing(Kind::Internal, || "writing the identity".into())?;
     wrapped.insert(ImagePath::new(IDENTITY)?, Entry::file(identity, 0o600, &origin));
     for (path, entry) in seed.tree.iter() {
         refuse_outside(path, entry)?;
@@ -40,7 +41,10 @@ fn refuse_outside(path: &ImagePath, entry: &Entry) -> Result<()> {
         return Ok(());
     }
     let origin = &entry.origin;
-    Err(Error::new(Kind::Internal, format!("`{path}` from `{origin}` can't be in a seed: a node's own files are below `/etc`")))
+    Err(Error::new(
+        Kind::Internal,
+        format!("`{path}` from `{origin}` can't be in a seed: a node's own files are below `/etc`"),
+    ))
 }
 
 pub(super) fn compress(archive: &[u8]) -> Result<Vec<u8>> {
@@ -66,8 +70,10 @@ pub(super) fn read(archive: &[u8]) -> Result<Seed> {
         let mut entry = entry.doing(Kind::Verify, step)?;
         let name = entry_name(&entry)?;
         if name == IDENTITY {
-            identity =
-                Some(serde_json::from_slice::<Identity>(&content(&mut entry)?).doing(Kind::Verify, || "reading the identity".into())?);
+            identity = Some(
+                serde_json::from_slice::<Identity>(&content(&mut entry)?)
+                    .doing(Kind::Verify, || "reading the identity".into())?,
+            );
         } else if let Some(path) = name.strip_prefix(FILES).filter(|path| !path.is_empty()) {
             let path = ImagePath::new(path)?;
             let value = read_entry(&mut entry).within(|| format!("reading `{path}` in the seed"))?;
@@ -82,7 +88,8 @@ pub(super) fn read(archive: &[u8]) -> Result<Seed> {
 /// Returns the entry's name with one leading slash and no trailing one; `./` becomes the empty string.
 fn entry_name(entry: &tar::Entry<'_, impl Read>) -> Result<String> {
     let bytes = entry.path_bytes();
-    let name = std::str::from_utf8(&bytes).doing(Kind::Verify, || "reading an entry name in the seed".into())?;
+    let name =
+        std::str::from_utf8(&bytes).doing(Kind::Verify, || "reading an entry name in the seed".into())?;
     Ok(name.strip_prefix('.').unwrap_or(name).trim_end_matches('/').to_owned())
 }
 
@@ -100,7 +107,12 @@ fn read_entry(entry: &mut tar::Entry<'_, impl Read>) -> Result<Entry> {
         EntryType::Directory => Entry::directory(mode, &origin),
         EntryType::Symlink => Entry::symlink(link_target(entry)?, &origin),
         EntryType::Regular => file(content(entry)?, mode, &origin),
-        other => return Err(Error::new(Kind::Verify, format!("a seed can't contain an entry of type `{}`", char::from(other.as_byte())))),
+        other => {
+            return Err(Error::new(
+                Kind::Verify,
+                format!("a seed can't contain an entry of type `{}`", char::from(other.as_byte())),
+            ));
+        }
     };
     Ok(Entry { mtime, ..value.owned_by(uid, gid) })
 }
@@ -112,8 +124,10 @@ fn file(bytes: Vec<u8>, mode: u32, origin: &Arc<str>) -> Entry {
 }
 
 fn link_target(entry: &tar::Entry<'_, impl Read>) -> Result<String> {
-    let target = entry.link_name_bytes().ok_or_else(|| Error::new(Kind::Verify, "a symbolic link has no target"))?;
-    String::from_utf8(target.into_owned()).doing(Kind::Verify, || "reading the target of a symbolic link".into())
+    let target =
+        entry.link_name_bytes().ok_or_else(|| Error::new(Kind::Verify, "a symbolic link has no target"))?;
+    String::from_utf8(target.into_owned())
+        .doing(Kind::Verify, || "reading the target of a symbolic link".into())
 }
 
 fn content(entry: &mut tar::Entry<'_, impl Read>) -> Result<Vec<u8>> {

@@ -39,7 +39,13 @@ pub(crate) struct Attachment {
 /// # Errors
 ///
 /// Errors of `out` and `file`, or if the file is not `size` bytes long.
-pub(crate) fn attach(out: &mut dyn Write, seed: &[u8], file: impl Read, size: u64, sha256: Digest) -> io::Result<()> {
+pub(crate) fn attach(
+    out: &mut dyn Write,
+    seed: &[u8],
+    file: impl Read,
+    size: u64,
+    sha256: Digest,
+) -> io::Result<()> {
     out.write_all(seed)?;
     pad(out, seed.len() as u64)?;
     let mut header = [0; LENGTH];
@@ -76,7 +82,10 @@ pub(crate) fn attached(carrier: &mut (impl Read + Seek), seed: u64) -> Result<Op
     }
     let version = u32::from_le_bytes(header[8..12].try_into().expect("the version has four bytes"));
     if version != VERSION {
-        return Err(Error::new(Kind::Input, format!("{}: format version {version}, but this kiln supports version {VERSION}", step())));
+        return Err(Error::new(
+            Kind::Input,
+            format!("{}: format version {version}, but this kiln supports version {VERSION}", step()),
+        ));
     }
     let size = u64::from_le_bytes(header[16..24].try_into().expect("the length has eight bytes"));
     let sha256 = Digest::from_bytes(header[24..56].try_into().expect("a digest has 32 bytes"));
@@ -94,13 +103,18 @@ impl Attachment {
         let mut tee = Tee::new(out);
         let copied = io::copy(&mut carrier.take(self.size), &mut tee)?;
         if copied < self.size {
-            return Err(io::Error::other(format!("the file attached to the seed is truncated: {copied} of {} bytes", self.size)));
+            return Err(io::Error::other(format!(
+                "the file attached to the seed is truncated: {copied} of {} bytes",
+                self.size
+            )));
         }
         let actual = tee.finish();
         if actual == self.sha256 {
             Ok(())
         } else {
-            Err(io::Error::other(format!("the file attached to the seed is corrupt: its SHA-256 is {actual}")))
+            Err(io::Error::other(format!(
+                "the file attached to the seed is corrupt: its SHA-256 is {actual}"
+            )))
         }
     }
 }
@@ -142,10 +156,18 @@ mod tests {
         let (bytes, length) = carrier(&[7; 10_000]);
         let copy = |bytes: Vec<u8>| {
             let mut carrier = Cursor::new(bytes);
-            attached(&mut carrier, length).unwrap().unwrap().copy(&mut carrier, &mut Vec::new()).unwrap_err().to_string()
+            attached(&mut carrier, length)
+                .unwrap()
+                .unwrap()
+                .copy(&mut carrier, &mut Vec::new())
+                .unwrap_err()
+                .to_string()
         };
         let begin = usize::try_from(length.next_multiple_of(4096)).unwrap() + 64;
-        assert_eq!(copy(bytes[..begin + 5000].to_vec()), "the file attached to the seed is truncated: 5000 of 10000 bytes");
+        assert_eq!(
+            copy(bytes[..begin + 5000].to_vec()),
+            "the file attached to the seed is truncated: 5000 of 10000 bytes"
+        );
         let mut changed = bytes.clone();
         changed[begin + 5000] ^= 1;
         assert!(copy(changed).starts_with("the file attached to the seed is corrupt"));

@@ -39,10 +39,15 @@ pub(super) fn seal(payload: &[u8]) -> Vec<u8> {
 /// Checks the header and the digest, and returns the payload.
 pub(super) fn open(bytes: &[u8]) -> Result<&[u8]> {
     let end = length(bytes)?;
-    let payload = bytes.get(LENGTH..end).ok_or_else(|| damaged(format!("truncated: {} of {end} bytes", bytes.len())))?;
+    let payload = bytes
+        .get(LENGTH..end)
+        .ok_or_else(|| damaged(format!("truncated: {} of {end} bytes", bytes.len())))?;
     let actual = Digest::of(payload);
     if bytes[24..56] != actual.as_bytes()[..] {
-        return Err(damaged(format!("corrupt: its payload has the digest {}, which does not match its header", actual.short())));
+        return Err(damaged(format!(
+            "corrupt: its payload has the digest {}, which does not match its header",
+            actual.short()
+        )));
     }
     Ok(payload)
 }
@@ -52,11 +57,16 @@ fn length(bytes: &[u8]) -> Result<usize> {
     if !bytes.starts_with(MAGIC) {
         return Err(Error::new(Kind::Input, "this is not a seed: it does not begin with `KILNSEED`"));
     }
-    let header = bytes.get(..LENGTH).ok_or_else(|| damaged(format!("truncated: {} of {LENGTH} header bytes", bytes.len())))?;
+    let header = bytes
+        .get(..LENGTH)
+        .ok_or_else(|| damaged(format!("truncated: {} of {LENGTH} header bytes", bytes.len())))?;
     let version = u32::from_le_bytes(header[8..12].try_into().expect("the version has four bytes"));
     if version != VERSION {
-        return Err(Error::new(Kind::Input, format!("the seed has format version {version}, but this kiln supports version {VERSION}"))
-            .hint("boot an image built by the kiln that wrote the seed, or regenerate the seed"));
+        return Err(Error::new(
+            Kind::Input,
+            format!("the seed has format version {version}, but this kiln supports version {VERSION}"),
+        )
+        .hint("boot an image built by the kiln that wrote the seed, or regenerate the seed"));
     }
     if header[12..16] != [0; 4] || header[56..64] != [0; 8] {
         return Err(damaged("corrupt: reserved bits in its header are not zero".into()));
@@ -64,7 +74,9 @@ fn length(bytes: &[u8]) -> Result<usize> {
     let payload = u64::from_le_bytes(header[16..24].try_into().expect("the length has eight bytes"));
     let longest = (LONGEST - LENGTH) as u64;
     let payload = usize::try_from(payload).ok().filter(|_| payload <= longest);
-    payload.map(|payload| LENGTH + payload).ok_or_else(|| damaged(format!("corrupt: its header specifies more than {longest} bytes")))
+    payload
+        .map(|payload| LENGTH + payload)
+        .ok_or_else(|| damaged(format!("corrupt: its header specifies more than {longest} bytes")))
 }
 
 fn damaged(how: String) -> Error {

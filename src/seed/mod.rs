@@ -80,7 +80,10 @@ pub(crate) mod tests {
         let mut tree = Tree::new();
         let mut put = |path: &str, entry: Entry| tree.insert(ImagePath::new(path).unwrap(), entry);
         put("/etc/hostname", Entry::file(format!("{node}\n").into_bytes(), 0o644, &origin));
-        put("/etc/kubernetes/pki/sa.key", Entry::file(*b"canary of the service accounts", 0o600, &origin).owned_by(917, 917).secret());
+        put(
+            "/etc/kubernetes/pki/sa.key",
+            Entry::file(*b"canary of the service accounts", 0o600, &origin).owned_by(917, 917).secret(),
+        );
         put("/etc/localtime", Entry::symlink("/usr/share/zoneinfo/UTC", &origin));
         let identity = Identity {
             cluster: "ha".into(),
@@ -123,7 +126,11 @@ pub(crate) mod tests {
         newer[8] = 2;
         for (what, bytes, expected) in [
             ("nothing", &b""[..], "this is not a seed: it does not begin with `KILNSEED`"),
-            ("another file", &b"KILNSEEX0123456789"[..], "this is not a seed: it does not begin with `KILNSEED`"),
+            (
+                "another file",
+                &b"KILNSEEX0123456789"[..],
+                "this is not a seed: it does not begin with `KILNSEED`",
+            ),
             ("half a header", &bytes[..40], "the seed is truncated: 40 of 64 header bytes"),
             ("a newer version", &newer, "the seed has format version 2, but this kiln supports version 1"),
         ] {
@@ -132,7 +139,10 @@ pub(crate) mod tests {
         }
         let cut = Seed::unpack(&bytes[..bytes.len() - 1]).unwrap_err();
         assert_eq!(cut.kind(), Kind::Verify);
-        assert_eq!(cut.to_string(), format!("the seed is truncated: {} of {} bytes", bytes.len() - 1, bytes.len()));
+        assert_eq!(
+            cut.to_string(),
+            format!("the seed is truncated: {} of {} bytes", bytes.len() - 1, bytes.len())
+        );
     }
 
     #[test]
@@ -140,7 +150,10 @@ pub(crate) mod tests {
         let mut seed = sample("m1", Vec::new());
         seed.tree.insert(ImagePath::new("/usr/bin/sh").unwrap(), Entry::file(*b"", 0o755, &Arc::from("x")));
         let err = seed.pack(0).unwrap_err();
-        assert_eq!(err.to_string(), "`/usr` from `x` can't be in a seed: a node's own files are below `/etc`");
+        assert_eq!(
+            err.to_string(),
+            "`/usr` from `x` can't be in a seed: a node's own files are below `/etc`"
+        );
     }
 
     #[test]

@@ -34,7 +34,8 @@ impl Adverts {
     pub(crate) fn holders(&self) -> Result<Vec<IpAddr>> {
         let mut holders = Vec::new();
         while let Some((from, packet)) = self.packets.next()? {
-            let router = frame::advertisement(from, &packet).filter(|router| router.id == self.id && router.priority > 0);
+            let router = frame::advertisement(from, &packet)
+                .filter(|router| router.id == self.id && router.priority > 0);
             holders.extend(router.map(|router| router.from));
         }
         Ok(holders)

@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::icmpv6::{Icmpv6PayloadSlice, NdpOptionSlice, NdpOptionType, NeighborSolicitationPayload};
-use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, Icmpv6Type, IpNumber, LinkSlice, NetSlice, PacketBuilder};
+use etherparse::{
+    ArpHardwareId, ArpOperation, ArpPacket, EtherType, Icmpv6Type, IpNumber, LinkSlice, NetSlice,
+    PacketBuilder,
+};
 use etherparse::{SlicedPacket, TransportSlice};
 use serde::Serialize;
 
@@ -62,9 +65,18 @@ pub(super) fn probe(mac: Mac, address: IpAddr) -> Vec<u8> {
 /// Builds an ARP probe (RFC 5227 section 2.1.1).
 fn arp_probe(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     let (ethernet, unspecified) = (ArpHardwareId::ETHERNET, Ipv4Addr::UNSPECIFIED.octets());
-    let packet = ArpPacket::new(ethernet, EtherType::IPV4, ArpOperation::REQUEST, &mac, &unspecified, &NOBODY, &address.octets());
+    let packet = ArpPacket::new(
+        ethernet,
+        EtherType::IPV4,
+        ArpOperation::REQUEST,
+        &mac,
+        &unspecified,
+        &NOBODY,
+        &address.octets(),
+    );
     let mut frame = Vec::new();
-    let builder = PacketBuilder::ethernet2(mac, [0xff; 6]).arp(packet.expect("the addresses have valid lengths"));
+    let builder =
+        PacketBuilder::ethernet2(mac, [0xff; 6]).arp(packet.expect("the addresses have valid lengths"));
     builder.write(&mut frame).expect("writing to memory does not fail");
     frame
 }
@@ -78,12 +90,19 @@ fn neighbour_solicitation(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
     let mut group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets();
     group[13..].copy_from_slice(&[x, y, z]);
     let mut frame = Vec::new();
-    let builder = PacketBuilder::ethernet2(mac, [0x33, 0x33, 0xff, x, y, z]).ipv6(link_local(mac).octets(), group, SAME_SEGMENT);
+    let builder = PacketBuilder::ethernet2(mac, [0x33, 0x33, 0xff, x, y, z]).ipv6(
+        link_local(mac).octets(),
+        group,
+        SAME_SEGMENT,
+    );
     let target = NeighborSolicitationPayload { target_address: address }.to_bytes();
     // With this option, the responding machine need not resolve the sender, whose kernel may not know the
     // source address. The length is one unit of 8 bytes.
     let payload = [&target[..], &[NdpOptionType::SOURCE_LINK_LAYER_ADDRESS.0, 1], &mac].concat();
-    builder.icmpv6(Icmpv6Type::NeighborSolicitation).write(&mut frame, &payload).expect("writing to memory does not fail");
+    builder
+        .icmpv6(Icmpv6Type::NeighborSolicitation)
+        .write(&mut frame, &payload)
+        .expect("writing to memory does not fail");
     frame
 }
 
@@ -104,7 +123,8 @@ pub(super) fn read(frame: &[u8]) -> Option<Heard> {
         NetSlice::Ipv4(ip) => {
             let header = ip.header();
             let here = ip.payload_ip_number() == VRRP && header.ttl() == SAME_SEGMENT;
-            let router = here.then(|| advertisement(header.source_addr().into(), ip.payload().payload)).flatten()?;
+            let router =
+                here.then(|| advertisement(header.source_addr().into(), ip.payload().payload)).flatten()?;
             Some(Heard::Router { mac, router })
         }
         NetSlice::Ipv6(ip) if ip.header().hop_limit() == SAME_SEGMENT => match packet.transport {
@@ -168,7 +188,10 @@ pub(super) mod tests {
 
     fn bytes(hexadecimal: &str) -> Vec<u8> {
         let digits: Vec<char> = hexadecimal.chars().filter(|letter| !letter.is_whitespace()).collect();
-        digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
+        digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap())
+            .collect()
     }
 
     /// An advertisement as keepalived sends it, with a hop limit.
@@ -182,10 +205,16 @@ pub(super) mod tests {
         let mut frame = Vec::new();
         match from.parse().unwrap() {
             IpAddr::V4(from) => {
-                builder.ipv4(from.octets(), [224, 0, 0, 18], hops).write(&mut frame, IpNumber::VRRP, &payload).unwrap();
+                builder
+                    .ipv4(from.octets(), [224, 0, 0, 18], hops)
+                    .write(&mut frame, IpNumber::VRRP, &payload)
+                    .unwrap();
             }
             IpAddr::V6(from) => {
-                builder.ipv6(from.octets(), [0xff; 16], hops).write(&mut frame, IpNumber::VRRP, &payload).unwrap();
+                builder
+                    .ipv6(from.octets(), [0xff; 16], hops)
+                    .write(&mut frame, IpNumber::VRRP, &payload)
+                    .unwrap();
             }
         }
         frame
@@ -194,7 +223,10 @@ pub(super) mod tests {
     #[test]
     fn probes_are_those_of_the_standards() {
         let fourth = hexadecimal(&probe(MAC, "10.0.0.10".parse().unwrap()));
-        assert_eq!(fourth, "ffffffffffff52540000007708060001080006040001525400000077000000000000000000000a00000a");
+        assert_eq!(
+            fourth,
+            "ffffffffffff52540000007708060001080006040001525400000077000000000000000000000a00000a"
+        );
         let sixth = hexadecimal(&probe(MAC, "fd00::a:b0c".parse().unwrap()));
         let (ethernet, ip) = ("3333ff0a0b0c52540000007786dd", "6000000000203aff");
         let addresses = "fe80000000000000505400fffe000077ff0200000000000000000001ff0a0b0c";
@@ -209,7 +241,10 @@ pub(super) mod tests {
         let arp = bytes(
             "52540000007752540000009908060001080006040002 525400000099 0a00000a 525400000077 00000000 000000000000000000000000000000000000",
         );
-        let claim = |address: &str| Heard::Claim { address: address.parse().unwrap(), mac: [0x52, 0x54, 0, 0, 0, 0x99] };
+        let claim = |address: &str| Heard::Claim {
+            address: address.parse().unwrap(),
+            mac: [0x52, 0x54, 0, 0, 0, 0x99],
+        };
         assert_eq!(read(&arp), Some(claim("10.0.0.10")));
         let neighbour = bytes(
             "333300000001 525400000099 86dd 60000000 0020 3a ff fd00000000000000000000000000000a ff020000000000000000000000000001
@@ -226,9 +261,22 @@ pub(super) mod tests {
 
     #[test]
     fn advertisements_of_every_version_are_read_unless_they_crossed_a_router() {
-        for (kind, from, address) in [(0x21, "10.0.0.77", "10.0.0.10"), (0x31, "10.0.0.77", "10.0.0.10"), (0x31, "fe80::77", "fd00::a")] {
-            let router = Router { id: 51, from: from.parse().unwrap(), priority: 100, addresses: vec![address.parse().unwrap()] };
-            assert_eq!(read(&advertised(kind, from, 255, address)), Some(Heard::Router { mac: MAC, router }), "{kind:x} {from}");
+        for (kind, from, address) in [
+            (0x21, "10.0.0.77", "10.0.0.10"),
+            (0x31, "10.0.0.77", "10.0.0.10"),
+            (0x31, "fe80::77", "fd00::a"),
+        ] {
+            let router = Router {
+                id: 51,
+                from: from.parse().unwrap(),
+                priority: 100,
+                addresses: vec![address.parse().unwrap()],
+            };
+            assert_eq!(
+                read(&advertised(kind, from, 255, address)),
+                Some(Heard::Router { mac: MAC, router }),
+                "{kind:x} {from}"
+            );
             assert_eq!(read(&advertised(kind, from, 254, address)), None, "{kind:x} {from}");
         }
         assert_eq!(read(&advertised(0x41, "10.0.0.77", 255, "10.0.0.10")), None, "no version that exists");

@@ -61,7 +61,8 @@ pub(crate) fn answers(interface: &str, address: IpAddr, limit: Duration) -> Resu
 
 /// Sends one probe for each address, including those of nodes, to identify nodes by their MAC addresses.
 fn ask(link: &Link, question: &Question) -> Result<()> {
-    let same = |address: &&IpAddr| address.is_ipv4() == question.vip.is_ipv4() && !link.addresses.contains(address);
+    let same =
+        |address: &&IpAddr| address.is_ipv4() == question.vip.is_ipv4() && !link.addresses.contains(address);
     let addresses = std::iter::once(&question.vip).chain(&question.nodes).filter(same);
     addresses.map(|address| frame::probe(link.mac, *address)).try_for_each(|probe| link.send(&probe))
 }

@@ -83,10 +83,13 @@ impl Observation {
         let mut ours = self.answering(question);
         ours.extend(question.nodes.iter().flat_map(|node| self.senders.get(node).into_iter().flatten()));
         ours.extend(question.virtual_router_id.into_iter().flat_map(virtual_macs));
-        let claims = self.claims.get(&question.vip).into_iter().flatten().filter(|mac| !ours.contains(&mac.0));
+        let claims =
+            self.claims.get(&question.vip).into_iter().flatten().filter(|mac| !ours.contains(&mac.0));
         let mut holders: Vec<String> = claims.map(|mac| format!("{mac} answers for it")).collect();
         let strangers = self.strangers(question).filter(|router| router.addresses.contains(&question.vip));
-        holders.extend(strangers.map(|router| format!("{} advertises it as virtual router {}", router.from, router.id)));
+        holders.extend(
+            strangers.map(|router| format!("{} advertises it as virtual router {}", router.from, router.id)),
+        );
         if self.own.contains(&question.vip) && !question.nodes.iter().any(|node| self.own.contains(node)) {
             holders.push("this machine has it but is not a node of the cluster".to_owned());
         }
@@ -100,12 +103,16 @@ impl Observation {
     fn taken_router(&self, question: &Question) -> Option<Finding> {
         let id = question.virtual_router_id?;
         let others = self.strangers(question).filter(|router| router.id == id);
-        let others: Vec<String> = others.map(|router| format!("{} advertises it with priority {}", router.from, router.priority)).collect();
+        let others: Vec<String> = others
+            .map(|router| format!("{} advertises it with priority {}", router.from, router.priority))
+            .collect();
         (!others.is_empty()).then(|| Finding {
             about: About::Router,
             message: format!("the virtual router identifier {id} is already in use: {}", others.join(", ")),
             fix: match self.free(id) {
-                Some(free) => format!("choose an identifier that was not heard: `virtual-router-id = {free}`"),
+                Some(free) => {
+                    format!("choose an identifier that was not heard: `virtual-router-id = {free}`")
+                }
                 None => "change the other router's identifier: no identifier is free".to_owned(),
             },
         })
@@ -118,14 +125,20 @@ impl Observation {
         let nodes: BTreeSet<IpAddr> = question.nodes.iter().copied().collect();
         let known = move |router: &&Router| {
             let sender = self.senders.get(&router.from);
-            nodes.contains(&router.from) || sender.is_some_and(|macs| macs.iter().any(|mac| ours.contains(mac)))
+            nodes.contains(&router.from)
+                || sender.is_some_and(|macs| macs.iter().any(|mac| ours.contains(mac)))
         };
         self.routers.iter().filter(move |router| !known(router))
     }
 
     /// Returns the MAC addresses that answer for nodes.
     fn answering(&self, question: &Question) -> BTreeSet<Mac> {
-        question.nodes.iter().flat_map(|node| self.claims.get(node).into_iter().flatten()).map(|mac| mac.0).collect()
+        question
+            .nodes
+            .iter()
+            .flat_map(|node| self.claims.get(node).into_iter().flatten())
+            .map(|mac| mac.0)
+            .collect()
     }
 
     /// Returns the next identifier that was not heard.
@@ -168,7 +181,12 @@ mod tests {
                 None => {
                     let parts: Vec<&str> = word.split('>').collect();
                     let addresses = parts[2..].iter().map(|address| address.parse().unwrap()).collect();
-                    let router = Router { id: parts[1].parse().unwrap(), from: parts[0].parse().unwrap(), priority: 100, addresses };
+                    let router = Router {
+                        id: parts[1].parse().unwrap(),
+                        from: parts[0].parse().unwrap(),
+                        priority: 100,
+                        addresses,
+                    };
                     Heard::Router { mac: mac(parts[0].rsplit('.').next().unwrap()), router }
                 }
             });
@@ -198,7 +216,10 @@ mod tests {
     fn strangers_are_told_with_what_to_change() {
         let reported = |words: &str| {
             let findings = heard(words).findings(&question());
-            findings.into_iter().map(|finding| format!("{}\n  {}\n", finding.message, finding.fix)).collect::<String>()
+            findings
+                .into_iter()
+                .map(|finding| format!("{}\n  {}\n", finding.message, finding.fix))
+                .collect::<String>()
         };
         let all = [
             "10.0.0.11=11 10.0.0.10=99",

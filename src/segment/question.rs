@@ -29,11 +29,15 @@ impl Question {
     pub(crate) fn of(cluster: &Cluster) -> Option<Self> {
         let endpoint = &cluster.endpoint;
         let reported = endpoint.balancer.moves_vip() && endpoint.bgp.is_none();
-        let nodes = cluster.nodes.iter().flat_map(|node| std::iter::once(node.address).chain(node.extra_addresses.iter().copied()));
+        let nodes = cluster
+            .nodes
+            .iter()
+            .flat_map(|node| std::iter::once(node.address).chain(node.extra_addresses.iter().copied()));
         Some(Self {
             interface: cluster.network.interface.clone(),
             vip: endpoint.vip.filter(|_| reported)?,
-            virtual_router_id: (endpoint.balancer.mover == Mover::Keepalived).then_some(endpoint.virtual_router_id),
+            virtual_router_id: (endpoint.balancer.mover == Mover::Keepalived)
+                .then_some(endpoint.virtual_router_id),
             nodes: nodes.collect(),
         })
     }
@@ -62,11 +66,15 @@ mod tests {
         let bgp = "vip = \"10.0.0.10\"\nbalancer = \"kube-vip\"\nbgp = { local-as = 64513, peers = [\"10.0.0.1:64512\"] }";
         let cases = [
             ("keepalived", SAMPLE.to_owned()),
-            ("kube-vip", SAMPLE.replace("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"kube-vip\"")),
+            (
+                "kube-vip",
+                SAMPLE.replace("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nbalancer = \"kube-vip\""),
+            ),
             ("kube-vip that tells routers", SAMPLE.replace("vip = \"10.0.0.10\"", bgp)),
         ];
         for (what, text) in cases {
-            let cluster = cluster::resolve(&read(&text)).unwrap_or_else(|err| panic!("{what}: {:#?}", err.report()));
+            let cluster =
+                cluster::resolve(&read(&text)).unwrap_or_else(|err| panic!("{what}: {:#?}", err.report()));
             let texts = render::texts(&cluster, &cluster.nodes[0], &Overlays::load(&[]).unwrap()).unwrap();
             let file = texts.iter().find(|file| file.path.as_str() == "/etc/kiln/segment.toml");
             let asked: Option<Question> = file.map(|file| toml::from_str(&file.text).unwrap());

@@ -32,7 +32,9 @@ impl Store {
         match self.find(digest)? {
             Found::Nothing => Ok(None),
             Found::Good(path) => Ok(Some(path)),
-            Found::Corrupt(message) => Err(Error::new(Kind::Verify, message).hint("run `kiln fetch` to download it again")),
+            Found::Corrupt(message) => {
+                Err(Error::new(Kind::Verify, message).hint("run `kiln fetch` to download it again"))
+            }
         }
     }
 
@@ -59,7 +61,8 @@ impl Store {
         let step = || format!("writing `{}`", path.display());
         let mut hasher = Hasher::default();
         let mut file = host::fs::create(&path, host::fs::PRIVATE)?;
-        let copied = std::io::copy(&mut Tee { reader: &mut reader, hasher: &mut hasher }, &mut file).doing(Kind::Io, step);
+        let copied = std::io::copy(&mut Tee { reader: &mut reader, hasher: &mut hasher }, &mut file)
+            .doing(Kind::Io, step);
         copied.map_err(|err| explain_full_disk(err, &self.root))?;
         let digest = hasher.finish();
         Ok((digest, self.adopt(&path, &digest)?))
@@ -89,7 +92,9 @@ impl Store {
         }
         host::fs::remove(&path)?;
         let shown = path.display();
-        Ok(Found::Corrupt(format!("removed corrupt store entry `{shown}`: the sha256 of its {size} bytes is {actual}")))
+        Ok(Found::Corrupt(format!(
+            "removed corrupt store entry `{shown}`: the sha256 of its {size} bytes is {actual}"
+        )))
     }
 
     /// Returns the path of a blob, which need not exist.

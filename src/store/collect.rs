@@ -34,9 +34,11 @@ impl Store {
     /// [`Kind::Io`] if another process uses the store.
     pub(crate) fn collect(&self, bounds: Bounds, now: u64, pretend: bool) -> Result<Collected> {
         if !pretend && !self.session.usage.try_upgrade(&session::usage_path(&self.root))? {
-            return Err(
-                Error::new(Kind::Io, format!("another kiln process is using the store `{}`", self.root.display())).hint("try again later")
-            );
+            return Err(Error::new(
+                Kind::Io,
+                format!("another kiln process is using the store `{}`", self.root.display()),
+            )
+            .hint("try again later"));
         }
         let (removed, kept) = choose(self.list()?, bounds, now);
         if !pretend {
@@ -75,7 +77,8 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_go_first() {
-        let entry = |name: &str, size, used, kind| Entry { kind, name: name.into(), size, used, path: name.into() };
+        let entry =
+            |name: &str, size, used, kind| Entry { kind, name: name.into(), size, used, path: name.into() };
         let entries = || {
             vec![
                 entry("new", 40, 100, EntryKind::Stage),
@@ -104,7 +107,12 @@ mod tests {
         let (ours, other) = (store(dir.path()), store(dir.path()));
         let (digest, _) = ours.put(&b"abc"[..]).unwrap();
         let bounds = Bounds { size: Some(0), age: None };
-        assert!(ours.collect(bounds, 0, false).unwrap_err().to_string().contains("another kiln process is using the store"));
+        assert!(
+            ours.collect(bounds, 0, false)
+                .unwrap_err()
+                .to_string()
+                .contains("another kiln process is using the store")
+        );
         assert_eq!(ours.collect(bounds, 0, true).unwrap().freed, 3);
         drop(other);
         assert_eq!(ours.collect(bounds, 0, false).unwrap().removed.len(), 1);

@@ -44,7 +44,8 @@ impl Store {
         let mut watch = Watch { step, stop, reported: 0 };
         // Another process may have fetched it while this one waited for the lock.
         if !matches!(self.find(&download.sha256)?, Found::Good(_)) {
-            self.try_urls(download, &path, &mut watch).within(|| format!("fetching `{}` (sha256 {})", download.name, download.sha256))?;
+            self.try_urls(download, &path, &mut watch)
+                .within(|| format!("fetching `{}` (sha256 {})", download.name, download.sha256))?;
             self.adopt(&path, &download.sha256)?;
         }
         // Removed only now: after a failure, current and later waiters must use the same lock file.
@@ -54,7 +55,8 @@ impl Store {
     fn try_urls(&self, download: &Download, path: &Path, watch: &mut Watch<'_>) -> Result<()> {
         let mut failures = Vec::new();
         for url in &download.urls {
-            match self.client.persist(|| self.attempt(download, url, Partial::open(path.to_owned())?, watch)) {
+            match self.client.persist(|| self.attempt(download, url, Partial::open(path.to_owned())?, watch))
+            {
                 Err(err) if matches!(err.kind(), Kind::Network | Kind::Verify) => failures.push(err),
                 other => return other,
             }
@@ -62,7 +64,13 @@ impl Store {
         Err(all_failed(failures, &download.sha256))
     }
 
-    fn attempt(&self, download: &Download, url: &str, mut partial: Partial, watch: &mut Watch<'_>) -> Result<()> {
+    fn attempt(
+        &self,
+        download: &Download,
+        url: &str,
+        mut partial: Partial,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
         if download.size.is_some_and(|size| partial.size >= size) {
             if partial.matches(download) {
                 return Ok(());
@@ -104,18 +112,29 @@ impl Partial {
         download.size.is_none_or(|size| size == self.size) && self.hasher.clone().finish() == download.sha256
     }
 
-    fn receive(&mut self, mut body: Body, url: &str, download: &Download, watch: &mut Watch<'_>) -> Result<()> {
+    fn receive(
+        &mut self,
+        mut body: Body,
+        url: &str,
+        download: &Download,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
         let mut buffer = vec![0; CHUNK];
         loop {
             watch.check()?;
             let read = body.read(&mut buffer).doing(Kind::Network, || {
-                let total = download.size.or(body.size).map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string());
+                let total = download
+                    .size
+                    .or(body.size)
+                    .map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string());
                 format!("reading `{url}` after {} of {total} bytes", self.size)
             })?;
             if read == 0 {
                 return Ok(());
             }
-            self.file.write_all(&buffer[..read]).doing(Kind::Io, || format!("writing `{}`", self.path.display()))?;
+            self.file
+                .write_all(&buffer[..read])
+                .doing(Kind::Io, || format!("writing `{}`", self.path.display()))?;
             self.hasher.update(&buffer[..read]);
             self.size += read as u64;
             watch.arrived(self.size);
@@ -131,7 +150,10 @@ impl Partial {
             return Ok(());
         }
         if let Some(size) = download.size.filter(|size| self.size < *size) {
-            return Err(Error::new(Kind::Network, format!("`{url}` ended after {} of {size} bytes", self.size)));
+            return Err(Error::new(
+                Kind::Network,
+                format!("`{url}` ended after {} of {size} bytes", self.size),
+            ));
         }
         let (actual, size) = (self.hasher.clone().finish(), self.size);
         self.restart()?;
@@ -146,7 +168,10 @@ impl Partial {
 impl Watch<'_> {
     fn check(&self) -> Result<()> {
         if host::signal::interrupted() || self.stop.load(Ordering::Relaxed) {
-            return Err(Error::new(Kind::Interrupted, "interrupted; the partial download is kept and resumed next time"));
+            return Err(Error::new(
+                Kind::Interrupted,
+                "interrupted; the partial download is kept and resumed next time",
+            ));
         }
         Ok(())
     }
@@ -159,7 +184,11 @@ impl Watch<'_> {
 
 fn refused(url: &str, status: u16) -> Error {
     let err = Error::new(Kind::Network, format!("the server refused `{url}` with status {status}"));
-    if status == 404 { err.hint("mirrors remove superseded packages: run `kiln lock` to pin the current ones") } else { err }
+    if status == 404 {
+        err.hint("mirrors remove superseded packages: run `kiln lock` to pin the current ones")
+    } else {
+        err
+    }
 }
 
 /// Checks the announced size: a file with another size is a different file, which need not be read.
@@ -176,16 +205,28 @@ fn check_size(url: &str, announced: Option<u64>, download: &Download) -> Result<
 /// Combines the failures of all URLs into one error.
 fn all_failed(mut failures: Vec<Error>, digest: &Digest) -> Error {
     match failures.len() {
-        0 => Error::new(Kind::Network, format!("not in the store (sha256 {digest}), and no download URL is known"))
-            .hint("run `kiln fetch` on a machine with network access")
-            .hint("if no mirror is known, set KILN_MIRROR, or `mirror` in the `[base]` section of the cluster file"),
+        0 => Error::new(
+            Kind::Network,
+            format!("not in the store (sha256 {digest}), and no download URL is known"),
+        )
+        .hint("run `kiln fetch` on a machine with network access")
+        .hint(
+            "if no mirror is known, set KILN_MIRROR, or `mirror` in the `[base]` section of the cluster file",
+        ),
         1 => failures.remove(0),
         _ => {
-            let kind = if failures.iter().any(|err| err.kind() == Kind::Verify) { Kind::Verify } else { Kind::Network };
+            let kind = if failures.iter().any(|err| err.kind() == Kind::Verify) {
+                Kind::Verify
+            } else {
+                Kind::Network
+            };
             let reported: Vec<String> = failures.iter().map(|err| format!("\n  {err}")).collect();
             let mut hints: Vec<&String> = failures.iter().flat_map(|err| err.hints()).collect();
             hints.dedup();
-            hints.into_iter().fold(Error::new(kind, format!("no server has the file (sha256 {digest}):{}", reported.concat())), Error::hint)
+            hints.into_iter().fold(
+                Error::new(kind, format!("no server has the file (sha256 {digest}):{}", reported.concat())),
+                Error::hint,
+            )
         }
     }
 }

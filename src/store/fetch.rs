@@ -36,9 +36,11 @@ impl Store {
     /// [`Kind::Network`] or [`Kind::Verify`] of the first download that failed, with its name, URL and
     /// digests. Finished downloads are kept.
     pub(crate) fn fetch(&self, downloads: &[Download], progress: &dyn Progress) -> Result<Vec<PathBuf>> {
-        let held: Vec<bool> = downloads.par_iter().map(|download| self.holds(&download.sha256)).collect::<Result<_>>()?;
+        let held: Vec<bool> =
+            downloads.par_iter().map(|download| self.holds(&download.sha256)).collect::<Result<_>>()?;
         self.take_warnings().iter().for_each(|warning| progress.warn(warning));
-        let missing: Vec<&Download> = downloads.iter().zip(&held).filter_map(|(download, held)| (!held).then_some(download)).collect();
+        let missing: Vec<&Download> =
+            downloads.iter().zip(&held).filter_map(|(download, held)| (!held).then_some(download)).collect();
         if !missing.is_empty() {
             let title = format!("fetching {}", title(&missing));
             let total = missing.iter().map(|download| download.size).sum();
@@ -102,7 +104,12 @@ mod tests {
     }
 
     fn download(url: &str, bytes: &[u8]) -> Download {
-        Download { name: "haproxy 3.0".into(), urls: vec![url.to_owned()], sha256: Digest::of(bytes), size: Some(bytes.len() as u64) }
+        Download {
+            name: "haproxy 3.0".into(),
+            urls: vec![url.to_owned()],
+            sha256: Digest::of(bytes),
+            size: Some(bytes.len() as u64),
+        }
     }
 
     fn fails(store: &Store, download: Download) -> Error {
@@ -118,7 +125,8 @@ mod tests {
         let server = Server::start();
         let files: Vec<Vec<u8>> = (0..20).map(content).collect();
         let url = |i: usize| server.file(&format!("/{i}"), &files[i], Manner::Good);
-        let downloads: Vec<Download> = files.iter().enumerate().map(|(i, bytes)| download(&url(i), bytes)).collect();
+        let downloads: Vec<Download> =
+            files.iter().enumerate().map(|(i, bytes)| download(&url(i), bytes)).collect();
         let store = store(dir.path());
         let paths = store.fetch(&downloads, &Silent).unwrap();
         for (path, bytes) in paths.iter().zip(&files) {
@@ -144,7 +152,11 @@ mod tests {
             let url = server.file("/f", &bytes, manner);
             let path = store(dir.path()).fetch(&[download(&url, &bytes)], &Silent).unwrap().remove(0);
             assert_eq!(host::fs::read(&path).unwrap(), bytes, "{what}");
-            assert_eq!(server.requests().into_iter().map(|request| request.1).collect::<Vec<_>>(), offsets, "{what}");
+            assert_eq!(
+                server.requests().into_iter().map(|request| request.1).collect::<Vec<_>>(),
+                offsets,
+                "{what}"
+            );
         }
     }
 
@@ -190,7 +202,8 @@ mod tests {
         assert_eq!(err.kind(), Kind::Network);
         let reported = err.to_string();
         assert!(
-            reported.starts_with("fetching `haproxy 3.0` (sha256 ") && reported.contains(&Digest::of(&bytes).to_string()),
+            reported.starts_with("fetching `haproxy 3.0` (sha256 ")
+                && reported.contains(&Digest::of(&bytes).to_string()),
             "{reported}"
         );
         assert!(reported.contains(&format!("reading `{url}` after 3000 of 300000 bytes")), "{reported}");
@@ -205,11 +218,19 @@ mod tests {
         let store = store(dir.path());
         let err = fails(&store, download(&url, &right));
         assert_eq!(err.kind(), Kind::Verify);
-        let expected = format!("`{url}` has sha256 {} (300000 bytes), expected {}", Digest::of(&wrong), Digest::of(&right));
+        let expected = format!(
+            "`{url}` has sha256 {} (300000 bytes), expected {}",
+            Digest::of(&wrong),
+            Digest::of(&right)
+        );
         assert!(err.to_string().contains(&expected), "{err}");
         assert!(!dir.path().join("partial").join(Digest::of(&right).to_string()).exists());
         let longer = server.file("/longer", &[right.clone(), wrong].concat(), Manner::Good);
-        assert!(fails(&store, download(&longer, &right)).to_string().contains("has 600000 bytes, expected 300000"));
+        assert!(
+            fails(&store, download(&longer, &right))
+                .to_string()
+                .contains("has 600000 bytes, expected 300000")
+        );
         let shorter = server.file("/shorter", &right[..10], Manner::Good);
         assert!(fails(&store, download(&shorter, &right)).to_string().contains("10 of 300000 bytes"));
     }
@@ -233,7 +254,8 @@ mod tests {
         let right = server.file("/right", &bytes, Manner::Good);
         let moved = server.file("/moved", b"", Manner::RedirectsTo(right));
         let urls = vec![server.url("/missing"), "http://127.0.0.1:1/refused".into(), wrong, moved];
-        let path = store(dir.path()).fetch(&[Download { urls, ..download("", &bytes) }], &Silent).unwrap().remove(0);
+        let path =
+            store(dir.path()).fetch(&[Download { urls, ..download("", &bytes) }], &Silent).unwrap().remove(0);
         assert_eq!(host::fs::read(&path).unwrap(), bytes);
     }
 
@@ -245,7 +267,10 @@ mod tests {
         let urls = vec![server.url("/missing"), server.file("/gone", b"", Manner::Fails(410, 9))];
         let err = fails(&store(dir.path()), Download { urls, ..download("", &bytes) });
         let reported = err.to_string();
-        assert!(reported.contains("/missing` with status 404") && reported.contains("/gone` with status 410"), "{reported}");
+        assert!(
+            reported.contains("/missing` with status 404") && reported.contains("/gone` with status 410"),
+            "{reported}"
+        );
         assert!(err.hints()[0].contains("kiln lock"));
         let offline = fails(&store(dir.path()), Download { urls: vec![], ..download("", &bytes) });
         assert!(offline.to_string().contains("not in the store"), "{offline}");

@@ -47,7 +47,11 @@ impl Store {
         }
         for name in host::fs::list(&self.root.join("stages"))? {
             for path in host::fs::list(&name)? {
-                entries.push(entry(EntryKind::Stage, format!("{}/{}", file_name(&name), file_name(&path)), path)?);
+                entries.push(entry(
+                    EntryKind::Stage,
+                    format!("{}/{}", file_name(&name), file_name(&path)),
+                    path,
+                )?);
             }
         }
         for path in host::fs::list(&self.root.join("partial"))? {
@@ -123,8 +127,14 @@ mod tests {
         host::fs::write_atomic(&stage.join("file"), b"y", 0o644).unwrap();
         let said = store.verify(&Silent).unwrap();
         assert_eq!(said.len(), 2);
-        assert!(said[0].contains(bad.to_str().unwrap()) && said[1].contains("`out/file` has unexpected sha256"), "{said:?}");
+        assert!(
+            said[0].contains(bad.to_str().unwrap()) && said[1].contains("`out/file` has unexpected sha256"),
+            "{said:?}"
+        );
         let left = store.list().unwrap();
-        assert_eq!(left.iter().map(|entry| (entry.kind, &entry.path, entry.size)).collect::<Vec<_>>(), [(EntryKind::Blob, &good, 4)]);
+        assert_eq!(
+            left.iter().map(|entry| (entry.kind, &entry.path, entry.size)).collect::<Vec<_>>(),
+            [(EntryKind::Blob, &good, 4)]
+        );
     }
 }

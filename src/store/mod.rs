@@ -63,14 +63,21 @@ impl Store {
             Some(root) => root.to_owned(),
             None => default_root()?,
         };
-        let root = std::path::absolute(&root).map_err(|err| Error::new(Kind::Input, format!("resolving `{}`: {err}", root.display())))?;
+        let root = std::path::absolute(&root)
+            .map_err(|err| Error::new(Kind::Input, format!("resolving `{}`: {err}", root.display())))?;
         host::fs::create_private_directory(&root)?;
         for directory in ["blobs/sha256", "stages", "partial", "locks", "tmp"] {
             host::fs::create_directories(&root.join(directory))?;
         }
         mark_as_cache(&root)?;
         let session = Session::begin(&root)?;
-        Ok(Self { session, client: Client::new(patience)?, root, checked: Mutex::default(), warnings: Mutex::default() })
+        Ok(Self {
+            session,
+            client: Client::new(patience)?,
+            root,
+            checked: Mutex::default(),
+            warnings: Mutex::default(),
+        })
     }
 
     /// Returns the root directory of the store.
@@ -110,8 +117,11 @@ fn explain_full_disk(err: Error, root: &Path) -> Error {
     if !err.is_full_disk() && !full() {
         return err;
     }
-    err.hint(format!("free up space on the filesystem of `{}`; `kiln store gc` removes unneeded entries", root.display()))
-        .hint("or move the store with `--store DIR` or KILN_STORE; existing entries are not lost")
+    err.hint(format!(
+        "free up space on the filesystem of `{}`; `kiln store gc` removes unneeded entries",
+        root.display()
+    ))
+    .hint("or move the store with `--store DIR` or KILN_STORE; existing entries are not lost")
 }
 
 fn default_root() -> Result<PathBuf> {
@@ -120,14 +130,16 @@ fn default_root() -> Result<PathBuf> {
         .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("kiln")))
         .or_else(|| variable("HOME").map(|home| home.join(".cache/kiln")))
         .ok_or_else(|| {
-            Error::new(Kind::Input, "the location of the store is unknown").hint("set KILN_STORE to a directory, or pass `--store DIR`")
+            Error::new(Kind::Input, "the location of the store is unknown")
+                .hint("set KILN_STORE to a directory, or pass `--store DIR`")
         })
 }
 
 /// Marks the store as a cache that backup programs skip (<https://bford.info/cachedir/>).
 fn mark_as_cache(root: &Path) -> Result<()> {
     let tag = root.join("CACHEDIR.TAG");
-    let text = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by kiln; everything here can be recreated.\n";
+    let text =
+        b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by kiln; everything here can be recreated.\n";
     if tag.exists() { Ok(()) } else { host::fs::write_atomic(&tag, text, host::fs::PUBLIC) }
 }
 
@@ -148,7 +160,8 @@ pub(crate) mod tests {
     /// Opens a store that gives up quickly.
     pub(crate) fn store(root: &Path) -> Store {
         let short = Duration::from_millis(400);
-        let patience = Patience { connect: short, silence: short, pause: Duration::from_millis(5), attempts: 3 };
+        let patience =
+            Patience { connect: short, silence: short, pause: Duration::from_millis(5), attempts: 3 };
         Store::open_with(Some(root), patience).unwrap()
     }
 
@@ -172,8 +185,12 @@ pub(crate) mod tests {
         let script = "mount -t tmpfs -o size=4m tmpfs \"$0\" && exec \"$@\"";
         unshare.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(dir.path());
         let itself = host::process::own_program().unwrap();
-        let said =
-            accepts(unshare.arg(itself).args(["--exact", "store::tests::a_full_disk_is_named_and_nothing_is_lost"]).env(SMALL, dir.path()));
+        let said = accepts(
+            unshare
+                .arg(itself)
+                .args(["--exact", "store::tests::a_full_disk_is_named_and_nothing_is_lost"])
+                .env(SMALL, dir.path()),
+        );
         assert!(said.contains("1 passed"), "{said}");
     }
 
@@ -182,7 +199,8 @@ pub(crate) mod tests {
         let (kept, _) = store.put(&[1; 1 << 20][..]).unwrap();
         let large = vec![2; 6 << 20];
         let url = Server::start().file("/large", &large, Manner::Good);
-        let download = Download { name: "large".into(), urls: vec![url], sha256: Digest::of(&large), size: None };
+        let download =
+            Download { name: "large".into(), urls: vec![url], sha256: Digest::of(&large), size: None };
         let errors = [store.put(&large[..]).unwrap_err(), store.fetch(&[download], &Silent).unwrap_err()];
         for err in errors {
             assert!(err.kind() == Kind::Io && err.to_string().contains("No space left"), "{err}");

@@ -28,13 +28,16 @@ impl Session {
         let _guard = FileLock::exclusive(&root.join("locks/sessions"))?;
         reclaim(&root.join("tmp"))?;
         let made = tempfile::Builder::new().prefix("").tempdir_in(root.join("tmp"));
-        let directory = made.doing(Kind::Io, || format!("creating a directory in `{}`", root.join("tmp").display()))?.keep();
+        let directory = made
+            .doing(Kind::Io, || format!("creating a directory in `{}`", root.join("tmp").display()))?
+            .keep();
         let alive = directory.with_extension("alive");
         Ok(Self { _alive: FileLock::exclusive(&alive)?, directory, alive, usage })
     }
 
     pub(super) fn temporary(&self) -> Result<TempDir> {
-        tempfile::tempdir_in(&self.directory).doing(Kind::Io, || format!("creating a directory in `{}`", self.directory.display()))
+        tempfile::tempdir_in(&self.directory)
+            .doing(Kind::Io, || format!("creating a directory in `{}`", self.directory.display()))
     }
 }
 

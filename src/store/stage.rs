@@ -33,7 +33,12 @@ impl Store {
     /// # Errors
     ///
     /// Errors of `fill`, and [`Kind::Io`].
-    pub(crate) fn stage(&self, name: &str, key: &Digest, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    pub(crate) fn stage(
+        &self,
+        name: &str,
+        key: &Digest,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
         let directory = self.root.join("stages").join(name).join(key.to_string());
         let _lock = FileLock::exclusive(&self.lock_path(&format!("{name}-{key}")))?;
         if self.is_intact(&directory)? {
@@ -61,7 +66,10 @@ impl Store {
         match &damage {
             None => self.mark_checked(directory),
             Some(damage) => {
-                self.warn(format!("the stage `{}` in the store was corrupt and will be rebuilt: {damage}", directory.display()));
+                self.warn(format!(
+                    "the stage `{}` in the store was corrupt and will be rebuilt: {damage}",
+                    directory.display()
+                ));
                 host::fs::remove(directory)?;
             }
         }
@@ -74,7 +82,8 @@ impl Store {
         host::fs::create_directories(&out)?;
         host::fs::set_mode(&out, 0o755)?;
         fill(&out).within(|| format!("building the stage `{name}`"))?;
-        let record = serde_json::to_vec(&record(&out)?).doing(Kind::Internal, || "writing the stage record".into())?;
+        let record =
+            serde_json::to_vec(&record(&out)?).doing(Kind::Internal, || "writing the stage record".into())?;
         host::fs::write_atomic(&temporary.path().join("record.json"), &record, host::fs::PUBLIC)?;
         host::fs::create_directories(directory.parent().expect("a stage has a parent directory"))?;
         host::fs::rename(temporary.path(), directory)?;
@@ -96,8 +105,12 @@ impl Store {
 /// Returns a description of the damage to a stage; `None` if every file matches the record.
 pub(super) fn damage(directory: &Path) -> Result<Option<String>> {
     let path = directory.join("record.json");
-    let Some(bytes) = host::fs::read_if_exists(&path)? else { return Ok(Some("`record.json` is missing".into())) };
-    let Ok(expected) = serde_json::from_slice::<Record>(&bytes) else { return Ok(Some("`record.json` can't be read".into())) };
+    let Some(bytes) = host::fs::read_if_exists(&path)? else {
+        return Ok(Some("`record.json` is missing".into()));
+    };
+    let Ok(expected) = serde_json::from_slice::<Record>(&bytes) else {
+        return Ok(Some("`record.json` can't be read".into()));
+    };
     if !directory.join("out").is_dir() {
         return Ok(Some("`out` is missing".into()));
     }
@@ -107,8 +120,12 @@ pub(super) fn damage(directory: &Path) -> Result<Option<String>> {
     Ok(differs.map(|path| match (expected.get(path), actual.get(path)) {
         (Some(_), None) => format!("`out/{path}` is missing"),
         (None, _) => format!("`out/{path}` is unexpected"),
-        (Some(_), Some(Recorded::File { size, sha256 })) => format!("`out/{path}` has unexpected sha256 {sha256} ({size} bytes)"),
-        (Some(_), Some(Recorded::Link { target })) => format!("`out/{path}` is unexpectedly a link to `{target}`"),
+        (Some(_), Some(Recorded::File { size, sha256 })) => {
+            format!("`out/{path}` has unexpected sha256 {sha256} ({size} bytes)")
+        }
+        (Some(_), Some(Recorded::Link { target })) => {
+            format!("`out/{path}` is unexpectedly a link to `{target}`")
+        }
     }))
 }
 
@@ -135,7 +152,9 @@ fn recorded(path: &Path, link: bool) -> Result<Recorded> {
 
 fn relative(path: &Path, out: &Path) -> Result<String> {
     let relative = path.strip_prefix(out).expect("a walk stays below its root");
-    let text = relative.to_str().ok_or_else(|| Error::new(Kind::Io, format!("`{}` is not UTF-8", path.display())))?;
+    let text = relative
+        .to_str()
+        .ok_or_else(|| Error::new(Kind::Io, format!("`{}` is not UTF-8", path.display())))?;
     Ok(text.to_owned())
 }
 
@@ -185,11 +204,31 @@ mod tests {
     fn a_damaged_stage_is_named_and_made_again() {
         type Damage = fn(&Path);
         let cases: [(&str, Damage, &str); 5] = [
-            ("a flipped byte", |out| host::fs::write_atomic(&out.join("bin/tool"), b"tooL", 0o755).unwrap(), "has unexpected sha256"),
-            ("a missing file", |out| host::fs::remove(&out.join("bin/tool")).unwrap(), "`out/bin/tool` is missing"),
-            ("a foreign file", |out| host::fs::write_atomic(&out.join("x"), b"", 0o644).unwrap(), "`out/x` is unexpected"),
-            ("an empty record", |out| host::fs::write_atomic(&out.join("../record.json"), b"", 0o644).unwrap(), "can't be read"),
-            ("no record", |out| host::fs::remove(&out.join("../record.json")).unwrap(), "`record.json` is missing"),
+            (
+                "a flipped byte",
+                |out| host::fs::write_atomic(&out.join("bin/tool"), b"tooL", 0o755).unwrap(),
+                "has unexpected sha256",
+            ),
+            (
+                "a missing file",
+                |out| host::fs::remove(&out.join("bin/tool")).unwrap(),
+                "`out/bin/tool` is missing",
+            ),
+            (
+                "a foreign file",
+                |out| host::fs::write_atomic(&out.join("x"), b"", 0o644).unwrap(),
+                "`out/x` is unexpected",
+            ),
+            (
+                "an empty record",
+                |out| host::fs::write_atomic(&out.join("../record.json"), b"", 0o644).unwrap(),
+                "can't be read",
+            ),
+            (
+                "no record",
+                |out| host::fs::remove(&out.join("../record.json")).unwrap(),
+                "`record.json` is missing",
+            ),
         ];
         for (what, damage, said) in cases {
             let dir = tempfile::tempdir().unwrap();

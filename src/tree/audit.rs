@@ -69,13 +69,17 @@ pub(crate) fn role(tree: &Tree) -> Result<()> {
     for (path, entry) in tree.iter() {
         let text = Text::of(entry)?;
         let broken = RULES.iter().filter_map(|rule| Some((rule.name, (rule.check)(path, entry, &text)?)));
-        findings.extend(broken.map(|(rule, what)| format!("`{path}` {what} [{rule}, from `{}`]", entry.origin)));
+        findings
+            .extend(broken.map(|(rule, what)| format!("`{path}` {what} [{rule}, from `{}`]", entry.origin)));
     }
     if findings.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, format!("a role image must not contain secrets or machine identities:\n  {}", findings.join("\n  ")))
-        .hint("put a node's files under `/etc` in an overlay: they then become part of the node's seed"))
+    Err(Error::new(
+        Kind::Input,
+        format!("a role image must not contain secrets or machine identities:\n  {}", findings.join("\n  ")),
+    )
+    .hint("put a node's files under `/etc` in an overlay: they then become part of the node's seed"))
 }
 
 /// The content of a small file.
@@ -119,7 +123,9 @@ fn secret(_: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> {
 /// Finds a private key: a header line followed by a line of base64. Programs that contain only the header pass.
 fn private_key(_: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
     let mut lines = text.as_str().lines().map(str::trim);
-    let is_key = |line: &str| line.len() >= 40 && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
+    let is_key = |line: &str| {
+        line.len() >= 40 && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+    };
     while let Some(line) = lines.next() {
         let announced = line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----");
         // An encrypted key has headers and an empty line first (RFC 1421).
@@ -132,17 +138,21 @@ fn private_key(_: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
 
 fn machine_id(path: &ImagePath, entry: &Entry, text: &Text<'_>) -> Option<String> {
     let is_one = path.as_str() == "/etc/machine-id" || path.as_str().ends_with("/var/lib/dbus/machine-id");
-    let is_neutral = matches!(entry.kind, EntryKind::Symlink(_)) || matches!(text.as_str().trim(), "" | "uninitialized");
+    let is_neutral =
+        matches!(entry.kind, EntryKind::Symlink(_)) || matches!(text.as_str().trim(), "" | "uninitialized");
     (is_one && !is_neutral).then(|| "contains a machine id, which every clone would share".into())
 }
 
 fn host_key(path: &ImagePath, _: &Entry, _: &Text<'_>) -> Option<String> {
-    let is_one = path.is_under("/etc/ssh") && path.file_name().starts_with("ssh_host_") && path.as_str() != "/etc/ssh/ssh_host_";
+    let is_one = path.is_under("/etc/ssh")
+        && path.file_name().starts_with("ssh_host_")
+        && path.as_str() != "/etc/ssh/ssh_host_";
     is_one.then(|| "is a host key, which every clone would share".into())
 }
 
 fn random_seed(path: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> {
-    let is_one = matches!(path.file_name(), "random-seed" | "credential.secret") && matches!(entry.kind, EntryKind::File(_));
+    let is_one = matches!(path.file_name(), "random-seed" | "credential.secret")
+        && matches!(entry.kind, EntryKind::File(_));
     is_one.then(|| "is a random seed, which every clone would share".into())
 }
 
@@ -154,7 +164,8 @@ fn initiator_name(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String
 
 fn password(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
     let locked = |hash: &str| hash.starts_with(['!', '*']);
-    let (elsewhere, file) = (|hash: &str| hash == "x" || hash.starts_with(['!', '*']), path.as_str().trim_end_matches('-'));
+    let (elsewhere, file) =
+        (|hash: &str| hash == "x" || hash.starts_with(['!', '*']), path.as_str().trim_end_matches('-'));
     let fits: &dyn Fn(&str) -> bool = match file {
         "/etc/shadow" => &locked,
         // A group without a password has an empty field; only its members may use it.
@@ -162,14 +173,20 @@ fn password(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
         "/etc/passwd" | "/etc/group" => &elsewhere,
         _ => return None,
     };
-    let open: Vec<&str> = text.rows().filter(|row| !row.get(1).is_some_and(|hash| fits(hash))).map(|row| row[0]).collect();
+    let open: Vec<&str> =
+        text.rows().filter(|row| !row.get(1).is_some_and(|hash| fits(hash))).map(|row| row[0]).collect();
     (!open.is_empty()).then(|| format!("does not lock the password of {}", open.join(", ")))
 }
 
 fn person(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
-    let is_person = |row: &Vec<&str>| row.get(2).and_then(|id| id.parse().ok()).is_some_and(|id: u32| id >= FIRST_PERSON && id != NOBODY);
-    let people: Vec<&str> =
-        if path.as_str() == "/etc/passwd" { text.rows().filter(is_person).map(|row| row[0]).collect() } else { Vec::new() };
+    let is_person = |row: &Vec<&str>| {
+        row.get(2).and_then(|id| id.parse().ok()).is_some_and(|id: u32| id >= FIRST_PERSON && id != NOBODY)
+    };
+    let people: Vec<&str> = if path.as_str() == "/etc/passwd" {
+        text.rows().filter(is_person).map(|row| row[0]).collect()
+    } else {
+        Vec::new()
+    };
     (!people.is_empty()).then(|| format!("contains login accounts: {}", people.join(", ")))
 }
 
@@ -180,13 +197,17 @@ fn authorized_keys(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<Strin
 
 fn password_free_sudo(path: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
     let is_sudoers = path.as_str() == "/etc/sudoers" || path.is_under("/etc/sudoers.d");
-    let grants = || text.as_str().lines().any(|line| !line.trim_start().starts_with('#') && line.contains("NOPASSWD"));
+    let grants =
+        || text.as_str().lines().any(|line| !line.trim_start().starts_with('#') && line.contains("NOPASSWD"));
     (is_sudoers && grants()).then(|| "grants root access without a password".into())
 }
 
 fn setuid(path: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> {
-    let is_one = matches!(entry.kind, EntryKind::File(_)) && entry.mode & 0o6000 != 0 && !SETUID.contains(&path.as_str());
-    is_one.then(|| format!("has mode {:04o}: setuid or setgid, but not on the list of exceptions", entry.mode))
+    let is_one = matches!(entry.kind, EntryKind::File(_))
+        && entry.mode & 0o6000 != 0
+        && !SETUID.contains(&path.as_str());
+    is_one
+        .then(|| format!("has mode {:04o}: setuid or setgid, but not on the list of exceptions", entry.mode))
 }
 
 fn world_writable(_: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> {
@@ -199,7 +220,8 @@ fn world_writable(_: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> 
 }
 
 fn history(path: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> {
-    let is_one = path.file_name().starts_with('.') && path.file_name().ends_with("_history") && entry.size() > 0;
+    let is_one =
+        path.file_name().starts_with('.') && path.file_name().ends_with("_history") && entry.size() > 0;
     is_one.then(|| "is a shell history".into())
 }
 
@@ -210,31 +232,53 @@ mod tests {
     use super::{RULES, role};
     use crate::tree::{Entry, ImagePath, Tree};
 
-    const KEY: &str =
-        "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIabcdefghijklmnopqrstuvwxyz0123456789AoGCCqGSM49\n-----END EC PRIVATE KEY-----\n";
+    const KEY: &str = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIabcdefghijklmnopqrstuvwxyz0123456789AoGCCqGSM49\n-----END EC PRIVATE KEY-----\n";
 
     fn tree(path: &str, content: &str, mode: u32) -> Tree {
         let mut tree = Tree::new();
-        tree.insert(ImagePath::new(path).unwrap(), Entry::file(content.as_bytes(), mode, &Arc::from("planted")));
+        tree.insert(
+            ImagePath::new(path).unwrap(),
+            Entry::file(content.as_bytes(), mode, &Arc::from("planted")),
+        );
         tree
     }
 
     #[test]
     fn every_rule_finds_its_planted_violation() {
         let mut secret = tree("/usr/x", "", 0o600);
-        secret.insert(ImagePath::new("/usr/x").unwrap(), Entry::file(*b"", 0o600, &Arc::from("planted")).secret());
+        secret.insert(
+            ImagePath::new("/usr/x").unwrap(),
+            Entry::file(*b"", 0o600, &Arc::from("planted")).secret(),
+        );
         let mut open = Tree::new();
         open.insert(ImagePath::new("/srv/open").unwrap(), Entry::directory(0o777, &Arc::from("planted")));
         let planted = [
             ("secret", secret),
             ("private-key", tree("/usr/share/doc/key.txt", &format!("an example\n{KEY}"), 0o644)),
-            ("private-key", tree("/opt/k", &KEY.replace("EC ", "").replace("\nMH", "\nProc-Type: 4,ENCRYPTED\n\nMH"), 0o644)),
+            (
+                "private-key",
+                tree(
+                    "/opt/k",
+                    &KEY.replace("EC ", "").replace("\nMH", "\nProc-Type: 4,ENCRYPTED\n\nMH"),
+                    0o644,
+                ),
+            ),
             ("machine-id", tree("/etc/machine-id", "0123456789abcdef0123456789abcdef\n", 0o444)),
-            ("machine-id", tree("/usr/share/factory/var/lib/dbus/machine-id", "0123456789abcdef0123456789abcdef\n", 0o444)),
+            (
+                "machine-id",
+                tree(
+                    "/usr/share/factory/var/lib/dbus/machine-id",
+                    "0123456789abcdef0123456789abcdef\n",
+                    0o444,
+                ),
+            ),
             ("host-key", tree("/etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAA", 0o644)),
             ("random-seed", tree("/usr/share/factory/var/lib/systemd/random-seed", "x", 0o600)),
             ("random-seed", tree("/var/lib/systemd/credential.secret", "x", 0o600)),
-            ("initiator-name", tree("/etc/iscsi/initiatorname.iscsi", "InitiatorName=iqn.1993-08.org.debian:01:x\n", 0o600)),
+            (
+                "initiator-name",
+                tree("/etc/iscsi/initiatorname.iscsi", "InitiatorName=iqn.1993-08.org.debian:01:x\n", 0o600),
+            ),
             ("password", tree("/etc/shadow", "root:$y$j9T$x:1:0:::::\n", 0o640)),
             ("password", tree("/etc/shadow-", "root::1:0:::::\n", 0o640)),
             ("password", tree("/etc/passwd", "root::0:0:root:/root:/bin/sh\n", 0o644)),
@@ -253,13 +297,18 @@ mod tests {
             assert!(said.contains(&format!("[{rule}, from `planted`]")), "{rule} is not in {said}");
         }
         for rule in RULES {
-            assert!(planted.iter().any(|(name, _)| *name == rule.name), "no violation of {} is planted", rule.name);
+            assert!(
+                planted.iter().any(|(name, _)| *name == rule.name),
+                "no violation of {} is planted",
+                rule.name
+            );
         }
     }
 
     #[test]
     fn an_ordinary_root_passes() {
-        let accounts = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+        let accounts =
+            "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
         for (path, content, mode) in [
             ("/etc/machine-id", "uninitialized\n", 0o444),
             ("/etc/machine-id", "", 0o444),
@@ -269,7 +318,11 @@ mod tests {
             ("/etc/gshadow", "root:*::\nadm:!::\nusers:::\n", 0o640),
             ("/usr/bin/su", "", 0o4755),
             ("/usr/lib/x", "-----BEGIN RSA PRIVATE KEY-----\nis how a key begins\n", 0o644),
-            ("/etc/ssl/ca.pem", "-----BEGIN CERTIFICATE-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAabcdef\n", 0o644),
+            (
+                "/etc/ssl/ca.pem",
+                "-----BEGIN CERTIFICATE-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAabcdef\n",
+                0o644,
+            ),
         ] {
             role(&tree(path, content, mode)).unwrap();
         }
@@ -278,7 +331,10 @@ mod tests {
     #[test]
     fn all_violations_are_told_at_once() {
         let mut two = tree("/usr/bin/backdoor", "", 0o4755);
-        two.insert(ImagePath::new("/etc/machine-id").unwrap(), Entry::file(*b"abc", 0o444, &Arc::from("base")));
+        two.insert(
+            ImagePath::new("/etc/machine-id").unwrap(),
+            Entry::file(*b"abc", 0o444, &Arc::from("base")),
+        );
         assert_eq!(
             role(&two).unwrap_err().to_string(),
             "a role image must not contain secrets or machine identities:\n  \

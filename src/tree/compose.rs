@@ -18,7 +18,8 @@ impl Tree {
     pub(crate) fn overlay(&mut self, layer: Self, replaces: &BTreeSet<ImagePath>) -> Result<()> {
         for (path, entry) in layer.entries {
             if let Some(there) = self.entries.get(&path) {
-                let both_directories = matches!((&there.kind, &entry.kind), (EntryKind::Directory, EntryKind::Directory));
+                let both_directories =
+                    matches!((&there.kind, &entry.kind), (EntryKind::Directory, EntryKind::Directory));
                 if !both_directories && !replaces.contains(&path) {
                     return Err(conflict(&path, &there.origin, &entry.origin));
                 }

@@ -63,7 +63,16 @@ impl Entry {
 
     /// Creates an entry owned by root with mtime 0.
     pub(crate) fn new(kind: EntryKind, mode: u32, origin: &Arc<str>) -> Self {
-        Self { kind, mode, uid: 0, gid: 0, mtime: 0, xattrs: BTreeMap::new(), origin: Arc::clone(origin), secret: false }
+        Self {
+            kind,
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+            xattrs: BTreeMap::new(),
+            origin: Arc::clone(origin),
+            secret: false,
+        }
     }
 
     #[must_use]

@@ -14,13 +14,17 @@ impl ImagePath {
     ///
     /// [`Kind::Input`] if the path is relative, or has `.`, `..`, empty components or control characters.
     pub(crate) fn new(path: &str) -> Result<Self> {
-        let ok = path
-            .strip_prefix('/')
-            .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control)));
+        let ok = path.strip_prefix('/').is_some_and(|rest| {
+            rest.split('/')
+                .all(|part| !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control))
+        });
         if ok {
             Ok(Self(path.to_owned()))
         } else {
-            Err(Error::new(Kind::Input, format!("`{}` is not a valid path inside an image", path.escape_debug())))
+            Err(Error::new(
+                Kind::Input,
+                format!("`{}` is not a valid path inside an image", path.escape_debug()),
+            ))
         }
     }
 

@@ -30,8 +30,9 @@ impl Cgroups {
     /// otherwise the other version if the kubelet can use that.
     pub(crate) fn of(version: KubernetesVersion, suite: &Suite) -> Self {
         let usual = suite.cgroups[0];
-        let usable =
-            suite.cgroups.iter().find(|name| Companion::find(Component::Cgroups, name).is_some_and(|row| row.span.covers(version.minor)));
+        let usable = suite.cgroups.iter().find(|name| {
+            Companion::find(Component::Cgroups, name).is_some_and(|row| row.span.covers(version.minor))
+        });
         let name = usable.copied().unwrap_or(usual);
         Self::ALL.into_iter().find(|cgroups| cgroups.name() == name).expect("suites list known versions")
     }
@@ -59,10 +60,17 @@ mod tests {
 
     #[test]
     fn old_kubelets_get_the_old_hierarchy_where_there_is_one() {
-        let of = |version: &str, suite: &str| resolve(&read(&with(version, &format!("suite = \"{suite}\"")))).unwrap().base.cgroups;
+        let of = |version: &str, suite: &str| {
+            resolve(&read(&with(version, &format!("suite = \"{suite}\"")))).unwrap().base.cgroups
+        };
         for suite in SUITES {
             let old = if suite.cgroups.contains(&"v1") { Cgroups::V1 } else { Cgroups::V2 };
-            assert_eq!((of("1.18.20", suite.name), of("1.19.16", suite.name)), (old, Cgroups::V2), "{}", suite.name);
+            assert_eq!(
+                (of("1.18.20", suite.name), of("1.19.16", suite.name)),
+                (old, Cgroups::V2),
+                "{}",
+                suite.name
+            );
         }
         assert_eq!(of("1.18.20", "bookworm"), Cgroups::V1);
     }
@@ -75,7 +83,10 @@ mod tests {
             )
         };
         for suite in ["trixie", "sid"] {
-            assert_eq!(problems(&with("1.20.2", &format!("suite = \"{suite}\"\ncgroups = \"v1\""))), [refused(suite)]);
+            assert_eq!(
+                problems(&with("1.20.2", &format!("suite = \"{suite}\"\ncgroups = \"v1\""))),
+                [refused(suite)]
+            );
         }
     }
 }

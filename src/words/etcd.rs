@@ -24,7 +24,9 @@ impl EtcdVersion {
 
     /// Returns the release archive of the etcd project.
     pub(crate) fn archive(self, arch: Arch) -> BinarySource {
-        let url = format!("https://github.com/etcd-io/etcd/releases/download/v{self}/etcd-v{self}-linux-{arch}.tar.gz");
+        let url = format!(
+            "https://github.com/etcd-io/etcd/releases/download/v{self}/etcd-v{self}-linux-{arch}.tar.gz"
+        );
         BinarySource::Archive { url, sha256: None }
     }
 

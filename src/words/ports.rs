@@ -99,9 +99,13 @@ impl FromStr for PortRange {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let parse = |(first, last): (&str, &str)| Some(Self { first: first.parse().ok()?, last: last.parse().ok()? });
-        let range = text.split_once('-').and_then(parse).filter(|range| range.first > 0 && range.first <= range.last);
-        range.ok_or_else(|| Error::new(Kind::Input, format!("`{text}` is not a port range such as `30000-32767`")))
+        let parse =
+            |(first, last): (&str, &str)| Some(Self { first: first.parse().ok()?, last: last.parse().ok()? });
+        let range =
+            text.split_once('-').and_then(parse).filter(|range| range.first > 0 && range.first <= range.last);
+        range.ok_or_else(|| {
+            Error::new(Kind::Input, format!("`{text}` is not a port range such as `30000-32767`"))
+        })
     }
 }
 

@@ -58,7 +58,12 @@ mod tests {
 
     #[test]
     fn the_default_is_what_the_version_is_made_for() {
-        for (minor, mode) in [(6, ProxyMode::Iptables), (32, ProxyMode::Iptables), (33, ProxyMode::Nftables), (36, ProxyMode::Nftables)] {
+        for (minor, mode) in [
+            (6, ProxyMode::Iptables),
+            (32, ProxyMode::Iptables),
+            (33, ProxyMode::Nftables),
+            (36, ProxyMode::Nftables),
+        ] {
             assert_eq!(ProxyMode::of(KubernetesVersion { major: 1, minor, patch: 0 }), mode, "1.{minor}");
         }
     }
@@ -69,7 +74,14 @@ mod tests {
         let refused = "`\"nftables\"`: kube-proxy in Kubernetes 1.20.2 does not support the mode `nftables` (remove `proxy-mode`, or use Kubernetes 1.29 or later)";
         assert_eq!(problems(&with("nftables")), [refused]);
         let cluster = resolve(&read(&with("ipvs"))).unwrap();
-        assert!([Role::ControlPlane, Role::Worker].iter().all(|role| cluster.overlays[role].contains(&"kube-proxy-ipvs".to_owned())));
-        assert!(cluster.has_ipvs(&cluster.nodes[0]) && !cluster.overlays[&Role::Lb].contains(&"kube-proxy-ipvs".to_owned()));
+        assert!(
+            [Role::ControlPlane, Role::Worker]
+                .iter()
+                .all(|role| cluster.overlays[role].contains(&"kube-proxy-ipvs".to_owned()))
+        );
+        assert!(
+            cluster.has_ipvs(&cluster.nodes[0])
+                && !cluster.overlays[&Role::Lb].contains(&"kube-proxy-ipvs".to_owned())
+        );
     }
 }

@@ -26,7 +26,9 @@ impl FromStr for Runtime {
 
     fn from_str(name: &str) -> Result<Self> {
         let found = RUNTIMES.iter().find(|kind| kind.name == name).map(|kind| kind.runtime);
-        found.ok_or_else(|| Error::new(Kind::Input, format!("unknown container runtime `{name}`: use containerd or docker")))
+        found.ok_or_else(|| {
+            Error::new(Kind::Input, format!("unknown container runtime `{name}`: use containerd or docker"))
+        })
     }
 }
 
@@ -121,7 +123,10 @@ mod tests {
     fn the_default_is_containerd_wherever_the_kubelet_speaks_to_that_of_the_suite() {
         for suite in SUITES {
             let of = |minor| Runtime::of(KubernetesVersion { major: 1, minor, patch: 0 }, suite);
-            let first = KubernetesVersion::MINORS.into_iter().find(|minor| of(*minor) == Runtime::Containerd).unwrap();
+            let first = KubernetesVersion::MINORS
+                .into_iter()
+                .find(|minor| of(*minor) == Runtime::Containerd)
+                .unwrap();
             assert_eq!(first, if suite.containerd.starts_with("2.") { 23 } else { 10 }, "{}", suite.name);
             assert!((first..=36).all(|minor| of(minor) == Runtime::Containerd), "{}", suite.name);
         }
@@ -136,7 +141,10 @@ mod tests {
         };
         assert_eq!(with(&docker), [true, false, false, true]);
         assert_eq!(with(SAMPLE), [false; 4]);
-        assert_eq!(with(&format!("{docker}\n[overlays.control-plane]\nremove = [\"kubelet\"]\n")), [false, false, false, true]);
+        assert_eq!(
+            with(&format!("{docker}\n[overlays.control-plane]\nremove = [\"kubelet\"]\n")),
+            [false, false, false, true]
+        );
     }
 
     #[test]

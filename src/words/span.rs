@@ -49,6 +49,7 @@ impl<V: Copy + PartialOrd> Span<V> {
     #[cfg(test)]
     pub(crate) fn is_in_order(&self) -> bool {
         let bounds = [Some(self.introduced), self.deprecated, self.removed];
-        bounds.into_iter().flatten().is_sorted() && self.removed.is_none_or(|removed| removed > self.introduced)
+        bounds.into_iter().flatten().is_sorted()
+            && self.removed.is_none_or(|removed| removed > self.introduced)
     }
 }

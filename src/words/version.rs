@@ -30,13 +30,16 @@ impl FromStr for KubernetesVersion {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let parts: Vec<u32> = text.strip_prefix('v').unwrap_or(text).split('.').map_while(|part| part.parse().ok()).collect();
+        let parts: Vec<u32> =
+            text.strip_prefix('v').unwrap_or(text).split('.').map_while(|part| part.parse().ok()).collect();
         let written_back = |version: &Self| version.to_string() == text.strip_prefix('v').unwrap_or(text);
         match parts[..] {
             [major, minor, patch] => Some(Self { major, minor, patch }).filter(written_back),
             _ => None,
         }
-        .ok_or_else(|| Error::new(Kind::Input, format!("`{text}` is not a Kubernetes version such as `1.20.2`")))
+        .ok_or_else(|| {
+            Error::new(Kind::Input, format!("`{text}` is not a Kubernetes version such as `1.20.2`"))
+        })
     }
 }
 

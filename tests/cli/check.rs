@@ -6,7 +6,14 @@ use super::{command, edit, exit_code, kiln, kiln_in};
 fn check_tells_every_problem_at_once() {
     let directory = tempfile::tempdir().unwrap();
     exit_code(directory.path(), &["init"]);
-    edit(directory.path(), &[("10.0.0.12", "10.0.0.300"), ("address = \"10.0.0.13\"", "adress = \"10.0.0.13\""), ("\"1.20.2\"", "1.20")]);
+    edit(
+        directory.path(),
+        &[
+            ("10.0.0.12", "10.0.0.300"),
+            ("address = \"10.0.0.13\"", "adress = \"10.0.0.13\""),
+            ("\"1.20.2\"", "1.20"),
+        ],
+    );
     insta::assert_snapshot!(kiln_in(directory.path(), &["check"]), @r#"
     exit code: 2
     --- stdout
@@ -43,7 +50,10 @@ fn check_tells_every_problem_at_once() {
 fn check_tells_bad_practice_that_can_be_built() {
     let directory = tempfile::tempdir().unwrap();
     exit_code(directory.path(), &["init"]);
-    edit(directory.path(), &[("# port = 8443", "virtual-router-id = 51 # kiln: allow HA311 because the segment is ours")]);
+    edit(
+        directory.path(),
+        &[("# port = 8443", "virtual-router-id = 51 # kiln: allow HA311 because the segment is ours")],
+    );
     insta::assert_snapshot!(kiln_in(directory.path(), &["check"]), @r#"
     exit code: 0
     --- stdout
@@ -67,7 +77,8 @@ fn site_with_a_mistake() -> tempfile::TempDir {
     let overlay = directory.path().join("site/mail");
     std::fs::create_dir_all(overlay.join("rootfs/etc/keepalived")).unwrap();
     std::fs::write(overlay.join("overlay.toml"), "summary = \"ours\"\n").unwrap();
-    let script = "#!/bin/sh\n# {{ node.name }}\ncurl -s --max-time 1 https://{{ node.address }}:8443/ || exit 1\n";
+    let script =
+        "#!/bin/sh\n# {{ node.name }}\ncurl -s --max-time 1 https://{{ node.address }}:8443/ || exit 1\n";
     std::fs::write(overlay.join("rootfs/etc/keepalived/mail.sh.tera"), script).unwrap();
     edit(directory.path(), &[("[cluster]", "[overlays.control-plane]\nadd = [\"mail\"]\n\n[cluster]")]);
     directory
@@ -96,7 +107,10 @@ fn a_comment_in_the_cluster_file_accepts_mistakes_of_overlays() {
     let directory = site_with_a_mistake();
     edit(directory.path(), &[("[cluster]", "# kiln: allow HA302 because it is a page of ours\n[cluster]")]);
     let seen = kiln_in(directory.path(), &["check", "--overlay-dir", "site"]);
-    assert!(seen.starts_with("exit code: 0") && seen.contains("accepted because it is a page of ours"), "{seen}");
+    assert!(
+        seen.starts_with("exit code: 0") && seen.contains("accepted because it is a page of ours"),
+        "{seen}"
+    );
 }
 
 #[test]

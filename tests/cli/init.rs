@@ -71,9 +71,11 @@ fn an_imported_cluster_has_only_the_problems_that_its_files_have() {
         assert_eq!(exit_code(directory.path(), &["init", "--import", "old"]), 0, "{article}");
         let output = command(directory.path(), &["check", "--json"]).output().unwrap();
         let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let problems = told["problems"].as_array().unwrap().iter().filter(|problem| problem["severity"] != "info");
-        let codes: std::collections::BTreeSet<_> =
-            problems.map(|problem| problem["code"].as_str().or(problem["field"].as_str()).unwrap().to_owned()).collect();
+        let problems =
+            told["problems"].as_array().unwrap().iter().filter(|problem| problem["severity"] != "info");
+        let codes: std::collections::BTreeSet<_> = problems
+            .map(|problem| problem["code"].as_str().or(problem["field"].as_str()).unwrap().to_owned())
+            .collect();
         assert_eq!(codes.iter().map(String::as_str).collect::<Vec<_>>(), *expected, "{article}");
     }
 }
@@ -109,9 +111,11 @@ fn an_import_tells_what_is_wrong_with_the_files_and_where() {
     files read: 1; problems found: 1
     wrote `cluster.toml`; fill in what the imported files do not specify, then run `kiln check --file cluster.toml`
     ");
-    let output = command(directory.path(), &["init", "--import", "old", "--output", "-", "--json"]).output().unwrap();
+    let output =
+        command(directory.path(), &["init", "--import", "old", "--output", "-", "--json"]).output().unwrap();
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let place = |problem: &serde_json::Value| format!("{} {} {}", problem["code"], problem["file"], problem["line"]);
+    let place =
+        |problem: &serde_json::Value| format!("{} {} {}", problem["code"], problem["file"], problem["line"]);
     let places: Vec<String> = told["problems"].as_array().unwrap().iter().map(place).collect();
     assert!(places.contains(&"\"HA311\" \"old/etc/keepalived/keepalived.conf\" 8".to_owned()), "{places:?}");
     let text = std::fs::read_to_string(directory.path().join("cluster.toml")).unwrap();

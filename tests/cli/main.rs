@@ -146,7 +146,8 @@ fn a_second_interrupt_ends_even_what_waits_for_ever() {
     let directory = tempfile::tempdir().unwrap();
     let fifo = directory.path().join("cluster.toml");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let mut child = command(directory.path(), &["check"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command(directory.path(), &["check"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = child.id().to_string();
     let code = (0..500).find_map(|_| {
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -155,7 +156,10 @@ fn a_second_interrupt_ends_even_what_waits_for_ever() {
     });
     // The first signals may come before kiln listens: the kernel's own end is then the right one.
     let ended = code.expect("two interrupts end kiln");
-    assert!(ended.code() == Some(130) || std::os::unix::process::ExitStatusExt::signal(&ended) == Some(2), "{ended:?}");
+    assert!(
+        ended.code() == Some(130) || std::os::unix::process::ExitStatusExt::signal(&ended) == Some(2),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -173,7 +177,11 @@ fn help_comes_at_once() {
 #[test]
 fn a_reader_that_leaves_early_is_no_failure() {
     let directory = tempfile::tempdir().unwrap();
-    let mut child = command(directory.path(), &["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command(directory.path(), &["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));

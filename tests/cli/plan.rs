@@ -65,6 +65,7 @@ fn render_writes_a_directory_whole_or_not_at_all() {
 
     hint: choose another directory with `--out`
     ");
-    let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
 }

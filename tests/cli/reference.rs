@@ -10,8 +10,9 @@ use super::{command, edit, exit_code, json, kiln, text};
 #[test]
 fn the_versions_say_what_goes_with_which_kubernetes() {
     let seen = kiln(&["list", "versions"]);
-    let lines =
-        seen.lines().filter(|line| ["KUBERNETES", "1.6 ", "1.20", "1.36", "SUITE", "trixie"].iter().any(|word| line.starts_with(word)));
+    let lines = seen.lines().filter(|line| {
+        ["KUBERNETES", "1.6 ", "1.20", "1.36", "SUITE", "trixie"].iter().any(|word| line.starts_with(word))
+    });
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
     KUBERNETES  ETCD  CONTAINERD  DOCKER         CRI       CGROUPS  PAUSE   DNS
     1.6         3.1   -           20.10 to 28.5  v1alpha1  v1       3.1     kube-dns
@@ -76,7 +77,11 @@ fn catalogue(lints: &[serde_json::Value]) -> String {
         for lint in lints.iter().filter(|lint| lint["id"].as_str().unwrap().starts_with(prefix)) {
             let [id, severity, title, why, fix, looks_at] =
                 ["id", "severity", "title", "why", "fix", "looks-at"].map(|key| lint[key].as_str().unwrap());
-            write!(text, "\n### {id}\n\n**{title}** ({severity}; looks at {looks_at})\n\nWhy: {why}.\n\nFix: {fix}.\n").unwrap();
+            write!(
+                text,
+                "\n### {id}\n\n**{title}** ({severity}; looks at {looks_at})\n\nWhy: {why}.\n\nFix: {fix}.\n"
+            )
+            .unwrap();
         }
     }
     text
@@ -97,7 +102,8 @@ fn reference(schema: &serde_json::Value, defaults: &toml::Value) -> String {
     let mut text = String::new();
     let sample = include_str!("../../profiles/ha/cluster.toml");
     let place = |name: &str| sample.find(&format!("[{name}]")).unwrap_or(usize::MAX);
-    let mut sections: Vec<(&String, &serde_json::Value)> = schema["properties"].as_object().unwrap().iter().collect();
+    let mut sections: Vec<(&String, &serde_json::Value)> =
+        schema["properties"].as_object().unwrap().iter().collect();
     sections.sort_by_key(|(name, _)| place(name));
     for (name, section) in sections {
         let about = section["description"].as_str().unwrap();
@@ -120,7 +126,10 @@ fn every_setting_of_the_schema_is_in_the_reference() {
     for (name, section) in schema["properties"].as_object().unwrap() {
         let table = section.get("items").unwrap_or(section);
         let headings = [format!("### `{name}`"), format!("### `[{name}]`"), format!("### `[[{name}]]`")];
-        let at = headings.iter().find_map(|heading| text.find(heading.as_str())).unwrap_or_else(|| panic!("no section of `{name}`"));
+        let at = headings
+            .iter()
+            .find_map(|heading| text.find(heading.as_str()))
+            .unwrap_or_else(|| panic!("no section of `{name}`"));
         let section = text[at + 4..].split("\n### ").next().unwrap();
         for key in table["properties"].as_object().into_iter().flat_map(|properties| properties.keys()) {
             assert!(section.contains(&format!("`{key}`")), "`{name}.{key}` is missing");
@@ -173,8 +182,15 @@ fn an_independent_validator_agrees_with_the_schema() {
     };
     let Some(found) = validate() else { return };
     assert_eq!(found, "[]\n");
-    let wrong =
-        [("\"10.0.0.12\"", "\"10.0.0.x\""), ("\"1.20.2\"", "1.20"), ("[\"control-plane\"]", "[\"contrl-plane\"]"), ("gateway", "gatway")];
+    let wrong = [
+        ("\"10.0.0.12\"", "\"10.0.0.x\""),
+        ("\"1.20.2\"", "1.20"),
+        ("[\"control-plane\"]", "[\"contrl-plane\"]"),
+        ("gateway", "gatway"),
+    ];
     edit(directory.path(), &wrong);
-    assert_eq!(validate().unwrap(), "['$.cluster.kubernetes', '$.network', '$.nodes[0].roles[0]', '$.nodes[1].address']\n");
+    assert_eq!(
+        validate().unwrap(),
+        "['$.cluster.kubernetes', '$.network', '$.nodes[0].roles[0]', '$.nodes[1].address']\n"
+    );
 }

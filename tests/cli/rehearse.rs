@@ -6,7 +6,11 @@ use super::kiln;
 fn an_unknown_case_is_answered_with_the_names_there_are() {
     let seen = kiln(&["lab", "rehearse", "out/ha", "--case", "fire"]);
     assert!(seen.starts_with("exit code: 2\n"), "{seen}");
-    assert!(seen.contains("no case named `fire`") && seen.contains("available cases: api-server-killed, api-server-restarted, "), "{seen}");
+    assert!(
+        seen.contains("no case named `fire`")
+            && seen.contains("available cases: api-server-killed, api-server-restarted, "),
+        "{seen}"
+    );
 }
 
 #[test]

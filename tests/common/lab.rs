@@ -1,6 +1,11 @@
 //! A lab of built artifacts, and a client of the cluster in it.
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests look at the world as users do"
+)]
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -115,7 +120,8 @@ impl Lab {
 
     /// The machine that alone holds the VIP now.
     pub fn holder(&self) -> Result<String, String> {
-        let holds = |node: &Value| (node["holds-vip"] == true).then(|| node["name"].as_str().unwrap().to_owned());
+        let holds =
+            |node: &Value| (node["holds-vip"] == true).then(|| node["name"].as_str().unwrap().to_owned());
         match &self.status().iter().filter_map(holds).collect::<Vec<_>>()[..] {
             [holder] => Ok(holder.clone()),
             holders => Err(format!("{holders:?} hold the VIP")),
@@ -151,7 +157,8 @@ impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for node in self.names() {
-                let log = self.inside(&node, &["journalctl", "--no-pager", "--lines=60", "--priority=warning"]);
+                let log =
+                    self.inside(&node, &["journalctl", "--no-pager", "--lines=60", "--priority=warning"]);
                 eprintln!("--- {node}\n{}", String::from_utf8_lossy(&log.stdout));
             }
         }
@@ -172,12 +179,18 @@ pub fn eventually(what: &str, limit: Duration, mut check: impl FnMut() -> Result
 }
 
 pub fn succeeded(output: &Output, expected: &str) -> Result<(), String> {
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    if output.status.success() && text.contains(expected) { Ok(()) } else { Err(format!("{}: {text}", output.status)) }
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() && text.contains(expected) {
+        Ok(())
+    } else {
+        Err(format!("{}: {text}", output.status))
+    }
 }
 
 fn processes() -> Vec<(i32, String)> {
-    let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let ids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
     ids.filter_map(|id| Some((id, fs::read_to_string(format!("/proc/{id}/cmdline")).ok()?))).collect()
 }
 
@@ -192,12 +205,23 @@ fn traces(labs: &Path) -> BTreeSet<String> {
     let targets = mounts.lines().map(|line| line.split(' ').nth(4).unwrap());
     let targets = targets.filter(|target| !OTHERS.iter().any(|others| target.starts_with(others)));
     traces.extend(targets.map(|target| format!("mount {target}")));
-    traces.extend(processes().into_iter().filter(|(_, line)| line.contains(&place)).map(|(id, line)| format!("process {id} {line:?}")));
-    let find = Command::new("find").args(["/sys/fs/cgroup", "-name", "kiln-lab-*", "-printf", "%f\\n"]).output().unwrap();
+    traces.extend(
+        processes()
+            .into_iter()
+            .filter(|(_, line)| line.contains(&place))
+            .map(|(id, line)| format!("process {id} {line:?}")),
+    );
+    let find = Command::new("find")
+        .args(["/sys/fs/cgroup", "-name", "kiln-lab-*", "-printf", "%f\\n"])
+        .output()
+        .unwrap();
     let groups = String::from_utf8(find.stdout).unwrap();
-    traces.extend(groups.lines().filter(|group| is_of(labs, group)).map(|group| format!("control group {group}")));
+    traces.extend(
+        groups.lines().filter(|group| is_of(labs, group)).map(|group| format!("control group {group}")),
+    );
     traces.extend(loop_devices(labs));
-    traces.extend(fs::read_dir(labs).unwrap().map(|entry| format!("file {}", entry.unwrap().path().display())));
+    traces
+        .extend(fs::read_dir(labs).unwrap().map(|entry| format!("file {}", entry.unwrap().path().display())));
     traces
 }
 
@@ -205,7 +229,10 @@ fn traces(labs: &Path) -> BTreeSet<String> {
 fn loop_devices(place: &Path) -> Vec<String> {
     let devices = fs::read_dir("/sys/block").unwrap().map(|entry| entry.unwrap().path());
     let backing = devices.filter_map(|device| fs::read_to_string(device.join("loop/backing_file")).ok());
-    backing.filter(|file| Path::new(file).starts_with(place)).map(|file| format!("loop device of {file}")).collect()
+    backing
+        .filter(|file| Path::new(file).starts_with(place))
+        .map(|file| format!("loop device of {file}"))
+        .collect()
 }
 
 /// Whether a control group, named `kiln-lab-CLUSTER-PLACE`, is of a lab in `labs`: other people have labs of their own.
@@ -231,7 +258,8 @@ impl Client {
         let artifacts = site.out();
         let kubeconfig = artifacts.join("admin.kubeconfig");
         let text = fs::read_to_string(&kubeconfig).unwrap();
-        let data = text.lines().find_map(|line| line.trim().strip_prefix("certificate-authority-data:")).unwrap();
+        let data =
+            text.lines().find_map(|line| line.trim().strip_prefix("certificate-authority-data:")).unwrap();
         let ca = scratch.join("ca.crt");
         let pem = base64::engine::general_purpose::STANDARD.decode(data.trim().trim_matches('"')).unwrap();
         fs::write(&ca, pem).unwrap();
@@ -243,7 +271,8 @@ impl Client {
     }
 
     pub fn kubectl_command<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a OsStr> {
-        let mut program: Vec<&OsStr> = vec![self.kubectl.as_os_str(), OsStr::new("--request-timeout=10s"), OsStr::new("--kubeconfig")];
+        let mut program: Vec<&OsStr> =
+            vec![self.kubectl.as_os_str(), OsStr::new("--request-timeout=10s"), OsStr::new("--kubeconfig")];
         program.push(self.kubeconfig.as_os_str());
         program.extend(arguments.iter().map(|word| OsStr::new(*word)));
         program
@@ -253,7 +282,20 @@ impl Client {
     pub fn ready(&self, lab: &Lab, authority: &str) -> Result<(), String> {
         let url = format!("https://{authority}/readyz");
         let ca = self.ca.to_str().unwrap();
-        succeeded(&lab.run(&["curl", "--silent", "--show-error", "--fail", "--max-time", "2", "--cacert", ca, &url]), "ok")
+        succeeded(
+            &lab.run(&[
+                "curl",
+                "--silent",
+                "--show-error",
+                "--fail",
+                "--max-time",
+                "2",
+                "--cacert",
+                ca,
+                &url,
+            ]),
+            "ok",
+        )
     }
 }
 
@@ -261,7 +303,8 @@ impl Client {
 pub fn etcdctl(lab: &Lab, members: &[&str], node: &str, words: &[&str]) -> Output {
     let pki = "/etc/kubernetes/pki";
     let [ca, certificate, key] =
-        ["etcd/ca.crt", "etcd/healthcheck-client.crt", "etcd/healthcheck-client.key"].map(|file| format!("{pki}/{file}"));
+        ["etcd/ca.crt", "etcd/healthcheck-client.crt", "etcd/healthcheck-client.key"]
+            .map(|file| format!("{pki}/{file}"));
     let url = |address: &&str| format!("https://{}", SocketAddr::new(address.parse().unwrap(), 2379));
     let endpoints = members.iter().map(url).collect::<Vec<_>>().join(",");
     let tls = ["etcdctl", "--cacert", &ca, "--cert", &certificate, "--key", &key, "--endpoints"];
@@ -273,6 +316,7 @@ pub fn etcd_is_healthy(lab: &Lab, members: &[&str], node: &str) -> Result<(), St
     let health = etcdctl(lab, members, node, &["endpoint", "health"]);
     succeeded(&health, "")?;
     let list = etcdctl(lab, members, node, &["member", "list"]);
-    let count = String::from_utf8_lossy(&list.stdout).lines().filter(|line| line.contains(", started, ")).count();
+    let count =
+        String::from_utf8_lossy(&list.stdout).lines().filter(|line| line.contains(", started, ")).count();
     if count == members.len() { Ok(()) } else { Err(format!("{count} members have started")) }
 }

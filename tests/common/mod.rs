@@ -52,9 +52,16 @@ pub fn built(variant: &Variant) -> Option<Site> {
 /// Everything that decides what a site locks: the profile, what overlays ask for, and which of them a balancer brings.
 fn recipe(variant: &Variant) -> String {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let list = |directory: &str| fs::read_dir(project.join(directory)).unwrap().map(|entry| entry.unwrap().path());
-    let mut parts: Vec<PathBuf> = list("overlays").map(|overlay| overlay.join("overlay.toml")).chain(list("src/words/balancer")).collect();
-    parts.extend(["cluster.toml", "profile.toml"].map(|name| project.join("profiles").join(variant.profile).join(name)));
+    let list =
+        |directory: &str| fs::read_dir(project.join(directory)).unwrap().map(|entry| entry.unwrap().path());
+    let mut parts: Vec<PathBuf> = list("overlays")
+        .map(|overlay| overlay.join("overlay.toml"))
+        .chain(list("src/words/balancer"))
+        .collect();
+    parts.extend(
+        ["cluster.toml", "profile.toml"]
+            .map(|name| project.join("profiles").join(variant.profile).join(name)),
+    );
     parts.extend(["profiles/ha/profile.toml", "src/base/debian/tools.rs"].map(|path| project.join(path)));
     parts.sort();
     let texts: String = parts.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
@@ -77,7 +84,8 @@ impl Site {
     fn prepare(&self, programs: &Path, variant: &Variant) {
         let recipe = recipe(variant);
         let stamp = self.dir.join(".recipe");
-        if fs::read_to_string(&stamp).ok().as_deref() == Some(&recipe) && self.dir.join("kiln.lock").exists() {
+        if fs::read_to_string(&stamp).ok().as_deref() == Some(&recipe) && self.dir.join("kiln.lock").exists()
+        {
             return;
         }
         for old in ["cluster.toml", "kiln.lock", "vault", "out"] {
@@ -114,7 +122,11 @@ impl Site {
     /// Runs kiln and insists on success.
     pub fn ok(&self, arguments: &[&str]) -> Output {
         let output = self.command(arguments).output().unwrap();
-        assert!(output.status.success(), "kiln {arguments:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "kiln {arguments:?} failed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         output
     }
 
@@ -125,8 +137,12 @@ impl Site {
 
     /// The published outputs.
     pub fn out(&self) -> PathBuf {
-        let published: Vec<PathBuf> = fs::read_dir(self.dir.join("out")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        published.into_iter().find(|path| path.join("manifest.json").is_file()).expect("one cluster is published under out/")
+        let published: Vec<PathBuf> =
+            fs::read_dir(self.dir.join("out")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        published
+            .into_iter()
+            .find(|path| path.join("manifest.json").is_file())
+            .expect("one cluster is published under out/")
     }
 }
 
@@ -160,13 +176,20 @@ pub fn cache() -> PathBuf {
         return dir.into();
     }
     let home = std::env::var_os("HOME").expect("HOME is set");
-    std::env::var_os("XDG_CACHE_HOME").map_or_else(|| Path::new(&home).join(".cache"), PathBuf::from).join("kiln-tests")
+    std::env::var_os("XDG_CACHE_HOME")
+        .map_or_else(|| Path::new(&home).join(".cache"), PathBuf::from)
+        .join("kiln-tests")
 }
 
 /// The directory of real Kubernetes v1.20.2 programs that `ci/kubernetes` built.
 pub fn kubernetes() -> Option<PathBuf> {
-    let dir = std::env::var_os("KILN_TEST_KUBERNETES").map_or_else(|| cache().join("kubernetes-v1.20.2"), PathBuf::from);
-    if dir.join("kube-apiserver").is_file() { Some(dir) } else { skip("the Kubernetes programs of `ci/kubernetes`") }
+    let dir = std::env::var_os("KILN_TEST_KUBERNETES")
+        .map_or_else(|| cache().join("kubernetes-v1.20.2"), PathBuf::from);
+    if dir.join("kube-apiserver").is_file() {
+        Some(dir)
+    } else {
+        skip("the Kubernetes programs of `ci/kubernetes`")
+    }
 }
 
 /// The directory of container images that `ci/images` made.
@@ -179,7 +202,10 @@ pub fn images() -> Option<PathBuf> {
 pub fn judge(program: &str) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let fixed = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    let found = std::env::split_paths(&path).chain(fixed).map(|dir| dir.join(program)).find(|candidate| candidate.is_file());
+    let found = std::env::split_paths(&path)
+        .chain(fixed)
+        .map(|dir| dir.join(program))
+        .find(|candidate| candidate.is_file());
     found.map_or_else(|| skip(&format!("`{program}`")), |path| Some(Command::new(path)))
 }
 
@@ -191,7 +217,8 @@ pub fn root() -> Option<()> {
 /// Runs a judge and insists on its approval; returns what it printed.
 pub fn approve(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?} refused:\n{text}");
     text
 }

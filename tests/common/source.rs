@@ -25,7 +25,8 @@ fn attributes(item: &Item) -> &[Attribute] {
 }
 
 fn is_for_tests(attribute: &Attribute) -> bool {
-    attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
+    attribute.path().is_ident("cfg")
+        && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
 }
 
 /// Every file below a directory.
@@ -46,5 +47,7 @@ pub fn sources(directory: &Path) -> Vec<PathBuf> {
 /// Whether a file is a room's tests and nothing else.
 pub fn is_test(file: &Path) -> bool {
     file.iter().any(|part| part == "tests")
-        || file.file_name().is_some_and(|name| name == "tests.rs" || name.to_string_lossy().starts_with("judged_by_"))
+        || file
+            .file_name()
+            .is_some_and(|name| name == "tests.rs" || name.to_string_lossy().starts_with("judged_by_"))
 }

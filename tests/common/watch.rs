@@ -38,7 +38,8 @@ impl Watch {
         let write = ["annotate", "namespace", "default", "--overwrite"];
         let mut script = lab.kiln(&["exec", "--", "bash", "-c", SCRIPT, "bash"]);
         script.arg(&going).arg(&client.ca).arg(url).args(client.kubectl_command(&write));
-        let client = script.stdout(output(&log)).stderr(output(&log.with_extension("errors"))).spawn().unwrap();
+        let client =
+            script.stdout(output(&log)).stderr(output(&log.with_extension("errors"))).spawn().unwrap();
         Self { client, going, log, begin: now() }
     }
 
@@ -46,9 +47,13 @@ impl Watch {
     pub fn gaps(&self) -> [Duration; 2] {
         let lines = fs::read_to_string(&self.log).unwrap();
         ["read ", "written "].map(|word| {
-            let times = lines.lines().filter_map(|line| line.strip_prefix(word)?.parse().ok()).map(Duration::from_millis);
+            let times = lines
+                .lines()
+                .filter_map(|line| line.strip_prefix(word)?.parse().ok())
+                .map(Duration::from_millis);
             let mut last = self.begin;
-            let gaps = times.chain([now()]).map(|time| time.saturating_sub(std::mem::replace(&mut last, time)));
+            let gaps =
+                times.chain([now()]).map(|time| time.saturating_sub(std::mem::replace(&mut last, time)));
             gaps.max().unwrap()
         })
     }

@@ -34,7 +34,8 @@ struct Session {
 impl Session {
     /// Asks for `path` and returns the status.
     fn get(&mut self, path: &str) -> Result<String, String> {
-        write!(self.stream, "GET {path} HTTP/1.1\r\nHost: kubernetes\r\n\r\n").map_err(|err| err.to_string())?;
+        write!(self.stream, "GET {path} HTTP/1.1\r\nHost: kubernetes\r\n\r\n")
+            .map_err(|err| err.to_string())?;
         let mut answer = Vec::new();
         let mut some = [0; 4096];
         loop {
@@ -45,7 +46,9 @@ impl Session {
             answer.extend_from_slice(&some[..count]);
             let text = String::from_utf8_lossy(&answer);
             let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length = head
+                .lines()
+                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
             if length.is_none_or(|length: usize| body.len() >= length) {
                 return Ok(head.split(' ').nth(1).unwrap().to_owned());
             }
@@ -86,13 +89,17 @@ struct Client {
 
 impl Client {
     fn new(world: &World) -> Self {
-        let pki = |place: usize, name: &str| -> PathBuf { world.members[place].path("etc/kubernetes/pki").join(name) };
+        let pki = |place: usize, name: &str| -> PathBuf {
+            world.members[place].path("etc/kubernetes/pki").join(name)
+        };
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(pki(0, "ca.crt")).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let config = config.with_root_certificates(roots).with_no_client_auth();
-        let servers = (0..world.members.len()).map(|place| CertificateDer::from_pem_file(pki(place, "apiserver.crt")).unwrap());
+        let servers = (0..world.members.len())
+            .map(|place| CertificateDer::from_pem_file(pki(place, "apiserver.crt")).unwrap());
         Self { config: Arc::new(config), servers: servers.collect() }
     }
 
@@ -100,7 +107,9 @@ impl Client {
     fn connect(&self) -> Result<Session, String> {
         let socket = TcpStream::connect("127.0.0.1:8443").map_err(|err| err.to_string())?;
         socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-        let connection = ClientConnection::new(Arc::clone(&self.config), ServerName::try_from("kubernetes").unwrap()).unwrap();
+        let connection =
+            ClientConnection::new(Arc::clone(&self.config), ServerName::try_from("kubernetes").unwrap())
+                .unwrap();
         let mut session = Session { stream: StreamOwned::new(connection, socket), server: usize::MAX };
         let status = session.get("/livez?exclude=etcd")?;
         let seen = &session.stream.conn.peer_certificates().unwrap()[0];
@@ -151,14 +160,24 @@ fn sees(world: &World, expected: &[(&str, &str)]) {
         socket.read_to_string(&mut table).unwrap();
         let names: Vec<&str> = table.trim_start_matches("# ").lines().next().unwrap().split(',').collect();
         let column = |line: &str, name: &str| {
-            line.split(',').nth(names.iter().position(|known| *known == name).unwrap()).unwrap().trim_matches('"').to_owned()
+            line.split(',')
+                .nth(names.iter().position(|known| *known == name).unwrap())
+                .unwrap()
+                .trim_matches('"')
+                .to_owned()
         };
         let servers = table.lines().filter(|line| line.starts_with("checks,m"));
-        let seen: Vec<_> = servers.map(|line| (column(line, "status"), column(line, "last_chk"), column(line, "check_status"))).collect();
+        let seen: Vec<_> = servers
+            .map(|line| (column(line, "status"), column(line, "last_chk"), column(line, "check_status")))
+            .collect();
         for (place, ((state, words, _), (wanted, text))) in seen.iter().zip(expected).enumerate() {
             said[place] = state == wanted && (said[place] || words.contains(text));
         }
-        if seen.len() == expected.len() && said.iter().all(|known| *known) { Ok(()) } else { Err(format!("{seen:?}")) }
+        if seen.len() == expected.len() && said.iter().all(|known| *known) {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        }
     });
 }
 
@@ -166,7 +185,8 @@ fn sees(world: &World, expected: &[(&str, &str)]) {
 fn guard(world: &World) -> Running {
     let (file, place) = (world.members[0].path("guard.toml"), world.members[0].path("run/kiln-guard"));
     fs::create_dir_all(&place).unwrap();
-    let settings = world.members[0].text("etc/kiln/guard.toml").replace("/run/kiln-guard", place.to_str().unwrap());
+    let settings =
+        world.members[0].text("etc/kiln/guard.toml").replace("/run/kiln-guard", place.to_str().unwrap());
     fs::write(&file, settings).unwrap();
     Running(world.hub.command(KILN).args(["agent", "guard", "--settings"]).arg(file).spawn().unwrap())
 }
@@ -174,7 +194,8 @@ fn guard(world: &World) -> Running {
 /// Waits until keepalived is given this verdict: 0 if the machine may hold the VIP.
 fn is_judged(world: &World, verdict: &str) {
     eventually(&format!("the verdict is {verdict}"), PATIENCE, || {
-        let now = fs::read_to_string(world.members[0].path("run/kiln-guard/verdict")).map_err(|err| err.to_string())?;
+        let now = fs::read_to_string(world.members[0].path("run/kiln-guard/verdict"))
+            .map_err(|err| err.to_string())?;
         if now.trim() == verdict { Ok(()) } else { Err(now) }
     });
 }
@@ -191,14 +212,24 @@ fn is_cut(session: Session) {
 
 #[test]
 fn a_server_that_hangs_loses_its_sessions_and_one_without_etcd_new_ones_unless_all_are_without() {
-    let (Some(mut world), Some(programs), Some(_)) = (World::new(3), kubernetes(), judge("haproxy")) else { return };
+    let (Some(mut world), Some(programs), Some(_)) = (World::new(3), kubernetes(), judge("haproxy")) else {
+        return;
+    };
     world.on(&[0, 1, 2]);
     whole(&world);
-    let api_servers: Vec<Running> =
-        (0..2).map(|place| Running(world.members[place].api_server(&programs.join("kube-apiserver")).spawn().unwrap())).collect();
+    let api_servers: Vec<Running> = (0..2)
+        .map(|place| {
+            Running(world.members[place].api_server(&programs.join("kube-apiserver")).spawn().unwrap())
+        })
+        .collect();
     world.hub.ip("link set lo up");
-    move_into_link_name_space(File::open(world.hub.file()).unwrap().as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-    let (file, sessions) = (world.members[0].path("haproxy.cfg"), world.members[0].path("etc/haproxy/sessions.lua"));
+    move_into_link_name_space(
+        File::open(world.hub.file()).unwrap().as_fd(),
+        Some(LinkNameSpaceType::Network),
+    )
+    .unwrap();
+    let (file, sessions) =
+        (world.members[0].path("haproxy.cfg"), world.members[0].path("etc/haproxy/sessions.lua"));
     let configuration = world.members[0].text("etc/haproxy/haproxy.cfg");
     fs::write(&file, configuration.replace("/etc/haproxy/sessions.lua", sessions.to_str().unwrap())).unwrap();
     fs::create_dir_all(world.members[0].path("run/haproxy")).unwrap();

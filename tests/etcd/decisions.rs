@@ -19,7 +19,8 @@ pub(crate) fn all() {
     let model = Model { members: 3, events: 8, look: Look::AtOnce, fault: None };
     let walk = model.walk().unwrap_or_else(|broken| panic!("{broken}"));
     // What it takes to resume is a cluster that lost its quorum by adding this member: a test of its own.
-    let decisions: Vec<Case> = walk.decisions.into_iter().filter(|case| !matches!(case.3, Decision::Resume(_))).collect();
+    let decisions: Vec<Case> =
+        walk.decisions.into_iter().filter(|case| !matches!(case.3, Decision::Resume(_))).collect();
     thread::scope(|scope| {
         for me in 0..3 {
             let cases: Vec<&Case> = decisions.iter().filter(|case| case.0 == me).collect();
@@ -30,10 +31,17 @@ pub(crate) fn all() {
 
 fn of_member(me: usize, mut cases: Vec<&Case>) {
     let Some(world) = World::new(3) else { return };
-    let is_live = |case: &Case| case.2.iter().map(|answer| matches!(answer, Answer::Data { quorum: true, .. })).collect::<Vec<_>>();
+    let is_live = |case: &Case| {
+        case.2.iter().map(|answer| matches!(answer, Answer::Data { quorum: true, .. })).collect::<Vec<_>>()
+    };
     cases.sort_by_key(|case| is_live(case));
-    let mut others: Vec<Other<'_>> =
-        world.members.iter().enumerate().filter(|(place, _)| *place != me).map(|(place, member)| Other::new(place, member)).collect();
+    let mut others: Vec<Other<'_>> = world
+        .members
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| *place != me)
+        .map(|(place, member)| Other::new(place, member))
+        .collect();
     for case in cases {
         let (_, disk, answers, decision) = case;
         write(&world.members[me], *disk);
@@ -60,9 +68,11 @@ fn expected(decision: &Decision, said: &Value) -> Value {
         Decision::Join(place) => json!({ "decision": "join", "through": name(place) }),
         Decision::Wait(reasons) => {
             let sentences = said["reasons"].as_array().cloned().unwrap_or_default();
-            let about = |sentence: &Value, place: &Place| sentence.as_str().is_some_and(|sentence| sentence.starts_with(&name(place)));
-            let right =
-                sentences.len() == reasons.len() && sentences.iter().zip(reasons).all(|(sentence, (place, _))| about(sentence, place));
+            let about = |sentence: &Value, place: &Place| {
+                sentence.as_str().is_some_and(|sentence| sentence.starts_with(&name(place)))
+            };
+            let right = sentences.len() == reasons.len()
+                && sentences.iter().zip(reasons).all(|(sentence, (place, _))| about(sentence, place));
             json!({ "decision": "wait", "reasons": if right { json!(sentences) } else { json!(reasons.iter().map(|(place, why)| format!("{} {why:?}", name(place))).collect::<Vec<_>>()) } })
         }
     }
@@ -83,7 +93,9 @@ fn write(member: &Member, disk: Disk) {
         Disk::Agreed(founding) => record(agreement("agreed", &founding)),
         Disk::Starting(founding) => record(agreement("starting", &founding)),
         Disk::Data(token) => {
-            record(json!({ "state": "joining", "token": token.map(|token| format!("{token:032x}")), "order": null, "applied": null }));
+            record(
+                json!({ "state": "joining", "token": token.map(|token| format!("{token:032x}")), "order": null, "applied": null }),
+            );
             fs::write(directory.join("wal/0000000000000000-0000000000000000.wal"), "").unwrap();
         }
         Disk::Joining => record(json!({ "state": "joining", "token": null, "order": null, "applied": null })),
@@ -138,7 +150,9 @@ impl<'a> Other<'a> {
         } else if self.etcd.is_none() {
             let _ = fs::remove_dir_all(self.member.data());
             self.etcd = Some(quiet(&mut self.member.etcd_alone()));
-            eventually("a quorum of one", Duration::from_secs(20), || self.member.etcdctl(&["get", "x"]).map(drop));
+            eventually("a quorum of one", Duration::from_secs(20), || {
+                self.member.etcdctl(&["get", "x"]).map(drop)
+            });
         }
     }
 }

@@ -80,10 +80,12 @@ const AT_ONCE: usize = 6;
 pub(crate) fn random(seeds: Range<u64>) {
     let next = AtomicU64::new(seeds.start);
     let work = || {
-        while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| seeds.contains(seed)) {
+        while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| seeds.contains(seed))
+        {
             let Some(world) = World::new(3) else { return };
             let writer = Writer::start(&world);
-            let history = History { world, said: String::new(), writer, lost: BTreeSet::new(), is_broken: false };
+            let history =
+                History { world, said: String::new(), writer, lost: BTreeSet::new(), is_broken: false };
             history.run(seed);
         }
     };
@@ -171,7 +173,11 @@ impl History {
         }
         // Where it was never whole before, nothing may have been.
         eventually("a write is acknowledged", PATIENCE, || {
-            if self.writer.written.lock().unwrap().is_empty() { Err(format!("seed {seed}:{}", self.said)) } else { Ok(()) }
+            if self.writer.written.lock().unwrap().is_empty() {
+                Err(format!("seed {seed}:{}", self.said))
+            } else {
+                Ok(())
+            }
         });
         let written = self.writer.end();
         let read = self.world.etcdctl(&["get", "w", "--prefix"]).unwrap();

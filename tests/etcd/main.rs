@@ -42,7 +42,8 @@ fn whole(world: &World) -> u64 {
 /// Insists that no member has a quorum, and that one says why.
 fn waits(world: &World, place: usize, reasons: &[&str]) {
     sleep(LONG_ENOUGH);
-    let living: Vec<usize> = (0..world.members.len()).filter(|place| world.cluster_at(*place).is_some()).collect();
+    let living: Vec<usize> =
+        (0..world.members.len()).filter(|place| world.cluster_at(*place).is_some()).collect();
     assert_eq!(living, [0_usize; 0], "these have a quorum");
     let said = world.members[place].waits_for();
     assert_eq!(said.len(), reasons.len(), "{said:?}");
@@ -61,7 +62,9 @@ fn a_cluster_is_founded_by_all_or_not_at_all_whenever_they_come() {
     (0..3).for_each(|place| world.members[place].off());
     world.on(&[0, 1]);
     eventually("the value", PATIENCE, || {
-        world.etcdctl(&["get", "key"]).and_then(|text| if text.contains("value") { Ok(()) } else { Err(text) })
+        world
+            .etcdctl(&["get", "key"])
+            .and_then(|text| if text.contains("value") { Ok(()) } else { Err(text) })
     });
 }
 
@@ -124,11 +127,14 @@ fn data_of_a_member_that_was_removed_are_kept_aside_and_it_comes_back_as_another
     let (_, id) = before.iter().find(|(name, _)| name == "m3").unwrap();
     // Its agent has seen which member it is.
     eventually("a record", PATIENCE, || {
-        let record = std::fs::read_to_string(world.members[2].data().join("member/kiln.json")).map_err(|err| err.to_string())?;
+        let record = std::fs::read_to_string(world.members[2].data().join("member/kiln.json"))
+            .map_err(|err| err.to_string())?;
         if record.contains(&id.to_string()) { Ok(()) } else { Err(record) }
     });
     // Members that have only just found each other refuse changes for five seconds.
-    eventually("its removal", PATIENCE, || world.etcdctl_at(0, &["member", "remove", &format!("{id:x}")]).map(drop));
+    eventually("its removal", PATIENCE, || {
+        world.etcdctl_at(0, &["member", "remove", &format!("{id:x}")]).map(drop)
+    });
     eventually("another identifier", PATIENCE, || {
         let after = world.cluster_at(0).ok_or("no quorum at m1")?.1;
         let is_back = after.iter().any(|(name, other)| name == "m3" && other != id);
@@ -186,7 +192,9 @@ fn the_others_return_one_by_one_after_a_recovery_even_while_the_recovered_one_is
     world.on(&[2]);
     put(&world, "alone", "2");
     world.on(&[0]);
-    eventually("two members", PATIENCE, || world.cluster_at(0).map(drop).ok_or_else(|| world.members[0].log()));
+    eventually("two members", PATIENCE, || {
+        world.cluster_at(0).map(drop).ok_or_else(|| world.members[0].log())
+    });
     put(&world, "of two", "3");
     // m1 alone is no quorum of two, and m2's old data must not become one with it.
     world.members[2].off();
@@ -198,7 +206,12 @@ fn the_others_return_one_by_one_after_a_recovery_even_while_the_recovered_one_is
     put(&world, "after", "4");
     for (key, value) in [("before", "1"), ("alone", "2"), ("of two", "3"), ("after", "4")] {
         for place in 0..3 {
-            assert_eq!(world.etcdctl_at(place, &["get", key, "--print-value-only"]).unwrap().trim(), value, "{key} at m{}", place + 1);
+            assert_eq!(
+                world.etcdctl_at(place, &["get", key, "--print-value-only"]).unwrap().trim(),
+                value,
+                "{key} at m{}",
+                place + 1
+            );
         }
     }
     for place in [0, 1] {
@@ -229,7 +242,9 @@ fn an_old_disk_that_returns_beside_a_living_cluster_waits_until_it_is_ordered_as
     world.on(&[0]);
     eventually("it says why it waits", PATIENCE, || {
         let said = world.members[0].waits_for();
-        let is_right = said.first().is_some_and(|said| said.starts_with("m2 belongs to a different cluster than the data here"));
+        let is_right = said
+            .first()
+            .is_some_and(|said| said.starts_with("m2 belongs to a different cluster than the data here"));
         if is_right { Ok(()) } else { Err(format!("{said:?}")) }
     });
     assert!(here.join("member/wal").is_dir());
@@ -252,9 +267,12 @@ fn a_member_that_was_added_before_the_power_failed_takes_its_place_without_a_quo
         member.order(&format!("id = \"{ORDER}\"\nrecover-from = \"m3\"\n"));
     }
     world.on(&[2]);
-    eventually("a cluster of one", PATIENCE, || world.cluster_at(2).map(drop).ok_or_else(|| world.members[2].log()));
+    eventually("a cluster of one", PATIENCE, || {
+        world.cluster_at(2).map(drop).ok_or_else(|| world.members[2].log())
+    });
     // m1 noted that it is to be added, was added, and had no time to start: two of two would be the quorum.
-    let record = format!("{{\"state\":\"joining\",\"token\":\"{ORDER}\",\"order\":\"{ORDER}\",\"applied\":1}}");
+    let record =
+        format!("{{\"state\":\"joining\",\"token\":\"{ORDER}\",\"order\":\"{ORDER}\",\"applied\":1}}");
     std::fs::create_dir_all(world.members[0].data().join("member")).unwrap();
     std::fs::write(world.members[0].data().join("member/kiln.json"), record).unwrap();
     world.etcdctl_at(2, &["member", "add", "m1", "--peer-urls=https://10.0.0.11:2380"]).unwrap();
@@ -290,7 +308,8 @@ fn a_member_whose_clock_alone_is_wrong_waits_until_it_is_right() {
     let Some(mut world) = World::new(3) else { return };
     let (Some(_), Some(_)) = (judge("chronyd"), judge("faketime")) else { return };
     // To m1 it is m1's clock that is wrong; to each of the others, those of the two others differ and nothing can be known.
-    let clocks: Vec<Clock> = [(0, "+0"), (1, "+1d"), (2, "+1d")].map(|(place, ahead)| world.members[place].clock(ahead)).into();
+    let clocks: Vec<Clock> =
+        [(0, "+0"), (1, "+1d"), (2, "+1d")].map(|(place, ahead)| world.members[place].clock(ahead)).into();
     world.on(&[0, 1, 2]);
     let expected = [
         "this machine's clock is 24 h behind a majority of the members, whose clocks agree",
@@ -310,7 +329,10 @@ fn leader(world: &World) -> Result<usize, String> {
     let text = world.etcdctl(&["endpoint", "status", "--write-out=json"])?;
     let answers: Vec<Value> = serde_json::from_str(&text).map_err(|err| err.to_string())?;
     let leads = |answer: &Value| answer["Status"]["header"]["member_id"] == answer["Status"]["leader"];
-    let endpoint = answers.iter().find(|answer| leads(answer)).ok_or("nobody leads")?["Endpoint"].as_str().unwrap().to_owned();
+    let endpoint = answers.iter().find(|answer| leads(answer)).ok_or("nobody leads")?["Endpoint"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     Ok(world.members.iter().position(|member| member.client_url() == endpoint).unwrap())
 }
 
@@ -334,7 +356,13 @@ fn a_leader_whose_disk_is_slow_hands_leadership_on_and_says_so() {
     });
     let after = leader(&world).unwrap();
     let log = world.members[before].log();
-    assert!(log.contains(&format!("every write in the cluster waits for it: transferring leadership to m{}", after + 1)), "{log}");
+    assert!(
+        log.contains(&format!(
+            "every write in the cluster waits for it: transferring leadership to m{}",
+            after + 1
+        )),
+        "{log}"
+    );
     // The problem is written at the end of the check, and remains while there are few writes.
     eventually("it reports that its disk is slow", PATIENCE, || {
         let problems = world.members[before].problems();
@@ -351,9 +379,15 @@ fn agents_end_at_the_first_signal_whatever_they_wait_for() {
         // It waits for the others, or for their questions.
         sleep(Duration::from_secs(3));
         assert!(agent.try_wait().unwrap().is_none(), "{action}");
-        rustix::process::kill_process(rustix::process::Pid::from_child(&agent), rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&agent),
+            rustix::process::Signal::TERM,
+        )
+        .unwrap();
         // A machine that is shut down would wait for a minute.
-        eventually(action, Duration::from_secs(5), || if agent.try_wait().unwrap().is_some() { Ok(()) } else { Err("it goes on".into()) });
+        eventually(action, Duration::from_secs(5), || {
+            if agent.try_wait().unwrap().is_some() { Ok(()) } else { Err("it goes on".into()) }
+        });
     }
 }
 

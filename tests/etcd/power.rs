@@ -50,7 +50,9 @@ impl Power {
     /// The process of a program that runs.
     pub(crate) fn process(&self, program: &str) -> Pid {
         let running = self.running.lock().unwrap();
-        let is_it = |child: &&Child| fs::read_to_string(format!("/proc/{}/comm", child.id())).is_ok_and(|name| name.trim() == program);
+        let is_it = |child: &&Child| {
+            fs::read_to_string(format!("/proc/{}/comm", child.id())).is_ok_and(|name| name.trim() == program)
+        };
         Pid::from_child(running.iter().find(is_it).unwrap())
     }
 }
@@ -72,7 +74,8 @@ impl Machine {
         while let Some(id) = starting {
             if self.wait(id) {
                 let text = fs::read_to_string(&self.flags).unwrap();
-                let extra = text.trim().strip_prefix("KILN_ETCD_FLAGS=").unwrap().trim_matches('"').to_owned();
+                let extra =
+                    text.trim().strip_prefix("KILN_ETCD_FLAGS=").unwrap().trim_matches('"').to_owned();
                 let mut command = Command::new(etcd.get_program());
                 command.args(&base).args(extra.split_whitespace());
                 etcd = command;
@@ -91,7 +94,11 @@ impl Machine {
         if self.stop.load(Ordering::SeqCst) {
             return None;
         }
-        command.stdin(Stdio::null()).stdout(self.log.try_clone().unwrap()).stderr(self.log.try_clone().unwrap()).process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(self.log.try_clone().unwrap())
+            .stderr(self.log.try_clone().unwrap())
+            .process_group(0);
         let child = command.spawn().unwrap();
         let id = child.id();
         running.push(child);

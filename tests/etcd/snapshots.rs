@@ -21,7 +21,12 @@ fn kept(member: &Member) -> Vec<(u64, u64, String, PathBuf)> {
     let listed: Value = serde_json::from_str(&approve(member.agent("snapshots").arg("--json"))).unwrap();
     let one = |kept: &Value| {
         let text = |key: &str| kept[key].as_str().unwrap().to_owned();
-        (kept["number"].as_u64().unwrap(), kept["revision"].as_u64().unwrap(), text("sha256"), member.snapshots().join(text("file")))
+        (
+            kept["number"].as_u64().unwrap(),
+            kept["revision"].as_u64().unwrap(),
+            text("sha256"),
+            member.snapshots().join(text("file")),
+        )
     };
     listed.as_array().unwrap().iter().map(one).collect()
 }
@@ -57,7 +62,9 @@ pub(crate) fn kept_whole_or_not_at_all() {
     put(&world, "key", "value");
     // A member that has none saves one by itself, soon.
     for member in &world.members {
-        eventually("a first snapshot", PATIENCE, || if kept(member).is_empty() { Err(member.log()) } else { Ok(()) });
+        eventually("a first snapshot", PATIENCE, || {
+            if kept(member).is_empty() { Err(member.log()) } else { Ok(()) }
+        });
     }
     let member = &world.members[0];
     let first = kept(member).remove(0);
@@ -66,18 +73,31 @@ pub(crate) fn kept_whole_or_not_at_all() {
         approve(&mut member.agent("snapshot"));
     }
     let numbers: Vec<u64> = kept(member).iter().map(|(number, ..)| *number).collect();
-    assert_eq!(numbers, (first.0 + 2..=first.0 + 9).rev().collect::<Vec<_>>(), "eight are kept, the newest ones");
+    assert_eq!(
+        numbers,
+        (first.0 + 2..=first.0 + 9).rev().collect::<Vec<_>>(),
+        "eight are kept, the newest ones"
+    );
     all_whole(member);
     assert_eq!(member.snapshots().metadata().unwrap().permissions().mode() & 0o777, 0o700);
     // etcd's own reader agrees.
     let (_, revision, _, path) = kept(member).remove(0);
-    let status = approve(Command::new("etcdctl").env("ETCDCTL_API", "3").args(["snapshot", "status", "--write-out=json"]).arg(&path));
+    let status = approve(
+        Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args(["snapshot", "status", "--write-out=json"])
+            .arg(&path),
+    );
     assert_eq!(serde_json::from_str::<Value>(&status).unwrap()["revision"], revision, "{status}");
 
     // No room while it is written: whatever etcdctl had written goes, whatever was there stays.
     let before = kept(member);
     let mut limited = member.command("prlimit");
-    let output = limited.args(["--fsize=20000", KILN, "agent", "etcd", "snapshot", "--settings"]).arg(member.settings()).output().unwrap();
+    let output = limited
+        .args(["--fsize=20000", KILN, "agent", "etcd", "snapshot", "--settings"])
+        .arg(member.settings())
+        .output()
+        .unwrap();
     fails(&output, 6, "saving a snapshot");
     assert_eq!(kept(member), before);
     assert_eq!(fs::read_dir(member.snapshots()).unwrap().count(), before.len());
@@ -122,15 +142,26 @@ pub(crate) fn killed_while_saving() {
     whole(&world);
     (0..40).for_each(|number| drop(world.put_large(&format!("large-{number}"), 1 << 20).unwrap()));
     let member = &world.members[0];
-    eventually("a first snapshot", PATIENCE, || if kept(member).is_empty() { Err(member.log()) } else { Ok(()) });
+    eventually("a first snapshot", PATIENCE, || {
+        if kept(member).is_empty() { Err(member.log()) } else { Ok(()) }
+    });
     let mut finished = 0;
     for delay in (0..12).map(|step| 15 * step * step) {
         let before = kept(member);
         let mut command = member.agent("snapshot");
-        let mut child = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         sleep(Duration::from_millis(delay));
         // All of it at once, as the power does it.
-        let _ = rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL);
+        let _ = rustix::process::kill_process_group(
+            rustix::process::Pid::from_child(&child),
+            rustix::process::Signal::KILL,
+        );
         child.wait().unwrap();
         let after = kept(member);
         finished += usize::from(after.len() > before.len());
@@ -161,7 +192,11 @@ pub(crate) fn damaged_ones_are_refused_when_they_are_ordered() {
         fs::write(&file, bytes).unwrap();
         let restore = format!("{}@{sha256}", file.display());
         let mut command = Command::new(KILN);
-        command.current_dir(world.site()).args(["order", "--restore", &restore, "--on", "m1", "--out", out]).output().unwrap()
+        command
+            .current_dir(world.site())
+            .args(["order", "--restore", &restore, "--on", "m1", "--out", out])
+            .output()
+            .unwrap()
     };
     let refused = |bytes: &[u8], what: &str| {
         let output = ordered(bytes, &digest(bytes), "refused");
@@ -169,7 +204,11 @@ pub(crate) fn damaged_ones_are_refused_when_they_are_ordered() {
         assert!(!world.site().join("refused").exists());
     };
     let other = digest(b"another");
-    fails(&ordered(&good, &other, "refused"), 5, &format!("the SHA-256 is {}, expected {other}", digest(&good)));
+    fails(
+        &ordered(&good, &other, "refused"),
+        5,
+        &format!("the SHA-256 is {}, expected {other}", digest(&good)),
+    );
     refused(&good[..good.len() / 2], "does not end with the SHA-256 of its content");
     refused(&good[..20], "the snapshot is truncated: it has 20 bytes");
     let sealed = |mut data: Vec<u8>| {
@@ -189,8 +228,11 @@ pub(crate) fn damaged_ones_are_refused_when_they_are_ordered() {
         zeroed[number * page..(number + 1) * page].fill(0);
         fs::write(&file, sealed(zeroed)).unwrap();
         let restore = format!("{}@{}", file.display(), digest(&fs::read(&file).unwrap()));
-        let output =
-            Command::new(KILN).current_dir(world.site()).args(["order", "--restore", &restore, "--out", "probe"]).output().unwrap();
+        let output = Command::new(KILN)
+            .current_dir(world.site())
+            .args(["order", "--restore", &restore, "--out", "probe"])
+            .output()
+            .unwrap();
         let _ = fs::remove_dir_all(world.site().join("probe"));
         output.status.code() == Some(5)
     });
@@ -223,7 +265,8 @@ pub(crate) fn restored_by_an_order() {
     let (_, _, sha256, path) = kept(&world.members[1]).remove(0);
     put(&world, "key", "newer");
     (0..3).for_each(|place| world.members[place].off());
-    let text = format!("id = \"0123456789abcdef0123456789abcdef\"\n[restore]\non = \"m2\"\nsha256 = \"{sha256}\"\n");
+    let text =
+        format!("id = \"0123456789abcdef0123456789abcdef\"\n[restore]\non = \"m2\"\nsha256 = \"{sha256}\"\n");
     world.members.iter().for_each(|member| member.order(&text));
 
     // Damaged where it is kept: refused before anything is moved, and said.
@@ -234,16 +277,24 @@ pub(crate) fn restored_by_an_order() {
     world.on(&[0, 1, 2]);
     eventually("the reason", PATIENCE, || {
         let said = world.members[1].waits_for();
-        let is_right = said.len() == 1 && said[0].contains("can't carry out the order") && said[0].contains("the SHA-256 is");
+        let is_right = said.len() == 1
+            && said[0].contains("can't carry out the order")
+            && said[0].contains("the SHA-256 is");
         if is_right { Ok(()) } else { Err(format!("{said:?}")) }
     });
     eventually("the others wait", PATIENCE, || {
         let said = world.members[0].waits_for();
-        let is_right = said.first().is_some_and(|said| said.starts_with("m2 is to restore a snapshot of the cluster, as ordered"));
+        let is_right = said
+            .first()
+            .is_some_and(|said| said.starts_with("m2 is to restore a snapshot of the cluster, as ordered"));
         if is_right { Ok(()) } else { Err(format!("{said:?}")) }
     });
     for member in &world.members {
-        assert!(member.data().join("member/wal").is_dir() && !member.data().join("aside-1").exists(), "{}", member.name);
+        assert!(
+            member.data().join("member/wal").is_dir() && !member.data().join("aside-1").exists(),
+            "{}",
+            member.name
+        );
     }
     (0..3).for_each(|place| world.members[place].off());
 

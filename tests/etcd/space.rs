@@ -47,7 +47,10 @@ fn said_of(world: &World) -> String {
 
 fn statuses(world: &World) -> Vec<(u64, u64, u64)> {
     let urls: Vec<String> = world.members.iter().map(crate::world::Member::client_url).collect();
-    let all: Value = serde_json::from_str(&world.ask(&urls.join(","), &["endpoint", "status", "--write-out=json"]).unwrap()).unwrap();
+    let all: Value = serde_json::from_str(
+        &world.ask(&urls.join(","), &["endpoint", "status", "--write-out=json"]).unwrap(),
+    )
+    .unwrap();
     let one = |status: &Value| {
         let status = &status["Status"];
         let number = |value: &Value| value.as_u64().unwrap();
@@ -86,7 +89,11 @@ pub(crate) fn that_is_not_there_is_said() {
     let Some(world) = full(1) else { return };
     let problem = |says: &str| {
         let problems = world.members[0].problems();
-        if problems.iter().any(|problem| problem.contains(says)) { Ok(()) } else { Err(format!("{problems:?}")) }
+        if problems.iter().any(|problem| problem.contains(says)) {
+            Ok(())
+        } else {
+            Err(format!("{problems:?}"))
+        }
     };
     // Room that rewriting makes is used up again, until there is none.
     let mut number = 0;
@@ -120,7 +127,11 @@ pub(crate) fn nothing_is_done_about_corruption() {
     approve(curl.args(["--data", &body, "https://127.0.0.1:2379/v3/maintenance/alarm"]));
     eventually("it is said", PATIENCE, || {
         let problems = member.problems();
-        if problems.iter().any(|problem| problem.starts_with("CORRUPT alarm on m1")) { Ok(()) } else { Err(format!("{problems:?}")) }
+        if problems.iter().any(|problem| problem.starts_with("CORRUPT alarm on m1")) {
+            Ok(())
+        } else {
+            Err(format!("{problems:?}"))
+        }
     });
     std::thread::sleep(Duration::from_secs(15));
     assert!(world.etcdctl(&["alarm", "list"]).unwrap().contains("CORRUPT"));

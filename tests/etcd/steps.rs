@@ -55,9 +55,15 @@ fn cut_at(prepare: Prepare, call: &str, number: usize) -> bool {
     let whole = world.whole(PATIENCE).unwrap_or_else(|state| panic!("cut at {call} {number}: {state}"));
     assert!(cluster.is_none_or(|before| before == whole), "cut at {call} {number}: another cluster");
     if is_written {
-        assert!(world.etcdctl_at(place, &["get", "key"]).unwrap().contains("value"), "cut at {call} {number}");
+        assert!(
+            world.etcdctl_at(place, &["get", "key"]).unwrap().contains("value"),
+            "cut at {call} {number}"
+        );
         let log = world.members[place].log();
-        assert!(!world.members[place].data().join("aside-2").exists(), "cut at {call} {number}: carried out twice\n{log}");
+        assert!(
+            !world.members[place].data().join("aside-2").exists(),
+            "cut at {call} {number}: carried out twice\n{log}"
+        );
     }
     std::fs::read_to_string(&trace).unwrap().contains("killed by SIGKILL")
 }
@@ -66,7 +72,12 @@ fn cut_at(prepare: Prepare, call: &str, number: usize) -> bool {
 fn traced(member: &Member, call: &str, number: usize, trace: &std::path::Path) -> Command {
     let start = member.agent("start");
     let mut command = Command::new("strace");
-    command.arg("-o").arg(trace).args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:signal=KILL:when={number}")]);
+    command.arg("-o").arg(trace).args([
+        "-e",
+        &format!("trace={call}"),
+        "-e",
+        &format!("inject={call}:signal=KILL:when={number}"),
+    ]);
     // setpriv and ip(8) only prepare, and become the agent.
     command.arg(start.get_program()).args(start.get_args());
     command

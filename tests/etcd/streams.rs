@@ -85,7 +85,9 @@ pub(crate) fn readers_that_hear_nothing_are_ended_and_no_others() {
         python(one, DIAL, &["10.0.0.12", &ports[1], "s", "2000"]),
     ];
     let _agent = Running::new(one.agent("streams"));
-    eventually("the silent one is ended", SEEN, || if silent.is_over() { Ok(()) } else { Err("it lives".into()) });
+    eventually("the silent one is ended", SEEN, || {
+        if silent.is_over() { Ok(()) } else { Err("it lives".into()) }
+    });
     assert!(begin.elapsed() >= SILENT, "{:?}", begin.elapsed());
     std::thread::sleep(SILENT);
     assert_eq!(kept.each_mut().map(Running::is_over), [false; 4]);

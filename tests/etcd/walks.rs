@@ -24,7 +24,8 @@ pub(crate) fn visit(members: u8, events: u8, look: Look) -> Walk {
 /// What each wrong rule leads to.
 pub(crate) fn faults() {
     for fault in [Fault::FoundsWithMajority, Fault::KeepsIdentifier] {
-        let broken = Model { members: 3, events: 5, look: Look::AtOnce, fault: Some(fault) }.walk().unwrap_err();
+        let broken =
+            Model { members: 3, events: 5, look: Look::AtOnce, fault: Some(fault) }.walk().unwrap_err();
         assert!(broken.starts_with("a majority goes on without what 2 acknowledged"), "{fault:?}: {broken}");
     }
 }

@@ -52,7 +52,9 @@ impl World {
         }
         let directory = tempfile::tempdir().unwrap();
         let site = Site::of(count);
-        approve(Command::new("cp").arg("--archive").arg(site.directory.path().join(".")).arg(directory.path()));
+        approve(
+            Command::new("cp").arg("--archive").arg(site.directory.path().join(".")).arg(directory.path()),
+        );
         let hub = Namespace::new("hub");
         hub.ip("link add br0 type bridge");
         hub.ip("address add 10.0.0.250/24 dev br0");
@@ -112,15 +114,23 @@ impl World {
     /// The cluster that answers at a member through a quorum, and its members' names and identifiers.
     pub(crate) fn cluster_at(&self, place: usize) -> Option<Cluster> {
         self.etcdctl_at(place, &["get", "x", "--consistency=l"]).ok()?;
-        let list: Value = serde_json::from_str(&self.etcdctl_at(place, &["member", "list", "--write-out=json"]).ok()?).ok()?;
-        let member = |member: &Value| Some((member["name"].as_str().unwrap_or_default().to_owned(), member["ID"].as_u64()?));
-        Some((list["header"]["cluster_id"].as_u64()?, list["members"].as_array()?.iter().filter_map(member).collect()))
+        let list: Value =
+            serde_json::from_str(&self.etcdctl_at(place, &["member", "list", "--write-out=json"]).ok()?)
+                .ok()?;
+        let member = |member: &Value| {
+            Some((member["name"].as_str().unwrap_or_default().to_owned(), member["ID"].as_u64()?))
+        };
+        Some((
+            list["header"]["cluster_id"].as_u64()?,
+            list["members"].as_array()?.iter().filter_map(member).collect(),
+        ))
     }
 
     /// As [`World::cluster_at`] of every member, all asked at once.
     pub(crate) fn clusters(&self) -> Vec<Option<Cluster>> {
         std::thread::scope(|scope| {
-            let asked: Vec<_> = (0..self.members.len()).map(|place| scope.spawn(move || self.cluster_at(place))).collect();
+            let asked: Vec<_> =
+                (0..self.members.len()).map(|place| scope.spawn(move || self.cluster_at(place))).collect();
             asked.into_iter().map(|asked| asked.join().unwrap()).collect()
         })
     }
@@ -130,7 +140,8 @@ impl World {
         let begin = Instant::now();
         loop {
             let clusters = self.clusters();
-            let names = |members: &[(String, u64)]| members.iter().filter(|(name, _)| !name.is_empty()).count();
+            let names =
+                |members: &[(String, u64)]| members.iter().filter(|(name, _)| !name.is_empty()).count();
             let is_whole = clusters.iter().all(|cluster| {
                 cluster.as_ref().is_some_and(|(id, members)| {
                     names(members) == self.members.len()
@@ -142,8 +153,13 @@ impl World {
                 return Ok(clusters[0].as_ref().unwrap().0);
             }
             if begin.elapsed() > patience {
-                let waiting: Vec<_> = self.members.iter().map(|member| (&member.name, member.waits_for())).collect();
-                let logs: String = self.members.iter().map(|member| format!("\n--- {}\n{}", member.name, member.log())).collect();
+                let waiting: Vec<_> =
+                    self.members.iter().map(|member| (&member.name, member.waits_for())).collect();
+                let logs: String = self
+                    .members
+                    .iter()
+                    .map(|member| format!("\n--- {}\n{}", member.name, member.log()))
+                    .collect();
                 return Err(format!("{clusters:?} {waiting:?}{logs}"));
             }
             sleep(Duration::from_millis(300));
@@ -153,7 +169,10 @@ impl World {
 
 fn etcdctl(mut command: Command, root: &Path, endpoints: &str, arguments: &[&str]) -> Result<String, String> {
     let pki = root.join("etc/kubernetes/pki/etcd");
-    command.env("ETCDCTL_API", "3").args(["--command-timeout=1s", "--dial-timeout=1s"]).arg(format!("--endpoints={endpoints}"));
+    command
+        .env("ETCDCTL_API", "3")
+        .args(["--command-timeout=1s", "--dial-timeout=1s"])
+        .arg(format!("--endpoints={endpoints}"));
     for (flag, file) in [("--cacert", "ca.crt"), ("--cert", "peer.crt"), ("--key", "peer.key")] {
         command.arg(flag).arg(pki.join(file));
     }
@@ -184,13 +203,22 @@ impl Site {
 }
 
 fn render(directory: &Path, count: usize) {
-    let kiln =
-        |arguments: &[&str]| approve(Command::new(KILN).current_dir(directory).args(arguments).env("KILN_STORE", directory.join("store")));
+    let kiln = |arguments: &[&str]| {
+        approve(
+            Command::new(KILN)
+                .current_dir(directory)
+                .args(arguments)
+                .env("KILN_STORE", directory.join("store")),
+        )
+    };
     kiln(&["init", "--profile", "ha"]);
     let path = directory.join("cluster.toml");
     let mut text = fs::read_to_string(&path).unwrap();
     for number in 4..=count {
-        let _ = write!(text, "\n[[nodes]]\nname = \"m{number}\"\nroles = [\"control-plane\"]\naddress = \"10.0.0.1{number}\"\n");
+        let _ = write!(
+            text,
+            "\n[[nodes]]\nname = \"m{number}\"\nroles = [\"control-plane\"]\naddress = \"10.0.0.1{number}\"\n"
+        );
     }
     // The flags must be those of the etcd that runs here.
     let said = approve(Command::new("etcd").arg("--version"));
@@ -218,7 +246,9 @@ impl Member {
         let settings = root.join("etc/kiln/etcd.toml");
         fs::write(&settings, here(&fs::read_to_string(&settings).unwrap())).unwrap();
         let unit = here(&fs::read_to_string(root.join("etc/systemd/system/etcd.service")).unwrap());
-        let flags = words(unit.split_once("ExecStart=/usr/bin/etcd").unwrap().1.split_once("$KILN_ETCD_FLAGS").unwrap().0);
+        let flags = words(
+            unit.split_once("ExecStart=/usr/bin/etcd").unwrap().1.split_once("$KILN_ETCD_FLAGS").unwrap().0,
+        );
         Self { name, address, namespace: Arc::new(namespace), root, flags, power: None, cut: false }
     }
 
@@ -288,7 +318,9 @@ impl Member {
     /// etcd as the only member of a cluster.
     pub(crate) fn etcd_alone(&self) -> Command {
         let mut command = self.namespace.command("etcd");
-        command.args(&self.flags).arg(format!("--initial-cluster={}=https://{}:2380", self.name, self.address));
+        command
+            .args(&self.flags)
+            .arg(format!("--initial-cluster={}=https://{}:2380", self.name, self.address));
         command
     }
 
@@ -305,7 +337,8 @@ impl Member {
     /// Its API server, with the flags of its unit.
     pub(crate) fn api_server(&self, program: &Path) -> Command {
         let unit = self.text("etc/systemd/system/kube-apiserver.service");
-        let flags = unit.split_once("ExecStart=/usr/bin/kube-apiserver").unwrap().1.split_once("\n#").unwrap().0;
+        let flags =
+            unit.split_once("ExecStart=/usr/bin/kube-apiserver").unwrap().1.split_once("\n#").unwrap().0;
         fs::create_dir_all(self.root.join("var/log/kubernetes")).unwrap();
         let mut command = self.namespace.command(program);
         let log = fs::File::create(self.root.join("api-server.log")).unwrap();
@@ -323,14 +356,21 @@ impl Member {
         let mut command = self.namespace.command("strace");
         command.args(["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e"]);
         command.arg(format!("inject=fsync,fdatasync:delay_enter={milliseconds}000"));
-        command.args(["-p", &self.power.as_ref().unwrap().process("etcd").as_raw_nonzero().to_string()]).stderr(Stdio::null());
+        command
+            .args(["-p", &self.power.as_ref().unwrap().process("etcd").as_raw_nonzero().to_string()])
+            .stderr(Stdio::null());
         Traced(command.spawn().unwrap())
     }
 
     /// Whether something listens on a port of this machine, by ss(8).
     pub(crate) fn listens(&self, port: u16) -> Result<(), String> {
-        let output = self.namespace.command("ss").args(["-Hltn"]).arg(format!("sport = :{port}")).output().unwrap();
-        if output.stdout.is_empty() { Err(format!("nothing listens on {port} of {}", self.name)) } else { Ok(()) }
+        let output =
+            self.namespace.command("ss").args(["-Hltn"]).arg(format!("sport = :{port}")).output().unwrap();
+        if output.stdout.is_empty() {
+            Err(format!("nothing listens on {port} of {}", self.name))
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -372,7 +412,9 @@ impl Member {
     /// Nothing reaches the machine or leaves it, and no sender learns why.
     pub(crate) fn cut(&mut self, cut: bool) {
         self.cut = cut;
-        let chain = |name: &str, way: &str| format!("chain {name} {{\ntype filter hook {name} priority 0\n{way} lo accept\ndrop\n}}\n");
+        let chain = |name: &str, way: &str| {
+            format!("chain {name} {{\ntype filter hook {name} priority 0\n{way} lo accept\ndrop\n}}\n")
+        };
         let rules = format!("table inet cut {{\n{}{}}}\n", chain("input", "iif"), chain("output", "oif"));
         let script = if cut { rules } else { "delete table inet cut\n".to_owned() };
         let file = self.root.join("cut.nft");
@@ -432,7 +474,11 @@ pub(crate) struct Traced(Child);
 impl Drop for Traced {
     fn drop(&mut self) {
         // What it traces must be let go.
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.0),
+            rustix::process::Signal::TERM,
+        )
+        .unwrap();
         self.0.wait().unwrap();
     }
 }
@@ -449,8 +495,17 @@ impl Drop for Clock {
 
 /// A file of a node with paths that lead to where the node's files are.
 fn here(root: &Path, text: &str) -> String {
-    let paths = ["/var/lib/etcd", "/run/etcd", "/run/kiln-etcd", "/etc/kubernetes", "/var/log/kubernetes", "/run/haproxy"];
-    paths.iter().fold(text.to_owned(), |text, path| text.replace(path, root.join(&path[1..]).to_str().unwrap()))
+    let paths = [
+        "/var/lib/etcd",
+        "/run/etcd",
+        "/run/kiln-etcd",
+        "/etc/kubernetes",
+        "/var/log/kubernetes",
+        "/run/haproxy",
+    ];
+    paths
+        .iter()
+        .fold(text.to_owned(), |text, path| text.replace(path, root.join(&path[1..]).to_str().unwrap()))
 }
 
 /// The arguments of a command that goes on over several lines of a unit.

@@ -146,7 +146,8 @@ impl Model {
     /// Visits every state; the first one that breaks a promise is the error.
     pub fn walk(&self) -> Result<Walk, String> {
         let mut walk = Walk::default();
-        let machine = Machine { on: false, new: true, side: false, held: Held::Blank, doing: Doing::Deciding };
+        let machine =
+            Machine { on: false, new: true, side: false, held: Held::Blank, doing: Doing::Deciding };
         let begin = State { machines: vec![machine; usize::from(self.members)], clusters: Vec::new() };
         let orders = orders(usize::from(self.members));
         // The fewest events that lead to a state, by its fingerprint: whole states would not fit into memory.
@@ -176,7 +177,11 @@ impl Model {
                 let known = fewest.entry(next.fingerprint()).or_insert(u8::MAX);
                 if *known > used_then {
                     *known = used_then;
-                    if used_then == used { queue.push_front((next, used_then)) } else { queue.push_back((next, used_then)) }
+                    if used_then == used {
+                        queue.push_front((next, used_then))
+                    } else {
+                        queue.push_back((next, used_then))
+                    }
                 }
             }
         }
@@ -252,7 +257,8 @@ impl Model {
                 others.for_each(|other| set(Doing::Saw(other as u8, state.seen(index, other))));
             }
             Doing::Saw(first, what) => {
-                let seen = (0..state.machines.len()).map(|other| if other == usize::from(first) { what } else { state.seen(index, other) });
+                let seen = (0..state.machines.len())
+                    .map(|other| if other == usize::from(first) { what } else { state.seen(index, other) });
                 // Nothing to do: it looks again.
                 set(self.decide(state, index, seen.collect(), walk).unwrap_or(Doing::Deciding));
             }
@@ -268,26 +274,36 @@ impl Model {
                 next.machines[index].doing = Doing::Running;
             }),
             Doing::About(Act::Found(token)) => go(&|next| next.machines[index].held = Held::Starting(token)),
-            Doing::About(Act::Join(token)) if leads(token) && self.fault == Some(Fault::KeepsIdentifier) => set(Doing::Added(token, 0)),
+            Doing::About(Act::Join(token)) if leads(token) && self.fault == Some(Fault::KeepsIdentifier) => {
+                set(Doing::Added(token, 0))
+            }
             Doing::About(Act::Join(token)) if leads(token) => go(&|next| {
                 next.append(machine.side, token, |configuration| configuration[index] = ABSENT);
                 next.machines[index].doing = Doing::Removed(token);
             }),
             // Noted before it is added: what is found in its place later, this very disk has asked for.
-            Doing::Removed(token) if leads(token) && !matches!(machine.held, Held::Joining(own, _) if own == token) => {
+            Doing::Removed(token)
+                if leads(token) && !matches!(machine.held, Held::Joining(own, _) if own == token) =>
+            {
                 let since = state.leads(machine.side, token).expect("it leads");
                 go(&|next| next.machines[index].held = Held::Joining(token, since));
             }
             Doing::Removed(token) if leads(token) => go(&|next| {
                 let log = &next.cluster(token).log;
-                let before = log.iter().map(|configuration| configuration[index]).filter(|incarnation| *incarnation != ABSENT).max();
+                let before = log
+                    .iter()
+                    .map(|configuration| configuration[index])
+                    .filter(|incarnation| *incarnation != ABSENT)
+                    .max();
                 let incarnation = before.map_or(1, |before| before + 1);
                 next.append(machine.side, token, |configuration| configuration[index] = incarnation);
                 next.machines[index].doing = Doing::Added(token, incarnation);
             }),
             Doing::About(Act::Resume(token, incarnation)) => set(Doing::Added(token, incarnation)),
             // With two of two there is no quorum before it starts.
-            Doing::Added(token, incarnation) if state.expects(machine.side, token, index, machine.held.since()) == Some(incarnation) => {
+            Doing::Added(token, incarnation)
+                if state.expects(machine.side, token, index, machine.held.since()) == Some(incarnation) =>
+            {
                 go(&|next| {
                     next.machines[index].held = Held::Data(Data { token, incarnation, position: None });
                     next.machines[index].doing = Doing::Running;
@@ -316,15 +332,24 @@ impl Model {
         };
         let answers: Vec<Answer> = seen.iter().copied().map(answer).collect();
         let me = index as u8;
-        let unanimity = if self.fault == Some(Fault::FoundsWithMajority) { Unanimity::Majority } else { Unanimity::All };
+        let unanimity =
+            if self.fault == Some(Fault::FoundsWithMajority) { Unanimity::Majority } else { Unanimity::All };
         let expected = match state.machines[index].held {
-            Held::Joining(token, since) => {
-                state.expects(state.machines[index].side, token, index, since).map(|incarnation| (token, incarnation))
-            }
+            Held::Joining(token, since) => state
+                .expects(state.machines[index].side, token, index, since)
+                .map(|incarnation| (token, incarnation)),
             _ => None,
         };
         let expected_by = expected.map(|_| u8::MAX);
-        let decision = decide(&View { me, disk, founders: self.founders(), unanimity, order: None, expected_by, answers: &answers });
+        let decision = decide(&View {
+            me,
+            disk,
+            founders: self.founders(),
+            unanimity,
+            order: None,
+            expected_by,
+            answers: &answers,
+        });
         let small = |token: u128| u8::try_from(token).expect("tokens of the walk are small");
         let act = match &decision {
             Decision::Start => Some(Act::Start),
@@ -337,11 +362,16 @@ impl Model {
             },
             Decision::Wait(_) => None,
             Decision::Resume(_) => expected.map(|(token, incarnation)| Act::Resume(token, incarnation)),
-            Decision::SetAside | Decision::Recover => unreachable!("there is no order, and only a member's own blank successor removes it"),
+            Decision::SetAside | Decision::Recover => {
+                unreachable!("there is no order, and only a member's own blank successor removes it")
+            }
         };
         // Who has data heeds the living alone.
-        let is_heeded = |answer: &Answer| !matches!(disk, Disk::Data(_)) || matches!(answer, Answer::Data { quorum: true, .. });
-        let heeded = answers.iter().map(|answer| if is_heeded(answer) { *answer } else { Answer::Silent }).collect();
+        let is_heeded = |answer: &Answer| {
+            !matches!(disk, Disk::Data(_)) || matches!(answer, Answer::Data { quorum: true, .. })
+        };
+        let heeded =
+            answers.iter().map(|answer| if is_heeded(answer) { *answer } else { Answer::Silent }).collect();
         walk.decisions.insert((me, disk, heeded, decision));
         act.map(Doing::About)
     }
@@ -352,7 +382,10 @@ impl Held {
     fn token(self) -> Option<Token> {
         match self {
             Self::Blank => None,
-            Self::Agreed(token) | Self::Starting(token) | Self::Joining(token, _) | Self::Data(Data { token, .. }) => Some(token),
+            Self::Agreed(token)
+            | Self::Starting(token)
+            | Self::Joining(token, _)
+            | Self::Data(Data { token, .. }) => Some(token),
         }
     }
 
@@ -386,7 +419,10 @@ fn count(configuration: Configuration) -> usize {
 
 impl State {
     fn cluster(&self, token: Token) -> &Cluster {
-        self.clusters.iter().find(|cluster| cluster.token == token).expect("a token that is held has a cluster")
+        self.clusters
+            .iter()
+            .find(|cluster| cluster.token == token)
+            .expect("a token that is held has a cluster")
     }
 
     fn is_whole(&self) -> bool {
@@ -395,26 +431,28 @@ impl State {
 
     /// Members that run on this side, with what they have of a cluster.
     fn running(&self, side: bool, token: Token) -> impl Iterator<Item = (usize, Data)> {
-        let here = self
-            .machines
-            .iter()
-            .enumerate()
-            .filter(move |(_, machine)| machine.on && machine.side == side && machine.doing == Doing::Running);
+        let here = self.machines.iter().enumerate().filter(move |(_, machine)| {
+            machine.on && machine.side == side && machine.doing == Doing::Running
+        });
         here.filter_map(move |(index, machine)| Some((index, machine.held.data(token)?)))
     }
 
     /// The position from which a majority on this side goes on, if there is one. A member that was just added votes, too.
     fn leads(&self, side: bool, token: Token) -> Option<u8> {
         let best = self.running(side, token).filter_map(|(_, data)| data.position).max()?;
-        let configuration = self.clusters.iter().find(|cluster| cluster.token == token)?.log[usize::from(best)];
-        let voters = self.running(side, token).filter(|(index, data)| configuration[*index] == data.incarnation);
+        let configuration =
+            self.clusters.iter().find(|cluster| cluster.token == token)?.log[usize::from(best)];
+        let voters =
+            self.running(side, token).filter(|(index, data)| configuration[*index] == data.incarnation);
         (voters.count() * 2 > count(configuration)).then_some(best)
     }
 
     /// The incarnation under which a member of a cluster on this side knows this place.
     fn expects(&self, side: bool, token: Token, index: usize, since: u8) -> Option<u8> {
         let cluster = self.clusters.iter().find(|cluster| cluster.token == token)?;
-        let known = |(_, data): (usize, Data)| Some(cluster.log[usize::from(data.position.filter(|position| *position >= since)?)][index]);
+        let known = |(_, data): (usize, Data)| {
+            Some(cluster.log[usize::from(data.position.filter(|position| *position >= since)?)][index])
+        };
         self.running(side, token).filter_map(known).filter(|incarnation| *incarnation != ABSENT).max()
     }
 
@@ -427,7 +465,9 @@ impl State {
             Held::Blank | Held::Joining(..) => Seen::Blank,
             Held::Agreed(token) => Seen::Agreed(token),
             Held::Starting(token) => Seen::Data(token, false),
-            Held::Data(Data { token, .. }) => Seen::Data(token, other.doing == Doing::Running && self.leads(other.side, token).is_some()),
+            Held::Data(Data { token, .. }) => {
+                Seen::Data(token, other.doing == Doing::Running && self.leads(other.side, token).is_some())
+            }
         }
     }
 
@@ -446,7 +486,10 @@ impl State {
                 return Err(format!("{token} has a majority, and {} has one, too\n{self:#?}", other.token));
             }
             if other.acknowledged && !other.is_excused() {
-                return Err(format!("{token} has a majority without what {} acknowledged\n{self:#?}", other.token));
+                return Err(format!(
+                    "{token} has a majority without what {} acknowledged\n{self:#?}",
+                    other.token
+                ));
             }
         }
         Ok(())
@@ -459,8 +502,11 @@ impl State {
         let (good, waiting) = match living {
             // Data of another founding are kept, whatever came of it.
             Some(cluster) => {
-                let elsewhere =
-                    self.machines.iter().filter(|machine| matches!(machine.held, Held::Data(data) if data.token != cluster.token)).count();
+                let elsewhere = self
+                    .machines
+                    .iter()
+                    .filter(|machine| matches!(machine.held, Held::Data(data) if data.token != cluster.token))
+                    .count();
                 (self.running(side, cluster.token).count() + elsewhere == self.machines.len(), elsewhere > 0)
             }
             // Data without a majority: those without them had agreed, so they have lost their disks, or went on to another token.

@@ -26,7 +26,9 @@ impl Running {
     pub(crate) fn takes_the_documented_add_on(&self) {
         let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/overlays.md")).unwrap();
         let scratch = tempfile::tempdir().unwrap();
-        let kiln = |arguments: &[&str]| approve(Command::new(env!("CARGO_BIN_EXE_kiln")).current_dir(scratch.path()).args(arguments));
+        let kiln = |arguments: &[&str]| {
+            approve(Command::new(env!("CARGO_BIN_EXE_kiln")).current_dir(scratch.path()).args(arguments))
+        };
         kiln(&["init", "--profile", "external-lb"]);
         write_example(&document, "## Add-ons", scratch.path());
         kiln(&["check", "--overlay-dir", "overlays"]);
@@ -34,12 +36,14 @@ impl Running {
         assert!(images.contains("ingress-image"), "{images}");
         let file = "/etc/kubernetes/bootstrap/50-ingress.yaml";
         let objects = kiln(&["render", "m1", file, "--overlay-dir", "overlays", "--quiet"]);
-        let inside = |script: &str| approve(self.lab.kiln(&["exec", "m1", "--"]).args(["sh", "-c", script, &objects]));
+        let inside =
+            |script: &str| approve(self.lab.kiln(&["exec", "m1", "--"]).args(["sh", "-c", script, &objects]));
         inside(&format!("printf %s \"$0\" > {file} && systemctl restart kiln-bootstrap.service"));
         let pods = ["--namespace=ingress", "get", "pods", "--output=jsonpath={.items[*].spec.nodeName}"];
         eventually("the add-on's pods are on both workers", PATIENCE, || {
             let output = self.client.kubectl(&self.lab, &pods);
-            let mut nodes: Vec<String> = String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect();
+            let mut nodes: Vec<String> =
+                String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect();
             nodes.sort();
             if nodes == ["w1", "w2"] { Ok(()) } else { Err(format!("{output:?}")) }
         });
@@ -57,10 +61,15 @@ impl Running {
                 "--property=Result,ExecMainStatus",
                 "kiln-segment",
             ]));
-            assert_eq!(state.trim(), "Result=success\nExecMainStatus=0", "{node} saw a stranger in a healthy cluster");
+            assert_eq!(
+                state.trim(),
+                "Result=success\nExecMainStatus=0",
+                "{node} saw a stranger in a healthy cluster"
+            );
         }
         let bridge = |what: &str| {
-            let script = format!("ip address {what} {vip}/32 dev $(ip -brief link show type bridge | cut -d' ' -f1)");
+            let script =
+                format!("ip address {what} {vip}/32 dev $(ip -brief link show type bridge | cut -d' ' -f1)");
             approve(self.lab.kiln(&["exec", "--"]).args(["sh", "-c", &script]));
         };
         let holder = self.one_holder();

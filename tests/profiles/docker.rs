@@ -11,7 +11,14 @@ impl Running {
     /// What a node's Docker says at a path of its API.
     fn docker(&self, node: &str, path: &str) -> String {
         let url = format!("http://docker/v1.40/{path}");
-        approve(self.lab.kiln(&["exec", node, "--"]).args(["curl", "--silent", "--fail", "--unix-socket", "/run/docker.sock", &url]))
+        approve(self.lab.kiln(&["exec", node, "--"]).args([
+            "curl",
+            "--silent",
+            "--fail",
+            "--unix-socket",
+            "/run/docker.sock",
+            &url,
+        ]))
     }
 
     /// The daemon itself judges its file, and would refuse a word that it does not know.
@@ -21,16 +28,24 @@ impl Running {
         succeeded(&good, "configuration OK").unwrap();
         let other = "sed 's/live-restore/live-restored/' /etc/docker/daemon.json >/run/other.json; dockerd --validate --config-file /run/other.json";
         let refused = validate(other);
-        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("live-restored"), "{refused:?}");
+        assert!(
+            !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("live-restored"),
+            "{refused:?}"
+        );
     }
 
     /// Starts a pod on `node` that does nothing, and returns its address in the network of CNI.
     fn idle_pod_on(&self, node: &str) -> String {
         let name = format!("idle-{node}");
-        let node = format!("--overrides={{\"spec\":{{\"nodeName\":\"{node}\",\"tolerations\":[{{\"operator\":\"Exists\"}}]}}}}");
+        let node = format!(
+            "--overrides={{\"spec\":{{\"nodeName\":\"{node}\",\"tolerations\":[{{\"operator\":\"Exists\"}}]}}}}"
+        );
         let kubectl = |arguments: &[&str]| self.client.kubectl(&self.lab, arguments);
         eventually("the pod is taken", PATIENCE, || {
-            succeeded(&kubectl(&["run", &name, "--image=k8s.gcr.io/pause:3.2", "--restart=Never", &node]), "created")
+            succeeded(
+                &kubectl(&["run", &name, "--image=k8s.gcr.io/pause:3.2", "--restart=Never", &node]),
+                "created",
+            )
         });
         let mut address = String::new();
         eventually(&format!("{name} runs"), PATIENCE, || {
@@ -46,7 +61,11 @@ impl Running {
 #[test]
 fn docker_runs_the_pods_of_kubelets_that_speak_to_it_and_leaves_the_network_alone() {
     let Some(images) = with_images() else { return };
-    let variant = Variant { name: "docker", profile: "ha-static-pods", changes: Box::leak(Box::new([RAW, images, DOCKER])) };
+    let variant = Variant {
+        name: "docker",
+        profile: "ha-static-pods",
+        changes: Box::leak(Box::new([RAW, images, DOCKER])),
+    };
     let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members: MASTERS, kubelets: 3 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
     let runtime = ["get", "nodes", "--output=jsonpath={.items[*].status.nodeInfo.containerRuntimeVersion}"];
@@ -54,24 +73,37 @@ fn docker_runs_the_pods_of_kubelets_that_speak_to_it_and_leaves_the_network_alon
     succeeded(&runtimes, "docker://").unwrap();
     assert_eq!(String::from_utf8_lossy(&runtimes.stdout).matches("docker://").count(), 3, "{runtimes:?}");
     let information = running.docker("m1", "info");
-    for setting in
-        ["\"CgroupDriver\":\"systemd\"", "\"Driver\":\"overlay2\"", "\"LoggingDriver\":\"json-file\"", "\"LiveRestoreEnabled\":true"]
-    {
+    for setting in [
+        "\"CgroupDriver\":\"systemd\"",
+        "\"Driver\":\"overlay2\"",
+        "\"LoggingDriver\":\"json-file\"",
+        "\"LiveRestoreEnabled\":true",
+    ] {
         assert!(information.contains(setting), "{setting} is not in {information}");
     }
 
     running.docker_has_nothing_to_say_about_its_configuration("m1");
 
     let (first, second) = (running.idle_pod_on("m1"), running.idle_pod_on("m2"));
-    for pod in ["k8s_idle-m1_idle-m1_default", "k8s_haproxy_haproxy-m1_kube-system", "k8s_keepalived_keepalived-m1_kube-system"] {
+    for pod in [
+        "k8s_idle-m1_idle-m1_default",
+        "k8s_haproxy_haproxy-m1_kube-system",
+        "k8s_keepalived_keepalived-m1_kube-system",
+    ] {
         let containers = running.docker("m1", "containers/json");
         assert!(containers.contains(pod), "Docker runs no {pod}: {containers}");
     }
     assert!(running.lab.reaches(Some("m2"), &first, 9), "packets of other nodes are forwarded to pods of m1");
-    assert!(running.lab.reaches(Some("m1"), &second, 9), "packets of other nodes are forwarded to pods of m2");
+    assert!(
+        running.lab.reaches(Some("m1"), &second, 9),
+        "packets of other nodes are forwarded to pods of m2"
+    );
     let rules = running.lab.inside("m1", &["sh", "-c", "iptables-save; ip -brief link"]);
     let rules = String::from_utf8_lossy(&rules.stdout).into_owned();
-    assert!(rules.contains(":FORWARD ACCEPT") && !rules.contains("DOCKER") && !rules.contains("docker0"), "{rules}");
+    assert!(
+        rules.contains(":FORWARD ACCEPT") && !rules.contains("DOCKER") && !rules.contains("docker0"),
+        "{rules}"
+    );
 
     // Its pods outlive a daemon that is started anew.
     let id = |text: String| text.split("\"Id\":\"").nth(1).unwrap()[..64].to_owned();

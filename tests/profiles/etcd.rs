@@ -23,7 +23,8 @@ fn programs() -> Option<(PathBuf, String)> {
 #[test]
 fn a_cluster_runs_the_etcd_that_its_file_names() {
     let Some((directory, version)) = programs() else { return };
-    let source = format!("[etcd]\nversion = \"{version}\"\n[[binaries]]\ndirectory = \"{}\"", directory.display());
+    let source =
+        format!("[etcd]\nversion = \"{version}\"\n[[binaries]]\ndirectory = \"{}\"", directory.display());
     let source = ("# [[binaries]]\n# directory = \"kubernetes\"", &*Box::leak(source.into_boxed_str()));
     let variant = Variant { name: "ha-etcd", profile: "ha", changes: Box::leak(Box::new([RAW, source])) };
     let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members: MASTERS, kubelets: 3 };
@@ -31,7 +32,10 @@ fn a_cluster_runs_the_etcd_that_its_file_names() {
     for node in ["m1", "m2", "m3"] {
         let running_one = running.lab.inside(node, &["sh", "-c", "sha256sum /proc/$(pidof etcd)/exe"]);
         let expected = sha256(&directory.join("etcd"));
-        assert!(String::from_utf8_lossy(&running_one.stdout).starts_with(&expected), "{node}: {running_one:?}");
+        assert!(
+            String::from_utf8_lossy(&running_one.stdout).starts_with(&expected),
+            "{node}: {running_one:?}"
+        );
     }
     running.survives_the_holder_as("tests/lab.rs");
     running.ends_well();

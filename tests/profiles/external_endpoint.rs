@@ -17,7 +17,10 @@ impl Theirs {
     /// HAProxy on the host side of the lab's network, at an address that is no node's.
     fn new(lab: &Lab) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let servers: String = MASTERS.iter().map(|address| format!("  server {address} {address}:6443 check inter 1s\n")).collect();
+        let servers: String = MASTERS
+            .iter()
+            .map(|address| format!("  server {address} {address}:6443 check inter 1s\n"))
+            .collect();
         let file = directory.path().join("haproxy.cfg");
         let text = format!(
             "defaults\n  mode tcp\n  timeout connect 2s\n  timeout client 10m\n  timeout server 10m\n  option redispatch\n\
@@ -43,7 +46,8 @@ impl Drop for Theirs {
 fn external_endpoint_works_behind_a_balancer_of_somebody_else() {
     const BY_ADDRESS: (&str, &str) = ("names = [\"kubernetes.example.org\"]", "vip = \"10.0.0.10\"");
     let Some(_) = judge("haproxy") else { return };
-    let variant = Variant { name: "external-endpoint", profile: "external-endpoint", changes: &[RAW, BY_ADDRESS] };
+    let variant =
+        Variant { name: "external-endpoint", profile: "external-endpoint", changes: &[RAW, BY_ADDRESS] };
     let expected = Expected { endpoint: "10.0.0.10:6443", member: "m1", members: MASTERS, kubelets: 4 };
     let Some((running, theirs)) = Running::new(&variant, &expected, Theirs::new) else { return };
     running.is_writable("before");

@@ -14,8 +14,13 @@ fn external_lb_survives_a_balancer_and_a_control_plane_node() {
     running.takes_flannel();
     running.takes_the_documented_add_on();
     running.tells_who_else_has_the_vip(["l1", "l2"], "10.0.0.10");
-    for (from, port, expected) in [("m2", 2379, true), ("w1", 2379, false), ("l1", 2380, false), ("w1", 10250, true), ("w1", 10257, false)]
-    {
+    for (from, port, expected) in [
+        ("m2", 2379, true),
+        ("w1", 2379, false),
+        ("l1", 2380, false),
+        ("w1", 10250, true),
+        ("w1", 10257, false),
+    ] {
         assert_eq!(running.lab.reaches(Some(from), MASTERS[0], port), expected, "{from} to {port}");
     }
     assert!(running.survives_the_holder().starts_with('l'), "a balancer holds the VIP");

@@ -5,7 +5,8 @@ use crate::common::{Variant, approve};
 use crate::running::{Expected, MASTERS, RAW, Running, with_images};
 
 /// The worker of the starting file: the control plane is busy enough.
-const WITHOUT_WORKER: (&str, &str) = ("[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n", "");
+const WITHOUT_WORKER: (&str, &str) =
+    ("[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n", "");
 
 impl Running {
     /// Every pod of the control plane, and kube-proxy, runs on each of `nodes` and is ready.
@@ -22,10 +23,16 @@ impl Running {
 
     /// The node has recorded the cluster or joined it: what tries to has succeeded.
     fn has_joined(&self, node: &str) -> Result<(), String> {
-        let show =
-            ["systemctl", "show", "--property=Result,ActiveState,ExecMainStatus,ExecMainStartTimestampMonotonic", "kiln-kubeadm-join"];
+        let show = [
+            "systemctl",
+            "show",
+            "--property=Result,ActiveState,ExecMainStatus,ExecMainStartTimestampMonotonic",
+            "kiln-kubeadm-join",
+        ];
         let said = String::from_utf8_lossy(&self.lab.inside(node, &show).stdout).into_owned();
-        let over = ["Result=success", "ActiveState=inactive", "ExecMainStatus=0"].iter().all(|line| said.contains(line));
+        let over = ["Result=success", "ActiveState=inactive", "ExecMainStatus=0"]
+            .iter()
+            .all(|line| said.contains(line));
         if over && !said.contains("Monotonic=0\n") { Ok(()) } else { Err(format!("{node}: {said}")) }
     }
 }
@@ -33,22 +40,33 @@ impl Running {
 #[test]
 fn kubeadm_forms_a_control_plane_that_survives_the_holder_and_takes_it_back() {
     let Some(images) = with_images() else { return };
-    let variant = Variant { name: "kubeadm", profile: "kubeadm", changes: Box::leak(Box::new([RAW, images, WITHOUT_WORKER])) };
+    let variant = Variant {
+        name: "kubeadm",
+        profile: "kubeadm",
+        changes: Box::leak(Box::new([RAW, images, WITHOUT_WORKER])),
+    };
     let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members: MASTERS, kubelets: 3 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
     let nodes = ["m1", "m2", "m3"];
-    eventually("every node has joined", PATIENCE, || nodes.iter().try_for_each(|node| running.has_joined(node)));
+    eventually("every node has joined", PATIENCE, || {
+        nodes.iter().try_for_each(|node| running.has_joined(node))
+    });
     eventually("every pod runs", PATIENCE, || running.pods_are_ready(&nodes));
-    let recorded =
-        running.client.kubectl(&running.lab, &["--namespace=kube-system", "get", "configmap", "kubeadm-config", "--output=yaml"]);
+    let recorded = running.client.kubectl(
+        &running.lab,
+        &["--namespace=kube-system", "get", "configmap", "kubeadm-config", "--output=yaml"],
+    );
     succeeded(&recorded, "controlPlaneEndpoint: 10.0.0.10:8443").unwrap();
 
     let lost = running.survives_the_holder();
     approve(&mut running.lab.kiln(&["start", &lost]));
     let local = format!("{}:6443", running.lab.address(&lost));
-    eventually("the node that was lost serves again", PATIENCE, || running.client.ready(&running.lab, &local));
+    eventually("the node that was lost serves again", PATIENCE, || {
+        running.client.ready(&running.lab, &local)
+    });
     eventually("it has joined the cluster that lives", PATIENCE, || running.has_joined(&lost));
-    let journal = running.lab.inside(&lost, &["journalctl", "--boot", "--unit=kiln-kubeadm-join", "--output=cat"]);
+    let journal =
+        running.lab.inside(&lost, &["journalctl", "--boot", "--unit=kiln-kubeadm-join", "--output=cat"]);
     succeeded(&journal, "the cluster version is 1.20.2: ").unwrap();
     eventually("every pod runs again", PATIENCE, || running.pods_are_ready(&nodes));
 
@@ -57,7 +75,9 @@ fn kubeadm_forms_a_control_plane_that_survives_the_holder_and_takes_it_back() {
     let others = ["m2", "m3"];
     others.iter().for_each(|node| _ = approve(&mut running.lab.kiln(&["start", node])));
     eventually("two nodes are enough to start from", PATIENCE, || running.ready());
-    eventually("they have joined what is on record", PATIENCE, || others.iter().try_for_each(|node| running.has_joined(node)));
+    eventually("they have joined what is on record", PATIENCE, || {
+        others.iter().try_for_each(|node| running.has_joined(node))
+    });
     eventually("what was written before is there", FAILOVER, || {
         succeeded(&running.client.kubectl(&running.lab, &["get", "configmap", "before"]), "before")
     });

@@ -1,6 +1,11 @@
 //! Every other profile on this machine: its cluster comes up by itself and survives what the profile says that it survives.
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests look at the world as users do"
+)]
 
 mod additions;
 #[path = "../common/mod.rs"]

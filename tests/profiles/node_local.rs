@@ -8,12 +8,17 @@ use crate::running::{Expected, MASTERS, RAW, Running, with_images};
 
 #[test]
 fn kubelets_that_balance_for_themselves_do_not_notice_the_loss_of_an_api_server() {
-    kubelets_lose_an_api_server(&Variant { name: "node-local-lb", profile: "node-local-lb", changes: &[RAW] });
+    kubelets_lose_an_api_server(&Variant {
+        name: "node-local-lb",
+        profile: "node-local-lb",
+        changes: &[RAW],
+    });
 }
 
 #[test]
 fn nginx_as_a_static_pod_of_every_machine_does_as_well() {
-    const NGINX: (&str, &str) = ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"\nrun = \"static-pod\"");
+    const NGINX: (&str, &str) =
+        ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"\nrun = \"static-pod\"");
     let Some((_, images)) = with_images() else { return };
     // The profile's file names no images: its balancers are services.
     let images: &'static str = Box::leak(format!("{images}\n\n# raw and qcow2").into_boxed_str());
@@ -29,22 +34,30 @@ fn kubelets_lose_an_api_server(variant: &Variant) {
     let server = format!("--server=https://{}", running.endpoint);
     let format = "--output=jsonpath={range .items[*]}{.metadata.name}={.spec.renewTime} {end}";
     let renewals = || {
-        let output = running.client.kubectl(&running.lab, &["--namespace=kube-node-lease", "get", "leases", format, &server]);
+        let output = running
+            .client
+            .kubectl(&running.lab, &["--namespace=kube-node-lease", "get", "leases", format, &server]);
         let text = succeeded(&output, "w2=").map(|()| String::from_utf8(output.stdout).unwrap())?;
-        Ok::<BTreeSet<String>, String>(text.split_whitespace().filter(|word| !word.starts_with("m1=")).map(str::to_owned).collect())
+        Ok::<BTreeSet<String>, String>(
+            text.split_whitespace().filter(|word| !word.starts_with("m1=")).map(str::to_owned).collect(),
+        )
     };
     running.kill("m1");
     let mut last = BTreeSet::new();
     eventually("leases can be read", FAILOVER, || renewals().map(|now| last = now));
     for renewal in ["first", "second"] {
-        eventually(&format!("every kubelet renews its lease, the {renewal} time after the loss of m1"), FAILOVER, || {
-            let now = renewals()?;
-            if !now.is_disjoint(&last) {
-                return Err(format!("{now:?}\nwere {last:?}"));
-            }
-            last = now;
-            Ok(())
-        });
+        eventually(
+            &format!("every kubelet renews its lease, the {renewal} time after the loss of m1"),
+            FAILOVER,
+            || {
+                let now = renewals()?;
+                if !now.is_disjoint(&last) {
+                    return Err(format!("{now:?}\nwere {last:?}"));
+                }
+                last = now;
+                Ok(())
+            },
+        );
     }
     running.ends_well();
 }

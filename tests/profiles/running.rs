@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::common::lab::{Client, FAILOVER, Lab, PATIENCE, etcd_is_healthy, eventually, succeeded};
 use crate::common::{Variant, approve, built, images};
 
-pub(crate) const RAW: (&str, &str) = ("# [outputs]\n# formats = [\"raw\", \"qcow2\"]", "[outputs]\nformats = [\"raw\"]");
+pub(crate) const RAW: (&str, &str) =
+    ("# [outputs]\n# formats = [\"raw\", \"qcow2\"]", "[outputs]\nformats = [\"raw\"]");
 pub(crate) const MASTERS: [&str; 3] = ["10.0.0.11", "10.0.0.12", "10.0.0.13"];
 
 /// A cluster in the lab, up and asked for its health.
@@ -33,20 +34,33 @@ pub(crate) struct Expected {
 
 impl Running {
     /// Boots a variant, all machines at once and nobody logged in. `before` runs when the network is there.
-    pub(crate) fn new<T>(variant: &Variant, expected: &Expected, before: impl FnOnce(&Lab) -> T) -> Option<(Self, T)> {
+    pub(crate) fn new<T>(
+        variant: &Variant,
+        expected: &Expected,
+        before: impl FnOnce(&Lab) -> T,
+    ) -> Option<(Self, T)> {
         let (lab, site) = (Lab::new()?, built(variant)?);
         let scratch = tempfile::tempdir().unwrap();
         let client = Client::new(&site, scratch.path())?;
         lab.up(&client.artifacts);
         let made = before(&lab);
         let running = Self { lab, client, endpoint: expected.endpoint, _scratch: scratch };
-        eventually("etcd is healthy", PATIENCE, || etcd_is_healthy(&running.lab, &expected.members, expected.member));
+        eventually("etcd is healthy", PATIENCE, || {
+            etcd_is_healthy(&running.lab, &expected.members, expected.member)
+        });
         eventually("the endpoint answers", PATIENCE, || running.ready());
         eventually("every node is ready, network included", PATIENCE, || {
             let ready = "--output=jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
             let nodes = running.client.kubectl(&running.lab, &["get", "nodes", ready]);
-            let count = String::from_utf8_lossy(&nodes.stdout).split_whitespace().filter(|status| *status == "True").count();
-            if count == expected.kubelets { Ok(()) } else { Err(format!("{count} of {}: {nodes:?}", expected.kubelets)) }
+            let count = String::from_utf8_lossy(&nodes.stdout)
+                .split_whitespace()
+                .filter(|status| *status == "True")
+                .count();
+            if count == expected.kubelets {
+                Ok(())
+            } else {
+                Err(format!("{count} of {}: {nodes:?}", expected.kubelets))
+            }
         });
         running.is_closed_to_strangers();
         Some((running, made))
@@ -72,14 +86,16 @@ impl Running {
 
     /// Does for a network namespace on `node` what a container runtime does for a pod, and returns the pod's address.
     pub(crate) fn pod_on(&self, node: &str) -> String {
-        let list = approve(self.lab.kiln(&["exec", node, "--"]).args(["cat", "/etc/cni/net.d/10-kiln.conflist"]));
+        let list =
+            approve(self.lab.kiln(&["exec", node, "--"]).args(["cat", "/etc/cni/net.d/10-kiln.conflist"]));
         let list: Value = serde_json::from_str(&list).unwrap();
         let mut plugin = list["plugins"][0].clone();
         plugin["cniVersion"] = list["cniVersion"].clone();
         plugin["name"] = list["name"].clone();
         let script = "ip netns add probe && export CNI_COMMAND=ADD CNI_CONTAINERID=probe CNI_NETNS=/run/netns/probe CNI_IFNAME=eth0 \
                       CNI_PATH=/opt/cni/bin && echo \"$0\" | /opt/cni/bin/bridge";
-        let result = approve(self.lab.kiln(&["exec", node, "--"]).args(["sh", "-c", script, &plugin.to_string()]));
+        let result =
+            approve(self.lab.kiln(&["exec", node, "--"]).args(["sh", "-c", script, &plugin.to_string()]));
         let result: Value = serde_json::from_str(&result).unwrap();
         result["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap().to_owned()
     }
@@ -88,30 +104,53 @@ impl Running {
     pub(crate) fn pods_reach_what_they_should(&self, nodes: [&str; 2]) {
         let addresses = nodes.map(|node| self.pod_on(node));
         let gateway = "10.0.0.1";
-        for (address, port, expected) in
-            [(&*addresses[1], 9, true), (MASTERS[0], 6443, true), (MASTERS[1], 10250, true), (gateway, 9, true), (MASTERS[0], 2379, false)]
-        {
+        for (address, port, expected) in [
+            (&*addresses[1], 9, true),
+            (MASTERS[0], 6443, true),
+            (MASTERS[1], 10250, true),
+            (gateway, 9, true),
+            (MASTERS[0], 2379, false),
+        ] {
             let script = format!("ip netns exec probe timeout 3 bash -c ': </dev/tcp/{address}/{port}'");
             let output = self.lab.inside(nodes[0], &["sh", "-c", &script]);
             let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.success() || said.contains("refused"), expected, "{address}:{port}: {output:?}");
+            assert_eq!(
+                output.status.success() || said.contains("refused"),
+                expected,
+                "{address}:{port}: {output:?}"
+            );
         }
         assert!(self.lab.reaches(Some(nodes[0]), &addresses[1], 9), "a node reaches pods of another");
-        let networks = self.client.kubectl(&self.lab, &["get", "nodes", "--output=jsonpath={.items[*].spec.podCIDR}"]);
+        let networks =
+            self.client.kubectl(&self.lab, &["get", "nodes", "--output=jsonpath={.items[*].spec.podCIDR}"]);
         succeeded(&networks, "10.244.21.0/24").unwrap();
     }
 
     /// The cluster took CoreDNS, and the scheduler has put its two pods on different nodes; nobody here has its image.
     pub(crate) fn has_dns_on_two_nodes(&self) {
         eventually("CoreDNS is on two nodes", PATIENCE, || {
-            let pods =
-                ["--namespace=kube-system", "get", "pods", "--selector=k8s-app=kube-dns", "--output=jsonpath={.items[*].spec.nodeName}"];
+            let pods = [
+                "--namespace=kube-system",
+                "get",
+                "pods",
+                "--selector=k8s-app=kube-dns",
+                "--output=jsonpath={.items[*].spec.nodeName}",
+            ];
             let output = self.client.kubectl(&self.lab, &pods);
             let names = String::from_utf8_lossy(&output.stdout).into_owned();
             let nodes: BTreeSet<&str> = names.split_whitespace().collect();
-            if nodes.len() == 2 && names.split_whitespace().count() == 2 { Ok(()) } else { Err(format!("{output:?}")) }
+            if nodes.len() == 2 && names.split_whitespace().count() == 2 {
+                Ok(())
+            } else {
+                Err(format!("{output:?}"))
+            }
         });
-        let address = ["--namespace=kube-system", "get", "service,poddisruptionbudget", "--output=jsonpath={.items[*].spec}"];
+        let address = [
+            "--namespace=kube-system",
+            "get",
+            "service,poddisruptionbudget",
+            "--output=jsonpath={.items[*].spec}",
+        ];
         let output = self.client.kubectl(&self.lab, &address);
         succeeded(&output, "10.96.0.10").and_then(|()| succeeded(&output, "minAvailable")).unwrap();
     }
@@ -119,16 +158,30 @@ impl Running {
     /// The API server takes flannel's objects and wants a pod of it on every node. Nobody here has its image.
     pub(crate) fn takes_flannel(&self) {
         let scratch = tempfile::tempdir().unwrap();
-        let kiln = |arguments: &[&str]| approve(Command::new(env!("CARGO_BIN_EXE_kiln")).current_dir(scratch.path()).args(arguments));
+        let kiln = |arguments: &[&str]| {
+            approve(Command::new(env!("CARGO_BIN_EXE_kiln")).current_dir(scratch.path()).args(arguments))
+        };
         kiln(&["init", "--profile", "external-lb"]);
         let file = scratch.path().join("cluster.toml");
-        let text = fs::read_to_string(&file).unwrap().replacen("[network]", "[network]\nplugin = \"flannel\"", 1);
+        let text =
+            fs::read_to_string(&file).unwrap().replacen("[network]", "[network]\nplugin = \"flannel\"", 1);
         fs::write(&file, text).unwrap();
         let objects = scratch.path().join("flannel.yaml");
-        fs::write(&objects, kiln(&["render", "m1", "/etc/kubernetes/bootstrap/20-flannel.yaml", "--quiet"])).unwrap();
+        fs::write(&objects, kiln(&["render", "m1", "/etc/kubernetes/bootstrap/20-flannel.yaml", "--quiet"]))
+            .unwrap();
         let kubectl = |arguments: &[&str]| self.client.kubectl(&self.lab, arguments);
-        succeeded(&kubectl(&["apply", "--filename", objects.to_str().unwrap()]), "daemonset.apps/flannel created").unwrap();
-        let wanted = ["--namespace=kube-flannel", "get", "daemonset", "flannel", "--output=jsonpath={.status.desiredNumberScheduled}"];
+        succeeded(
+            &kubectl(&["apply", "--filename", objects.to_str().unwrap()]),
+            "daemonset.apps/flannel created",
+        )
+        .unwrap();
+        let wanted = [
+            "--namespace=kube-flannel",
+            "get",
+            "daemonset",
+            "flannel",
+            "--output=jsonpath={.status.desiredNumberScheduled}",
+        ];
         eventually("flannel is wanted on every node", PATIENCE, || match kubectl(&wanted) {
             output if output.stdout == b"5" => Ok(()),
             output => Err(format!("{output:?}")),
@@ -155,7 +208,9 @@ impl Running {
     /// Writes through the endpoint.
     pub(crate) fn is_writable(&self, name: &str) {
         let create = ["create", "configmap", name];
-        eventually("an object is written", FAILOVER, || succeeded(&self.client.kubectl(&self.lab, &create), "created"));
+        eventually("an object is written", FAILOVER, || {
+            succeeded(&self.client.kubectl(&self.lab, &create), "created")
+        });
     }
 
     /// As [`Self::survives_the_holder`], where `sister`, the test of another profile, shows the same failure:

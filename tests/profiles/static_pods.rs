@@ -41,7 +41,11 @@ fn kube_vips_files_are_what_an_api_server_takes(running: &Running) {
 #[test]
 fn static_pods_carry_the_vip_as_services_do() {
     let Some(images) = with_images() else { return };
-    let variant = Variant { name: "ha-static-pods", profile: "ha-static-pods", changes: Box::leak(Box::new([RAW, images])) };
+    let variant = Variant {
+        name: "ha-static-pods",
+        profile: "ha-static-pods",
+        changes: Box::leak(Box::new([RAW, images])),
+    };
     let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members: MASTERS, kubelets: 3 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
     let holder = running.one_holder();
@@ -49,7 +53,14 @@ fn static_pods_carry_the_vip_as_services_do() {
     for program in ["haproxy", "keepalived"] {
         running.runs_only_as_a_pod(program, &holder);
     }
-    let pinned = inside(&["ctr", "--namespace", "k8s.io", "images", "ls", "labels.\"io.cri-containerd.pinned\"==pinned"]);
+    let pinned = inside(&[
+        "ctr",
+        "--namespace",
+        "k8s.io",
+        "images",
+        "ls",
+        "labels.\"io.cri-containerd.pinned\"==pinned",
+    ]);
     for image in ["k8s.gcr.io/pause:3.2", "docker.io/library/haproxy:3.0", "localhost/keepalived:2.3"] {
         succeeded(&pinned, image).unwrap();
     }
@@ -85,7 +96,11 @@ fn static_pods_carry_the_vip_as_services_do() {
 fn nginx_and_keepalived_carry_the_vip_as_static_pods() {
     const NGINX: (&str, &str) = ("# balancer = \"haproxy\"", "balancer = \"nginx\"");
     let Some(images) = with_images() else { return };
-    let variant = Variant { name: "ha-nginx-static-pods", profile: "ha-static-pods", changes: Box::leak(Box::new([RAW, NGINX, images])) };
+    let variant = Variant {
+        name: "ha-nginx-static-pods",
+        profile: "ha-static-pods",
+        changes: Box::leak(Box::new([RAW, NGINX, images])),
+    };
     let expected = Expected { endpoint: "10.0.0.10:8443", member: "m1", members: MASTERS, kubelets: 3 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
     let holder = running.one_holder();
@@ -95,7 +110,11 @@ fn nginx_and_keepalived_carry_the_vip_as_static_pods() {
     // Probes found what answers for nginx itself: nothing was started twice.
     let restarts = "--output=jsonpath={.items[*].status.containerStatuses[*].restartCount}";
     let pods = running.client.kubectl(&running.lab, &["--namespace=kube-system", "get", "pods", restarts]);
-    assert!(pods.status.success() && String::from_utf8_lossy(&pods.stdout).split_whitespace().all(|count| count == "0"), "{pods:?}");
+    assert!(
+        pods.status.success()
+            && String::from_utf8_lossy(&pods.stdout).split_whitespace().all(|count| count == "0"),
+        "{pods:?}"
+    );
     running.one_holder();
     running.survives_the_holder_as("static_pods_carry_the_vip_as_services_do");
     running.ends_well();
@@ -110,7 +129,10 @@ impl Running {
         let pod = format!("{program}-{node}");
         let expected = format!("true {}", self.lab.address(node));
         eventually(&format!("{pod} is known to be ready"), PATIENCE, || {
-            succeeded(&self.client.kubectl(&self.lab, &["--namespace=kube-system", "get", "pod", &pod, format]), &expected)
+            succeeded(
+                &self.client.kubectl(&self.lab, &["--namespace=kube-system", "get", "pod", &pod, format]),
+                &expected,
+            )
         });
     }
 }

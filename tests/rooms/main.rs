@@ -45,8 +45,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "base", "cluster", "config", "disk", "host", "lint", "output", "overlay", "pki", "profile", "render", "seed", "store", "tree",
-            "words",
+            "base", "cluster", "config", "disk", "host", "lint", "output", "overlay", "pki", "profile",
+            "render", "seed", "store", "tree", "words",
         ],
     ),
 ];
@@ -64,8 +64,14 @@ fn kiln() -> Crate {
 /// From room to room, with a place for each arrow.
 fn arrows(kiln: &Crate) -> BTreeMap<(String, String), String> {
     let room = |names: &Names| names.first().cloned().unwrap_or_else(|| "lib".to_owned());
-    let between = |(from, to): (&Names, Names)| ((room(from), room(&to)), format!("{} -> {}", from.join("::"), to.join("::")));
-    kiln.uses().into_iter().map(between).filter(|((from, to), _)| from != to && !FREE.contains(&from.as_str())).collect()
+    let between = |(from, to): (&Names, Names)| {
+        ((room(from), room(&to)), format!("{} -> {}", from.join("::"), to.join("::")))
+    };
+    kiln.uses()
+        .into_iter()
+        .map(between)
+        .filter(|((from, to), _)| from != to && !FREE.contains(&from.as_str()))
+        .collect()
 }
 
 #[test]
@@ -75,15 +81,18 @@ fn every_arrow_between_rooms_is_in_the_table() {
         let is_allowed = allowed.get(from.as_str()).is_some_and(|uses| uses.contains(&to.as_str()));
         !(is_allowed || SHARED.contains(&to.as_str()) && allowed.contains_key(from.as_str()))
     };
-    let new: Vec<String> = arrows(&kiln()).into_iter().filter(|(arrow, _)| is_new(arrow)).map(|(_, place)| place).collect();
+    let new: Vec<String> =
+        arrows(&kiln()).into_iter().filter(|(arrow, _)| is_new(arrow)).map(|(_, place)| place).collect();
     assert!(new.is_empty(), "arrows that the table does not allow:\n{}", new.join("\n"));
 }
 
 #[test]
 fn every_arrow_of_the_table_is_used() {
     let used = arrows(&kiln());
-    let all = ARROWS.iter().flat_map(|(from, uses)| uses.iter().map(|to| ((*from).to_owned(), (*to).to_owned())));
-    let unused: Vec<String> = all.filter(|arrow| !used.contains_key(arrow)).map(|(from, to)| format!("{from} -> {to}")).collect();
+    let all =
+        ARROWS.iter().flat_map(|(from, uses)| uses.iter().map(|to| ((*from).to_owned(), (*to).to_owned())));
+    let unused: Vec<String> =
+        all.filter(|arrow| !used.contains_key(arrow)).map(|(from, to)| format!("{from} -> {to}")).collect();
     assert!(unused.is_empty(), "arrows of the table that nothing uses:\n{}", unused.join("\n"));
 }
 
@@ -93,17 +102,26 @@ fn no_arrows_make_a_circle() {
     let mut circles = Vec::new();
     // Rooms, and then the directories that lie side by side in one.
     for parent in kiln.directories() {
-        let inside = |names: &Names| (names.len() > parent.len() && names.starts_with(&parent)).then(|| names[parent.len()].clone());
+        let inside = |names: &Names| {
+            (names.len() > parent.len() && names.starts_with(&parent)).then(|| names[parent.len()].clone())
+        };
         let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (from, to) in kiln.uses() {
             if let (Some(from), Some(to)) = (inside(from), inside(&to))
                 && from != to
-                && [&from, &to].iter().all(|name| parent.is_empty() || kiln.is_directory(&[&parent[..], &[(*name).clone()]].concat()))
+                && [&from, &to].iter().all(|name| {
+                    parent.is_empty() || kiln.is_directory(&[&parent[..], &[(*name).clone()]].concat())
+                })
             {
                 arrows.entry(from).or_default().insert(to);
             }
         }
-        circles.extend(arrows.keys().filter_map(|start| circle(&arrows, start)).map(|way| format!("{}: {way}", parent.join("::"))));
+        circles.extend(
+            arrows
+                .keys()
+                .filter_map(|start| circle(&arrows, start))
+                .map(|way| format!("{}: {way}", parent.join("::"))),
+        );
     }
     assert!(circles.is_empty(), "circles:\n{}", circles.join("\n"));
 }
@@ -132,13 +150,20 @@ fn a_use_is_seen_however_it_is_written() {
         kiln.add(vec!["lab".into()], "mod spec;\npub(crate) use spec::Lab;");
         kiln.add(vec!["disk".into(), "guid".into()], text);
         let uses = kiln.uses();
-        uses.into_iter().filter(|(from, _)| from.len() == 2).map(|(_, to)| to.join("::")).collect::<Vec<_>>().join(" ")
+        uses.into_iter()
+            .filter(|(from, _)| from.len() == 2)
+            .map(|(_, to)| to.join("::"))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     assert_eq!(named("use crate::{cli, cluster};"), "cli cluster");
     assert_eq!(named("use crate::{cli::{self, Verb as Word}, cluster::resolve};"), "cli cluster");
     assert_eq!(named("use super::super::cluster::*;"), "cluster");
     assert_eq!(named("fn f() { crate::cluster::resolve::<u8>(); }"), "cluster");
-    assert_eq!(named("fn f() -> impl Fn(&crate::cluster::Node) { assert!(crate::cli::is(1), \"{}\", 2) }"), "cli cluster");
+    assert_eq!(
+        named("fn f() -> impl Fn(&crate::cluster::Node) { assert!(crate::cli::is(1), \"{}\", 2) }"),
+        "cli cluster"
+    );
     assert_eq!(named("use crate::lab::Lab;"), "lab::spec", "where it is written");
     assert_eq!(named("use crate as kiln;"), "");
     assert_eq!(named("#[cfg(test)]\nmod tests { use crate::cli; }\n#[cfg(test)]\nuse crate::cluster;"), "");

@@ -25,7 +25,11 @@ pub(crate) struct Crate {
 impl Crate {
     /// Reads the source files below `root`.
     pub(crate) fn read(root: &Path) -> Self {
-        let mut found = Self { modules: BTreeSet::from([Names::new()]), aliases: BTreeMap::new(), named: BTreeSet::new() };
+        let mut found = Self {
+            modules: BTreeSet::from([Names::new()]),
+            aliases: BTreeMap::new(),
+            named: BTreeSet::new(),
+        };
         for file in sources(root) {
             let module = module(file.strip_prefix(root).unwrap());
             if !is_test(&file) {
@@ -38,7 +42,11 @@ impl Crate {
     /// One of empty modules.
     pub(crate) fn of(modules: &[&str]) -> Self {
         let names = |path: &&str| path.split("::").map(str::to_owned).collect::<Names>();
-        Self { modules: modules.iter().map(names).collect(), aliases: BTreeMap::new(), named: BTreeSet::new() }
+        Self {
+            modules: modules.iter().map(names).collect(),
+            aliases: BTreeMap::new(),
+            named: BTreeSet::new(),
+        }
     }
 
     /// The root, and modules with modules of their own.
@@ -59,7 +67,8 @@ impl Crate {
 
     /// From a module to the module that it uses, each pair once.
     pub(crate) fn uses(&self) -> BTreeSet<(&Names, Names)> {
-        let used = |(from, to): &'_ (Names, Names)| self.home(self.meaning(to.clone())).filter(|home| home != from);
+        let used =
+            |(from, to): &'_ (Names, Names)| self.home(self.meaning(to.clone())).filter(|home| home != from);
         self.named.iter().filter_map(|pair| Some((&pair.0, used(pair)?))).collect()
     }
 
@@ -67,7 +76,9 @@ impl Crate {
     fn meaning(&self, mut names: Names) -> Names {
         // An alias leads to another one a few times at most.
         for _ in 0..8 {
-            let Some((length, target)) = (1..=names.len()).find_map(|length| Some((length, self.aliases.get(&names[..length])?))) else {
+            let Some((length, target)) =
+                (1..=names.len()).find_map(|length| Some((length, self.aliases.get(&names[..length])?)))
+            else {
                 break;
             };
             names = [&target[..], &names[length..]].concat();
@@ -77,7 +88,10 @@ impl Crate {
 
     /// The innermost module in which `names` is.
     fn home(&self, names: Names) -> Option<Names> {
-        (1..=names.len()).rev().map(|length| names[..length].to_vec()).find(|names| self.modules.contains(names))
+        (1..=names.len())
+            .rev()
+            .map(|length| names[..length].to_vec())
+            .find(|names| self.modules.contains(names))
     }
 }
 
@@ -118,7 +132,8 @@ impl Reader<'_> {
 
     /// Children are read after their parents: files tell whether there will be one.
     fn is_declared(&self, child: &Names) -> bool {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).join(child.iter().collect::<PathBuf>());
+        let path =
+            Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).join(child.iter().collect::<PathBuf>());
         path.with_extension("rs").exists() || path.join("mod.rs").exists()
     }
 
@@ -132,7 +147,9 @@ impl Reader<'_> {
         let with = |name: &syn::Ident| [before, &[name.to_string()]].concat();
         let (names, own) = match tree {
             UseTree::Path(path) => return self.tree(&with(&path.ident), &path.tree, is_shown),
-            UseTree::Group(group) => return group.items.iter().for_each(|tree| self.tree(before, tree, is_shown)),
+            UseTree::Group(group) => {
+                return group.items.iter().for_each(|tree| self.tree(before, tree, is_shown));
+            }
             UseTree::Glob(_) => (before.to_vec(), None),
             UseTree::Name(name) if name.ident == "self" => (before.to_vec(), before.last().cloned()),
             UseTree::Name(name) => (with(&name.ident), Some(name.ident.to_string())),
@@ -212,7 +229,8 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
 /// `lab/qemu.rs` and `lab/qemu/mod.rs` are `lab::qemu`, `lib.rs` and `main.rs` the root.
 fn module(file: &Path) -> Names {
-    let mut names: Names = file.with_extension("").iter().map(|name| name.to_str().unwrap().to_owned()).collect();
+    let mut names: Names =
+        file.with_extension("").iter().map(|name| name.to_str().unwrap().to_owned()).collect();
     if names.last().is_some_and(|name| ["mod", "lib", "main"].contains(&name.as_str())) {
         names.pop();
     }

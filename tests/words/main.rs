@@ -1,6 +1,11 @@
 //! How the program and its documents speak: words of a dialect, and doc comments that begin with a question's word, are counted.
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests look at the world as users do")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests look at the world as users do"
+)]
 
 #[allow(unreachable_pub, reason = "two programs share it")]
 #[path = "../common/source.rs"]
@@ -16,8 +21,11 @@ use syn::{Attribute, Expr, Item, Lit, LitStr, Meta};
 use source::{is_part_of_tests, is_test, sources};
 
 /// Words that are rare in technical English, and how often each group may occur in 100,000 words.
-const RARE: &[(&[&str], f64)] =
-    &[(&["tell", "tells", "told", "telling"], 10.0), (&["stand", "stands", "stood", "standing"], 3.0), (&["nobody", "somebody"], 5.0)];
+const RARE: &[(&[&str], f64)] = &[
+    (&["tell", "tells", "told", "telling"], 10.0),
+    (&["stand", "stands", "stood", "standing"], 3.0),
+    (&["nobody", "somebody"], 5.0),
+];
 
 /// First words of doc comments that do not say what an item is or does, and the share of doc comments that may begin so.
 const QUESTIONS: &[&str] = &["What", "Who", "Where", "Whether"];
@@ -179,7 +187,8 @@ impl<'ast> Visit<'ast> for Texts {
 
 fn documents(root: &Path) -> Vec<PathBuf> {
     let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<PathBuf> = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();
+    let mut found: Vec<PathBuf> =
+        docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();
     found.extend(["README.md", "CHANGELOG.md"].map(|name| root.join(name)));
     found.sort();
     found
@@ -201,7 +210,9 @@ fn texts_are_plain_technical_english() {
             .all
             .iter()
             .flat_map(|(file, text)| {
-                text.lines().filter(|line| words(line).any(|word| is_rare(&word))).map(move |line| format!("{file}: {}", line.trim()))
+                text.lines()
+                    .filter(|line| words(line).any(|word| is_rare(&word)))
+                    .map(move |line| format!("{file}: {}", line.trim()))
             })
             .collect();
         #[expect(clippy::cast_precision_loss, reason = "it is small")]
@@ -212,13 +223,22 @@ fn texts_are_plain_technical_english() {
         }
     }
     let is_question = |text: &str| words(text).next().is_some_and(|word| QUESTIONS.contains(&word));
-    let questions: Vec<String> =
-        texts.summaries.iter().filter(|(_, text)| is_question(text)).map(|(file, text)| format!("{file}: {text}")).collect();
+    let questions: Vec<String> = texts
+        .summaries
+        .iter()
+        .filter(|(_, text)| is_question(text))
+        .map(|(file, text)| format!("{file}: {text}"))
+        .collect();
     #[expect(clippy::cast_precision_loss, reason = "it is small")]
     let share = questions.len() as f64 / texts.summaries.len() as f64;
     eprintln!("doc comments that begin with {}: {:.1} %", QUESTIONS.join(", "), 100.0 * share);
     if share > QUESTIONS_SHARE {
-        broken.push(format!("{:.1} % of doc comments begin with {}\n{}", 100.0 * share, QUESTIONS.join(", "), shown(&questions)));
+        broken.push(format!(
+            "{:.1} % of doc comments begin with {}\n{}",
+            100.0 * share,
+            QUESTIONS.join(", "),
+            shown(&questions)
+        ));
     }
     assert!(broken.is_empty(), "{}", broken.join("\n\n"));
 }

@@ -131,7 +131,8 @@ impl<'a> Endpoint<'a> {
 
     /// Performs a linearizable read: an answer proves that there is a quorum.
     pub(super) fn quorum(&self) -> Result<Header> {
-        let read: Read = self.ask(QUESTION, &["get", "kiln", "--consistency=l", "--keys-only", "--limit=1"])?;
+        let read: Read =
+            self.ask(QUESTION, &["get", "kiln", "--consistency=l", "--keys-only", "--limit=1"])?;
         Ok(read.header)
     }
 
@@ -146,7 +147,8 @@ impl<'a> Endpoint<'a> {
     /// Adds a member, and returns all members including it. If it is the second one, there is no quorum to
     /// query until it has started.
     pub(super) fn add(&self, name: &str, peer_url: &str) -> Result<Vec<Member>> {
-        let added: Members = self.ask(CHANGE, &["member", "add", name, &format!("--peer-urls={peer_url}")])?;
+        let added: Members =
+            self.ask(CHANGE, &["member", "add", name, &format!("--peer-urls={peer_url}")])?;
         Ok(added.members)
     }
 
@@ -174,7 +176,8 @@ impl<'a> Endpoint<'a> {
     /// Compacts the history before `revision`, and waits until this member has done so. It is not an error if
     /// another agent has already done so.
     pub(super) fn compact(&self, revision: u64) -> Result<()> {
-        let compacted = host::process::run(self.command(LARGE).args(["compact", "--physical", &revision.to_string()]));
+        let compacted =
+            host::process::run(self.command(LARGE).args(["compact", "--physical", &revision.to_string()]));
         match compacted {
             Err(err) if err.to_string().contains("has been compacted") => Ok(()),
             other => other.map(drop).within(|| format!("compacting etcd up to revision {revision}")),
@@ -183,7 +186,9 @@ impl<'a> Endpoint<'a> {
 
     /// Releases free space in the member's file to the filesystem. The member does not respond meanwhile.
     pub(super) fn defragment(&self) -> Result<()> {
-        host::process::run(self.command(LARGE).arg("defrag")).map(drop).within(|| format!("defragmenting etcd at `{}`", self.url))
+        host::process::run(self.command(LARGE).arg("defrag"))
+            .map(drop)
+            .within(|| format!("defragmenting etcd at `{}`", self.url))
     }
 
     /// Transfers leadership to another member; this one must be the leader.
@@ -193,12 +198,14 @@ impl<'a> Endpoint<'a> {
 
     fn ask<T: DeserializeOwned>(&self, limit: &str, arguments: &[&str]) -> Result<T> {
         let output = self.run(limit, arguments)?;
-        serde_json::from_slice(&output).doing(Kind::Tool, || format!("parsing the output of `etcdctl {}`", arguments[0]))
+        serde_json::from_slice(&output)
+            .doing(Kind::Tool, || format!("parsing the output of `etcdctl {}`", arguments[0]))
     }
 
     fn run(&self, limit: &str, arguments: &[&str]) -> Result<Vec<u8>> {
         let step = || format!("querying etcd at `{}`", self.url);
-        let output = host::process::output_within(self.command(limit).args(arguments), LONGEST).within(step)?;
+        let output =
+            host::process::output_within(self.command(limit).args(arguments), LONGEST).within(step)?;
         if output.status.success() {
             return Ok(output.stdout);
         }
@@ -213,7 +220,13 @@ impl<'a> Endpoint<'a> {
         let mut command = host::process::command("etcdctl");
         command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", self.url)).arg("--write-out=json");
         command.arg(format!("--command-timeout={limit}")).arg(format!("--dial-timeout={limit}"));
-        command.arg("--cacert").arg(identity.authority).arg("--cert").arg(identity.certificate).arg("--key").arg(identity.key);
+        command
+            .arg("--cacert")
+            .arg(identity.authority)
+            .arg("--cert")
+            .arg(identity.certificate)
+            .arg("--key")
+            .arg(identity.key);
         command
     }
 }
@@ -255,12 +268,18 @@ mod tests {
         let text = r#"[{"Endpoint":"x","Status":{"header":{"cluster_id":1,"member_id":2,"revision":62,"raft_term":2},"version":"3.4.23",
             "dbSize":2891776,"leader":2,"raftIndex":65,"raftTerm":2,"raftAppliedIndex":65,"dbSizeInUse":2646016}}]"#;
         let status = serde_json::from_str::<Vec<Answered>>(text).unwrap().remove(0).status;
-        assert_eq!((status.header.member, status.leader, status.size, status.used), (2, 2, 2_891_776, 2_646_016));
+        assert_eq!(
+            (status.header.member, status.leader, status.size, status.used),
+            (2, 2, 2_891_776, 2_646_016)
+        );
     }
 
     #[test]
     fn the_reason_is_taken_from_either_form() {
-        assert_eq!(reason(r#"{"level":"warn","msg":"x","error":"rpc error: code = Unavailable"}"#), "rpc error: code = Unavailable");
+        assert_eq!(
+            reason(r#"{"level":"warn","msg":"x","error":"rpc error: code = Unavailable"}"#),
+            "rpc error: code = Unavailable"
+        );
         assert_eq!(reason("Error: context deadline exceeded"), "context deadline exceeded");
     }
 }

@@ -187,18 +187,22 @@ pub fn decide(view: &View<'_>) -> Decision {
     };
     let others = || (0..).zip(view.answers).filter(|(place, _)| *place != view.me);
     // A founder that has started proves that all founders had agreed.
-    let has_begun =
-        |founding: &Founding| others().any(|(_, answer)| matches!(answer, Answer::Data { token, .. } if *token == Some(founding.token)));
+    let has_begun = |founding: &Founding| {
+        others()
+            .any(|(_, answer)| matches!(answer, Answer::Data { token, .. } if *token == Some(founding.token)))
+    };
     if let Some(founding) = agreed.filter(has_begun) {
         return Decision::Found(founding);
     }
-    if let Some((place, _)) = others().find(|(_, answer)| matches!(answer, Answer::Data { quorum: true, .. })) {
+    if let Some((place, _)) = others().find(|(_, answer)| matches!(answer, Answer::Data { quorum: true, .. }))
+    {
         return Decision::Join(place);
     }
     if let Some(place) = view.expected_by.filter(|_| view.disk == Disk::Joining) {
         return Decision::Resume(place);
     }
-    let reasons: Vec<(Place, Why)> = others().filter_map(|(place, answer)| Some((place, view.obstacle(place, answer)?))).collect();
+    let reasons: Vec<(Place, Why)> =
+        others().filter_map(|(place, answer)| Some((place, view.obstacle(place, answer)?))).collect();
     if !reasons.is_empty() && !view.is_enough(&reasons) {
         return Decision::Wait(reasons);
     }
@@ -209,14 +213,19 @@ pub fn decide(view: &View<'_>) -> Decision {
 /// administrator decided, or while others bootstrapped, has the data of a cluster that no longer exists.
 fn go_on(view: &View<'_>, own: Option<u128>, sets_aside: bool) -> Decision {
     let others = || (0..).zip(view.answers).filter(|(place, _)| *place != view.me);
-    let is_other = |answer: &Answer| matches!(answer, Answer::Data { token, quorum: true, .. } if *token != own);
-    let living: Vec<(Place, Why)> = others().filter(|(_, answer)| is_other(answer)).map(|(place, _)| (place, Why::OtherCluster)).collect();
+    let is_other =
+        |answer: &Answer| matches!(answer, Answer::Data { token, quorum: true, .. } if *token != own);
+    let living: Vec<(Place, Why)> = others()
+        .filter(|(_, answer)| is_other(answer))
+        .map(|(place, _)| (place, Why::OtherCluster))
+        .collect();
     match (living.is_empty(), sets_aside) {
         (false, true) => Decision::SetAside,
         (false, false) => Decision::Wait(living),
         (true, false) => Decision::Start,
         (true, true) => {
-            let why = |answer: &Answer| if *answer == Answer::Silent { Why::Silent } else { Why::NothingToJoin };
+            let why =
+                |answer: &Answer| if *answer == Answer::Silent { Why::Silent } else { Why::NothingToJoin };
             Decision::Wait(others().map(|(place, answer)| (place, why(answer))).collect())
         }
     }
@@ -246,7 +255,11 @@ fn found(view: &View<'_>, agreed: Option<Founding>) -> Decision {
         Some(Answer::Agreed(founding)) => Some(*founding),
         _ => None,
     };
-    let answering = || view.founders.iter().filter(|place| *place == view.me || view.answers[usize::from(*place)] != Answer::Silent);
+    let answering = || {
+        view.founders
+            .iter()
+            .filter(|place| *place == view.me || view.answers[usize::from(*place)] != Answer::Silent)
+    };
     let Some(founding) = answering().filter_map(of).max() else {
         let first = answering().next().expect("this member is a founder");
         return if first == view.me { Decision::Draw } else { Decision::Wait(vec![(first, Why::Draws)]) };
@@ -254,7 +267,8 @@ fn found(view: &View<'_>, agreed: Option<Founding>) -> Decision {
     if agreed != Some(founding) {
         return Decision::Agree(founding);
     }
-    let late: Vec<(Place, Why)> = answering().filter(|place| of(*place) != agreed).map(|place| (place, Why::Agrees)).collect();
+    let late: Vec<(Place, Why)> =
+        answering().filter(|place| of(*place) != agreed).map(|place| (place, Why::Agrees)).collect();
     if late.is_empty() { Decision::Found(founding) } else { Decision::Wait(late) }
 }
 

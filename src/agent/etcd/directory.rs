@@ -95,13 +95,17 @@ impl Directory {
         if !log.is_dir() {
             return Ok(false);
         }
-        Ok(host::fs::list(&log)?.iter().any(|path| path.extension().is_some_and(|extension| extension == LOG)))
+        Ok(host::fs::list(&log)?
+            .iter()
+            .any(|path| path.extension().is_some_and(|extension| extension == LOG)))
     }
 
     pub(super) fn record(&self) -> Result<Option<Record>> {
         let path = self.member().join(RECORD);
         let Some(bytes) = host::fs::read_if_exists(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).doing(Kind::Verify, || format!("reading `{}`", path.display()))
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .doing(Kind::Verify, || format!("reading `{}`", path.display()))
     }
 
     /// Records which member etcd runs as, once.
@@ -145,7 +149,9 @@ impl Directory {
         Ok(self.record()?.and_then(|record| match record {
             Record::Agreed(agreement) | Record::Starting(agreement) => Some(agreement.token),
             Record::Recovered { token, .. } => Some(token),
-            Record::Joining { token, .. } | Record::Running { token, .. } | Record::Removed { token, .. } => token,
+            Record::Joining { token, .. } | Record::Running { token, .. } | Record::Removed { token, .. } => {
+                token
+            }
         }))
     }
 
@@ -163,9 +169,15 @@ impl Directory {
         Ok(match self.disk(settings)? {
             Disk::Blank | Disk::Joining => Answer::Blank,
             Disk::Agreed(founding) => Answer::Agreed(founding),
-            Disk::Starting(founding) => Answer::Data { token: Some(founding.token), quorum: false, ordered: false },
+            Disk::Starting(founding) => {
+                Answer::Data { token: Some(founding.token), quorum: false, ordered: false }
+            }
             Disk::Data(token) => Answer::Data { token, quorum: false, ordered: false },
-            Disk::Removed => Answer::Data { token: self.token()?.as_deref().and_then(token_number), quorum: false, ordered: false },
+            Disk::Removed => Answer::Data {
+                token: self.token()?.as_deref().and_then(token_number),
+                quorum: false,
+                ordered: false,
+            },
         })
     }
 
@@ -175,7 +187,10 @@ impl Directory {
 
     /// Moves the data aside, to an unused name, and returns its new path.
     pub(super) fn set_aside(&self) -> Result<PathBuf> {
-        let aside = (1..).map(|number| self.0.join(format!("aside-{number}"))).find(|path| !path.exists()).expect("numbers are unlimited");
+        let aside = (1..)
+            .map(|number| self.0.join(format!("aside-{number}")))
+            .find(|path| !path.exists())
+            .expect("numbers are unlimited");
         host::fs::rename(&self.member(), &aside)?;
         host::fs::sync_directory(&self.0)?;
         Ok(aside)
@@ -193,11 +208,14 @@ mod tests {
         let directory = Directory::new(root.path());
         assert!(!directory.has_data().unwrap());
         // etcd makes these before the log; a power cut may leave them.
-        for path in ["member/snap/db", "member/wal/0.tmp", "member/wal.tmp/0000000000000000-0000000000000000.wal"] {
+        for path in
+            ["member/snap/db", "member/wal/0.tmp", "member/wal.tmp/0000000000000000-0000000000000000.wal"]
+        {
             write_atomic(&root.path().join(path), b"", PRIVATE).unwrap();
             assert!(!directory.has_data().unwrap(), "{path}");
         }
-        write_atomic(&root.path().join("member/wal/0000000000000000-0000000000000000.wal"), b"", PRIVATE).unwrap();
+        write_atomic(&root.path().join("member/wal/0000000000000000-0000000000000000.wal"), b"", PRIVATE)
+            .unwrap();
         assert!(directory.has_data().unwrap());
     }
 

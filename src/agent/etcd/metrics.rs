@@ -12,7 +12,8 @@ const REVISION: &str = "etcd_debugging_mvcc_current_revision";
 const APPLIED: &str = "etcd_server_proposals_applied_total";
 
 /// Total duration and number of log syncs (server/storage/wal).
-const SYNCED: [&str; 2] = ["etcd_disk_wal_fsync_duration_seconds_sum", "etcd_disk_wal_fsync_duration_seconds_count"];
+const SYNCED: [&str; 2] =
+    ["etcd_disk_wal_fsync_duration_seconds_sum", "etcd_disk_wal_fsync_duration_seconds_count"];
 /// Maximum size of the database, in bytes (server/etcdserver).
 const QUOTA: &str = "etcd_server_quota_backend_bytes";
 
@@ -29,7 +30,11 @@ pub(super) struct Progress {
 pub(super) fn progress(url: &str) -> Progress {
     let page = read(url).unwrap_or_default();
     let page = String::from_utf8_lossy(&page);
-    Progress { quota: number(&page, QUOTA), revision: number(&page, REVISION), applied: number(&page, APPLIED) }
+    Progress {
+        quota: number(&page, QUOTA),
+        revision: number(&page, REVISION),
+        applied: number(&page, APPLIED),
+    }
 }
 
 /// Log syncs since etcd started.
@@ -53,7 +58,8 @@ pub(super) fn synced(url: &str) -> Option<Synced> {
 pub(super) fn is_unwell(url: &str) -> bool {
     let health = url.strip_suffix("/metrics").map(|server| format!("{server}/health"));
     // An unhealthy member returns status 503 and no page.
-    let is_healthy = health.and_then(|url| read(&url)).is_some_and(|page| String::from_utf8_lossy(&page).contains("true"));
+    let is_healthy =
+        health.and_then(|url| read(&url)).is_some_and(|page| String::from_utf8_lossy(&page).contains("true"));
     !is_healthy && read(url).is_some()
 }
 
@@ -79,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_metric_is_a_line_of_its_own() {
-        let page = "# HELP revision The revision.\n# TYPE revision gauge\nrevision_other 1\nrevision 8.123e+06\n";
+        let page =
+            "# HELP revision The revision.\n# TYPE revision gauge\nrevision_other 1\nrevision 8.123e+06\n";
         assert_eq!(number(page, "revision"), Some(8_123_000));
         assert_eq!(number(page, "missing"), None);
     }

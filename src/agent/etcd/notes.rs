@@ -41,7 +41,10 @@ impl<'a> Notes<'a> {
         if before == problems {
             return;
         }
-        problems.iter().filter(|problem| !before.contains(problem)).for_each(|problem| (self.journal)(problem));
+        problems
+            .iter()
+            .filter(|problem| !before.contains(problem))
+            .for_each(|problem| (self.journal)(problem));
         let written = Written { problems: all.values().flatten().cloned().collect() };
         if let Err(err) = write(&self.file, &written) {
             (self.journal)(&err.to_string());

@@ -57,12 +57,16 @@ pub(super) struct Heard {
 /// Asks all other members in parallel; returns answers by place, with silence for this one.
 pub(super) fn ask(settings: &Settings, asking: &Asking) -> Vec<Heard> {
     let me = settings.me();
-    let one = |place: Place| if place == me { Heard::silent(None) } else { Heard::of(settings, asking, place) };
+    let one =
+        |place: Place| if place == me { Heard::silent(None) } else { Heard::of(settings, asking, place) };
     std::thread::scope(|scope| {
         let places = (0..).zip(&settings.members).map(|(place, _)| place);
         let one = &one;
         let asked: Vec<_> = places.map(|place| scope.spawn(move || one(place))).collect();
-        asked.into_iter().map(|asked| asked.join().unwrap_or_else(|_| Heard::silent(Some("the query failed".into())))).collect()
+        asked
+            .into_iter()
+            .map(|asked| asked.join().unwrap_or_else(|_| Heard::silent(Some("the query failed".into()))))
+            .collect()
     })
 }
 
@@ -82,8 +86,9 @@ impl Heard {
     /// Asks one member.
     pub(super) fn of(settings: &Settings, asking: &Asking, place: Place) -> Self {
         let address = SocketAddr::new(settings.member(place).address, settings.port);
-        let word =
-            asking.ask(address).and_then(|bytes| serde_json::from_slice(&bytes).doing(Kind::Network, || "reading the answer".into()));
+        let word = asking.ask(address).and_then(|bytes| {
+            serde_json::from_slice(&bytes).doing(Kind::Network, || "reading the answer".into())
+        });
         match word {
             Ok(Word::Blank) => Self::with(Answer::Blank),
             Ok(Word::Agreed(agreement)) => match agreement.founding(settings) {
@@ -109,13 +114,18 @@ impl Heard {
 pub(crate) fn serve(settings: &Settings, journal: &(dyn Fn(&str) + Sync)) -> Result<()> {
     let answering = Answering::bind(&settings.identity(), settings.listening())?;
     let directory = Directory::new(&settings.data);
-    let snapshots = Answering::bind(&settings.identity(), SocketAddr::new(settings.own().address, settings.snapshots_port))?;
+    let snapshots = Answering::bind(
+        &settings.identity(),
+        SocketAddr::new(settings.own().address, settings.snapshots_port),
+    )?;
     let latency = Latency::new();
     std::thread::scope(|scope| {
-        scope.spawn(|| -> ! { snapshots.serve_files(SNAPSHOTS_READER, &|path| Shelf::of(settings).at(path)) });
+        scope
+            .spawn(|| -> ! { snapshots.serve_files(SNAPSHOTS_READER, &|path| Shelf::of(settings).at(path)) });
         scope.spawn(|| -> ! { upkeep::run(settings, &latency, journal) });
         answering.serve(|| {
-            let word = word(settings, &directory, &latency).unwrap_or_else(|err| Word::Broken { reason: err.to_string() });
+            let word = word(settings, &directory, &latency)
+                .unwrap_or_else(|err| Word::Broken { reason: err.to_string() });
             serde_json::to_vec(&word).unwrap_or_default()
         })
     })
@@ -131,7 +141,14 @@ fn word(settings: &Settings, directory: &Directory, latency: &Latency) -> Result
             let quorum = || Endpoint::new(settings, &settings.own().client_url).quorum().ok();
             let agreed = applied.and_then(|_| quorum()).map(|header| header.revision);
             let (token, revision) = (token.map(token_text), agreed.or(revision));
-            Word::Data { token, quorum: agreed.is_some(), revision, applied, latency: latency.get(), order: directory.order()? }
+            Word::Data {
+                token,
+                quorum: agreed.is_some(),
+                revision,
+                applied,
+                latency: latency.get(),
+                order: directory.order()?,
+            }
         }
     })
 }

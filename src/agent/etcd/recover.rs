@@ -62,18 +62,28 @@ pub(super) fn recover(settings: &Settings, directory: &Directory, journal: &dyn 
 }
 
 /// Returns the snapshot to restore, which is read completely before anything is changed.
-fn ordered_snapshot(settings: &Settings, directory: &Directory, ordered: &Restore, journal: &dyn Fn(&str)) -> Result<PathBuf> {
+fn ordered_snapshot(
+    settings: &Settings,
+    directory: &Directory,
+    ordered: &Restore,
+    journal: &dyn Fn(&str),
+) -> Result<PathBuf> {
     let shelf = Shelf::of(settings);
     let sha256 = ordered.sha256;
     let nowhere = || {
-        let message = format!("no snapshot with SHA-256 {sha256} found on this machine, which is to restore it");
-        Error::new(Kind::Verify, message).hint("specify the file in the order, `--restore FILE@SHA256`, so that the seed includes it")
+        let message =
+            format!("no snapshot with SHA-256 {sha256} found on this machine, which is to restore it");
+        Error::new(Kind::Verify, message)
+            .hint("specify the file in the order, `--restore FILE@SHA256`, so that the seed includes it")
     };
     let path = shelf.find(sha256)?.ok_or_else(nowhere)?;
     let snapshot = snapshots::check(&path, sha256).within(|| "verifying the snapshot to restore".into())?;
     // The restored data, and the first files of their log.
     insist_on_room(directory, 2 * snapshot.size + (64 << 20))?;
-    journal(&format!("restoring the snapshot at revision {} with SHA-256 {sha256}, as ordered", snapshot.revision));
+    journal(&format!(
+        "restoring the snapshot at revision {} with SHA-256 {sha256}, as ordered",
+        snapshot.revision
+    ));
     Ok(path)
 }
 
@@ -82,7 +92,12 @@ fn insist_on_room(directory: &Directory, needed: u64) -> Result<()> {
     let free = host::fs::free_space(directory.path())?;
     if free < needed {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-        let message = format!("`{}` has {} MiB free, but recovery needs {} MiB", directory.path().display(), mib(free), mib(needed));
+        let message = format!(
+            "`{}` has {} MiB free, but recovery needs {} MiB",
+            directory.path().display(),
+            mib(free),
+            mib(needed)
+        );
         return Err(Error::new(Kind::Io, message));
     }
     Ok(())
@@ -108,7 +123,9 @@ fn save(settings: &Settings, copy: &Path, snapshot: &Path) -> Result<()> {
     etcd.arg("--force-new-cluster").arg(format!("--name={}", settings.name)).arg("--data-dir").arg(copy);
     etcd.args([format!("--listen-client-urls={CLIENT}"), format!("--advertise-client-urls={CLIENT}")]);
     etcd.args([format!("--listen-peer-urls={PEER}"), format!("--initial-advertise-peer-urls={PEER}")]);
-    etcd.arg(format!("--initial-cluster={}={PEER}", settings.name)).arg("--client-cert-auth").arg("--peer-client-cert-auth");
+    etcd.arg(format!("--initial-cluster={}={PEER}", settings.name))
+        .arg("--client-cert-auth")
+        .arg("--peer-client-cert-auth");
     for kind in ["", "peer-"] {
         etcd.arg(format!("--{kind}trusted-ca-file")).arg(&identity.authority);
     }
@@ -145,24 +162,38 @@ impl Drop for Replaying {
 }
 
 /// Restores a snapshot as the data of a cluster with this member only.
-fn restore(settings: &Settings, snapshot: &Path, target: &Path, token: &str, journal: &dyn Fn(&str)) -> Result<()> {
+fn restore(
+    settings: &Settings,
+    snapshot: &Path,
+    target: &Path,
+    token: &str,
+    journal: &dyn Fn(&str),
+) -> Result<()> {
     let own = settings.own();
     // etcdctl can't restore since 3.6; etcdutl does not exist before 3.5.
     let program = if host::process::find("etcdutl").is_some() { "etcdutl" } else { "etcdctl" };
     let mut command = host::process::command(program);
     command.env("ETCDCTL_API", "3").args(["snapshot", "restore"]).arg(snapshot).arg("--data-dir").arg(target);
-    command.arg(format!("--name={}", own.name)).arg(format!("--initial-cluster={}={}", own.name, own.peer_url));
-    command.arg(format!("--initial-advertise-peer-urls={}", own.peer_url)).arg(format!("--initial-cluster-token={token}"));
+    command
+        .arg(format!("--name={}", own.name))
+        .arg(format!("--initial-cluster={}={}", own.name, own.peer_url));
+    command
+        .arg(format!("--initial-advertise-peer-urls={}", own.peer_url))
+        .arg(format!("--initial-cluster-token={token}"));
     if raises_revisions(program)? {
         command.args(["--bump-revision", BUMP, "--mark-compacted"]);
     } else {
-        journal(&format!("this `{program}` can't raise the revision: clients with existing watches must list again"));
+        journal(&format!(
+            "this `{program}` can't raise the revision: clients with existing watches must list again"
+        ));
     }
     host::process::run(&mut command).map(drop)
 }
 
 /// Checks whether a program can raise the revision: etcdutl 3.5.10 and later.
 fn raises_revisions(program: &str) -> Result<bool> {
-    let help = host::process::run(host::process::command(program).env("ETCDCTL_API", "3").args(["snapshot", "restore", "--help"]))?;
+    let help = host::process::run(
+        host::process::command(program).env("ETCDCTL_API", "3").args(["snapshot", "restore", "--help"]),
+    )?;
     Ok(String::from_utf8_lossy(&help.stdout).contains("--bump-revision"))
 }

@@ -75,12 +75,17 @@ impl Settings {
         settings.members.sort_by(|one, other| one.name.cmp(&other.name));
         let refuse = |what: String| Err(Error::new(Kind::Input, format!("{}: {what}", step())));
         if settings.members.len() > Members::CAPACITY {
-            return refuse(format!("{} members, but at most {} can bootstrap a cluster", settings.members.len(), Members::CAPACITY));
+            return refuse(format!(
+                "{} members, but at most {} can bootstrap a cluster",
+                settings.members.len(),
+                Members::CAPACITY
+            ));
         }
         if settings.place(&settings.name).is_none() {
             return refuse(format!("`{}` is not among the members", settings.name));
         }
-        let stranger = settings.order.iter().flat_map(Order::named).find(|name| settings.place(name).is_none());
+        let stranger =
+            settings.order.iter().flat_map(Order::named).find(|name| settings.place(name).is_none());
         if let Some(stranger) = stranger {
             return refuse(format!("the order names `{stranger}`, which is not among the members"));
         }
@@ -112,7 +117,11 @@ impl Settings {
     /// Returns all members, except those that an order excludes.
     pub(super) fn founders(&self) -> Members {
         let left_out = self.order.iter().flat_map(|order| &order.without).collect::<Vec<_>>();
-        (0..).zip(&self.members).filter(|(_, member)| !left_out.contains(&&member.name)).map(|(place, _)| place).collect()
+        (0..)
+            .zip(&self.members)
+            .filter(|(_, member)| !left_out.contains(&&member.name))
+            .map(|(place, _)| place)
+            .collect()
     }
 
     /// Returns the order about this member's data, unless it has already been carried out here.

@@ -58,7 +58,12 @@ impl Slow {
     /// # Errors
     ///
     /// Errors of etcd; a failure is retried at the next check.
-    pub(super) fn look(&mut self, settings: &Settings, latency: &Latency, journal: &dyn Fn(&str)) -> Result<Vec<String>> {
+    pub(super) fn look(
+        &mut self,
+        settings: &Settings,
+        latency: &Latency,
+        journal: &dyn Fn(&str),
+    ) -> Result<Vec<String>> {
         let mean = self.measure(metrics::synced(&settings.metrics));
         if let Some(mean) = mean {
             latency.set(mean);
@@ -66,7 +71,8 @@ impl Slow {
         // With few writes, the last measurement remains valid.
         let Some(own) = latency.get().filter(|_| self.looks >= LOOKS) else { return Ok(Vec::new()) };
         // Rounded, so that the text stays the same: a changed text is logged to the journal again.
-        let slow = format!("etcd's disk is slow: a log sync takes {} ms or more on average", own / SLOW * SLOW);
+        let slow =
+            format!("etcd's disk is slow: a log sync takes {} ms or more on average", own / SLOW * SLOW);
         let endpoint = Endpoint::new(settings, &settings.own().client_url);
         let status = endpoint.status()?;
         if status.leader != status.header.member {
@@ -74,13 +80,19 @@ impl Slow {
         }
         let slow = format!("{slow}, and every write in the cluster waits for it");
         if self.handed_over.is_some_and(|since| since.elapsed() < PAUSE) {
-            return Ok(vec![format!("{slow}; leadership returned to this member and is not transferred again for a while")]);
+            return Ok(vec![format!(
+                "{slow}; leadership returned to this member and is not transferred again for a while"
+            )]);
         }
         let heard = peers::ask(settings, &Asking::new(&settings.identity())?);
-        let Some((place, other)) = faster(own, &heard) else { return Ok(vec![format!("{slow}; no other disk is known to be faster")]) };
+        let Some((place, other)) = faster(own, &heard) else {
+            return Ok(vec![format!("{slow}; no other disk is known to be faster")]);
+        };
         let to = &settings.members[place];
         let members = endpoint.members()?.members;
-        let Some(member) = members.iter().find(|member| member.peer_urls.contains(&to.peer_url)) else { return Ok(vec![slow]) };
+        let Some(member) = members.iter().find(|member| member.peer_urls.contains(&to.peer_url)) else {
+            return Ok(vec![slow]);
+        };
         journal(&format!("{slow}: transferring leadership to {}, where it takes {other} ms", to.name));
         endpoint.hand_over(member.id)?;
         self.handed_over = Some(Stopwatch::start());
@@ -91,8 +103,14 @@ impl Slow {
     fn measure(&mut self, now: Option<Synced>) -> Option<u32> {
         let now = now.unwrap_or_default();
         let before = std::mem::replace(&mut self.before, now);
-        let count = now.count.checked_sub(before.count).filter(|count| *count >= FEWEST && before.count > 0)?;
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is small")]
+        let count =
+            now.count.checked_sub(before.count).filter(|count| *count >= FEWEST && before.count > 0)?;
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the value is small"
+        )]
         let mean = ((now.seconds - before.seconds) * 1000.0 / count as f64).round() as u32;
         self.looks = if mean >= SLOW { self.looks + 1 } else { 0 };
         Some(mean)
@@ -101,7 +119,11 @@ impl Slow {
 
 /// Returns the fastest other member with a quorum, by place, if its log sync takes less than half as long.
 fn faster(own: u32, heard: &[Heard]) -> Option<(usize, u32)> {
-    let known = heard.iter().enumerate().filter(|(_, heard)| heard.has_quorum()).filter_map(|(place, heard)| Some((place, heard.latency?)));
+    let known = heard
+        .iter()
+        .enumerate()
+        .filter(|(_, heard)| heard.has_quorum())
+        .filter_map(|(place, heard)| Some((place, heard.latency?)));
     known.min_by_key(|(_, latency)| *latency).filter(|(_, latency)| *latency < own / 2)
 }
 

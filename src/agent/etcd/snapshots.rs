@@ -71,7 +71,8 @@ impl Shelf {
         if !self.0.is_dir() {
             return Ok(Vec::new());
         }
-        let mut kept: Vec<Kept> = host::fs::list(&self.0)?.iter().filter_map(|path| Kept::read(path)).collect();
+        let mut kept: Vec<Kept> =
+            host::fs::list(&self.0)?.iter().filter_map(|path| Kept::read(path)).collect();
         kept.sort_by_key(|kept| std::cmp::Reverse(kept.number));
         Ok(kept)
     }
@@ -92,7 +93,8 @@ impl Shelf {
     /// Returns the snapshot file with this digest in its name, whether it was saved here or came with a seed.
     pub(super) fn find(&self, sha256: Digest) -> Result<Option<PathBuf>> {
         let end = format!("-{sha256}.db");
-        let is_it = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&end));
+        let is_it =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&end));
         Ok(if self.0.is_dir() { host::fs::list(&self.0)?.into_iter().find(is_it) } else { None })
     }
 
@@ -121,7 +123,9 @@ impl Shelf {
         for old in self.kept()?.iter().skip(KEPT) {
             host::fs::remove(&self.path(old))?;
         }
-        Kept::read(&path).ok_or_else(|| Error::new(Kind::Internal, format!("`{}` is not a snapshot file name", path.display())))
+        Kept::read(&path).ok_or_else(|| {
+            Error::new(Kind::Internal, format!("`{}` is not a snapshot file name", path.display()))
+        })
     }
 
     /// Removes snapshots that came with a seed: they are not needed once the order has been carried out.
@@ -138,7 +142,11 @@ impl Shelf {
         if free < needed {
             let mib = |bytes: u64| bytes.div_ceil(1 << 20);
             let place = self.0.display();
-            let message = format!("`{place}` has {} MiB free, but a snapshot and etcd itself need {} MiB", mib(free), mib(needed));
+            let message = format!(
+                "`{place}` has {} MiB free, but a snapshot and etcd itself need {} MiB",
+                mib(free),
+                mib(needed)
+            );
             return Err(Error::new(Kind::Io, message));
         }
         endpoint.save(saving)?;
@@ -161,7 +169,9 @@ impl Shelf {
     }
 
     fn clear(&self, beginning: &str) -> Result<()> {
-        let has_it = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(beginning));
+        let has_it = |path: &&PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(beginning))
+        };
         host::fs::list(&self.0)?.iter().filter(has_it).try_for_each(|path| host::fs::remove(path))
     }
 }
@@ -203,9 +213,13 @@ impl Kept {
     fn read(path: &Path) -> Option<Self> {
         let file = path.file_name()?.to_str()?.to_owned();
         let mut words = file.strip_suffix(".db")?.splitn(3, '-');
-        let (number, revision, sha256) =
-            (words.next()?.parse().ok()?, words.next()?.strip_prefix('r')?.parse().ok()?, words.next()?.parse().ok()?);
-        let (size, saved) = (host::fs::size(path).ok()?, host::clock::rfc3339(host::fs::modified(path).ok()?));
+        let (number, revision, sha256) = (
+            words.next()?.parse().ok()?,
+            words.next()?.strip_prefix('r')?.parse().ok()?,
+            words.next()?.parse().ok()?,
+        );
+        let (size, saved) =
+            (host::fs::size(path).ok()?, host::clock::rfc3339(host::fs::modified(path).ok()?));
         Some(Self { number, revision, sha256, size, saved, file })
     }
 }
@@ -220,12 +234,19 @@ mod tests {
     fn only_whole_names_are_snapshots_and_numbers_order_them() {
         let root = tempfile::tempdir().unwrap();
         let sha = Digest::of(b"").to_string();
+        let names = [
+            format!("9-r12-{sha}.db"),
+            format!("10-r7-{sha}.db"),
+            format!("ordered-{sha}.db"),
+            ".saving".into(),
+            ".saving.part".into(),
+        ];
         let names =
-            [format!("9-r12-{sha}.db"), format!("10-r7-{sha}.db"), format!("ordered-{sha}.db"), ".saving".into(), ".saving.part".into()];
-        let names = names.into_iter().chain([format!("11-r7-{sha}"), "12-r7-00.db".into(), format!("13-7-{sha}.db")]);
+            names.into_iter().chain([format!("11-r7-{sha}"), "12-r7-00.db".into(), format!("13-7-{sha}.db")]);
         names.for_each(|name| write_atomic(&root.path().join(name), b"", PRIVATE).unwrap());
         let shelf = Shelf::new(root.path());
-        let kept: Vec<(u64, u64)> = shelf.kept().unwrap().iter().map(|kept| (kept.number, kept.revision)).collect();
+        let kept: Vec<(u64, u64)> =
+            shelf.kept().unwrap().iter().map(|kept| (kept.number, kept.revision)).collect();
         assert_eq!(kept, [(10, 7), (9, 12)]);
         assert_eq!(Shelf::new(&root.path().join("none")).kept().unwrap(), []);
         shelf.clear(".saving").unwrap();

@@ -87,7 +87,12 @@ impl Space {
     /// # Errors
     ///
     /// Errors of etcd; a failure is retried at the next check.
-    pub(super) fn look(&mut self, settings: &Settings, quota: Option<u64>, journal: &dyn Fn(&str)) -> Result<Vec<String>> {
+    pub(super) fn look(
+        &mut self,
+        settings: &Settings,
+        quota: Option<u64>,
+        journal: &dyn Fn(&str),
+    ) -> Result<Vec<String>> {
         let endpoint = Endpoint::new(settings, &settings.own().client_url);
         // Without a quorum alarms can be neither listed nor disarmed.
         let Ok(alarms) = endpoint.alarms() else { return Ok(Vec::new()) };
@@ -98,7 +103,10 @@ impl Space {
         let names = names(settings, &endpoint)?;
         let name = |id: u64| names.get(&id).cloned().unwrap_or_else(|| format!("{id:x}"));
         let of = |wanted: Alarm| {
-            alarms.iter().filter(move |alarmed: &&Alarmed| alarmed.alarm == Some(wanted)).map(|alarmed| name(alarmed.member))
+            alarms
+                .iter()
+                .filter(move |alarmed: &&Alarmed| alarmed.alarm == Some(wanted))
+                .map(|alarmed| name(alarmed.member))
         };
         let corrupt: Vec<String> = of(Alarm::Corrupt).collect();
         if !corrupt.is_empty() {
@@ -114,9 +122,14 @@ impl Space {
         let status = endpoint.status()?;
         let said = format!("NOSPACE alarm on {}: etcd rejects every write", full.join(", "));
         if status.leader != status.header.member {
-            return Ok(vec![format!("{said} until the agent on the leader, {}, has freed space", name(status.leader))]);
+            return Ok(vec![format!(
+                "{said} until the agent on the leader, {}, has freed space",
+                name(status.leader)
+            )]);
         }
-        let Some(quota) = quota else { return Ok(vec![format!("{said}, and etcd's metrics do not show the quota")]) };
+        let Some(quota) = quota else {
+            return Ok(vec![format!("{said}, and etcd's metrics do not show the quota")]);
+        };
         let why = self.act(settings, &endpoint, &status, quota, &name, journal)?;
         Ok(why.map(|why| format!("{said}; {why}")).into_iter().collect())
     }
@@ -147,7 +160,10 @@ impl Space {
                 Endpoint::new(settings, members[&id].1).defragment()?;
             }
             Step::HandOver(id) => {
-                journal(&format!("NOSPACE: transferring leadership to {}, whose agent defragments this member", name(id)));
+                journal(&format!(
+                    "NOSPACE: transferring leadership to {}, whose agent defragments this member",
+                    name(id)
+                ));
                 endpoint.hand_over(id)?;
             }
             Step::Disarm => {
@@ -158,7 +174,11 @@ impl Space {
             Step::Full { size } => {
                 let mib = |bytes: u64| bytes.div_ceil(1 << 20);
                 let how = "delete objects, or raise `quota-backend-bytes`";
-                return Ok(Some(format!("the remaining data takes {} of {} MiB: {how}", mib(size), mib(quota))));
+                return Ok(Some(format!(
+                    "the remaining data takes {} of {} MiB: {how}",
+                    mib(size),
+                    mib(quota)
+                )));
             }
         }
         Ok(Some("space is being freed".into()))
@@ -167,7 +187,8 @@ impl Space {
     /// Returns all members that answer, by identifier, each with its URL.
     fn members<'a>(&self, settings: &'a Settings) -> BTreeMap<u64, (Seen, &'a str)> {
         let seen = |member: &'a super::settings::Member| {
-            let Status { header, size, used, .. } = Endpoint::new(settings, &member.client_url).status().ok()?;
+            let Status { header, size, used, .. } =
+                Endpoint::new(settings, &member.client_url).status().ok()?;
             let done = self.rewritten.contains(&header.member);
             Some((header.member, (Seen { id: header.member, size, used, done }, member.client_url.as_str())))
         };
@@ -177,9 +198,14 @@ impl Space {
 
 /// Returns members' names by their identifiers.
 fn names(settings: &Settings, endpoint: &Endpoint<'_>) -> Result<BTreeMap<u64, String>> {
-    let named = |url: &String| settings.members.iter().find(|member| member.peer_url == *url).map(|member| member.name.clone());
+    let named = |url: &String| {
+        settings.members.iter().find(|member| member.peer_url == *url).map(|member| member.name.clone())
+    };
     let members = endpoint.members()?.members;
-    Ok(members.into_iter().map(|member| (member.id, member.peer_urls.iter().find_map(named).unwrap_or(member.name))).collect())
+    Ok(members
+        .into_iter()
+        .map(|member| (member.id, member.peer_urls.iter().find_map(named).unwrap_or(member.name)))
+        .collect())
 }
 
 #[cfg(test)]
@@ -203,14 +229,22 @@ mod tests {
             match step {
                 Step::Defragment(id) => {
                     assert_ne!(id, leader);
-                    members.iter_mut().filter(|seen| seen.id == id).for_each(|small| *small = Seen { done: true, ..seen(id, 10, 10) });
+                    members
+                        .iter_mut()
+                        .filter(|seen| seen.id == id)
+                        .for_each(|small| *small = Seen { done: true, ..seen(id, 10, 10) });
                 }
                 // Another agent knows nothing of what this one did.
-                Step::HandOver(id) => (leader, members) = (id, members.map(|seen| Seen { done: false, ..seen })),
+                Step::HandOver(id) => {
+                    (leader, members) = (id, members.map(|seen| Seen { done: false, ..seen }))
+                }
                 Step::Disarm | Step::Full { .. } => break,
             }
         }
-        assert_eq!(steps, [Step::Defragment(1), Step::Defragment(3), Step::HandOver(1), Step::Defragment(2), Step::Disarm]);
+        assert_eq!(
+            steps,
+            [Step::Defragment(1), Step::Defragment(3), Step::HandOver(1), Step::Defragment(2), Step::Disarm]
+        );
     }
 
     #[test]
@@ -221,6 +255,9 @@ mod tests {
         // Rewriting was of no use, to whichever of them: none goes on rewriting, and none hands leadership around.
         let done = |id| Seen { done: true, ..seen(id, 100, 99) };
         assert_eq!(next(1, &[done(1)], 100 * MIB), Step::Full { size: 100 * MIB });
-        assert_eq!(next(1, &[seen(1, 100, 99), done(2), seen(3, 100, 99)], 100 * MIB), Step::Full { size: 100 * MIB });
+        assert_eq!(
+            next(1, &[seen(1, 100, 99), done(2), seen(3, 100, 99)], 100 * MIB),
+            Step::Full { size: 100 * MIB }
+        );
     }
 }

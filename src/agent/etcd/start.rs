@@ -25,7 +25,12 @@ use crate::words::Service;
 /// Maximum size of a member list from etcd, in bytes.
 const LONGEST: u64 = 1 << 16;
 /// Time limits for requesting a member list.
-const ONCE: Patience = Patience { connect: Duration::from_secs(2), silence: Duration::from_secs(2), pause: Duration::ZERO, attempts: 1 };
+const ONCE: Patience = Patience {
+    connect: Duration::from_secs(2),
+    silence: Duration::from_secs(2),
+    pause: Duration::ZERO,
+    attempts: 1,
+};
 /// Pause between two checks of the other members.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Pause between two attempts to carry out an order: each may read gigabytes.
@@ -62,7 +67,8 @@ pub(crate) fn start(settings: &Settings, journal: &dyn Fn(&str)) -> Result<()> {
     let directory = Directory::new(&settings.data);
     recover::finish(&directory)?;
     let asking = Asking::new(&settings.identity())?;
-    let mut starting = Starting { settings, journal, directory, asking, said: Vec::new(), since: BTreeMap::new() };
+    let mut starting =
+        Starting { settings, journal, directory, asking, said: Vec::new(), since: BTreeMap::new() };
     let flags = loop {
         if let Some(flags) = starting.step()? {
             break flags;
@@ -88,7 +94,9 @@ fn look(settings: &Settings, directory: &Directory, asking: &Asking) -> Result<L
     let disk = directory.disk(settings)?;
     let order = settings.ordered(directory.order()?.as_deref());
     let heard = peers::ask(settings, asking);
-    let expected_by = if let Some(Record::Joining { applied: Some(applied), .. }) = directory.record()?.filter(|_| disk == Disk::Joining) {
+    let expected_by = if let Some(Record::Joining { applied: Some(applied), .. }) =
+        directory.record()?.filter(|_| disk == Disk::Joining)
+    {
         expected_by(settings, &heard, applied)
     } else {
         None
@@ -133,7 +141,8 @@ pub(crate) struct Outlook {
 impl Outlook {
     pub(crate) fn text(&self) -> String {
         let object = self.token.as_ref().or(self.through.as_ref());
-        let first = object.map_or_else(|| self.decision.to_owned(), |object| format!("{} {object}", self.decision));
+        let first =
+            object.map_or_else(|| self.decision.to_owned(), |object| format!("{} {object}", self.decision));
         std::iter::once(&first).chain(&self.reasons).map(|line| format!("{line}\n")).collect()
     }
 }
@@ -185,7 +194,10 @@ impl Starting<'_> {
             Decision::Start => return Ok(Some(Flags::default())),
             Decision::SetAside => self.set_aside()?,
             Decision::Recover => self.recover()?,
-            Decision::Draw => self.agree("generated", Founding { token: host::random::number()?, founders: self.settings.founders() })?,
+            Decision::Draw => self.agree(
+                "generated",
+                Founding { token: host::random::number()?, founders: self.settings.founders() },
+            )?,
             Decision::Agree(founding) => self.agree("agreed to", founding)?,
             Decision::Found(founding) => return self.found(founding).map(Some),
             Decision::Join(place) => return self.join(place, look.heard[usize::from(place)].answer),
@@ -200,7 +212,10 @@ impl Starting<'_> {
 
     fn agree(&self, verb: &str, founding: Founding) -> Result<()> {
         let founders = self.settings.names(founding.founders).join(", ");
-        (self.journal)(&format!("{verb} the token {} for a new cluster of {founders}", token_text(founding.token)));
+        (self.journal)(&format!(
+            "{verb} the token {} for a new cluster of {founders}",
+            token_text(founding.token)
+        ));
         self.directory.write(&Record::Agreed(Agreement::new(founding, self.settings)))
     }
 
@@ -228,11 +243,17 @@ impl Starting<'_> {
         };
         match replace(self.settings, &endpoint, note) {
             Ok(members) => {
-                (self.journal)(&format!("rejoining the live cluster of {} under a new identifier", through.name));
+                (self.journal)(&format!(
+                    "rejoining the live cluster of {} under a new identifier",
+                    through.name
+                ));
                 Ok(Some(existing(self.settings, &members)))
             }
             Err(err) => {
-                self.say(vec![format!("the cluster of {} does not accept this member yet: {err}", through.name)])?;
+                self.say(vec![format!(
+                    "the cluster of {} does not accept this member yet: {err}",
+                    through.name
+                )])?;
                 host::clock::sleep(PAUSE);
                 Ok(None)
             }
@@ -241,7 +262,10 @@ impl Starting<'_> {
 
     fn resume(&mut self, place: Place) -> Result<Option<Flags>> {
         let through = self.settings.member(place);
-        (self.journal)(&format!("this member was added to the cluster of {} before the power failure: joining it now", through.name));
+        (self.journal)(&format!(
+            "this member was added to the cluster of {} before the power failure: joining it now",
+            through.name
+        ));
         Ok(Some(existing(self.settings, &local_members(self.settings, through)?)))
     }
 
@@ -249,14 +273,20 @@ impl Starting<'_> {
     fn recover(&mut self) -> Result<()> {
         let Err(err) = recover::recover(self.settings, &self.directory, self.journal) else { return Ok(()) };
         let hints: String = err.hints().iter().map(|hint| format!("; {hint}")).collect();
-        self.say(vec![format!("{}, this member, can't carry out the order: {err}{hints}", self.settings.name)])?;
+        self.say(vec![format!(
+            "{}, this member, can't carry out the order: {err}{hints}",
+            self.settings.name
+        )])?;
         host::clock::sleep(REFUSED);
         Ok(())
     }
 
     fn set_aside(&mut self) -> Result<()> {
         let aside = self.directory.set_aside()?;
-        (self.journal)(&format!("the local data no longer belongs to the cluster: moved to `{}`", aside.display()));
+        (self.journal)(&format!(
+            "the local data no longer belongs to the cluster: moved to `{}`",
+            aside.display()
+        ));
         Ok(())
     }
 
@@ -264,7 +294,8 @@ impl Starting<'_> {
     fn say(&mut self, reasons: Vec<String>) -> Result<()> {
         self.since.retain(|reason, _| reasons.contains(reason));
         let sentence = |reason: String| {
-            let minutes = self.since.entry(reason.clone()).or_insert_with(Stopwatch::start).elapsed().as_secs() / 60;
+            let minutes =
+                self.since.entry(reason.clone()).or_insert_with(Stopwatch::start).elapsed().as_secs() / 60;
             if minutes == 0 { reason } else { format!("{reason}, for {minutes} min") }
         };
         let reasons: Vec<String> = reasons.into_iter().map(sentence).collect();
@@ -272,7 +303,8 @@ impl Starting<'_> {
             return Ok(());
         }
         reasons.iter().for_each(|reason| (self.journal)(&format!("waiting: {reason}")));
-        let text = serde_json::to_vec(&Waiting { reasons: reasons.clone() }).doing(Kind::Internal, || "writing the status".into())?;
+        let text = serde_json::to_vec(&Waiting { reasons: reasons.clone() })
+            .doing(Kind::Internal, || "writing the status".into())?;
         host::fs::write_atomic(&self.settings.status, &text, host::fs::PUBLIC)?;
         self.said = reasons;
         Ok(())
@@ -281,9 +313,14 @@ impl Starting<'_> {
 
 /// Removes members with this member's peer URL, adds this member, and returns all members. `note` is called
 /// in between: a member found in this place afterwards was added from this disk.
-fn replace(settings: &Settings, endpoint: &Endpoint<'_>, note: impl FnOnce() -> Result<()>) -> Result<Vec<control::Member>> {
+fn replace(
+    settings: &Settings,
+    endpoint: &Endpoint<'_>,
+    note: impl FnOnce() -> Result<()>,
+) -> Result<Vec<control::Member>> {
     let own = settings.own();
-    for member in endpoint.members()?.members.iter().filter(|member| member.peer_urls.contains(&own.peer_url)) {
+    for member in endpoint.members()?.members.iter().filter(|member| member.peer_urls.contains(&own.peer_url))
+    {
         endpoint.remove(member.id).within(|| format!("removing the previous member {:x}", member.id))?;
     }
     if endpoint.members()?.members.iter().any(|member| member.peer_urls.contains(&own.peer_url)) {
@@ -296,8 +333,12 @@ fn replace(settings: &Settings, endpoint: &Endpoint<'_>, note: impl FnOnce() -> 
 /// Returns the flags for a joining member.
 fn existing(settings: &Settings, members: &[control::Member]) -> Flags {
     let own = settings.own();
-    let name = |member: &control::Member| if member.peer_urls.contains(&own.peer_url) { own.name.clone() } else { member.name.clone() };
-    let pairs = members.iter().flat_map(|member| member.peer_urls.iter().map(move |url| format!("{}={url}", name(member))));
+    let name = |member: &control::Member| {
+        if member.peer_urls.contains(&own.peer_url) { own.name.clone() } else { member.name.clone() }
+    };
+    let pairs = members
+        .iter()
+        .flat_map(|member| member.peer_urls.iter().map(move |url| format!("{}={url}", name(member))));
     let cluster = pairs.collect::<Vec<_>>().join(",");
     Flags(vec!["--initial-cluster-state=existing".into(), format!("--initial-cluster={cluster}")])
 }
@@ -307,20 +348,26 @@ fn existing(settings: &Settings, members: &[control::Member]) -> Flags {
 fn expected_by(settings: &Settings, heard: &[Heard], applied: u64) -> Option<Place> {
     let expects = |place: &Place| {
         let members = local_members(settings, settings.member(*place)).unwrap_or_default();
-        members.iter().any(|member| member.name.is_empty() && member.peer_urls.contains(&settings.own().peer_url))
+        members
+            .iter()
+            .any(|member| member.name.is_empty() && member.peer_urls.contains(&settings.own().peer_url))
     };
-    let with_data = (0..).zip(heard).filter(|(_, heard)| matches!(heard.answer, Answer::Data { .. }) && heard.applied >= Some(applied));
+    let with_data = (0..)
+        .zip(heard)
+        .filter(|(_, heard)| matches!(heard.answer, Answer::Data { .. }) && heard.applied >= Some(applied));
     with_data.map(|(place, _)| place).find(expects)
 }
 
 /// Returns the member list as one of the members knows it locally (server/etcdserver/api/etcdhttp/peer.go).
 fn local_members(settings: &Settings, member: &Member) -> Result<Vec<control::Member>> {
     let Identity { authority, certificate, key } = settings.identity();
-    let (authority, certificate, key) = (host::fs::read(&authority)?, host::fs::read(&certificate)?, Zeroizing::new(host::fs::read(&key)?));
+    let (authority, certificate, key) =
+        (host::fs::read(&authority)?, host::fs::read(&certificate)?, Zeroizing::new(host::fs::read(&key)?));
     let client = Client::among(&Held { authority: &authority, certificate: &certificate, key: &key }, ONCE)?;
     let url = format!("https://{}/members", SocketAddr::new(member.address, Service::EtcdPeers.port()));
     let body = client.read(&url, LONGEST)?.unwrap_or_default();
-    serde_json::from_slice(&body).doing(Kind::Network, || format!("reading the member list of {}", member.name))
+    serde_json::from_slice(&body)
+        .doing(Kind::Network, || format!("reading the member list of {}", member.name))
 }
 
 /// Returns a reason as one sentence.
@@ -328,27 +375,44 @@ fn reason(settings: &Settings, place: Place, why: Why, heard: &[Heard]) -> Strin
     let name = &settings.member(place).name;
     let heard = &heard[usize::from(place)];
     match why {
-        Why::Silent => format!("{name} does not respond ({})", heard.reason.as_deref().unwrap_or("reason unknown")),
+        Why::Silent => {
+            format!("{name} does not respond ({})", heard.reason.as_deref().unwrap_or("reason unknown"))
+        }
         Why::DataWithoutQuorum => {
-            let revision = heard.revision.map_or(String::new(), |revision| format!(" at revision {revision}"));
-            format!("{name} has data{revision} but no quorum: bring its peers back, or order `--recover-from {name}`")
+            let revision =
+                heard.revision.map_or(String::new(), |revision| format!(" at revision {revision}"));
+            format!(
+                "{name} has data{revision} but no quorum: bring its peers back, or order `--recover-from {name}`"
+            )
         }
         Why::Draws => format!("{name} has not generated the token for the new cluster yet"),
         Why::Agrees => format!("{name} has not agreed to the token yet"),
         Why::OtherFounders => {
-            format!("{name} bootstraps with different members than this seed lists: use seeds from the same build on all members")
+            format!(
+                "{name} bootstraps with different members than this seed lists: use seeds from the same build on all members"
+            )
         }
         Why::Recovers => {
             let is_restored = settings.order.as_ref().is_some_and(|order| order.restore.is_some());
-            let of = if is_restored { "restore a snapshot of the cluster" } else { "recover the cluster from its data" };
+            let of = if is_restored {
+                "restore a snapshot of the cluster"
+            } else {
+                "recover the cluster from its data"
+            };
             format!("{name} is to {of}, as ordered, but has no quorum yet")
         }
-        Why::NothingToRecover => format!("{name}, this member, is to recover the cluster, as ordered, but has no data"),
+        Why::NothingToRecover => {
+            format!("{name}, this member, is to recover the cluster, as ordered, but has no data")
+        }
         Why::OtherCluster => format!(
             "{name} belongs to a different cluster than the data here, which is kept; order `--set-aside {}` to join that cluster",
             settings.name
         ),
-        Why::NothingToJoin => format!("{name} has no quorum for this member to join after setting its data aside, as ordered"),
-        Why::FoundsWithoutMe => format!("{name} bootstraps the cluster without this member, which joins once there is a quorum"),
+        Why::NothingToJoin => {
+            format!("{name} has no quorum for this member to join after setting its data aside, as ordered")
+        }
+        Why::FoundsWithoutMe => {
+            format!("{name} bootstraps the cluster without this member, which joins once there is a quorum")
+        }
     }
 }

@@ -60,7 +60,11 @@ fn address(url: &str) -> Result<SocketAddr> {
     url.trim_start_matches("https://").parse().doing(Kind::Input, || format!("parsing the URL `{url}`"))
 }
 
-fn look(peers: &[SocketAddr], said: &mut BTreeMap<SocketAddr, Stopwatch>, journal: &dyn Fn(&str)) -> Result<()> {
+fn look(
+    peers: &[SocketAddr],
+    said: &mut BTreeMap<SocketAddr, Stopwatch>,
+    journal: &dyn Fn(&str),
+) -> Result<()> {
     if peers.is_empty() {
         return Ok(());
     }
@@ -70,7 +74,9 @@ fn look(peers: &[SocketAddr], said: &mut BTreeMap<SocketAddr, Stopwatch>, journa
         command
     };
     let to_peers = peers.iter().map(|peer| format!("dst {peer}")).collect::<Vec<_>>().join(" or ");
-    let listed = host::process::run(ss("--info").args(["--oneline", "state", "established"]).args(to_peers.split(' ')))?;
+    let listed = host::process::run(
+        ss("--info").args(["--oneline", "state", "established"]).args(to_peers.split(' ')),
+    )?;
     for Silent { local, peer, silent, is_stream } in silent(&String::from_utf8_lossy(&listed.stdout)) {
         if is_stream && said.get(&peer).is_none_or(|last| last.elapsed() >= AGAIN) {
             let seconds = silent / 1000;
@@ -106,7 +112,9 @@ fn silent(list: &str) -> Vec<Silent> {
         words.next()?;
         let (local, peer) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let values: Vec<&str> = words.collect();
-        let value = |name: &str| values.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix(':')?.parse::<u64>().ok());
+        let value = |name: &str| {
+            values.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix(':')?.parse::<u64>().ok())
+        };
         let [silent, idle] = ["lastrcv", "lastsnd"].map(|name| value(name).unwrap_or_default());
         // A connection that does not show how much it sent is left alone.
         let is_reader = value("bytes_sent")? < READER && idle >= SILENT;
@@ -141,8 +149,11 @@ mod tests {
             silent,
             is_stream,
         };
-        let ipv6 =
-            Silent { local: "[fd00::12]:56978".parse().unwrap(), peer: "[fd00::11]:2380".parse().unwrap(), ..expected(0, 6_000, true) };
+        let ipv6 = Silent {
+            local: "[fd00::12]:56978".parse().unwrap(),
+            peer: "[fd00::11]:2380".parse().unwrap(),
+            ..expected(0, 6_000, true)
+        };
         assert_eq!(silent(list), [expected(56964, 48_004, true), ipv6, expected(56984, 60_004, false)]);
     }
 }

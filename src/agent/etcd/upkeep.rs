@@ -132,7 +132,10 @@ fn has_been_removed(settings: &Settings, directory: &Directory, journal: &dyn Fn
         // A list that lacks the answering member predates that member's own addition.
         let has = |id: u64| members.iter().any(|known| known.id == id);
         if header.cluster == member.cluster && has(header.member) && !has(member.id) {
-            journal(&format!("the cluster of {} has removed this member, {:x}: its data will be moved aside", other.name, member.id));
+            journal(&format!(
+                "the cluster of {} has removed this member, {:x}: its data will be moved aside",
+                other.name, member.id
+            ));
             return directory.write(&Record::Removed { token, member });
         }
     }

@@ -52,7 +52,10 @@ fn look(settings: &Settings, client: &Client) -> Standing {
         Standing::Fit
     } else if any(&settings.elsewhere, is_ready) {
         Standing::Outdone
-    } else if settings.others.is_empty() || any(&settings.others, |other| is_there(*other)) || router_is_there(settings) {
+    } else if settings.others.is_empty()
+        || any(&settings.others, |other| is_there(*other))
+        || router_is_there(settings)
+    {
         Standing::Fit
     } else {
         Standing::CutOff
@@ -77,5 +80,7 @@ fn is_there(address: SocketAddr) -> bool {
 }
 
 fn router_is_there(settings: &Settings) -> bool {
-    settings.gateway.is_some_and(|gateway| segment::answers(&settings.interface, gateway, TOUCH).unwrap_or_default())
+    settings
+        .gateway
+        .is_some_and(|gateway| segment::answers(&settings.interface, gateway, TOUCH).unwrap_or_default())
 }

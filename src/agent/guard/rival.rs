@@ -48,7 +48,9 @@ mod tests {
     fn a_second_holder_counts_once_it_has_stayed() {
         let other: IpAddr = "10.0.0.12".parse().unwrap();
         let mut rival = Rival::default();
-        let mut hear = |milliseconds, heard: bool| rival.hear(Duration::from_millis(milliseconds), heard.then_some(other));
+        let mut hear = |milliseconds, heard: bool| {
+            rival.hear(Duration::from_millis(milliseconds), heard.then_some(other))
+        };
         // One advertisement, as when a network is mended, and another one much later.
         assert_eq!((hear(0, true), hear(200, false), hear(900, true)), (None, None, None));
         // One that goes on, with a look at which nothing had come.

@@ -119,10 +119,21 @@ mod tests {
     fn a_balancer_that_answers_gets_the_vip_at_once_and_loses_it_after_two_failures() {
         use Look::{Answered, Failed, Void};
         let fit = Some(Standing::Fit);
-        let looks = [(Answered, None), (Answered, fit), (Failed, fit), (Answered, fit), (Failed, fit), (Void, fit), (Failed, fit)];
+        let looks = [
+            (Answered, None),
+            (Answered, fit),
+            (Failed, fit),
+            (Answered, fit),
+            (Failed, fit),
+            (Void, fit),
+            (Failed, fit),
+        ];
         let expected = [may_not(Why::Unknown), MAY, MAY, MAY, MAY, MAY, may_not(Why::Silent)];
         assert_eq!(verdicts(&looks), expected);
-        assert_eq!(verdicts(&[(Failed, fit), (Failed, fit), (Answered, fit)])[1..], [may_not(Why::Silent), MAY]);
+        assert_eq!(
+            verdicts(&[(Failed, fit), (Failed, fit), (Answered, fit)])[1..],
+            [may_not(Why::Silent), MAY]
+        );
     }
 
     #[test]

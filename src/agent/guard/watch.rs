@@ -107,11 +107,12 @@ impl Guard<'_> {
         };
         host::fs::write_atomic(&self.settings.verdict, value.as_bytes(), host::fs::PUBLIC)?;
         self.left = Some(verdict);
-        (self.journal)(
-            &reason.map_or("this machine may hold the VIP".into(), |reason| format!("this machine does not hold the VIP: {reason}")),
-        );
+        (self.journal)(&reason.map_or("this machine may hold the VIP".into(), |reason| {
+            format!("this machine does not hold the VIP: {reason}")
+        }));
         let written = Written { reason: reason.map(str::to_owned) };
-        let text = serde_json::to_vec(&written).doing(Kind::Internal, || "writing the guard's verdict".into())?;
+        let text =
+            serde_json::to_vec(&written).doing(Kind::Internal, || "writing the guard's verdict".into())?;
         host::fs::write_atomic(&self.settings.status, &text, host::fs::PUBLIC)
     }
 

@@ -40,16 +40,23 @@ impl Images for Docker {
         let mut child = export.spawn().doing(Kind::Tool, || "starting `ctr`".into())?;
         let archive = child.stdout.take().expect("the output is piped");
         let mut upload = docker("images/load?quiet=1");
-        upload.args(["--request", "POST", "--header", "Content-Type: application/x-tar", "--upload-file", "-"]).stdin(archive);
+        upload
+            .args(["--request", "POST", "--header", "Content-Type: application/x-tar", "--upload-file", "-"])
+            .stdin(archive);
         let answer = host::process::run(&mut upload);
         let exported = host::process::wait("ctr", child);
         clear()?;
         exported?;
-        failure(&answer?.stdout).map_or(Ok(()), |why| Err(Error::new(Kind::Tool, format!("Docker can't load the archive: {why}"))))
+        failure(&answer?.stdout).map_or(Ok(()), |why| {
+            Err(Error::new(Kind::Tool, format!("Docker can't load the archive: {why}")))
+        })
     }
 
     fn name(&self, _: &str, wanted: &str) -> Result<()> {
-        Err(Error::new(Kind::Tool, format!("Docker accepts image digests only from a registry, so `{wanted}` can't be preloaded")))
+        Err(Error::new(
+            Kind::Tool,
+            format!("Docker accepts image digests only from a registry, so `{wanted}` can't be preloaded"),
+        ))
     }
 
     fn keep(&self, _: &str) -> Result<()> {
@@ -60,13 +67,17 @@ impl Images for Docker {
 
 fn docker(path: &str) -> Command {
     let mut command = host::process::command("curl");
-    command.args(["--silent", "--show-error", "--fail", "--unix-socket", "/run/docker.sock"]).arg(format!("{API}/{path}"));
+    command
+        .args(["--silent", "--show-error", "--fail", "--unix-socket", "/run/docker.sock"])
+        .arg(format!("{API}/{path}"));
     command
 }
 
 /// Removes leftovers of an earlier import from the namespace.
 fn clear() -> Result<()> {
-    names(NAMESPACE)?.iter().try_for_each(|name| host::process::run(images(NAMESPACE).args(["rm", "--sync", name])).map(drop))
+    names(NAMESPACE)?
+        .iter()
+        .try_for_each(|name| host::process::run(images(NAMESPACE).args(["rm", "--sync", name])).map(drop))
 }
 
 fn failure(answer: &[u8]) -> Option<String> {
@@ -81,6 +92,9 @@ mod tests {
     #[test]
     fn a_failure_in_the_body_of_a_success_is_one() {
         assert_eq!(failure(b"{\"stream\":\"Loaded image: x\\n\"}\n"), None);
-        assert_eq!(failure(b"{\"status\":\"x\"}\n{\"errorDetail\":{},\"error\":\"no space\"}\n").as_deref(), Some("no space"));
+        assert_eq!(
+            failure(b"{\"status\":\"x\"}\n{\"errorDetail\":{},\"error\":\"no space\"}\n").as_deref(),
+            Some("no space")
+        );
     }
 }

@@ -77,7 +77,9 @@ fn listed(index: &str) -> Vec<Listed<'_>> {
             None => Listed { saved: name, wanted: name.to_owned(), archive },
             Some((saved, digest)) => {
                 let has_tag = saved.rsplit('/').next().is_some_and(|last| last.contains(':'));
-                let repository = saved.rsplit_once(':').map_or(saved, |(repository, _)| if has_tag { repository } else { saved });
+                let repository = saved
+                    .rsplit_once(':')
+                    .map_or(saved, |(repository, _)| if has_tag { repository } else { saved });
                 Listed { saved, wanted: format!("{repository}@{digest}"), archive }
             }
         })
@@ -90,10 +92,16 @@ mod tests {
 
     #[test]
     fn an_image_with_a_digest_is_saved_by_its_tag_and_asked_for_by_its_digest() {
-        let names = |index: &str| listed(index).iter().map(|image| format!("{} {}", image.saved, image.wanted)).collect::<Vec<_>>();
-        let index = "k8s.gcr.io/pause:3.2 a.tar\nr:5000/x/haproxy:3.0@sha256:00 b.tar\nr:5000/y@sha256:11 b.tar\n";
-        let expected =
-            ["k8s.gcr.io/pause:3.2 k8s.gcr.io/pause:3.2", "r:5000/x/haproxy:3.0 r:5000/x/haproxy@sha256:00", "r:5000/y r:5000/y@sha256:11"];
+        let names = |index: &str| {
+            listed(index).iter().map(|image| format!("{} {}", image.saved, image.wanted)).collect::<Vec<_>>()
+        };
+        let index =
+            "k8s.gcr.io/pause:3.2 a.tar\nr:5000/x/haproxy:3.0@sha256:00 b.tar\nr:5000/y@sha256:11 b.tar\n";
+        let expected = [
+            "k8s.gcr.io/pause:3.2 k8s.gcr.io/pause:3.2",
+            "r:5000/x/haproxy:3.0 r:5000/x/haproxy@sha256:00",
+            "r:5000/y r:5000/y@sha256:11",
+        ];
         assert_eq!(names(index), expected);
     }
 }

@@ -14,7 +14,13 @@ use super::universe::Universe;
 
 /// Returns the packages that apt would mark, in marking order.
 pub(super) fn choose(universe: &Universe<'_>, wanted: &[PackageId]) -> Vec<PackageId> {
-    let mut walk = Walk { universe, marked: BTreeMap::new(), refused: BTreeSet::new(), excluded: BTreeMap::new(), depth: 0 };
+    let mut walk = Walk {
+        universe,
+        marked: BTreeMap::new(),
+        refused: BTreeSet::new(),
+        excluded: BTreeMap::new(),
+        depth: 0,
+    };
     for id in wanted {
         walk.mark(*id);
     }
@@ -66,25 +72,33 @@ impl Walk<'_, '_> {
     /// works.
     fn satisfy(&mut self, group: &[Relation<'_>]) -> bool {
         let universe = self.universe;
-        let is_marked = |relation: &Relation<'_>| universe.matching(relation).iter().any(|id| self.marked.contains_key(id));
-        group.iter().any(is_marked) || group.iter().any(|relation| universe.choices(relation).into_iter().any(|id| self.install(id)))
+        let is_marked = |relation: &Relation<'_>| {
+            universe.matching(relation).iter().any(|id| self.marked.contains_key(id))
+        };
+        group.iter().any(is_marked)
+            || group.iter().any(|relation| universe.choices(relation).into_iter().any(|id| self.install(id)))
     }
 
     /// Checks whether a marked package excludes this one, or the reverse.
     fn is_excluded(&self, id: PackageId) -> bool {
-        self.excluded.contains_key(&id) || self.universe.excluded_by(id).iter().any(|other| self.marked.contains_key(other))
+        self.excluded.contains_key(&id)
+            || self.universe.excluded_by(id).iter().any(|other| self.marked.contains_key(other))
     }
 
     fn mark(&mut self, id: PackageId) {
         let order = self.marked.len();
         if let Entry::Vacant(entry) = self.marked.entry(id) {
             entry.insert(order);
-            self.universe.excluded_by(id).into_iter().for_each(|other| *self.excluded.entry(other).or_default() += 1);
+            self.universe
+                .excluded_by(id)
+                .into_iter()
+                .for_each(|other| *self.excluded.entry(other).or_default() += 1);
         }
     }
 
     fn unmark_from(&mut self, first: usize) {
-        let gone: Vec<PackageId> = self.marked.iter().filter(|(_, order)| **order >= first).map(|(id, _)| *id).collect();
+        let gone: Vec<PackageId> =
+            self.marked.iter().filter(|(_, order)| **order >= first).map(|(id, _)| *id).collect();
         for id in gone {
             self.marked.remove(&id);
             for other in self.universe.excluded_by(id) {

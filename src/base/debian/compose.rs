@@ -20,8 +20,14 @@ const STAGE: &str = "base";
 const RECIPE: &[u8] = b"2";
 
 /// Directories omitted from the image: documentation and translations. Licences are kept.
-const DROPPED: &[&str] =
-    &["/usr/share/bug", "/usr/share/doc", "/usr/share/info", "/usr/share/lintian", "/usr/share/locale", "/usr/share/man"];
+const DROPPED: &[&str] = &[
+    "/usr/share/bug",
+    "/usr/share/doc",
+    "/usr/share/info",
+    "/usr/share/lintian",
+    "/usr/share/locale",
+    "/usr/share/man",
+];
 
 /// Installs the package set `set`; `users` are created before any package is configured.
 ///
@@ -31,17 +37,33 @@ const DROPPED: &[&str] =
 ///
 /// [`crate::error::Kind::Input`] if the lock does not have the set, `Network` if the store lacks a package,
 /// `Tool` if a maintainer script fails.
-pub(crate) fn compose(lock: &Lock, set: &str, users: &[User], tools: &Tools, store: &Store, progress: &dyn Progress) -> Result<Tree> {
+pub(crate) fn compose(
+    lock: &Lock,
+    set: &str,
+    users: &[User],
+    tools: &Tools,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Tree> {
     let key = key(lock, set, users)?;
     let fill = |out: &Path| install(lock, set, users, tools, store, progress, out);
     let out = store.stage(STAGE, &key, fill).within(|| format!("composing the base system for `{set}`"))?;
     pack::load(&out, lock.epoch)
 }
 
-fn install(lock: &Lock, set: &str, users: &[User], tools: &Tools, store: &Store, progress: &dyn Progress, out: &Path) -> Result<()> {
+fn install(
+    lock: &Lock,
+    set: &str,
+    users: &[User],
+    tools: &Tools,
+    store: &Store,
+    progress: &dyn Progress,
+    out: &Path,
+) -> Result<()> {
     let mut scratch = Scratch::new(store)?;
     let debs = open_packages(lock, set, store, progress)?;
-    let step = progress.begin(&format!("unpacking packages for {set}"), Some(debs.iter().map(Deb::size).sum()));
+    let step =
+        progress.begin(&format!("unpacking packages for {set}"), Some(debs.iter().map(Deb::size).sum()));
     let unpacked = unpack::unpack(debs, &scratch.root, keep, &*step)?;
     scratch.ownership = unpacked.ownership.clone();
     drop(step);
@@ -74,8 +96,15 @@ pub(super) fn add_packages(key: &mut Hasher, lock: &Lock, set: &str) -> Result<(
 }
 
 /// Opens every package of a set, in the lock's order.
-pub(super) fn open_packages(lock: &Lock, set: &str, store: &Store, progress: &dyn Progress) -> Result<Vec<Deb>> {
-    let open = |(pin, path): &(&PackagePin, PathBuf)| Deb::open(path).within(|| format!("opening `{}`", pin.title()));
+pub(super) fn open_packages(
+    lock: &Lock,
+    set: &str,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Vec<Deb>> {
+    let open = |(pin, path): &(&PackagePin, PathBuf)| {
+        Deb::open(path).within(|| format!("opening `{}`", pin.title()))
+    };
     packages(lock, set, store, progress)?.par_iter().map(open).collect()
 }
 

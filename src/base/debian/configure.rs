@@ -33,7 +33,13 @@ const ENVIRONMENT: [(&str, &str); 8] = [
 ];
 
 /// Configures every package unpacked into `scratch`.
-pub(super) fn configure(scratch: &mut Scratch, packages: &[Package], people: &[User], tools: &Tools, epoch: u64) -> Result<()> {
+pub(super) fn configure(
+    scratch: &mut Scratch,
+    packages: &[Package],
+    people: &[User],
+    tools: &Tools,
+    epoch: u64,
+) -> Result<()> {
     users::write(scratch, people)?;
     scratch.replace(MACHINE_ID.0, 0o644, MACHINE_ID.1)?;
     scratch.replace(POLICY.0, 0o755, POLICY.1)?;
@@ -55,7 +61,8 @@ impl Dpkg<'_> {
     /// Makes dpkg run each `preinst` script. dpkg runs them only when unpacking, so it gets these packages
     /// without their data, and a database with all the others.
     fn run_preinst(&mut self, packages: &[Package]) -> Result<()> {
-        let (with, without): (Vec<_>, Vec<_>) = packages.iter().partition(|package| package.deb.files.contains_key("preinst"));
+        let (with, without): (Vec<_>, Vec<_>) =
+            packages.iter().partition(|package| package.deb.files.contains_key("preinst"));
         if with.is_empty() {
             return Ok(());
         }
@@ -63,15 +70,20 @@ impl Dpkg<'_> {
         let mut shells = Vec::new();
         for package in with {
             let name = format!("{}.deb", package.deb.control.name());
-            host::fs::write_scratch(&self.scratch.beside("shells").join(&name), &package.deb.without_data()?)?;
+            host::fs::write_scratch(
+                &self.scratch.beside("shells").join(&name),
+                &package.deb.without_data()?,
+            )?;
             shells.push(format!("{INSIDE}/shells/{name}"));
         }
-        let arguments: Vec<&str> = ["--force-depends", "--unpack"].into_iter().chain(shells.iter().map(String::as_str)).collect();
+        let arguments: Vec<&str> =
+            ["--force-depends", "--unpack"].into_iter().chain(shells.iter().map(String::as_str)).collect();
         self.run(&arguments).within(|| "running `preinst` scripts".into())
     }
 
     fn run(&mut self, arguments: &[&str]) -> Result<()> {
-        let (load, save) = (self.scratch.beside("state").join("load"), self.scratch.beside("state").join("save"));
+        let (load, save) =
+            (self.scratch.beside("state").join("load"), self.scratch.beside("state").join("save"));
         host::fs::write_scratch(&load, self.scratch.ownership.to_text().as_bytes())?;
         let mut sandbox = Sandbox::new(&self.scratch.root, Access::Write, "dpkg");
         sandbox.args(["--force-unsafe-io", "--force-confold"]).args(arguments.iter().copied());
@@ -83,7 +95,11 @@ impl Dpkg<'_> {
         sandbox.bind(&self.scratch.beside("state"), &inside("state"), Access::Write);
         sandbox.bind(&self.scratch.beside("shells"), &inside("shells"), Access::Read);
         sandbox.bind(&self.tools.path("usr/bin/faked-sysv"), &inside("faked"), Access::Read);
-        sandbox.bind(&self.tools.library("libfakeroot/libfakeroot-sysv.so"), &inside("libfakeroot.so"), Access::Read);
+        sandbox.bind(
+            &self.tools.library("libfakeroot/libfakeroot-sysv.so"),
+            &inside("libfakeroot.so"),
+            Access::Read,
+        );
         sandbox.fakeroot(Fakeroot {
             daemon: inside("faked"),
             library: inside("libfakeroot.so"),

@@ -18,7 +18,8 @@ impl Control {
     ///
     /// [`Kind::Verify`] if it is not UTF-8 or lacks the name, version or architecture.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
-        let text = std::str::from_utf8(bytes).map_err(|_| Error::new(Kind::Verify, "the control file is not UTF-8"))?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| Error::new(Kind::Verify, "the control file is not UTF-8"))?;
         let fields = text.parse().doing(Kind::Verify, || "reading the control file".into())?;
         let control = Self { fields, text: text.trim_end().to_owned() };
         for name in ["Package", "Version", "Architecture"] {
@@ -47,7 +48,9 @@ impl Control {
     /// Returns the base of the package's file names in dpkg's database.
     pub(super) fn info_name(&self) -> String {
         match self.field("Multi-Arch") {
-            Some("same") => format!("{}:{}", self.name(), self.field("Architecture").expect("checked while parsing")),
+            Some("same") => {
+                format!("{}:{}", self.name(), self.field("Architecture").expect("checked while parsing"))
+            }
             _ => self.name().to_owned(),
         }
     }
@@ -100,6 +103,11 @@ mod tests {
 
     #[test]
     fn a_stanza_without_a_version_is_refused() {
-        assert!(Control::parse(b"Package: x\nArchitecture: all\n").unwrap_err().to_string().contains("no `Version`"));
+        assert!(
+            Control::parse(b"Package: x\nArchitecture: all\n")
+                .unwrap_err()
+                .to_string()
+                .contains("no `Version`")
+        );
     }
 }

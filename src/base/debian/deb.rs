@@ -52,7 +52,13 @@ impl Deb {
         let data_member = find("data.tar").ok_or_else(|| missing("data.tar"))?;
         let mut files = control_files(decompress(path, &control_member)?)?;
         let control = files.remove("control").ok_or_else(|| missing("control"))?;
-        Ok(Self { path: path.to_owned(), control: Control::parse(&control)?, files, control_member, data_member })
+        Ok(Self {
+            path: path.to_owned(),
+            control: Control::parse(&control)?,
+            files,
+            control_member,
+            data_member,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -88,7 +94,9 @@ fn members(path: &Path) -> Result<Vec<Member>> {
     let mut file = host::fs::open(path)?;
     let step = || "reading the member list".to_owned();
     let end = file.seek(SeekFrom::End(0)).doing(Kind::Io, step)?;
-    let read = |offset: u64, size: u64| host::fs::read_at(path, offset, usize::try_from(size).expect("a header is small"));
+    let read = |offset: u64, size: u64| {
+        host::fs::read_at(path, offset, usize::try_from(size).expect("a header is small"))
+    };
     if end < MAGIC.len() as u64 || read(0, MAGIC.len() as u64)? != MAGIC {
         return Err(wrong("it is not an `ar` archive"));
     }
@@ -96,10 +104,17 @@ fn members(path: &Path) -> Result<Vec<Member>> {
     let mut offset = MAGIC.len() as u64;
     while offset + HEADER <= end {
         let header = read(offset, HEADER)?;
-        let text = |range: std::ops::Range<usize>| std::str::from_utf8(&header[range]).unwrap_or_default().trim_end();
+        let text = |range: std::ops::Range<usize>| {
+            std::str::from_utf8(&header[range]).unwrap_or_default().trim_end()
+        };
         let size = text(48..58).parse().map_err(|_| wrong("a member has no valid size"))?;
-        let member = Member { name: text(0..16).trim_end_matches('/').to_owned(), offset: offset + HEADER, size };
-        offset = member.offset.checked_add(size).filter(|next| *next <= end).ok_or_else(|| wrong("it is truncated"))?;
+        let member =
+            Member { name: text(0..16).trim_end_matches('/').to_owned(), offset: offset + HEADER, size };
+        offset = member
+            .offset
+            .checked_add(size)
+            .filter(|next| *next <= end)
+            .ok_or_else(|| wrong("it is truncated"))?;
         // Members begin at even offsets.
         offset += offset % 2;
         members.push(member);
@@ -113,7 +128,10 @@ fn decompress(path: &Path, member: &Member) -> Result<Box<dyn Read + Send>> {
     let packed = BufReader::with_capacity(1 << 18, file.take(member.size));
     Ok(match member.name.rsplit_once(".tar").map(|(_, suffix)| suffix) {
         Some(".xz") => Box::new(liblzma::bufread::XzDecoder::new_stream(packed, xz(member.size)?)),
-        Some(".zst") => Box::new(zstd::Decoder::with_buffer(packed).doing(Kind::Verify, || format!("reading `{}`", member.name))?),
+        Some(".zst") => Box::new(
+            zstd::Decoder::with_buffer(packed)
+                .doing(Kind::Verify, || format!("reading `{}`", member.name))?,
+        ),
         Some(".gz") => Box::new(flate2::bufread::GzDecoder::new(packed)),
         Some("") => Box::new(packed),
         _ => return Err(wrong(format!("`{}` has an unknown compression format", member.name))),
@@ -121,7 +139,8 @@ fn decompress(path: &Path, member: &Member) -> Result<Box<dyn Read + Send>> {
 }
 
 fn xz(size: u64) -> Result<liblzma::stream::Stream> {
-    let threads = if size < LARGE { 1 } else { std::thread::available_parallelism().map_or(1, std::num::NonZero::get) };
+    let threads =
+        if size < LARGE { 1 } else { std::thread::available_parallelism().map_or(1, std::num::NonZero::get) };
     let threads = u32::try_from(threads).unwrap_or(1);
     let mut builder = liblzma::stream::MtStreamBuilder::new();
     let stream = builder.threads(threads).memlimit_threading(256 << 20).memlimit_stop(u64::MAX).decoder();
@@ -145,7 +164,9 @@ fn control_files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>> {
 
 fn append(archive: &mut Vec<u8>, name: &str, bytes: &[u8]) {
     let size = bytes.len();
-    archive.extend_from_slice(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 100_644).as_bytes());
+    archive.extend_from_slice(
+        format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 100_644).as_bytes(),
+    );
     archive.extend_from_slice(bytes);
     if size % 2 == 1 {
         archive.push(b'\n');
@@ -171,7 +192,12 @@ pub(super) mod tests {
     }
 
     /// Writes a package file, as `dpkg-deb` would.
-    pub(in crate::base) fn package(directory: &Path, control: &str, scripts: &[(&str, &str)], items: &[Item]) -> PathBuf {
+    pub(in crate::base) fn package(
+        directory: &Path,
+        control: &str,
+        scripts: &[(&str, &str)],
+        items: &[Item],
+    ) -> PathBuf {
         let mut files = vec![Item::File("./control", 0o644, 0, control.as_bytes())];
         files.extend(scripts.iter().map(|(name, text)| Item::File(name, 0o755, 0, text.as_bytes())));
         let mut bytes = MAGIC.to_vec();
@@ -227,7 +253,12 @@ pub(super) mod tests {
     #[test]
     fn a_package_is_read_and_its_shell_is_what_dpkg_reads() {
         let directory = tempfile::tempdir().unwrap();
-        let path = package(directory.path(), CONTROL, &[("./preinst", "#!/bin/sh\n")], &[Item::File("./x", 0o644, 0, b"x")]);
+        let path = package(
+            directory.path(),
+            CONTROL,
+            &[("./preinst", "#!/bin/sh\n")],
+            &[Item::File("./x", 0o644, 0, b"x")],
+        );
         let deb = Deb::open(&path).unwrap();
         assert_eq!((deb.control.name(), deb.files.keys().next().unwrap().as_str()), ("x", "preinst"));
         let shell = directory.path().join("shell.deb");

@@ -154,10 +154,14 @@ impl Index {
 
     /// Returns the paragraph and field of an offset into the text.
     fn locate(&self, offset: usize) -> Option<Mention> {
-        let is_before =
-            |package: &Package| package.fields.iter().filter(|span| !span.is_empty()).any(|span| (span.start as usize) <= offset);
+        let is_before = |package: &Package| {
+            package.fields.iter().filter(|span| !span.is_empty()).any(|span| (span.start as usize) <= offset)
+        };
         let paragraph = self.packages.partition_point(is_before).checked_sub(1)?;
-        let field = self.packages[paragraph].fields.iter().position(|span| (span.start as usize..span.end as usize).contains(&offset))?;
+        let field = self.packages[paragraph]
+            .fields
+            .iter()
+            .position(|span| (span.start as usize..span.end as usize).contains(&offset))?;
         (field <= Field::Provides as usize).then_some((paragraph, field, offset))
     }
 
@@ -189,7 +193,8 @@ impl Index {
     }
 
     fn keep(&mut self, value: &[u8]) -> Span {
-        let end = |text: &String| u32::try_from(text.len()).expect("the fields of all indexes are far below 4 GiB");
+        let end =
+            |text: &String| u32::try_from(text.len()).expect("the fields of all indexes are far below 4 GiB");
         let start = end(&self.text);
         self.text.push_str(&String::from_utf8_lossy(value));
         let span = start..end(&self.text);
@@ -235,7 +240,8 @@ pub(super) mod tests {
     /// Creates an index from paragraphs with only the relevant fields; the first line is `name version`.
     pub(in crate::base) fn index(paragraphs: &str) -> Index {
         let mut index = Index::default();
-        let text: String = paragraphs.split("\n\n").map(str::trim).filter(|text| !text.is_empty()).map(paragraph).collect();
+        let text: String =
+            paragraphs.split("\n\n").map(str::trim).filter(|text| !text.is_empty()).map(paragraph).collect();
         index.read(text.as_bytes(), Archive::Debian).unwrap();
         index
     }
@@ -264,7 +270,9 @@ pub(super) mod tests {
 
     #[test]
     fn mentions_are_ordered_as_apt_numbers_packages() {
-        let index = index("a 1\nProvides: v\nDepends: late-x, late\n\nlate 1\n\nb 1\nRecommends: c (>= 1), v:any\n\nc 1");
+        let index = index(
+            "a 1\nProvides: v\nDepends: late-x, late\n\nlate 1\n\nb 1\nRecommends: c (>= 1), v:any\n\nc 1",
+        );
         let mut names = ["c", "b", "v", "late", "late-x", "a"];
         names.sort_by_key(|name| index.first_mention(name));
         assert_eq!(names, ["a", "late-x", "late", "v", "b", "c"]);

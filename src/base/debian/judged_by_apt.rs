@@ -35,22 +35,33 @@ fn the_solver_chooses_what_apt_chooses() {
     }
     let mirrors = mirror(None).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let policy =
-        Policy { keyring: Keyring::open(None).unwrap(), architecture: Arch::Amd64, now: host::clock::now(), expired_allowed: true };
-    let suite = repository::read("trixie", &mirrors, &policy, &store(&dir.path().join("store")), &Silent).unwrap();
+    let policy = Policy {
+        keyring: Keyring::open(None).unwrap(),
+        architecture: Arch::Amd64,
+        now: host::clock::now(),
+        expired_allowed: true,
+    };
+    let suite =
+        repository::read("trixie", &mirrors, &policy, &store(&dir.path().join("store")), &Silent).unwrap();
     let sources = suite.releases.iter().map(|release| {
-        let archive = if release.suite.ends_with("-security") { Archive::DebianSecurity } else { Archive::Debian };
+        let archive =
+            if release.suite.ends_with("-security") { Archive::DebianSecurity } else { Archive::Debian };
         format!("deb [trusted=yes] {} {} main\n", mirrors.of(archive)[0], release.suite)
     });
     prepare(dir.path(), &sources.collect::<String>());
     accepts(apt_get(dir.path()).arg("update"));
     let universe = Universe::new(&suite.index);
-    let essential: Vec<&str> =
-        universe.candidates().filter(|id| suite.index.package(*id).essential).map(|id| suite.index.name(id)).collect();
+    let essential: Vec<&str> = universe
+        .candidates()
+        .filter(|id| suite.index.package(*id).essential)
+        .map(|id| suite.index.name(id))
+        .collect();
     for list in LISTS {
         let wanted: Vec<String> = list.split_whitespace().map(str::to_owned).collect();
         let mut command = apt_get(dir.path());
-        let said = accepts(command.args(["install", "--simulate", "--no-install-recommends"]).args(&wanted).args(&essential));
+        let said = accepts(
+            command.args(["install", "--simulate", "--no-install-recommends"]).args(&wanted).args(&essential),
+        );
         let expected: BTreeSet<(&str, &str)> = said.lines().filter_map(installed).collect();
         let chosen = chosen(&suite.index, &universe, &wanted);
         let difference: Vec<_> = chosen.symmetric_difference(&expected).collect();
@@ -59,7 +70,11 @@ fn the_solver_chooses_what_apt_chooses() {
 }
 
 fn chosen<'a>(index: &'a Index, universe: &Universe<'a>, wanted: &[String]) -> BTreeSet<(&'a str, &'a str)> {
-    solver::solve(universe, wanted).unwrap().into_iter().map(|id| (index.name(id), index.version(id))).collect()
+    solver::solve(universe, wanted)
+        .unwrap()
+        .into_iter()
+        .map(|id| (index.name(id), index.version(id)))
+        .collect()
 }
 
 /// Returns name and version from `Inst haproxy (3.0.11-1 Debian:13.7/stable [amd64])`.
@@ -70,9 +85,14 @@ fn installed(line: &str) -> Option<(&str, &str)> {
 
 /// Prepares a private apt, without the host's configuration and with nothing installed.
 fn prepare(dir: &Path, sources: &str) {
-    for directory in
-        ["lists/partial", "cache/archives/partial", "etc/sources.list.d", "etc/preferences.d", "etc/apt.conf.d", "etc/trusted.gpg.d"]
-    {
+    for directory in [
+        "lists/partial",
+        "cache/archives/partial",
+        "etc/sources.list.d",
+        "etc/preferences.d",
+        "etc/apt.conf.d",
+        "etc/trusted.gpg.d",
+    ] {
         host::fs::create_directories(&dir.join(directory)).unwrap();
     }
     let dir_text = dir.display();

@@ -49,10 +49,15 @@ fn compare(packages: &str) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(Some(&dir.path().join("store"))).unwrap();
     let names = |text: &str| text.split_whitespace().map(str::to_owned).collect();
-    let sets = [(SET.to_owned(), names(packages)), (TOOLS_SET.to_owned(), names(&TOOLS_PACKAGES.join(" ")))].into();
+    let sets =
+        [(SET.to_owned(), names(packages)), (TOOLS_SET.to_owned(), names(&TOOLS_PACKAGES.join(" ")))].into();
     let trust = Trust { keyring: None, allow_expired: true };
-    let lock =
-        resolve(&LockRequest { suite: "trixie".into(), architecture: Arch::Amd64, mirror: None, sets, trust }, &store, &Silent).unwrap();
+    let lock = resolve(
+        &LockRequest { suite: "trixie".into(), architecture: Arch::Amd64, mirror: None, sets, trust },
+        &store,
+        &Silent,
+    )
+    .unwrap();
     fetch(&lock, &[SET, TOOLS_SET], Some(&mirrors), &store, &Silent).unwrap();
     let tools = Tools::open(&lock, &store, &Laps).unwrap();
     let tree = {
@@ -62,7 +67,12 @@ fn compare(packages: &str) {
     let archive = dir.path().join("judge.tar");
     let include = lock.sets[SET].join(",");
     mmdebstrap.args(["--mode=root", "--variant=custom", "--aptopt=Acquire::Check-Valid-Until \"false\""]);
-    mmdebstrap.arg(format!("--include={include}")).arg("trixie").arg(&archive).args(sources(&lock, &mirrors)).env("INITRD", "No");
+    mmdebstrap
+        .arg(format!("--include={include}"))
+        .arg("trixie")
+        .arg(&archive)
+        .args(sources(&lock, &mirrors))
+        .env("INITRD", "No");
     {
         let _lap = Laps.begin("mmdebstrap", None);
         accepts(&mut mmdebstrap);
@@ -70,14 +80,16 @@ fn compare(packages: &str) {
     let (ours, theirs) = (of_tree(&tree), of_archive(&archive));
     let paths: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
     let differing = paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path) && !explained(path));
-    let said: Vec<String> =
-        differing.map(|path| format!("{path}\n  ours   {:?}\n  theirs {:?}", ours.get(path), theirs.get(path))).collect();
+    let said: Vec<String> = differing
+        .map(|path| format!("{path}\n  ours   {:?}\n  theirs {:?}", ours.get(path), theirs.get(path)))
+        .collect();
     assert!(said.is_empty(), "{} paths differ:\n{}", said.len(), said.join("\n"));
 }
 
 fn sources(lock: &Lock, mirrors: &Mirrors) -> Vec<String> {
     let line = |release: &crate::base::lock::ReleasePin| {
-        let archive = if release.suite.ends_with("-security") { Archive::DebianSecurity } else { Archive::Debian };
+        let archive =
+            if release.suite.ends_with("-security") { Archive::DebianSecurity } else { Archive::Debian };
         format!("deb [trusted=yes] {} {} main", mirrors.of(archive)[0], release.suite)
     };
     lock.releases.iter().map(line).collect()
@@ -87,24 +99,42 @@ fn sources(lock: &Lock, mirrors: &Mirrors) -> Vec<String> {
 fn explained(path: &str) -> bool {
     const WHY: &[(&str, &str)] = &[
         ("the machine's own at run time", "/dev /proc /run /sys /tmp"),
-        ("left out at unpacking", "/usr/share/bug /usr/share/doc /usr/share/info /usr/share/lintian /usr/share/locale /usr/share/man"),
-        ("scrubbed: logs, caches, backups, locks", "/var/backups /var/cache /var/lib/apt /var/lib/ucf/cache /var/log /etc/.pwd.lock"),
+        (
+            "left out at unpacking",
+            "/usr/share/bug /usr/share/doc /usr/share/info /usr/share/lintian /usr/share/locale /usr/share/man",
+        ),
+        (
+            "scrubbed: logs, caches, backups, locks",
+            "/var/backups /var/cache /var/lib/apt /var/lib/ucf/cache /var/log /etc/.pwd.lock",
+        ),
         ("scrubbed: identities", "/etc/machine-id /var/lib/dbus/machine-id"),
         ("moved out of /var", "/usr/lib/sysimage /var/lib/dpkg"),
-        ("numbers given in another order, and dates", "/etc/group /etc/gshadow /etc/passwd /etc/shadow /etc/subgid /etc/subuid"),
+        (
+            "numbers given in another order, and dates",
+            "/etc/group /etc/gshadow /etc/passwd /etc/shadow /etc/subgid /etc/subuid",
+        ),
         ("backups of those", "/etc/group- /etc/gshadow- /etc/passwd- /etc/shadow-"),
         ("mmdebstrap's own", "/etc/apt /etc/fstab /etc/hostname /etc/resolv.conf"),
     ];
     // An alternative for a manual page is made only where the page is.
     let manual = path.strip_prefix("/etc/alternatives/").is_some_and(|name| name.ends_with(".gz"));
-    manual || WHY.iter().any(|(_, paths)| paths.split(' ').any(|prefix| path == prefix || path.starts_with(&format!("{prefix}/"))))
+    manual
+        || WHY.iter().any(|(_, paths)| {
+            paths.split(' ').any(|prefix| path == prefix || path.starts_with(&format!("{prefix}/")))
+        })
 }
 
 fn of_tree(tree: &Tree) -> Facts {
-    let read = |path: &str| tree.iter().find(|(at, _)| at.as_str() == path).map(|(_, entry)| content(&entry.kind)).unwrap_or_default();
+    let read = |path: &str| {
+        tree.iter()
+            .find(|(at, _)| at.as_str() == path)
+            .map(|(_, entry)| content(&entry.kind))
+            .unwrap_or_default()
+    };
     let (users, groups) = (numbers(&read("/etc/passwd")), numbers(&read("/etc/group")));
     let facts = |entry: &crate::tree::Entry| {
-        let owner = format!("{:o} {} {}", entry.mode, users[&u64::from(entry.uid)], groups[&u64::from(entry.gid)]);
+        let owner =
+            format!("{:o} {} {}", entry.mode, users[&u64::from(entry.uid)], groups[&u64::from(entry.gid)]);
         match &entry.kind {
             EntryKind::Directory => format!("directory {owner}"),
             EntryKind::Symlink(target) => format!("link {}", merged(target)),
@@ -130,17 +160,25 @@ fn of_archive(path: &Path) -> Facts {
         entry.read_to_end(&mut bytes).unwrap();
         found.push((name, entry.header().clone(), target, bytes));
     }
-    let read = |path: &str| found.iter().find(|(name, ..)| name == path).map(|(.., bytes)| String::from_utf8_lossy(bytes).into_owned());
+    let read = |path: &str| {
+        found
+            .iter()
+            .find(|(name, ..)| name == path)
+            .map(|(.., bytes)| String::from_utf8_lossy(bytes).into_owned())
+    };
     let (users, groups) = (numbers(&read("/etc/passwd").unwrap()), numbers(&read("/etc/group").unwrap()));
     let mut facts = Facts::new();
     for (name, header, target, bytes) in found.iter().filter(|(name, ..)| name != "/") {
-        let (mode, uid, gid) = (header.mode().unwrap() & 0o7777, header.uid().unwrap(), header.gid().unwrap());
+        let (mode, uid, gid) =
+            (header.mode().unwrap() & 0o7777, header.uid().unwrap(), header.gid().unwrap());
         let owner = format!("{mode:o} {} {}", users[&uid], groups[&gid]);
         let fact = match header.entry_type() {
             tar::EntryType::Directory => format!("directory {owner}"),
             tar::EntryType::Symlink => format!("link {}", merged(target.as_ref().unwrap())),
             // The first name comes first in the archive.
-            tar::EntryType::Link => facts[&format!("/{}", target.as_ref().unwrap().trim_start_matches("./"))].clone(),
+            tar::EntryType::Link => {
+                facts[&format!("/{}", target.as_ref().unwrap().trim_start_matches("./"))].clone()
+            }
             tar::EntryType::Regular => format!("file {owner} {}", Digest::of(bytes)),
             other => format!("{other:?} {owner}"),
         };
@@ -177,7 +215,12 @@ impl Step for Lap {
 
 impl Drop for Lap {
     fn drop(&mut self) {
-        println!("{:8.2} s, processor {:6.2} s  {}", self.1.elapsed().as_secs_f64(), processor() - self.2, self.0);
+        println!(
+            "{:8.2} s, processor {:6.2} s  {}",
+            self.1.elapsed().as_secs_f64(),
+            processor() - self.2,
+            self.0
+        );
     }
 }
 

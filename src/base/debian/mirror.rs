@@ -56,7 +56,9 @@ pub(crate) fn mirror(configured: Option<&str>) -> Result<Mirrors> {
     if found.debian.is_empty() {
         return Err(Error::new(Kind::Input, "no Debian mirror is configured")
             .hint("set `mirror = \"http://HOST/debian\"` in `[base]` in the cluster file")
-            .hint("or set KILN_MIRROR to such a URL; by default, kiln uses the Debian sources in `/etc/apt`"));
+            .hint(
+                "or set KILN_MIRROR to such a URL; by default, kiln uses the Debian sources in `/etc/apt`",
+            ));
     }
     Ok(found)
 }
@@ -65,8 +67,13 @@ impl Mirrors {
     /// Returns mirrors for URLs configured by the user. The security archive is next to the main archive, as
     /// on every mirror that has both.
     pub(super) fn named(urls: &str) -> Self {
-        let debian: Vec<String> = urls.split_whitespace().map(|url| url.trim_end_matches('/').to_owned()).collect();
-        Self { security: debian.iter().filter_map(|url| beside(url)).collect(), debian, expired_allowed: false }
+        let debian: Vec<String> =
+            urls.split_whitespace().map(|url| url.trim_end_matches('/').to_owned()).collect();
+        Self {
+            security: debian.iter().filter_map(|url| beside(url)).collect(),
+            debian,
+            expired_allowed: false,
+        }
     }
 
     /// Returns the base URLs of one archive.
@@ -116,13 +123,17 @@ fn texts(etc: &Path, file: &str, directory: &str) -> Result<Vec<(std::path::Path
         paths.extend(host::fs::list(&etc.join(directory))?);
     }
     paths.retain(|path| path.is_file());
-    paths.into_iter().map(|path| Ok((path.clone(), String::from_utf8_lossy(&host::fs::read(&path)?).into_owned()))).collect()
+    paths
+        .into_iter()
+        .map(|path| Ok((path.clone(), String::from_utf8_lossy(&host::fs::read(&path)?).into_owned())))
+        .collect()
 }
 
 /// Checks a line for `Acquire::Check-Valid-Until "false";` in its usual form.
 fn turns_off_expiry(line: &str) -> bool {
     let line = line.trim().to_ascii_lowercase();
-    let value = line.strip_prefix("acquire::check-valid-until").map(|rest| rest.trim_matches([' ', '\t', '"', ';']));
+    let value =
+        line.strip_prefix("acquire::check-valid-until").map(|rest| rest.trim_matches([' ', '\t', '"', ';']));
     value.is_some_and(|value| ["false", "no", "0", "off"].contains(&value))
 }
 
@@ -130,8 +141,10 @@ fn turns_off_expiry(line: &str) -> bool {
 /// URLs first.
 fn choose(sources: &[AptSource]) -> Mirrors {
     let mut mirrors = Mirrors::default();
-    let mut usual_first: Vec<&AptSource> = sources.iter().filter(|source| source.components.iter().any(|part| part == "main")).collect();
-    usual_first.sort_by_key(|source| !(source.url.ends_with("/debian") || source.url.ends_with("/debian-security")));
+    let mut usual_first: Vec<&AptSource> =
+        sources.iter().filter(|source| source.components.iter().any(|part| part == "main")).collect();
+    usual_first
+        .sort_by_key(|source| !(source.url.ends_with("/debian") || source.url.ends_with("/debian-security")));
     for source in usual_first {
         for suite in &source.suites {
             let (name, pocket) = suite.split_once(['-', '/']).unwrap_or((suite, ""));
@@ -163,7 +176,8 @@ fn one_line_source(line: &str) -> Option<AptSource> {
     let mut words = rest.split_whitespace();
     let url = usable(words.next()?)?;
     let suites = vec![words.next()?.to_owned()];
-    let check_valid_until = !options.split_whitespace().any(|option| option.eq_ignore_ascii_case("check-valid-until=no"));
+    let check_valid_until =
+        !options.split_whitespace().any(|option| option.eq_ignore_ascii_case("check-valid-until=no"));
     Some(AptSource { url, suites, components: words.map(str::to_owned).collect(), check_valid_until })
 }
 
@@ -196,7 +210,8 @@ fn paragraph_sources(lines: &[&str]) -> Vec<AptSource> {
     }
     let check_valid_until = !words("Check-Valid-Until").iter().any(|word| word.eq_ignore_ascii_case("no"));
     let (suites, components) = (words("Suites"), words("Components"));
-    let source = |url| AptSource { url, suites: suites.clone(), components: components.clone(), check_valid_until };
+    let source =
+        |url| AptSource { url, suites: suites.clone(), components: components.clone(), check_valid_until };
     words("URIs").iter().filter_map(|url| usable(url)).map(source).collect()
 }
 
@@ -226,11 +241,18 @@ mod tests {
     fn the_hosts_sources_are_found_in_both_formats() {
         let one_line = "deb-src http://mirror.example/debian trixie main\ndeb [signed-by=/k arch=amd64] http://mirror.example/debian trixie main contrib # x\n\
             deb http://mirror.example/debian-security trixie-security main\n";
-        for files in [[("sources.list.d/debian.sources", DEB822)], [("sources.list", one_line)], [("sources.list.d/debian.list", one_line)]]
-        {
+        for files in [
+            [("sources.list.d/debian.sources", DEB822)],
+            [("sources.list", one_line)],
+            [("sources.list.d/debian.list", one_line)],
+        ] {
             let found = apt(&files);
             assert_eq!(found.of(Archive::Debian), ["http://mirror.example/debian"], "{files:?}");
-            assert_eq!(found.of(Archive::DebianSecurity), ["http://mirror.example/debian-security"], "{files:?}");
+            assert_eq!(
+                found.of(Archive::DebianSecurity),
+                ["http://mirror.example/debian-security"],
+                "{files:?}"
+            );
         }
     }
 
@@ -239,12 +261,18 @@ mod tests {
         let others = "deb https://download.docker.example/linux/debian trixie stable\ndeb https://apt.example/pgdg trixie-pgdg main\n\
             deb cdrom:[Debian]/ trixie main\ndeb file:/srv/debian trixie main\ndeb https://packages.example cloud-sdk-trixie main\n";
         let disabled = "Types: deb\nEnabled: no\nURIs: http://disabled.example/debian\nSuites: trixie\nComponents: main\n";
-        assert_eq!(apt(&[("sources.list", others), ("sources.list.d/x.sources", disabled)]), Mirrors::default());
+        assert_eq!(
+            apt(&[("sources.list", others), ("sources.list.d/x.sources", disabled)]),
+            Mirrors::default()
+        );
     }
 
     #[test]
     fn the_usual_url_is_tried_before_a_vendors() {
-        let found = apt(&[("sources.list", "deb http://vendor.example/prod trixie main\ndeb http://mirror.example/debian trixie main\n")]);
+        let found = apt(&[(
+            "sources.list",
+            "deb http://vendor.example/prod trixie main\ndeb http://mirror.example/debian trixie main\n",
+        )]);
         assert_eq!(found.of(Archive::Debian), ["http://mirror.example/debian", "http://vendor.example/prod"]);
         assert_eq!(found.of(Archive::DebianSecurity), ["http://mirror.example/debian-security"]);
     }
@@ -254,8 +282,13 @@ mod tests {
         assert!(apt(&[("sources.list.d/debian.sources", DEB822)]).expired_allowed);
         let source = ("sources.list", "deb http://mirror.example/debian trixie main\n");
         assert!(!apt(&[source]).expired_allowed);
-        assert!(apt(&[source, ("apt.conf.d/99x", "Acquire::Check-Valid-Until \"false\";\n")]).expired_allowed);
-        assert!(apt(&[("sources.list", "deb [check-valid-until=no] http://mirror.example/debian trixie main\n")]).expired_allowed);
+        assert!(
+            apt(&[source, ("apt.conf.d/99x", "Acquire::Check-Valid-Until \"false\";\n")]).expired_allowed
+        );
+        assert!(
+            apt(&[("sources.list", "deb [check-valid-until=no] http://mirror.example/debian trixie main\n")])
+                .expired_allowed
+        );
     }
 
     #[test]

@@ -76,7 +76,8 @@ impl Ownership {
         let mut text = String::new();
         for Owned { identity, mode, uid, gid } in self.known.values() {
             let Identity { device, inode } = identity;
-            let _ = writeln!(text, "dev={device:x},ino={inode},mode={mode:o},uid={uid},gid={gid},nlink=1,rdev=0");
+            let _ =
+                writeln!(text, "dev={device:x},ino={inode},mode={mode:o},uid={uid},gid={gid},nlink=1,rdev=0");
         }
         text
     }
@@ -85,7 +86,8 @@ impl Ownership {
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut ownership = Self::default();
         for line in text.lines() {
-            let owned = parse_line(line).ok_or_else(|| Error::new(Kind::Tool, format!("`faked` wrote an invalid line: `{line}`")))?;
+            let owned = parse_line(line)
+                .ok_or_else(|| Error::new(Kind::Tool, format!("`faked` wrote an invalid line: `{line}`")))?;
             ownership.insert(owned);
         }
         Ok(ownership)
@@ -94,7 +96,8 @@ impl Ownership {
 
 fn parse_line(line: &str) -> Option<Owned> {
     let field = |name: &str| line.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
-    let identity = Identity { device: u64::from_str_radix(field("dev")?, 16).ok()?, inode: field("ino")?.parse().ok()? };
+    let identity =
+        Identity { device: u64::from_str_radix(field("dev")?, 16).ok()?, inode: field("ino")?.parse().ok()? };
     let mode = u32::from_str_radix(field("mode")?, 8).ok()?;
     Some(Owned { identity, mode, uid: field("uid")?.parse().ok()?, gid: field("gid")?.parse().ok()? })
 }
@@ -110,7 +113,10 @@ mod tests {
         ownership.insert(Owned::file(identity, 0o2755, 0, 42));
         let text = ownership.to_text();
         assert_eq!(text, "dev=fe00,ino=12,mode=102755,uid=0,gid=42,nlink=1,rdev=0\n");
-        assert_eq!(Ownership::parse(&text).unwrap().get(&identity), Some(&Owned::file(identity, 0o2755, 0, 42)));
+        assert_eq!(
+            Ownership::parse(&text).unwrap().get(&identity),
+            Some(&Owned::file(identity, 0o2755, 0, 42))
+        );
         assert!(Ownership::parse("dev=fe00").is_err());
     }
 }

@@ -56,9 +56,13 @@ struct Place {
 /// Writes `nodes` into the empty directory `out`.
 pub(super) fn pack(nodes: &Nodes, out: &Path) -> Result<()> {
     let (places, sizes) = arrange(nodes);
-    let shards: Vec<File> = (0..sizes).map(|shard| host::fs::create(&shard_path(out, shard), host::fs::PUBLIC)).collect::<Result<_>>()?;
-    let records: Vec<Record> = nodes.par_iter().map(|(path, node)| record(path, node, &places, &shards)).collect::<Result<_>>()?;
-    let index = serde_json::to_vec(&records).doing(Kind::Internal, || "writing the index of the base system".into())?;
+    let shards: Vec<File> = (0..sizes)
+        .map(|shard| host::fs::create(&shard_path(out, shard), host::fs::PUBLIC))
+        .collect::<Result<_>>()?;
+    let records: Vec<Record> =
+        nodes.par_iter().map(|(path, node)| record(path, node, &places, &shards)).collect::<Result<_>>()?;
+    let index = serde_json::to_vec(&records)
+        .doing(Kind::Internal, || "writing the index of the base system".into())?;
     host::fs::write_scratch(&out.join(INDEX), &index)
 }
 
@@ -88,14 +92,26 @@ fn arrange(nodes: &Nodes) -> (BTreeMap<&ImagePath, Place>, usize) {
     (places, next.shard + 1)
 }
 
-fn record(path: &ImagePath, node: &Node, places: &BTreeMap<&ImagePath, Place>, shards: &[File]) -> Result<Record> {
+fn record(
+    path: &ImagePath,
+    node: &Node,
+    places: &BTreeMap<&ImagePath, Place>,
+    shards: &[File],
+) -> Result<Record> {
     let kind = match &node.kind {
         NodeKind::Directory => RecordKind::Directory,
         NodeKind::Symlink(target) => RecordKind::Symlink(target.clone()),
         NodeKind::Text(bytes) => write(path, &mut &bytes[..], places[path], shards)?,
         NodeKind::File { path: file, .. } => write(path, &mut host::fs::open(file)?, places[path], shards)?,
     };
-    Ok(Record { path: path.to_string(), mode: node.mode, uid: node.uid, gid: node.gid, origin: node.origin.clone(), kind })
+    Ok(Record {
+        path: path.to_string(),
+        mode: node.mode,
+        uid: node.uid,
+        gid: node.gid,
+        origin: node.origin.clone(),
+        kind,
+    })
 }
 
 fn write(path: &ImagePath, content: &mut dyn Read, place: Place, shards: &[File]) -> Result<RecordKind> {
@@ -114,7 +130,10 @@ fn write(path: &ImagePath, content: &mut dyn Read, place: Place, shards: &[File]
         written += size as u64;
     }
     if written != place.size {
-        return Err(Error::new(Kind::Io, format!("`{path}` changed while it was packed: {written} bytes, expected {}", place.size)));
+        return Err(Error::new(
+            Kind::Io,
+            format!("`{path}` changed while it was packed: {written} bytes, expected {}", place.size),
+        ));
     }
     Ok(RecordKind::File { place, sha256: hasher.finish() })
 }
@@ -122,7 +141,8 @@ fn write(path: &ImagePath, content: &mut dyn Read, place: Place, shards: &[File]
 /// Reads the output of [`pack`] from `out`; file contents are not loaded.
 pub(super) fn load(out: &Path, epoch: u64) -> Result<Tree> {
     let step = || format!("reading the index in `{}`", out.display());
-    let records: Vec<Record> = serde_json::from_slice(&host::fs::read(&out.join(INDEX))?).doing(Kind::Internal, step)?;
+    let records: Vec<Record> =
+        serde_json::from_slice(&host::fs::read(&out.join(INDEX))?).doing(Kind::Internal, step)?;
     let mut origins: BTreeMap<String, Arc<str>> = BTreeMap::new();
     let mut shards: BTreeMap<usize, Arc<Path>> = BTreeMap::new();
     let mut tree = Tree::new();
@@ -133,8 +153,14 @@ pub(super) fn load(out: &Path, epoch: u64) -> Result<Tree> {
             RecordKind::Directory => EntryKind::Directory,
             RecordKind::Symlink(target) => EntryKind::Symlink(target),
             RecordKind::File { place, sha256 } => {
-                let file = shards.entry(place.shard).or_insert_with_key(|shard| Arc::from(shard_path(out, *shard)));
-                EntryKind::File(Content::Stored { file: Arc::clone(file), offset: place.offset, size: place.size, sha256 })
+                let file =
+                    shards.entry(place.shard).or_insert_with_key(|shard| Arc::from(shard_path(out, *shard)));
+                EntryKind::File(Content::Stored {
+                    file: Arc::clone(file),
+                    offset: place.offset,
+                    size: place.size,
+                    sha256,
+                })
             }
         };
         let mut entry = Entry::new(kind, record.mode, origin).owned_by(record.uid, record.gid);
@@ -158,7 +184,10 @@ mod tests {
     fn what_is_packed_is_loaded_the_same() {
         let mut nodes = Nodes::new();
         let mut put = |path: &str, kind: NodeKind, mode: u32| {
-            nodes.insert(ImagePath::new(path).unwrap(), Node { kind, mode, uid: 0, gid: 42, origin: Some("x".into()) });
+            nodes.insert(
+                ImagePath::new(path).unwrap(),
+                Node { kind, mode, uid: 0, gid: 42, origin: Some("x".into()) },
+            );
         };
         put("/etc", NodeKind::Directory, 0o755);
         put("/etc/a", NodeKind::Text(b"first".to_vec()), 0o640);
@@ -168,7 +197,9 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         pack(&nodes, out.path()).unwrap();
         let tree = load(out.path(), 7).unwrap();
-        let EntryKind::File(content) = &tree.get(&ImagePath::new("/etc/c").unwrap()).unwrap().kind else { panic!("it is a file") };
+        let EntryKind::File(content) = &tree.get(&ImagePath::new("/etc/c").unwrap()).unwrap().kind else {
+            panic!("it is a file")
+        };
         assert_eq!(content.read().unwrap(), b"third");
         insta::assert_snapshot!(tree.dump(), @r"
         0755 directory            0 /etc 0:42 [x]

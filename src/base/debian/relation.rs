@@ -33,7 +33,9 @@ impl Comparison {
             ("<", Comparison::EarlierOrEqual),
             (">", Comparison::LaterOrEqual),
         ];
-        SPELLINGS.iter().find_map(|(spelling, comparison)| Some((*comparison, text.strip_prefix(spelling)?.trim())))
+        SPELLINGS
+            .iter()
+            .find_map(|(spelling, comparison)| Some((*comparison, text.strip_prefix(spelling)?.trim())))
     }
 
     fn holds(self, ordering: Ordering) -> bool {
@@ -86,7 +88,10 @@ impl std::fmt::Display for Relation<'_> {
 /// Parses the groups of a field; one alternative of each group suffices. Invalid parts are skipped; dpkg
 /// would reject them anyway.
 pub(super) fn groups(field: &str) -> impl Iterator<Item = Vec<Relation<'_>>> {
-    field.split(',').map(|group| group.split('|').filter_map(Relation::parse).collect::<Vec<_>>()).filter(|group| !group.is_empty())
+    field
+        .split(',')
+        .map(|group| group.split('|').filter_map(Relation::parse).collect::<Vec<_>>())
+        .filter(|group| !group.is_empty())
 }
 
 /// Parses the relations of a field without alternatives, such as `Provides` and `Conflicts`.
@@ -108,10 +113,14 @@ mod tests {
 
     #[test]
     fn a_field_is_read_as_groups_of_alternatives() {
-        let read: Vec<Vec<String>> = groups("libc6 (>= 2.41), default-mta | mail-transport-agent, python3:any(<<3.14),")
-            .map(|group| group.iter().map(ToString::to_string).collect())
-            .collect();
-        assert_eq!(read, [vec!["libc6 (>= 2.41)"], vec!["default-mta", "mail-transport-agent"], vec!["python3 (<< 3.14)"]]);
+        let read: Vec<Vec<String>> =
+            groups("libc6 (>= 2.41), default-mta | mail-transport-agent, python3:any(<<3.14),")
+                .map(|group| group.iter().map(ToString::to_string).collect())
+                .collect();
+        assert_eq!(
+            read,
+            [vec!["libc6 (>= 2.41)"], vec!["default-mta", "mail-transport-agent"], vec!["python3 (<< 3.14)"]]
+        );
         assert_eq!(groups("").count(), 0);
     }
 
@@ -120,7 +129,9 @@ mod tests {
         let relation = |text| list(text).next().unwrap();
         let versioned = Relation { name: "a", version: Some((Comparison::LaterOrEqual, "2.0")) };
         assert_eq!(relation("a (>= 2.0)"), versioned);
-        for (version, accepted) in [(Some("2.0"), true), (Some("2.0~rc1"), false), (Some("1:0.1"), true), (None, false)] {
+        for (version, accepted) in
+            [(Some("2.0"), true), (Some("2.0~rc1"), false), (Some("1:0.1"), true), (None, false)]
+        {
             assert_eq!(versioned.accepts(version), accepted, "{version:?}");
         }
         assert!(relation("a").accepts(None));
@@ -128,7 +139,20 @@ mod tests {
 
     #[test]
     fn versions_compare_as_dpkg_compares_them() {
-        let ascending = ["1.0~~", "1.0~", "1.0~rc1-1", "1.0", "1.0-1", "1.0-1+b1", "1.0-1.1", "1.0a", "1.0+dfsg", "1.2", "1.10", "1:0.1"];
+        let ascending = [
+            "1.0~~",
+            "1.0~",
+            "1.0~rc1-1",
+            "1.0",
+            "1.0-1",
+            "1.0-1+b1",
+            "1.0-1.1",
+            "1.0a",
+            "1.0+dfsg",
+            "1.2",
+            "1.10",
+            "1:0.1",
+        ];
         for pair in ascending.windows(2) {
             assert!(compare(pair[0], pair[1]).is_lt(), "{} < {}", pair[0], pair[1]);
         }

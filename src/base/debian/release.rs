@@ -74,8 +74,10 @@ impl Release {
     fn index(&self, architecture: &str) -> Result<IndexFile> {
         let directory = format!("{COMPONENT}/binary-{architecture}");
         let path = format!("{directory}/Packages.xz");
-        let (sha256, size) =
-            *self.files.get(&path).ok_or_else(|| Error::new(Kind::Verify, format!("the release does not list `{path}`")))?;
+        let (sha256, size) = *self
+            .files
+            .get(&path)
+            .ok_or_else(|| Error::new(Kind::Verify, format!("the release does not list `{path}`")))?;
         let by_hash = self.by_hash.then(|| format!("{directory}/by-hash/SHA256/{sha256}"));
         Ok(IndexFile { paths: by_hash.into_iter().chain([path]).collect(), sha256, size })
     }
@@ -96,7 +98,8 @@ fn files(field: &str) -> BTreeMap<String, (Digest, u64)> {
 
 /// Parses `Sat, 12 Sep 2026 07:55:41 UTC` (RFC 5322, always in UTC) to seconds since 1970.
 fn seconds(date: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let words: Vec<&str> = date.split([' ', ':']).filter(|word| !word.is_empty()).collect();
     let [_, day, month, year, hour, minute, second, "UTC" | "GMT" | "+0000"] = words[..] else { return None };
     let month = u64::try_from(MONTHS.iter().position(|name| *name == month)?).ok()? + 1;
@@ -151,20 +154,30 @@ mod tests {
         let paths: Vec<&str> = separate.iter().flat_map(|index| &index.paths).map(String::as_str).collect();
         assert_eq!(paths, ["main/binary-amd64/Packages.xz", "main/binary-all/Packages.xz"]);
         assert_eq!((separate[0].sha256, separate[0].size), (Digest::of(b"abc"), 7));
-        let joined = Release::parse(&release("No-Support-for-Architecture-all: Packages\nAcquire-By-Hash: yes\n"))
-            .unwrap()
-            .indexes(Arch::Amd64)
-            .unwrap();
+        let joined =
+            Release::parse(&release("No-Support-for-Architecture-all: Packages\nAcquire-By-Hash: yes\n"))
+                .unwrap()
+                .indexes(Arch::Amd64)
+                .unwrap();
         assert_eq!(joined.len(), 1);
-        assert_eq!(joined[0].paths, [format!("main/binary-amd64/by-hash/SHA256/{DIGEST}"), "main/binary-amd64/Packages.xz".into()]);
+        assert_eq!(
+            joined[0].paths,
+            [format!("main/binary-amd64/by-hash/SHA256/{DIGEST}"), "main/binary-amd64/Packages.xz".into()]
+        );
     }
 
     #[test]
     fn a_text_that_is_no_release_is_refused() {
         for text in ["", "Codename: trixie\n", "Codename: trixie\nDate: yesterday\n"] {
-            assert!(Release::parse(text).unwrap_err().to_string().starts_with("the release has no"), "{text}");
+            assert!(
+                Release::parse(text).unwrap_err().to_string().starts_with("the release has no"),
+                "{text}"
+            );
         }
         let without = Release::parse("Codename: trixie\nDate: Sat, 12 Sep 2026 07:55:41 UTC\n").unwrap();
-        assert_eq!(without.indexes(Arch::Amd64).unwrap_err().to_string(), "the release does not list `main/binary-amd64/Packages.xz`");
+        assert_eq!(
+            without.indexes(Arch::Amd64).unwrap_err().to_string(),
+            "the release does not list `main/binary-amd64/Packages.xz`"
+        );
     }
 }

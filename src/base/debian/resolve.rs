@@ -62,7 +62,12 @@ pub(crate) fn resolve(request: &LockRequest, store: &Store, progress: &dyn Progr
     resolve_from(&mirrors, request, store, progress)
 }
 
-pub(super) fn resolve_from(mirrors: &Mirrors, request: &LockRequest, store: &Store, progress: &dyn Progress) -> Result<Lock> {
+pub(super) fn resolve_from(
+    mirrors: &Mirrors,
+    request: &LockRequest,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Lock> {
     let policy = Policy {
         keyring: Keyring::open(request.trust.keyring.as_deref())?,
         architecture: request.architecture,
@@ -76,7 +81,8 @@ pub(super) fn resolve_from(mirrors: &Mirrors, request: &LockRequest, store: &Sto
     lock.releases = suite.releases;
     let mut all = BTreeSet::new();
     for (set, wanted) in &request.sets {
-        let chosen = solver::solve(&universe, wanted).within(|| format!("resolving the package set `{set}`"))?;
+        let chosen =
+            solver::solve(&universe, wanted).within(|| format!("resolving the package set `{set}`"))?;
         lock.sets.insert(set.clone(), chosen.iter().map(|id| suite.index.name(*id).to_owned()).collect());
         all.extend(chosen);
     }
@@ -103,7 +109,13 @@ fn pin(index: &Index, id: PackageId) -> PackagePin {
 /// # Errors
 ///
 /// Same as [`Store::fetch`].
-pub(crate) fn fetch(lock: &Lock, sets: &[&str], mirrors: Option<&Mirrors>, store: &Store, progress: &dyn Progress) -> Result<()> {
+pub(crate) fn fetch(
+    lock: &Lock,
+    sets: &[&str],
+    mirrors: Option<&Mirrors>,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<()> {
     let mut pins: BTreeMap<&str, &PackagePin> = BTreeMap::new();
     for set in sets {
         pins.extend(lock.packages(set)?.into_iter().map(|pin| (pin.name.as_str(), pin)));
@@ -118,7 +130,12 @@ pub(crate) fn fetch(lock: &Lock, sets: &[&str], mirrors: Option<&Mirrors>, store
 /// # Errors
 ///
 /// [`crate::error::Kind::Network`] if a package is missing; the hint says how to fetch it.
-pub(crate) fn packages<'l>(lock: &'l Lock, set: &str, store: &Store, progress: &dyn Progress) -> Result<Vec<(&'l PackagePin, PathBuf)>> {
+pub(crate) fn packages<'l>(
+    lock: &'l Lock,
+    set: &str,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Vec<(&'l PackagePin, PathBuf)>> {
     let pins = lock.packages(set)?;
     let downloads: Vec<Download> = pins.iter().map(|pin| download(pin, None)).collect();
     let paths = store.fetch(&downloads, progress)?;
@@ -154,14 +171,27 @@ mod tests {
     /// Serves the suite `from` under the name `to`.
     fn serve(server: &Server, from: &str, to: &str) {
         for path in ["InRelease", "main/binary-amd64/Packages.xz"] {
-            server.file(&format!("/debian/dists/{to}/{path}"), &file(&format!("dists/{from}/{path}")), Manner::Good);
+            server.file(
+                &format!("/debian/dists/{to}/{path}"),
+                &file(&format!("dists/{from}/{path}")),
+                Manner::Good,
+            );
         }
     }
 
     fn request(suite: &str, wanted: &[&str]) -> LockRequest {
-        let sets = [("lb".to_owned(), wanted.iter().map(|name| (*name).to_owned()).collect()), ("tools".to_owned(), Vec::new())];
+        let sets = [
+            ("lb".to_owned(), wanted.iter().map(|name| (*name).to_owned()).collect()),
+            ("tools".to_owned(), Vec::new()),
+        ];
         let trust = Trust { keyring: Some(KEYRING.into()), allow_expired: false };
-        LockRequest { suite: suite.to_owned(), architecture: Arch::Amd64, mirror: None, sets: sets.into(), trust }
+        LockRequest {
+            suite: suite.to_owned(),
+            architecture: Arch::Amd64,
+            mirror: None,
+            sets: sets.into(),
+            trust,
+        }
     }
 
     fn lock(server: &Server, dir: &Path, request: &LockRequest) -> Result<Lock> {
@@ -182,7 +212,10 @@ mod tests {
         assert_eq!(lock.sets["lb"], ["base", "libc", "tool"]);
         assert_eq!(lock.sets["tools"], ["base", "libc"]);
         let tool = lock.package("tool").unwrap();
-        assert_eq!((tool.title().as_str(), tool.architecture.as_str(), tool.archive), ("tool 1:3-1", "all", Archive::Debian));
+        assert_eq!(
+            (tool.title().as_str(), tool.architecture.as_str(), tool.archive),
+            ("tool 1:3-1", "all", Archive::Debian)
+        );
         assert!(!lock.to_text().contains("127.0.0.1"), "a lock names no host");
         assert_eq!(Lock::parse(&lock.to_text()).unwrap(), lock);
     }
@@ -195,14 +228,22 @@ mod tests {
         let lock = lock(&server, dir.path(), &request("trixie", &["tool"])).unwrap();
         let store = store(dir.path());
         let err = packages(&lock, "lb", &store, &Silent).unwrap_err();
-        assert!(err.to_string().contains("not in the store") && err.hints()[0].contains("kiln fetch"), "{err}");
+        assert!(
+            err.to_string().contains("not in the store") && err.hints()[0].contains("kiln fetch"),
+            "{err}"
+        );
         for name in ["base", "libc", "tool"] {
             server.file(&format!("/debian/pool/{name}.deb"), name.as_bytes(), Manner::Good);
         }
-        fetch(&lock, &["lb", "tools"], Some(&Mirrors::named(&server.url("/debian"))), &store, &Silent).unwrap();
+        fetch(&lock, &["lb", "tools"], Some(&Mirrors::named(&server.url("/debian"))), &store, &Silent)
+            .unwrap();
         let found = packages(&lock, "lb", &store, &Silent).unwrap();
-        let contents: Vec<(&str, Vec<u8>)> = found.iter().map(|(pin, path)| (pin.name.as_str(), host::fs::read(path).unwrap())).collect();
-        assert_eq!(contents, [("base", b"base".to_vec()), ("libc", b"libc".to_vec()), ("tool", b"tool".to_vec())]);
+        let contents: Vec<(&str, Vec<u8>)> =
+            found.iter().map(|(pin, path)| (pin.name.as_str(), host::fs::read(path).unwrap())).collect();
+        assert_eq!(
+            contents,
+            [("base", b"base".to_vec()), ("libc", b"libc".to_vec()), ("tool", b"tool".to_vec())]
+        );
     }
 
     #[test]
@@ -231,8 +272,16 @@ mod tests {
     fn another_suite_under_the_name_that_was_asked_for_is_refused() {
         let server = Server::start();
         serve(&server, "trixie", "sid");
-        assert!(refused(&server, &request("sid", &[])).to_string().contains("the mirror serves `trixie` under the name `sid`"));
-        assert!(refused(&server, &request("bookworm", &[])).to_string().contains("no mirror serves the suite `bookworm`"));
+        assert!(
+            refused(&server, &request("sid", &[]))
+                .to_string()
+                .contains("the mirror serves `trixie` under the name `sid`")
+        );
+        assert!(
+            refused(&server, &request("bookworm", &[]))
+                .to_string()
+                .contains("no mirror serves the suite `bookworm`")
+        );
     }
 
     #[test]
@@ -242,7 +291,8 @@ mod tests {
         let mut request = request("forky", &[]);
         let err = refused(&server, &request);
         assert!(
-            err.to_string().contains("the release `forky` expired") && err.hints().iter().any(|hint| hint.contains("--allow-expired")),
+            err.to_string().contains("the release `forky` expired")
+                && err.hints().iter().any(|hint| hint.contains("--allow-expired")),
             "{err}"
         );
         request.trust.allow_expired = true;

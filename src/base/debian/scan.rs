@@ -58,7 +58,8 @@ pub(super) fn scan(scratch: &Scratch, unpacked: &Unpacked) -> Result<Nodes> {
         if VOLATILE.iter().any(|volatile| path.is_under(volatile) && path.as_str() != *volatile) {
             continue;
         }
-        let origin = unpacked.origins.get(&path).map(|index| unpacked.packages[*index].deb.control.name().to_owned());
+        let origin =
+            unpacked.origins.get(&path).map(|index| unpacked.packages[*index].deb.control.name().to_owned());
         let node = node(&path, &found, &scratch.ownership, origin)?;
         nodes.insert(path, node);
     }
@@ -69,14 +70,21 @@ fn node(path: &ImagePath, found: &Found, ownership: &Ownership, origin: Option<S
     let kind = found.mode & TYPE;
     // `faked` creates an empty file where a script creates a device; any other difference comes from a
     // removed file.
-    let stale = |known: &&Owned| kind != known.mode & TYPE && (kind != REGULAR || matches!(known.mode & TYPE, DIRECTORY | SYMLINK));
+    let stale = |known: &&Owned| {
+        kind != known.mode & TYPE && (kind != REGULAR || matches!(known.mode & TYPE, DIRECTORY | SYMLINK))
+    };
     let known = ownership.get(&found.identity).filter(|known| !stale(known));
     let (mode, uid, gid) = known.map_or((found.mode, 0, 0), |known| (known.mode, known.uid, known.gid));
     let kind = match mode & TYPE {
         DIRECTORY => NodeKind::Directory,
         REGULAR => NodeKind::File { path: found.path.clone(), size: found.size, identity: found.identity },
         SYMLINK => NodeKind::Symlink(target(&found.path)?),
-        _ => return Err(Error::new(Kind::Tool, format!("a maintainer script created `{path}`, which is a device, a pipe or a socket"))),
+        _ => {
+            return Err(Error::new(
+                Kind::Tool,
+                format!("a maintainer script created `{path}`, which is a device, a pipe or a socket"),
+            ));
+        }
     };
     let mode = if matches!(kind, NodeKind::Symlink(_)) { 0o777 } else { mode & 0o7777 };
     Ok(Node { kind, mode, uid, gid, origin })
@@ -84,11 +92,15 @@ fn node(path: &ImagePath, found: &Found, ownership: &Ownership, origin: Option<S
 
 fn target(path: &Path) -> Result<String> {
     let target = path.read_link().doing(Kind::Io, || format!("reading the link `{}`", path.display()))?;
-    target.into_os_string().into_string().map_err(|_| Error::new(Kind::Tool, format!("the target of `{}` is not UTF-8", path.display())))
+    target
+        .into_os_string()
+        .into_string()
+        .map_err(|_| Error::new(Kind::Tool, format!("the target of `{}` is not UTF-8", path.display())))
 }
 
 fn image_path(root: &Path, path: &Path) -> Result<ImagePath> {
-    let wrong = || Error::new(Kind::Tool, format!("`{}` has a name that is not valid in an image", path.display()));
+    let wrong =
+        || Error::new(Kind::Tool, format!("`{}` has a name that is not valid in an image", path.display()));
     let relative = path.strip_prefix(root).expect("a scan stays under its root");
     ImagePath::new(&format!("/{}", relative.to_str().ok_or_else(wrong)?)).map_err(|_| wrong())
 }

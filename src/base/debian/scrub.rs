@@ -64,9 +64,11 @@ fn keep(path: &ImagePath, node: &Node) -> bool {
     let directory = matches!(node.kind, NodeKind::Directory);
     let name = path.file_name();
     let host_key = path.is_under("/etc/ssh") && name.starts_with("ssh_host_");
-    let compiled =
-        name == "__pycache__" || path.parent().is_some_and(|parent| parent.file_name() == "__pycache__") || name.ends_with(".pyc");
-    let left_by_dpkg = [".dpkg-old", ".dpkg-new", ".dpkg-tmp", ".ucf-old"].iter().any(|suffix| name.ends_with(suffix));
+    let compiled = name == "__pycache__"
+        || path.parent().is_some_and(|parent| parent.file_name() == "__pycache__")
+        || name.ends_with(".pyc");
+    let left_by_dpkg =
+        [".dpkg-old", ".dpkg-new", ".dpkg-tmp", ".ucf-old"].iter().any(|suffix| name.ends_with(suffix));
     let removed = REMOVED.iter().any(|removed| path.is_under(removed));
     let emptied = !directory && EMPTIED.iter().any(|emptied| path.is_under(emptied));
     !(host_key || compiled || left_by_dpkg || removed || emptied)
@@ -78,7 +80,9 @@ fn move_database(nodes: &mut Nodes) -> Result<()> {
         let node = nodes.remove(&path).expect("it was just seen");
         let rest = path.as_str()[DATABASE.len()..].trim_start_matches('/');
         let first = rest.split('/').next().unwrap_or_default();
-        let file_list = rest.strip_prefix("info").is_some_and(|name| name.is_empty() || name.ends_with(".list") || name == "/format");
+        let file_list = rest
+            .strip_prefix("info")
+            .is_some_and(|name| name.is_empty() || name.ends_with(".list") || name == "/format");
         if rest.is_empty() || DATABASE_KEPT.contains(&first) || file_list {
             nodes.insert(ImagePath::new(format!("{DATABASE_MOVED}/{rest}").trim_end_matches('/'))?, node);
         }
@@ -109,7 +113,11 @@ fn with_fixed_dates(bytes: &[u8], epoch: u64) -> Vec<u8> {
     let day = (epoch / 86_400).to_string();
     let mut text = String::with_capacity(bytes.len());
     for line in String::from_utf8_lossy(bytes).lines() {
-        let fields: Vec<&str> = line.split(':').enumerate().map(|(index, field)| if index == 2 { day.as_str() } else { field }).collect();
+        let fields: Vec<&str> = line
+            .split(':')
+            .enumerate()
+            .map(|(index, field)| if index == 2 { day.as_str() } else { field })
+            .collect();
         text.push_str(&fields.join(":"));
         text.push('\n');
     }
@@ -125,7 +133,11 @@ mod tests {
     fn scrubbed(paths: &[&str]) -> Vec<String> {
         let mut nodes = Nodes::new();
         for path in paths {
-            let kind = if path.ends_with('/') { NodeKind::Directory } else { NodeKind::Text(b"root:*:20000:0\n".to_vec()) };
+            let kind = if path.ends_with('/') {
+                NodeKind::Directory
+            } else {
+                NodeKind::Text(b"root:*:20000:0\n".to_vec())
+            };
             nodes.insert(ImagePath::new(path.trim_end_matches('/')).unwrap(), made(kind, 0o644));
         }
         scrub(&mut nodes, 86_400).unwrap();

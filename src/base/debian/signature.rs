@@ -26,7 +26,8 @@ const DEBIAN: [&[u8]; 6] = [
 ];
 
 /// Digest algorithms that are accepted; weaker ones are rejected.
-const STRONG: [HashAlgorithm; 4] = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::Sha3_512];
+const STRONG: [HashAlgorithm; 4] =
+    [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::Sha3_512];
 
 /// Keys that may sign a repository.
 #[derive(Debug)]
@@ -55,9 +56,14 @@ impl Keyring {
         let step = || "parsing OpenPGP keys".to_owned();
         let armored = bytes.starts_with(b"-----BEGIN");
         let keys: Vec<SignedPublicKey> = if armored {
-            SignedPublicKey::from_armor_many(Cursor::new(bytes)).doing(Kind::Input, step)?.0.collect::<Result<_, _>>()
+            SignedPublicKey::from_armor_many(Cursor::new(bytes))
+                .doing(Kind::Input, step)?
+                .0
+                .collect::<Result<_, _>>()
         } else {
-            SignedPublicKey::from_bytes_many(Cursor::new(bytes)).doing(Kind::Input, step)?.collect::<Result<_, _>>()
+            SignedPublicKey::from_bytes_many(Cursor::new(bytes))
+                .doing(Kind::Input, step)?
+                .collect::<Result<_, _>>()
         }
         .doing(Kind::Input, step)?;
         if keys.is_empty() {
@@ -88,7 +94,10 @@ impl Keyring {
 
     /// Checks one signature; the error is the reason for rejecting it.
     fn judge(&self, signature: &Signature, text: &[u8], now: u64) -> Result<(), String> {
-        let by = signature.issuer_fingerprint().first().map_or_else(|| "an unidentified key".to_owned(), |print| format!("key {print:X}"));
+        let by = signature
+            .issuer_fingerprint()
+            .first()
+            .map_or_else(|| "an unidentified key".to_owned(), |print| format!("key {print:X}"));
         if !matches!(signature.typ(), Some(SignatureType::Binary | SignatureType::Text)) {
             return Err(format!("the signature by {by} is not a document signature"));
         }
@@ -103,8 +112,12 @@ impl Keyring {
                     Some(fault) => format!("{by} {fault}"),
                 };
             }
-            for subkey in key.public_subkeys.iter().filter(|subkey| signature.verify(&subkey.key, text).is_ok()) {
-                let fault = primary_fault(key, now).or_else(|| subkey_fault(key, subkey, now)).or_else(|| age_fault(signature, now));
+            for subkey in
+                key.public_subkeys.iter().filter(|subkey| signature.verify(&subkey.key, text).is_ok())
+            {
+                let fault = primary_fault(key, now)
+                    .or_else(|| subkey_fault(key, subkey, now))
+                    .or_else(|| age_fault(signature, now));
                 complaint = match fault {
                     None => return Ok(()),
                     Some(fault) => format!("{by} {fault}"),
@@ -112,7 +125,8 @@ impl Keyring {
             }
         }
         if complaint.ends_with("unknown") && self.knows(signature) {
-            complaint = format!("the signature by {by} does not match the text, which was changed or damaged");
+            complaint =
+                format!("the signature by {by} does not match the text, which was changed or damaged");
         }
         Err(complaint)
     }
@@ -124,12 +138,19 @@ impl Keyring {
         };
         self.keys.iter().any(|key| {
             is_issuer(&|| (key.primary_key.fingerprint(), key.primary_key.legacy_key_id()))
-                || key.public_subkeys.iter().any(|subkey| is_issuer(&|| (subkey.key.fingerprint(), subkey.key.legacy_key_id())))
+                || key
+                    .public_subkeys
+                    .iter()
+                    .any(|subkey| is_issuer(&|| (subkey.key.fingerprint(), subkey.key.legacy_key_id())))
         })
     }
 
     fn refuse(&self, complaints: &[String]) -> Error {
-        let reported = if complaints.is_empty() { "the message has no signature".to_owned() } else { complaints.join("; ") };
+        let reported = if complaints.is_empty() {
+            "the message has no signature".to_owned()
+        } else {
+            complaints.join("; ")
+        };
         Error::new(Kind::Verify, format!("no trusted signature ({}): {reported}", self.name))
             .hint("if the repository is signed with another key, specify it with `--keyring FILE` or KILN_KEYRING")
             .hint("if a key has expired, check the clock with `date`, or update kiln")
@@ -142,11 +163,16 @@ fn primary_fault(key: &SignedPublicKey, now: u64) -> Option<String> {
     if key.details.revocation_signatures.iter().any(|revocation| revocation.verify_key(primary).is_ok()) {
         return Some("is revoked".into());
     }
-    let mut direct: Vec<&Signature> =
-        key.details.direct_signatures.iter().filter(|signature| signature.verify_key(primary).is_ok()).collect();
+    let mut direct: Vec<&Signature> = key
+        .details
+        .direct_signatures
+        .iter()
+        .filter(|signature| signature.verify_key(primary).is_ok())
+        .collect();
     let certified = key.details.users.iter().flat_map(|user| {
         user.signatures.iter().filter(|signature| {
-            signature.typ() != Some(SignatureType::CertRevocation) && signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
+            signature.typ() != Some(SignatureType::CertRevocation)
+                && signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
         })
     });
     let certified = certified.max_by_key(|signature| signature.created());
@@ -156,21 +182,28 @@ fn primary_fault(key: &SignedPublicKey, now: u64) -> Option<String> {
     // Some direct signatures only name revokers; these do not define the key's lifetime.
     direct.retain(|signature| signature.key_expiration_time().is_some());
     let direct = direct.into_iter().max_by_key(|signature| signature.created());
-    direct.into_iter().chain(certified).find_map(|binding| expiry_fault(primary.created_at().as_secs(), binding, now))
+    direct
+        .into_iter()
+        .chain(certified)
+        .find_map(|binding| expiry_fault(primary.created_at().as_secs(), binding, now))
 }
 
 /// Returns the reason why a subkey may not sign, if any.
 fn subkey_fault(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: u64) -> Option<String> {
     let (primary, signee) = (&key.primary_key, &subkey.key);
     let good = |signature: &&Signature| signature.verify_subkey_binding(primary, signee).is_ok();
-    let of_type = |kind| subkey.signatures.iter().filter(move |signature| signature.typ() == Some(kind)).filter(good);
+    let of_type =
+        |kind| subkey.signatures.iter().filter(move |signature| signature.typ() == Some(kind)).filter(good);
     if of_type(SignatureType::SubkeyRevocation).next().is_some() {
         return Some("is revoked".into());
     }
-    let Some(binding) = of_type(SignatureType::SubkeyBinding).max_by_key(|signature| signature.created()) else {
+    let Some(binding) = of_type(SignatureType::SubkeyBinding).max_by_key(|signature| signature.created())
+    else {
         return Some("is not bound to its primary key".into());
     };
-    let signs_back = binding.embedded_signature().is_some_and(|back| back.verify_primary_key_binding(signee, primary).is_ok());
+    let signs_back = binding
+        .embedded_signature()
+        .is_some_and(|back| back.verify_primary_key_binding(signee, primary).is_ok());
     if !binding.key_flags().sign() || !signs_back {
         return Some("may not sign".into());
     }
@@ -178,14 +211,20 @@ fn subkey_fault(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: u64) ->
 }
 
 fn expiry_fault(created: u32, binding: &Signature, now: u64) -> Option<String> {
-    let lifetime = binding.key_expiration_time().map(|lifetime| u64::from(lifetime.as_secs())).filter(|lifetime| *lifetime > 0)?;
+    let lifetime = binding
+        .key_expiration_time()
+        .map(|lifetime| u64::from(lifetime.as_secs()))
+        .filter(|lifetime| *lifetime > 0)?;
     (u64::from(created) + lifetime <= now).then(|| "has expired".to_owned())
 }
 
 /// Returns the reason why the signature is outside of its validity period, if any.
 fn age_fault(signature: &Signature, now: u64) -> Option<String> {
     let Some(created) = signature.created() else { return Some("made an undated signature".into()) };
-    let lifetime = signature.signature_expiration_time().map(|lifetime| u64::from(lifetime.as_secs())).filter(|lifetime| *lifetime > 0)?;
+    let lifetime = signature
+        .signature_expiration_time()
+        .map(|lifetime| u64::from(lifetime.as_secs()))
+        .filter(|lifetime| *lifetime > 0)?;
     (u64::from(created.as_secs()) + lifetime <= now).then(|| "made a signature that has expired".to_owned())
 }
 
@@ -201,7 +240,10 @@ mod tests {
     const YEAR: u64 = 366 * 86_400;
 
     fn testdata(name: &str) -> String {
-        host::fs::read_to_string(&Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/base/debian/testdata")).join(name)).unwrap()
+        host::fs::read_to_string(
+            &Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/base/debian/testdata")).join(name),
+        )
+        .unwrap()
     }
 
     fn verify(message: &str, now: u64) -> Result<String, String> {
@@ -228,8 +270,16 @@ mod tests {
             ("a revoked key", testdata("revoked.asc"), "is revoked"),
             ("a weak digest", testdata("weak.asc"), "weak digest"),
             ("no signature", "Codename: trixie\n".to_owned(), "parsing the clear-signed message"),
-            ("a text before the signed one", format!("Evil: yes\n{good}"), "parsing the clear-signed message"),
-            ("a text after the signed one", format!("{good}\nEvil: yes\n"), "parsing the clear-signed message"),
+            (
+                "a text before the signed one",
+                format!("Evil: yes\n{good}"),
+                "parsing the clear-signed message",
+            ),
+            (
+                "a text after the signed one",
+                format!("{good}\nEvil: yes\n"),
+                "parsing the clear-signed message",
+            ),
             ("nothing", String::new(), "parsing the clear-signed message"),
         ];
         for (what, message, said) in cases {
@@ -241,11 +291,16 @@ mod tests {
     #[test]
     fn debians_own_keys_are_there_and_do_not_last_for_ever() {
         let keyring = Keyring::open(None).unwrap();
-        let faults = |now| keyring.keys.iter().filter_map(|key| super::primary_fault(key, now)).collect::<Vec<_>>();
+        let faults =
+            |now| keyring.keys.iter().filter_map(|key| super::primary_fault(key, now)).collect::<Vec<_>>();
         assert_eq!(keyring.keys.len(), 6);
         assert_eq!(faults(NOW), [] as [String; 0]);
         assert_eq!(faults(NOW + 10 * YEAR), ["has expired"; 6]);
-        let subkeys: Vec<_> = keyring.keys.iter().flat_map(|key| key.public_subkeys.iter().map(move |subkey| (key, subkey))).collect();
+        let subkeys: Vec<_> = keyring
+            .keys
+            .iter()
+            .flat_map(|key| key.public_subkeys.iter().map(move |subkey| (key, subkey)))
+            .collect();
         assert_eq!(subkeys.len(), 4);
         assert!(subkeys.iter().all(|(key, subkey)| super::subkey_fault(key, subkey, NOW).is_none()));
     }

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use resolvo::{
-    Candidates, Condition, ConditionId, ConditionalRequirement, Dependencies, DependencyProvider, HintDependenciesAvailable, Interner,
-    KnownDependencies, NameId, Problem, Requirement, SolvableId, Solver, SolverCache, StringId, UnsolvableOrCancelled, VersionSetId,
-    VersionSetUnionId,
+    Candidates, Condition, ConditionId, ConditionalRequirement, Dependencies, DependencyProvider,
+    HintDependenciesAvailable, Interner, KnownDependencies, NameId, Problem, Requirement, SolvableId, Solver,
+    SolverCache, StringId, UnsolvableOrCancelled, VersionSetId, VersionSetUnionId,
 };
 
 use crate::error::{Error, Kind, Result};
@@ -43,11 +43,17 @@ fn named(universe: &Universe<'_>, name: &str) -> Result<PackageId> {
     match universe.matching(&relation)[..] {
         [first, ..] if universe.index().name(first) == name => Ok(first),
         [only] => Ok(only),
-        [] => Err(Error::new(Kind::Input, format!("no package `{name}` in this suite")).hint(near(universe, name))),
+        [] => {
+            Err(Error::new(Kind::Input, format!("no package `{name}` in this suite"))
+                .hint(near(universe, name)))
+        }
         ref several => {
             let names: Vec<&str> = several.iter().map(|id| universe.index().name(*id)).collect();
-            Err(Error::new(Kind::Input, format!("`{name}` is provided by several packages: {}", names.join(", ")))
-                .hint("choose one of them"))
+            Err(Error::new(
+                Kind::Input,
+                format!("`{name}` is provided by several packages: {}", names.join(", ")),
+            )
+            .hint("choose one of them"))
         }
     }
 }
@@ -56,7 +62,10 @@ fn named(universe: &Universe<'_>, name: &str) -> Result<PackageId> {
 fn near(universe: &Universe<'_>, name: &str) -> String {
     let stem = &name[..name.len().min(4)];
     let names = universe.candidates().map(|id| universe.index().name(id));
-    let near: Vec<&str> = names.filter(|other| other.starts_with(stem) && other.len().abs_diff(name.len()) <= 2).take(5).collect();
+    let near: Vec<&str> = names
+        .filter(|other| other.starts_with(stem) && other.len().abs_diff(name.len()) <= 2)
+        .take(5)
+        .collect();
     if near.is_empty() {
         "check the name with `apt-cache search`, or on packages.debian.org".to_owned()
     } else {
@@ -66,17 +75,26 @@ fn near(universe: &Universe<'_>, name: &str) -> String {
 
 fn prove(universe: &Universe<'_>, wanted: &[PackageId], preferred: &[PackageId]) -> Result<Vec<PackageId>> {
     let set = preferred.iter().copied().collect();
-    let provider = Provider { universe, preferred: set, unions: RefCell::default(), complaints: RefCell::default() };
-    let requirements = wanted.iter().map(|id| ConditionalRequirement::from(provider.is_installed(*id))).collect();
-    let problem = Problem::new().requirements(requirements).soft_requirements(preferred.iter().map(|id| SolvableId::from_raw(id.0)));
+    let provider =
+        Provider { universe, preferred: set, unions: RefCell::default(), complaints: RefCell::default() };
+    let requirements =
+        wanted.iter().map(|id| ConditionalRequirement::from(provider.is_installed(*id))).collect();
+    let problem = Problem::new()
+        .requirements(requirements)
+        .soft_requirements(preferred.iter().map(|id| SolvableId::from_raw(id.0)));
     let mut solver = Solver::new(provider);
     match solver.solve(problem) {
         Ok(solvables) => Ok(solvables.into_iter().map(|solvable| PackageId(solvable.into_raw())).collect()),
         Err(UnsolvableOrCancelled::Unsolvable(conflict)) => {
             let why = conflict.display_user_friendly(&solver).to_string();
-            Err(Error::new(Kind::Input, format!("the packages can't be installed together:\n{}", why.trim_end())))
+            Err(Error::new(
+                Kind::Input,
+                format!("the packages can't be installed together:\n{}", why.trim_end()),
+            ))
         }
-        Err(UnsolvableOrCancelled::Cancelled(_)) => Err(Error::new(Kind::Internal, "the solver stopped without being cancelled")),
+        Err(UnsolvableOrCancelled::Cancelled(_)) => {
+            Err(Error::new(Kind::Internal, "the solver stopped without being cancelled"))
+        }
     }
 }
 
@@ -106,7 +124,8 @@ impl Provider<'_, '_> {
 
     /// Returns the alternatives of one dependency; if there are none, the error is the dependency's text.
     fn requirement(&self, group: &[Relation<'_>]) -> Result<Requirement, String> {
-        let mut ids: Vec<PackageId> = group.iter().flat_map(|relation| self.universe.matching(relation)).collect();
+        let mut ids: Vec<PackageId> =
+            group.iter().flat_map(|relation| self.universe.matching(relation)).collect();
         ids.sort_by_key(|id| !self.preferred.contains(id));
         let mut sets: Vec<VersionSetId> = ids.into_iter().map(|id| self.is_installed(id)).collect();
         let mut seen = BTreeSet::new();
@@ -117,7 +136,9 @@ impl Provider<'_, '_> {
             _ => {
                 let mut unions = self.unions.borrow_mut();
                 unions.push(sets);
-                Ok(Requirement::Union(VersionSetUnionId(u32::try_from(unions.len() - 1).expect("there are fewer than 2^32"))))
+                Ok(Requirement::Union(VersionSetUnionId(
+                    u32::try_from(unions.len() - 1).expect("there are fewer than 2^32"),
+                )))
             }
         }
     }
@@ -168,14 +189,23 @@ impl Interner for Provider<'_, '_> {
 }
 
 impl DependencyProvider for Provider<'_, '_> {
-    async fn filter_candidates(&self, candidates: &[SolvableId], version_set: VersionSetId, inverse: bool) -> Vec<SolvableId> {
+    async fn filter_candidates(
+        &self,
+        candidates: &[SolvableId],
+        version_set: VersionSetId,
+        inverse: bool,
+    ) -> Vec<SolvableId> {
         let installed = version_set.0.is_multiple_of(2);
         if installed == inverse { Vec::new() } else { candidates.to_vec() }
     }
 
     async fn get_candidates(&self, name: NameId) -> Option<Candidates> {
         let candidates = vec![SolvableId::from_raw(name.into_raw())];
-        Some(Candidates { candidates, hint_dependencies_available: HintDependenciesAvailable::None, ..Candidates::default() })
+        Some(Candidates {
+            candidates,
+            hint_dependencies_available: HintDependenciesAvailable::None,
+            ..Candidates::default()
+        })
     }
 
     async fn sort_candidates(&self, _: &SolverCache<Self>, _: &mut [SolvableId]) {
@@ -187,14 +217,19 @@ impl DependencyProvider for Provider<'_, '_> {
         let mut known = KnownDependencies::default();
         for group in self.universe.needs(id) {
             match self.requirement(&group) {
-                Ok(requirement) => known.requirements.push(ConditionalRequirement { condition: None, requirement }),
+                Ok(requirement) => {
+                    known.requirements.push(ConditionalRequirement { condition: None, requirement })
+                }
                 Err(need) => {
                     let name = self.universe.index().name(id);
-                    return Dependencies::Unknown(self.complain(format!("`{name}` needs `{need}`, which nothing provides")));
+                    return Dependencies::Unknown(
+                        self.complain(format!("`{name}` needs `{need}`, which nothing provides")),
+                    );
                 }
             }
         }
-        known.constrains = self.universe.excluded_by(id).into_iter().map(|other| self.is_absent(other)).collect();
+        known.constrains =
+            self.universe.excluded_by(id).into_iter().map(|other| self.is_absent(other)).collect();
         Dependencies::Known(known)
     }
 }
@@ -207,7 +242,8 @@ mod tests {
 
     fn solved(paragraphs: &str, wanted: &str) -> Result<String, String> {
         let index = index(paragraphs);
-        let wanted: Vec<String> = wanted.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let wanted: Vec<String> =
+            wanted.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let chosen = solve(&Universe::new(&index), &wanted).map_err(|err| err.to_string())?;
         Ok(chosen.into_iter().map(|id| index.name(id)).collect::<Vec<_>>().join(" "))
     }

@@ -86,8 +86,10 @@ impl<'a> Universe<'a> {
     /// Returns the candidates that a package excludes by `Conflicts` or `Breaks`.
     pub(super) fn excluded_by(&self, id: PackageId) -> Vec<PackageId> {
         let field = |field| relation::list(self.index.field(id, field));
-        let mut excluded: Vec<PackageId> =
-            field(Field::Conflicts).chain(field(Field::Breaks)).flat_map(|relation| self.matching(&relation)).collect();
+        let mut excluded: Vec<PackageId> = field(Field::Conflicts)
+            .chain(field(Field::Breaks))
+            .flat_map(|relation| self.matching(&relation))
+            .collect();
         // A package that conflicts with a name it provides means the other providers (Debian policy section
         // 7.6.2).
         excluded.retain(|other| *other != id);
@@ -121,11 +123,13 @@ mod tests {
 
     #[test]
     fn choices_are_in_the_order_in_which_apt_tries() {
-        let index =
-            index("gawk 1\nProvides: awk\n\nmawk 1\nPriority: required\nProvides: awk (= 2)\n\nawk 1\n\noriginal-awk 1\nProvides: awk");
+        let index = index(
+            "gawk 1\nProvides: awk\n\nmawk 1\nPriority: required\nProvides: awk (= 2)\n\nawk 1\n\noriginal-awk 1\nProvides: awk",
+        );
         let universe = Universe::new(&index);
-        let names =
-            |text: &str| -> Vec<&str> { universe.choices(&list(text).next().unwrap()).into_iter().map(|id| index.name(id)).collect() };
+        let names = |text: &str| -> Vec<&str> {
+            universe.choices(&list(text).next().unwrap()).into_iter().map(|id| index.name(id)).collect()
+        };
         assert_eq!(names("awk"), ["awk", "mawk", "original-awk", "gawk"]);
         assert_eq!(names("awk (>= 2)"), ["mawk"]);
         assert_eq!(names("nothing"), [] as [&str; 0]);
@@ -133,7 +137,8 @@ mod tests {
 
     #[test]
     fn a_package_does_not_exclude_itself() {
-        let index = index("a 1\nProvides: mta\nConflicts: mta\nBreaks: c (<< 2)\n\nb 1\nProvides: mta\n\nc 1");
+        let index =
+            index("a 1\nProvides: mta\nConflicts: mta\nBreaks: c (<< 2)\n\nb 1\nProvides: mta\n\nc 1");
         let universe = Universe::new(&index);
         let excluded = universe.excluded_by(universe.candidate("a").unwrap());
         assert_eq!(excluded.into_iter().map(|id| index.name(id)).collect::<Vec<_>>(), ["b", "c"]);

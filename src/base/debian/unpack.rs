@@ -66,7 +66,12 @@ struct Attributes {
 ///
 /// [`Kind::Verify`] for a package that is damaged or has a path outside of the root, [`Kind::Input`] if two
 /// packages claim the same path.
-pub(super) fn unpack(debs: Vec<Deb>, root: &Path, keep: fn(&ImagePath) -> bool, step: &dyn Step) -> Result<Unpacked> {
+pub(super) fn unpack(
+    debs: Vec<Deb>,
+    root: &Path,
+    keep: fn(&ImagePath) -> bool,
+    step: &dyn Step,
+) -> Result<Unpacked> {
     for name in MERGED {
         let mut scoped = Scoped::open(root)?;
         scoped.directory(&format!("usr/{name}"), 0o755)?;
@@ -83,7 +88,8 @@ pub(super) fn unpack(debs: Vec<Deb>, root: &Path, keep: fn(&ImagePath) -> bool, 
         step.advance(size);
         Ok((index, unpacked.within(|| format!("unpacking the package `{}`", path.display()))?))
     };
-    let mut packages: Vec<(usize, Package)> = debs.into_iter().par_bridge().map(one).collect::<Result<_>>()?;
+    let mut packages: Vec<(usize, Package)> =
+        debs.into_iter().par_bridge().map(one).collect::<Result<_>>()?;
     packages.sort_by_key(|(index, _)| *index);
     finish(root, packages.into_iter().map(|(_, package)| package).collect(), claims)
 }
@@ -136,7 +142,8 @@ impl Claims {
     fn new(debs: &[Deb]) -> Self {
         let names: Vec<String> = debs.iter().map(|deb| deb.control.name().to_owned()).collect();
         let index = |name: &str| names.iter().position(|other| other == name);
-        let replaces = debs.iter().map(|deb| deb.control.replaces().into_iter().filter_map(index).collect()).collect();
+        let replaces =
+            debs.iter().map(|deb| deb.control.replaces().into_iter().filter_map(index).collect()).collect();
         Self { owners: Mutex::default(), turns: std::array::from_fn(|_| Mutex::default()), names, replaces }
     }
 
@@ -160,7 +167,8 @@ impl Claims {
             Ok(Verdict::Skip)
         } else {
             let (first, second) = (&self.names[owner.min(claimant)], &self.names[owner.max(claimant)]);
-            Err(Error::new(Kind::Input, format!("`{path}` is in the packages `{first}` and `{second}`")).hint("remove one of them"))
+            Err(Error::new(Kind::Input, format!("`{path}` is in the packages `{first}` and `{second}`"))
+                .hint("remove one of them"))
         }
     }
 }
@@ -177,12 +185,31 @@ struct Unpacking<'a> {
 }
 
 impl<'a> Unpacking<'a> {
-    fn new(index: usize, deb: Deb, root: &Path, claims: &'a Claims, keep: fn(&ImagePath) -> bool) -> Result<Self> {
-        let conffiles = deb.files.get("conffiles").map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+    fn new(
+        index: usize,
+        deb: Deb,
+        root: &Path,
+        claims: &'a Claims,
+        keep: fn(&ImagePath) -> bool,
+    ) -> Result<Self> {
+        let conffiles = deb
+            .files
+            .get("conffiles")
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            .unwrap_or_default();
         // A line may begin with a flag for files that an upgrade removes: these aren't in the package.
-        let conffiles =
-            conffiles.lines().filter(|line| line.starts_with('/')).map(|line| (line.trim().to_owned(), String::new())).collect();
-        let package = Package { deb, paths: Vec::new(), conffiles: Vec::new(), directories: Vec::new(), owned: Vec::new() };
+        let conffiles = conffiles
+            .lines()
+            .filter(|line| line.starts_with('/'))
+            .map(|line| (line.trim().to_owned(), String::new()))
+            .collect();
+        let package = Package {
+            deb,
+            paths: Vec::new(),
+            conffiles: Vec::new(),
+            directories: Vec::new(),
+            owned: Vec::new(),
+        };
         Ok(Self { index, scoped: Scoped::open(root)?, claims, keep, package, conffiles })
     }
 
@@ -218,7 +245,8 @@ impl<'a> Unpacking<'a> {
             self.scoped.symlink(path.relative(), &target)?;
         } else if kind.is_hard_link() {
             let target = link_name(&entry, &path)?;
-            let target = place(target.as_bytes())?.ok_or_else(|| refused(&path, "is a hard link to the root"))?;
+            let target =
+                place(target.as_bytes())?.ok_or_else(|| refused(&path, "is a hard link to the root"))?;
             self.scoped.hard_link(path.relative(), target.relative())?;
             let known = self.package.owned.iter().find(|(name, _)| *name == target);
             let second = known.map(|(_, owned)| (path.clone(), *owned));
@@ -285,7 +313,9 @@ fn place(name: &[u8]) -> Result<Option<ImagePath>> {
     let merged = text.split('/').next().is_some_and(|first| MERGED.contains(&first));
     let prefix = if merged { "/usr/" } else { "/" };
     let path = ImagePath::new(&format!("{prefix}{text}"));
-    path.map(Some).map_err(|_| Error::new(Kind::Verify, format!("the path `{}` would leave the image", text.escape_debug())))
+    path.map(Some).map_err(|_| {
+        Error::new(Kind::Verify, format!("the path `{}` would leave the image", text.escape_debug()))
+    })
 }
 
 fn link_name(entry: &tar::Entry<impl Read>, path: &ImagePath) -> Result<String> {
@@ -297,7 +327,11 @@ fn attributes(header: &tar::Header) -> Result<Attributes> {
     let id = |id: std::io::Result<u64>| id.and_then(|id| u32::try_from(id).map_err(std::io::Error::other));
     let step = || "reading the mode and owner".to_owned();
     let mode = header.mode().doing(Kind::Verify, step)? & 0o7777;
-    Ok(Attributes { mode, uid: id(header.uid()).doing(Kind::Verify, step)?, gid: id(header.gid()).doing(Kind::Verify, step)? })
+    Ok(Attributes {
+        mode,
+        uid: id(header.uid()).doing(Kind::Verify, step)?,
+        gid: id(header.gid()).doing(Kind::Verify, step)?,
+    })
 }
 
 fn refused(path: &ImagePath, why: &str) -> Error {
@@ -320,7 +354,10 @@ mod tests {
 
     fn unpacked(root: &Path, packages: &[(&str, &[Item])]) -> Result<Unpacked> {
         let pool = tempfile::tempdir().unwrap();
-        let debs = packages.iter().map(|(control, items)| Deb::open(&package(pool.path(), control, &[], items)).unwrap()).collect();
+        let debs = packages
+            .iter()
+            .map(|(control, items)| Deb::open(&package(pool.path(), control, &[], items)).unwrap())
+            .collect();
         unpack(debs, root, |path| !path.is_under("/usr/share/doc"), &*Silent.begin("", None))
     }
 
@@ -337,10 +374,16 @@ mod tests {
         ];
         let unpacked = unpacked(root.path(), &[(&control("x", ""), &items)]).unwrap();
         let mode = |path: &str| root.path().join(path).metadata().unwrap().permissions().mode() & 0o7777;
-        assert_eq!((mode("usr/bin/su"), mode("usr/bin/other"), mode("usr/bin/link"), mode("var/mail")), (0o755, 0o755, 0o755, 0o775));
+        assert_eq!(
+            (mode("usr/bin/su"), mode("usr/bin/other"), mode("usr/bin/link"), mode("var/mail")),
+            (0o755, 0o755, 0o755, 0o775)
+        );
         assert_eq!(unpacked.packages[0].paths.len(), 4);
         let state = unpacked.ownership.to_text();
-        assert!(state.contains(",mode=104755,uid=0,gid=42,") && state.contains(",mode=42775,uid=0,gid=0,"), "{state}");
+        assert!(
+            state.contains(",mode=104755,uid=0,gid=42,") && state.contains(",mode=42775,uid=0,gid=0,"),
+            "{state}"
+        );
         assert!(!root.path().join("usr/share").exists());
     }
 
@@ -367,8 +410,10 @@ mod tests {
         let (old, new) = (control("old", ""), control("new", "Replaces: old (<< 2)\n"));
         for order in [[0, 1], [1, 0]] {
             let root = tempfile::tempdir().unwrap();
-            let packages: [(&str, &[Item]); 2] =
-                [(&old, &[Item::File("./usr/x", 0o644, 0, b"old")]), (&new, &[Item::File("./usr/x", 0o644, 0, b"new")])];
+            let packages: [(&str, &[Item]); 2] = [
+                (&old, &[Item::File("./usr/x", 0o644, 0, b"old")]),
+                (&new, &[Item::File("./usr/x", 0o644, 0, b"new")]),
+            ];
             unpacked(root.path(), &order.map(|index| packages[index])).unwrap();
             assert_eq!(host::fs::read(&root.path().join("usr/x")).unwrap(), b"new");
         }

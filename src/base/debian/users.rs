@@ -34,14 +34,18 @@ pub(crate) struct User {
 /// [`Kind::Input`] if a group does not exist, or a name or id is already taken.
 pub(super) fn write(scratch: &mut Scratch, users: &[User]) -> Result<()> {
     let mut master = |name: &str| -> Result<String> {
-        let bytes = scratch.scoped.read(&format!("usr/share/base-passwd/{name}.master")).within(|| "reading Debian's users".into())?;
+        let bytes = scratch
+            .scoped
+            .read(&format!("usr/share/base-passwd/{name}.master"))
+            .within(|| "reading Debian's users".into())?;
         String::from_utf8(bytes).doing(Kind::Verify, || format!("reading `{name}.master`"))
     };
     let (passwd, group) = merge(&master("passwd")?, &master("group")?, users)?;
     scratch.replace("etc/passwd", 0o644, passwd.as_bytes())?;
     scratch.replace("etc/group", 0o644, group.as_bytes())?;
     for user in users {
-        let home = ImagePath::new(&user.home).within(|| format!("creating the home directory of the user `{}`", user.name))?;
+        let home = ImagePath::new(&user.home)
+            .within(|| format!("creating the home directory of the user `{}`", user.name))?;
         if user.home != NO_HOME && !scratch.scoped.exists(home.relative())? {
             let identity = scratch.scoped.directory(home.relative(), HOME_MODE)?;
             scratch.ownership.insert(Owned::directory(identity, HOME_MODE, user.uid, user.gid));
@@ -57,13 +61,18 @@ fn merge(passwd: &str, group: &str, users: &[User]) -> Result<(String, String)> 
             members.entry(group).or_default().push(&user.name);
         }
     }
-    let user_lines = users.iter().map(|user| format!("{}:!*:{}:{}::{}:/usr/sbin/nologin", user.name, user.uid, user.gid, user.home));
+    let user_lines = users
+        .iter()
+        .map(|user| format!("{}:!*:{}:{}::{}:/usr/sbin/nologin", user.name, user.uid, user.gid, user.home));
     let passwd: Vec<String> = passwd.lines().map(str::to_owned).chain(user_lines).collect();
     let own_groups = users.iter().map(|user| format!("{}:!*:{}:", user.name, user.gid));
     let groups = group.lines().map(str::to_owned).chain(own_groups);
     let groups: Vec<String> = groups.map(|line| with_members(&line, &mut members)).collect();
     if let Some((group, users)) = members.first_key_value() {
-        return Err(Error::new(Kind::Input, format!("the user `{}` is in the group `{group}`, which does not exist", users[0])));
+        return Err(Error::new(
+            Kind::Input,
+            format!("the user `{}` is in the group `{group}`, which does not exist", users[0]),
+        ));
     }
     unique("user", &passwd)?;
     unique("group", &groups)?;
@@ -85,7 +94,10 @@ fn unique(what: &str, lines: &[String]) -> Result<()> {
         for (index, noun) in [(0, "name"), (2, "id")] {
             let value = fields.get(index).copied().unwrap_or_default();
             if let Some(other) = seen.insert((index, value), fields[0]) {
-                let message = format!("the {what} `{}` has the same {noun} `{value}` as the {what} `{other}`", fields[0]);
+                let message = format!(
+                    "the {what} `{}` has the same {noun} `{value}` as the {what} `{other}`",
+                    fields[0]
+                );
                 return Err(Error::new(Kind::Input, message));
             }
         }
@@ -107,7 +119,9 @@ mod tests {
 
     #[test]
     fn users_come_after_debians_own_and_join_their_groups() {
-        let (passwd, group) = merge(PASSWD, GROUP, &[user("etcd", 900, &[]), user("apiserver", 901, &["adm", "etcd"])]).unwrap();
+        let (passwd, group) =
+            merge(PASSWD, GROUP, &[user("etcd", 900, &[]), user("apiserver", 901, &["adm", "etcd"])])
+                .unwrap();
         assert!(
             passwd.ends_with("etcd:!*:900:900::/nonexistent:/usr/sbin/nologin\napiserver:!*:901:901::/nonexistent:/usr/sbin/nologin\n")
         );
@@ -118,6 +132,9 @@ mod tests {
     fn a_taken_id_and_a_missing_group_are_named() {
         let said = |users: &[User]| merge(PASSWD, GROUP, users).unwrap_err().to_string();
         assert_eq!(said(&[user("etcd", 1, &[])]), "the user `etcd` has the same id `1` as the user `daemon`");
-        assert_eq!(said(&[user("etcd", 900, &["kvm"])]), "the user `etcd` is in the group `kvm`, which does not exist");
+        assert_eq!(
+            said(&[user("etcd", 900, &["kvm"])]),
+            "the user `etcd` is in the group `kvm`, which does not exist"
+        );
     }
 }

@@ -47,7 +47,8 @@ impl Platform {
 pub(super) fn name(descriptor: &Descriptor) -> Option<String> {
     let annotations = descriptor.annotations().as_ref()?;
     let whole = annotations.get("io.containerd.image.name");
-    let other = annotations.get("org.opencontainers.image.ref.name").filter(|name| name.contains(['/', ':', '@']));
+    let other =
+        annotations.get("org.opencontainers.image.ref.name").filter(|name| name.contains(['/', ':', '@']));
     whole.or(other).cloned()
 }
 

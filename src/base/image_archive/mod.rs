@@ -48,10 +48,16 @@ impl Archive {
     pub(super) fn open(file: &Path) -> Result<Self> {
         let mut archive = Self { file: file.to_owned(), members: BTreeMap::new(), images: Vec::new() };
         let step = || format!("reading `{}`", file.display());
-        let mut tar = tar::Archive::new(unpacked(BufReader::new(host::fs::open(file)?)).doing(Kind::Io, step)?);
+        let mut tar =
+            tar::Archive::new(unpacked(BufReader::new(host::fs::open(file)?)).doing(Kind::Io, step)?);
         for member in tar.entries().doing(Kind::Verify, step)? {
             let member = member.doing(Kind::Verify, step)?;
-            let path = member.path().doing(Kind::Verify, step)?.to_string_lossy().trim_start_matches("./").to_owned();
+            let path = member
+                .path()
+                .doing(Kind::Verify, step)?
+                .to_string_lossy()
+                .trim_start_matches("./")
+                .to_owned();
             // In the older format of `docker save`, a link may refer to a layer of an earlier image.
             if let Some(target) = member.link_name().doing(Kind::Verify, step)? {
                 let target = beside(&path, &target.to_string_lossy());
@@ -87,7 +93,8 @@ impl Archive {
     }
 
     fn find(&self, reference: &str) -> Option<&Image> {
-        let (name, digest) = reference.split_once('@').map_or((reference, None), |(name, digest)| (name, Some(digest)));
+        let (name, digest) =
+            reference.split_once('@').map_or((reference, None), |(name, digest)| (name, Some(digest)));
         let fits = |(there, image): &&(String, Image)| {
             let exact = match image {
                 Image::Oci(descriptor) => digest.is_none_or(|digest| descriptor.digest().as_ref() == digest),
@@ -108,15 +115,23 @@ impl Archive {
 
     /// Returns the images in the index, with their names as containerd reads them.
     fn listed(&self) -> Result<Vec<(String, Image)>> {
-        let malformed = |why: String| Error::new(Kind::Verify, format!("`{}` is not an image archive: {why}", self.file.display()));
+        let malformed = |why: String| {
+            Error::new(Kind::Verify, format!("`{}` is not an image archive: {why}", self.file.display()))
+        };
         if self.members.contains_key("index.json") {
             let index: ImageIndex = self.json("index.json").map_err(malformed)?;
-            let named = index.manifests().iter().filter_map(|one| Some((name(one)?, Image::Oci(Box::new(one.clone())))));
+            let named = index
+                .manifests()
+                .iter()
+                .filter_map(|one| Some((name(one)?, Image::Oci(Box::new(one.clone())))));
             return Ok(named.collect());
         }
         let saved: Vec<Saved> = self.json("manifest.json").map_err(malformed)?;
         let names = |one: &Saved| one.repo_tags.iter().flatten().map(|tag| normal(tag)).collect::<Vec<_>>();
-        Ok(saved.into_iter().flat_map(|one| names(&one).into_iter().map(move |name| (name, Image::Docker(one.clone())))).collect())
+        Ok(saved
+            .into_iter()
+            .flat_map(|one| names(&one).into_iter().map(move |name| (name, Image::Docker(one.clone()))))
+            .collect())
     }
 
     fn verify_oci(&self, descriptor: &Descriptor, architecture: &str) -> Result<(), String> {
@@ -125,9 +140,15 @@ impl Archive {
             Ok(index) => {
                 let fits = |one: &&Descriptor| {
                     let platform = one.platform().as_ref();
-                    platform.is_some_and(|own| *own.os() == Os::Linux && own.architecture().to_string() == architecture)
+                    platform.is_some_and(|own| {
+                        *own.os() == Os::Linux && own.architecture().to_string() == architecture
+                    })
                 };
-                let own = index.manifests().iter().find(fits).ok_or_else(|| format!("it contains no image for linux/{architecture}"))?;
+                let own = index
+                    .manifests()
+                    .iter()
+                    .find(fits)
+                    .ok_or_else(|| format!("it contains no image for linux/{architecture}"))?;
                 self.json(&self.blob(own)?)?
             }
             Err(_) => self.json(&path)?,

@@ -23,7 +23,12 @@ pub(in super::super) struct Sample<'a> {
 
 impl Default for Sample<'_> {
     fn default() -> Self {
-        Self { names: &[NAME], architecture: "amd64", annotation: "io.containerd.image.name", layer: (b"layer", b"layer") }
+        Self {
+            names: &[NAME],
+            architecture: "amd64",
+            annotation: "io.containerd.image.name",
+            layer: (b"layer", b"layer"),
+        }
     }
 }
 
@@ -46,21 +51,31 @@ fn configuration(sample: &Sample<'_>) -> Vec<u8> {
 fn blob(bytes: &[u8]) -> (Value, String) {
     let digest = Digest::of(bytes);
     let kind = "application/vnd.oci.image.manifest.v1+json";
-    (json!({ "mediaType": kind, "digest": format!("sha256:{digest}"), "size": bytes.len() }), format!("blobs/sha256/{digest}"))
+    (
+        json!({ "mediaType": kind, "digest": format!("sha256:{digest}"), "size": bytes.len() }),
+        format!("blobs/sha256/{digest}"),
+    )
 }
 
 /// An archive with an OCI layout.
 pub(in super::super) fn oci(sample: &Sample<'_>) -> Vec<u8> {
     let config = configuration(sample);
     let ((config_at, config_path), (layer_at, layer_path)) = (blob(&config), blob(sample.layer.1));
-    let manifest: Vec<u8> = json!({ "schemaVersion": 2, "config": config_at, "layers": [layer_at] }).to_string().into();
+    let manifest: Vec<u8> =
+        json!({ "schemaVersion": 2, "config": config_at, "layers": [layer_at] }).to_string().into();
     let (mut manifest_at, manifest_path) = blob(&manifest);
     let named = sample.names.iter().map(|name| {
         manifest_at["annotations"] = json!({ sample.annotation: name });
         manifest_at.clone()
     });
-    let index: Vec<u8> = json!({ "schemaVersion": 2, "manifests": named.collect::<Vec<_>>() }).to_string().into();
-    tar(&[(config_path, config), (layer_path, sample.layer.0.to_vec()), (manifest_path, manifest), ("./index.json".into(), index)])
+    let index: Vec<u8> =
+        json!({ "schemaVersion": 2, "manifests": named.collect::<Vec<_>>() }).to_string().into();
+    tar(&[
+        (config_path, config),
+        (layer_path, sample.layer.0.to_vec()),
+        (manifest_path, manifest),
+        ("./index.json".into(), index),
+    ])
 }
 
 /// An archive as `docker save` wrote it.
@@ -68,7 +83,11 @@ fn docker(sample: &Sample<'_>) -> Vec<u8> {
     let config = configuration(sample);
     let name = format!("{}.json", Digest::of(&config));
     let manifest = json!([{ "Config": name, "RepoTags": sample.names, "Layers": ["abc/layer.tar"] }]);
-    tar(&[(name, config), ("abc/layer.tar".into(), sample.layer.0.to_vec()), ("manifest.json".into(), manifest.to_string().into())])
+    tar(&[
+        (name, config),
+        ("abc/layer.tar".into(), sample.layer.0.to_vec()),
+        ("manifest.json".into(), manifest.to_string().into()),
+    ])
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -87,7 +106,8 @@ fn opened(bytes: &[u8]) -> Result<Archive, String> {
 /// Returns the reason why an image in an archive can't be used, without its path.
 fn verdict(bytes: &[u8], reference: &str) -> String {
     let checked = opened(bytes).unwrap().verify(reference, "amd64");
-    checked.map_or_else(|err| err.to_string().split_once("used: ").unwrap().1.to_owned(), |()| "good".to_owned())
+    checked
+        .map_or_else(|err| err.to_string().split_once("used: ").unwrap().1.to_owned(), |()| "good".to_owned())
 }
 
 #[test]
@@ -106,7 +126,10 @@ fn layers_are_what_their_digests_say() {
     let other = Sample { layer: (b"other", b"layer"), ..Sample::default() };
     let (has, should) = (Digest::of(b"other"), Digest::of(b"layer"));
     assert_eq!(verdict(&oci(&other), NAME), format!("`blobs/sha256/{should}` has the SHA-256 {has}"));
-    assert_eq!(verdict(&docker(&other), NAME), format!("`abc/layer.tar` has the digest sha256:{has}, expected sha256:{should}"));
+    assert_eq!(
+        verdict(&docker(&other), NAME),
+        format!("`abc/layer.tar` has the digest sha256:{has}, expected sha256:{should}")
+    );
     let packed = gzip(b"layer");
     assert_eq!(verdict(&docker(&Sample { layer: (&packed, b"layer"), ..Sample::default() }), NAME), "good");
 }
@@ -114,7 +137,10 @@ fn layers_are_what_their_digests_say() {
 #[test]
 fn an_image_for_another_machine_is_refused() {
     let arm = Sample { architecture: "arm64", ..Sample::default() };
-    assert_eq!([verdict(&oci(&arm), NAME), verdict(&docker(&arm), NAME)], ["it is for linux/arm64", "it is for linux/arm64"]);
+    assert_eq!(
+        [verdict(&oci(&arm), NAME), verdict(&docker(&arm), NAME)],
+        ["it is for linux/arm64", "it is for linux/arm64"]
+    );
 }
 
 #[test]
@@ -138,15 +164,24 @@ fn names_are_those_that_containerd_gives() {
         let archive = opened(&oci(&Sample { names: &[name], annotation, ..Sample::default() })).unwrap();
         assert_eq!(archive.has(name), known, "{annotation} {name}");
     }
-    let names = ["haproxy:3.0", "osixia/keepalived:2.0.20", "localhost/a:1", "k8s.gcr.io/pause:3.2"].map(normal);
-    let full = ["docker.io/library/haproxy:3.0", "docker.io/osixia/keepalived:2.0.20", "localhost/a:1", "k8s.gcr.io/pause:3.2"];
+    let names =
+        ["haproxy:3.0", "osixia/keepalived:2.0.20", "localhost/a:1", "k8s.gcr.io/pause:3.2"].map(normal);
+    let full = [
+        "docker.io/library/haproxy:3.0",
+        "docker.io/osixia/keepalived:2.0.20",
+        "localhost/a:1",
+        "k8s.gcr.io/pause:3.2",
+    ];
     assert_eq!(names, full);
 }
 
 #[test]
 fn what_is_no_archive_of_images_is_told() {
     let other = tar(&[("etc/passwd".into(), Vec::new())]);
-    assert_eq!(opened(&other).unwrap_err(), "`DIR/images.tar` is not an image archive: `manifest.json` is missing");
+    assert_eq!(
+        opened(&other).unwrap_err(),
+        "`DIR/images.tar` is not an image archive: `manifest.json` is missing"
+    );
 }
 
 #[test]

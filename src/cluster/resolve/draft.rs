@@ -17,12 +17,19 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns a required setting. Reports it as missing unless its value was invalid.
-    pub(super) fn required<'v, T>(&mut self, path: &str, value: Option<&'v T>, example: &str) -> Option<&'v T> {
+    pub(super) fn required<'v, T>(
+        &mut self,
+        path: &str,
+        value: Option<&'v T>,
+        example: &str,
+    ) -> Option<&'v T> {
         if value.is_none() && !self.profile.places.is_broken(path) {
             let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
             let place = if table.ends_with(']') { "this table".to_owned() } else { format!("`[{table}]`") };
             let span = self.profile.places.contains(table).then(|| self.profile.places.span(table)).flatten();
-            self.report.error(path, span, format!("`{key}` is missing from {place}")).hint(format!("add `{key} = {example}`"));
+            self.report
+                .error(path, span, format!("`{key}` is missing from {place}"))
+                .hint(format!("add `{key} = {example}`"));
         }
         value
     }

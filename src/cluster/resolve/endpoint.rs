@@ -33,7 +33,11 @@ pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>) -> Optio
     if let (Some(vip), Some(gateway)) = (section.vip, network.and_then(|network| network.gateway))
         && vip == gateway
     {
-        draft.wrong("endpoint.vip", format!("the VIP `{vip}` is the gateway's address"), "choose an unused address");
+        draft.wrong(
+            "endpoint.vip",
+            format!("the VIP `{vip}` is the gateway's address"),
+            "choose an unused address",
+        );
     }
     Some(Endpoint {
         vip: section.vip,
@@ -57,9 +61,19 @@ fn check_target(draft: &mut Draft<'_>, balancer: Balancer) {
     } else if balancer.private_vip {
         check_private(draft);
     } else if balancer.place == Placement::EveryNode && section.vip.is_some() {
-        let message = format!("no machine would hold the VIP: with `{}`, every machine uses its own balancer on loopback", balancer.name);
-        draft.wrong("endpoint.vip", message, "remove `vip`; external clients reach the API servers through `names`");
-    } else if balancer.place == Placement::Elsewhere && section.vip.is_none() && section.names.as_ref().is_none_or(Vec::is_empty) {
+        let message = format!(
+            "no machine would hold the VIP: with `{}`, every machine uses its own balancer on loopback",
+            balancer.name
+        );
+        draft.wrong(
+            "endpoint.vip",
+            message,
+            "remove `vip`; external clients reach the API servers through `names`",
+        );
+    } else if balancer.place == Placement::Elsewhere
+        && section.vip.is_none()
+        && section.names.as_ref().is_none_or(Vec::is_empty)
+    {
         draft.required("endpoint.names", None::<&()>, "[\"kubernetes.example.org\"]");
     }
 }
@@ -70,7 +84,8 @@ fn check_private(draft: &mut Draft<'_>) {
     let document = &draft.profile.document;
     let vip = draft.required("endpoint.vip", document.endpoint.vip.as_ref(), EXAMPLE).copied();
     if let Some((vip, (name, network))) = vip.and_then(|vip| Some((vip, holding(document, vip)?))) {
-        let message = format!("the VIP `{vip}` is local to every machine, but it is inside `{name}` = `{network}`");
+        let message =
+            format!("the VIP `{vip}` is local to every machine, but it is inside `{name}` = `{network}`");
         draft.wrong("endpoint.vip", message, format!("choose an unused address, such as {EXAMPLE}"));
     }
 }
@@ -86,9 +101,15 @@ fn holding(document: &Document, address: IpAddr) -> Option<(&'static str, IpNet)
 /// Checks that the VIP is in the nodes' address family: clients of the VIP have no addresses in the other
 /// family.
 fn check_family(draft: &mut Draft<'_>, network: Option<&Network>) {
-    let Some((vip, nodes)) = draft.profile.document.endpoint.vip.zip(network.map(|network| network.nodes)) else { return };
+    let Some((vip, nodes)) = draft.profile.document.endpoint.vip.zip(network.map(|network| network.nodes))
+    else {
+        return;
+    };
     if vip.is_ipv6() != nodes.addr().is_ipv6() {
-        let message = format!("the VIP `{vip}` and the node network `{}` are in different address families", nodes.trunc());
+        let message = format!(
+            "the VIP `{vip}` and the node network `{}` are in different address families",
+            nodes.trunc()
+        );
         draft.wrong("endpoint.vip", message, "choose an address in the nodes' address family");
     }
 }
@@ -111,7 +132,11 @@ fn check_dedicated(draft: &mut Draft<'_>, balancer: Balancer) {
     for (index, section) in draft.profile.document.nodes.iter().enumerate() {
         if section.roles.contains(&Role::Lb) {
             let message = format!("the balancer `{}` does not use the role `lb`: {reason}", balancer.name);
-            draft.wrong(&format!("nodes[{index}].roles"), message, "remove the role, or choose a different `balancer` in `[endpoint]`");
+            draft.wrong(
+                &format!("nodes[{index}].roles"),
+                message,
+                "remove the role, or choose a different `balancer` in `[endpoint]`",
+            );
         }
     }
 }
@@ -120,8 +145,15 @@ fn check_dedicated(draft: &mut Draft<'_>, balancer: Balancer) {
 fn check_port(draft: &mut Draft<'_>, balancer: Balancer) {
     let port = draft.profile.document.endpoint.port.filter(|port| *port != Service::ApiServer.port());
     if let Some(port) = port.filter(|_| balancer.moves_vip() && balancer.proxy.is_none()) {
-        let message = format!("nothing listens on port {port} of the VIP: the balancer `{}` does not forward connections", balancer.name);
-        draft.wrong("endpoint.port", message, format!("remove `port`: the API servers listen on port {}", Service::ApiServer.port()));
+        let message = format!(
+            "nothing listens on port {port} of the VIP: the balancer `{}` does not forward connections",
+            balancer.name
+        );
+        draft.wrong(
+            "endpoint.port",
+            message,
+            format!("remove `port`: the API servers listen on port {}", Service::ApiServer.port()),
+        );
     }
 }
 
@@ -129,7 +161,8 @@ fn check_port(draft: &mut Draft<'_>, balancer: Balancer) {
 fn check_run(draft: &mut Draft<'_>, balancer: Balancer, run: Run) {
     if let Deployment::Never(reason) = balancer.means(run) {
         let message = format!("the balancer `{}` can't run as `{}`: {reason}", balancer.name, run.name());
-        let hint = format!("set `run = \"{}\"`, or choose a different `balancer`", balancer.usual_run().name());
+        let hint =
+            format!("set `run = \"{}\"`, or choose a different `balancer`", balancer.usual_run().name());
         draft.wrong("endpoint.run", message, hint);
         return;
     }
@@ -139,11 +172,19 @@ fn check_run(draft: &mut Draft<'_>, balancer: Balancer, run: Run) {
     let section = &draft.profile.document.endpoint;
     if let Some(port) = section.port.filter(|port| *port < UNPRIVILEGED && balancer.proxy.is_some()) {
         let message = format!("a static pod runs without privileges and can't listen on port {port}");
-        draft.wrong("endpoint.port", message, format!("choose port {UNPRIVILEGED} or higher, or set `run = \"service\"`"));
+        draft.wrong(
+            "endpoint.port",
+            message,
+            format!("choose port {UNPRIVILEGED} or higher, or set `run = \"service\"`"),
+        );
     }
     for (index, node) in draft.profile.document.nodes.iter().enumerate() {
         let has = |role| node.roles.contains(&role);
-        if has(Role::Lb) && !has(Role::ControlPlane) && !has(Role::Worker) && balancer.place == Placement::Front {
+        if has(Role::Lb)
+            && !has(Role::ControlPlane)
+            && !has(Role::Worker)
+            && balancer.place == Placement::Front
+        {
             let message = "a machine with only the role `lb` has no kubelet to start static pods".to_owned();
             let hint = "add the role `worker`, or set `run = \"service\"` in `[endpoint]`";
             draft.wrong(&format!("nodes[{index}].roles"), message, hint);
@@ -155,8 +196,13 @@ fn check_run(draft: &mut Draft<'_>, balancer: Balancer, run: Run) {
 fn check_leases(draft: &mut Draft<'_>, balancer: Balancer) {
     let version = draft.profile.document.cluster.kubernetes.filter(|version| version.minor < LEASES);
     if let Some(version) = version.filter(|_| balancer.mover == Mover::KubeVip) {
-        let message = format!("`{}` needs leases, which Kubernetes {version} does not support", balancer.name);
-        draft.wrong("endpoint.balancer", message, format!("use Kubernetes 1.{LEASES} or later, or set `balancer = \"keepalived\"`"));
+        let message =
+            format!("`{}` needs leases, which Kubernetes {version} does not support", balancer.name);
+        draft.wrong(
+            "endpoint.balancer",
+            message,
+            format!("use Kubernetes 1.{LEASES} or later, or set `balancer = \"keepalived\"`"),
+        );
     }
 }
 
@@ -181,8 +227,14 @@ fn bgp(draft: &mut Draft<'_>, balancer: Balancer) -> Option<Bgp> {
 fn port(draft: &Draft<'_>, balancer: Balancer) -> u16 {
     let nodes = &draft.profile.document.nodes;
     let front = balancer.place.roles(nodes.iter().any(|node| node.roles.contains(&Role::Lb)));
-    let shared = nodes.iter().any(|node| node.roles.contains(&Role::ControlPlane) && front.iter().any(|role| node.roles.contains(role)));
-    if balancer.place == Placement::Front && balancer.proxy.is_some() && shared { BALANCED } else { Service::ApiServer.port() }
+    let shared = nodes.iter().any(|node| {
+        node.roles.contains(&Role::ControlPlane) && front.iter().any(|role| node.roles.contains(role))
+    });
+    if balancer.place == Placement::Front && balancer.proxy.is_some() && shared {
+        BALANCED
+    } else {
+        Service::ApiServer.port()
+    }
 }
 
 /// Returns the last byte of the VIP, which usually differs between clusters on the same network segment.

@@ -15,7 +15,10 @@ use std::path::{Path, PathBuf};
 use crate::cluster::{Base, Cluster, SHARED_LOCK};
 use crate::error::{Error, Kind, Result};
 use crate::profile::Profile;
-use crate::words::{Arch, BinarySource, Cgroups, EtcdVersion, ImageSource, KubernetesVersion, RootFilesystem, Runtime, SUITES, Suite};
+use crate::words::{
+    Arch, BinarySource, Cgroups, EtcdVersion, ImageSource, KubernetesVersion, RootFilesystem, Runtime,
+    SUITES, Suite,
+};
 
 use draft::Draft;
 
@@ -43,7 +46,13 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
     let nodes = nodes::resolve(draft, network.as_ref(), endpoint.as_ref());
     let base = base(draft, kubernetes);
     let runtime = runtime(draft, kubernetes, base.as_ref());
-    let overlays = overlays::resolve(draft, nodes.as_deref().unwrap_or_default(), endpoint.as_ref(), network.as_ref(), runtime);
+    let overlays = overlays::resolve(
+        draft,
+        nodes.as_deref().unwrap_or_default(),
+        endpoint.as_ref(),
+        network.as_ref(),
+        runtime,
+    );
     let etcd = etcd(draft);
     let binaries = binaries(draft, kubernetes, etcd);
     let images = images(draft, kubernetes);
@@ -64,7 +73,10 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
         binaries: binaries?,
         images: images?,
         outputs: document.outputs.formats.clone().unwrap_or_default(),
-        vault: beside(&draft.profile.source.path, document.vault.path.as_deref().unwrap_or(Path::new("vault"))),
+        vault: beside(
+            &draft.profile.source.path,
+            document.vault.path.as_deref().unwrap_or(Path::new("vault")),
+        ),
         lock: lock(&draft.profile.source.path),
     })
 }
@@ -72,11 +84,19 @@ fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
 /// Returns the lock file of a cluster file: `berlin.lock` for `berlin.toml`, but `kiln.lock` for the usual
 /// `cluster.toml`.
 fn lock(file: &Path) -> PathBuf {
-    if file.file_name().is_some_and(|name| name == "cluster.toml") { file.with_file_name(SHARED_LOCK) } else { file.with_extension("lock") }
+    if file.file_name().is_some_and(|name| name == "cluster.toml") {
+        file.with_file_name(SHARED_LOCK)
+    } else {
+        file.with_extension("lock")
+    }
 }
 
 fn version(draft: &mut Draft<'_>) -> Option<KubernetesVersion> {
-    let version = *draft.required("cluster.kubernetes", draft.profile.document.cluster.kubernetes.as_ref(), "\"1.20.2\"")?;
+    let version = *draft.required(
+        "cluster.kubernetes",
+        draft.profile.document.cluster.kubernetes.as_ref(),
+        "\"1.20.2\"",
+    )?;
     if version.major != 1 || !KubernetesVersion::MINORS.contains(&version.minor) {
         let (first, last) = (KubernetesVersion::MINORS.start(), KubernetesVersion::MINORS.end());
         let hint = format!("choose a release from 1.{first} to 1.{last}");
@@ -120,11 +140,18 @@ fn base(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<Bas
 
 /// Returns the kernel set in the cluster file, unless its name shows that it is for a different architecture.
 fn kernel(draft: &mut Draft<'_>, architecture: Arch) -> Option<String> {
-    let Some(kernel) = draft.profile.document.base.kernel.clone() else { return Some(architecture.kernel.to_owned()) };
-    let other = Arch::ALL.into_iter().find(|other| *other != architecture && kernel.ends_with(&format!("-{other}")));
+    let Some(kernel) = draft.profile.document.base.kernel.clone() else {
+        return Some(architecture.kernel.to_owned());
+    };
+    let other =
+        Arch::ALL.into_iter().find(|other| *other != architecture && kernel.ends_with(&format!("-{other}")));
     if let Some(other) = other {
         let message = format!("`{kernel}` is a kernel for {other}, but the machines are {architecture}");
-        draft.wrong("base.kernel", message, format!("remove `kernel`, or use `{}`", kernel.replace(other.name, architecture.name)));
+        draft.wrong(
+            "base.kernel",
+            message,
+            format!("remove `kernel`, or use `{}`", kernel.replace(other.name, architecture.name)),
+        );
         return None;
     }
     Some(kernel)
@@ -132,20 +159,39 @@ fn kernel(draft: &mut Draft<'_>, architecture: Arch) -> Option<String> {
 
 /// Returns the cgroup version set in the cluster file, which the suite must support, or else one that the
 /// Kubernetes version can use.
-fn cgroups(draft: &mut Draft<'_>, version: Option<KubernetesVersion>, suite: Option<&str>) -> Option<Cgroups> {
+fn cgroups(
+    draft: &mut Draft<'_>,
+    version: Option<KubernetesVersion>,
+    suite: Option<&str>,
+) -> Option<Cgroups> {
     let suite = Suite::named(suite?);
-    let Some(cgroups) = draft.profile.document.base.cgroups else { return Some(Cgroups::of(version?, suite)) };
+    let Some(cgroups) = draft.profile.document.base.cgroups else {
+        return Some(Cgroups::of(version?, suite));
+    };
     let has = |suite: &Suite| suite.cgroups.contains(&cgroups.name());
     if !has(suite) {
-        let message = format!("`{}` machines have no cgroup {} hierarchy that a kubelet can use", suite.name, cgroups.name());
-        let other = SUITES.iter().rev().find(|suite| has(suite)).expect("every cgroup version is in some suite");
-        draft.wrong("base.cgroups", message, format!("remove `cgroups`, or use `suite = \"{}\"`", other.name));
+        let message = format!(
+            "`{}` machines have no cgroup {} hierarchy that a kubelet can use",
+            suite.name,
+            cgroups.name()
+        );
+        let other =
+            SUITES.iter().rev().find(|suite| has(suite)).expect("every cgroup version is in some suite");
+        draft.wrong(
+            "base.cgroups",
+            message,
+            format!("remove `cgroups`, or use `suite = \"{}\"`", other.name),
+        );
     }
     Some(cgroups)
 }
 
 /// Returns the sources in the cluster file, plus etcd's release archive if the file sets an etcd version.
-fn binaries(draft: &mut Draft<'_>, version: Option<KubernetesVersion>, etcd: Option<EtcdVersion>) -> Option<Vec<BinarySource>> {
+fn binaries(
+    draft: &mut Draft<'_>,
+    version: Option<KubernetesVersion>,
+    etcd: Option<EtcdVersion>,
+) -> Option<Vec<BinarySource>> {
     let architecture = draft.profile.document.base.architecture.unwrap_or_default();
     let mut sources = Vec::new();
     for (index, section) in draft.profile.document.binaries.iter().enumerate() {
@@ -153,15 +199,25 @@ fn binaries(draft: &mut Draft<'_>, version: Option<KubernetesVersion>, etcd: Opt
         match (&section.archive, &section.directory) {
             (Some(url), None) => {
                 let sha256 = section.sha256.as_ref().and_then(|digest| digest.parse().ok());
-                sources.push(BinarySource::Archive { url: architecture.fill(&url.replace("{version}", &version?.to_string())), sha256 });
+                sources.push(BinarySource::Archive {
+                    url: architecture.fill(&url.replace("{version}", &version?.to_string())),
+                    sha256,
+                });
             }
             (None, Some(_)) if section.sha256.is_some() => {
-                let message = "a directory has no digest: the lock pins each program in the directory".to_owned();
+                let message =
+                    "a directory has no digest: the lock pins each program in the directory".to_owned();
                 draft.wrong(&format!("{path}.sha256"), message, "remove `sha256`");
             }
-            (None, Some(directory)) => sources.push(BinarySource::Directory { path: beside(&draft.profile.source.path, directory) }),
+            (None, Some(directory)) => {
+                sources.push(BinarySource::Directory { path: beside(&draft.profile.source.path, directory) })
+            }
             (Some(_), Some(_)) => {
-                draft.wrong(&path, "this source sets both `archive` and `directory`".into(), "use two `[[binaries]]` tables");
+                draft.wrong(
+                    &path,
+                    "this source sets both `archive` and `directory`".into(),
+                    "use two `[[binaries]]` tables",
+                );
             }
             (None, None) if draft.is_broken_below(&path) => {}
             (None, None) => {
@@ -181,12 +237,22 @@ fn images(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<V
         let path = format!("images[{index}]");
         match (&section.archive, &section.directory) {
             (Some(url), None) if url.contains("://") => {
-                sources.push(ImageSource::Url { url: architecture.fill(&url.replace("{version}", &version?.to_string())) });
+                sources.push(ImageSource::Url {
+                    url: architecture.fill(&url.replace("{version}", &version?.to_string())),
+                });
             }
-            (Some(file), None) => sources.push(ImageSource::File { path: beside(&draft.profile.source.path, Path::new(file)) }),
-            (None, Some(directory)) => sources.push(ImageSource::Directory { path: beside(&draft.profile.source.path, directory) }),
+            (Some(file), None) => {
+                sources.push(ImageSource::File { path: beside(&draft.profile.source.path, Path::new(file)) })
+            }
+            (None, Some(directory)) => {
+                sources.push(ImageSource::Directory { path: beside(&draft.profile.source.path, directory) })
+            }
             (Some(_), Some(_)) => {
-                draft.wrong(&path, "this source sets both `archive` and `directory`".into(), "use two `[[images]]` tables");
+                draft.wrong(
+                    &path,
+                    "this source sets both `archive` and `directory`".into(),
+                    "use two `[[images]]` tables",
+                );
             }
             (None, None) if draft.is_broken_below(&path) => {}
             (None, None) => {

@@ -57,14 +57,24 @@ pub(super) fn resolve(draft: &mut Draft<'_>, version: Option<KubernetesVersion>)
 
 fn check_services(draft: &mut Draft<'_>, pods: &IpNet, services: &IpNet) {
     if is_v4(pods) != is_v4(services) {
-        let message = format!("the service network is {}, but the pod network is {}", family(services), family(pods));
+        let message =
+            format!("the service network is {}, but the pod network is {}", family(services), family(pods));
         draft.wrong("network.services", message, "use the same address family for both networks");
     }
     let bits = services.max_prefix_len() - services.prefix_len();
-    let (least, most) = (services.max_prefix_len() - SERVICE_BITS, services.max_prefix_len() - LEAST_SERVICE_BITS);
+    let (least, most) =
+        (services.max_prefix_len() - SERVICE_BITS, services.max_prefix_len() - LEAST_SERVICE_BITS);
     if !(LEAST_SERVICE_BITS..=SERVICE_BITS).contains(&bits) {
-        let size = if bits > SERVICE_BITS { "larger than kube-apiserver accepts" } else { "too small for the cluster's own services" };
-        draft.wrong("network.services", format!("`{services}` is {size}"), format!("choose a prefix length from /{least} to /{most}"));
+        let size = if bits > SERVICE_BITS {
+            "larger than kube-apiserver accepts"
+        } else {
+            "too small for the cluster's own services"
+        };
+        draft.wrong(
+            "network.services",
+            format!("`{services}` is {size}"),
+            format!("choose a prefix length from /{least} to /{most}"),
+        );
     }
 }
 
@@ -72,7 +82,11 @@ fn check_pods(draft: &mut Draft<'_>, pods: &IpNet, prefix: u8) {
     let longest = (pods.max_prefix_len() - 2).min(pods.prefix_len() + POD_NETWORK_BITS);
     if !(pods.prefix_len()..=longest).contains(&prefix) {
         let message = format!("`{pods}` can't be divided into /{prefix} networks");
-        draft.wrong("network.pods-per-node-prefix", message, format!("choose a prefix length from /{} to /{longest}", pods.prefix_len()));
+        draft.wrong(
+            "network.pods-per-node-prefix",
+            message,
+            format!("choose a prefix length from /{} to /{longest}", pods.prefix_len()),
+        );
     }
 }
 
@@ -84,8 +98,13 @@ fn usual_prefix(pods: &IpNet) -> u8 {
 fn check_proxy_mode(draft: &mut Draft<'_>, mode: ProxyMode, version: KubernetesVersion) {
     let span = mode.row().span;
     if !span.covers(version.minor) {
-        let message = format!("kube-proxy in Kubernetes {version} does not support the mode `{}`", mode.name());
-        draft.wrong("network.proxy-mode", message, format!("remove `proxy-mode`, or use Kubernetes 1.{} or later", span.introduced));
+        let message =
+            format!("kube-proxy in Kubernetes {version} does not support the mode `{}`", mode.name());
+        draft.wrong(
+            "network.proxy-mode",
+            message,
+            format!("remove `proxy-mode`, or use Kubernetes 1.{} or later", span.introduced),
+        );
     }
 }
 
@@ -93,13 +112,20 @@ fn check_plugin(draft: &mut Draft<'_>, plugin: NetworkPlugin, version: Kubernete
     let since = plugin.since();
     if version.minor < since {
         let message = format!("Kubernetes {version} does not support the API objects of this network plugin");
-        draft.wrong("network.plugin", message, format!("remove the setting, or use Kubernetes 1.{since} or later"));
+        draft.wrong(
+            "network.plugin",
+            message,
+            format!("remove the setting, or use Kubernetes 1.{since} or later"),
+        );
     }
 }
 
 fn check_gateway(draft: &mut Draft<'_>, nodes: &IpNet, gateway: Option<IpAddr>) {
     if let Some(gateway) = gateway.filter(|gateway| !nodes.contains(gateway)) {
-        let message = format!("the gateway `{gateway}` is outside the node network `{}`, so no node can reach it", nodes.trunc());
+        let message = format!(
+            "the gateway `{gateway}` is outside the node network `{}`, so no node can reach it",
+            nodes.trunc()
+        );
         draft.wrong("network.gateway", message, "set `gateway` to the router's address in the node network");
     }
 }

@@ -11,13 +11,18 @@ use crate::words::{Balancer, Role};
 /// Highest VRRP priority that is not reserved (RFC 5798 section 5.2.4).
 const HIGHEST_PRIORITY: u8 = 254;
 
-pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>, endpoint: Option<&Endpoint>) -> Option<Vec<Node>> {
+pub(super) fn resolve(
+    draft: &mut Draft<'_>,
+    network: Option<&Network>,
+    endpoint: Option<&Endpoint>,
+) -> Option<Vec<Node>> {
     let sections = &draft.profile.document.nodes;
     if sections.is_empty() && !draft.profile.places.is_broken("nodes") {
         let hint = "add a table: `[[nodes]]`, `name = \"m1\"`, `roles = [\"control-plane\"]`, `address = \"10.0.0.11\"`";
         draft.report.error("nodes", None, "the cluster has no nodes").hint(hint);
     }
-    let nodes: Vec<Option<Node>> = sections.iter().enumerate().map(|(index, section)| node(draft, index, section)).collect();
+    let nodes: Vec<Option<Node>> =
+        sections.iter().enumerate().map(|(index, section)| node(draft, index, section)).collect();
     check_roles(draft);
     check_addresses(draft, network, endpoint);
     check_unique(draft);
@@ -28,8 +33,12 @@ pub(super) fn resolve(draft: &mut Draft<'_>, network: Option<&Network>, endpoint
 
 fn node(draft: &mut Draft<'_>, index: usize, section: &NodeSection) -> Option<Node> {
     let path = format!("nodes[{index}]");
-    let name = draft.required(&format!("{path}.name"), section.name.as_ref(), &format!("\"m{}\"", index + 1)).cloned();
-    let address = draft.required(&format!("{path}.address"), section.address.as_ref(), &format!("\"10.0.0.{}\"", index + 11)).copied();
+    let name = draft
+        .required(&format!("{path}.name"), section.name.as_ref(), &format!("\"m{}\"", index + 1))
+        .cloned();
+    let address = draft
+        .required(&format!("{path}.address"), section.address.as_ref(), &format!("\"10.0.0.{}\"", index + 11))
+        .copied();
     draft.required(&format!("{path}.roles"), section.roles.first(), "[\"control-plane\"]");
     let name = name?;
     Some(Node {
@@ -46,7 +55,8 @@ fn node(draft: &mut Draft<'_>, index: usize, section: &NodeSection) -> Option<No
 
 /// Returns the match rules, normalised to the form in which the machine reports its identity.
 fn rules(name: &str, section: &MatchSection) -> Vec<MatchRule> {
-    let command_line = section.command_line.unwrap_or(false).then(|| MatchRule::KernelCommandLine(name.to_owned()));
+    let command_line =
+        section.command_line.unwrap_or(false).then(|| MatchRule::KernelCommandLine(name.to_owned()));
     let serial = section.serial.clone().map(MatchRule::Serial);
     let uuid = section.uuid.as_ref().map(|uuid| MatchRule::Uuid(uuid.to_lowercase()));
     let mac = section.mac.as_ref().map(|mac| MatchRule::Mac(mac.to_lowercase().replace('-', ":")));
@@ -55,10 +65,15 @@ fn rules(name: &str, section: &MatchSection) -> Vec<MatchRule> {
 
 fn check_roles(draft: &mut Draft<'_>) {
     let sections = &draft.profile.document.nodes;
-    let unknown = (0..sections.len()).any(|index| draft.profile.places.is_broken(&format!("nodes[{index}].roles")));
+    let unknown =
+        (0..sections.len()).any(|index| draft.profile.places.is_broken(&format!("nodes[{index}].roles")));
     let controls = sections.iter().any(|section| section.roles.contains(&Role::ControlPlane));
     if !sections.is_empty() && !controls && !unknown {
-        draft.wrong("nodes", "no node has the role `control-plane`".into(), "set `roles = [\"control-plane\"]` on at least one node");
+        draft.wrong(
+            "nodes",
+            "no node has the role `control-plane`".into(),
+            "set `roles = [\"control-plane\"]` on at least one node",
+        );
     }
 }
 
@@ -69,11 +84,18 @@ fn check_addresses(draft: &mut Draft<'_>, network: Option<&Network>, endpoint: O
         let path = format!("nodes[{index}].address");
         let Some(address) = section.address else { continue };
         if !network.has_room_for(address) {
-            let message = format!("`{address}` is not a usable address in the node network `{}`", network.nodes.trunc());
+            let message = format!(
+                "`{address}` is not a usable address in the node network `{}`",
+                network.nodes.trunc()
+            );
             draft.wrong(&path, message, "choose a free address in that network, or correct `network.nodes`");
         }
         if vip == Some(address) {
-            draft.wrong(&path, format!("`{address}` is the VIP"), "the VIP moves between nodes; choose a different address for this node");
+            draft.wrong(
+                &path,
+                format!("`{address}` is the VIP"),
+                "the VIP moves between nodes; choose a different address for this node",
+            );
         } else if network.gateway == Some(address) {
             draft.wrong(&path, format!("`{address}` is the gateway's address"), "choose an unused address");
         }
@@ -90,9 +112,17 @@ fn check_unique(draft: &mut Draft<'_>) {
                 Some(first) => {
                     let message = match key.as_str() {
                         "name" => format!("two nodes have {claim}"),
-                        _ => format!("two nodes have {claim}: {} and {}", called(draft, *first), called(draft, index)),
+                        _ => format!(
+                            "two nodes have {claim}: {} and {}",
+                            called(draft, *first),
+                            called(draft, index)
+                        ),
                     };
-                    draft.wrong(&format!("nodes[{index}].{key}"), message, "set a different value for each node");
+                    draft.wrong(
+                        &format!("nodes[{index}].{key}"),
+                        message,
+                        "set a different value for each node",
+                    );
                 }
                 None => _ = seen.insert(claim, index),
             }
@@ -107,7 +137,11 @@ fn claims(section: &NodeSection) -> Vec<(String, &'static str, String)> {
     let own: BTreeSet<IpAddr> = section.address.into_iter().collect();
     claims.extend(own.iter().map(|address| ("address".to_owned(), "the address", address.to_string())));
     let extra = section.extra_addresses.iter().enumerate().filter(|(_, address)| !own.contains(address));
-    claims.extend(extra.map(|(index, address)| (format!("extra-addresses[{index}]"), "the address", address.to_string())));
+    claims.extend(
+        extra.map(|(index, address)| {
+            (format!("extra-addresses[{index}]"), "the address", address.to_string())
+        }),
+    );
     for rule in rules("", &MatchSection { command_line: None, ..section.r#match.clone() }) {
         claims.push(match rule {
             MatchRule::Serial(serial) => ("match.serial".to_owned(), "the serial number", serial),

@@ -52,7 +52,9 @@ pub(super) fn resolve(
             add(&mut overlays, etcd_programs(draft.profile.document.etcd.version));
         }
         append(draft, role, &mut overlays);
-        if endpoint.is_some_and(|endpoint| endpoint.run == Run::StaticPod && endpoint.balancer.place.roles(has(Role::Lb)).contains(&role)) {
+        if endpoint.is_some_and(|endpoint| {
+            endpoint.run == Run::StaticPod && endpoint.balancer.place.roles(has(Role::Lb)).contains(&role)
+        }) {
             check_kubelet(draft, role, &overlays);
         }
         all.insert(role, overlays);
@@ -74,10 +76,22 @@ fn etcd_programs(own: Option<EtcdVersion>) -> &'static [&'static str] {
 /// Checks the CoreDNS image for kubeadm, which composes the name itself.
 fn check_dns_image(draft: &mut Draft<'_>, overlays: &BTreeMap<Role, Vec<String>>) {
     let by_kubeadm = overlays[&Role::ControlPlane].iter().any(|name| name == KUBEADM);
-    let image = draft.profile.document.cluster.images.coredns.as_ref().filter(|image| by_kubeadm && !image.contains("/coredns:"));
+    let image = draft
+        .profile
+        .document
+        .cluster
+        .images
+        .coredns
+        .as_ref()
+        .filter(|image| by_kubeadm && !image.contains("/coredns:"));
     if let Some(image) = image {
-        let message = format!("kubeadm can't use `{image}`: it requires an image name that ends in `/coredns`");
-        draft.wrong("cluster.images.coredns", message, "use a reference such as `\"registry.example.org/kubernetes/coredns:v1.13.1\"`");
+        let message =
+            format!("kubeadm can't use `{image}`: it requires an image name that ends in `/coredns`");
+        draft.wrong(
+            "cluster.images.coredns",
+            message,
+            "use a reference such as `\"registry.example.org/kubernetes/coredns:v1.13.1\"`",
+        );
     }
 }
 
@@ -85,7 +99,8 @@ fn check_dns_image(draft: &mut Draft<'_>, overlays: &BTreeMap<Role, Vec<String>>
 fn check_kubelet(draft: &mut Draft<'_>, role: Role, overlays: &[String]) {
     let removed = draft.profile.document.overlays.of(role).remove.iter().position(|name| name == KUBELET);
     if let Some(index) = removed.filter(|_| !overlays.iter().any(|name| name == KUBELET)) {
-        let message = format!("on `{}` nodes, the balancer is a static pod, which needs the kubelet", role.name());
+        let message =
+            format!("on `{}` nodes, the balancer is a static pod, which needs the kubelet", role.name());
         draft.wrong(
             &format!("overlays.{}.remove[{index}]", role.name()),
             message,
@@ -112,7 +127,13 @@ fn add(overlays: &mut Vec<String>, names: &[&str]) {
 }
 
 fn profile_overlays(draft: &Draft<'_>, role: Role) -> Vec<String> {
-    draft.profile.definition.as_ref().and_then(|definition| definition.overlays.get(&role)).cloned().unwrap_or_default()
+    draft
+        .profile
+        .definition
+        .as_ref()
+        .and_then(|definition| definition.overlays.get(&role))
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// Applies the user's removals.
@@ -140,10 +161,20 @@ fn append(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
     for (index, name) in change.add.iter().enumerate() {
         let path = format!("overlays.{}.add[{index}]", role.name());
         if let Some(runtime) = Runtime::with_overlay(name) {
-            let message = format!("the overlay `{name}` is a container runtime, which the kubelet must be configured to use");
-            draft.wrong(&path, message, format!("remove the overlay, and set `runtime = \"{}\"` in `[cluster]`", runtime.name));
+            let message = format!(
+                "the overlay `{name}` is a container runtime, which the kubelet must be configured to use"
+            );
+            draft.wrong(
+                &path,
+                message,
+                format!("remove the overlay, and set `runtime = \"{}\"` in `[cluster]`", runtime.name),
+            );
         } else if overlays.contains(name) {
-            draft.wrong(&path, format!("the role `{}` already has the overlay `{name}`", role.name()), "remove it from `add`");
+            draft.wrong(
+                &path,
+                format!("the role `{}` already has the overlay `{name}`", role.name()),
+                "remove it from `add`",
+            );
         } else {
             overlays.push(name.clone());
         }

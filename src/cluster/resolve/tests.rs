@@ -12,9 +12,13 @@ fn cluster(text: &str) -> Cluster {
 #[test]
 fn the_sample_becomes_three_masters_with_descending_priorities() {
     let cluster = cluster(SAMPLE);
-    let nodes: Vec<_> = cluster.nodes.iter().map(|node| (node.name.as_str(), node.image(), node.priority)).collect();
+    let nodes: Vec<_> =
+        cluster.nodes.iter().map(|node| (node.name.as_str(), node.image(), node.priority)).collect();
     let control_plane = || "control-plane".to_owned();
-    assert_eq!(nodes, [("m1", control_plane(), 254), ("m2", control_plane(), 253), ("m3", control_plane(), 252)]);
+    assert_eq!(
+        nodes,
+        [("m1", control_plane(), 254), ("m2", control_plane(), 253), ("m3", control_plane(), 252)]
+    );
     assert_eq!(cluster.endpoint_authority(), "10.0.0.10:8443");
     assert_eq!(cluster.endpoint.virtual_router_id, 10);
     assert_eq!(cluster.nodes[0].matches, [MatchRule::Mac("52:54:00:aa:00:11".into())]);
@@ -25,17 +29,25 @@ fn the_sample_becomes_three_masters_with_descending_priorities() {
 
 #[test]
 fn paths_are_relative_to_the_cluster_file_and_the_lock_lies_beside_it() {
-    let text = edited("[cluster]", "[vault]\npath = \"keys\"\n[[binaries]]\ndirectory = \"/srv/k8s\"\n[cluster]");
+    let text =
+        edited("[cluster]", "[vault]\npath = \"keys\"\n[[binaries]]\ndirectory = \"/srv/k8s\"\n[cluster]");
     let mut profile = read(&text);
     profile.source.path = "site/berlin.toml".into();
     let cluster = resolve(&profile).unwrap();
-    assert_eq!((cluster.vault.as_path(), cluster.lock.as_path()), (Path::new("site/keys"), Path::new("site/berlin.lock")));
+    assert_eq!(
+        (cluster.vault.as_path(), cluster.lock.as_path()),
+        (Path::new("site/keys"), Path::new("site/berlin.lock"))
+    );
     assert_eq!(cluster.binaries, [BinarySource::Directory { path: "/srv/k8s".into() }]);
 }
 
 #[test]
 fn every_cluster_file_has_a_lock_of_its_own() {
-    for (file, lock) in [("cluster.toml", "kiln.lock"), ("site/cluster.toml", "site/kiln.lock"), ("munich.v2.toml", "munich.v2.lock")] {
+    for (file, lock) in [
+        ("cluster.toml", "kiln.lock"),
+        ("site/cluster.toml", "site/kiln.lock"),
+        ("munich.v2.toml", "munich.v2.lock"),
+    ] {
         let mut profile = read(SAMPLE);
         profile.source.path = file.into();
         assert_eq!(resolve(&profile).unwrap().lock, Path::new(lock), "{file}");
@@ -51,7 +63,9 @@ fn an_archive_names_the_version() {
 #[test]
 fn pods_and_routers_are_refused_where_they_make_no_sense_with_the_reason() {
     const LB: &str = "\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n";
-    let reported = |settings: &str, nodes: &str| problems(&format!("{}{nodes}", edited("vip = \"10.0.0.10\"", settings))).join("; ");
+    let reported = |settings: &str, nodes: &str| {
+        problems(&format!("{}{nodes}", edited("vip = \"10.0.0.10\"", settings))).join("; ")
+    };
     let with_vip = |settings: &str| format!("vip = \"10.0.0.10\"\n{settings}");
     let pods = "run = \"static-pod\"";
     let mut seen = String::new();
@@ -82,7 +96,8 @@ fn pods_and_routers_are_refused_where_they_make_no_sense_with_the_reason() {
     vip = "10.0.0.10" ⏎ balancer = "kube-vip" ⏎ bgp = { local-as = 64512, peers = ["10.0.0.1"] }
         `"10.0.0.1"`: `10.0.0.1` is not a router address with an autonomous system number (use a value such as `"10.0.0.1:64512"`)
     "#);
-    let old = edited("vip = \"10.0.0.10\"", &with_vip("balancer = \"kube-vip\"")).replace("1.20.2", "1.13.12");
+    let old =
+        edited("vip = \"10.0.0.10\"", &with_vip("balancer = \"kube-vip\"")).replace("1.20.2", "1.13.12");
     assert_eq!(
         problems(&old),
         [
@@ -104,26 +119,34 @@ fn the_vip_is_of_the_family_of_the_nodes() {
 
 #[test]
 fn a_balancer_runs_as_services_unless_it_can_only_be_a_pod() {
-    let run = |settings: &str| cluster(&edited("vip = \"10.0.0.10\"", &format!("vip = \"10.0.0.10\"\n{settings}"))).endpoint.run;
+    let run = |settings: &str| {
+        cluster(&edited("vip = \"10.0.0.10\"", &format!("vip = \"10.0.0.10\"\n{settings}"))).endpoint.run
+    };
     assert_eq!([run(""), run("balancer = \"kube-vip\"")], [Run::Service, Run::StaticPod]);
-    let overlays = &cluster(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nrun = \"static-pod\"")).overlays[&Role::ControlPlane];
+    let overlays = &cluster(&edited("vip = \"10.0.0.10\"", "vip = \"10.0.0.10\"\nrun = \"static-pod\""))
+        .overlays[&Role::ControlPlane];
     let wanted = ["haproxy", "haproxy-pod", "keepalived", "keepalived-pod"];
     assert!(overlays.windows(wanted.len()).any(|some| some == wanted), "{overlays:?}");
 }
 
 #[test]
 fn what_a_router_translates_is_no_address_of_the_cluster() {
-    let reported = |addresses: &str| problems(&edited("[endpoint]", &format!("[endpoint]\nexternal-addresses = [{addresses}]")));
+    let reported = |addresses: &str| {
+        problems(&edited("[endpoint]", &format!("[endpoint]\nexternal-addresses = [{addresses}]")))
+    };
     assert_eq!(reported("\"203.0.113.10\", \"2001:db8::10\""), [""; 0]);
     let hint = "(set the address that external clients connect to; list a machine's additional addresses in `extra-addresses`)";
-    let inside =
-        |address: &str, network: &str| format!("`\"{address}\"`: `{address}` is inside {network}, so no router translates it {hint}");
+    let inside = |address: &str, network: &str| {
+        format!("`\"{address}\"`: `{address}` is inside {network}, so no router translates it {hint}")
+    };
     assert_eq!(reported("\"203.0.113.10\", \"10.0.0.10\""), [inside("10.0.0.10", "`nodes` = `10.0.0.0/24`")]);
 }
 
 #[test]
 fn a_dedicated_member_takes_etcd_from_the_control_plane() {
-    let cluster = cluster(&format!("{SAMPLE}\n[[nodes]]\nname = \"e1\"\nroles = [\"etcd\"]\naddress = \"10.0.0.21\"\n"));
+    let cluster = cluster(&format!(
+        "{SAMPLE}\n[[nodes]]\nname = \"e1\"\nroles = [\"etcd\"]\naddress = \"10.0.0.21\"\n"
+    ));
     assert!(!cluster.overlays[&Role::ControlPlane].contains(&"etcd".into()));
     assert!(cluster.overlays[&Role::Etcd].contains(&"etcd".into()));
     assert_eq!(cluster.nodes[3].priority, 1);
@@ -146,16 +169,27 @@ fn overlays_are_added_last_and_removed_by_name() {
 
 #[test]
 fn a_balancer_on_machines_of_its_own_needs_no_port_of_its_own() {
-    let cluster = cluster(&format!("{SAMPLE}\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n"));
+    let cluster =
+        cluster(&format!("{SAMPLE}\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n"));
     assert_eq!(cluster.endpoint_authority(), "10.0.0.10:6443");
-    assert_eq!(cluster.balancing().iter().map(|node| (node.name.as_str(), node.priority)).collect::<Vec<_>>(), [("l1", 254)]);
-    assert_eq!(cluster.overlays[&Role::Lb][4..], ["haproxy", "haproxy-service", "keepalived", "keepalived-service"]);
+    assert_eq!(
+        cluster.balancing().iter().map(|node| (node.name.as_str(), node.priority)).collect::<Vec<_>>(),
+        [("l1", 254)]
+    );
+    assert_eq!(
+        cluster.overlays[&Role::Lb][4..],
+        ["haproxy", "haproxy-service", "keepalived", "keepalived-service"]
+    );
     assert!(!cluster.overlays[&Role::ControlPlane].contains(&"haproxy".into()));
 }
 
 #[test]
 fn a_role_that_the_balancer_has_no_use_for_is_refused_with_the_reason() {
-    let text = edited("vip = \"10.0.0.10\"", "balancer = \"external\"").replacen("[\"master\"]", "[\"master\", \"lb\"]", 1);
+    let text = edited("vip = \"10.0.0.10\"", "balancer = \"external\"").replacen(
+        "[\"master\"]",
+        "[\"master\", \"lb\"]",
+        1,
+    );
     let reported = "`[\"master\", \"lb\"]`: the balancer `external` does not use the role `lb`: it runs outside the cluster \
                 (remove the role, or choose a different `balancer` in `[endpoint]`)";
     assert_eq!(problems(&text), [reported]);
@@ -163,7 +197,8 @@ fn a_role_that_the_balancer_has_no_use_for_is_refused_with_the_reason() {
 
 #[test]
 fn a_vip_straight_at_the_api_servers_has_their_port_and_no_machines_of_its_own() {
-    let direct = |settings: &str| edited("[endpoint]", &format!("[endpoint]\nbalancer = \"keepalived\"\n{settings}"));
+    let direct =
+        |settings: &str| edited("[endpoint]", &format!("[endpoint]\nbalancer = \"keepalived\"\n{settings}"));
     assert_eq!(cluster(&direct("")).endpoint_authority(), "10.0.0.10:6443");
     let lb = "[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n";
     insta::assert_snapshot!(problems(&format!("{}\n{lb}", direct("port = 8443"))).join("\n"), @r#"
@@ -174,21 +209,35 @@ fn a_vip_straight_at_the_api_servers_has_their_port_and_no_machines_of_its_own()
 
 #[test]
 fn where_every_machine_balances_agents_dial_loopback_and_clients_an_api_server() {
-    let local = |settings: &str| edited("[endpoint]\nvip = \"10.0.0.10\"", &format!("[endpoint]\nbalancer = \"node-local\"\n{settings}"));
-    let with_worker = format!("{}\n[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n", local("port = 7445"));
+    let local = |settings: &str| {
+        edited(
+            "[endpoint]\nvip = \"10.0.0.10\"",
+            &format!("[endpoint]\nbalancer = \"node-local\"\n{settings}"),
+        )
+    };
+    let with_worker = format!(
+        "{}\n[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n",
+        local("port = 7445")
+    );
     let cluster = cluster(&with_worker);
     assert_eq!(
         (cluster.agent_authority().as_str(), cluster.endpoint_authority().as_str()),
         ("127.0.0.1:7445", "kubernetes.example.org:6443")
     );
     assert!(cluster.nodes.iter().all(|node| cluster.forwards(node) && !cluster.carries_vip(node)));
-    assert!([Role::ControlPlane, Role::Worker].iter().all(|role| cluster.overlays[role].contains(&"haproxy".into())));
+    assert!(
+        [Role::ControlPlane, Role::Worker]
+            .iter()
+            .all(|role| cluster.overlays[role].contains(&"haproxy".into()))
+    );
     insta::assert_snapshot!(problems(&local("vip = \"10.0.0.10\"")).join("\n"), @r#"`"10.0.0.10"`: no machine would hold the VIP: with `node-local`, every machine uses its own balancer on loopback (remove `vip`; external clients reach the API servers through `names`)"#);
 }
 
 #[test]
 fn an_address_that_every_machine_has_for_itself_is_in_no_network_of_all() {
-    let ipvs = |vip: &str| edited("vip = \"10.0.0.10\"", &format!("vip = \"{vip}\"\nbalancer = \"node-local-ipvs\""));
+    let ipvs = |vip: &str| {
+        edited("vip = \"10.0.0.10\"", &format!("vip = \"{vip}\"\nbalancer = \"node-local-ipvs\""))
+    };
     assert_eq!(problems(&ipvs("169.254.64.43")), [""; 0]);
     insta::assert_snapshot!(problems(&ipvs("10.0.0.10")).join("\n"), @r#"`"10.0.0.10"`: the VIP `10.0.0.10` is local to every machine, but it is inside `nodes` = `10.0.0.0/24` (choose an unused address, such as "169.254.64.43")"#);
 }
@@ -207,8 +256,14 @@ fn every_kind_of_balancer_runs_where_it_makes_sense_and_nowhere_else() {
         for text in [text.clone(), format!("{text}{lb}")] {
             let what = match resolve(&read(&text)) {
                 Ok(cluster) => {
-                    let names: Vec<&str> = cluster.balancing().iter().map(|node| node.name.as_str()).collect();
-                    format!("agents dial {}, clients {}; on [{}]", cluster.agent_authority(), cluster.endpoint_authority(), names.join(" "))
+                    let names: Vec<&str> =
+                        cluster.balancing().iter().map(|node| node.name.as_str()).collect();
+                    format!(
+                        "agents dial {}, clients {}; on [{}]",
+                        cluster.agent_authority(),
+                        cluster.endpoint_authority(),
+                        names.join(" ")
+                    )
                 }
                 Err(_) => problems(&text).join("; "),
             };

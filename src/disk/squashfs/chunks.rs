@@ -40,7 +40,9 @@ impl Chunks {
     /// Reads the index at `index` of the image at `image`. If it is unusable, no blocks are known.
     pub(crate) fn load(index: &Path, image: &Path) -> Self {
         let read = || serde_json::from_slice::<Index>(&host::fs::read(index).ok()?).ok();
-        let known = read().filter(|index| index.compressor == compressor()).map(|index| index.chunks.into_iter().collect());
+        let known = read()
+            .filter(|index| index.compressor == compressor())
+            .map(|index| index.chunks.into_iter().collect());
         Self { image: image.to_owned(), known: known.unwrap_or_default() }
     }
 

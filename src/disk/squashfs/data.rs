@@ -98,7 +98,9 @@ impl Data {
                 let blocks = &self.written[*first..first + count];
                 Place::Blocks { start: blocks[0].0, sizes: blocks.iter().map(|(_, size)| *size).collect() }
             }
-            Planned::Fragment { index, offset } => Place::Fragment { index: u32_of(*index), offset: u32_of(*offset) },
+            Planned::Fragment { index, offset } => {
+                Place::Fragment { index: u32_of(*index), offset: u32_of(*offset) }
+            }
         }
     }
 
@@ -186,7 +188,9 @@ impl Piece<'_> {
         let mut hasher = Hasher::default();
         for part in &self.parts {
             hasher.field("part", part.sha256.as_bytes());
-            hasher.field("offset", &part.offset.to_le_bytes()).field("size", &(part.size as u64).to_le_bytes());
+            hasher
+                .field("offset", &part.offset.to_le_bytes())
+                .field("size", &(part.size as u64).to_le_bytes());
         }
         hasher.finish()
     }
@@ -198,9 +202,13 @@ impl Piece<'_> {
         let raw = self.read()?;
         // A block of zeros takes no space; in a fragment, it could not be found.
         if self.parts.len() == 1 && raw.len() == BLOCK && raw.iter().all(|byte| *byte == 0) {
-            return Ok(Packed { bytes: Vec::new(), chunk: Chunk { offset: 0, size: 0, sha256: Digest::of(b"") } });
+            return Ok(Packed {
+                bytes: Vec::new(),
+                chunk: Chunk { offset: 0, size: 0, sha256: Digest::of(b"") },
+            });
         }
-        let compressed = zstd::bulk::compress(&raw, LEVEL).doing(Kind::Internal, || "compressing a block".into())?;
+        let compressed =
+            zstd::bulk::compress(&raw, LEVEL).doing(Kind::Internal, || "compressing a block".into())?;
         let (bytes, mark) = if compressed.len() < raw.len() { (compressed, 0) } else { (raw, UNCOMPRESSED) };
         let chunk = Chunk { offset: 0, size: u32_of(bytes.len()) | mark, sha256: Digest::of(&bytes) };
         Ok(Packed { bytes, chunk })
@@ -214,7 +222,9 @@ impl Piece<'_> {
                     let begin = usize::try_from(part.offset).expect("the content is in memory");
                     raw.extend_from_slice(&bytes[begin..begin + part.size]);
                 }
-                Content::Stored { file, offset, .. } => raw.extend(host::fs::read_at(file, offset + part.offset, part.size)?),
+                Content::Stored { file, offset, .. } => {
+                    raw.extend(host::fs::read_at(file, offset + part.offset, part.size)?)
+                }
             }
         }
         Ok(raw)

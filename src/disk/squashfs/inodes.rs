@@ -36,13 +36,15 @@ pub(super) struct Tables {
 /// Writes the tables of `tree`, whose contents are already written.
 pub(super) fn write(tree: &Tree, epoch: u64, data: &Data) -> Result<Tables> {
     let mut children: BTreeMap<Option<&ImagePath>, Vec<(&ImagePath, &Entry)>> = BTreeMap::new();
-    let parents: BTreeMap<ImagePath, &ImagePath> = tree.iter().map(|(path, _)| (path.clone(), path)).collect();
+    let parents: BTreeMap<ImagePath, &ImagePath> =
+        tree.iter().map(|(path, _)| (path.clone(), path)).collect();
     for (path, entry) in tree.iter() {
         let parent = path.parent().and_then(|parent| parents.get(&parent).copied());
         children.entry(parent).or_default().push((path, entry));
     }
     children.values_mut().for_each(|entries| entries.sort_by_key(|(path, _)| path.file_name().as_bytes()));
-    let count = u32::try_from(tree.len() + 1).map_err(|_| Error::new(Kind::Input, "squashfs does not support that many files"))?;
+    let count = u32::try_from(tree.len() + 1)
+        .map_err(|_| Error::new(Kind::Input, "squashfs does not support that many files"))?;
     let mut writer = Writer {
         children,
         data,
@@ -88,14 +90,21 @@ struct Line<'a> {
 
 impl<'a> Writer<'a> {
     /// Writes the entries of a directory, then its list, then its inode, which has the number `own`.
-    fn directory(&mut self, path: Option<&'a ImagePath>, entry: &Entry, own: u32, parent: u32) -> Result<Position> {
+    fn directory(
+        &mut self,
+        path: Option<&'a ImagePath>,
+        entry: &Entry,
+        own: u32,
+        parent: u32,
+    ) -> Result<Position> {
         let children = self.children.remove(&path).unwrap_or_default();
         // All entries are numbered before anything below is written: a directory refers to its parent.
         let first = self.numbers + 1;
         self.numbers += u32_of(children.len());
         let mut lines = Vec::with_capacity(children.len());
         for ((path, entry), number) in children.iter().zip(first..) {
-            let (kind, inode) = self.child(path, entry, number, own).within(|| format!("packing `{path}`"))?;
+            let (kind, inode) =
+                self.child(path, entry, number, own).within(|| format!("packing `{path}`"))?;
             lines.push(Line { name: path.file_name(), kind, number, inode });
         }
         let below = lines.iter().filter(|line| line.kind == DIRECTORY).count();
@@ -107,12 +116,25 @@ impl<'a> Writer<'a> {
         if fits {
             inode.u32(list.block).u32(links).u16(u16_of(size)).u16(list.offset).u32(parent);
         } else {
-            inode.u32(links).u32(u32_of(size)).u32(list.block).u32(parent).u16(0).u16(list.offset).u32(xattrs);
+            inode
+                .u32(links)
+                .u32(u32_of(size))
+                .u32(list.block)
+                .u32(parent)
+                .u16(0)
+                .u16(list.offset)
+                .u32(xattrs);
         }
         self.put(&inode)
     }
 
-    fn child(&mut self, path: &'a ImagePath, entry: &Entry, number: u32, parent: u32) -> Result<(u16, Position)> {
+    fn child(
+        &mut self,
+        path: &'a ImagePath,
+        entry: &Entry,
+        number: u32,
+        parent: u32,
+    ) -> Result<(u16, Position)> {
         Ok(match &entry.kind {
             EntryKind::Directory => (DIRECTORY, self.directory(Some(path), entry, number, parent)?),
             EntryKind::File(content) => (FILE, self.file(entry, content, number)?),
@@ -169,7 +191,8 @@ impl<'a> Writer<'a> {
             self.ids.push(id);
             self.ids.len() - 1
         });
-        u16::try_from(index).map_err(|_| Error::new(Kind::Input, "squashfs does not support that many owners"))
+        u16::try_from(index)
+            .map_err(|_| Error::new(Kind::Input, "squashfs does not support that many owners"))
     }
 
     fn put(&mut self, inode: &Record) -> Result<Position> {
@@ -186,7 +209,8 @@ impl<'a> Writer<'a> {
             let (run, later) = rest.split_at(run(first, rest));
             record.u32(u32_of(run.len() - 1)).u32(first.inode.block).u32(first.number);
             for line in run {
-                let difference = u16_of(usize::try_from(line.number - first.number).expect("numbers of a run ascend"));
+                let difference =
+                    u16_of(usize::try_from(line.number - first.number).expect("numbers of a run ascend"));
                 record.u16(line.inode.offset).u16(difference).u16(line.kind);
                 record.u16(u16_of(line.name.len() - 1)).bytes(line.name.as_bytes());
             }
@@ -200,6 +224,8 @@ impl<'a> Writer<'a> {
 /// Returns the number of entries that share one header: their inodes are in one block, with numbers close to
 /// that of the first.
 fn run(first: &Line<'_>, lines: &[Line<'_>]) -> usize {
-    let fits = |line: &&Line<'_>| line.inode.block == first.inode.block && line.number - first.number <= i16::MAX.unsigned_abs().into();
+    let fits = |line: &&Line<'_>| {
+        line.inode.block == first.inode.block && line.number - first.number <= i16::MAX.unsigned_abs().into()
+    };
     lines.iter().take(RUN).take_while(fits).count()
 }

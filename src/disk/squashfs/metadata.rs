@@ -10,7 +10,8 @@ const UNCOMPRESSED: u16 = 0x8000;
 
 /// Packs at most [`BLOCK`] bytes.
 pub(super) fn block(bytes: &[u8]) -> Result<Vec<u8>> {
-    let compressed = zstd::bulk::compress(bytes, LEVEL).doing(Kind::Internal, || "compressing metadata".into())?;
+    let compressed =
+        zstd::bulk::compress(bytes, LEVEL).doing(Kind::Internal, || "compressing metadata".into())?;
     if compressed.len() >= bytes.len() {
         return Ok(stored(bytes));
     }

@@ -60,13 +60,25 @@ pub(crate) fn write(tree: &Tree, epoch: u64, out: &File, known: &Chunks, step: &
     let inode_table = image.append(&tables.inodes)?;
     let directory_table = image.append(&tables.directories)?;
     let fragment_table = lookup_table(&mut image, &data.fragment_entries())?;
-    let id_table = lookup_table(&mut image, &tables.ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<_>>())?;
+    let id_table =
+        lookup_table(&mut image, &tables.ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<_>>())?;
     let xattr_table = if tables.xattrs.is_empty() { ABSENT } else { tables.xattrs.write(&mut image)? };
     let used = image.at;
     let flags = DUPLICATES | COMPRESSOR_OPTIONS | if xattr_table == ABSENT { NO_XATTRS } else { 0 };
     let mut superblock = Record::default();
-    superblock.u32(0x7371_7368).u32(tables.inode_count).u32(clamped(epoch)).u32(u32_of(BLOCK)).u32(data.fragments());
-    superblock.u16(ZSTD).u16(u16_of(BLOCK.ilog2() as usize)).u16(flags).u16(u16_of(tables.ids.len())).u16(4).u16(0);
+    superblock
+        .u32(0x7371_7368)
+        .u32(tables.inode_count)
+        .u32(clamped(epoch))
+        .u32(u32_of(BLOCK))
+        .u32(data.fragments());
+    superblock
+        .u16(ZSTD)
+        .u16(u16_of(BLOCK.ilog2() as usize))
+        .u16(flags)
+        .u16(u16_of(tables.ids.len()))
+        .u16(4)
+        .u16(0);
     superblock.u64(tables.root).u64(used).u64(id_table).u64(xattr_table);
     superblock.u64(inode_table).u64(directory_table).u64(fragment_table).u64(ABSENT);
     let step = || "writing the squashfs image".into();

@@ -37,10 +37,19 @@ fn sample() -> Tree {
     put(&mut tree, "/hole-in-the-middle", file([noise(BLOCK, 2), vec![0; BLOCK], noise(100, 3)].concat()));
     put(&mut tree, "/usr/bin/su", Entry { mode: 0o4755, ..file(b"#!/bin/false\n".to_vec()) });
     put(&mut tree, "/usr/bin/sh", Entry::symlink("dash", &origin));
-    put(&mut tree, "/var/lib/etcd", Entry { mode: 0o700, ..Entry::directory(0o755, &origin) }.owned_by(901, 902));
-    let capability = [("security.capability".to_owned(), b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec())];
+    put(
+        &mut tree,
+        "/var/lib/etcd",
+        Entry { mode: 0o700, ..Entry::directory(0o755, &origin) }.owned_by(901, 902),
+    );
+    let capability =
+        [("security.capability".to_owned(), b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec())];
     for path in ["/usr/bin/ping", "/usr/bin/ping6"] {
-        put(&mut tree, path, Entry { xattrs: capability.clone().into(), mtime: EPOCH + 99, ..file(path.into()) });
+        put(
+            &mut tree,
+            path,
+            Entry { xattrs: capability.clone().into(), mtime: EPOCH + 99, ..file(path.into()) },
+        );
     }
     // A list of more than 64 KiB, in many runs, and small files for many fragments.
     for number in 0_u32..2000 {
@@ -80,7 +89,10 @@ fn unsquashfs_reads_back_every_byte_mode_owner_and_link() {
             crate::tree::EntryKind::Directory => 'd',
             crate::tree::EntryKind::Symlink(_) => 'l',
             crate::tree::EntryKind::File(content) => {
-                assert!(host::fs::read(&unpacked.join(path.relative())).unwrap() == content.read().unwrap(), "{path}");
+                assert!(
+                    host::fs::read(&unpacked.join(path.relative())).unwrap() == content.read().unwrap(),
+                    "{path}"
+                );
                 '-'
             }
         };
@@ -114,7 +126,8 @@ fn unsquashfs_reads_the_capabilities_of_programs() {
         return eprintln!("skipped: only root may set capabilities");
     }
     accepts(unsquashfs.args(["-quiet", "-no-progress", "-dest"]).arg(&unpacked).arg(&path));
-    let said = accepts(getfattr.args(["--match=-", "--dump", "--encoding=hex"]).arg(unpacked.join("usr/bin/ping")));
+    let said =
+        accepts(getfattr.args(["--match=-", "--dump", "--encoding=hex"]).arg(unpacked.join("usr/bin/ping")));
     assert!(said.contains("security.capability=0x0100000200200000"), "{said}");
 }
 
@@ -183,5 +196,8 @@ fn an_attribute_that_has_no_place_is_refused_with_its_file() {
     put(&mut tree, "/shared", Entry { xattrs: acl.into(), ..Entry::directory(0o755, &Arc::from("test")) });
     let file = tempfile::tempfile().unwrap();
     let err = write(&tree, EPOCH, &file, &Chunks::default(), &Silent).unwrap_err();
-    assert_eq!(err.to_string(), "packing `/shared`: squashfs does not support the extended attribute `system.posix_acl_access`");
+    assert_eq!(
+        err.to_string(),
+        "packing `/shared`: squashfs does not support the extended attribute `system.posix_acl_access`"
+    );
 }

@@ -36,10 +36,18 @@ impl Xattrs {
         }
         let mut set = Record::default();
         for (name, value) in xattrs {
-            let found = NAMESPACES.iter().enumerate().find_map(|(number, space)| Some((number, name.strip_prefix(space)?)));
-            let (number, name) =
-                found.ok_or_else(|| Error::new(Kind::Input, format!("squashfs does not support the extended attribute `{name}`")))?;
-            set.u16(u16_of(number)).u16(u16_of(name.len())).bytes(name.as_bytes()).u32(u32_of(value.len())).bytes(value);
+            let found = NAMESPACES
+                .iter()
+                .enumerate()
+                .find_map(|(number, space)| Some((number, name.strip_prefix(space)?)));
+            let (number, name) = found.ok_or_else(|| {
+                Error::new(Kind::Input, format!("squashfs does not support the extended attribute `{name}`"))
+            })?;
+            set.u16(u16_of(number))
+                .u16(u16_of(name.len()))
+                .bytes(name.as_bytes())
+                .u32(u32_of(value.len()))
+                .bytes(value);
         }
         if let Some(number) = self.numbers.get(&set.0) {
             return Ok(*number);

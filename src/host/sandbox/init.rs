@@ -49,8 +49,10 @@ pub(super) fn run(sandbox: &Sandbox) -> Result<u8> {
 
 fn execute(sandbox: &Sandbox) -> Result<u8> {
     let mut command = program(sandbox);
-    let faked = sandbox.fakeroot.as_ref().map(|fakeroot| fakeroot::start(fakeroot, &mut command)).transpose()?;
-    let status = command.status().doing(Kind::Tool, || format!("starting `{}` in the sandbox", sandbox.command[0]))?;
+    let faked =
+        sandbox.fakeroot.as_ref().map(|fakeroot| fakeroot::start(fakeroot, &mut command)).transpose()?;
+    let status =
+        command.status().doing(Kind::Tool, || format!("starting `{}` in the sandbox", sandbox.command[0]))?;
     if let Some(faked) = faked {
         faked.stop()?;
     }
@@ -59,15 +61,23 @@ fn execute(sandbox: &Sandbox) -> Result<u8> {
 
 fn program(sandbox: &Sandbox) -> Command {
     let mut command = host::process::command(&sandbox.command[0]);
-    command.args(&sandbox.command[1..]).env_clear().envs(&sandbox.environment).current_dir("/").stdin(std::process::Stdio::inherit());
+    command
+        .args(&sandbox.command[1..])
+        .env_clear()
+        .envs(&sandbox.environment)
+        .current_dir("/")
+        .stdin(std::process::Stdio::inherit());
     command
 }
 
 /// Like its namesake in `outer`, but reads the parent from the host's `/proc`, since getppid(2) can't return
 /// it here.
 fn die_with(parent: u32) -> Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL)).doing(Kind::Tool, || "setting the parent death signal".into())?;
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .doing(Kind::Tool, || "setting the parent death signal".into())?;
     let status = host::fs::read_to_string("/proc/self/status".as_ref())?;
-    let alive = status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|pid| pid.trim().parse() == Ok(parent)));
+    let alive = status
+        .lines()
+        .any(|line| line.strip_prefix("PPid:").is_some_and(|pid| pid.trim().parse() == Ok(parent)));
     if alive { Ok(()) } else { Err(Error::new(Kind::Interrupted, "kiln has exited")) }
 }

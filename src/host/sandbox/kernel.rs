@@ -14,8 +14,14 @@ pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
 }
 
 /// System calls that wait for a disk.
-const SYNC_CALLS: [libc::c_long; 6] =
-    [libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_sync, libc::SYS_sync_file_range, libc::SYS_syncfs, libc::SYS_msync];
+const SYNC_CALLS: [libc::c_long; 6] = [
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_sync,
+    libc::SYS_sync_file_range,
+    libc::SYS_syncfs,
+    libc::SYS_msync,
+];
 
 /// Makes every `fsync` of this process and its children a no-op: their files are temporary, and dpkg syncs
 /// for each package. A program for another architecture is killed.

@@ -7,7 +7,10 @@ use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags, statvfs};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, mount_remount, unmount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
+    mount_remount, unmount,
+};
 use rustix::process::{chdir, fchdir, pivot_root};
 
 use super::{Access, Sandbox};
@@ -16,8 +19,12 @@ use crate::host;
 
 /// Devices without state or effect.
 const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
-const DEVICE_LINKS: [(&str, &str); 4] =
-    [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")];
+const DEVICE_LINKS: [(&str, &str); 4] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
 /// Directories created empty for every program, and therefore never bound from a read-only root.
 const OWN: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
@@ -30,7 +37,8 @@ struct Source {
 
 /// Replaces the host's files with the sandbox's.
 pub(super) fn enter(sandbox: &Sandbox) -> Result<()> {
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).doing(Kind::Tool, || "detaching mounts".into())?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .doing(Kind::Tool, || "detaching mounts".into())?;
     let sources = open_sources(sandbox)?;
     let processes = open_path(Path::new("/proc"))?;
     let root = match sandbox.access {
@@ -54,14 +62,19 @@ pub(super) fn enter(sandbox: &Sandbox) -> Result<()> {
 }
 
 fn open_sources(sandbox: &Sandbox) -> Result<Vec<Source>> {
-    let devices = DEVICES.iter().map(|name| (PathBuf::from(format!("/dev/{name}")), format!("/dev/{name}"), Access::Write));
+    let devices = DEVICES
+        .iter()
+        .map(|name| (PathBuf::from(format!("/dev/{name}")), format!("/dev/{name}"), Access::Write));
     let binds = sandbox.binds.iter().map(|bind| (bind.host.clone(), bind.inside.clone(), bind.access));
-    let open = |(path, inside, access): (PathBuf, String, Access)| Ok(Source { handle: open_path(&path)?, inside, access });
+    let open = |(path, inside, access): (PathBuf, String, Access)| {
+        Ok(Source { handle: open_path(&path)?, inside, access })
+    };
     devices.chain(binds).map(open).collect()
 }
 
 fn open_path(path: &Path) -> Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing(Kind::Io, || format!("opening `{}`", path.display()))
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .doing(Kind::Io, || format!("opening `{}`", path.display()))
 }
 
 /// Binds each entry of `root` read-only into an empty directory, which hides `root/run`.
@@ -95,7 +108,8 @@ fn furnish(processes: &OwnedFd) -> Result<()> {
     // Not world-writable: the kernel would refuse to create files there for another owner's devices.
     memory(Path::new("/dev"), "mode=755")?;
     for (name, target) in DEVICE_LINKS {
-        symlink(target, Path::new("/dev").join(name)).doing(Kind::Io, || format!("creating the link `/dev/{name}`"))?;
+        symlink(target, Path::new("/dev").join(name))
+            .doing(Kind::Io, || format!("creating the link `/dev/{name}`"))?;
     }
     make_directory(Path::new("/dev/shm"), 0o1777)?;
     memory(Path::new("/run"), "mode=755")?;
@@ -148,7 +162,8 @@ fn make_directory(path: &Path, mode: u32) -> Result<()> {
 fn memory(target: &Path, options: &str) -> Result<()> {
     let options = std::ffi::CString::new(options).expect("mount options contain no NUL");
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", target, "tmpfs", flags, options.as_c_str()).doing(Kind::Tool, || format!("mounting `{}`", target.display()))
+    mount("tmpfs", target, "tmpfs", flags, options.as_c_str())
+        .doing(Kind::Tool, || format!("mounting `{}`", target.display()))
 }
 
 fn bind(source: &Path, target: &Path) -> Result<()> {
@@ -168,7 +183,9 @@ fn make_read_only(target: &Path) -> Result<()> {
         (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
         (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
     ];
-    let flags =
-        kept.iter().filter(|(flag, _)| there.contains(*flag)).fold(MountFlags::RDONLY | MountFlags::BIND, |all, (_, flag)| all | *flag);
+    let flags = kept
+        .iter()
+        .filter(|(flag, _)| there.contains(*flag))
+        .fold(MountFlags::RDONLY | MountFlags::BIND, |all, (_, flag)| all | *flag);
     mount_remount(target, flags, c"").doing(Kind::Tool, step)
 }

@@ -28,7 +28,11 @@ pub(super) fn run(sandbox: &Sandbox) -> Result<u8> {
 /// Creates the namespaces; returns true if a user namespace is among them. Root creates one only if the
 /// kernel refuses the others without it.
 fn unshare(root: bool) -> Result<bool> {
-    let flags = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    let flags = UnshareFlags::NEWNS
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWNET
+        | UnshareFlags::NEWIPC
+        | UnshareFlags::NEWUTS;
     let made = match if root { kernel::unshare(flags) } else { Err(Errno::PERM) } {
         Err(Errno::PERM) => kernel::unshare(flags | UnshareFlags::NEWUSER).map(|()| true),
         made => made.map(|()| false),
@@ -50,7 +54,8 @@ fn map(name: &str, text: &str) -> Result<()> {
 
 /// Asks the kernel to kill this process when its parent exits, and fails if the parent has already exited.
 fn die_with(parent: u32) -> Result<()> {
-    set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).doing(Kind::Tool, || "setting the parent death signal".into())?;
+    set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .doing(Kind::Tool, || "setting the parent death signal".into())?;
     let alive = getppid().is_some_and(|pid| u32::try_from(pid.as_raw_nonzero().get()) == Ok(parent));
     if alive { Ok(()) } else { Err(Error::new(Kind::Interrupted, "kiln has exited")) }
 }

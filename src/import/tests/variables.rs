@@ -6,10 +6,16 @@ use crate::lint::tests::published::article;
 
 #[test]
 fn placeholders_stay_open_until_they_are_filled_in() {
-    assert_eq!(settings(&machines("004")), "name = \"imported\"\nbalancer = \"haproxy\"\nrun = \"static-pod\"");
+    assert_eq!(
+        settings(&machines("004")),
+        "name = \"imported\"\nbalancer = \"haproxy\"\nrun = \"static-pod\""
+    );
     // kiln's configuration requires newer images.
     let text = imported(&machines("004")).text;
-    for image in ["haproxy.yaml:8 has an unsupported value: haproxy:2.1.4\n", "has an unsupported value: osixia/keepalived:2.0.17\n"] {
+    for image in [
+        "haproxy.yaml:8 has an unsupported value: haproxy:2.1.4\n",
+        "has an unsupported value: osixia/keepalived:2.0.17\n",
+    ] {
         assert!(text.contains(image), "{text}");
     }
     let filled = r#"name = "imported"
@@ -64,14 +70,19 @@ name = "m2" ["control-plane"] "10.0.0.12""#;
 
 #[test]
 fn placeholders_that_nothing_fills_are_told_with_their_place_and_what_to_write() {
-    let reported = left_open(&machines("003")).join("\n").replace("tests/fixtures/import/003/m1/etc/keepalived/", "");
+    let reported =
+        left_open(&machines("003")).join("\n").replace("tests/fixtures/import/003/m1/etc/keepalived/", "");
     let reported = reported.replace(concat!(env!("CARGO_MANIFEST_DIR"), "/"), "");
     insta::assert_snapshot!(reported, @r#"
     keepalived.conf:17 no file contains a value for `${STATE}` (put an `environment.sh` with `STATE="BACKUP"` next to the machine's files and import again, or replace the placeholder)
     keepalived.conf:19 no file contains a value for `${ROUTER_ID}`, so the cluster file does not set `virtual-router-id` (put an `environment.sh` with `ROUTER_ID="60"` next to the machine's files and import again, or replace the placeholder)
     keepalived.conf:20 no file contains a value for `${PRIORITY}` (put an `environment.sh` with `PRIORITY="100"` next to the machine's files and import again, or replace the placeholder)
     "#);
-    let units = file("m1", "/usr/lib/systemd/system/kubelet.service", "[Service]\nExecStart=/usr/bin/kubelet $KUBELET_ARGS\n");
+    let units = file(
+        "m1",
+        "/usr/lib/systemd/system/kubelet.service",
+        "[Service]\nExecStart=/usr/bin/kubelet $KUBELET_ARGS\n",
+    );
     let scripts = file("m1", "/root/x.sh", "#!/bin/sh\necho $HOME ${VIP}\n# <your-ip>\n");
     assert_eq!(left_open(&[units, scripts]), [""; 0]);
 }
@@ -119,7 +130,8 @@ name = "w1" ["worker"] "10.0.0.21""#;
 
 #[test]
 fn variables_of_an_inventory_fill_the_templates_beside_it() {
-    let inventory = "[master]\nm[01:02]\n[lb]\nlb1 ansible_host=10.0.0.21 state=MASTER\n[all:vars]\nvip=10.0.0.10\n";
+    let inventory =
+        "[master]\nm[01:02]\n[lb]\nlb1 ansible_host=10.0.0.21 state=MASTER\n[all:vars]\nvip=10.0.0.10\n";
     let haproxy = "frontend api\n  bind *:{{ lb_port }}\n  default_backend api\nbackend api\n{% for host in groups['master'] %}\n  \
                    server {{ host }} {{ hostvars[host]['ansible_host'] }}:6443 check\n{% endfor %}\n";
     let keepalived = "global_defs {\n  router_id {{ inventory_hostname }}\n}\nvrrp_instance api {\n  state {{ state }}\n  \
@@ -148,5 +160,8 @@ name = "lb1" ["lb"] "10.0.0.21""#;
     let open = left_open(&machines);
     assert!(open.len() == 1 && open[0].contains("`{{ vrid }}`"), "{open:?}");
     let problems = imported(&machines).report.problems;
-    assert!(problems.iter().any(|problem| problem.code == Some("HA002")), "the network of services has host bits");
+    assert!(
+        problems.iter().any(|problem| problem.code == Some("HA002")),
+        "the network of services has host bits"
+    );
 }

@@ -78,7 +78,12 @@ impl Lab {
     }
 
     /// Sends a signal to all processes of a program in a node, or only lists them.
-    pub(in crate::lab) fn signal(&self, node: &str, program: &str, signal: Option<Word>) -> Result<Vec<Process>> {
+    pub(in crate::lab) fn signal(
+        &self,
+        node: &str,
+        program: &str,
+        signal: Option<Word>,
+    ) -> Result<Vec<Process>> {
         match self.ask(&Request::Signal { node: node.to_owned(), program: program.to_owned(), signal })? {
             (Reply::Processes(processes), _) => Ok(processes),
             _ => Err(Error::new(Kind::Internal, "unexpected reply from the supervisor")),

@@ -26,7 +26,8 @@ impl Accelerator {
         match std::env::var(VARIABLE).as_deref() {
             Ok("kvm") => Ok(Self::Kvm),
             Ok("tcg") => Ok(Self::Tcg),
-            Ok(other) => Err(Error::new(Kind::Input, format!("invalid `{VARIABLE}`: `{other}`")).hint("set it to kvm or tcg, or unset it")),
+            Ok(other) => Err(Error::new(Kind::Input, format!("invalid `{VARIABLE}`: `{other}`"))
+                .hint("set it to kvm or tcg, or unset it")),
             Err(_) => {
                 let openable = host::fs::open_writable(Path::new("/dev/kvm")).is_ok();
                 let flags = host::fs::read_to_string(Path::new("/proc/cpuinfo")).unwrap_or_default();

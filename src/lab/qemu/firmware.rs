@@ -29,9 +29,14 @@ impl Firmware {
     ///
     /// [`Kind::Tool`], naming the package to install.
     pub(super) fn find() -> Result<Self> {
-        let place = PLACES.iter().find(|(code, variables)| Path::new(code).is_file() && Path::new(variables).is_file());
-        place.map(|(code, variables)| Self { code: code.into(), variables: variables.into() }).ok_or_else(|| {
-            Error::new(Kind::Tool, "UEFI firmware for virtual machines is not installed").hint("install it: `apt-get install ovmf`")
-        })
+        let place = PLACES
+            .iter()
+            .find(|(code, variables)| Path::new(code).is_file() && Path::new(variables).is_file());
+        place.map(|(code, variables)| Self { code: code.into(), variables: variables.into() }).ok_or_else(
+            || {
+                Error::new(Kind::Tool, "UEFI firmware for virtual machines is not installed")
+                    .hint("install it: `apt-get install ovmf`")
+            },
+        )
     }
 }

@@ -21,7 +21,8 @@ impl Disk {
     /// Returns `stem.qcow2` or `stem.raw`, whichever exists.
     pub(super) fn beside(stem: &Path) -> Option<Self> {
         let name = stem.file_name()?.to_string_lossy().into_owned();
-        let disks = ["qcow2", "raw"].map(|format| Self { path: stem.with_file_name(format!("{name}.{format}")), format });
+        let disks = ["qcow2", "raw"]
+            .map(|format| Self { path: stem.with_file_name(format!("{name}.{format}")), format });
         disks.into_iter().find(|disk| disk.path.is_file())
     }
 }
@@ -88,7 +89,13 @@ impl Machine {
             add(&["-rtc", &format!("base={clock}")]);
         }
         add(&["-smbios", &self.system_information()]);
-        add(&["-smbios", &format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={}", self.command_line().replace(',', ",,"))]);
+        add(&[
+            "-smbios",
+            &format!(
+                "type=11,value=io.systemd.stub.kernel-cmdline-extra={}",
+                self.command_line().replace(',', ",,")
+            ),
+        ]);
         arguments
     }
 
@@ -138,7 +145,10 @@ mod tests {
             "unix:/run/lab/a,,b/monitor,server=on,wait=off",
             "base=2001-01-01T00:00:00",
         ] {
-            assert!(arguments.iter().any(|argument| argument == expected), "{expected} is not in {arguments:?}");
+            assert!(
+                arguments.iter().any(|argument| argument == expected),
+                "{expected} is not in {arguments:?}"
+            );
         }
         let strings = arguments.last().unwrap();
         assert!(strings.contains("lsm=lockdown,,capability"), "{strings}");

@@ -124,31 +124,81 @@ pub(super) fn all() -> Vec<Case> {
     const BAD: Fault = Fault::Loss { percent: 5, milliseconds: 50 };
     const SCHEDULER: &str = "kube-scheduler";
     vec![
-        case("api-server-killed", "an API server is killed", Victim::ApiServer, Fault::Kill(ApiServer)).by(&["api-server-dies"]),
-        case("api-server-restarted", "an API server is restarted, as in an update", Victim::ApiServer, Fault::Restart(ApiServer))
-            .losing(Lost::None),
+        case("api-server-killed", "an API server is killed", Victim::ApiServer, Fault::Kill(ApiServer))
+            .by(&["api-server-dies"]),
+        case(
+            "api-server-restarted",
+            "an API server is restarted, as in an update",
+            Victim::ApiServer,
+            Fault::Restart(ApiServer),
+        )
+        .losing(Lost::None),
         case("api-server-hung", "an API server hangs", Victim::ApiServer, Fault::Hang(ApiServer))
             .by(&["api-server-hangs"])
             .measuring(Measure::Sessions),
-        case("balancer-killed", "the balancer on the VIP holder is killed", Victim::Holder, Fault::Kill(Balancer))
-            .by(&["balancer-dies", "balancer-fails"]),
+        case(
+            "balancer-killed",
+            "the balancer on the VIP holder is killed",
+            Victim::Holder,
+            Fault::Kill(Balancer),
+        )
+        .by(&["balancer-dies", "balancer-fails"]),
         case("balancer-hung", "the balancer on the VIP holder hangs", Victim::Holder, Fault::Hang(Balancer))
             .by(&["balancer-hangs", "balancer-fails"]),
-        case("keepalived-killed", "the program that manages the VIP is killed on the VIP holder", Victim::Holder, Fault::Kill(Keepalived))
-            .by(&["keepalived-dies", "holder-dies"]),
-        case("keepalived-hung", "the program that manages the VIP hangs on the VIP holder", Victim::Holder, Fault::Hang(Keepalived))
-            .by(&["keepalived-dies", "holder-dies"]),
-        case("holder-shut-down", "the machine that holds the VIP is shut down", Victim::Holder, Fault::ShutDown).by(&["holder-leaves"]),
-        case("holder-power", "the machine that holds the VIP loses power", Victim::Holder, Fault::Power).by(&["holder-dies"]),
-        case("holder-frozen", "all programs on the machine that holds the VIP hang", Victim::Holder, Fault::Freeze)
-            .by(&["holder-frozen", "holder-dies"]),
-        case("holder-frozen-unplugged", "the machine that holds the VIP hangs and is unplugged", Victim::Holder, Fault::FreezeUnplugged)
-            .by(&["holder-frozen", "holder-dies"]),
-        case("holder-cut-off", "the cable of the machine that holds the VIP is unplugged", Victim::Holder, Fault::Unplug)
-            .by(&["holder-frozen", "holder-dies"]),
-        case("holder-leader-power", "the machine with the VIP and the etcd leader loses power", Victim::LeadingHolder, Fault::Power)
-            .by(&["etcd-leader-dies"]),
-        case("node-power", "another machine loses power", Victim::Other, Fault::Power).by(&["machine-dies"]).losing(HUNDREDTH),
+        case(
+            "keepalived-killed",
+            "the program that manages the VIP is killed on the VIP holder",
+            Victim::Holder,
+            Fault::Kill(Keepalived),
+        )
+        .by(&["keepalived-dies", "holder-dies"]),
+        case(
+            "keepalived-hung",
+            "the program that manages the VIP hangs on the VIP holder",
+            Victim::Holder,
+            Fault::Hang(Keepalived),
+        )
+        .by(&["keepalived-dies", "holder-dies"]),
+        case(
+            "holder-shut-down",
+            "the machine that holds the VIP is shut down",
+            Victim::Holder,
+            Fault::ShutDown,
+        )
+        .by(&["holder-leaves"]),
+        case("holder-power", "the machine that holds the VIP loses power", Victim::Holder, Fault::Power)
+            .by(&["holder-dies"]),
+        case(
+            "holder-frozen",
+            "all programs on the machine that holds the VIP hang",
+            Victim::Holder,
+            Fault::Freeze,
+        )
+        .by(&["holder-frozen", "holder-dies"]),
+        case(
+            "holder-frozen-unplugged",
+            "the machine that holds the VIP hangs and is unplugged",
+            Victim::Holder,
+            Fault::FreezeUnplugged,
+        )
+        .by(&["holder-frozen", "holder-dies"]),
+        case(
+            "holder-cut-off",
+            "the cable of the machine that holds the VIP is unplugged",
+            Victim::Holder,
+            Fault::Unplug,
+        )
+        .by(&["holder-frozen", "holder-dies"]),
+        case(
+            "holder-leader-power",
+            "the machine with the VIP and the etcd leader loses power",
+            Victim::LeadingHolder,
+            Fault::Power,
+        )
+        .by(&["etcd-leader-dies"]),
+        case("node-power", "another machine loses power", Victim::Other, Fault::Power)
+            .by(&["machine-dies"])
+            .losing(HUNDREDTH),
         case("node-frozen", "all programs on another machine hang", Victim::Other, Fault::Freeze)
             .by(&["api-server-hangs"])
             .losing(HUNDREDTH),
@@ -156,11 +206,13 @@ pub(super) fn all() -> Vec<Case> {
             .by(&["etcd-hangs-on", "etcd-hangs"])
             .measuring(Measure::Sessions)
             .losing(HUNDREDTH),
-        case("etcd-leader-killed", "the etcd leader is killed", Victim::EtcdLeader, Fault::Kill(Etcd)).by(&["etcd-leader-dies"]),
+        case("etcd-leader-killed", "the etcd leader is killed", Victim::EtcdLeader, Fault::Kill(Etcd))
+            .by(&["etcd-leader-dies"]),
         case("etcd-leader-hung", "the etcd leader hangs", Victim::EtcdLeader, Fault::Hang(Etcd))
             .by(&["etcd-leader-hangs"])
             .losing(Lost::Predicted),
-        case("etcd-leader-disk-slow", "the etcd leader's disk is slow", Victim::EtcdLeader, Fault::SlowDisk).losing(Lost::Share(0.05)),
+        case("etcd-leader-disk-slow", "the etcd leader's disk is slow", Victim::EtcdLeader, Fault::SlowDisk)
+            .losing(Lost::Share(0.05)),
         case("etcd-leader-disk-full", "the etcd leader's disk is full", Victim::EtcdLeader, Fault::FullDisk)
             .by(&["etcd-leader-dies"])
             .losing(Lost::Predicted),
@@ -172,19 +224,46 @@ pub(super) fn all() -> Vec<Case> {
         )
         .by(&["controller-manager-dies"])
         .measuring(Measure::Lease(MANAGER)),
-        case("scheduler-killed", "the leading scheduler is killed", Victim::Leads(SCHEDULER), Fault::Kill(Scheduler))
-            .by(&["scheduler-dies"])
-            .measuring(Measure::Lease(SCHEDULER)),
-        case("loss", "the cable of the machine that holds the VIP loses 5 % of frames and adds 50 ms of delay", Victim::Holder, BAD),
+        case(
+            "scheduler-killed",
+            "the leading scheduler is killed",
+            Victim::Leads(SCHEDULER),
+            Fault::Kill(Scheduler),
+        )
+        .by(&["scheduler-dies"])
+        .measuring(Measure::Lease(SCHEDULER)),
+        case(
+            "loss",
+            "the cable of the machine that holds the VIP loses 5 % of frames and adds 50 ms of delay",
+            Victim::Holder,
+            BAD,
+        ),
         case("busy", "ten CPU-bound programs run beside the cluster", Victim::All, Fault::Busy(10)),
-        case("all-api-servers", "all API servers are killed at once", Victim::ApiServers, Fault::Kill(ApiServer))
-            .by(&["api-servers-return"])
-            .measuring(Measure::ReadyToServed)
-            .within(Goals { ready_to_served: Some(1.0), ..Goals::default() }),
-        case("all-power", "all machines lose power at once and get it back", Victim::All, Fault::Outage).within(COLD),
-        case("all-power-one-missing", "all machines lose power at once, and one stays off", Victim::All, Fault::OutageButOne).within(COLD),
-        case("majority-lost-disks", "a majority of etcd members lose their disks", Victim::Members, Fault::LostDisks)
-            .measuring(Measure::Waiting),
+        case(
+            "all-api-servers",
+            "all API servers are killed at once",
+            Victim::ApiServers,
+            Fault::Kill(ApiServer),
+        )
+        .by(&["api-servers-return"])
+        .measuring(Measure::ReadyToServed)
+        .within(Goals { ready_to_served: Some(1.0), ..Goals::default() }),
+        case("all-power", "all machines lose power at once and get it back", Victim::All, Fault::Outage)
+            .within(COLD),
+        case(
+            "all-power-one-missing",
+            "all machines lose power at once, and one stays off",
+            Victim::All,
+            Fault::OutageButOne,
+        )
+        .within(COLD),
+        case(
+            "majority-lost-disks",
+            "a majority of etcd members lose their disks",
+            Victim::Members,
+            Fault::LostDisks,
+        )
+        .measuring(Measure::Waiting),
     ]
 }
 
@@ -195,7 +274,16 @@ const HUNDREDTH: Lost = Lost::Share(0.01);
 const COLD: Goals = Goals { seconds: Some(20.0), ready_to_served: Some(2.0), lost: None };
 
 fn case(name: &'static str, what: &'static str, victim: Victim, fault: Fault) -> Case {
-    Case { name, what, victim, fault, measure: Measure::Service, predicted_by: &[], goals: Goals::default(), burden: 0.0 }
+    Case {
+        name,
+        what,
+        victim,
+        fault,
+        measure: Measure::Service,
+        predicted_by: &[],
+        goals: Goals::default(),
+        burden: 0.0,
+    }
 }
 
 impl Case {
@@ -231,7 +319,9 @@ impl Case {
             _ if self.lasts_a_minute() => MINUTE,
             Fault::Kill(_) | Fault::Restart(_) | Fault::Outage => 8.0,
             Fault::Hang(_) | Fault::ShutDown | Fault::Power | Fault::OutageButOne | Fault::LostDisks => 15.0,
-            Fault::Freeze | Fault::FreezeUnplugged | Fault::Unplug | Fault::SlowDisk | Fault::FullDisk => 20.0,
+            Fault::Freeze | Fault::FreezeUnplugged | Fault::Unplug | Fault::SlowDisk | Fault::FullDisk => {
+                20.0
+            }
             Fault::Loss { .. } | Fault::Busy(_) => self.burden,
         }
     }
@@ -255,9 +345,13 @@ pub(super) fn named(names: &[String], burden: f64) -> Result<Vec<Case>> {
     let all: Vec<Case> = all().into_iter().map(|case| Case { burden, ..case }).collect();
     if let Some(unknown) = names.iter().find(|name| all.iter().all(|case| case.name != **name)) {
         let known: Vec<&str> = all.iter().map(|case| case.name).collect();
-        return Err(Error::new(Kind::Input, format!("no case named `{unknown}`")).hint(format!("available cases: {}", known.join(", "))));
+        return Err(Error::new(Kind::Input, format!("no case named `{unknown}`"))
+            .hint(format!("available cases: {}", known.join(", "))));
     }
-    Ok(all.into_iter().filter(|case| names.is_empty() || names.iter().any(|name| name == case.name)).collect())
+    Ok(all
+        .into_iter()
+        .filter(|case| names.is_empty() || names.iter().any(|name| name == case.name))
+        .collect())
 }
 
 #[cfg(test)]
@@ -275,7 +369,11 @@ mod tests {
 
     #[test]
     fn every_case_is_explained_in_the_documentation() {
-        let text = crate::host::fs::read_to_string(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rehearse.md"))).unwrap();
+        let text = crate::host::fs::read_to_string(std::path::Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/docs/rehearse.md"
+        )))
+        .unwrap();
         for case in all() {
             assert!(text.contains(&format!("| `{}` |", case.name)), "{}", case.name);
         }

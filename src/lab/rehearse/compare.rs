@@ -35,15 +35,21 @@ impl Comparison {
         if self.direct.sent == 0 || self.endpoint.sent == 0 {
             return Some("no new connections to compare".into());
         }
-        (share(self.endpoint) > self.most()).then(|| format!("more connections were late than chance explains: {self}"))
+        (share(self.endpoint) > self.most())
+            .then(|| format!("more connections were late than chance explains: {self}"))
     }
 }
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [endpoint, direct] = [self.endpoint, self.direct].map(|losses| (losses.lost, losses.sent, 100.0 * share(losses)));
+        let [endpoint, direct] =
+            [self.endpoint, self.direct].map(|losses| (losses.lost, losses.sent, 100.0 * share(losses)));
         write!(f, "{} of {} new connections to the endpoint ({:.1} %)", endpoint.0, endpoint.1, endpoint.2)?;
-        write!(f, ", {} of {} directly to one server ({:.1} %; chance explains ", direct.0, direct.1, direct.2)?;
+        write!(
+            f,
+            ", {} of {} directly to one server ({:.1} %; chance explains ",
+            direct.0, direct.1, direct.2
+        )?;
         write!(f, "{:.1} %)", 100.0 * self.most())
     }
 }
@@ -80,8 +86,7 @@ mod tests {
             assert_eq!(comparison(late, sent).judge().is_some(), is_worse, "{late:?} of {sent}");
         }
         let said = comparison([205, 150], 1500).to_string();
-        let expected =
-            "205 of 1500 new connections to the endpoint (13.7 %), 150 of 1500 directly to one server (10.0 %; chance explains 13.5 %)";
+        let expected = "205 of 1500 new connections to the endpoint (13.7 %), 150 of 1500 directly to one server (10.0 %; chance explains 13.5 %)";
         assert_eq!(said, expected);
     }
 }

@@ -56,7 +56,11 @@ impl Drop for Burden {
 /// Errors from the lab.
 pub(super) fn strike(lab: &Lab, fault: Fault, nodes: &[String]) -> Result<Struck> {
     let mut before = Vec::new();
-    let burden = if let Fault::Busy(count) = fault { (0..count).map(|_| Burden::new()).collect::<Result<_>>()? } else { Vec::new() };
+    let burden = if let Fault::Busy(count) = fault {
+        (0..count).map(|_| Burden::new()).collect::<Result<_>>()?
+    } else {
+        Vec::new()
+    };
     for node in nodes {
         match fault {
             Fault::Kill(program) => before.extend(signal(lab, node, program, Some(Word::Kill))?),
@@ -185,7 +189,9 @@ impl Struck {
     fn heal(&mut self, lab: &Lab) -> Result<()> {
         self.burden.clear();
         match self.fault {
-            Fault::OutageButOne => return self.nodes.last().map_or(Ok(()), |node| lab.start(node, Changes::default())),
+            Fault::OutageButOne => {
+                return self.nodes.last().map_or(Ok(()), |node| lab.start(node, Changes::default()));
+            }
             Fault::LostDisks => return self.give_back(lab),
             _ => {}
         }

@@ -56,7 +56,13 @@ fn excess(lost: Lost, run: &Run, predicted: Option<[f64; 2]>) -> Option<String> 
     };
     let share = run.lost_share?;
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    (share > most).then(|| format!("{} of the requests in the first minute were lost; the limit is {}", percent(share), percent(most)))
+    (share > most).then(|| {
+        format!(
+            "{} of the requests in the first minute were lost; the limit is {}",
+            percent(share),
+            percent(most)
+        )
+    })
 }
 
 #[cfg(test)]
@@ -68,7 +74,12 @@ mod tests {
     #[test]
     fn a_goal_that_was_missed_is_a_sentence() {
         let goals = Goals { seconds: Some(20.0), ready_to_served: Some(2.0), lost: Some(Lost::Share(0.01)) };
-        let run = |measured, way, share| Run { measured, ready_to_served: way, lost_share: Some(share), ..Run::default() };
+        let run = |measured, way, share| Run {
+            measured,
+            ready_to_served: way,
+            lost_share: Some(share),
+            ..Run::default()
+        };
         assert!(missed(goals, &run(20.2, Some(2.2), 0.01), None).is_empty());
         let expected = [
             "recovery took 20.4 s; the limit is 20 s",
@@ -76,7 +87,10 @@ mod tests {
             "1.20 % of the requests in the first minute were lost; the limit is 1.00 %",
         ];
         assert_eq!(missed(goals, &run(20.4, Some(2.4), 0.012), None), expected);
-        assert_eq!(missed(goals, &run(1.0, None, 0.0), None), ["the endpoint did not respond after an API server was ready"]);
+        assert_eq!(
+            missed(goals, &run(1.0, None, 0.0), None),
+            ["the endpoint did not respond after an API server was ready"]
+        );
         assert!(missed(Goals::default(), &run(120.0, None, 0.5), None).is_empty());
     }
 
@@ -92,7 +106,8 @@ mod tests {
     #[test]
     fn one_lost_request_is_one_too_many_where_none_may_be_lost() {
         let goals = Goals { lost: Some(Lost::None), ..Goals::default() };
-        let run = |lost| Run { losses: [(Traffic::New, Losses { lost, sent: 500 })].into(), ..Run::default() };
+        let run =
+            |lost| Run { losses: [(Traffic::New, Losses { lost, sent: 500 })].into(), ..Run::default() };
         assert!(missed(goals, &run(0), None).is_empty());
         assert_eq!(missed(goals, &run(1), None), ["lost requests: 1; the limit is 0"]);
     }

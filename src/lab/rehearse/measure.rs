@@ -63,7 +63,13 @@ pub(super) fn run(
     Ok(run)
 }
 
-fn attempt(world: &World<'_>, case: &Case, journals: Option<&Journals>, phase: &dyn Fn(&str), run: &mut Run) -> Result<()> {
+fn attempt(
+    world: &World<'_>,
+    case: &Case,
+    journals: Option<&Journals>,
+    phase: &dyn Fn(&str),
+    run: &mut Run,
+) -> Result<()> {
     phase("waiting until everything is healthy");
     run.waited = steady::wait(world, WHOLE)?;
     run.victims = world.victims(case.victim)?;
@@ -145,7 +151,11 @@ impl Before {
 /// Sets the measured time of the case; `change` is the time at which the expected change was seen, for cases
 /// that do not affect clients.
 fn time(run: &mut Run, measure: Measure, change: Option<f64>) {
-    let ending = run.watched.iter().find(|watched| run.victims.contains(&watched.node)).and_then(|watched| watched.ended);
+    let ending = run
+        .watched
+        .iter()
+        .find(|watched| run.victims.contains(&watched.node))
+        .and_then(|watched| watched.ended);
     run.cut = ending.filter(|(_, how)| *how == Ending::Reset).map(|(at, _)| at);
     let gap = run.gaps.values().fold(0.0, |longest: f64, gap| longest.max(gap.seconds));
     run.measured = match measure {
@@ -157,7 +167,13 @@ fn time(run: &mut Run, measure: Measure, change: Option<f64>) {
 }
 
 /// Records broken promises and the nodes' messages.
-fn conclude(world: &World<'_>, case: &Case, before: &Before, journals: Option<&Journals>, run: &mut Run) -> Result<()> {
+fn conclude(
+    world: &World<'_>,
+    case: &Case,
+    before: &Before,
+    journals: Option<&Journals>,
+    run: &mut Run,
+) -> Result<()> {
     let after = world.members()?;
     run.broken.extend(promises::broken(world, before.members.as_ref(), after.as_ref())?);
     run.lines.extend(lines(world, before, journals, "")?);
@@ -179,7 +195,8 @@ fn lines(world: &World<'_>, before: &Before, journals: Option<&Journals>, mark: 
 /// to the API server on that machine, if any; returns the times between which that was done.
 fn bear(world: &World<'_>, case: &Case, begin: f64, victims: &[String]) -> Result<Option<(f64, f64)>> {
     let shared = &world.probe.shared;
-    let server = shared.target.servers.iter().find(|(node, _)| victims.contains(node)).map(|(_, address)| *address);
+    let server =
+        shared.target.servers.iter().find(|(node, _)| victims.contains(node)).map(|(_, address)| *address);
     let server = server.filter(|_| matches!(case.fault, Fault::Loss { .. }));
     *locked(&shared.direct) = server;
     let from = shared.now();
@@ -198,11 +215,20 @@ fn last(world: &World<'_>, case: &Case, begin: f64) -> Result<()> {
 }
 
 fn compare(samples: &[Sample]) -> Comparison {
-    Comparison { endpoint: record::losses(samples, Traffic::New), direct: record::losses(samples, Traffic::Direct) }
+    Comparison {
+        endpoint: record::losses(samples, Traffic::New),
+        direct: record::losses(samples, Traffic::Direct),
+    }
 }
 
 /// Waits until clients are served, whatever is still broken; returns whether that happened in time.
-fn hold(world: &World<'_>, case: &Case, begin: f64, leader: &mut Option<f64>, mut look: impl FnMut(bool)) -> Result<bool> {
+fn hold(
+    world: &World<'_>,
+    case: &Case,
+    begin: f64,
+    leader: &mut Option<f64>,
+    mut look: impl FnMut(bool),
+) -> Result<bool> {
     let shared = &world.probe.shared;
     loop {
         host::signal::check()?;
@@ -212,7 +238,9 @@ fn hold(world: &World<'_>, case: &Case, begin: f64, leader: &mut Option<f64>, mu
         let last = record::last_loss(&world.probe.samples(begin - 0.5, now));
         let is_quiet = last.is_none_or(|last| now - last > SERVED + PENDING);
         if let Measure::Lease(_) = case.measure {
-            *leader = leader.or_else(|| locked(&shared.lease).as_ref().and_then(|lease| successor(&lease.holders, begin)));
+            *leader = leader.or_else(|| {
+                locked(&shared.lease).as_ref().and_then(|lease| successor(&lease.holders, begin))
+            });
         }
         let is_led = !matches!(case.measure, Measure::Lease(_)) || leader.is_some();
         look(last.is_some_and(|last| now - last < 1.0) || !is_led);
@@ -234,7 +262,11 @@ fn successor(leaders: &[(f64, String)], begin: f64) -> Option<f64> {
 /// Returns the oldest live watch on each API server.
 fn watched(shared: &Shared) -> Vec<(String, usize)> {
     let (names, watches) = (locked(&shared.names), locked(&shared.watches));
-    let lives = |node: &str| watches.iter().position(|watch| watch.lives() && names.get(&watch.server).is_some_and(|name| name == node));
+    let lives = |node: &str| {
+        watches
+            .iter()
+            .position(|watch| watch.lives() && names.get(&watch.server).is_some_and(|name| name == node))
+    };
     shared.target.servers.iter().filter_map(|(node, _)| Some((node.clone(), lives(node)?))).collect()
 }
 

@@ -37,7 +37,9 @@ impl World<'_> {
         let nodes = self.running(Program::Etcd)?;
         let names: Vec<&str> = nodes.iter().map(|(name, _)| name.as_str()).collect();
         let answer = self.etcdctl(&names, &["endpoint", "status", "--write-out=json"])?;
-        let Some(statuses) = answer.and_then(|text| serde_json::from_str::<Vec<Value>>(&text).ok()) else { return Ok(None) };
+        let Some(statuses) = answer.and_then(|text| serde_json::from_str::<Vec<Value>>(&text).ok()) else {
+            return Ok(None);
+        };
         let mut members = Members { count: statuses.len(), ..Members::default() };
         for status in &statuses {
             let number = |place: &str| status.pointer(place).and_then(Value::as_u64);
@@ -69,7 +71,10 @@ impl World<'_> {
         let watch = host::clock::Stopwatch::start();
         while self.members()?.and_then(|members| members.leader).as_ref() != Some(next) {
             if watch.elapsed().as_secs() > 5 {
-                return Err(Error::new(Kind::Tool, format!("etcd leadership did not move from {leader} to {next}")));
+                return Err(Error::new(
+                    Kind::Tool,
+                    format!("etcd leadership did not move from {leader} to {next}"),
+                ));
             }
         }
         Ok(())
@@ -102,13 +107,18 @@ impl World<'_> {
     /// Like `etcdctl`, but `before` is the command line of a program that runs etcdctl.
     fn etcdctl_after(&self, before: &[&str], nodes: &[&str], words: &[&str]) -> Result<Option<String>> {
         let endpoints = nodes.iter().map(|name| self.client_url(name)).collect::<Result<Vec<_>>>()?.join(",");
-        let [ca, certificate, key] = ["ca.crt", "healthcheck-client.crt", "healthcheck-client.key"].map(|file| format!("{ETCD}/{file}"));
+        let [ca, certificate, key] = ["ca.crt", "healthcheck-client.crt", "healthcheck-client.key"]
+            .map(|file| format!("{ETCD}/{file}"));
         let tls = ["--cacert", &ca, "--cert", &certificate, "--key", &key, "--endpoints", &endpoints];
-        let program = [&["env", "ETCDCTL_API=3", "etcdctl", "--command-timeout=3s"], &tls[..], words].concat();
+        let program =
+            [&["env", "ETCDCTL_API=3", "etcdctl", "--command-timeout=3s"], &tls[..], words].concat();
         Ok(nodes.first().and_then(|name| self.lab.answer(name, &[before, &program].concat())))
     }
 
     fn client_url(&self, node: &str) -> Result<String> {
-        Ok(format!("https://{}", std::net::SocketAddr::new(self.lab.guest(node)?.address, Service::Etcd.port())))
+        Ok(format!(
+            "https://{}",
+            std::net::SocketAddr::new(self.lab.guest(node)?.address, Service::Etcd.port())
+        ))
     }
 }

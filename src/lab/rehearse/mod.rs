@@ -85,7 +85,14 @@ pub(crate) fn rehearse(wish: &Wish<'_>, say: &dyn Fn(&str)) -> Result<Report> {
     }
     let time = host::clock::rfc3339(host::clock::now());
     let cluster = Labs::of_this_user().plan(wish.artifacts)?.cluster;
-    let mut report = Report { cluster, kiln: env!("CARGO_PKG_VERSION"), time, complete: false, rows: Vec::new(), baseline: Vec::new() };
+    let mut report = Report {
+        cluster,
+        kiln: env!("CARGO_PKG_VERSION"),
+        time,
+        complete: false,
+        rows: Vec::new(),
+        baseline: Vec::new(),
+    };
     on_a_lab(wish, wish.artifacts, &cases, "", say, &mut |rows| {
         report.rows = rows.to_vec();
         keep(wish, &report)
@@ -109,7 +116,14 @@ fn keep(wish: &Wish<'_>, report: &Report) -> Result<()> {
     wish.report.map_or(Ok(()), |file| report.write(file))
 }
 
-fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, say: &dyn Fn(&str), keep: Keep<'_>) -> Result<()> {
+fn on_a_lab(
+    wish: &Wish<'_>,
+    artifacts: &Path,
+    cases: &[Case],
+    mark: &str,
+    say: &dyn Fn(&str),
+    keep: Keep<'_>,
+) -> Result<()> {
     let labs = Labs::of_this_user().apart("rehearse");
     let planned = labs.plan(artifacts)?;
     if let Err(why) = can_run(&planned) {
@@ -132,14 +146,23 @@ fn on_a_lab(wish: &Wish<'_>, artifacts: &Path, cases: &[Case], mark: &str, say: 
 
 /// Checks whether this machine can run the artifacts and connect to the endpoint.
 fn can_run(lab: &crate::lab::Lab) -> Result<(), String> {
-    let lacks = |guest: &&crate::lab::Guest| !lab.image_of(guest).with_extension("raw").exists() && !lab.image_of(guest).is_dir();
+    let lacks = |guest: &&crate::lab::Guest| {
+        !lab.image_of(guest).with_extension("raw").exists() && !lab.image_of(guest).is_dir()
+    };
     if let Some(guest) = lab.guests.iter().find(lacks) {
         return Err(format!("`{}` has no image that can run here (output `raw` or `dir`)", guest.name));
     }
     Target::of(lab).map(drop).map_err(|err| err.to_string())
 }
 
-fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, say: &dyn Fn(&str), keep: Keep<'_>) -> Result<()> {
+fn run_all(
+    world: &World<'_>,
+    wish: &Wish<'_>,
+    cases: &[Case],
+    mark: &str,
+    say: &dyn Fn(&str),
+    keep: Keep<'_>,
+) -> Result<()> {
     let mut rows: Vec<Row> = Vec::new();
     for case in cases {
         let has = match world.has(case) {
@@ -160,10 +183,13 @@ fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, say: 
         }
         let (mut row, before) = (row(case, wish), rows.len());
         for number in 1..=wish.repeat {
-            let times = if wish.repeat > 1 { format!(" ({number} of {})", wish.repeat) } else { String::new() };
+            let times =
+                if wish.repeat > 1 { format!(" ({number} of {})", wish.repeat) } else { String::new() };
             let begin = |phase: &str| say(&format!("{}{times}: {phase}", case.name));
-            let journals =
-                wish.report.map(|file| measure::Journals { directory: journals(file), name: format!("{mark}{}-{number}", case.name) });
+            let journals = wish.report.map(|file| measure::Journals {
+                directory: journals(file),
+                name: format!("{mark}{}-{number}", case.name),
+            });
             let run = measure::run(world, case, row.predicted, journals.as_ref(), &begin)?;
             let is_void = run.outcome == Outcome::Void;
             row.runs.push(run);
@@ -183,7 +209,15 @@ fn run_all(world: &World<'_>, wish: &Wish<'_>, cases: &[Case], mark: &str, say: 
 fn row(case: &Case, wish: &Wish<'_>) -> Row {
     let predicted = case.predicted_by.iter().find_map(|key| wish.predictions.get(key)).copied();
     let (case, what) = (case.name, case.what);
-    Row { case, what, predicted, verdict: Verdict::PredictedOnly, median: None, worst: None, runs: Vec::new() }
+    Row {
+        case,
+        what,
+        predicted,
+        verdict: Verdict::PredictedOnly,
+        median: None,
+        worst: None,
+        runs: Vec::new(),
+    }
 }
 
 /// Returns the directory for the nodes' journals, beside the report.
@@ -200,7 +234,10 @@ impl Report {
     pub(crate) fn judge(&self) -> Result<()> {
         let (failed, void) = (self.with(Verdict::Failed), self.with(Verdict::Void));
         if !failed.is_empty() {
-            return Err(Error::new(Kind::Broken, format!("{} of {} cases failed: {}", failed.len(), self.rows.len(), failed.join(", "))));
+            return Err(Error::new(
+                Kind::Broken,
+                format!("{} of {} cases failed: {}", failed.len(), self.rows.len(), failed.join(", ")),
+            ));
         }
         if !void.is_empty() {
             return Err(Error::new(Kind::Tool, "the lab stopped before the last case"));

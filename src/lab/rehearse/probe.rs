@@ -148,7 +148,10 @@ impl Probe {
     }
 
     /// Runs a query from within the lab's network and returns the answer; `None` if the query took too long.
-    pub(super) fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Shared) -> T + Send + 'static) -> Option<T> {
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Option<T> {
         let (answer, answered) = mpsc::channel();
         let job = move |shared: &Arc<Shared>| drop(answer.send(question(shared)));
         self.jobs.send(Box::new(job)).ok()?;

@@ -51,8 +51,12 @@ fn follow(shared: &Shared, name: &str, address: SocketAddr) {
 /// gap at the endpoint.
 pub(super) fn to_served(all: &[Readiness], samples: &[Sample], begin: f64) -> Option<f64> {
     let since: Vec<&Readiness> = all.iter().filter(|readiness| readiness.at > begin).collect();
-    let had_failed = |index: usize| since[..index].iter().any(|before| before.server == since[index].server && !before.ready);
-    let ready = (0..since.len()).find(|index| since[*index].ready && had_failed(*index)).map(|index| since[index].at)?;
+    let had_failed = |index: usize| {
+        since[..index].iter().any(|before| before.server == since[index].server && !before.ready)
+    };
+    let ready = (0..since.len())
+        .find(|index| since[*index].ready && had_failed(*index))
+        .map(|index| since[index].at)?;
     let (lost, gap) = record::longest(samples, Traffic::New);
     (!gap.open && gap.seconds > 0.0).then(|| (lost + gap.seconds - ready).max(0.0))
 }

@@ -86,7 +86,10 @@ pub(crate) struct Losses {
 
 pub(super) fn losses(samples: &[Sample], traffic: Traffic) -> Losses {
     let of = samples.iter().filter(|sample| sample.traffic == traffic);
-    of.fold(Losses::default(), |sum, sample| Losses { lost: sum.lost + usize::from(!sample.served), sent: sum.sent + 1 })
+    of.fold(Losses::default(), |sum, sample| Losses {
+        lost: sum.lost + usize::from(!sample.served),
+        sent: sum.sent + 1,
+    })
 }
 
 /// Returns the longest time from sending the first lost request to the first answer to a later request.
@@ -114,7 +117,8 @@ pub(super) fn longest(samples: &[Sample], traffic: Traffic) -> (f64, Gap) {
         }
         over = answered[place];
         let end = if over.is_finite() { over } else { last };
-        longest = longer(longest, (sample.sent, Gap { seconds: end - sample.sent, open: over.is_infinite() }));
+        longest =
+            longer(longest, (sample.sent, Gap { seconds: end - sample.sent, open: over.is_infinite() }));
     }
     longest
 }
@@ -132,14 +136,22 @@ pub(super) fn share(samples: &[Sample], from: f64, to: f64) -> f64 {
 
 /// Returns the time at which the last lost request was sent.
 pub(super) fn last_loss(samples: &[Sample]) -> Option<f64> {
-    samples.iter().filter(|sample| !sample.served && sample.traffic != Traffic::Direct).map(|sample| sample.sent).max_by(f64::total_cmp)
+    samples
+        .iter()
+        .filter(|sample| !sample.served && sample.traffic != Traffic::Direct)
+        .map(|sample| sample.sent)
+        .max_by(f64::total_cmp)
 }
 
 pub(super) fn median(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let middle = values.len().checked_sub(1)? / 2;
-    Some(if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle], values[middle + 1]) })
+    Some(if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        f64::midpoint(values[middle], values[middle + 1])
+    })
 }
 
 pub(super) fn worst(values: &[f64]) -> Option<f64> {
@@ -155,7 +167,13 @@ pub(super) mod tests {
     pub(in crate::lab::rehearse) fn samples(traffic: Traffic, pattern: &str) -> Vec<Sample> {
         let sample = |(index, letter): (usize, char)| {
             let served = letter == '.';
-            Sample { traffic, sent: f64::from(u32::try_from(index).unwrap()) / 10.0, took: 0.01, served, server: None }
+            Sample {
+                traffic,
+                sent: f64::from(u32::try_from(index).unwrap()) / 10.0,
+                took: 0.01,
+                served,
+                server: None,
+            }
         };
         pattern.chars().enumerate().map(sample).collect()
     }

@@ -51,7 +51,10 @@ pub(super) fn wait(world: &World<'_>, limit: Duration) -> Result<f64> {
         host::signal::check()?;
         let Some(missing) = missing(world, &mut efforts)? else { return Ok(world.probe.now() - begin) };
         if world.probe.now() - begin > limit.as_secs_f64() {
-            return Err(Error::new(Kind::Tool, format!("the cluster did not become healthy within {} s: {missing}", limit.as_secs())));
+            return Err(Error::new(
+                Kind::Tool,
+                format!("the cluster did not become healthy within {} s: {missing}", limit.as_secs()),
+            ));
         }
         host::clock::sleep(Duration::from_millis(300));
     }
@@ -60,7 +63,12 @@ pub(super) fn wait(world: &World<'_>, limit: Duration) -> Result<f64> {
 /// Returns the first condition that does not hold, cheap checks first.
 fn missing(world: &World<'_>, efforts: &mut Efforts) -> Result<Option<String>> {
     let whole = |node: &NodeState| {
-        node.running && !node.frozen && !node.unplugged && node.cuts.is_empty() && node.delay.is_none() && node.disk.is_empty()
+        node.running
+            && !node.frozen
+            && !node.unplugged
+            && node.cuts.is_empty()
+            && node.delay.is_none()
+            && node.disk.is_empty()
     };
     if let Some(node) = world.lab.nodes()?.iter().find(|node| !whole(node)) {
         return Ok(Some(format!("{} is off, frozen or has faults", node.name)));
@@ -72,7 +80,11 @@ fn missing(world: &World<'_>, efforts: &mut Efforts) -> Result<Option<String>> {
         match world.probe.ask(traffic::create) {
             Some(Ok(())) => efforts.created = true,
             other => {
-                return Ok(Some(other.and_then(Result::err).unwrap_or_else(|| "the endpoint does not respond in time".into())));
+                return Ok(Some(
+                    other
+                        .and_then(Result::err)
+                        .unwrap_or_else(|| "the endpoint does not respond in time".into()),
+                ));
             }
         }
     }
@@ -130,7 +142,9 @@ fn watches(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Opti
     let (now, names) = (shared.now(), locked(&shared.names).clone());
     let lives = |node: &String| {
         let watches = locked(&shared.watches);
-        watches.iter().any(|watch| watch.lives() && now - watch.fresh < FRESH && names.get(&watch.server) == Some(node))
+        watches
+            .iter()
+            .any(|watch| watch.lives() && now - watch.fresh < FRESH && names.get(&watch.server) == Some(node))
     };
     let lonely = reached.iter().find(|name| !lives(name))?;
     let said = format!("the API server on {lonely} has no watch");
@@ -141,8 +155,10 @@ fn watches(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Opti
 /// that were opened for earlier shares.
 fn pool(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Option<String> {
     let shared = &world.probe.shared;
-    let samples: Vec<Sample> = world.probe.samples((shared.now() - 2.0 * BACK).max(efforts.opened + 0.3), shared.now());
-    let new: Vec<&Sample> = samples.iter().filter(|sample| sample.traffic == Traffic::New).take(CONNECTIONS).collect();
+    let samples: Vec<Sample> =
+        world.probe.samples((shared.now() - 2.0 * BACK).max(efforts.opened + 0.3), shared.now());
+    let new: Vec<&Sample> =
+        samples.iter().filter(|sample| sample.traffic == Traffic::New).take(CONNECTIONS).collect();
     if new.len() < FIRST {
         return Some(TOO_FEW.into());
     }
@@ -153,7 +169,8 @@ fn pool(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Option<
     }
     let fair = new.len() / reached.len().max(1);
     let count = |name: &String| answered.get(name.as_str()).copied().unwrap_or(0);
-    let is_starved = |name: &&String| count(name) * 3 < fair && (count(name) == 0 || new.len() == CONNECTIONS);
+    let is_starved =
+        |name: &&String| count(name) * 3 < fair && (count(name) == 0 || new.len() == CONNECTIONS);
     let Some(starved) = reached.iter().find(is_starved) else {
         return (new.len() < CONNECTIONS).then(|| TOO_FEW.into());
     };
@@ -202,7 +219,8 @@ mod tests {
         let names = BTreeMap::from([(one, "m1".to_owned()), (other, "m2".to_owned())]);
         let watch = |server, end| Watch { server, fresh: 0.0, end, needed: true };
         let gone = Some((1.0, Ending::Reset));
-        let mut watches = [watch(one, gone), watch(one, None), watch(other, None), watch(one, None), watch(other, None)];
+        let mut watches =
+            [watch(one, gone), watch(one, None), watch(other, None), watch(one, None), watch(other, None)];
         end_ballast(&names, &mut watches);
         assert_eq!(watches.map(|watch| watch.lives()), [false, true, true, false, false]);
     }
@@ -215,7 +233,9 @@ mod tests {
                 rcv_space:14480"
             )
         };
-        for (word, expected) in [("retrans:0/3", false), ("retrans:1/3", true), ("backoff:2", true), ("lost:1", false)] {
+        for (word, expected) in
+            [("retrans:0/3", false), ("retrans:1/3", true), ("backoff:2", true), ("lost:1", false)]
+        {
             assert_eq!(is_repeating(&line(word)), expected, "{word}");
         }
     }

@@ -36,21 +36,29 @@ impl Target {
         let path = lab.artifacts.join("admin.kubeconfig");
         let text = Zeroizing::new(host::fs::read_to_string(&path)?);
         let word = |name: &str| {
-            let value = text.lines().find_map(|line| line.trim().trim_start_matches("- ").strip_prefix(name)?.strip_prefix(": "));
+            let value = text
+                .lines()
+                .find_map(|line| line.trim().trim_start_matches("- ").strip_prefix(name)?.strip_prefix(": "));
             value
                 .map(|value| value.trim().trim_matches('"'))
                 .ok_or_else(|| Error::new(Kind::Input, format!("`{}` has no `{name}`", path.display())))
         };
         let data = |name: &str| -> Result<Zeroizing<Vec<u8>>> {
-            STANDARD.decode(word(name)?).map(Zeroizing::new).doing(Kind::Input, || format!("reading `{name}` from `{}`", path.display()))
+            STANDARD
+                .decode(word(name)?)
+                .map(Zeroizing::new)
+                .doing(Kind::Input, || format!("reading `{name}` from `{}`", path.display()))
         };
         let authority = data("certificate-authority-data")?;
         let (certificate, key) = (data("client-certificate-data")?, data("client-key-data")?);
         let held = Held { authority: &authority, certificate: &certificate, key: &key };
-        let servers = lab.guests.iter().filter(|guest| guest.image.split('+').any(|role| role == "control-plane"));
+        let servers =
+            lab.guests.iter().filter(|guest| guest.image.split('+').any(|role| role == "control-plane"));
         Ok(Self {
             endpoint: endpoint(word("server")?, lab.vip)?,
-            servers: servers.map(|guest| (guest.name.clone(), SocketAddr::new(guest.address, Service::ApiServer.port()))).collect(),
+            servers: servers
+                .map(|guest| (guest.name.clone(), SocketAddr::new(guest.address, Service::ApiServer.port())))
+                .collect(),
             vip: lab.vip,
             machines: lab.guests.iter().map(|guest| (guest.mac(&lab.cluster), guest.name.clone())).collect(),
             dialler: Dialler::new(&held, NAME)?,
@@ -64,7 +72,9 @@ fn endpoint(server: &str, vip: Option<IpAddr>) -> Result<SocketAddr> {
     let named = authority.parse::<SocketAddr>().ok().filter(|address| !address.ip().is_loopback());
     let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     let carried = || Some(SocketAddr::new(vip?, port.unwrap_or(443)));
-    named.or_else(carried).ok_or_else(|| Error::new(Kind::Input, format!("this machine can't connect to the endpoint `{server}`")))
+    named.or_else(carried).ok_or_else(|| {
+        Error::new(Kind::Input, format!("this machine can't connect to the endpoint `{server}`"))
+    })
 }
 
 #[cfg(test)]

@@ -48,12 +48,20 @@ fn pace(shared: &Arc<Shared>, traffic: Traffic, period: u64, limit: Duration) {
         let kept = Arc::clone(&kept);
         shared.spawn(move |shared| send(shared, traffic, shared.target.endpoint, number, limit, &kept));
         if let Some(server) = locked(&shared.direct).filter(|_| traffic == Traffic::New) {
-            shared.spawn(move |shared| send(shared, Traffic::Direct, server, number, limit, &Mutex::default()));
+            shared
+                .spawn(move |shared| send(shared, Traffic::Direct, server, number, limit, &Mutex::default()));
         }
     }
 }
 
-fn send(shared: &Shared, traffic: Traffic, to: SocketAddr, number: u64, limit: Duration, kept: &Mutex<Option<Session>>) {
+fn send(
+    shared: &Shared,
+    traffic: Traffic,
+    to: SocketAddr,
+    number: u64,
+    limit: Duration,
+    kept: &Mutex<Option<Session>>,
+) {
     let (sent, clock) = (shared.now(), Stopwatch::start());
     let is_kept = matches!(traffic, Traffic::Write | Traffic::KeepAlive);
     let request = Request { traffic, number, limit, clock };
@@ -87,7 +95,11 @@ impl Request {
 
     /// Sends the request over the `free` connection, or else over a new one; also returns the server that was
     /// queried last.
-    fn ask(&self, free: Option<Session>, connect: impl Fn() -> io::Result<Session>) -> (Option<Digest>, io::Result<(Session, Response)>) {
+    fn ask(
+        &self,
+        free: Option<Session>,
+        connect: impl Fn() -> io::Result<Session>,
+    ) -> (Option<Digest>, io::Result<(Session, Response)>) {
         if let Some(mut session) = free {
             let response = self.perform(&mut session);
             if response.is_ok() || !session.is_ended {
@@ -96,20 +108,27 @@ impl Request {
         }
         let session = connect();
         let server = session.as_ref().ok().map(|session| session.server);
-        (server, session.and_then(|mut session| self.perform(&mut session).map(|response| (session, response))))
+        (
+            server,
+            session.and_then(|mut session| self.perform(&mut session).map(|response| (session, response))),
+        )
     }
 
     fn perform(&self, session: &mut Session) -> io::Result<Response> {
         match self.traffic {
             Traffic::Write => session.request("PUT", OBJECT, object(self.number).as_bytes(), self.left()),
             // A server that is shutting down reports that it is not ready, but still serves requests.
-            Traffic::New | Traffic::Direct | Traffic::KeepAlive => session.request("GET", OBJECT, b"", self.left()),
+            Traffic::New | Traffic::Direct | Traffic::KeepAlive => {
+                session.request("GET", OBJECT, b"", self.left())
+            }
         }
     }
 }
 
 fn object(number: u64) -> String {
-    format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"kiln-rehearse"}},"data":{{"number":"{number}"}}}}"#)
+    format!(
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"kiln-rehearse"}},"data":{{"number":"{number}"}}}}"#
+    )
 }
 
 fn acknowledge(shared: &Shared, response: &Response) {
@@ -127,7 +146,8 @@ fn revision(body: &[u8]) -> Option<u64> {
 pub(super) fn create(shared: &Shared) -> Result<(), String> {
     let limit = Duration::from_secs(5);
     let session = shared.target.dialler.connect(shared.target.endpoint, limit);
-    let response = session.and_then(|mut session| session.request("POST", OBJECTS, object(0).as_bytes(), limit));
+    let response =
+        session.and_then(|mut session| session.request("POST", OBJECTS, object(0).as_bytes(), limit));
     match response {
         Ok(response) if [201, 409].contains(&response.status) => Ok(()),
         Ok(response) => Err(format!("the endpoint responds with status {}", response.status)),
@@ -143,11 +163,14 @@ pub(super) fn ask_each(shared: &Shared) -> Vec<(String, Result<u64, String>)> {
         locked(&shared.names).insert(session.server, name.to_owned());
         let ready = session.request("GET", "/readyz", b"", limit)?.status;
         let object = session.request("GET", OBJECT, b"", limit)?;
-        let revision = revision(&object.body).ok_or_else(|| format!("the test object is missing (status {})", object.status));
+        let revision = revision(&object.body)
+            .ok_or_else(|| format!("the test object is missing (status {})", object.status));
         Ok(if ready == 200 { revision } else { Err(format!("not ready (status {ready})")) })
     };
     let servers = shared.target.servers.iter();
-    servers.map(|(name, address)| (name.clone(), ask(name, *address).unwrap_or_else(|err| Err(err.to_string())))).collect()
+    servers
+        .map(|(name, address)| (name.clone(), ask(name, *address).unwrap_or_else(|err| Err(err.to_string()))))
+        .collect()
 }
 
 /// Watches the object until the connection ends or misses writes that were acknowledged.
@@ -186,7 +209,9 @@ fn look_at_holder(shared: &Arc<Shared>) {
     while !shared.is_over() {
         let table = host::fs::read_to_string(Path::new("/proc/thread-self/net/arp")).unwrap_or_default();
         let holder = shared.target.vip.and_then(|vip| neighbour(&table, &vip.to_string()));
-        let node = holder.and_then(|mac| shared.target.machines.iter().find(|(known, _)| *known == mac)).map(|(_, node)| node.clone());
+        let node = holder
+            .and_then(|mac| shared.target.machines.iter().find(|(known, _)| *known == mac))
+            .map(|(_, node)| node.clone());
         note(&mut locked(&shared.holders), shared.now(), node);
         host::clock::sleep(Duration::from_millis(100));
     }
@@ -194,7 +219,10 @@ fn look_at_holder(shared: &Arc<Shared>) {
 
 /// Returns the hardware address of a neighbour, arp(7).
 fn neighbour(table: &str, address: &str) -> Option<String> {
-    let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| row.first() == Some(&address))?;
+    let row = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|row| row.first() == Some(&address))?;
     row.get(3).filter(|mac| **mac != "00:00:00:00:00:00").map(|mac| (*mac).to_owned())
 }
 
@@ -204,13 +232,15 @@ fn look_at_lease(shared: &Arc<Shared>) {
     while !shared.is_over() {
         host::clock::sleep(Duration::from_millis(100));
         let Some(name) = locked(&shared.lease).as_ref().map(|lease| lease.name) else { continue };
-        let session = kept.take().map_or_else(|| shared.target.dialler.connect(shared.target.endpoint, limit), Ok);
+        let session =
+            kept.take().map_or_else(|| shared.target.dialler.connect(shared.target.endpoint, limit), Ok);
         let Ok(mut session) = session else { continue };
         let Ok(answer) = session.request("GET", &format!("{LEASES}/{name}"), b"", limit) else { continue };
         let lease: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         // Another Lease may be observed by now.
         let mut looked_at = locked(&shared.lease);
-        if let (Some(holder), Some(seen)) = (lease["spec"]["holderIdentity"].as_str(), looked_at.as_mut().filter(|seen| seen.name == name))
+        if let (Some(holder), Some(seen)) =
+            (lease["spec"]["holderIdentity"].as_str(), looked_at.as_mut().filter(|seen| seen.name == name))
         {
             note(&mut seen.holders, shared.now(), holder.to_owned());
         }

@@ -48,7 +48,9 @@ pub(super) fn of(row: &Row) -> Verdict {
 }
 
 fn of_run(run: &Run, predicted: Option<[f64; 2]>) -> Verdict {
-    let late = run.censored || !run.late.is_empty() || predicted.is_some_and(|[_, most]| run.measured > most + SLACK);
+    let late = run.censored
+        || !run.late.is_empty()
+        || predicted.is_some_and(|[_, most]| run.measured > most + SLACK);
     match run.outcome {
         Outcome::Void => Verdict::Void,
         // A forked history or a lost write is a failure regardless of times.
@@ -79,9 +81,15 @@ mod tests {
         assert_eq!(verdict(&|run| run.censored = true), Verdict::Failed);
         assert_eq!(verdict(&|run| (run.measured, run.pressure) = (3.5, 0.7)), Verdict::Busy);
         assert_eq!(verdict(&|run| run.late.push("1.2 % were lost".into())), Verdict::Failed);
-        assert_eq!(verdict(&|run| (run.late, run.pressure) = (vec!["1.2 % were lost".into()], 0.7)), Verdict::Busy);
+        assert_eq!(
+            verdict(&|run| (run.late, run.pressure) = (vec!["1.2 % were lost".into()], 0.7)),
+            Verdict::Busy
+        );
         assert_eq!(verdict(&|run| run.broken.push("two histories".into())), Verdict::Failed);
-        assert_eq!(verdict(&|run| (run.broken, run.pressure) = (vec!["two histories".into()], 0.7)), Verdict::Failed);
+        assert_eq!(
+            verdict(&|run| (run.broken, run.pressure) = (vec!["two histories".into()], 0.7)),
+            Verdict::Failed
+        );
         assert_eq!(verdict(&|run| run.outcome = Outcome::Inconclusive), Verdict::Inconclusive);
         assert_eq!(verdict(&|run| run.outcome = Outcome::Void), Verdict::Void);
         let mut row = row();

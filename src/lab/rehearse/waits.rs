@@ -29,7 +29,12 @@ pub(super) struct Seen {
 /// # Errors
 ///
 /// If the lab has stopped.
-pub(super) fn watch(world: &World<'_>, (blank, data): (&[String], &[String]), begin: f64, phase: &dyn Fn(&str)) -> Result<Seen> {
+pub(super) fn watch(
+    world: &World<'_>,
+    (blank, data): (&[String], &[String]),
+    begin: f64,
+    phase: &dyn Fn(&str),
+) -> Result<Seen> {
     let mut seen = Seen::default();
     let until_said = |seen: &mut Seen, what: &str| -> Result<Option<f64>> {
         let said = until_all_say(world, blank, data, what)?;
@@ -57,7 +62,12 @@ pub(super) fn watch(world: &World<'_>, (blank, data): (&[String], &[String]), be
 
 /// Waits until each of `nodes` reports `what` about each of `others`, in its status and on its console;
 /// returns the time, or the missing report.
-fn until_all_say(world: &World<'_>, nodes: &[String], others: &[String], what: &str) -> Result<Result<f64, String>> {
+fn until_all_say(
+    world: &World<'_>,
+    nodes: &[String],
+    others: &[String],
+    what: &str,
+) -> Result<Result<f64, String>> {
     let watch = host::clock::Stopwatch::start();
     loop {
         host::signal::check()?;
@@ -81,8 +91,12 @@ fn other_words(world: &World<'_>, node: &str, others: &[String], what: &str) -> 
     let status = world.lab.answer(node, &["/usr/bin/kiln", "agent", "status"]).unwrap_or_default();
     let console = host::fs::read(&world.lab.console_of(world.lab.guest(node)?)).unwrap_or_default();
     let console = String::from_utf8_lossy(&console);
-    let missing = others.iter().find(|other| !says(&status, "waiting: ", other, what) || !says(&console, "etcd: ", other, what));
-    Ok(missing.map(|other| format!("{node} does not report that {other} {what}: its status is {:?}", status.trim())))
+    let missing = others
+        .iter()
+        .find(|other| !says(&status, "waiting: ", other, what) || !says(&console, "etcd: ", other, what));
+    Ok(missing.map(|other| {
+        format!("{node} does not report that {other} {what}: its status is {:?}", status.trim())
+    }))
 }
 
 fn says(text: &str, mark: &str, other: &str, what: &str) -> bool {
@@ -110,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_member_must_name_whom_it_waits_for() {
-        let status = "applied m1\nwaiting: m3 does not respond (Connection refused (os error 111)), for 1 min\n";
+        let status =
+            "applied m1\nwaiting: m3 does not respond (Connection refused (os error 111)), for 1 min\n";
         assert!(says(status, "waiting: ", "m3", "does not respond"));
         assert!(!says(status, "waiting: ", "m2", "does not respond"));
         assert!(!says(status, "waiting: ", "m3", "has data"));

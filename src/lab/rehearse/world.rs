@@ -68,7 +68,9 @@ impl World<'_> {
                 let (holders, members) = (self.holders()?, self.members()?.unwrap_or_default());
                 holders.iter().any(|holder| members.ids.contains_key(holder))
             }
-            Victim::EtcdLeader | Victim::EtcdFollower => self.running(Program::Etcd)?.len() > 2 && self.members()?.is_some(),
+            Victim::EtcdLeader | Victim::EtcdFollower => {
+                self.running(Program::Etcd)?.len() > 2 && self.members()?.is_some()
+            }
             Victim::ApiServer | Victim::Other => several(Program::ApiServer)?,
             Victim::Members => self.running(Program::Etcd)?.len() > 2 && self.is_founded_by_agents()?,
             Victim::All if case.fault == Fault::OutageButOne => self.running(Program::Etcd)?.len() > 2,
@@ -84,7 +86,8 @@ impl World<'_> {
     /// Checks whether agents manage etcd membership (docs/etcd.md), unlike with kubeadm's static pods.
     fn is_founded_by_agents(&self) -> Result<bool> {
         let answers = self.running(Program::Etcd)?.into_iter();
-        let mut answers = answers.map(|(node, _)| self.lab.answer(&node, &["systemctl", "is-active", "kiln-etcd.service"]));
+        let mut answers =
+            answers.map(|(node, _)| self.lab.answer(&node, &["systemctl", "is-active", "kiln-etcd.service"]));
         Ok(answers.all(|word| word.is_some_and(|word| word.trim() == "active")))
     }
 
@@ -96,7 +99,9 @@ impl World<'_> {
     pub(super) fn victims(&self, victim: Victim) -> Result<Vec<String>> {
         let holders = self.holders()?;
         let leader = || Ok::<_, Error>(self.members()?.and_then(|members| members.leader));
-        let servers = || -> Result<Vec<String>> { Ok(self.running(Program::ApiServer)?.into_iter().map(|(name, _)| name).collect()) };
+        let servers = || -> Result<Vec<String>> {
+            Ok(self.running(Program::ApiServer)?.into_iter().map(|(name, _)| name).collect())
+        };
         let not = |nodes: Vec<String>, avoided: &[String]| {
             let rest: Vec<String> = nodes.iter().filter(|name| !avoided.contains(name)).cloned().collect();
             if rest.is_empty() { nodes } else { rest }
@@ -105,12 +110,18 @@ impl World<'_> {
             // The last node is one that the quorum does not need.
             Victim::All => {
                 let mut all: Vec<String> = self.lab.guests.iter().map(|guest| guest.name.clone()).collect();
-                let last = self.running(Program::Etcd)?.into_iter().map(|(name, _)| name).rfind(|name| !holders.contains(name));
+                let last = self
+                    .running(Program::Etcd)?
+                    .into_iter()
+                    .map(|(name, _)| name)
+                    .rfind(|name| !holders.contains(name));
                 all.sort_by_key(|name| Some(name) == last.as_ref());
                 return Ok(all);
             }
             Victim::ApiServers => return servers(),
-            Victim::Members => return Ok(self.running(Program::Etcd)?.into_iter().map(|(name, _)| name).collect()),
+            Victim::Members => {
+                return Ok(self.running(Program::Etcd)?.into_iter().map(|(name, _)| name).collect());
+            }
             Victim::Holder | Victim::LeadingHolder => holders,
             Victim::ApiServer => not(servers()?, &holders),
             Victim::Other => not(not(servers()?, &holders), leader()?.as_slice()),
@@ -122,7 +133,11 @@ impl World<'_> {
             Victim::Leads(lease) => self.leader_of(lease).into_iter().collect(),
         };
         found.truncate(1);
-        if found.is_empty() { Err(Error::new(Kind::Tool, format!("no node qualifies as victim: {victim:?}"))) } else { Ok(found) }
+        if found.is_empty() {
+            Err(Error::new(Kind::Tool, format!("no node qualifies as victim: {victim:?}")))
+        } else {
+            Ok(found)
+        }
     }
 
     /// Returns the node whose program holds a Lease; holder identities begin with the node name.
@@ -134,8 +149,13 @@ impl World<'_> {
         drop(looked_at);
         let watch = host::clock::Stopwatch::start();
         loop {
-            let seen = locked(&self.probe.shared.lease).as_ref().and_then(|seen| seen.holders.last()).map(|(_, holder)| holder.clone());
-            let node = seen.and_then(|holder| self.lab.guests.iter().find(|guest| holder.starts_with(&format!("{}_", guest.name))));
+            let seen = locked(&self.probe.shared.lease)
+                .as_ref()
+                .and_then(|seen| seen.holders.last())
+                .map(|(_, holder)| holder.clone());
+            let node = seen.and_then(|holder| {
+                self.lab.guests.iter().find(|guest| holder.starts_with(&format!("{}_", guest.name)))
+            });
             if node.is_some() || watch.elapsed().as_secs() > 5 {
                 return node.map(|guest| guest.name.clone());
             }

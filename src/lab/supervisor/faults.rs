@@ -122,7 +122,12 @@ impl Supervisor<'_> {
 
     fn apply_cuts(&self, nodes: &BTreeMap<String, Running>) -> Result<()> {
         let cuts_of = |guest: &Guest| nodes.get(&guest.name).map_or(&[][..], |node| &node.cuts);
-        let cuts: Vec<_> = self.lab.guests.iter().flat_map(|guest| cuts_of(guest).iter().map(move |cut| (guest, cut))).collect();
+        let cuts: Vec<_> = self
+            .lab
+            .guests
+            .iter()
+            .flat_map(|guest| cuts_of(guest).iter().map(move |cut| (guest, cut)))
+            .collect();
         cut::apply(self.lab, &cuts)
     }
 
@@ -131,11 +136,17 @@ impl Supervisor<'_> {
     pub(super) fn signal(&self, guest: &Guest, program: &str, signal: Option<Word>) -> Result<Vec<Process>> {
         let backend = running(&mut self.nodes(), guest)?.guest.backend;
         if backend.freezer() != Freezer::ControlGroup {
-            return Err(Error::new(Kind::Input, format!("the {} backend can't see the processes inside a node", backend.name())));
+            return Err(Error::new(
+                Kind::Input,
+                format!("the {} backend can't see the processes inside a node", backend.name()),
+            ));
         }
         let processes = branch(self.lab).below(&guest.name).processes().into_iter();
-        let found = processes.filter_map(|id| host::process::program_of(id).map(|(name, state)| (name, Process { id, state })));
-        let found: Vec<Process> = found.filter(|(name, _)| name == program).map(|(_, process)| process).collect();
+        let found = processes.filter_map(|id| {
+            host::process::program_of(id).map(|(name, state)| (name, Process { id, state }))
+        });
+        let found: Vec<Process> =
+            found.filter(|(name, _)| name == program).map(|(_, process)| process).collect();
         let number = signal.map(|signal| match signal {
             Word::Kill => Signal::KILL,
             Word::End => Signal::TERM,
@@ -166,7 +177,10 @@ fn hasten(node: &mut Running) -> Result<()> {
 
 fn running<'a>(nodes: &'a mut BTreeMap<String, Running>, guest: &Guest) -> Result<&'a mut Running> {
     let node = nodes.get_mut(&guest.name).filter(|node| node.ended.is_none());
-    node.ok_or_else(|| Error::new(Kind::Input, format!("`{}` is not running", guest.name)).hint(format!("kiln lab start {}", guest.name)))
+    node.ok_or_else(|| {
+        Error::new(Kind::Input, format!("`{}` is not running", guest.name))
+            .hint(format!("kiln lab start {}", guest.name))
+    })
 }
 
 /// Rejects a node whose disk is not visible to this machine's kernel.
@@ -175,5 +189,8 @@ fn require_disk(node: &Running) -> Result<()> {
     if backend.has_disks() {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, format!("the {} backend can't slow down or fill a node's disk", backend.name())))
+    Err(Error::new(
+        Kind::Input,
+        format!("the {} backend can't slow down or fill a node's disk", backend.name()),
+    ))
 }

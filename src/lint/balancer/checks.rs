@@ -9,7 +9,16 @@ use crate::lint::found::Found;
 const CHECK_EVERY: f64 = 3.0;
 
 /// `option` keywords that select the kind of health check; the last one wins.
-const CHECKS: [&str; 8] = ["httpchk", "ssl-hello-chk", "tcp-check", "mysql-check", "pgsql-check", "ldap-check", "smtpchk", "redis-check"];
+const CHECKS: [&str; 8] = [
+    "httpchk",
+    "ssl-hello-chk",
+    "tcp-check",
+    "mysql-check",
+    "pgsql-check",
+    "ldap-check",
+    "smtpchk",
+    "redis-check",
+];
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA320", "a section header contains an address")
@@ -60,8 +69,11 @@ fn address_of_a_section<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn two_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.haproxy(BACKENDS) {
-        let kinds: Vec<&Statement<'a>> =
-            block.statement.all(&["option"]).filter(|option| option.value().is_some_and(|word| CHECKS.contains(&word.text))).collect();
+        let kinds: Vec<&Statement<'a>> = block
+            .statement
+            .all(&["option"])
+            .filter(|option| option.value().is_some_and(|word| CHECKS.contains(&word.text)))
+            .collect();
         if let [.., first, last] = kinds.as_slice()
             && first.value() != last.value()
         {
@@ -76,9 +88,11 @@ fn plain_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in api_backends(fleet).map(checking) {
         let Some(option) = inherited(block, &["option", "httpchk"]) else { continue };
         let connects = block.statement.all(&["http-check", "connect"]).any(|check| check.has("ssl"));
-        let speaks = |server: &Statement<'a>| ["check-ssl", "ssl"].iter().any(|word| of_server(block, server, word));
-        let tls_port =
-            |server: &Statement<'a>| server.words.get(2).is_some_and(|word| word.text.ends_with("443") || word.text.contains('$'));
+        let speaks =
+            |server: &Statement<'a>| ["check-ssl", "ssl"].iter().any(|word| of_server(block, server, word));
+        let tls_port = |server: &Statement<'a>| {
+            server.words.get(2).is_some_and(|word| word.text.ends_with("443") || word.text.contains('$'))
+        };
         if !connects && servers(block).any(|server| tls_port(server) && !speaks(server)) {
             found.at(block.document, option.name(), "this check sends plain HTTP to the API servers");
         }
@@ -94,13 +108,22 @@ fn blind_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let speaks = CHECKS.iter().any(|kind| means(kind) && inherited(block, &["option", kind]).is_some());
         for server in servers(block).filter(|server| of_server(block, server, "check")) {
             let default = inherited(block, &["default-server"]).and_then(|defaults| defaults.option("inter"));
-            match server.option("inter").or(default).filter(|word| seconds(word.text).is_some_and(|time| time > CHECK_EVERY)) {
+            match server
+                .option("inter")
+                .or(default)
+                .filter(|word| seconds(word.text).is_some_and(|time| time > CHECK_EVERY))
+            {
                 Some(word) => found.at(
                     block.document,
                     word,
-                    format!("a check interval of {} leaves a failed server in service for too long", word.text),
+                    format!(
+                        "a check interval of {} leaves a failed server in service for too long",
+                        word.text
+                    ),
                 ),
-                None if !speaks => found.at(block.document, server.name(), "this check only opens a connection"),
+                None if !speaks => {
+                    found.at(block.document, server.name(), "this check only opens a connection")
+                }
                 None => {}
             }
         }
@@ -114,7 +137,11 @@ fn blind_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn lingering_sessions<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in api_backends(fleet) {
         if let Some(server) = servers(block).find(|server| !of_server(block, server, "on-marked-down")) {
-            found.at(block.document, server.name(), "connections to this server stay open when it is marked down");
+            found.at(
+                block.document,
+                server.name(),
+                "connections to this server stay open when it is marked down",
+            );
         }
     }
 }
@@ -122,7 +149,8 @@ fn lingering_sessions<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn different_servers<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let mut known: Vec<(Block<'_, 'a>, Vec<&str>)> = Vec::new();
     for block in api_backends(fleet) {
-        let mut addresses: Vec<&str> = servers(block).filter_map(|server| server.words.get(2)).map(|word| word.text).collect();
+        let mut addresses: Vec<&str> =
+            servers(block).filter_map(|server| server.words.get(2)).map(|word| word.text).collect();
         addresses.sort_unstable();
         let same = |other: &&(Block<'_, 'a>, Vec<&str>)| {
             other.0.statement.value().map(|word| word.text) == block.statement.value().map(|word| word.text)

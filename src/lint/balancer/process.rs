@@ -77,7 +77,11 @@ fn timeouts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, range: RangeInclusive<
         let tunnel = inherited(block, &["timeout", "tunnel"]).is_some();
         let sides = if tunnel { &["tunnel"][..] } else { &["client", "server"] };
         for side in sides {
-            let word = block.statement.last(&["timeout", side]).and_then(|statement| statement.words.get(2)).copied();
+            let word = block
+                .statement
+                .last(&["timeout", side])
+                .and_then(|statement| statement.words.get(2))
+                .copied();
             if let Some(word) = word.filter(|word| seconds(word.text).is_some_and(|time| within(&time))) {
                 found.at(block.document, word, format!("`timeout {side} {}` cuts idle watches", word.text));
             }
@@ -86,7 +90,9 @@ fn timeouts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, range: RangeInclusive<
     for block in streams(fleet) {
         // nginx reads a plain number as seconds.
         let time = |word: &Word<'_>| word.text.parse().ok().or_else(|| seconds(word.text));
-        if let Some(word) = deep(block.statement, "proxy_timeout").filter(|word| time(word).is_some_and(|time| within(&time))) {
+        if let Some(word) =
+            deep(block.statement, "proxy_timeout").filter(|word| time(word).is_some_and(|time| within(&time)))
+        {
             found.at(block.document, word, format!("`proxy_timeout {}` cuts idle watches", word.text));
         }
     }
@@ -94,18 +100,32 @@ fn timeouts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, range: RangeInclusive<
 
 fn open_statistics<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.haproxy(FRONTENDS) {
-        let page = block.statement.last(&["stats", "enable"]).or_else(|| block.statement.last(&["stats", "uri"]));
-        let open = |bind: &&Statement<'a>| bind.value().is_some_and(|word| !is_loopback(word.text)) && !bind.has("ssl");
-        let bind = block.statement.body.iter().find(|statement| statement.is(&["bind"]) && open(statement)).map(Statement::name);
+        let page =
+            block.statement.last(&["stats", "enable"]).or_else(|| block.statement.last(&["stats", "uri"]));
+        let open = |bind: &&Statement<'a>| {
+            bind.value().is_some_and(|word| !is_loopback(word.text)) && !bind.has("ssl")
+        };
+        let bind = block
+            .statement
+            .body
+            .iter()
+            .find(|statement| statement.is(&["bind"]) && open(statement))
+            .map(Statement::name);
         // Before HAProxy 2 the address could follow the name.
-        let bind = bind.or_else(|| block.statement.words.get(2).copied().filter(|word| !is_loopback(word.text)));
+        let bind =
+            bind.or_else(|| block.statement.words.get(2).copied().filter(|word| !is_loopback(word.text)));
         if let (Some(_), Some(bind)) = (page, bind) {
-            let admin = if block.statement.last(&["stats", "admin"]).is_some() { " and can disable servers" } else { "" };
+            let admin = if block.statement.last(&["stats", "admin"]).is_some() {
+                " and can disable servers"
+            } else {
+                ""
+            };
             found.at(block.document, bind, format!("anyone who can reach this port sees the page{admin}"));
         }
     }
     for block in fleet.haproxy(&["global"]) {
-        for socket in block.statement.all(&["stats", "socket"]).filter_map(|statement| statement.words.get(2)) {
+        for socket in block.statement.all(&["stats", "socket"]).filter_map(|statement| statement.words.get(2))
+        {
             let address = socket.text.trim_start_matches("ipv4@").trim_start_matches("ipv6@");
             if address.contains(':') && !is_loopback(address) {
                 found.at(block.document, *socket, "anyone who can reach this socket can disable servers");
@@ -124,15 +144,28 @@ fn careless_process<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             let command = section.statement.last(&["ExecStart"]);
             command.is_some_and(|command| command.words.iter().any(|word| word.text == block.document.path))
         };
-        let unit = |section: &Block<'_, 'a>| section.document.path.ends_with("/haproxy.service") || runs(section);
-        let confined =
-            fleet.on(block.document.machine).units("Service").filter(unit).any(|section| section.statement.setting("User").is_some());
+        let unit =
+            |section: &Block<'_, 'a>| section.document.path.ends_with("/haproxy.service") || runs(section);
+        let confined = fleet
+            .on(block.document.machine)
+            .units("Service")
+            .filter(unit)
+            .any(|section| section.statement.setting("User").is_some());
         let confined = confined || is_confined_pod(fleet, block.document);
-        if !confined && (block.statement.last(&["user"]).is_none() || block.statement.last(&["chroot"]).is_none()) {
-            found.at(block.document, block.statement.name(), "HAProxy keeps root privileges or access to the whole file system");
+        if !confined
+            && (block.statement.last(&["user"]).is_none() || block.statement.last(&["chroot"]).is_none())
+        {
+            found.at(
+                block.document,
+                block.statement.name(),
+                "HAProxy keeps root privileges or access to the whole file system",
+            );
         }
         let syslog = fleet.on(block.document.machine).has(&["syslog"]);
-        let log = block.statement.all(&["log"]).find(|log| log.value().is_some_and(|word| word.text.starts_with("127.")));
+        let log = block
+            .statement
+            .all(&["log"])
+            .find(|log| log.value().is_some_and(|word| word.text.starts_with("127.")));
         if let Some(log) = log.filter(|_| !syslog) {
             found.at(block.document, log.name(), "nothing on this machine receives this log");
         }
@@ -142,7 +175,11 @@ fn careless_process<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 /// Checks whether the file is mounted into a pod that does not run as root; such a pod sees no other files either.
 fn is_confined_pod(fleet: &Fleet<'_>, configuration: &Document<'_>) -> bool {
     fleet.manifests().filter(|(document, _)| document.machine == configuration.machine).any(|(_, pod)| {
-        let mounted = pod.find_all("path").into_iter().filter_map(Node::scalar).any(|path| path.text == configuration.path);
+        let mounted = pod
+            .find_all("path")
+            .into_iter()
+            .filter_map(Node::scalar)
+            .any(|path| path.text == configuration.path);
         let users = pod.find_all("runAsUser").into_iter().filter_map(Node::scalar).collect::<Vec<_>>();
         mounted && !users.is_empty() && users.iter().all(|user| user.text != "0")
     })
@@ -155,7 +192,9 @@ fn http_options<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             let own = block.statement.last(&["option", name]);
             // Only sections that accept connections log them; their own log format overrides the default.
             let logs = || {
-                let own = [&["option", "tcplog"][..], &["log-format"]].iter().any(|format| block.statement.last(format).is_some());
+                let own = [&["option", "tcplog"][..], &["log-format"]]
+                    .iter()
+                    .any(|format| block.statement.last(format).is_some());
                 name == "httplog" && block.statement.name().text != "backend" && !own
             };
             let default = || inherited(block, &["option", name]).filter(|_| name == "forwardfor" || logs());
@@ -169,7 +208,10 @@ fn http_options<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn too_few_descriptors<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.haproxy(&["global"]) {
         let Some((most, word)) = block.statement.number("maxconn") else { continue };
-        let unit = fleet.on(block.document.machine).units("Service").find(|section| section.document.unit() == Some("haproxy"));
+        let unit = fleet
+            .on(block.document.machine)
+            .units("Service")
+            .find(|section| section.document.unit() == Some("haproxy"));
         let limit = unit.and_then(|unit| setting(fleet, &unit, "Service", "LimitNOFILE"));
         // HAProxy raises its soft limit up to the hard one: `soft:hard`.
         let limit = limit.and_then(|text| text.rsplit(':').next()?.parse::<f64>().ok());
@@ -177,7 +219,10 @@ fn too_few_descriptors<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(
                 block.document,
                 word,
-                format!("{most} connections need {} file descriptors, but `LimitNOFILE` is {limit}", 2.0 * most + 32.0),
+                format!(
+                    "{most} connections need {} file descriptors, but `LimitNOFILE` is {limit}",
+                    2.0 * most + 32.0
+                ),
             );
         }
     }
@@ -190,9 +235,15 @@ fn deep<'a>(statement: &Statement<'a>, name: &str) -> Option<Word<'a>> {
 
 fn nginx_stream<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in streams(fleet) {
-        let carries_vip = fleet.keepalived("vrrp_instance").any(|instance| instance.document.machine == block.document.machine);
+        let carries_vip = fleet
+            .keepalived("vrrp_instance")
+            .any(|instance| instance.document.machine == block.document.machine);
         if carries_vip {
-            found.at(block.document, block.statement.name(), "nginx behind the VIP has no active health checks");
+            found.at(
+                block.document,
+                block.statement.name(),
+                "nginx behind the VIP has no active health checks",
+            );
         }
     }
 }

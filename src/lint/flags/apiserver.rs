@@ -93,7 +93,11 @@ fn whole<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = &'f Invocation<'a
 /// Reports API servers that lack any of the flags.
 fn missing<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, flags: &[&str]) {
     for invocation in whole(fleet) {
-        let absent: Vec<String> = flags.iter().filter(|name| invocation.flag(name).is_none()).map(|name| format!("--{name}")).collect();
+        let absent: Vec<String> = flags
+            .iter()
+            .filter(|name| invocation.flag(name).is_none())
+            .map(|name| format!("--{name}"))
+            .collect();
         if !absent.is_empty() {
             found.at(
                 &fleet.documents[invocation.document],
@@ -106,33 +110,44 @@ fn missing<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, flags: &[&str]) {
 
 fn no_issuer<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     if fleet.target.kubernetes >= 20 {
-        missing(fleet, found, &["service-account-issuer", "service-account-signing-key-file", "service-account-key-file"]);
+        missing(
+            fleet,
+            found,
+            &["service-account-issuer", "service-account-signing-key-file", "service-account-key-file"],
+        );
     }
 }
 
 fn unspecified_address<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let advertised = fleet.programs("kube-apiserver").filter_map(|invocation| invocation.flag("advertise-address"));
-    let of_kubeadm = fleet.programs("kubeadm").filter_map(|invocation| invocation.flag("apiserver-advertise-address"));
+    let advertised =
+        fleet.programs("kube-apiserver").filter_map(|invocation| invocation.flag("advertise-address"));
+    let of_kubeadm =
+        fleet.programs("kubeadm").filter_map(|invocation| invocation.flag("apiserver-advertise-address"));
     let of_flags = advertised.chain(of_kubeadm).map(|flag| (&fleet.documents[flag.document], flag.value));
     let of_files = fleet.manifests().flat_map(|(document, node)| {
         let keys = ["localAPIEndpoint.advertiseAddress", "controlPlane.localAPIEndpoint.advertiseAddress"];
         keys.into_iter().filter_map(|key| Some((document, node.text(key)?))).collect::<Vec<_>>()
     });
-    for (document, word) in of_flags.chain(of_files).filter(|(_, word)| ["0.0.0.0", "::"].contains(&word.text)) {
+    for (document, word) in
+        of_flags.chain(of_files).filter(|(_, word)| ["0.0.0.0", "::"].contains(&word.text))
+    {
         found.at(document, word, format!("`{}` is not an address that clients can connect to", word.text));
     }
 }
 
 fn wrong_count<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     // The files may not cover every machine: balancers list others too.
-    let here: BTreeSet<&str> = fleet.programs("kube-apiserver").map(|invocation| invocation.machine).collect();
+    let here: BTreeSet<&str> =
+        fleet.programs("kube-apiserver").map(|invocation| invocation.machine).collect();
     let masters = here.len().max(masters(fleet).len());
     for invocation in fleet.programs("kube-apiserver") {
         let counts = match invocation.value("endpoint-reconciler-type") {
             Some(kind) => kind == "master-count",
             None => fleet.target.kubernetes <= 10,
         };
-        if let Some(flag) = invocation.flag("apiserver-count").filter(|flag| counts && flag.value.text != masters.to_string()) {
+        if let Some(flag) =
+            invocation.flag("apiserver-count").filter(|flag| counts && flag.value.text != masters.to_string())
+        {
             found.flag(
                 flag,
                 fleet,
@@ -165,14 +180,23 @@ fn nodes_unconfined<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn kubelets_unknown<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    missing(fleet, found, &["kubelet-client-certificate", "kubelet-client-key", "kubelet-certificate-authority"]);
+    missing(
+        fleet,
+        found,
+        &["kubelet-client-certificate", "kubelet-client-key", "kubelet-certificate-authority"],
+    );
 }
 
 fn no_audit_policy<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     // kubeadm sets no audit policy of its own.
-    let known = |invocation: &&Invocation<'a>| invocation.extent != Extent::Part && invocation.flag("audit-policy-file").is_none();
-    for invocation in fleet.programs("kube-apiserver").filter(known).filter(|_| fleet.target.kubernetes >= 8) {
-        for flag in ["audit-log-path", "audit-webhook-config-file"].iter().filter_map(|name| invocation.flag(name)) {
+    let known = |invocation: &&Invocation<'a>| {
+        invocation.extent != Extent::Part && invocation.flag("audit-policy-file").is_none()
+    };
+    for invocation in fleet.programs("kube-apiserver").filter(known).filter(|_| fleet.target.kubernetes >= 8)
+    {
+        for flag in
+            ["audit-log-path", "audit-webhook-config-file"].iter().filter_map(|name| invocation.flag(name))
+        {
             found.flag(flag, fleet, "nothing is written to the audit log without an audit policy");
         }
     }
@@ -181,7 +205,11 @@ fn no_audit_policy<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn no_aggregation<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     // The aggregation layer was introduced in 1.7.
     if fleet.target.kubernetes >= 7 {
-        missing(fleet, found, &["requestheader-client-ca-file", "proxy-client-cert-file", "proxy-client-key-file"]);
+        missing(
+            fleet,
+            found,
+            &["requestheader-client-ca-file", "proxy-client-cert-file", "proxy-client-key-file"],
+        );
     }
 }
 
@@ -192,7 +220,9 @@ fn old_group<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         for (group, gone) in GROUPS {
             // The alpha version of a group that has been stable since 1.8 is never needed.
             let pointless = group.ends_with("/v1alpha1") && group.starts_with("rbac");
-            let named = |entry: &&str| entry.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let named = |entry: &&str| {
+                entry.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
             if asked.iter().any(named) && (pointless || fleet.target.kubernetes >= gone) {
                 found.flag(flag, fleet, format!("`{group}` is not served in 1.{gone} and later"));
             }

@@ -9,7 +9,8 @@ use crate::lint::node::loads_module;
 use crate::words::{Companion, Component, Span};
 
 /// kubeadm configuration versions older than those that kiln writes, and the minor versions that read them.
-const OLD_KUBEADM: [(&str, Span); 2] = [("v1alpha1", Span::since(8).removed(12)), ("v1alpha2", Span::since(11).removed(13))];
+const OLD_KUBEADM: [(&str, Span); 2] =
+    [("v1alpha1", Span::since(8).removed(12)), ("v1alpha2", Span::since(11).removed(13))];
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA213", "the scheduler opens its insecure port on all addresses")
@@ -89,18 +90,27 @@ fn open_scheduler<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn no_delegation<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    for invocation in fleet.invocations.iter().filter(|invocation| invocation.is_whole() && fleet.target.kubernetes >= 22) {
+    for invocation in
+        fleet.invocations.iter().filter(|invocation| invocation.is_whole() && fleet.target.kubernetes >= 22)
+    {
         let controllers = ["kube-controller-manager", "kube-scheduler"].contains(&invocation.program);
-        let both = ["authentication-kubeconfig", "authorization-kubeconfig"].iter().all(|name| invocation.flag(name).is_some());
+        let both = ["authentication-kubeconfig", "authorization-kubeconfig"]
+            .iter()
+            .all(|name| invocation.flag(name).is_some());
         if controllers && !both {
-            found.at(&fleet.documents[invocation.document], invocation.word, format!("{} can't authenticate clients", invocation.program));
+            found.at(
+                &fleet.documents[invocation.document],
+                invocation.word,
+                format!("{} can't authenticate clients", invocation.program),
+            );
         }
     }
 }
 
 fn anonymous_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const TOLD: &str = "the API server rejects this check with 401: it has no client certificate";
-    let flags: Vec<&Flag<'a>> = fleet.programs("kube-apiserver").filter_map(|server| server.flag("anonymous-auth")).collect();
+    let flags: Vec<&Flag<'a>> =
+        fleet.programs("kube-apiserver").filter_map(|server| server.flag("anonymous-auth")).collect();
     let by_flag = flags.iter().any(|flag| flag.value.text == "false");
     let refuses = |node: &Node<'a>| node.text("anonymous.enabled").is_some_and(|word| word.text == "false");
     if !by_flag && !fleet.of_kind("AuthenticationConfiguration").any(|(_, node)| refuses(node)) {
@@ -112,10 +122,13 @@ fn anonymous_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(block.document, check.name(), TOLD);
         }
     }
-    for (document, command) in
-        fleet.commands().filter(|(document, command)| command.runs(&["curl"]) && document.path.contains("keepalived"))
+    for (document, command) in fleet
+        .commands()
+        .filter(|(document, command)| command.runs(&["curl"]) && document.path.contains("keepalived"))
     {
-        if let Some(url) = command.words.iter().find(|word| word.text.contains(":6443") && !command.has('E', "--cert")) {
+        if let Some(url) =
+            command.words.iter().find(|word| word.text.contains(":6443") && !command.has('E', "--cert"))
+        {
             found.at(document, *url, TOLD);
         }
     }
@@ -125,20 +138,36 @@ fn anonymous_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 /// Reports kubelet probes of the API server, which have no client certificate: those in a pod manifest, and
 /// those that kubeadm adds to every pod.
 fn kubelets_probes<'a>(fleet: &Fleet<'a>, flags: &[&Flag<'a>], found: &mut Found<'a>) {
-    for server in fleet.programs("kube-apiserver").filter(|server| server.value("anonymous-auth") == Some("false")) {
+    for server in
+        fleet.programs("kube-apiserver").filter(|server| server.value("anonymous-auth") == Some("false"))
+    {
         let document = &fleet.documents[server.document];
         let pods = document.content.yaml().into_iter().flatten();
-        for path in pods.flat_map(|pod| pod.find_all("livenessProbe")).filter_map(|probe| probe.text("httpGet.path")) {
-            found.at(document, path, "the API server rejects this probe with 401, so the kubelet keeps restarting the API server");
+        for path in
+            pods.flat_map(|pod| pod.find_all("livenessProbe")).filter_map(|probe| probe.text("httpGet.path"))
+        {
+            found.at(
+                document,
+                path,
+                "the API server rejects this probe with 401, so the kubelet keeps restarting the API server",
+            );
         }
-        if let Some(flag) = flags.iter().find(|flag| flag.document == server.document && server.extent == Extent::Added) {
-            found.flag(flag, fleet, "kubeadm's probes have no client certificate, so the kubelet keeps restarting the API server");
+        if let Some(flag) =
+            flags.iter().find(|flag| flag.document == server.document && server.extent == Extent::Added)
+        {
+            found.flag(
+                flag,
+                fleet,
+                "kubeadm's probes have no client certificate, so the kubelet keeps restarting the API server",
+            );
         }
     }
 }
 
 fn ipvs<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let of_files = fleet.of_kind("KubeProxyConfiguration").filter_map(|(document, node)| Some((document, node.text("mode")?)));
+    let of_files = fleet
+        .of_kind("KubeProxyConfiguration")
+        .filter_map(|(document, node)| Some((document, node.text("mode")?)));
     let of_flags = fleet.programs("kube-proxy").filter_map(|invocation| invocation.flag("proxy-mode"));
     let of_flags = of_flags.map(|flag| (&fleet.documents[flag.document], flag.value));
     for (document, word) in of_files.chain(of_flags).filter(|(_, word)| word.text == "ipvs") {
@@ -165,7 +194,8 @@ fn kubeadm<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         }
         for arguments in ["extraArgs", "kubeletExtraArgs"].iter().flat_map(|key| node.find_all(key)) {
             let listed = version == "v1beta4";
-            let as_other = if listed { !arguments.entries().is_empty() } else { !arguments.items().is_empty() };
+            let as_other =
+                if listed { !arguments.entries().is_empty() } else { !arguments.items().is_empty() };
             if as_other {
                 let shape = if listed { "a list of `name` and `value` pairs" } else { "a map" };
                 found.at(document, arguments.word, format!("in `{version}` the arguments are {shape}"));
@@ -174,15 +204,21 @@ fn kubeadm<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
     for invocation in fleet.programs("kubeadm").filter(|_| minor >= 16) {
         for flag in invocation.flags.iter().filter(|flag| flag.name.starts_with("experimental-")) {
-            found.flag(flag, fleet, format!("use --{} instead", flag.name.trim_start_matches("experimental-")));
+            found.flag(
+                flag,
+                fleet,
+                format!("use --{} instead", flag.name.trim_start_matches("experimental-")),
+            );
         }
     }
 }
 
 fn no_leader<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for program in ["kube-controller-manager", "kube-scheduler"] {
-        for flag in
-            fleet.programs(program).filter_map(|invocation| invocation.flag("leader-elect")).filter(|flag| flag.value.text == "false")
+        for flag in fleet
+            .programs(program)
+            .filter_map(|invocation| invocation.flag("leader-elect"))
+            .filter(|flag| flag.value.text == "false")
         {
             found.flag(flag, fleet, format!("every {program} instance is active, not only the leader"));
         }
@@ -199,18 +235,30 @@ fn old_registry<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let host = |word: Word<'a>| word.text.split('/').next().unwrap_or_default();
     let is_frozen = |word: Word<'a>| host(word) == FROZEN && fleet.target.kubernetes >= 25;
     let of_files = fleet.manifests().flat_map(|(document, node)| {
-        node.find_all("imageRepository").into_iter().filter_map(Node::scalar).map(move |word| (document, word)).collect::<Vec<_>>()
+        node.find_all("imageRepository")
+            .into_iter()
+            .filter_map(Node::scalar)
+            .map(move |word| (document, word))
+            .collect::<Vec<_>>()
     });
     let of_flags = fleet.programs("kubeadm").filter_map(|invocation| invocation.flag("image-repository"));
     let of_flags = of_flags.map(|flag| (&fleet.documents[flag.document], flag.value));
-    for (document, repository) in of_files.chain(of_flags).filter(|(_, repository)| !repository.text.is_empty()) {
+    for (document, repository) in
+        of_files.chain(of_flags).filter(|(_, repository)| !repository.text.is_empty())
+    {
         if is_frozen(repository) {
             found.at(document, repository, format!("{FROZEN} has no images for this version"));
         } else if host(repository) != FROZEN && host(repository) != "registry.k8s.io" {
-            found.at(document, repository, format!("`{}` decides which images its tags refer to", repository.text));
+            found.at(
+                document,
+                repository,
+                format!("`{}` decides which images its tags refer to", repository.text),
+            );
         }
     }
-    let pause = fleet.settings("containerd").filter(|(_, setting)| ["sandbox_image", "sandbox"].contains(&setting.key.text));
+    let pause = fleet
+        .settings("containerd")
+        .filter(|(_, setting)| ["sandbox_image", "sandbox"].contains(&setting.key.text));
     let pause = pause.map(|(document, setting)| (document, setting.value));
     for (document, image) in images(fleet).chain(pause).filter(|(_, image)| is_frozen(*image)) {
         found.at(document, image, format!("{FROZEN} receives no new images"));
@@ -221,10 +269,19 @@ fn old_flannel<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     if fleet.target.etcd < 4 {
         return;
     }
-    let served = fleet.target.etcd < 6 && fleet.programs("etcd").any(|etcd| etcd.value("enable-v2").is_some_and(|value| value != "false"));
+    let served = fleet.target.etcd < 6
+        && fleet.programs("etcd").any(|etcd| etcd.value("enable-v2").is_some_and(|value| value != "false"));
     for invocation in fleet.programs("flanneld").filter(|flannel| flannel.flag("kube-subnet-mgr").is_none()) {
-        if let Some(flag) = ["etcd-endpoints", "etcd-prefix"].iter().find_map(|name| invocation.flag(name)).filter(|_| !served) {
-            found.flag(flag, fleet, format!("etcd 3.{} does not serve the v2 API, which flannel reads", fleet.target.etcd));
+        if let Some(flag) = ["etcd-endpoints", "etcd-prefix"]
+            .iter()
+            .find_map(|name| invocation.flag(name))
+            .filter(|_| !served)
+        {
+            found.flag(
+                flag,
+                fleet,
+                format!("etcd 3.{} does not serve the v2 API, which flannel reads", fleet.target.etcd),
+            );
         }
     }
 }
@@ -232,7 +289,9 @@ fn old_flannel<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 /// Reports runtimes that are incompatible with the Kubernetes version, for HA219.
 pub(in crate::lint) fn runtime<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let minor = fleet.target.kubernetes;
-    for (document, setting) in fleet.settings("containerd/config.toml").filter(|(_, setting)| setting.key.text == "version") {
+    for (document, setting) in
+        fleet.settings("containerd/config.toml").filter(|(_, setting)| setting.key.text == "version")
+    {
         if setting.value.text == "3" && minor <= 22 {
             found.at(
                 document,
@@ -246,21 +305,25 @@ pub(in crate::lint) fn runtime<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
     const TOLD: &str = "since 1.24 the kubelet needs cri-dockerd to use Docker";
     for block in fleet.units("Unit").filter(|block| block.document.unit() == Some("kubelet")) {
-        let names = block
-            .statement
-            .body
-            .iter()
-            .find(|statement| ["After", "Wants", "Requires"].contains(&statement.name().text) && statement.has("docker.service"));
+        let names = block.statement.body.iter().find(|statement| {
+            ["After", "Wants", "Requires"].contains(&statement.name().text) && statement.has("docker.service")
+        });
         let shim = fleet.on(block.document.machine).has(&["cri-docker"]);
         if let Some(statement) = names.filter(|_| !shim) {
             found.at(block.document, statement.name(), TOLD);
         }
     }
-    for flag in fleet.programs("kubelet").filter_map(|kubelet| kubelet.flag("container-runtime")).filter(|flag| flag.value.text == "docker")
+    for flag in fleet
+        .programs("kubelet")
+        .filter_map(|kubelet| kubelet.flag("container-runtime"))
+        .filter(|flag| flag.value.text == "docker")
     {
         found.flag(flag, fleet, TOLD);
     }
-    for (document, socket) in fleet.manifests().filter_map(|(document, node)| Some((document, node.text("nodeRegistration.criSocket")?))) {
+    for (document, socket) in fleet
+        .manifests()
+        .filter_map(|(document, node)| Some((document, node.text("nodeRegistration.criSocket")?)))
+    {
         if socket.text.ends_with("/dockershim.sock") {
             found.at(document, socket, TOLD);
         }

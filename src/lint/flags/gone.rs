@@ -39,7 +39,11 @@ fn shown(row: &FlagHistory, flag: &Flag<'_>) -> String {
 }
 
 fn instead(row: &FlagHistory) -> String {
-    if row.instead.starts_with("nothing") { "there is no replacement".to_owned() } else { format!("use {}", row.instead) }
+    if row.instead.starts_with("nothing") {
+        "there is no replacement".to_owned()
+    } else {
+        format!("use {}", row.instead)
+    }
 }
 
 /// Returns the major and minor version that a program's flags are checked against.
@@ -48,7 +52,9 @@ fn version(fleet: &Fleet<'_>, program: &str) -> (u32, u32) {
 }
 
 /// Returns every flag that has a row in the table, with that row.
-fn flags<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Invocation<'a>, &'f Flag<'a>, &'static FlagHistory)> {
+fn flags<'f, 'a>(
+    fleet: &'f Fleet<'a>,
+) -> impl Iterator<Item = (&'f Invocation<'a>, &'f Flag<'a>, &'static FlagHistory)> {
     fleet.invocations.iter().flat_map(|invocation| {
         let row = |flag: &Flag<'_>| FlagHistory::find(invocation.program, &flag.name, flag.value.text);
         invocation.flags.iter().filter_map(move |flag| Some((invocation, flag, row(flag)?)))
@@ -56,11 +62,16 @@ fn flags<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = (&'f Invocation<'
 }
 
 fn gone<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, programs: &[&str]) {
-    for (invocation, flag, row) in flags(fleet).filter(|(invocation, ..)| programs.contains(&invocation.program)) {
+    for (invocation, flag, row) in
+        flags(fleet).filter(|(invocation, ..)| programs.contains(&invocation.program))
+    {
         let (major, minor) = version(fleet, invocation.program);
         if let Some(removed) = row.span.removed.filter(|removed| minor >= *removed) {
-            let message =
-                format!("{} {major}.{minor} does not start with {} (removed in {major}.{removed})", invocation.program, shown(row, flag));
+            let message = format!(
+                "{} {major}.{minor} does not start with {} (removed in {major}.{removed})",
+                invocation.program,
+                shown(row, flag)
+            );
             found.flag(flag, fleet, format!("{message}: {}", instead(row)));
         }
     }
@@ -78,7 +89,15 @@ fn deprecated<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         let follows = BECAUSE_OF_DOCKER.contains(&row.name) && invocation.flag(DOCKER).is_some();
         let deprecated = row.span.deprecated.filter(|_| row.is_replaceable(minor));
         if let Some(deprecated) = deprecated.filter(|_| !closes && !follows) {
-            found.flag(flag, fleet, format!("{} has been deprecated since {major}.{deprecated}: {}", shown(row, flag), instead(row)));
+            found.flag(
+                flag,
+                fleet,
+                format!(
+                    "{} has been deprecated since {major}.{deprecated}: {}",
+                    shown(row, flag),
+                    instead(row)
+                ),
+            );
         }
     }
 }
@@ -92,7 +111,11 @@ fn etcd<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         if command.runs(&["etcdctl", "snapshot", "restore"]) {
             found.at(document, command.name(), "etcdctl 3.6 and later can't restore snapshots: use etcdutl");
         } else if command.runs(&["etcdctl", "snapshot", "status"]) {
-            found.at(document, command.name(), "etcdctl 3.6 and later can't show snapshot status: use etcdutl");
+            found.at(
+                document,
+                command.name(),
+                "etcdctl 3.6 and later can't show snapshot status: use etcdutl",
+            );
         }
     }
 }
@@ -101,9 +124,17 @@ fn misspelt<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for invocation in &fleet.invocations {
         let removed = || FLAGS.iter().filter(|row| row.is_of(invocation.program)).map(|row| row.name);
         let names = || known::flags(invocation.program).chain(removed());
-        for flag in invocation.flags.iter().filter(|flag| flag.name.len() > 5 && !names().any(|name| name == flag.name)) {
+        for flag in invocation
+            .flags
+            .iter()
+            .filter(|flag| flag.name.len() > 5 && !names().any(|name| name == flag.name))
+        {
             if let Some(name) = slip(&flag.name, names()) {
-                found.flag(flag, fleet, format!("{} has no flag --{}; did you mean --{name}?", invocation.program, flag.name));
+                found.flag(
+                    flag,
+                    fleet,
+                    format!("{} has no flag --{}; did you mean --{name}?", invocation.program, flag.name),
+                );
             }
         }
     }

@@ -84,7 +84,11 @@ fn newer_field<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         for (name, value) in node.entries() {
             let since = FIELDS.iter().find(|(field, _)| *field == name.text).map(|(_, since)| *since);
             if let Some(since) = since.filter(|since| *since > minor) {
-                found.at(document, *name, format!("kubelet 1.{minor} rejects `{}`, which was introduced in 1.{since}", name.text));
+                found.at(
+                    document,
+                    *name,
+                    format!("kubelet 1.{minor} rejects `{}`, which was introduced in 1.{since}", name.text),
+                );
                 continue;
             }
             let gate = GATES.iter().find(|(field, _, open)| *field == name.text && minor < *open);
@@ -106,35 +110,52 @@ fn newer_field<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 /// Checks whether a configuration enables a feature gate.
 fn is_open(configuration: &Node<'_>, gate: &str) -> bool {
     let gates = configuration.get("featureGates").map(Node::entries).unwrap_or_default();
-    gates.iter().any(|(name, value)| name.text == gate && value.scalar().is_some_and(|word| word.text == "true"))
+    gates
+        .iter()
+        .any(|(name, value)| name.text == gate && value.scalar().is_some_and(|word| word.text == "true"))
 }
 
 /// Returns the cgroup driver of a machine's kubelet, and whether it is configured explicitly.
 fn driver<'a>(fleet: &Fleet<'a>, machine: &str) -> Option<(&'a str, bool)> {
-    let flag = fleet.programs("kubelet").filter(|kubelet| kubelet.machine == machine).find_map(|kubelet| kubelet.value("cgroup-driver"));
+    let flag = fleet
+        .programs("kubelet")
+        .filter(|kubelet| kubelet.machine == machine)
+        .find_map(|kubelet| kubelet.value("cgroup-driver"));
     let configuration = fleet.on(machine).of_kind("KubeletConfiguration").next();
-    let reported = flag.or_else(|| configuration.and_then(|(_, node)| node.text("cgroupDriver")).map(|word| word.text));
+    let reported =
+        flag.or_else(|| configuration.and_then(|(_, node)| node.text("cgroupDriver")).map(|word| word.text));
     let (document, _) = match (reported, configuration) {
         (Some(driver), _) => return Some((driver, true)),
         (None, configuration) => configuration?,
     };
     // kubeadm has a default of its own.
     let kubeadm = document.content.yaml().into_iter().flatten().filter_map(|node| node.text("apiVersion"));
-    let by_kubeadm = fleet.target.kubernetes >= 22 && kubeadm.into_iter().any(|version| version.text.starts_with("kubeadm.k8s.io/"));
+    let by_kubeadm = fleet.target.kubernetes >= 22
+        && kubeadm.into_iter().any(|version| version.text.starts_with("kubeadm.k8s.io/"));
     Some((if by_kubeadm { "systemd" } else { "cgroupfs" }, false))
 }
 
 fn different_drivers<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for machine in fleet.machines() {
         let Some((kubelet, reported)) = driver(fleet, machine) else { continue };
-        for (daemon, option, driver) in docker_drivers(fleet, machine).into_iter().filter(|(.., driver)| *driver != kubelet) {
+        for (daemon, option, driver) in
+            docker_drivers(fleet, machine).into_iter().filter(|(.., driver)| *driver != kubelet)
+        {
             found.at(daemon, option, format!("Docker uses {driver}, but the kubelet uses {kubelet}"));
         }
-        for (runtime, setting) in fleet.on(machine).settings("containerd").filter(|(_, setting)| setting.key.text == "SystemdCgroup") {
+        for (runtime, setting) in fleet
+            .on(machine)
+            .settings("containerd")
+            .filter(|(_, setting)| setting.key.text == "SystemdCgroup")
+        {
             let driver = if setting.value.text == "true" { "systemd" } else { "cgroupfs" };
             // Since 1.34 the kubelet gets the driver from the runtime.
             if driver != kubelet && (reported || fleet.target.kubernetes < 34) {
-                found.at(runtime, setting.key, format!("containerd uses {driver}, but the kubelet uses {kubelet}"));
+                found.at(
+                    runtime,
+                    setting.key,
+                    format!("containerd uses {driver}, but the kubelet uses {kubelet}"),
+                );
             }
         }
     }
@@ -143,12 +164,19 @@ fn different_drivers<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 /// Returns the cgroup drivers that a machine's Docker is configured to use, in daemon.json or with
 /// `--exec-opt`: `native.cgroupdriver=systemd`.
 fn docker_drivers<'f, 'a>(fleet: &'f Fleet<'a>, machine: &str) -> Vec<(&'f Document<'a>, Word<'a>, &'a str)> {
-    let daemons = fleet.on(machine).manifests().filter(|(document, _)| document.path.ends_with("/docker/daemon.json"));
-    let of_files =
-        daemons.flat_map(|(document, node)| node.get("exec-opts").into_iter().flat_map(Node::items).map(move |item| (document, item)));
+    let daemons =
+        fleet.on(machine).manifests().filter(|(document, _)| document.path.ends_with("/docker/daemon.json"));
+    let of_files = daemons.flat_map(|(document, node)| {
+        node.get("exec-opts").into_iter().flat_map(Node::items).map(move |item| (document, item))
+    });
     let of_files = of_files.filter_map(|(document, item)| Some((document, item.scalar()?)));
-    let flags = fleet.programs("dockerd").filter(|daemon| daemon.machine == machine).flat_map(|daemon| &daemon.flags);
-    let of_flags = flags.filter(|flag| flag.name == "exec-opt").map(|flag| (&fleet.documents[flag.document], flag.value));
-    let driver = |(document, word): (&'f Document<'a>, Word<'a>)| Some((document, word, word.text.strip_prefix("native.cgroupdriver=")?));
+    let flags =
+        fleet.programs("dockerd").filter(|daemon| daemon.machine == machine).flat_map(|daemon| &daemon.flags);
+    let of_flags = flags
+        .filter(|flag| flag.name == "exec-opt")
+        .map(|flag| (&fleet.documents[flag.document], flag.value));
+    let driver = |(document, word): (&'f Document<'a>, Word<'a>)| {
+        Some((document, word, word.text.strip_prefix("native.cgroupdriver=")?))
+    };
     of_files.chain(of_flags).filter_map(driver).collect()
 }

@@ -12,4 +12,5 @@ use crate::lint::Lint;
 pub(super) use components::runtime;
 
 /// The lint families of this module.
-pub(super) static FAMILIES: &[&[Lint]] = &[gone::ROWS, apiserver::ROWS, secure::ROWS, components::ROWS, kubelet::ROWS];
+pub(super) static FAMILIES: &[&[Lint]] =
+    &[gone::ROWS, apiserver::ROWS, secure::ROWS, components::ROWS, kubelet::ROWS];

@@ -5,8 +5,17 @@ use crate::lint::Lint;
 use crate::lint::found::Found;
 
 /// Programs that systemd supervises.
-const COMPONENTS: [&str; 9] =
-    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "etcd", "haproxy", "keepalived", "docker"];
+const COMPONENTS: [&str; 9] = [
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "etcd",
+    "haproxy",
+    "keepalived",
+    "docker",
+];
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA402", "the firewall is disabled or flushed")
@@ -37,12 +46,19 @@ pub(super) static ROWS: &[Lint] = &[
 fn no_firewall<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const SERVICES: [&str; 4] = ["firewalld", "ufw", "nftables", "iptables"];
     for (document, command) in fleet.commands() {
-        let service = command.words.iter().any(|word| SERVICES.contains(&word.text.trim_end_matches(".service")));
+        let service =
+            command.words.iter().any(|word| SERVICES.contains(&word.text.trim_end_matches(".service")));
         let stopped = (command.runs(&["systemctl"]) || command.runs(&["service"]))
             && service
-            && ["stop", "disable", "mask"].iter().any(|verb| command.words.iter().any(|word| word.text == *verb));
+            && ["stop", "disable", "mask"]
+                .iter()
+                .any(|verb| command.words.iter().any(|word| word.text == *verb));
         let flushed = (command.runs(&["iptables"]) || command.runs(&["ip6tables"])) && empties_all(command);
-        if stopped || flushed || command.runs(&["ufw", "disable"]) || command.runs(&["nft", "flush", "ruleset"]) {
+        if stopped
+            || flushed
+            || command.runs(&["ufw", "disable"])
+            || command.runs(&["nft", "flush", "ruleset"])
+        {
             found.at(document, command.name(), "this opens every port on the machine");
         }
     }
@@ -50,7 +66,9 @@ fn no_firewall<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 /// Checks whether an `iptables` command flushes every chain, or one that all traffic passes through.
 fn empties_all(command: &Command<'_>) -> bool {
-    let Some(at) = command.words.iter().position(|word| word.text == "-F" || word.text == "--flush") else { return false };
+    let Some(at) = command.words.iter().position(|word| word.text == "-F" || word.text == "--flush") else {
+        return false;
+    };
     let chain = command.words.get(at + 1).map(|word| word.text).filter(|word| !word.starts_with('-'));
     chain.is_none_or(|chain| ["INPUT", "FORWARD", "OUTPUT"].contains(&chain))
 }
@@ -73,15 +91,24 @@ fn no_selinux<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn double_supervision<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in fleet.blocks(Content::lines).filter(|block| block.document.path.contains("/cron")) {
-        let has = |words: &[&str]| words.iter().any(|word| block.statement.words.iter().any(|other| other.text.ends_with(word)));
+        let has = |words: &[&str]| {
+            words.iter().any(|word| block.statement.words.iter().any(|other| other.text.ends_with(word)))
+        };
         // Status queries start nothing.
-        let controls = has(&["systemctl", "service"]) && ["start", "restart"].iter().any(|verb| block.statement.has(verb));
+        let controls = has(&["systemctl", "service"])
+            && ["start", "restart"].iter().any(|verb| block.statement.has(verb));
         let starts = controls || has(&["pidof", "pgrep", "nohup"]);
-        let is_component =
-            |word: &Word<'_>| COMPONENTS.contains(&word.text.trim_end_matches(".service").rsplit('/').next().unwrap_or_default());
+        let is_component = |word: &Word<'_>| {
+            COMPONENTS
+                .contains(&word.text.trim_end_matches(".service").rsplit('/').next().unwrap_or_default())
+        };
         let component = block.statement.words.iter().find(|word| is_component(word));
         if let Some(word) = component.filter(|_| starts) {
-            found.at(block.document, block.statement.name(), format!("cron and systemd both start `{}`", word.text));
+            found.at(
+                block.document,
+                block.statement.name(),
+                format!("cron and systemd both start `{}`", word.text),
+            );
         }
     }
 }
@@ -90,12 +117,16 @@ fn double_supervision<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 fn is_ruleset(document: &Document<'_>) -> bool {
     const PLACES: [&str; 4] = ["nft", "iptables", "firewall", "rules"];
     let text = if PLACES.iter().any(|place| document.path.contains(place)) { document.text.text } else { "" };
-    ["policy drop", "-P INPUT DROP", ":INPUT DROP", "-A INPUT -j DROP", "-A INPUT -j REJECT"].iter().any(|rule| text.contains(rule))
+    ["policy drop", "-P INPUT DROP", ":INPUT DROP", "-A INPUT -j DROP", "-A INPUT -j REJECT"]
+        .iter()
+        .any(|rule| text.contains(rule))
 }
 
 fn missing_ports<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for document in fleet.documents.iter().filter(|document| is_ruleset(document)) {
-        let runs = |program: &'static str| fleet.programs(program).any(|invocation| invocation.machine == document.machine);
+        let runs = |program: &'static str| {
+            fleet.programs(program).any(|invocation| invocation.machine == document.machine)
+        };
         let on = |machine: &str| machine == document.machine;
         let vrrp = fleet.keepalived("vrrp_instance").any(|block| on(block.document.machine));
         let lines = || document.text.text.lines().filter(|line| !line.trim_start().starts_with('#'));

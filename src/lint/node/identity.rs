@@ -37,14 +37,21 @@ pub(super) static ROWS: &[Lint] = &[
 /// Returns the names in a machine's /etc/hosts; with `own`, also those of the machine itself.
 fn names<'a>(document: &Document<'a>, own: bool) -> BTreeSet<&'a str> {
     // The IPv6 groups that some distributions list belong to no machine.
-    let nobody = |address: &str| address == "::1" || address.starts_with("ff0") || address.starts_with("fe00::");
+    let nobody =
+        |address: &str| address == "::1" || address.starts_with("ff0") || address.starts_with("fe00::");
     let lines = document.content.lines().into_iter().flatten();
-    let lines = lines.filter(|line| (own || !line.name().text.starts_with("127.")) && !nobody(line.name().text));
-    lines.flat_map(|line| line.words[1..].iter().take_while(|word| !word.text.starts_with('#')).map(|word| word.text)).collect()
+    let lines =
+        lines.filter(|line| (own || !line.name().text.starts_with("127.")) && !nobody(line.name().text));
+    lines
+        .flat_map(|line| {
+            line.words[1..].iter().take_while(|word| !word.text.starts_with('#')).map(|word| word.text)
+        })
+        .collect()
 }
 
 fn different_hosts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let hosts: Vec<&Document<'a>> = fleet.documents.iter().filter(|document| document.path == "/etc/hosts").collect();
+    let hosts: Vec<&Document<'a>> =
+        fleet.documents.iter().filter(|document| document.path == "/etc/hosts").collect();
     let all: BTreeSet<&str> = hosts.iter().flat_map(|document| names(document, false)).collect();
     for document in &hosts {
         let own = names(document, true);
@@ -56,17 +63,26 @@ fn different_hosts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn host_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let of_files =
-        fleet.documents.iter().filter(|document| document.path == "/etc/hostname").map(|document| (document, document.text.trim()));
+    let of_files = fleet
+        .documents
+        .iter()
+        .filter(|document| document.path == "/etc/hostname")
+        .map(|document| (document, document.text.trim()));
     let named = |command: &Command<'_>| {
-        ["set-hostname", "hostname"].iter().any(|verb| command.words.len() > 2 && command.runs(&["hostnamectl", verb]))
+        ["set-hostname", "hostname"]
+            .iter()
+            .any(|verb| command.words.len() > 2 && command.runs(&["hostnamectl", verb]))
     };
     let of_commands = fleet.commands().filter(|(_, command)| named(command));
     let of_commands = of_commands.filter_map(|(document, command)| Some((document, *command.words.last()?)));
-    let all: Vec<(&Document<'a>, Word<'a>)> = of_files.chain(of_commands).filter(|(_, word)| !word.text.contains('$')).collect();
+    let all: Vec<(&Document<'a>, Word<'a>)> =
+        of_files.chain(of_commands).filter(|(_, word)| !word.text.contains('$')).collect();
     for (index, (document, word)) in all.iter().enumerate() {
-        let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-.".contains(letter);
-        let other = all[..index].iter().find(|(other, name)| other.machine != document.machine && name.text == word.text);
+        let allowed =
+            |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-.".contains(letter);
+        let other = all[..index]
+            .iter()
+            .find(|(other, name)| other.machine != document.machine && name.text == word.text);
         if word.text.is_empty()
             || word.text.len() > 63
             || !word.text.chars().all(allowed)
@@ -75,24 +91,38 @@ fn host_names<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         {
             found.at(document, *word, format!("`{}` is not a valid node name", word.text));
         } else if let Some((other, _)) = other {
-            found.at(document, *word, format!("`{}` is also the host name of `{}`", word.text, other.machine));
+            found.at(
+                document,
+                *word,
+                format!("`{}` is also the host name of `{}`", word.text, other.machine),
+            );
         }
     }
 }
 
 fn shared_identity<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let identities: Vec<&Document<'a>> = fleet.documents.iter().filter(|document| document.path == "/etc/machine-id").collect();
+    let identities: Vec<&Document<'a>> =
+        fleet.documents.iter().filter(|document| document.path == "/etc/machine-id").collect();
     for (index, document) in identities.iter().enumerate() {
         let id = document.text.text.trim();
-        let other = identities[..index].iter().find(|other| other.machine != document.machine && other.text.text.trim() == id);
+        let other = identities[..index]
+            .iter()
+            .find(|other| other.machine != document.machine && other.text.text.trim() == id);
         if let Some(other) = other.filter(|_| id.len() == 32) {
-            found.about(document, format!("`{}` has the same machine-id as `{}`", document.machine, other.machine));
+            found.about(
+                document,
+                format!("`{}` has the same machine-id as `{}`", document.machine, other.machine),
+            );
         }
     }
-    let is_key = |document: &&Document<'a>| document.path.starts_with("/etc/ssh/ssh_host_") && document.path.ends_with("_key");
+    let is_key = |document: &&Document<'a>| {
+        document.path.starts_with("/etc/ssh/ssh_host_") && document.path.ends_with("_key")
+    };
     let keys: Vec<&Document<'a>> = fleet.documents.iter().filter(is_key).collect();
     for document in &keys {
-        let shared = keys.iter().any(|other| other.machine != document.machine && other.text.text == document.text.text);
+        let shared = keys
+            .iter()
+            .any(|other| other.machine != document.machine && other.text.text == document.text.text);
         // Files next to the machine directories apply to every machine.
         if shared || document.machine.is_empty() && fleet.machines().count() > 1 {
             found.about(document, "every machine with this file has the same SSH host key");
@@ -110,12 +140,20 @@ fn stub_resolver<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             .filter(stub)
             .find(|block| block.statement.value().is_some_and(|word| word.text.starts_with("127.")));
         if path.ends_with("stub-resolv.conf") || server.is_some() {
-            found.at(document, node.text("resolvConf").unwrap_or(node.word), format!("`{path}` points pods at their own loopback address"));
+            found.at(
+                document,
+                node.text("resolvConf").unwrap_or(node.word),
+                format!("`{path}` points pods at their own loopback address"),
+            );
         }
     }
     for flag in fleet.programs("kubelet").filter_map(|kubelet| kubelet.flag("resolv-conf")) {
         if flag.value.text.ends_with("stub-resolv.conf") {
-            found.flag(flag, fleet, format!("`{}` points pods at their own loopback address", flag.value.text));
+            found.flag(
+                flag,
+                fleet,
+                format!("`{}` points pods at their own loopback address", flag.value.text),
+            );
         }
     }
 }

@@ -61,11 +61,15 @@ fn key<'a>(setting: &Setting<'a>) -> &'a str {
 
 /// Checks whether a machine loads a module whose name starts with `name`, at boot or with `modprobe`.
 pub(in crate::lint) fn loads_module(fleet: &Fleet<'_>, machine: &str, name: &str) -> bool {
-    let is_list = |document: &Document<'_>| document.path.contains("modules-load") || document.path == "/etc/modules";
+    let is_list =
+        |document: &Document<'_>| document.path.contains("modules-load") || document.path == "/etc/modules";
     let mut lists = fleet.on(machine).documents().filter(|document| is_list(document));
     let listed = lists.any(|list| list.text.lines().any(|line| line.trim().text.starts_with(name)));
     let mut commands = fleet.commands().filter(|(document, _)| document.machine == machine);
-    listed || commands.any(|(_, command)| command.runs(&["modprobe"]) && command.words.iter().any(|word| word.text.starts_with(name)))
+    listed
+        || commands.any(|(_, command)| {
+            command.runs(&["modprobe"]) && command.words.iter().any(|word| word.text.starts_with(name))
+        })
 }
 
 fn bridge<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
@@ -85,24 +89,34 @@ fn bridge<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 
 fn no_ipv6<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const TOLD: &str = "IPv6 is disabled";
-    for (document, setting) in sysctls(fleet).filter(|(_, setting)| key(setting).ends_with(".disable_ipv6") && setting.value.text == "1") {
+    for (document, setting) in sysctls(fleet)
+        .filter(|(_, setting)| key(setting).ends_with(".disable_ipv6") && setting.value.text == "1")
+    {
         found.at(document, setting.key, TOLD);
     }
     for (document, command) in fleet.commands() {
-        let written = command.output.filter(|path| path.text.ends_with("/disable_ipv6") && command.runs(&["echo", "1"]));
-        let set = command.words.iter().find(|word| command.runs(&["sysctl"]) && word.text.ends_with(".disable_ipv6=1"));
+        let written = command
+            .output
+            .filter(|path| path.text.ends_with("/disable_ipv6") && command.runs(&["echo", "1"]));
+        let set = command
+            .words
+            .iter()
+            .find(|word| command.runs(&["sysctl"]) && word.text.ends_with(".disable_ipv6=1"));
         if let Some(word) = written.or(set.copied()) {
             found.at(document, word, TOLD);
         }
     }
-    for (document, setting) in fleet.settings("/default/grub").filter(|(_, setting)| setting.value.text.contains("ipv6.disable=1")) {
+    for (document, setting) in
+        fleet.settings("/default/grub").filter(|(_, setting)| setting.value.text.contains("ipv6.disable=1"))
+    {
         found.at(document, setting.key, TOLD);
     }
 }
 
 fn swap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     let runs = |machine: &str| {
-        let unit = || fleet.on(machine).units("Service").any(|block| block.document.unit() == Some("kubelet"));
+        let unit =
+            || fleet.on(machine).units("Service").any(|block| block.document.unit() == Some("kubelet"));
         fleet.programs("kubelet").any(|kubelet| kubelet.machine == machine)
             || fleet.on(machine).of_kind("KubeletConfiguration").next().is_some()
             || unit()
@@ -114,21 +128,35 @@ fn swap<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             return true;
         }
         let mut kubelets = fleet.programs("kubelet").filter(|kubelet| kubelet.machine == machine);
-        fleet.on(machine).of_kind("KubeletConfiguration").any(|(_, node)| node.text("failSwapOn").is_some_and(|word| word.text == "false"))
+        fleet
+            .on(machine)
+            .of_kind("KubeletConfiguration")
+            .any(|(_, node)| node.text("failSwapOn").is_some_and(|word| word.text == "false"))
             || kubelets.any(|kubelet| kubelet.value("fail-swap-on") == Some("false"))
     };
-    for (document, command) in fleet.commands().filter(|(document, command)| command.runs(&["swapon"]) && !tolerant(document.machine)) {
+    for (document, command) in fleet
+        .commands()
+        .filter(|(document, command)| command.runs(&["swapon"]) && !tolerant(document.machine))
+    {
         // Without arguments or with `--show`, `swapon` only lists active swap.
-        if command.words[1..].iter().any(|word| word.text.starts_with('/') || ["-a", "--all"].contains(&word.text)) {
+        if command.words[1..]
+            .iter()
+            .any(|word| word.text.starts_with('/') || ["-a", "--all"].contains(&word.text))
+        {
             found.at(document, command.name(), "the kubelet exits while this swap is active");
         }
     }
-    for block in fleet.blocks(Content::lines).filter(|block| block.document.path.ends_with("/fstab") && !tolerant(block.document.machine)) {
+    for block in fleet
+        .blocks(Content::lines)
+        .filter(|block| block.document.path.ends_with("/fstab") && !tolerant(block.document.machine))
+    {
         if block.statement.words.get(2).is_some_and(|word| word.text == "swap") {
             found.at(block.document, block.statement.name(), "the kubelet exits while this swap is active");
         }
     }
-    for document in fleet.documents.iter().filter(|document| is_swap(document.path) && !tolerant(document.machine)) {
+    for document in
+        fleet.documents.iter().filter(|document| is_swap(document.path) && !tolerant(document.machine))
+    {
         found.about(document, "the kubelet exits while this swap is active");
     }
 }
@@ -139,25 +167,38 @@ fn is_swap(path: &str) -> bool {
 }
 
 fn kernel_defaults<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    let of_files =
-        fleet.of_kind("KubeletConfiguration").filter_map(|(document, node)| Some((document, node.text("protectKernelDefaults")?)));
+    let of_files = fleet
+        .of_kind("KubeletConfiguration")
+        .filter_map(|(document, node)| Some((document, node.text("protectKernelDefaults")?)));
     let of_files = of_files.filter(|(_, word)| word.text == "true");
     let of_flags = fleet.programs("kubelet").filter_map(|kubelet| kubelet.flag("protect-kernel-defaults"));
-    let of_flags = of_flags.filter(|flag| flag.value.text != "false").map(|flag| (&fleet.documents[flag.document], flag.word));
+    let of_flags = of_flags
+        .filter(|flag| flag.value.text != "false")
+        .map(|flag| (&fleet.documents[flag.document], flag.word));
     for (document, word) in of_files.chain(of_flags) {
         let set = |(name, value): &(&str, &str)| {
-            fleet.on(document.machine).settings("sysctl").any(|(_, setting)| key(setting) == *name && setting.value.text == *value)
+            fleet
+                .on(document.machine)
+                .settings("sysctl")
+                .any(|(_, setting)| key(setting) == *name && setting.value.text == *value)
         };
-        let missing: Vec<&str> = KUBELET_SYSCTLS.iter().filter(|pair| !set(pair)).map(|(name, _)| *name).collect();
+        let missing: Vec<&str> =
+            KUBELET_SYSCTLS.iter().filter(|pair| !set(pair)).map(|(name, _)| *name).collect();
         if !missing.is_empty() {
-            found.at(document, word, format!("the kubelet exits: missing or wrong value for {}", missing.join(", ")));
+            found.at(
+                document,
+                word,
+                format!("the kubelet exits: missing or wrong value for {}", missing.join(", ")),
+            );
         }
     }
 }
 
 fn superstition<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (document, command) in fleet.commands().filter(|(_, command)| command.runs(&["systemctl"])) {
-        if let Some(word) = command.words.iter().find(|word| word.text.trim_end_matches(".service") == "ipvsadm") {
+        if let Some(word) =
+            command.words.iter().find(|word| word.text.trim_end_matches(".service") == "ipvsadm")
+        {
             found.at(document, *word, "the ipvsadm service loads no kernel modules");
         }
     }

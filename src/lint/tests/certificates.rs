@@ -11,7 +11,8 @@ const NOW: u64 = 1_767_225_600;
 
 /// What differs between certificates: `O/CN`, names, uses (`s`erver, `c`lient, `a`uthority), last year of validity.
 fn certificate(subject: &str, names: &[&str], uses: &str, until: i32) -> String {
-    let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+    let mut params =
+        CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
     let (organization, name) = subject.split_once('/').unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -19,7 +20,8 @@ fn certificate(subject: &str, names: &[&str], uses: &str, until: i32) -> String 
         params.distinguished_name.push(DnType::OrganizationName, organization);
     }
     let all = [('s', ExtendedKeyUsagePurpose::ServerAuth), ('c', ExtendedKeyUsagePurpose::ClientAuth)];
-    params.extended_key_usages = all.into_iter().filter(|(letter, _)| uses.contains(*letter)).map(|(_, usage)| usage).collect();
+    params.extended_key_usages =
+        all.into_iter().filter(|(letter, _)| uses.contains(*letter)).map(|(_, usage)| usage).collect();
     if uses.contains('a') {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     }
@@ -36,22 +38,38 @@ fn kubeconfig(pem: &str) -> String {
 const ETCD: &str = "== m1:/etc/systemd/system/etcd.service\n[Service]\nExecStart=/usr/bin/etcd --peer-cert-file=/e/peer.crt --initial-advertise-peer-urls=https://10.0.0.11:2380\n";
 const SERVER: &str = "== m1:/etc/systemd/system/kube-apiserver.service\n[Service]\nExecStart=/usr/bin/kube-apiserver --tls-cert-file=/k/server.crt --kubelet-client-certificate=/k/client.crt --service-cluster-ip-range=10.96.0.0/12\n";
 const KUBELET: &str = "== w1:/etc/systemd/system/kubelet.service\n[Service]\nExecStart=/usr/bin/kubelet --hostname-override=w1\n";
-const VIP: &str = "== m1:/etc/keepalived/keepalived.conf\nvrrp_instance A {\n virtual_ipaddress { 10.0.0.10 }\n}\n";
-const BINDING: &str =
-    "== m1:/etc/kubernetes/rbac.yaml\nkind: ClusterRoleBinding\nsubjects:\n- kind: User\n  name: kube-apiserver-kubelet-client\n";
+const VIP: &str =
+    "== m1:/etc/keepalived/keepalived.conf\nvrrp_instance A {\n virtual_ipaddress { 10.0.0.10 }\n}\n";
+const BINDING: &str = "== m1:/etc/kubernetes/rbac.yaml\nkind: ClusterRoleBinding\nsubjects:\n- kind: User\n  name: kube-apiserver-kubelet-client\n";
 
 pub(super) fn examples() -> Vec<Example> {
-    let peer = |names: &[&str], uses: &str| format!("{ETCD}== m1:/e/peer.crt\n{}", certificate("/m1", names, uses, 2030));
-    let node =
-        |subject: &str| format!("{KUBELET}== w1:/etc/kubernetes/kubelet.conf\n{}", kubeconfig(&certificate(subject, &[], "c", 2030)));
-    let file =
-        |subject: &str, names: &[&str], uses: &str, until: i32| format!("== m1:/k/a.crt\n{}", certificate(subject, names, uses, until));
-    let client = |subject: &str| format!("{SERVER}== m1:/k/client.crt\n{}", certificate(subject, &[], "c", 2030));
-    let served = |names: &[&str]| format!("{VIP}{SERVER}== m1:/k/server.crt\n{}", certificate("/kube-apiserver", names, "s", 2030));
-    let admin = |subject: &str| format!("== m1:/etc/kubernetes/admin.conf\n{}", kubeconfig(&certificate(subject, &[], "c", 2030)));
+    let peer = |names: &[&str], uses: &str| {
+        format!("{ETCD}== m1:/e/peer.crt\n{}", certificate("/m1", names, uses, 2030))
+    };
+    let node = |subject: &str| {
+        format!(
+            "{KUBELET}== w1:/etc/kubernetes/kubelet.conf\n{}",
+            kubeconfig(&certificate(subject, &[], "c", 2030))
+        )
+    };
+    let file = |subject: &str, names: &[&str], uses: &str, until: i32| {
+        format!("== m1:/k/a.crt\n{}", certificate(subject, names, uses, until))
+    };
+    let client =
+        |subject: &str| format!("{SERVER}== m1:/k/client.crt\n{}", certificate(subject, &[], "c", 2030));
+    let served = |names: &[&str]| {
+        format!("{VIP}{SERVER}== m1:/k/server.crt\n{}", certificate("/kube-apiserver", names, "s", 2030))
+    };
+    let admin = |subject: &str| {
+        format!("== m1:/etc/kubernetes/admin.conf\n{}", kubeconfig(&certificate(subject, &[], "c", 2030)))
+    };
     let named = |subject: &str| {
-        let kubeconfig = "apiVersion: v1\nusers:\n- name: default\n  user:\n    client-certificate: /k/admin.crt\n";
-        format!("== m1:/etc/kubernetes/admin.conf\n{kubeconfig}== m1:/k/admin.crt\n{}", certificate(subject, &[], "c", 2030))
+        let kubeconfig =
+            "apiVersion: v1\nusers:\n- name: default\n  user:\n    client-certificate: /k/admin.crt\n";
+        format!(
+            "== m1:/etc/kubernetes/admin.conf\n{kubeconfig}== m1:/k/admin.crt\n{}",
+            certificate(subject, &[], "c", 2030)
+        )
     };
     let service = ["10.96.0.1", "10.0.0.10", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
     let rows = [
@@ -64,7 +82,11 @@ pub(super) fn examples() -> Vec<Example> {
         ("HA105", false, peer(&["10.0.0.11", "127.0.0.1"], "sc")),
         ("HA108", true, file("/leaf", &["a"], "s", 2026)),
         ("HA108", true, file("/authority", &[], "a", 2026)),
-        ("HA108", false, file("/leaf", &["a"], "s", 2027) + &file("/authority", &[], "a", 2028).replace("a.crt", "ca.crt")),
+        (
+            "HA108",
+            false,
+            file("/leaf", &["a"], "s", 2027) + &file("/authority", &[], "a", 2028).replace("a.crt", "ca.crt"),
+        ),
         ("HA109", true, node("system:nodes/system:node:W1")),
         ("HA109", true, node("/system:node:w1")),
         ("HA109", true, node("system:nodes/system:node:w2")),
@@ -83,5 +105,7 @@ pub(super) fn examples() -> Vec<Example> {
         ("HA119", false, client("/kube-apiserver-kubelet-client") + BINDING),
     ];
     let target = Target { kubernetes: 30, etcd: 5, now: NOW };
-    rows.into_iter().map(|(id, bad, text)| Example { id: id.to_owned(), bad, target, machines: machines(&text) }).collect()
+    rows.into_iter()
+        .map(|(id, bad, text)| Example { id: id.to_owned(), bad, target, machines: machines(&text) })
+        .collect()
 }

@@ -43,7 +43,9 @@ fn examples() -> Vec<Example> {
                 Some("good") => false,
                 other => panic!("HA{number}: {other:?}"),
             };
-            let mut minor = |default: u32| words.next().map_or(default, |version| version.split_once('.').unwrap().1.parse().unwrap());
+            let mut minor = |default: u32| {
+                words.next().map_or(default, |version| version.split_once('.').unwrap().1.parse().unwrap())
+            };
             let target = Target { kubernetes: minor(20), etcd: minor(5), now: 0 };
             examples.push(Example { id: format!("HA{number}"), bad, target, machines: machines(files) });
         }
@@ -88,11 +90,18 @@ fn each_lint_of_files_finds_what_is_wrong_and_leaves_alone_what_is_right() {
     let mut wrong = Vec::new();
     for example in examples() {
         let problems = check_files(&example.machines, example.target);
-        let own: Vec<&Problem> = problems.iter().filter(|problem| problem.code == Some(example.id.as_str())).collect();
+        let own: Vec<&Problem> =
+            problems.iter().filter(|problem| problem.code == Some(example.id.as_str())).collect();
         match (example.bad, own.is_empty()) {
-            (true, true) => wrong.push(format!("{} finds nothing in what is wrong: {:#?}", example.id, example.machines)),
-            (false, false) => wrong.push(format!("{} finds something in what is right: {}", example.id, reported(own[0]))),
-            _ => own.iter().for_each(|problem| writeln!(seen, "{} {}", example.id, reported(problem)).unwrap()),
+            (true, true) => {
+                wrong.push(format!("{} finds nothing in what is wrong: {:#?}", example.id, example.machines))
+            }
+            (false, false) => {
+                wrong.push(format!("{} finds something in what is right: {}", example.id, reported(own[0])))
+            }
+            _ => {
+                own.iter().for_each(|problem| writeln!(seen, "{} {}", example.id, reported(problem)).unwrap())
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -104,7 +113,11 @@ fn each_lint_of_files_has_an_example_of_both() {
     let examples = examples();
     for lint in LINTS.iter().filter(|lint| lint.on_files.is_some()) {
         for bad in [true, false] {
-            assert!(examples.iter().any(|example| example.id == lint.id && example.bad == bad), "{} has no example, bad: {bad}", lint.id);
+            assert!(
+                examples.iter().any(|example| example.id == lint.id && example.bad == bad),
+                "{} has no example, bad: {bad}",
+                lint.id
+            );
         }
     }
     for example in &examples {

@@ -69,7 +69,8 @@ fn example(id: &str) -> String {
 #[test]
 fn what_machines_are_there_for_may_be_replaced_and_not_just_removed() {
     let removed = |profile: &str, change: &str| {
-        let text = format!("{}\n[overlays.control-plane]\n{change}\n", SAMPLE.replace("profile = \"ha\"", profile));
+        let text =
+            format!("{}\n[overlays.control-plane]\n{change}\n", SAMPLE.replace("profile = \"ha\"", profile));
         linted(&text).problems.iter().filter(|problem| problem.code == Some("HA020")).count()
     };
     for (profile, change, expected) in [
@@ -86,7 +87,9 @@ fn what_machines_are_there_for_may_be_replaced_and_not_just_removed() {
 /// API servers of static pods listen on every address, and the balancer on loopback has their port unless told otherwise.
 #[test]
 fn a_port_that_nobody_chose_is_not_to_be_left_out() {
-    let text = SAMPLE.replace("profile = \"ha\"", "profile = \"kubeadm\"").replace("vip = \"10.0.0.10\"", "balancer = \"node-local\"");
+    let text = SAMPLE
+        .replace("profile = \"ha\"", "profile = \"kubeadm\"")
+        .replace("vip = \"10.0.0.10\"", "balancer = \"node-local\"");
     let report = linted(&text);
     let clash: Vec<_> = report.problems.iter().filter(|problem| problem.code == Some("HA014")).collect();
     assert_eq!(clash[0].hint.as_deref(), Some("choose another port: `port = 8443`"), "{clash:?}");
@@ -161,16 +164,29 @@ fn the_built_in_overlays_are_clean_in_every_version() {
 
 #[test]
 fn other_topologies_are_as_clean() {
-    let node =
-        |name: &str, role: &str, last: u8| format!("[[nodes]]\nname = \"{name}\"\nroles = [\"{role}\"]\naddress = \"10.0.0.{last}\"\n");
-    let dedicated = [("e1", "etcd", 31), ("e2", "etcd", 32), ("e3", "etcd", 33), ("l1", "lb", 41), ("l2", "lb", 42), ("w1", "worker", 51)];
+    let node = |name: &str, role: &str, last: u8| {
+        format!("[[nodes]]\nname = \"{name}\"\nroles = [\"{role}\"]\naddress = \"10.0.0.{last}\"\n")
+    };
+    let dedicated = [
+        ("e1", "etcd", 31),
+        ("e2", "etcd", 32),
+        ("e3", "etcd", 33),
+        ("l1", "lb", 41),
+        ("l2", "lb", 42),
+        ("w1", "worker", 51),
+    ];
     let dedicated: String = dedicated.into_iter().map(|(name, role, last)| node(name, role, last)).collect();
     let sixth = SAMPLE.replace("10.0.0.0/24", "fd00:1::/64").replace("\"10.0.0.", "\"fd00:1::");
-    let sixth = sixth.replace("[network]", "[network]\npods = \"fd00:2::/48\"\npods-per-node-prefix = 64\nservices = \"fd00:3::/112\"");
+    let sixth = sixth.replace(
+        "[network]",
+        "[network]\npods = \"fd00:2::/48\"\npods-per-node-prefix = 64\nservices = \"fd00:3::/112\"",
+    );
     let oldest = |version: &str, runtime: &str| {
         edited("1.20.2", version).replacen(
             "[cluster]",
-            &format!("[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]\n{runtime}"),
+            &format!(
+                "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]\n{runtime}"
+            ),
             1,
         )
     };
@@ -178,7 +194,13 @@ fn other_topologies_are_as_clean() {
     let cases = [
         ("dedicated members and balancers", format!("{SAMPLE}{dedicated}")),
         ("the API server's own port", edited("[endpoint]", "[endpoint]\nport = 6443")),
-        ("bookworm", edited("[network]", "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[network]")),
+        (
+            "bookworm",
+            edited(
+                "[network]",
+                "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[network]",
+            ),
+        ),
         ("the oldest with all that kiln promises, on control groups v1", oldest("1.16.15", "")),
         ("the same with Docker", oldest("1.16.15", "runtime = \"docker\"\n")),
         ("IPv6", sixth),
@@ -199,7 +221,12 @@ fn versions_before_control_groups_v2_lack_nothing_on_bookworm_but_what_came_late
         );
         let report = linted(&text);
         let codes: Vec<&str> = report.problems.iter().filter_map(|problem| problem.code).collect();
-        assert_eq!(codes, if minor < 16 { vec!["HA226"] } else { vec![] }, "1.{minor}: {:#?}", report.problems);
+        assert_eq!(
+            codes,
+            if minor < 16 { vec!["HA226"] } else { vec![] },
+            "1.{minor}: {:#?}",
+            report.problems
+        );
     }
 }
 
@@ -215,10 +242,22 @@ fn identifiers_are_unique_sorted_and_explained() {
     assert!(LINTS.is_sorted_by(|first, second| first.id < second.id));
     for lint in LINTS.iter() {
         assert!(lint.id.len() == 5 && lint.id.starts_with("HA"), "{}", lint.id);
-        assert!(!lint.title.is_empty() && !lint.why.is_empty() && !lint.fix.is_empty(), "{} is not explained", lint.id);
-        assert!(lint.on_cluster.is_some() || lint.on_files.is_some() || lint.on_segment.is_some(), "{} looks at nothing", lint.id);
+        assert!(
+            !lint.title.is_empty() && !lint.why.is_empty() && !lint.fix.is_empty(),
+            "{} is not explained",
+            lint.id
+        );
+        assert!(
+            lint.on_cluster.is_some() || lint.on_files.is_some() || lint.on_segment.is_some(),
+            "{} looks at nothing",
+            lint.id
+        );
         let sentences = [lint.title, lint.why, lint.fix];
-        assert!(sentences.iter().all(|text| !text.ends_with('.') && !text.contains('\n')), "{} ends like a sentence of its own", lint.id);
+        assert!(
+            sentences.iter().all(|text| !text.ends_with('.') && !text.contains('\n')),
+            "{} ends like a sentence of its own",
+            lint.id
+        );
     }
 }
 
@@ -239,7 +278,9 @@ fn a_comment_may_stand_behind_a_value_that_has_its_sign() {
 
 #[test]
 fn a_comment_without_reason_object_or_effect_is_told() {
-    let text = format!("# kiln: allow HA008\n# kiln: allow HA999 because x\n{SAMPLE}# kiln: allow HA311 because x\n");
+    let text = format!(
+        "# kiln: allow HA008\n# kiln: allow HA999 because x\n{SAMPLE}# kiln: allow HA311 because x\n"
+    );
     let report = linted(&text);
     let severities: Vec<Severity> = report.problems.iter().map(|problem| problem.severity).collect();
     assert_eq!(severities, [Severity::Error, Severity::Error, Severity::Info]);

@@ -116,7 +116,10 @@ fn what_articles_print_is_read_and_every_known_mistake_is_found() {
 
 #[test]
 fn a_whole_machine_as_it_should_be_has_no_finding() {
-    let machines_of = [(include_str!("published/right-1.20.2.txt"), 20, 4), (include_str!("published/right-1.36.txt"), 36, 6)];
+    let machines_of = [
+        (include_str!("published/right-1.20.2.txt"), 20, 4),
+        (include_str!("published/right-1.36.txt"), 36, 6),
+    ];
     for (text, kubernetes, etcd) in machines_of {
         let problems = check_files(&machines(text), Target { kubernetes, etcd, now: 0 });
         assert_eq!(problems.iter().map(reported).collect::<Vec<_>>(), [""; 0], "1.{kubernetes}");

@@ -25,7 +25,12 @@ fn member_lists<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str]) -> Vec<(Setting<'f
     });
     let of_kubeadm = fleet.of_kind("ClusterConfiguration").filter_map(|(document, node)| {
         let endpoints = node.get("etcd.external.endpoints")?;
-        let members = endpoints.items().iter().filter_map(Node::scalar).filter_map(|word| host_name(word.text)).collect();
+        let members = endpoints
+            .items()
+            .iter()
+            .filter_map(Node::scalar)
+            .filter_map(|word| host_name(word.text))
+            .collect();
         Some((Setting { document, word: endpoints.items().first()?.word }, members))
     });
     of_flags.chain(of_kubeadm).filter(|(_, members): &(_, BTreeSet<&str>)| !members.is_empty()).collect()
@@ -38,7 +43,8 @@ const MEMBERS: [&str; 2] = ["etcd-servers", "initial-cluster"];
 fn declared<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(Setting<'f, 'a>, BTreeSet<&'a str>)> {
     let is_declared = !values(fleet, &["initial-cluster"], &[]).is_empty();
     let lists = member_lists(fleet, if is_declared { &["initial-cluster"] } else { &MEMBERS });
-    let is_loopback = |name: &&str| *name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    let is_loopback =
+        |name: &&str| *name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
     lists.into_iter().filter(|(_, members)| !members.iter().all(is_loopback)).collect()
 }
 
@@ -46,7 +52,11 @@ pub(in crate::lint) fn quorum<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for (setting, members) in declared(fleet) {
         let count = members.len();
         if masters(fleet).len() >= 2 && (count < 3 || count.is_multiple_of(2)) {
-            found.at(setting.document, setting.word, format!("etcd members: {count}, tolerated failures: {}", (count - 1) / 2));
+            found.at(
+                setting.document,
+                setting.word,
+                format!("etcd members: {count}, tolerated failures: {}", (count - 1) / 2),
+            );
         }
     }
 }
@@ -54,7 +64,10 @@ pub(in crate::lint) fn quorum<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 pub(in crate::lint) fn two_masters<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     // HAProxy has a name before the address, nginx does not.
     let count = |section: &Statement<'_>, at: usize| {
-        section.all(&["server"]).filter(|server| server.words.get(at).is_some_and(|word| word.text.ends_with(":6443"))).count()
+        section
+            .all(&["server"])
+            .filter(|server| server.words.get(at).is_some_and(|word| word.text.ends_with(":6443")))
+            .count()
     };
     let of_haproxy = fleet.haproxy(&["backend", "listen"]).filter(|block| count(block.statement, 2) == 2);
     let of_nginx = streams(fleet).flat_map(|block| {
@@ -62,7 +75,11 @@ pub(in crate::lint) fn two_masters<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>)
         upstreams.map(|statement| Block { statement, ..block }).collect::<Vec<_>>()
     });
     for block in of_haproxy.chain(of_nginx) {
-        found.at(block.document, block.statement.name(), "with two API servers there is no redundancy during maintenance");
+        found.at(
+            block.document,
+            block.statement.name(),
+            "with two API servers there is no redundancy during maintenance",
+        );
     }
 }
 
@@ -74,15 +91,23 @@ pub(in crate::lint) fn etcd_beside<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>)
         let elsewhere: Vec<String> = elsewhere.map(ToString::to_string).collect();
         // Dedicated members are fine; if only some are on control-plane nodes, the rest are on workers.
         if !masters.is_empty() && members.intersection(&masters).next().is_some() && !elsewhere.is_empty() {
-            found.at(setting.document, setting.word, format!("etcd also runs outside the control plane, on {}", elsewhere.join(", ")));
+            found.at(
+                setting.document,
+                setting.word,
+                format!("etcd also runs outside the control plane, on {}", elsewhere.join(", ")),
+            );
         }
     }
 }
 
 /// Checks whether the machine with this address is known and runs etcd without a kubelet.
 fn is_etcds_alone(fleet: &Fleet<'_>, address: IpAddr) -> bool {
-    let own = |name: &str, etcd: &Invocation<'_>| etcd.value(name).is_some_and(|urls| addresses(&members(urls)).contains(&address));
-    let mut seen = fleet.programs("etcd").filter(|etcd| own("initial-advertise-peer-urls", etcd) || own("listen-peer-urls", etcd));
+    let own = |name: &str, etcd: &Invocation<'_>| {
+        etcd.value(name).is_some_and(|urls| addresses(&members(urls)).contains(&address))
+    };
+    let mut seen = fleet
+        .programs("etcd")
+        .filter(|etcd| own("initial-advertise-peer-urls", etcd) || own("listen-peer-urls", etcd));
     seen.any(|etcd| !fleet.programs("kubelet").any(|kubelet| kubelet.machine == etcd.machine))
 }
 

@@ -133,10 +133,16 @@ pub(super) static ROWS: &[Lint] = &[
 fn endpoint_port(subject: &Subject<'_>, findings: &mut Findings) {
     let (cluster, port) = (subject.cluster, subject.cluster.endpoint.port);
     let Some(proxy) = cluster.endpoint.balancer.proxy else { return };
-    let beside = cluster.nodes.iter().map(|node| subject.names(&node.roles)).filter(|names| names.iter().any(|name| *name == proxy));
-    let neighbours: BTreeSet<&String> = beside.flatten().filter(|name| ![proxy, API_SERVER].contains(&name.as_str())).collect();
+    let beside = cluster
+        .nodes
+        .iter()
+        .map(|node| subject.names(&node.roles))
+        .filter(|names| names.iter().any(|name| *name == proxy));
+    let neighbours: BTreeSet<&String> =
+        beside.flatten().filter(|name| ![proxy, API_SERVER].contains(&name.as_str())).collect();
     for name in neighbours {
-        let declared = subject.overlays.get(name).map(|overlay| overlay.manifest.ports.as_slice()).unwrap_or_default();
+        let declared =
+            subject.overlays.get(name).map(|overlay| overlay.manifest.ports.as_slice()).unwrap_or_default();
         if declared.iter().any(|other| other.port == port) {
             let message = format!("`{proxy}` and `{name}` both need port {port} on the same node");
             match subject.profile.document.endpoint.port {
@@ -158,7 +164,9 @@ fn unknown_overlay(subject: &Subject<'_>, findings: &mut Findings) {
                 None => "profile".to_owned(),
             };
             if reported.insert(name) {
-                let meant = closest(name, known.iter().copied()).map(|other| format!("; did you mean `{other}`?")).unwrap_or_default();
+                let meant = closest(name, known.iter().copied())
+                    .map(|other| format!("; did you mean `{other}`?"))
+                    .unwrap_or_default();
                 findings.at(path, format!("there is no overlay named `{name}`{meant}"));
             }
         }

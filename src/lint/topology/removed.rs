@@ -15,7 +15,9 @@ const ESSENTIAL: [(&str, &[Role], &str); 6] = [
 
 /// Reports missing components, unless an added overlay or another role of each machine may provide them.
 pub(super) fn missing_component(subject: &Subject<'_>, findings: &mut Findings) {
-    for role in subject.cluster.overlays.keys().filter(|role| subject.cluster.with_role(**role).next().is_some()) {
+    for role in
+        subject.cluster.overlays.keys().filter(|role| subject.cluster.with_role(**role).next().is_some())
+    {
         let change = subject.profile.document.overlays.of(*role);
         if !change.add.is_empty() {
             continue;
@@ -23,7 +25,10 @@ pub(super) fn missing_component(subject: &Subject<'_>, findings: &mut Findings) 
         for (index, name) in change.remove.iter().enumerate() {
             let lacking = subject.cluster.with_role(*role).any(|node| !subject.has(&node.roles, name));
             if let Some(missing) = missing(subject, *role, name).filter(|_| lacking) {
-                findings.at(format!("overlays.{}.remove[{index}]", role.name()), format!("without `{name}`, {missing}"));
+                findings.at(
+                    format!("overlays.{}.remove[{index}]", role.name()),
+                    format!("without `{name}`, {missing}"),
+                );
             }
         }
     }
@@ -35,7 +40,8 @@ pub(super) fn no_removal(subject: &Subject<'_>, findings: &mut Findings) {
         let Some(node) = subject.cluster.with_role(*role).next() else { continue };
         for (index, name) in subject.profile.document.overlays.of(*role).remove.iter().enumerate() {
             let stays = subject.cluster.with_role(*role).all(|node| subject.has(&node.roles, name));
-            let needed: Vec<String> = subject.requiring(&node.roles, name).into_iter().map(|other| format!("`{other}`")).collect();
+            let needed: Vec<String> =
+                subject.requiring(&node.roles, name).into_iter().map(|other| format!("`{other}`")).collect();
             if stays && !needed.is_empty() {
                 let message = format!("`{name}` is not removed: it is required by {}", needed.join(", "));
                 findings.at(format!("overlays.{}.remove[{index}]", role.name()), message);
@@ -47,9 +53,12 @@ pub(super) fn no_removal(subject: &Subject<'_>, findings: &mut Findings) {
 /// Returns the consequence if machines with a role lack the overlay.
 fn missing(subject: &Subject<'_>, role: Role, name: &str) -> Option<&'static str> {
     let cluster = subject.cluster;
-    let essential = ESSENTIAL.iter().find(|(overlay, roles, _)| *overlay == name && roles.contains(&role)).map(|(_, _, missing)| *missing);
+    let essential = ESSENTIAL
+        .iter()
+        .find(|(overlay, roles, _)| *overlay == name && roles.contains(&role))
+        .map(|(_, _, missing)| *missing);
     let endpoint = &cluster.endpoint;
-    let balances =
-        endpoint.balancer.overlays(endpoint.run).contains(&name) && endpoint.balancer.place.roles(subject.has_front()).contains(&role);
+    let balances = endpoint.balancer.overlays(endpoint.run).contains(&name)
+        && endpoint.balancer.place.roles(subject.has_front()).contains(&role);
     essential.or(balances.then_some("the endpoint does not reach the API servers"))
 }

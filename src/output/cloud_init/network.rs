@@ -13,7 +13,8 @@ const ANY_INTERFACE: &str = "[el][!o]*";
 /// file sets one.
 pub(super) fn config(cluster: &Cluster, node: &Node) -> Value {
     let network = &cluster.network;
-    let mac = node.matches.iter().find_map(|rule| if let MatchRule::Mac(mac) = rule { Some(mac) } else { None });
+    let mac =
+        node.matches.iter().find_map(|rule| if let MatchRule::Mac(mac) = rule { Some(mac) } else { None });
     let mut interface = json!({
         "addresses": [format!("{}/{}", node.address, network.nodes.prefix_len())],
         "dhcp4": false,

@@ -65,8 +65,7 @@ pub(super) fn user_data(input: &Input<'_>) -> Result<Value> {
     if let Some(missing) = parameters.first() {
         // Until then the system runs with its own command line.
         document["runcmd"].as_array_mut().expect("commands are a list").push(json!(["update-grub"]));
-        document["power_state"] =
-            json!({ "mode": "reboot", "condition": format!("! grep --quiet --fixed-strings --word-regexp {missing} /proc/cmdline") });
+        document["power_state"] = json!({ "mode": "reboot", "condition": format!("! grep --quiet --fixed-strings --word-regexp {missing} /proc/cmdline") });
         let text = format!(
             "# Cgroup version: {}.\nGRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {}\"\n",
             input.cluster.base.cgroups.name(),
@@ -90,15 +89,21 @@ fn boot_commands(input: &Input<'_>) -> Vec<Vec<String>> {
     if !input.users.is_empty() {
         let mut users = words(&["systemd-sysusers", "--inline"]);
         users.extend(input.users.iter().map(|user| format!("g {} {}", user.name, user.id)));
-        users.extend(input.users.iter().map(|user| format!("u {0} {1}:{1} - {2}", user.name, user.id, user.home)));
-        let members = input.users.iter().flat_map(|user| user.groups.iter().map(move |group| format!("m {} {group}", user.name)));
+        users.extend(
+            input.users.iter().map(|user| format!("u {0} {1}:{1} - {2}", user.name, user.id, user.home)),
+        );
+        let members = input
+            .users
+            .iter()
+            .flat_map(|user| user.groups.iter().map(move |group| format!("m {} {group}", user.name)));
         users.extend(members);
         commands.push(users);
     }
     let secrets = input.seed.iter().filter(|(_, entry)| entry.secret).filter_map(|(path, _)| path.parent());
     let secrets: BTreeSet<String> = secrets.map(|path| path.to_string()).collect();
     if !secrets.is_empty() {
-        let mut directories = words(&["cloud-init-per", "instance", "kiln-secrets", "install", "-d", "-m", "0700"]);
+        let mut directories =
+            words(&["cloud-init-per", "instance", "kiln-secrets", "install", "-d", "-m", "0700"]);
         directories.extend(secrets);
         commands.push(directories);
     }
@@ -108,7 +113,9 @@ fn boot_commands(input: &Input<'_>) -> Vec<Vec<String>> {
 fn files(input: &Input<'_>) -> Result<Vec<Value>> {
     let mut files = Vec::new();
     let mut lists = Lists::default();
-    for (path, entry) in input.role.iter().chain(input.seed.iter()).filter(|(path, _)| !NOT_OURS.contains(&path.as_str())) {
+    for (path, entry) in
+        input.role.iter().chain(input.seed.iter()).filter(|(path, _)| !NOT_OURS.contains(&path.as_str()))
+    {
         match &entry.kind {
             EntryKind::File(content) => files.push(file(path.as_str(), entry, content, input.users)?),
             EntryKind::Symlink(target) => lists.link(path, target)?,
@@ -140,10 +147,15 @@ struct Lists {
 impl Lists {
     fn link(&mut self, path: &ImagePath, target: &str) -> Result<()> {
         if target.contains(['\t', '\n']) {
-            return Err(Error::new(Kind::Input, format!("the link `{path}` has a control character in its target")));
+            return Err(Error::new(
+                Kind::Input,
+                format!("the link `{path}` has a control character in its target"),
+            ));
         }
         self.links.extend([path.as_str(), "\t", target, "\n"]);
-        let wanted = path.parent().is_some_and(|parent| parent.as_str().ends_with(".wants") || parent.as_str().ends_with(".requires"));
+        let wanted = path.parent().is_some_and(|parent| {
+            parent.as_str().ends_with(".wants") || parent.as_str().ends_with(".requires")
+        });
         if wanted && path.is_under("/etc/systemd/system") {
             self.units.insert(path.file_name().to_owned());
         }
@@ -159,7 +171,9 @@ impl Lists {
 
     /// Restores the modes of directories that the boot command closed.
     fn directory_modes_of_secrets(&mut self, input: &Input<'_>) {
-        for parent in input.seed.iter().filter(|(_, entry)| entry.secret).filter_map(|(path, _)| path.parent()) {
+        for parent in
+            input.seed.iter().filter(|(_, entry)| entry.secret).filter_map(|(path, _)| path.parent())
+        {
             if let Some(entry) = input.seed.get(&parent) {
                 self.directories.insert(line(&parent, entry));
             }
@@ -180,7 +194,9 @@ fn file(path: &str, entry: &Entry, content: &Content, users: &[User]) -> Result<
     let content = STANDARD.encode(gzip.finish().doing(Kind::Internal, step)?);
     let owner = format!("{}:{}", name(entry.uid, users, path)?, name(entry.gid, users, path)?);
     let permissions = format!("{:04o}", entry.mode);
-    Ok(json!({ "path": path, "content": content, "encoding": "gz+b64", "owner": owner, "permissions": permissions }))
+    Ok(
+        json!({ "path": path, "content": content, "encoding": "gz+b64", "owner": owner, "permissions": permissions }),
+    )
 }
 
 fn plain(path: &str, text: &str, permissions: &str) -> Value {
@@ -192,7 +208,10 @@ fn name<'a>(id: u32, users: &'a [User], path: &str) -> Result<&'a str> {
     match users.iter().find(|user| user.id == id) {
         Some(user) => Ok(&user.name),
         None if id == 0 => Ok("root"),
-        None => Err(Error::new(Kind::Internal, format!("`{path}` belongs to user id {id}, which no overlay declares"))),
+        None => Err(Error::new(
+            Kind::Internal,
+            format!("`{path}` belongs to user id {id}, which no overlay declares"),
+        )),
     }
 }
 

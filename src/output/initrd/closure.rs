@@ -55,7 +55,9 @@ impl<'a> Closure<'a> {
             self.add(&ImagePath::new(loader)?)?;
         }
         for library in &needs.libraries {
-            let path = self.library(library)?.ok_or_else(|| Error::new(Kind::Input, format!("the base has no library `{library}`")))?;
+            let path = self
+                .library(library)?
+                .ok_or_else(|| Error::new(Kind::Input, format!("the base has no library `{library}`")))?;
             self.add(&path)?;
         }
         for library in &needs.recommended {
@@ -102,7 +104,10 @@ impl<'a> Closure<'a> {
             let Some(entry) = self.base.get(&here) else { return Ok(None) };
             if let EntryKind::Symlink(target) = &entry.kind {
                 if links.len() == MAX_LINKS {
-                    return Err(Error::new(Kind::Input, format!("`{path}` passes through more than {MAX_LINKS} symbolic links")));
+                    return Err(Error::new(
+                        Kind::Input,
+                        format!("`{path}` passes through more than {MAX_LINKS} symbolic links"),
+                    ));
                 }
                 at.truncate(if target.starts_with('/') { 0 } else { at.rfind('/').unwrap_or(0) });
                 waiting.extend(components(target));
@@ -122,7 +127,9 @@ fn components(path: &str) -> Vec<String> {
 /// Returns the directories that Debian's dynamic loader searches, and those of systemd's private libraries
 /// (their RUNPATH). A base has those of one architecture.
 fn libraries() -> impl Iterator<Item = String> {
-    let of = |suffix: &'static str| Arch::ALL.into_iter().map(move |arch| format!("/usr/lib/{}{suffix}", arch.triplet));
+    let of = |suffix: &'static str| {
+        Arch::ALL.into_iter().map(move |arch| format!("/usr/lib/{}{suffix}", arch.triplet))
+    };
     of("").chain(COMMON.map(str::to_owned)).chain(of("/systemd"))
 }
 
@@ -141,7 +148,8 @@ mod tests {
         let origin: Arc<str> = Arc::from("base");
         let mut tree = Tree::new();
         for (name, link) in entries {
-            let entry = link.map_or_else(|| Entry::file(*b"x", 0o644, &origin), |target| Entry::symlink(target, &origin));
+            let entry = link
+                .map_or_else(|| Entry::file(*b"x", 0o644, &origin), |target| Entry::symlink(target, &origin));
             tree.insert(path(name), entry);
         }
         tree
@@ -173,8 +181,14 @@ mod tests {
     fn a_loop_of_links_and_a_missing_file_are_errors_that_name_the_path() {
         let base = base(&[("/a", Some("/b")), ("/b", Some("a")), ("/c", Some("nothing"))]);
         let mut closure = Closure::of(&base);
-        assert_eq!(closure.add(&path("/a")).unwrap_err().to_string(), "`/a` passes through more than 40 symbolic links");
-        assert_eq!(closure.add(&path("/c")).unwrap_err().to_string(), "the base has no `/c`, but the initrd needs it");
+        assert_eq!(
+            closure.add(&path("/a")).unwrap_err().to_string(),
+            "`/a` passes through more than 40 symbolic links"
+        );
+        assert_eq!(
+            closure.add(&path("/c")).unwrap_err().to_string(),
+            "the base has no `/c`, but the initrd needs it"
+        );
         closure.add_if_present(&path("/c")).unwrap();
         assert_eq!(closure.finish().iter().count(), 0);
     }

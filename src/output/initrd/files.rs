@@ -138,7 +138,12 @@ pub(super) const LINKS: &[(&str, &str)] = &[
 pub(super) const WANTS: &[(&str, &[&str])] = &[
     (
         "sockets.target.wants",
-        &["systemd-journald.socket", "systemd-journald-dev-log.socket", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket"],
+        &[
+            "systemd-journald.socket",
+            "systemd-journald-dev-log.socket",
+            "systemd-udevd-control.socket",
+            "systemd-udevd-kernel.socket",
+        ],
     ),
     (
         "sysinit.target.wants",

@@ -115,12 +115,15 @@ const TABLES: &[&str] = &[
 /// [`Kind::Input`] if there is none or more than one.
 pub(super) fn directory(base: &Tree) -> Result<ImagePath> {
     let parent = path(MODULES);
-    let mut kernels =
-        base.iter().filter(|(path, entry)| path.parent().as_ref() == Some(&parent) && matches!(entry.kind, EntryKind::Directory));
+    let mut kernels = base.iter().filter(|(path, entry)| {
+        path.parent().as_ref() == Some(&parent) && matches!(entry.kind, EntryKind::Directory)
+    });
     match (kernels.next(), kernels.next()) {
         (Some((only, _)), None) => Ok(only.clone()),
         (None, _) => Err(Error::new(Kind::Input, format!("the base has no kernel: `{MODULES}` is empty"))),
-        (Some((one, _)), Some((two, _))) => Err(Error::new(Kind::Input, format!("the base has two kernels: `{one}` and `{two}`"))),
+        (Some((one, _)), Some((two, _))) => {
+            Err(Error::new(Kind::Input, format!("the base has two kernels: `{one}` and `{two}`")))
+        }
     }
 }
 
@@ -131,7 +134,9 @@ pub(super) fn directory(base: &Tree) -> Result<ImagePath> {
 /// [`Kind::Input`] if depmod(8) has not been run on the base.
 pub(super) fn select(base: &Tree, directory: &ImagePath) -> Result<BTreeSet<ImagePath>> {
     let table = directory.join("modules.dep")?;
-    let Some(EntryKind::File(content)) = base.get(&table).map(|entry| &entry.kind) else { return Err(missing(&table)) };
+    let Some(EntryKind::File(content)) = base.get(&table).map(|entry| &entry.kind) else {
+        return Err(missing(&table));
+    };
     let text = content.read()?;
     let mut files: BTreeSet<ImagePath> = BTreeSet::from([directory.join(TABLES[0])?]);
     for name in TABLES {
@@ -148,7 +153,8 @@ pub(super) fn select(base: &Tree, directory: &ImagePath) -> Result<BTreeSet<Imag
 /// (modules.dep(5)).
 fn with_dependencies<'a>(modules_dep: &'a str, wanted: &[&str]) -> BTreeSet<&'a str> {
     let lines = modules_dep.lines().filter_map(|line| line.split_once(':'));
-    let by_name: BTreeMap<String, (&str, &str)> = lines.map(|(module, needs)| (name(module), (module, needs))).collect();
+    let by_name: BTreeMap<String, (&str, &str)> =
+        lines.map(|(module, needs)| (name(module), (module, needs))).collect();
     let found = wanted.iter().filter_map(|wanted| by_name.get(*wanted));
     found.flat_map(|(module, needs)| std::iter::once(*module).chain(needs.split_whitespace())).collect()
 }

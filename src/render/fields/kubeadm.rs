@@ -41,8 +41,12 @@ pub(super) static CLUSTER: &[Field] = &[
 ];
 
 /// `InitConfiguration`.
-pub(super) static INIT: &[Field] =
-    &[REGISTRATION_BY_PATH, REGISTRATION_BY_URL, REGISTRATION_LISTED, field("localAPIEndpoint", api_endpoint)];
+pub(super) static INIT: &[Field] = &[
+    REGISTRATION_BY_PATH,
+    REGISTRATION_BY_URL,
+    REGISTRATION_LISTED,
+    field("localAPIEndpoint", api_endpoint),
+];
 
 /// `JoinConfiguration`. The node uses its own certificate: there is no token, and nothing expires after two
 /// hours.
@@ -55,11 +59,16 @@ pub(super) static JOIN: &[Field] = &[
     field("controlPlane", |context| json!({ "localAPIEndpoint": api_endpoint(context) })),
 ];
 
-const REGISTRATION_BY_PATH: Field =
-    field("nodeRegistration", |context| registration(context, context.cluster.runtime.kind().kubeadm_socket, by_name)).before(24);
+const REGISTRATION_BY_PATH: Field = field("nodeRegistration", |context| {
+    registration(context, context.cluster.runtime.kind().kubeadm_socket, by_name)
+})
+.before(24);
 const REGISTRATION_BY_URL: Field =
-    field("nodeRegistration", |context| registration(context, CONTAINERD_SOCKET, by_name)).since(24).before(31);
-const REGISTRATION_LISTED: Field = field("nodeRegistration", |context| registration(context, CONTAINERD_SOCKET, listed)).since(31);
+    field("nodeRegistration", |context| registration(context, CONTAINERD_SOCKET, by_name))
+        .since(24)
+        .before(31);
+const REGISTRATION_LISTED: Field =
+    field("nodeRegistration", |context| registration(context, CONTAINERD_SOCKET, listed)).since(31);
 
 /// Suffix of the CoreDNS image name that kubeadm uses, before the tag.
 const DNS_IMAGE: &str = "/coredns:";
@@ -86,7 +95,8 @@ fn api_server(context: &NodeContext<'_>, written: Written) -> Value {
 /// contain them already.
 fn names(context: &NodeContext<'_>) -> Vec<String> {
     let endpoint = &context.cluster.endpoint;
-    let mut names: Vec<String> = endpoint.vip.iter().map(ToString::to_string).chain(endpoint.names.iter().cloned()).collect();
+    let mut names: Vec<String> =
+        endpoint.vip.iter().map(ToString::to_string).chain(endpoint.names.iter().cloned()).collect();
     names.extend(endpoint.external_addresses.iter().map(ToString::to_string));
     for node in context.cluster.with_role(Role::ControlPlane) {
         names.push(node.name.clone());
@@ -100,7 +110,9 @@ fn names(context: &NodeContext<'_>) -> Vec<String> {
 /// mount, and of the audit log.
 fn volumes(arguments: &[(&'static str, String)]) -> Vec<Value> {
     let mount = |name: &str, path: &str, read_only: bool, kind: &str| json!({ "name": name, "hostPath": path, "mountPath": path, "readOnly": read_only, "pathType": kind });
-    let files = arguments.iter().filter(|(_, value)| value.starts_with("/etc/kubernetes/") && value.ends_with(".yaml"));
+    let files = arguments
+        .iter()
+        .filter(|(_, value)| value.starts_with("/etc/kubernetes/") && value.ends_with(".yaml"));
     let files = files.map(|(name, path)| mount(name, path, true, "File"));
     files.chain([mount("audit-log", "/var/log/kubernetes", false, "DirectoryOrCreate")]).collect()
 }

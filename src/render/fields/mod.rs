@@ -46,7 +46,11 @@ static FILES: &[File] = &[
     file("kubeadm_cluster", kubeadm::CLUSTER),
     file("kubeadm_init", kubeadm::INIT),
     file("kubeadm_join", kubeadm::JOIN),
-    File { name: "kubeadm_kubelet", without: &["address", "registerWithTaints"], ..file("kubelet", kubelet::FIELDS) },
+    File {
+        name: "kubeadm_kubelet",
+        without: &["address", "registerWithTaints"],
+        ..file("kubelet", kubelet::FIELDS)
+    },
     File {
         name: "kubeadm_kube_proxy",
         without: &["clientConnection", "hostnameOverride", "healthzBindAddress"],
@@ -71,10 +75,16 @@ impl File {
         let Some(kind) = kinds::of(self.kind, minor) else { return Value::Null };
         let head = [("apiVersion", Value::from(kind.api_version)), ("kind", Value::from(kind.kind))];
         let fields = self.fields.iter().filter(|field| field.span.covers(minor));
-        let fields = fields.filter(|field| !self.without.contains(&field.name)).map(|field| (field.name, (field.value)(context)));
+        let fields = fields
+            .filter(|field| !self.without.contains(&field.name))
+            .map(|field| (field.name, (field.value)(context)));
         // A field without a value is omitted.
         let fields = fields.filter(|(_, value)| !value.is_null());
-        head.into_iter().chain(fields).map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
+        head.into_iter()
+            .chain(fields)
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect::<Map<_, _>>()
+            .into()
     }
 }
 
@@ -109,7 +119,12 @@ mod tests {
             for minor in KubernetesVersion::MINORS {
                 let fields = file.fields.iter().filter(|field| field.span.covers(minor));
                 let names: Vec<&str> = fields.map(|field| field.name).collect();
-                assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len(), "{} in 1.{minor}: {names:?}", file.name);
+                assert_eq!(
+                    names.len(),
+                    names.iter().collect::<BTreeSet<_>>().len(),
+                    "{} in 1.{minor}: {names:?}",
+                    file.name
+                );
             }
         }
     }
@@ -118,7 +133,11 @@ mod tests {
     fn what_is_left_out_would_be_there() {
         for file in FILES {
             for name in file.without {
-                assert!(file.fields.iter().any(|field| field.name == *name), "{} has no `{name}` to leave out", file.name);
+                assert!(
+                    file.fields.iter().any(|field| field.name == *name),
+                    "{} has no `{name}` to leave out",
+                    file.name
+                );
             }
         }
     }
@@ -126,7 +145,11 @@ mod tests {
     #[test]
     fn every_file_is_of_a_kind() {
         for file in FILES {
-            assert!(KubernetesVersion::MINORS.into_iter().any(|minor| kinds::of(file.kind, minor).is_some()), "{}", file.name);
+            assert!(
+                KubernetesVersion::MINORS.into_iter().any(|minor| kinds::of(file.kind, minor).is_some()),
+                "{}",
+                file.name
+            );
         }
     }
 }

@@ -77,7 +77,10 @@ pub(super) static FLAGS: &[Flag] = &[
     text("requestheader-uid-headers", "X-Remote-Uid").since(32),
     text("proxy-client-cert-file", "/etc/kubernetes/pki/front-proxy-client.crt").since(7),
     text("proxy-client-key-file", "/etc/kubernetes/pki/front-proxy-client.key").since(7),
-    computed("service-account-issuer", |context| format!("https://kubernetes.default.svc.{}", context.cluster.network.domain)).since(20),
+    computed("service-account-issuer", |context| {
+        format!("https://kubernetes.default.svc.{}", context.cluster.network.domain)
+    })
+    .since(20),
     text("service-account-signing-key-file", "/etc/kubernetes/pki/sa.key").since(20),
     text("service-account-key-file", "/etc/kubernetes/pki/sa.pub"),
     text("service-account-lookup", "true"),
@@ -104,7 +107,10 @@ pub(super) static FLAGS: &[Flag] = &[
     text("request-timeout", "60s").since(10),
     // Closes HTTP/2 connections at random, so that clients spread over the servers; useless with a single
     // server.
-    computed("goaway-chance", |context| if context.control_plane().len() > 1 { "0.001" } else { "0" }.to_owned()).since(18),
+    computed("goaway-chance", |context| {
+        if context.control_plane().len() > 1 { "0.001" } else { "0" }.to_owned()
+    })
+    .since(18),
     // Balancers see /readyz fail before the port closes.
     text("shutdown-delay-duration", "10s").since(16),
     text("shutdown-send-retry-after", "true").since(23),
@@ -114,8 +120,7 @@ pub(super) static FLAGS: &[Flag] = &[
 
 /// Complete, ordered list of admission plug-ins; replaced by an additive flag in 1.10.
 const ADMISSION_1_6: &str = "NamespaceLifecycle,LimitRanger,ServiceAccount,DefaultStorageClass,DefaultTolerationSeconds,ResourceQuota";
-const ADMISSION_1_7: &str =
-    "NamespaceLifecycle,LimitRanger,ServiceAccount,NodeRestriction,DefaultStorageClass,DefaultTolerationSeconds,ResourceQuota";
+const ADMISSION_1_7: &str = "NamespaceLifecycle,LimitRanger,ServiceAccount,NodeRestriction,DefaultStorageClass,DefaultTolerationSeconds,ResourceQuota";
 /// With webhooks, which are beta and enabled; mutating ones precede validating ones, and quota is last.
 const ADMISSION_1_9: &str = "NamespaceLifecycle,LimitRanger,ServiceAccount,NodeRestriction,DefaultStorageClass,DefaultTolerationSeconds,\
     MutatingAdmissionWebhook,ValidatingAdmissionWebhook,ResourceQuota";

@@ -19,7 +19,9 @@ pub(super) static FLAGS: &[Flag] = &[
     text("requestheader-client-ca-file", "/etc/kubernetes/pki/front-proxy-ca.crt").since(12),
     // With `bridge`, the cluster file determines the pod networks, and the controller manager must not assign
     // any.
-    computed("allocate-node-cidrs", |context| (context.cluster.network.plugin != NetworkPlugin::Bridge).to_string()),
+    computed("allocate-node-cidrs", |context| {
+        (context.cluster.network.plugin != NetworkPlugin::Bridge).to_string()
+    }),
     computed("cluster-cidr", |context| context.cluster.network.pods.to_string()),
     computed("node-cidr-mask-size", |context| context.cluster.network.pods_per_node_prefix.to_string()),
     computed("service-cluster-ip-range", |context| context.cluster.network.services.to_string()),

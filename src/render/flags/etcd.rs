@@ -17,7 +17,9 @@ pub(super) static FLAGS: &[Flag] = &[
     text("data-dir", "/var/lib/etcd"),
     computed("listen-peer-urls", |context| context.url(context.node, Service::EtcdPeers.port())),
     computed("initial-advertise-peer-urls", |context| context.url(context.node, Service::EtcdPeers.port())),
-    computed("listen-client-urls", |context| format!("{},{}", context.url(context.node, Service::Etcd.port()), context.local_etcd())),
+    computed("listen-client-urls", |context| {
+        format!("{},{}", context.url(context.node, Service::Etcd.port()), context.local_etcd())
+    }),
     computed("advertise-client-urls", |context| context.url(context.node, Service::Etcd.port())),
     // Health and metrics without a certificate; loopback only.
     computed("listen-metrics-urls", |_| format!("http://127.0.0.1:{}", Service::EtcdMetrics.port())).since(3),
@@ -34,10 +36,15 @@ pub(super) static FLAGS: &[Flag] = &[
     text("peer-key-file", "/etc/kubernetes/pki/etcd/peer.key"),
     // Before 3.5 the ChaCha20 suites have no suffix, so the others are used. These patches of 3.2 and 3.3
     // introduced the flag.
-    computed("cipher-suites", |context| since(context, EtcdVersion { minor: 2, patch: 22 }, AES_SUITES)).since(2).before(3),
-    computed("cipher-suites", |context| since(context, EtcdVersion { minor: 3, patch: 7 }, AES_SUITES)).since(3).before(4),
+    computed("cipher-suites", |context| since(context, EtcdVersion { minor: 2, patch: 22 }, AES_SUITES))
+        .since(2)
+        .before(3),
+    computed("cipher-suites", |context| since(context, EtcdVersion { minor: 3, patch: 7 }, AES_SUITES))
+        .since(3)
+        .before(4),
     text("cipher-suites", AES_SUITES).since(4).before(5),
-    computed("tls-min-version", |context| since(context, EtcdVersion { minor: 5, patch: 8 }, "TLS1.2")).since(5),
+    computed("tls-min-version", |context| since(context, EtcdVersion { minor: 5, patch: 8 }, "TLS1.2"))
+        .since(5),
     text("cipher-suites", CIPHER_SUITES).since(5),
     text("heartbeat-interval", "100"),
     text("election-timeout", "1000"),

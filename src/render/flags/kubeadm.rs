@@ -100,7 +100,10 @@ const KUBELET: &[&str] = &[
 
 /// Returns the names and values of the flags that `program` gets through kubeadm's `extraArgs`.
 pub(in crate::render) fn extra(program: &str, context: &NodeContext<'_>) -> Vec<(&'static str, String)> {
-    let component = COMPONENTS.iter().find(|component| component.program == program).expect("kubeadm starts this program");
+    let component = COMPONENTS
+        .iter()
+        .find(|component| component.program == program)
+        .expect("kubeadm starts this program");
     let table = PROGRAMS.iter().find(|other| other.name == program).expect("every component has a table");
     table.arguments(context).filter(|(name, _)| !component.without.contains(name)).collect()
 }
@@ -114,7 +117,11 @@ mod tests {
         for component in COMPONENTS {
             let table = PROGRAMS.iter().find(|program| program.name == component.program).unwrap();
             for name in component.without {
-                assert!(table.flags.iter().any(|flag| flag.name == *name), "{} has no --{name}", component.program);
+                assert!(
+                    table.flags.iter().any(|flag| flag.name == *name),
+                    "{} has no --{name}",
+                    component.program
+                );
             }
         }
     }

@@ -24,8 +24,10 @@ pub(super) static FLAGS: &[Flag] = &[
     computed("node-ip", |context| context.node.address.to_string()),
     computed("node-labels", |context| context.own_labels().join(",")),
     // A field of the file since 1.23.
-    computed("register-with-taints", |context| context.cluster.taints(context.node).iter().map(Taint::flag).collect::<Vec<_>>().join(","))
-        .before(23),
+    computed("register-with-taints", |context| {
+        context.cluster.taints(context.node).iter().map(Taint::flag).collect::<Vec<_>>().join(",")
+    })
+    .before(23),
     // Network add-ons are privileged; API servers decide which pods may be. The default since 1.11.
     text("allow-privileged", "true").before(11),
     // A field of the file only since 1.19.
@@ -61,6 +63,10 @@ pub(super) static FLAGS: &[Flag] = &[
     // Reserving disk space requires 1.10.
     text("system-reserved", "cpu=200m,memory=500Mi").before(10),
     text("kube-reserved", "cpu=200m,memory=500Mi").before(10),
-    text("eviction-hard", "memory.available<200Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%").before(10),
+    text(
+        "eviction-hard",
+        "memory.available<200Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%",
+    )
+    .before(10),
     text("v", "2"),
 ];

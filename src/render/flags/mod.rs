@@ -106,7 +106,8 @@ impl Program {
     fn arguments(&self, context: &NodeContext<'_>) -> impl Iterator<Item = (&'static str, String)> {
         let minor = (self.minor)(context);
         let wanted = self.flags.iter().filter(move |flag| flag.span.covers(minor));
-        let wanted = wanted.filter(|flag| flag.runtime.is_none_or(|runtime| runtime == context.cluster.runtime));
+        let wanted =
+            wanted.filter(|flag| flag.runtime.is_none_or(|runtime| runtime == context.cluster.runtime));
         wanted.filter_map(|flag| Some((flag.name, flag.value.of(context)?)))
     }
 }
@@ -194,7 +195,10 @@ mod tests {
     #[test]
     fn no_flag_is_given_to_a_version_that_rejects_it() {
         for row in table() {
-            assert!(row.removed.is_none_or(|removed| row.until.is_some_and(|until| until < removed)), "{row:?}");
+            assert!(
+                row.removed.is_none_or(|removed| row.until.is_some_and(|until| until < removed)),
+                "{row:?}"
+            );
         }
     }
 

@@ -28,7 +28,8 @@ struct Family {
     networks: &'static str,
 }
 
-const IPV4: Family = Family { prefix: "10.0.0.", private: "169.254.64.43", networks: "nodes = \"10.0.0.0/24\"" };
+const IPV4: Family =
+    Family { prefix: "10.0.0.", private: "169.254.64.43", networks: "nodes = \"10.0.0.0/24\"" };
 const IPV6: Family = Family {
     prefix: "fd00:1::",
     private: "fd00:9::43",
@@ -41,19 +42,27 @@ impl Family {
             format!("[[nodes]]\nname = \"{name}\"\n{roles}\naddress = \"{}{number}\"\n", self.prefix)
         };
         let masters = (1..=3).map(|number| (format!("m{number}"), "roles = [\"master\"]", 10 + number));
-        let others = extra.iter().enumerate().map(|(index, roles)| (format!("l{}", index + 1), *roles, 31 + index));
-        let nodes: String = masters.chain([("w1".to_owned(), "roles = [\"worker\"]", 21)]).chain(others).map(node).collect();
+        let others =
+            extra.iter().enumerate().map(|(index, roles)| (format!("l{}", index + 1), *roles, 31 + index));
+        let nodes: String =
+            masters.chain([("w1".to_owned(), "roles = [\"worker\"]", 21)]).chain(others).map(node).collect();
         let cluster = "profile = \"ha\"\n[cluster]\nname = \"axis\"\nkubernetes = \"1.20.2\"\n";
         let names = "names = [\"kubernetes.example.org\"]";
-        format!("{cluster}[network]\nntp = [\"pool.ntp.org\"]\n{}\n[endpoint]\n{names}\n{endpoint}\n{nodes}", self.networks)
+        format!(
+            "{cluster}[network]\nntp = [\"pool.ntp.org\"]\n{}\n[endpoint]\n{names}\n{endpoint}\n{nodes}",
+            self.networks
+        )
     }
 }
 
 /// Returns the balancer's files on a machine, below `/etc`.
 fn files(cluster: &Cluster, tree: &Tree) -> Vec<String> {
     let overlays = cluster.endpoint.balancer.overlays(cluster.endpoint.run);
-    let ours = tree.iter().filter(|(path, entry)| overlays.contains(&&*entry.origin) && path.is_under("/etc"));
-    ours.filter(|(_, entry)| matches!(entry.kind, EntryKind::File(_))).map(|(path, _)| path.as_str()["/etc/".len()..].to_owned()).collect()
+    let ours =
+        tree.iter().filter(|(path, entry)| overlays.contains(&&*entry.origin) && path.is_under("/etc"));
+    ours.filter(|(_, entry)| matches!(entry.kind, EntryKind::File(_)))
+        .map(|(path, _)| path.as_str()["/etc/".len()..].to_owned())
+        .collect()
 }
 
 /// Result of a cluster file.
@@ -78,7 +87,12 @@ impl Cell {
         let mut balancing: Option<Tree> = None;
         for (node, tree) in rendered_with(&cluster, &vault(&cluster)) {
             let has_files = !files(&cluster, &tree).is_empty();
-            assert_eq!(has_files, cluster.balancing().iter().any(|other| other.name == node.name), "{}", node.name);
+            assert_eq!(
+                has_files,
+                cluster.balancing().iter().any(|other| other.name == node.name),
+                "{}",
+                node.name
+            );
             if let Some(first) = balancing.as_ref().filter(|_| has_files) {
                 assert_eq!(files(&cluster, first), files(&cluster, &tree), "{}", node.name);
             } else if has_files {
@@ -87,8 +101,12 @@ impl Cell {
             balancing = balancing.or(has_files.then_some(tree));
         }
         let reported = pipeline::linted(&profile, &cluster, &Overlays::load(&[]).unwrap()).unwrap();
-        let reported =
-            reported.problems.iter().filter(|problem| problem.severity > Severity::Info).map(|problem| problem.code.unwrap()).collect();
+        let reported = reported
+            .problems
+            .iter()
+            .filter(|problem| problem.severity > Severity::Info)
+            .map(|problem| problem.code.unwrap())
+            .collect();
         Self::Cluster(Box::new(Accepted { cluster, reported, balancing }))
     }
 
@@ -108,7 +126,8 @@ impl Accepted {
         let (agents, clients) = (cluster.agent_authority(), cluster.endpoint_authority());
         let dialled = if agents == clients { agents } else { format!("{agents}, from outside {clients}") };
         let files = self.balancing.as_ref().map(|tree| files(cluster, tree).join(" ")).unwrap_or_default();
-        let reported = self.reported.iter().fold(String::new(), |reported, code| format!("{reported}; {code}"));
+        let reported =
+            self.reported.iter().fold(String::new(), |reported, code| format!("{reported}; {code}"));
         format!("[{}] {dialled}: {files}{reported}", nodes.join(" "))
     }
 
@@ -120,7 +139,8 @@ impl Accepted {
         let lines: Vec<&str> = text.lines().filter(wanted).collect();
         // A path is shown only with lines below it.
         let below = |index: usize| lines.get(index + 1).is_some_and(|next| !next.starts_with("=== "));
-        let shown = lines.iter().enumerate().filter(|(index, line)| !line.starts_with("=== ") || below(*index));
+        let shown =
+            lines.iter().enumerate().filter(|(index, line)| !line.starts_with("=== ") || below(*index));
         shown.map(|(_, line)| line.trim()).collect::<Vec<_>>().join("\n    ")
     }
 }
@@ -177,8 +197,12 @@ fn kube_vip_tells_routers_of_both_families() {
     let Cell::Cluster(accepted) = Cell::of(&IPV6.cluster_file(settings, &[])) else { panic!("refused") };
     let manifest = text(&accepted.balancing.unwrap(), "/etc/kubernetes/manifests/kube-vip.yaml");
     let lines: Vec<&str> = manifest.lines().map(str::trim).collect();
-    let variables = lines.windows(2).filter_map(|pair| Some((pair[0].strip_prefix("- name: ")?, pair[1].strip_prefix("value: ")?)));
-    let shown: Vec<_> = variables.filter(|(name, _)| ["address", "vip_subnet"].contains(name) || name.starts_with("bgp")).collect();
+    let variables = lines
+        .windows(2)
+        .filter_map(|pair| Some((pair[0].strip_prefix("- name: ")?, pair[1].strip_prefix("value: ")?)));
+    let shown: Vec<_> = variables
+        .filter(|(name, _)| ["address", "vip_subnet"].contains(name) || name.starts_with("bgp"))
+        .collect();
     assert_eq!(
         shown,
         [

@@ -48,13 +48,21 @@ fn a_flag_that_came_with_a_patch_is_for_those_from_it_on() {
 
 #[test]
 fn a_version_of_the_files_own_comes_from_a_release_and_brings_no_package() {
-    let needs = |text: &str| render::requirements(&resolved(text), "control-plane", &Overlays::load(&[]).unwrap()).unwrap();
-    let has = |names: &[String]| ["etcd", "etcdctl", "etcd-client", "etcd-server"].map(|name| names.iter().any(|other| other == name));
+    let needs = |text: &str| {
+        render::requirements(&resolved(text), "control-plane", &Overlays::load(&[]).unwrap()).unwrap()
+    };
+    let has = |names: &[String]| {
+        ["etcd", "etcdctl", "etcd-client", "etcd-server"].map(|name| names.iter().any(|other| other == name))
+    };
     let (own, suite) = (needs(&with_etcd("3.4.13")), needs(HA));
     assert_eq!((has(&own.binaries), has(&own.packages)), ([true, true, false, false], [false; 4]));
     assert_eq!((has(&suite.binaries), has(&suite.packages)), ([false; 4], [false, false, true, true]));
-    let url = "https://github.com/etcd-io/etcd/releases/download/v3.4.13/etcd-v3.4.13-linux-amd64.tar.gz".to_owned();
-    assert_eq!(resolved(&with_etcd("3.4.13")).binaries.last(), Some(&BinarySource::Archive { url, sha256: None }));
+    let url = "https://github.com/etcd-io/etcd/releases/download/v3.4.13/etcd-v3.4.13-linux-amd64.tar.gz"
+        .to_owned();
+    assert_eq!(
+        resolved(&with_etcd("3.4.13")).binaries.last(),
+        Some(&BinarySource::Archive { url, sha256: None })
+    );
 }
 
 #[test]
@@ -74,7 +82,8 @@ fn versions_and_digests_that_are_none_are_refused() {
     }
     let text = format!("{HA}\n{digest} \"00\"\n");
     assert!(
-        problems(&text)[0].starts_with("`\"00\"`: `00` is not a SHA-256 digest (64 lower-case hexadecimal digits)"),
+        problems(&text)[0]
+            .starts_with("`\"00\"`: `00` is not a SHA-256 digest (64 lower-case hexadecimal digits)"),
         "{:?}",
         problems(&text)
     );

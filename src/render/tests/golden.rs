@@ -75,14 +75,20 @@ fn a_role_image_holds_nothing_of_a_node() {
     for node in &cluster.nodes {
         assert!(!texts(&tree).contains(&node.address.to_string()), "{} is in the image", node.address);
     }
-    golden("ha", "control-plane.requirements", &format!("{:#?}\n", render::requirements(&cluster, "control-plane", &overlays).unwrap()));
+    golden(
+        "ha",
+        "control-plane.requirements",
+        &format!("{:#?}\n", render::requirements(&cluster, "control-plane", &overlays).unwrap()),
+    );
 }
 
 #[test]
 fn rendering_twice_gives_the_same_tree() {
     let cluster = cluster();
     let pki = vault(&cluster);
-    for ((node, first), (_, second)) in rendered_with(&cluster, &pki).into_iter().zip(rendered_with(&cluster, &pki)) {
+    for ((node, first), (_, second)) in
+        rendered_with(&cluster, &pki).into_iter().zip(rendered_with(&cluster, &pki))
+    {
         assert_eq!(first.digest(), second.digest(), "{}", node.name);
     }
 }
@@ -93,10 +99,17 @@ fn no_node_holds_the_key_of_an_authority() {
     for (node, tree) in rendered_with(&cluster, &vault(&cluster)) {
         let keys: Vec<_> = tree.iter().filter(|(path, _)| path.as_str().ends_with("ca.key")).collect();
         assert!(keys.is_empty(), "{}: {keys:?}", node.name);
-        for (path, entry) in tree.iter().filter(|(path, _)| path.as_str().ends_with(".key") || path.as_str().ends_with(".conf")) {
+        for (path, entry) in tree
+            .iter()
+            .filter(|(path, _)| path.as_str().ends_with(".key") || path.as_str().ends_with(".conf"))
+        {
             let private = path.is_under("/etc/kubernetes")
                 && (path.as_str().ends_with(".key") || path.parent().unwrap().as_str() == "/etc/kubernetes");
-            assert!(!private || (entry.secret && entry.mode & 0o137 == 0), "{path} has mode {:04o}", entry.mode);
+            assert!(
+                !private || (entry.secret && entry.mode & 0o137 == 0),
+                "{path} has mode {:04o}",
+                entry.mode
+            );
         }
     }
 }
@@ -104,23 +117,32 @@ fn no_node_holds_the_key_of_an_authority() {
 #[test]
 fn an_external_balancer_leaves_ours_out_and_frees_the_port_of_the_api_server() {
     let text = include_str!("../../../profiles/ha/cluster.toml");
-    let cluster =
-        super::resolved(&text.replace("vip = \"10.0.0.10\"", "names = [\"api.example.org\"]\nbalancer = \"external\"\nport = 6443"));
+    let cluster = super::resolved(&text.replace(
+        "vip = \"10.0.0.10\"",
+        "names = [\"api.example.org\"]\nbalancer = \"external\"\nport = 6443",
+    ));
     let tree = super::first(&cluster);
     assert!(!tree.dump().contains("haproxy") && !tree.dump().contains("keepalived"), "{}", tree.dump());
-    assert!(super::text(&tree, "/etc/systemd/system/kube-apiserver.service").contains("--bind-address=0.0.0.0"));
+    assert!(
+        super::text(&tree, "/etc/systemd/system/kube-apiserver.service").contains("--bind-address=0.0.0.0")
+    );
 }
 
 #[test]
 fn dedicated_members_and_balancers_take_their_components_from_the_control_plane() {
-    let node =
-        |name: &str, role: &str, last: u8| format!("[[nodes]]\nname = \"{name}\"\nroles = [\"{role}\"]\naddress = \"10.0.0.{last}\"\n");
-    let others = [("e1", "etcd", 31), ("e2", "etcd", 32), ("e3", "etcd", 33), ("l1", "lb", 41), ("l2", "lb", 42)];
+    let node = |name: &str, role: &str, last: u8| {
+        format!("[[nodes]]\nname = \"{name}\"\nroles = [\"{role}\"]\naddress = \"10.0.0.{last}\"\n")
+    };
+    let others =
+        [("e1", "etcd", 31), ("e2", "etcd", 32), ("e3", "etcd", 33), ("l1", "lb", 41), ("l2", "lb", 42)];
     let others: String = others.into_iter().map(|(name, role, last)| node(name, role, last)).collect();
-    let cluster = super::resolved(&format!("{}\n{others}", include_str!("../../../profiles/ha/cluster.toml")));
+    let cluster =
+        super::resolved(&format!("{}\n{others}", include_str!("../../../profiles/ha/cluster.toml")));
     let units = |tree: &Tree| {
         let units = ["etcd", "kube-apiserver", "haproxy", "keepalived"].into_iter();
-        units.filter(|unit| tree.dump().contains(&format!("/etc/systemd/system/{unit}.service ["))).collect::<Vec<_>>()
+        units
+            .filter(|unit| tree.dump().contains(&format!("/etc/systemd/system/{unit}.service [")))
+            .collect::<Vec<_>>()
     };
     for (node, tree) in rendered_with(&cluster, &vault(&cluster)) {
         let expected: &[&str] = match node.name.as_bytes()[0] {

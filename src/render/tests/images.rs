@@ -16,14 +16,17 @@ flannel-cni-plugin = \"registry.example.org/base/plugin:4\"
 
 fn with_addons(version: &str, images: &str) -> String {
     let text = HA.replace("1.20.2", version).replace("[network]", "[network]\nplugin = \"flannel\"");
-    format!("{text}\n{images}\n[overlays.control-plane]\nadd = [\"coredns\", \"coredns-image\", \"flannel-images\"]\n")
+    format!(
+        "{text}\n{images}\n[overlays.control-plane]\nadd = [\"coredns\", \"coredns-image\", \"flannel-images\"]\n"
+    )
 }
 
 #[test]
 fn images_of_the_cluster_file_are_used_and_held_wherever_the_versions_would_be() {
     let cluster = resolved(&with_addons("1.20.2", OWN));
     let held = render::requirements(&cluster, "control-plane", &Overlays::load(&[]).unwrap()).unwrap().images;
-    let own = ["coredns:2", "flannel:3", "pause:1", "plugin:4"].map(|name| format!("registry.example.org/base/{name}"));
+    let own = ["coredns:2", "flannel:3", "pause:1", "plugin:4"]
+        .map(|name| format!("registry.example.org/base/{name}"));
     assert_eq!(held.into_keys().collect::<Vec<_>>(), own);
     let (_, tree) = rendered_with(&cluster, &vault(&cluster)).swap_remove(0);
     for (path, line) in [
@@ -37,7 +40,10 @@ fn images_of_the_cluster_file_are_used_and_held_wherever_the_versions_would_be()
     for (path, entry) in tree.iter().filter(|(_, entry)| !entry.secret && &*entry.origin != "pki") {
         if let crate::tree::EntryKind::File(content) = &entry.kind {
             let text = String::from_utf8(content.read().unwrap()).unwrap();
-            assert!(!["k8s.gcr.io", "ghcr.io/flannel"].iter().any(|registry| text.contains(registry)), "{path}:\n{text}");
+            assert!(
+                !["k8s.gcr.io", "ghcr.io/flannel"].iter().any(|registry| text.contains(registry)),
+                "{path}:\n{text}"
+            );
         }
     }
 }
@@ -51,8 +57,12 @@ fn a_registry_that_stands_in_has_corednss_image_where_kubeadm_looks_for_it() {
         ("1.21.0", "k8s.gcr.io/coredns/coredns:v1.8.0", "registry.example.org/kubernetes/coredns:v1.8.0"),
     ] {
         for (text, expected) in [(HA.to_owned(), project), (HA.replace("[network]", mirror), stand_in)] {
-            let text = format!("{}\n[overlays.control-plane]\nadd = [\"coredns\"]\n", text.replace("1.20.2", version));
-            let manifest = super::text(&super::first(&resolved(&text)), "/etc/kubernetes/bootstrap/20-coredns.yaml");
+            let text = format!(
+                "{}\n[overlays.control-plane]\nadd = [\"coredns\"]\n",
+                text.replace("1.20.2", version)
+            );
+            let manifest =
+                super::text(&super::first(&resolved(&text)), "/etc/kubernetes/bootstrap/20-coredns.yaml");
             assert!(manifest.contains(&format!("image: {expected}\n")), "{expected}: {manifest}");
         }
     }

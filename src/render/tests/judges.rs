@@ -28,7 +28,10 @@ impl Root {
     pub(super) fn of_node(cluster: &Cluster, node: &Node, tree: &Tree) -> Self {
         let directory = tempfile::tempdir().unwrap();
         unpack(tree, directory.path());
-        unpack(&render::role(cluster, &node.image(), &Overlays::load(&[]).unwrap()).unwrap(), directory.path());
+        unpack(
+            &render::role(cluster, &node.image(), &Overlays::load(&[]).unwrap()).unwrap(),
+            directory.path(),
+        );
         Self { directory }
     }
 
@@ -50,16 +53,23 @@ impl Root {
     /// Asserts that systemd reports nothing about kiln's own units; returns their number.
     pub(super) fn assert_units_are_sound(&self) -> usize {
         let ours: Vec<PathBuf> = host::fs::list(&self.path("/etc/systemd/system")).unwrap();
-        let ours: Vec<&PathBuf> =
-            ours.iter().filter(|path| path.extension().is_some_and(|end| end == "service") && !path.is_symlink()).collect();
+        let ours: Vec<&PathBuf> = ours
+            .iter()
+            .filter(|path| path.extension().is_some_and(|end| end == "service") && !path.is_symlink())
+            .collect();
         let Some(mut analyze) = judge("systemd-analyze") else { return ours.len() };
-        accepts(host::process::command("cp").args(["-rT", "/usr/lib/systemd/system"]).arg(prepared(self, "/usr/lib/systemd/system")));
+        accepts(
+            host::process::command("cp")
+                .args(["-rT", "/usr/lib/systemd/system"])
+                .arg(prepared(self, "/usr/lib/systemd/system")),
+        );
         for unit in &ours {
             provide_programs(self, &host::fs::read_to_string(unit).unwrap());
         }
         let names = ours.iter().map(|path| path.file_name().unwrap());
         let root_option = format!("--root={}", self.directory.path().display());
-        let said = accepts(analyze.args(["verify", "--man=no", "--recursive-errors=no", &root_option]).args(names));
+        let said =
+            accepts(analyze.args(["verify", "--man=no", "--recursive-errors=no", &root_option]).args(names));
         assert_eq!(said, "");
         ours.len()
     }
@@ -75,7 +85,9 @@ fn the_balancers_of_ha_accept_their_configuration_without_a_warning() {
 
 #[test]
 fn systemd_finds_nothing_wrong_with_the_units_of_the_oldest_the_newest_and_the_usual_version() {
-    for minor in [*KubernetesVersion::MINORS.start(), cluster().kubernetes.minor, *KubernetesVersion::MINORS.end()] {
+    for minor in
+        [*KubernetesVersion::MINORS.start(), cluster().kubernetes.minor, *KubernetesVersion::MINORS.end()]
+    {
         assert!(Root::of(&first(&of_version(minor))).assert_units_are_sound() >= 11);
     }
 }
@@ -94,7 +106,11 @@ fn chrony_follows_the_time_servers_of_the_site_and_the_control_plane_and_only_th
             let root = Root::of(tree);
             let read = accepts(chronyd.args(["-U", "-p", "-f"]).arg(root.path("/etc/chrony/chrony.conf")));
             let lines = |word: &str| read.lines().filter(|line| line.split(' ').next() == Some(word)).count();
-            assert_eq!((lines("pool"), lines("server"), lines("local")), (pools, servers, leaders), "{name}: {read}");
+            assert_eq!(
+                (lines("pool"), lines("server"), lines("local")),
+                (pools, servers, leaders),
+                "{name}: {read}"
+            );
         }
     }
 }
@@ -108,7 +124,14 @@ fn prepared(root: &Root, directory: &str) -> PathBuf {
 /// Creates an executable for each program that a unit starts.
 fn provide_programs(root: &Root, unit: &str) {
     for line in unit.lines().filter(|line| line.starts_with("Exec")) {
-        let program = line.split_once('=').unwrap().1.split_whitespace().next().unwrap().trim_start_matches(['-', '!', '+']);
+        let program = line
+            .split_once('=')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .trim_start_matches(['-', '!', '+']);
         host::fs::write_atomic(&root.path(program), b"#!/bin/sh\n", 0o755).unwrap();
     }
 }

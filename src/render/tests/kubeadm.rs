@@ -59,8 +59,15 @@ fn kubeadm_takes_the_certificates_of_the_vault_and_makes_none() {
     let before = files();
     let Some(said) = boot(&root) else { return };
     let one = |what: &str| said.lines().filter(|line| line.contains(what)).count();
-    assert_eq!((one("Using existing "), one("External CA mode: Using user provided "), one("External etcd mode: ")), (6, 4, 5), "{said}");
-    assert!(!["Generating", "unexpected API Server URL", "expired"].iter().any(|word| said.contains(word)), "{said}");
+    assert_eq!(
+        (one("Using existing "), one("External CA mode: Using user provided "), one("External etcd mode: ")),
+        (6, 4, 5),
+        "{said}"
+    );
+    assert!(
+        !["Generating", "unexpected API Server URL", "expired"].iter().any(|word| said.contains(word)),
+        "{said}"
+    );
     assert_eq!(files(), before);
     let pods: Vec<_> = host::fs::list(&root.path("/etc/kubernetes/manifests")).unwrap();
     assert_eq!(pods.len(), 3, "{pods:?}");
@@ -71,10 +78,16 @@ fn kubeadm_takes_the_certificates_of_the_vault_and_makes_none() {
 fn kubeadm_refuses_a_node_that_lacks_one_of_them() {
     let cluster = cluster();
     let (node, tree) = second(&cluster);
-    for missing in ["/etc/kubernetes/pki/apiserver.key", "/etc/kubernetes/pki/front-proxy-client.crt", "/etc/kubernetes/scheduler.conf"] {
+    for missing in [
+        "/etc/kubernetes/pki/apiserver.key",
+        "/etc/kubernetes/pki/front-proxy-client.crt",
+        "/etc/kubernetes/scheduler.conf",
+    ] {
         let root = Root::of_node(&cluster, &node, &tree);
         std::fs::remove_file(root.path(missing)).unwrap();
-        let Some(mut first) = kubeadm(&root, &["init", "phase", "certs", "all", "--config=/etc/kubernetes/kubeadm/init.yaml"]) else {
+        let Some(mut first) =
+            kubeadm(&root, &["init", "phase", "certs", "all", "--config=/etc/kubernetes/kubeadm/init.yaml"])
+        else {
             return;
         };
         let output = first.output().unwrap();
@@ -91,20 +104,32 @@ fn the_static_pods_start_programs_that_read_all_their_arguments() {
         return;
     }
     for program in ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
-        let pod = host::fs::read_to_string(&root.path(&format!("/etc/kubernetes/manifests/{program}.yaml"))).unwrap();
+        let pod = host::fs::read_to_string(&root.path(&format!("/etc/kubernetes/manifests/{program}.yaml")))
+            .unwrap();
         assert!(pod.contains(&format!("image: k8s.gcr.io/{program}:v1.20.2")), "{pod}");
         let arguments: Vec<&str> = pod.lines().filter_map(|line| line.trim().strip_prefix("- --")).collect();
         assert!(
-            arguments.len() > 10 && arguments.iter().any(|argument| argument.ends_with("10.0.0.12") || program != "kube-apiserver"),
+            arguments.len() > 10
+                && arguments
+                    .iter()
+                    .any(|argument| argument.ends_with("10.0.0.12") || program != "kube-apiserver"),
             "{pod}"
         );
-        for file in arguments.iter().filter_map(|argument| argument.split_once("=/etc/kubernetes/")).map(|(_, file)| file) {
+        for file in arguments
+            .iter()
+            .filter_map(|argument| argument.split_once("=/etc/kubernetes/"))
+            .map(|(_, file)| file)
+        {
             let path = format!("/etc/kubernetes/{file}");
-            let mounted = pod.lines().filter_map(|line| line.trim().strip_prefix("path: ")).any(|mount| path.starts_with(mount));
+            let mounted = pod
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("path: "))
+                .any(|mount| path.starts_with(mount));
             assert!(mounted && root.path(&path).exists(), "{program} does not see {path}:\n{pod}");
         }
         let mut real = kubernetes(program).unwrap();
-        let said = accepts(real.args(arguments.iter().map(|argument| format!("--{argument}"))).arg("--version"));
+        let said =
+            accepts(real.args(arguments.iter().map(|argument| format!("--{argument}"))).arg("--version"));
         assert!(said.lines().any(|line| line == "Kubernetes v1.20.2"), "{program}: {said}");
     }
 }
@@ -123,8 +148,16 @@ fn kubeadm_names_the_images_that_the_nodes_need() {
         let root = Root::of_node(&cluster, &node, &tree);
         let arguments = ["config", "images", "list", "--config=/etc/kubernetes/kubeadm/init.yaml"];
         let Some(mut list) = kubeadm(&root, &arguments) else { return };
-        let images: Vec<String> = accepts(&mut list).lines().filter_map(|line| line.strip_prefix(registry).map(str::to_owned)).collect();
-        let expected = ["/kube-apiserver:v1.20.2", "/kube-controller-manager:v1.20.2", "/kube-scheduler:v1.20.2", "/kube-proxy:v1.20.2"];
+        let images: Vec<String> = accepts(&mut list)
+            .lines()
+            .filter_map(|line| line.strip_prefix(registry).map(str::to_owned))
+            .collect();
+        let expected = [
+            "/kube-apiserver:v1.20.2",
+            "/kube-controller-manager:v1.20.2",
+            "/kube-scheduler:v1.20.2",
+            "/kube-proxy:v1.20.2",
+        ];
         assert_eq!(images, [&expected[..], &["/pause:3.2", dns]].concat());
         let containerd = super::text(&tree, "/etc/containerd/config.toml");
         assert!(containerd.contains(&format!("sandbox_image = \"{registry}/pause:3.2\"")), "{containerd}");
@@ -148,14 +181,22 @@ fn what_nodes_record_of_the_cluster_is_the_same_on_each() {
     let texts: Vec<String> = rendered_with(&cluster, &vault(&cluster))
         .iter()
         .take(3)
-        .map(|(_, tree)| super::text(tree, "/etc/kubernetes/kubeadm/init.yaml").split_once("---\n").unwrap().1.to_owned())
+        .map(|(_, tree)| {
+            super::text(tree, "/etc/kubernetes/kubeadm/init.yaml").split_once("---\n").unwrap().1.to_owned()
+        })
         .collect();
     assert!(texts[0].contains("kind: ClusterConfiguration") && texts.iter().all(|text| *text == texts[0]));
 }
 
 #[test]
 fn versions_without_phases_get_no_configuration_and_later_ones_theirs() {
-    for (minor, expected) in [(12, None), (13, Some("v1beta1")), (20, Some("v1beta2")), (30, Some("v1beta3")), (36, Some("v1beta4"))] {
+    for (minor, expected) in [
+        (12, None),
+        (13, Some("v1beta1")),
+        (20, Some("v1beta2")),
+        (30, Some("v1beta3")),
+        (36, Some("v1beta4")),
+    ] {
         let mut cluster = cluster();
         cluster.kubernetes = KubernetesVersion { major: 1, minor, patch: 0 };
         let (node, tree) = second(&cluster);
@@ -164,7 +205,10 @@ fn versions_without_phases_get_no_configuration_and_later_ones_theirs() {
             let there = tree.get(&crate::tree::ImagePath::new(&path).unwrap()).is_some();
             assert_eq!(there, expected.is_some(), "1.{minor}: {path} of {}", node.name);
             if let Some(version) = expected {
-                assert!(super::text(&tree, &path).contains(&format!("apiVersion: kubeadm.k8s.io/{version}\n")), "1.{minor}");
+                assert!(
+                    super::text(&tree, &path).contains(&format!("apiVersion: kubeadm.k8s.io/{version}\n")),
+                    "1.{minor}"
+                );
             }
         }
     }

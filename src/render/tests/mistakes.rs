@@ -32,9 +32,15 @@ fn rendered(cluster: &Cluster, overlays: &Overlays) -> Result<crate::tree::Tree,
 /// Every problem as `file name:byte range: message`, or the error and its hints.
 fn reported(err: &Error) -> String {
     let Some(report) = err.report() else { return format!("{err}\n{}\n", err.hints().join("\n")) };
-    let file = report.source.as_ref().and_then(|source| source.path.file_name()).unwrap_or_default().to_string_lossy();
-    let problems =
-        report.problems.iter().map(|problem| format!("{file}:{:?}: {}\n", problem.span.clone().unwrap_or_default(), problem.message));
+    let file = report
+        .source
+        .as_ref()
+        .and_then(|source| source.path.file_name())
+        .unwrap_or_default()
+        .to_string_lossy();
+    let problems = report.problems.iter().map(|problem| {
+        format!("{file}:{:?}: {}\n", problem.span.clone().unwrap_or_default(), problem.message)
+    });
     problems.collect()
 }
 
@@ -42,7 +48,8 @@ const MANIFEST: (&str, &str) = ("overlay.toml", "summary = \"ours\"\n");
 
 #[test]
 fn an_undefined_variable_is_told_with_its_place() {
-    let err = with_site(&[MANIFEST, ("rootfs/etc/motd.tera", "{{ node.name }}\n{{ node.nmae }}\n")]).unwrap_err();
+    let err =
+        with_site(&[MANIFEST, ("rootfs/etc/motd.tera", "{{ node.name }}\n{{ node.nmae }}\n")]).unwrap_err();
     assert!(err.to_string().contains("of overlay `site`"), "{err}");
     insta::assert_snapshot!(reported(&err), @"motd.tera:24..28: Field `nmae` is not defined. Available fields: address, extra_addresses, labels, matches, name, priority, roles, taints");
 }
@@ -58,7 +65,9 @@ fn only_a_file_declared_secret_sees_the_secrets() {
     let file = ("rootfs/etc/key.tera", "{{ secrets.encryption_key }}\n");
     let err = with_site(&[MANIFEST, file]).unwrap_err();
     assert!(reported(&err).contains("`secrets` is not defined"), "{}", reported(&err));
-    let tree = with_site(&[("overlay.toml", "summary = \"ours\"\n[files.\"/etc/key\"]\nsecret = true\n"), file]).unwrap();
+    let tree =
+        with_site(&[("overlay.toml", "summary = \"ours\"\n[files.\"/etc/key\"]\nsecret = true\n"), file])
+            .unwrap();
     let line = tree.dump().lines().find(|line| line.contains("/etc/key")).unwrap().to_owned();
     assert_eq!(line, "0600 secret               - /etc/key [site]");
 }
@@ -71,7 +80,8 @@ fn a_path_of_two_overlays_names_both_until_it_is_declared() {
     `/etc/hostname` is provided by both `base` and `site`
     if `site` should win, add `/etc/hostname` to `replaces` in its overlay.toml
     ");
-    let tree = with_site(&[("overlay.toml", "summary = \"ours\"\nreplaces = [\"/etc/hostname\"]\n"), file]).unwrap();
+    let tree =
+        with_site(&[("overlay.toml", "summary = \"ours\"\nreplaces = [\"/etc/hostname\"]\n"), file]).unwrap();
     assert_eq!(super::text(&tree, "/etc/hostname"), "ours\n");
 }
 
@@ -88,7 +98,8 @@ fn a_certificate_of_two_overlays_has_one_owner() {
 
 #[test]
 fn a_certificate_that_is_not_for_a_node_is_refused_before_there_is_a_vault() {
-    let err = with_site(&[("overlay.toml", "summary = \"ours\"\ncertificates = [\"kube-vip\"]\n")]).unwrap_err();
+    let err =
+        with_site(&[("overlay.toml", "summary = \"ours\"\ncertificates = [\"kube-vip\"]\n")]).unwrap_err();
     insta::assert_snapshot!(reported(&err), @r"
     rendering `m1`: `kube-vip` is not available on node `m1`: it is only for control-plane nodes that run kube-vip
     the overlay `site` needs this certificate: remove the overlay from the node's roles
@@ -97,7 +108,8 @@ fn a_certificate_that_is_not_for_a_node_is_refused_before_there_is_a_vault() {
 
 #[test]
 fn a_file_that_renders_to_nothing_is_no_file() {
-    let tree = with_site(&[MANIFEST, ("rootfs/etc/motd.tera", "{% if not node.name %}hello{% endif %}\n")]).unwrap();
+    let tree =
+        with_site(&[MANIFEST, ("rootfs/etc/motd.tera", "{% if not node.name %}hello{% endif %}\n")]).unwrap();
     assert!(!tree.dump().contains("/etc/motd"));
 }
 
@@ -116,8 +128,15 @@ fn a_unit_that_cannot_be_enabled_is_refused() {
     let manifest = ("overlay.toml", "summary = \"ours\"\n[units]\nenable = [\"site.service\"]\n");
     let err = with_site(&[manifest]).unwrap_err();
     assert_eq!(err.to_string(), "overlay `site` enables `site.service` but does not contain it");
-    let err = with_site(&[manifest, ("rootfs/etc/systemd/system/site.service", "[Service]\nExecStart=/bin/true\n")]).unwrap_err();
-    assert_eq!(err.to_string(), "`/etc/systemd/system/site.service` of overlay `site` has no `[Install]` section");
+    let err = with_site(&[
+        manifest,
+        ("rootfs/etc/systemd/system/site.service", "[Service]\nExecStart=/bin/true\n"),
+    ])
+    .unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "`/etc/systemd/system/site.service` of overlay `site` has no `[Install]` section"
+    );
 }
 
 #[test]
@@ -134,7 +153,12 @@ fn a_link_on_disk_is_refused_because_archives_would_lose_it() {
 #[test]
 fn the_manual_names_every_variable() {
     let cluster = cluster();
-    let context = render::context::NodeContext { cluster: &cluster, node: &cluster.nodes[0], overlays: &[], cluster_id: "id" };
+    let context = render::context::NodeContext {
+        cluster: &cluster,
+        node: &cluster.nodes[0],
+        overlays: &[],
+        cluster_id: "id",
+    };
     let context = serde_json::to_value(context.variables()).unwrap();
     let manual = include_str!("../../../docs/overlays.md");
     for name in context["computed"].as_object().unwrap().keys() {

@@ -46,7 +46,11 @@ fn vault(cluster: &Cluster) -> Pki {
 /// Every node with its tree.
 fn rendered_with(cluster: &Cluster, pki: &Pki) -> Vec<(Node, Tree)> {
     let overlays = Overlays::load(&[]).unwrap();
-    cluster.nodes.iter().map(|node| (node.clone(), super::node(cluster, node, pki, &overlays).unwrap())).collect()
+    cluster
+        .nodes
+        .iter()
+        .map(|node| (node.clone(), super::node(cluster, node, pki, &overlays).unwrap()))
+        .collect()
 }
 
 /// The first control-plane node's tree.
@@ -66,7 +70,9 @@ fn unpack(tree: &Tree, root: &Path) {
         let target = root.join(path.relative());
         match &entry.kind {
             EntryKind::Directory => host::fs::create_directories(&target).unwrap(),
-            EntryKind::File(content) => host::fs::write_atomic(&target, &content.read().unwrap(), entry.mode).unwrap(),
+            EntryKind::File(content) => {
+                host::fs::write_atomic(&target, &content.read().unwrap(), entry.mode).unwrap()
+            }
             EntryKind::Symlink(to) => std::os::unix::fs::symlink(to, &target).unwrap(),
         }
     }

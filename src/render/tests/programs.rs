@@ -26,7 +26,8 @@ fn flags(unit: &str) -> BTreeSet<String> {
 }
 
 /// The programs of `ci/kubernetes` that are started with flags.
-const PROGRAMS: [&str; 5] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
+const PROGRAMS: [&str; 5] =
+    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
 
 #[test]
 fn every_flag_exists_in_the_real_program() {
@@ -59,7 +60,8 @@ fn every_value_is_read_by_the_real_program() {
 fn arguments(unit: &str) -> Vec<String> {
     let start = unit.lines().skip_while(|line| !line.starts_with("ExecStart="));
     let rest = start.skip(1).take_while(|line| line.starts_with("  --"));
-    rest.map(|line| line.trim().trim_end_matches('\\').trim_end().replace("%%", "%").replace("$$", "$")).collect()
+    rest.map(|line| line.trim().trim_end_matches('\\').trim_end().replace("%%", "%").replace("$$", "$"))
+        .collect()
 }
 
 /// Without etcd, the API server exits right after it has read and validated its configuration.
@@ -75,16 +77,28 @@ fn the_api_server_starts_and_misses_nothing_but_etcd() {
         "--etcd-servers" => "--etcd-servers=https://127.0.0.1:1".to_owned(),
         _ => argument,
     };
-    let output = api_server.args(arguments(&host::fs::read_to_string(&unit).unwrap()).into_iter().map(elsewhere)).output().unwrap();
+    let output = api_server
+        .args(arguments(&host::fs::read_to_string(&unit).unwrap()).into_iter().map(elsewhere))
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("Version: v1.20.2") && said.contains("127.0.0.1:1: connect: connection refused"), "{said}");
-    assert_eq!(said.lines().rfind(|line| line.starts_with("Error: ")), Some("Error: context deadline exceeded"), "{said}");
+    assert!(
+        said.contains("Version: v1.20.2") && said.contains("127.0.0.1:1: connect: connection refused"),
+        "{said}"
+    );
+    assert_eq!(
+        said.lines().rfind(|line| line.starts_with("Error: ")),
+        Some("Error: context deadline exceeded"),
+        "{said}"
+    );
 }
 
 /// Without an API server they can do nothing, but by then they have read their keys, certificates and kubeconfig.
 #[test]
 fn the_controllers_and_the_scheduler_start_and_serve_their_health() {
-    for (program, kubeconfig) in [("kube-controller-manager", "controller-manager.conf"), ("kube-scheduler", "scheduler.conf")] {
+    for (program, kubeconfig) in
+        [("kube-controller-manager", "controller-manager.conf"), ("kube-scheduler", "scheduler.conf")]
+    {
         let Some(mut real) = kubernetes(program) else { continue };
         let root = Root::of(&first(&cluster()));
         let unit = root.rewritten(&format!("/etc/systemd/system/{program}.service"), &["/etc/kubernetes"]);
@@ -97,7 +111,10 @@ fn the_controllers_and_the_scheduler_start_and_serve_their_health() {
             "--secure-port" => format!("--secure-port={}", address.port()),
             _ => argument,
         };
-        let said = until(real.args(arguments(&unit).into_iter().map(elsewhere)), &format!("Serving securely on {address}"));
+        let said = until(
+            real.args(arguments(&unit).into_iter().map(elsewhere)),
+            &format!("Serving securely on {address}"),
+        );
         assert!(said.contains("Serving securely"), "{program}: {said}");
     }
 }
@@ -143,13 +160,20 @@ fn the_real_etcd_starts_with_the_flags_of_its_version() {
     let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (peers, clients, metrics) = (port(), port(), port());
     let elsewhere = |argument: String| match argument.split_once('=').unwrap().0 {
-        name @ ("--listen-peer-urls" | "--initial-advertise-peer-urls") => format!("{name}=https://127.0.0.1:{peers}"),
-        name @ ("--listen-client-urls" | "--advertise-client-urls") => format!("{name}=https://127.0.0.1:{clients}"),
+        name @ ("--listen-peer-urls" | "--initial-advertise-peer-urls") => {
+            format!("{name}=https://127.0.0.1:{peers}")
+        }
+        name @ ("--listen-client-urls" | "--advertise-client-urls") => {
+            format!("{name}=https://127.0.0.1:{clients}")
+        }
         name @ "--listen-metrics-urls" => format!("{name}=http://127.0.0.1:{metrics}"),
         name @ "--initial-cluster" => format!("{name}=m1=https://127.0.0.1:{peers}"),
         _ => argument,
     };
-    let said = until(judge("etcd").unwrap().args(arguments(&unit).into_iter().map(elsewhere)), "serving client traffic securely");
+    let said = until(
+        judge("etcd").unwrap().args(arguments(&unit).into_iter().map(elsewhere)),
+        "serving client traffic securely",
+    );
     assert!(said.contains("serving client traffic securely"), "etcd {version}: {said}");
 }
 
@@ -158,9 +182,18 @@ fn kube_proxy_accepts_its_configuration() {
     let Some(mut kube_proxy) = kubernetes("kube-proxy") else { return };
     let root = Root::of(&first(&cluster()));
     let written = root.path("written.yaml");
-    accepts(kube_proxy.arg("--config").arg(root.path("/etc/kubernetes/kube-proxy.yaml")).arg("--write-config-to").arg(&written));
+    accepts(
+        kube_proxy
+            .arg("--config")
+            .arg(root.path("/etc/kubernetes/kube-proxy.yaml"))
+            .arg("--write-config-to")
+            .arg(&written),
+    );
     let written = host::fs::read_to_string(&written).unwrap();
-    assert!(written.contains("hostnameOverride: m1") && written.contains("clusterCIDR: 10.244.0.0/16"), "{written}");
+    assert!(
+        written.contains("hostnameOverride: m1") && written.contains("clusterCIDR: 10.244.0.0/16"),
+        "{written}"
+    );
 }
 
 #[test]
@@ -170,7 +203,11 @@ fn the_kubelet_accepts_its_configuration_and_would_refuse_an_unknown_field() {
     let file = root.rewritten("/etc/kubernetes/kubelet.yaml", &["/etc/kubernetes"]);
     let complaint = |kubelet: &mut Command, file: &Path| {
         // No such kubeconfig: the kubelet exits right after it has read its configuration.
-        let output = kubelet.arg("--config").arg(file).args(["--kubeconfig", "/nonexistent", "--container-runtime=remote"]);
+        let output = kubelet.arg("--config").arg(file).args([
+            "--kubeconfig",
+            "/nonexistent",
+            "--container-runtime=remote",
+        ]);
         String::from_utf8_lossy(&output.output().unwrap().stderr).into_owned()
     };
     let said = complaint(&mut kubelet, &file);

@@ -86,19 +86,35 @@ add = [\"coredns\"]
 [endpoint]",
         ),
     },
-    Variant { name: "external-lb-flannel", file: EXTERNAL_LB, change: ("[network]", "[network]\nplugin = \"flannel\"") },
+    Variant {
+        name: "external-lb-flannel",
+        file: EXTERNAL_LB,
+        change: ("[network]", "[network]\nplugin = \"flannel\""),
+    },
     Variant { name: "ha-docker", file: HA, change: DOCKER },
     Variant { name: "kubeadm-docker", file: KUBEADM, change: DOCKER },
     Variant { name: "ha-ipvs", file: HA, change: ("[network]", "[network]\nproxy-mode = \"ipvs\"") },
     Variant { name: "external-lb", file: EXTERNAL_LB, change: NONE },
     Variant { name: "external-lb-etcd", file: EXTERNAL_LB, change: ETCD },
-    Variant { name: "external-lb-nginx", file: EXTERNAL_LB, change: ("# balancer = \"haproxy\"", "balancer = \"nginx\"") },
+    Variant {
+        name: "external-lb-nginx",
+        file: EXTERNAL_LB,
+        change: ("# balancer = \"haproxy\"", "balancer = \"nginx\""),
+    },
     Variant { name: "external-endpoint", file: EXTERNAL_ENDPOINT, change: NONE },
     Variant { name: "two-masters", file: TWO_MASTERS, change: NONE },
-    Variant { name: "two-masters-haproxy", file: TWO_MASTERS, change: ("# balancer = \"keepalived\"", "balancer = \"haproxy\"") },
+    Variant {
+        name: "two-masters-haproxy",
+        file: TWO_MASTERS,
+        change: ("# balancer = \"keepalived\"", "balancer = \"haproxy\""),
+    },
     Variant { name: "kubeadm", file: KUBEADM, change: NONE },
     Variant { name: "ha-static-pods", file: STATIC_PODS, change: NONE },
-    Variant { name: "node-local-static-pods", file: NODE_LOCAL, change: ("# balancer = \"node-local\"", "run = \"static-pod\"") },
+    Variant {
+        name: "node-local-static-pods",
+        file: NODE_LOCAL,
+        change: ("# balancer = \"node-local\"", "run = \"static-pod\""),
+    },
     Variant { name: "kube-vip", file: KUBE_VIP, change: NONE },
     Variant { name: "kube-vip-bgp", file: KUBE_VIP, change: BGP },
     Variant { name: "node-local-lb", file: NODE_LOCAL, change: NONE },
@@ -107,14 +123,26 @@ add = [\"coredns\"]
         file: NODE_LOCAL,
         change: ("# balancer = \"node-local\"", "balancer = \"node-local-ipvs\"\nvip = \"169.254.64.43\""),
     },
-    Variant { name: "ha-nginx-static-pods", file: STATIC_PODS, change: ("vip = ", "balancer = \"nginx\"\nvip = ") },
-    Variant { name: "ha-keepalived-static-pods", file: STATIC_PODS, change: ("vip = ", "balancer = \"keepalived\"\nvip = ") },
+    Variant {
+        name: "ha-nginx-static-pods",
+        file: STATIC_PODS,
+        change: ("vip = ", "balancer = \"nginx\"\nvip = "),
+    },
+    Variant {
+        name: "ha-keepalived-static-pods",
+        file: STATIC_PODS,
+        change: ("vip = ", "balancer = \"keepalived\"\nvip = "),
+    },
     Variant {
         name: "node-local-nginx-static-pods",
         file: NODE_LOCAL,
         change: ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"\nrun = \"static-pod\""),
     },
-    Variant { name: "node-local-lb-nginx", file: NODE_LOCAL, change: ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"") },
+    Variant {
+        name: "node-local-lb-nginx",
+        file: NODE_LOCAL,
+        change: ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\""),
+    },
 ];
 
 impl Variant {
@@ -168,7 +196,8 @@ fn every_variant_gets_exactly_the_golden_tree() {
             let tree = settled(&tree, &pki, &machine_id(&tree));
             golden(variant.name, &format!("{}.dump", node.name), &tree.dump());
             for addon in ["coredns", "flannel"] {
-                if let Some(manifest) = text_of(&tree, &format!("/etc/kubernetes/bootstrap/20-{addon}.yaml")) {
+                if let Some(manifest) = text_of(&tree, &format!("/etc/kubernetes/bootstrap/20-{addon}.yaml"))
+                {
                     golden(variant.name, &format!("{}.{addon}", node.name), &manifest);
                 }
             }
@@ -197,7 +226,8 @@ fn every_balancer_accepts_its_configuration_without_a_warning() {
 /// Lets every balancer of a node read its configuration.
 pub(super) fn judge_balancers(cluster: &Cluster, node: &Node, tree: &Tree) -> Root {
     let root = Root::of_node(cluster, node, tree);
-    let network = Network { address: node.address.to_string(), vip: cluster.endpoint.vip.map(|vip| vip.to_string()) };
+    let network =
+        Network { address: node.address.to_string(), vip: cluster.endpoint.vip.map(|vip| vip.to_string()) };
     for (file, judge_it) in [
         ("/etc/haproxy/haproxy.cfg", haproxy as fn(&Root, &Network)),
         ("/etc/nginx/nginx.conf", nginx),
@@ -222,8 +252,11 @@ fn whatever_a_kubeconfig_dials_is_in_the_certificate_of_every_api_server() {
         let cluster = variant.cluster();
         let pki = vault(&cluster);
         let nodes = rendered_with(&cluster, &pki);
-        let kubelets = nodes.iter().filter(|(_, tree)| tree.get(&ImagePath::new("/etc/kubernetes/kubelet.conf").unwrap()).is_some());
-        let mut dialled: BTreeSet<String> = kubelets.map(|(_, tree)| server(&text(tree, "/etc/kubernetes/kubelet.conf"))).collect();
+        let kubelets = nodes
+            .iter()
+            .filter(|(_, tree)| tree.get(&ImagePath::new("/etc/kubernetes/kubelet.conf").unwrap()).is_some());
+        let mut dialled: BTreeSet<String> =
+            kubelets.map(|(_, tree)| server(&text(tree, "/etc/kubernetes/kubelet.conf"))).collect();
         assert_eq!(dialled.len(), 1, "{}: kubelets dial {dialled:?}", variant.name);
         dialled.insert(server(&pki.admin_kubeconfig().unwrap()));
         for (node, tree) in nodes.iter().filter(|(node, _)| node.roles.contains(&Role::ControlPlane)) {
@@ -231,7 +264,9 @@ fn whatever_a_kubeconfig_dials_is_in_the_certificate_of_every_api_server() {
             for host in &dialled {
                 let Some(mut openssl) = judge("openssl") else { return };
                 let option = if host.parse::<IpAddr>().is_ok() { "-checkip" } else { "-checkhost" };
-                let command = openssl.args(["x509", "-noout", option, host, "-in"]).arg(root.path("/etc/kubernetes/pki/apiserver.crt"));
+                let command = openssl
+                    .args(["x509", "-noout", option, host, "-in"])
+                    .arg(root.path("/etc/kubernetes/pki/apiserver.crt"));
                 let said = accepts(command);
                 assert!(said.contains("does match certificate"), "{} {}: {said}", variant.name, node.name);
             }
@@ -254,7 +289,12 @@ impl Network {
                         *:*) ip address add \"$address/64\" dev lan0 nodad ;;
                         *) ip address add \"$address/24\" dev lan0 ;;
                       esac; done && exec \"$@\"";
-        let addresses = [Some(&self.address), self.vip.as_ref()].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+        let addresses = [Some(&self.address), self.vip.as_ref()]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(" ");
         let inside = unshare.args(["--user", "--map-root-user", "--net", "sh", "-c", script, &addresses]);
         Some(accepts(inside.arg(program.get_program()).args(arguments).arg(file)))
     }
@@ -270,7 +310,8 @@ pub(super) fn haproxy(root: &Root, network: &Network) {
 fn nginx(root: &Root, network: &Network) {
     let Some(nginx) = judge("nginx") else { return };
     host::fs::create_directories(&root.path("/run/nginx")).unwrap();
-    let file = root.rewritten("/etc/nginx/nginx.conf", &["/etc/kubernetes", "/etc/nginx/modules-enabled", "/run/nginx"]);
+    let file = root
+        .rewritten("/etc/nginx/nginx.conf", &["/etc/kubernetes", "/etc/nginx/modules-enabled", "/run/nginx"]);
     // In the network namespace the only user is root.
     let mut globals = "user root root;".to_owned();
     // In a container image the module is nginx's own; here it is a Debian file.

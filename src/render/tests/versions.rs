@@ -37,11 +37,18 @@ fn files(cluster: &Cluster, pki: &Pki) -> Files {
     let mut files = Files::new();
     for node in cluster.images().values().map(|nodes| nodes[0]) {
         let machine_id = node.machine_id(pki.cluster_id());
-        for (path, entry) in render::node(cluster, node, pki, &overlays).unwrap().iter().filter(|(_, entry)| &*entry.origin != "pki") {
+        for (path, entry) in render::node(cluster, node, pki, &overlays)
+            .unwrap()
+            .iter()
+            .filter(|(_, entry)| &*entry.origin != "pki")
+        {
             let EntryKind::File(content) = &entry.kind else { continue };
             let text = String::from_utf8(content.read().unwrap()).unwrap();
             let text = text.replace(pki.cluster_id(), "CLUSTER-ID").replace(&machine_id, "MACHINE-ID");
-            files.insert(format!("{}:{path}", node.name), text.replace(pki.encryption_key(), "ENCRYPTION-KEY"));
+            files.insert(
+                format!("{}:{path}", node.name),
+                text.replace(pki.encryption_key(), "ENCRYPTION-KEY"),
+            );
         }
     }
     files
@@ -50,7 +57,9 @@ fn files(cluster: &Cluster, pki: &Pki) -> Files {
 /// Returns a profile's files for every Kubernetes version that it supports, oldest first.
 fn versions(text: &str) -> Vec<(u32, Files)> {
     let pki = vault(&resolved(text));
-    let first = KubernetesVersion::MINORS.into_iter().find(|minor| cluster::resolve(&read(&with_version(text, *minor))).is_ok());
+    let first = KubernetesVersion::MINORS
+        .into_iter()
+        .find(|minor| cluster::resolve(&read(&with_version(text, *minor))).is_ok());
     let minors = first.unwrap()..=*KubernetesVersion::MINORS.end();
     minors.map(|minor| (minor, files(&resolved(&with_version(text, minor)), &pki))).collect()
 }
@@ -58,13 +67,17 @@ fn versions(text: &str) -> Vec<(u32, Files)> {
 /// The built-in profiles and their starting files.
 fn profiles() -> Vec<(String, String)> {
     let catalog = Catalog::load(&[]).unwrap();
-    catalog.names().map(|name| (name.to_owned(), catalog.get(name).unwrap().unwrap().starting_file.to_string())).collect()
+    catalog
+        .names()
+        .map(|name| (name.to_owned(), catalog.get(name).unwrap().unwrap().starting_file.to_string()))
+        .collect()
 }
 
 /// Returns the paths whose text differs between versions.
 fn dependent(versions: &[(u32, Files)]) -> BTreeSet<&String> {
     let paths: BTreeSet<&String> = versions.iter().flat_map(|(_, files)| files.keys()).collect();
-    let differs = |path: &&String| versions.windows(2).any(|pair| pair[0].1.get(*path) != pair[1].1.get(*path));
+    let differs =
+        |path: &&String| versions.windows(2).any(|pair| pair[0].1.get(*path) != pair[1].1.get(*path));
     paths.into_iter().filter(differs).collect()
 }
 
@@ -75,7 +88,10 @@ fn changes(before: &Files, after: &Files, paths: &BTreeSet<&String>) -> String {
     for path in paths.iter().filter(|path| before.get(**path) != after.get(**path)) {
         let (old, new) = (before.get(*path).unwrap_or(&nothing), after.get(*path).unwrap_or(&nothing));
         out.extend(["=== ", path, "\n"]);
-        for change in TextDiff::from_lines(old, new).iter_all_changes().filter(|change| change.tag() != ChangeTag::Equal) {
+        for change in TextDiff::from_lines(old, new)
+            .iter_all_changes()
+            .filter(|change| change.tag() != ChangeTag::Equal)
+        {
             let sign = if change.tag() == ChangeTag::Delete { "-" } else { "+" };
             out.extend([sign, change.value()]);
         }
@@ -100,7 +116,11 @@ fn every_version_gets_exactly_its_golden_files() {
         let paths = dependent(&versions);
         let (oldest, first) = &versions[0];
         // kube-vip needs leases, which are GA since 1.14.
-        assert_eq!(*oldest, if profile == "kube-vip" { 14 } else { *KubernetesVersion::MINORS.start() }, "{profile}");
+        assert_eq!(
+            *oldest,
+            if profile == "kube-vip" { 14 } else { *KubernetesVersion::MINORS.start() },
+            "{profile}"
+        );
         let whole = paths.iter().filter_map(|path| Some(format!("=== {path}\n{}", first.get(*path)?)));
         golden(&profile, *oldest, &whole.collect::<String>());
         for pair in versions.windows(2) {
@@ -113,11 +133,19 @@ fn every_version_gets_exactly_its_golden_files() {
 fn no_file_of_any_version_names_what_that_version_lacks() {
     for (minor, files) in versions(&cluster_file()) {
         for (path, text) in &files {
-            assert!(!text.lines().any(|line| line == "null" || line.ends_with(": null")), "1.{minor}: {path} holds a null:\n{text}");
+            assert!(
+                !text.lines().any(|line| line == "null" || line.ends_with(": null")),
+                "1.{minor}: {path} holds a null:\n{text}"
+            );
         }
-        for (path, text) in files.iter().filter(|(path, _)| path.starts_with("m1:") && path.ends_with(".service")) {
+        for (path, text) in
+            files.iter().filter(|(path, _)| path.starts_with("m1:") && path.ends_with(".service"))
+        {
             for file in text.split_whitespace().filter_map(configuration) {
-                assert!(files.contains_key(&format!("m1:{file}")), "1.{minor}: {path} names `{file}`, which the node lacks");
+                assert!(
+                    files.contains_key(&format!("m1:{file}")),
+                    "1.{minor}: {path} names `{file}`, which the node lacks"
+                );
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Minimum image versions of balancers that run as pods.
 
 /// Programs, with the first version that accepts the overlays' configuration.
-const OLDEST: [(&str, [u32; 2]); 4] = [("haproxy", [2, 4]), ("keepalived", [2, 2]), ("nginx", [1, 20]), ("kube-vip", [0, 4])];
+const OLDEST: [(&str, [u32; 2]); 4] =
+    [("haproxy", [2, 4]), ("keepalived", [2, 2]), ("nginx", [1, 20]), ("kube-vip", [0, 4])];
 
 /// Returns the minimum version of the program, if the image's tag shows that it is older.
 pub(crate) fn too_old(program: &str, image: &str) -> Option<String> {

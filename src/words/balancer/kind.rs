@@ -134,7 +134,9 @@ impl Placement {
     pub(crate) fn without_lb(self) -> Option<&'static str> {
         match self {
             Self::Elsewhere => Some("it runs outside the cluster"),
-            Self::ControlPlane => Some("the VIP points directly at an API server, and `lb` machines do not run one"),
+            Self::ControlPlane => {
+                Some("the VIP points directly at an API server, and `lb` machines do not run one")
+            }
             Self::EveryNode => Some("every machine runs its own balancer"),
             Self::Front => None,
         }

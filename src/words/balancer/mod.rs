@@ -17,5 +17,13 @@ pub(crate) use images::too_old;
 pub(crate) use kind::{Balancer, Deployment, Kind, Mover, Placement, Run};
 
 /// Every kind, in the order of `kiln list balancers`. The first is the default of profiles.
-pub(crate) static BALANCERS: &[Kind] =
-    &[haproxy::KIND, nginx::KIND, keepalived::KIND, kube_vip::KIND, node_local::KIND, node_local::NGINX, node_local::IPVS, external::KIND];
+pub(crate) static BALANCERS: &[Kind] = &[
+    haproxy::KIND,
+    nginx::KIND,
+    keepalived::KIND,
+    kube_vip::KIND,
+    node_local::KIND,
+    node_local::NGINX,
+    node_local::IPVS,
+    external::KIND,
+];

@@ -94,7 +94,8 @@ impl KubernetesVersion {
     ///
     /// If the table has no matching row; a test rules this out for the components that are rendered.
     pub(crate) fn companion(self, part: Component) -> &'static str {
-        Companion::of(part, self.minor).unwrap_or_else(|| panic!("the compatibility table has no {part:?} for 1.{}", self.minor))
+        Companion::of(part, self.minor)
+            .unwrap_or_else(|| panic!("the compatibility table has no {part:?} for 1.{}", self.minor))
     }
 }
 
@@ -113,7 +114,9 @@ mod tests {
     #[test]
     fn every_version_is_in_the_table_once() {
         for (index, row) in COMPANIONS.iter().enumerate() {
-            let same = COMPANIONS[..index].iter().find(|other| other.part == row.part && other.version == row.version);
+            let same = COMPANIONS[..index]
+                .iter()
+                .find(|other| other.part == row.part && other.version == row.version);
             assert!(same.is_none(), "{row:?} is in the table twice");
         }
     }

@@ -43,7 +43,15 @@ pub(crate) static SUITES: &[Suite] = &[
         cgroups: &["v2", "v1"],
         images: false,
     },
-    Suite { name: "trixie", aliases: &["stable"], etcd: "3.5", containerd: "1.7", docker: "26.1", cgroups: &["v2"], images: true },
+    Suite {
+        name: "trixie",
+        aliases: &["stable"],
+        etcd: "3.5",
+        containerd: "1.7",
+        docker: "26.1",
+        cgroups: &["v2"],
+        images: true,
+    },
     Suite {
         name: "sid",
         aliases: &["forky", "testing", "unstable"],
@@ -64,7 +72,11 @@ impl Suite {
 
     /// Returns the suite's version of each component.
     pub(crate) fn companions(&self) -> impl Iterator<Item = (Component, &'static str)> {
-        let packages = [(Component::Etcd, self.etcd), (Component::Containerd, self.containerd), (Component::Docker, self.docker)];
+        let packages = [
+            (Component::Etcd, self.etcd),
+            (Component::Containerd, self.containerd),
+            (Component::Docker, self.docker),
+        ];
         packages.into_iter().chain(self.cgroups.iter().map(|version| (Component::Cgroups, *version)))
     }
 
@@ -91,7 +103,9 @@ mod tests {
 
     #[test]
     fn a_suite_is_known_by_every_name_and_a_new_one_is_taken_for_the_newest() {
-        for (name, etcd, containerd) in [("trixie", 5, "1.7"), ("stable", 5, "1.7"), ("bookworm", 4, "1.6"), ("duke", 5, "2.1")] {
+        for (name, etcd, containerd) in
+            [("trixie", 5, "1.7"), ("stable", 5, "1.7"), ("bookworm", 4, "1.6"), ("duke", 5, "2.1")]
+        {
             let suite = Suite::named(name);
             assert_eq!((suite.etcd_minor(), suite.containerd), (etcd, containerd), "{name}");
         }

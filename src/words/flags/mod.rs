@@ -44,7 +44,9 @@ impl FlagHistory {
 
     /// Returns the row of a program's flag with this value.
     pub(crate) fn find(program: &str, name: &str, value: &str) -> Option<&'static Self> {
-        FLAGS.iter().find(|row| row.is_of(program) && row.is_named(name) && row.value.is_none_or(|only| only == value))
+        FLAGS.iter().find(|row| {
+            row.is_of(program) && row.is_named(name) && row.value.is_none_or(|only| only == value)
+        })
     }
 
     /// Checks whether the row applies to `program`.
@@ -54,7 +56,9 @@ impl FlagHistory {
 
     /// Checks whether a version should use the replacement.
     pub(crate) fn is_replaceable(&self, minor: u32) -> bool {
-        self.span.covers(minor) && !self.span.is_current(minor) && self.needed_before.is_none_or(|needed| minor >= needed)
+        self.span.covers(minor)
+            && !self.span.is_current(minor)
+            && self.needed_before.is_none_or(|needed| minor >= needed)
     }
 
     fn is_named(&self, name: &str) -> bool {
@@ -70,7 +74,9 @@ mod tests {
     fn a_flag_is_deprecated_before_it_is_removed_and_is_in_the_table_once() {
         for (index, row) in FLAGS.iter().enumerate() {
             assert!(row.span.is_in_order() && row.span.removed.is_none_or(|removed| removed < 40), "{row:?}");
-            let same = |other: &&super::FlagHistory| (other.program, other.name, other.value) == (row.program, row.name, row.value);
+            let same = |other: &&super::FlagHistory| {
+                (other.program, other.name, other.value) == (row.program, row.name, row.value)
+            };
             assert!(FLAGS[..index].iter().find(same).is_none(), "{row:?}");
         }
     }

@@ -21,10 +21,20 @@ pub(crate) static FLAGS: &[FlagHistory] = &[
     row("kube-apiserver", "enable-swagger-ui", life(14).removed(24), "nothing"),
     row("kube-apiserver", "apiserver-count", life(24), "--endpoint-reconciler-type=lease"),
     row("kube-apiserver", "basic-auth-file", life(16).removed(19), "certificates"),
-    row("kube-apiserver", "experimental-bootstrap-token-auth", life(8).removed(9), "--enable-bootstrap-token-auth"),
+    row(
+        "kube-apiserver",
+        "experimental-bootstrap-token-auth",
+        life(8).removed(9),
+        "--enable-bootstrap-token-auth",
+    ),
     row("kube-apiserver", "service-account-api-audiences", life(13).removed(25), "--api-audiences"),
     row("kube-apiserver", "etcd-quorum-read", life(9).removed(13), "nothing"),
-    row("kube-apiserver", "experimental-encryption-provider-config", life(13).removed(24), "--encryption-provider-config"),
+    row(
+        "kube-apiserver",
+        "experimental-encryption-provider-config",
+        life(13).removed(24),
+        "--encryption-provider-config",
+    ),
     row("kube-apiserver", "repair-malformed-updates", life(14).removed(14), "nothing"),
     row("kube-apiserver", "tls-ca-file", life(11).removed(11), "nothing"),
     row("kube-apiserver", "public-address-override", life(10).removed(10), "--bind-address"),
@@ -37,22 +47,70 @@ pub(crate) static FLAGS: &[FlagHistory] = &[
     row("kube-apiserver", "master-service-namespace", life(26).removed(27), "nothing"),
     row("kube-apiserver", "enable-logs-handler", life(15), "nothing"),
     row("kube-apiserver", "storage-backend", life(9).removed(13), "--storage-backend=etcd3").only("etcd2"),
-    row("kube-apiserver", "endpoint-reconciler-type", life(24), "--endpoint-reconciler-type=lease").only("master-count"),
-    row("kube-controller-manager", "leader-elect-resource-lock", life(20).removed(24), "--leader-elect-resource-lock=leases")
-        .only("endpoints"),
-    row("kube-controller-manager", "leader-elect-resource-lock", life(20).removed(24), "--leader-elect-resource-lock=leases")
-        .only("configmaps"),
-    row("kube-controller-manager", "leader-elect-resource-lock", life(24).removed(32), "--leader-elect-resource-lock=leases")
-        .only("endpointsleases"),
-    row("kube-scheduler", "leader-elect-resource-lock", life(20).removed(24), "--leader-elect-resource-lock=leases").only("endpoints"),
-    row("kube-scheduler", "leader-elect-resource-lock", life(20).removed(24), "--leader-elect-resource-lock=leases").only("configmaps"),
-    row("kube-scheduler", "leader-elect-resource-lock", life(24).removed(32), "--leader-elect-resource-lock=leases")
-        .only("endpointsleases"),
+    row("kube-apiserver", "endpoint-reconciler-type", life(24), "--endpoint-reconciler-type=lease")
+        .only("master-count"),
+    row(
+        "kube-controller-manager",
+        "leader-elect-resource-lock",
+        life(20).removed(24),
+        "--leader-elect-resource-lock=leases",
+    )
+    .only("endpoints"),
+    row(
+        "kube-controller-manager",
+        "leader-elect-resource-lock",
+        life(20).removed(24),
+        "--leader-elect-resource-lock=leases",
+    )
+    .only("configmaps"),
+    row(
+        "kube-controller-manager",
+        "leader-elect-resource-lock",
+        life(24).removed(32),
+        "--leader-elect-resource-lock=leases",
+    )
+    .only("endpointsleases"),
+    row(
+        "kube-scheduler",
+        "leader-elect-resource-lock",
+        life(20).removed(24),
+        "--leader-elect-resource-lock=leases",
+    )
+    .only("endpoints"),
+    row(
+        "kube-scheduler",
+        "leader-elect-resource-lock",
+        life(20).removed(24),
+        "--leader-elect-resource-lock=leases",
+    )
+    .only("configmaps"),
+    row(
+        "kube-scheduler",
+        "leader-elect-resource-lock",
+        life(24).removed(32),
+        "--leader-elect-resource-lock=leases",
+    )
+    .only("endpointsleases"),
     row("kube-controller-manager", "address", life(12).removed(24), "--bind-address"),
     row("kube-controller-manager", "port", life(12).removed(24), "--secure-port"),
-    row("kube-controller-manager", "experimental-cluster-signing-duration", life(19).removed(25), "--cluster-signing-duration"),
-    row("kube-controller-manager", "horizontal-pod-autoscaler-use-rest-clients", life(12).removed(22), "nothing"),
-    row("kube-controller-manager", "pod-eviction-timeout", life(26).removed(27), "the API server's default tolerations"),
+    row(
+        "kube-controller-manager",
+        "experimental-cluster-signing-duration",
+        life(19).removed(25),
+        "--cluster-signing-duration",
+    ),
+    row(
+        "kube-controller-manager",
+        "horizontal-pod-autoscaler-use-rest-clients",
+        life(12).removed(22),
+        "nothing",
+    ),
+    row(
+        "kube-controller-manager",
+        "pod-eviction-timeout",
+        life(26).removed(27),
+        "the API server's default tolerations",
+    ),
     row("kube-controller-manager", "enable-taint-manager", life(25).removed(27), "nothing"),
     row("kube-controller-manager", "register-retry-count", life(25).removed(25), "nothing"),
     row("kube-controller-manager", "deleting-pods-qps", life(25).removed(25), "nothing"),
@@ -83,7 +141,13 @@ pub(crate) static FLAGS: &[FlagHistory] = &[
     row("kubelet", "cloud-config", life(29).removed(34), "nothing"),
     // Up to 1.28 only this flag keeps image garbage collection from removing the sandbox image; since 1.29 the
     // flag has no effect, and the runtime must pin the image (kubernetes#108045, #118544, #122739).
-    row("kubelet", "pod-infra-container-image", life(24).removed(35), "a sandbox image pinned by the runtime").needed_before(29),
+    row(
+        "kubelet",
+        "pod-infra-container-image",
+        life(24).removed(35),
+        "a sandbox image pinned by the runtime",
+    )
+    .needed_before(29),
     row("kubelet", "register-with-taints", life(23), "`registerWithTaints`"),
     row("kubelet", "address", life(10), "`address` in the --config file"),
     row("kubelet", "port", life(10), "`port` in the --config file"),
@@ -91,8 +155,18 @@ pub(crate) static FLAGS: &[FlagHistory] = &[
     row("kubelet", "healthz-bind-address", life(10), "`healthzBindAddress` in the --config file"),
     row("kubelet", "healthz-port", life(10), "`healthzPort` in the --config file"),
     row("kubelet", "anonymous-auth", life(10), "`authentication.anonymous.enabled` in the --config file"),
-    row("kubelet", "authentication-token-webhook", life(10), "`authentication.webhook.enabled` in the --config file"),
-    row("kubelet", "authentication-token-webhook-cache-ttl", life(10), "`authentication.webhook.cacheTTL` in the --config file"),
+    row(
+        "kubelet",
+        "authentication-token-webhook",
+        life(10),
+        "`authentication.webhook.enabled` in the --config file",
+    ),
+    row(
+        "kubelet",
+        "authentication-token-webhook-cache-ttl",
+        life(10),
+        "`authentication.webhook.cacheTTL` in the --config file",
+    ),
     row("kubelet", "client-ca-file", life(10), "`authentication.x509.clientCAFile` in the --config file"),
     row("kubelet", "authorization-mode", life(10), "`authorization.mode` in the --config file"),
     row("kubelet", "tls-cert-file", life(10), "`tlsCertFile` in the --config file"),
@@ -109,7 +183,12 @@ pub(crate) static FLAGS: &[FlagHistory] = &[
     row("kubelet", "image-gc-high-threshold", life(10), "`imageGCHighThresholdPercent` in the --config file"),
     row("kubelet", "image-gc-low-threshold", life(10), "`imageGCLowThresholdPercent` in the --config file"),
     row("kubelet", "event-qps", life(10), "`eventRecordQPS` in the --config file"),
-    row("kubelet", "streaming-connection-idle-timeout", life(10), "`streamingConnectionIdleTimeout` in the --config file"),
+    row(
+        "kubelet",
+        "streaming-connection-idle-timeout",
+        life(10),
+        "`streamingConnectionIdleTimeout` in the --config file",
+    ),
     row("kubelet", "system-reserved", life(10), "`systemReserved` in the --config file"),
     row("kubelet", "kube-reserved", life(10), "`kubeReserved` in the --config file"),
     row("kubelet", "eviction-hard", life(10), "`evictionHard` in the --config file"),
@@ -127,9 +206,24 @@ pub(crate) static FLAGS: &[FlagHistory] = &[
     row("etcd", "logger", life(4).removed(5), "--logger=zap").only("capnslog"),
     row("etcd", "proxy", life(5).removed(6), "nothing"),
     row("etcd", "proxy-", life(5).removed(6), "nothing"),
-    row("etcd", "experimental-initial-corrupt-check", life(6).removed(7), "--feature-gates=InitialCorruptCheck=true"),
-    row("etcd", "experimental-watch-progress-notify-interval", life(6).removed(7), "--watch-progress-notify-interval"),
-    row("etcd", "experimental-peer-skip-client-san-verification", life(6).removed(7), "--peer-skip-client-san-verification"),
+    row(
+        "etcd",
+        "experimental-initial-corrupt-check",
+        life(6).removed(7),
+        "--feature-gates=InitialCorruptCheck=true",
+    ),
+    row(
+        "etcd",
+        "experimental-watch-progress-notify-interval",
+        life(6).removed(7),
+        "--watch-progress-notify-interval",
+    ),
+    row(
+        "etcd",
+        "experimental-peer-skip-client-san-verification",
+        life(6).removed(7),
+        "--peer-skip-client-san-verification",
+    ),
     row("etcd", "experimental-", life(6).removed(7), "the flag without `experimental-`, or a feature gate"),
     row("etcd", "discovery", life(6).removed(7), "--discovery-endpoints"),
     every("add-dir-header", life(23).removed(26), "nothing"),

@@ -17,8 +17,9 @@ impl State {
             let mut places: Vec<usize> = (1..self.machines.len()).collect();
             let known = |place: usize| {
                 let machine = &self.machines[place];
-                let of_cluster =
-                    |cluster: &Cluster| (cluster.lost >> place & 1, cluster.log.iter().map(|log| log[place]).collect::<Vec<_>>());
+                let of_cluster = |cluster: &Cluster| {
+                    (cluster.lost >> place & 1, cluster.log.iter().map(|log| log[place]).collect::<Vec<_>>())
+                };
                 (machine.side ^ flip, *machine, self.clusters.iter().map(of_cluster).collect::<Vec<_>>())
             };
             places.sort_by_cached_key(|place| known(*place));
@@ -33,7 +34,9 @@ impl State {
     fn forget(&mut self) {
         let machines = &mut self.machines;
         self.clusters.retain(|cluster| {
-            machines.iter().any(|machine| machine.held.token() == Some(cluster.token) || machine.doing.token() == Some(cluster.token))
+            machines.iter().any(|machine| {
+                machine.held.token() == Some(cluster.token) || machine.doing.token() == Some(cluster.token)
+            })
         });
         for cluster in &mut self.clusters {
             let position = |machine: &Machine| match machine.held {
@@ -51,7 +54,8 @@ impl State {
             }
             cluster.log = positions.iter().map(|position| cluster.log[usize::from(*position)]).collect();
             for machine in machines.iter_mut() {
-                if let Held::Data(Data { token, position: Some(position), .. }) | Held::Joining(token, position) = &mut machine.held
+                if let Held::Data(Data { token, position: Some(position), .. })
+                | Held::Joining(token, position) = &mut machine.held
                     && *token == cluster.token
                 {
                     *position = positions.binary_search(position).unwrap_or(positions.len() - 1) as u8;
@@ -74,9 +78,10 @@ impl State {
         }
         for machine in &mut self.machines {
             match &mut machine.held {
-                Held::Agreed(token) | Held::Starting(token) | Held::Joining(token, _) | Held::Data(Data { token, .. }) => {
-                    *token = anew(*token)
-                }
+                Held::Agreed(token)
+                | Held::Starting(token)
+                | Held::Joining(token, _)
+                | Held::Data(Data { token, .. }) => *token = anew(*token),
                 Held::Blank => {}
             }
             if let Some(token) = machine.doing.token_mut() {
@@ -107,7 +112,10 @@ impl State {
         };
         let clusters = self.clusters.iter().map(|cluster| Cluster {
             log: cluster.log.iter().map(rename).collect(),
-            lost: order.iter().enumerate().fold(0, |lost, (index, to)| lost | (cluster.lost >> index & 1) << to),
+            lost: order
+                .iter()
+                .enumerate()
+                .fold(0, |lost, (index, to)| lost | (cluster.lost >> index & 1) << to),
             ..*cluster
         });
         Self { machines, clusters: clusters.collect() }
@@ -118,11 +126,19 @@ impl Cluster {
     fn number_incarnations(&mut self, index: usize, machine: &mut Machine) {
         let data = machine.held.data(self.token).map(|data| data.incarnation);
         let added = match machine.doing {
-            Doing::Added(token, incarnation) | Doing::About(Act::Resume(token, incarnation)) if token == self.token => Some(incarnation),
+            Doing::Added(token, incarnation) | Doing::About(Act::Resume(token, incarnation))
+                if token == self.token =>
+            {
+                Some(incarnation)
+            }
             _ => None,
         };
-        let mut known: Vec<u8> =
-            self.log.iter().map(|configuration| configuration[index]).filter(|incarnation| *incarnation != ABSENT).collect();
+        let mut known: Vec<u8> = self
+            .log
+            .iter()
+            .map(|configuration| configuration[index])
+            .filter(|incarnation| *incarnation != ABSENT)
+            .collect();
         known.extend(data.into_iter().chain(added).chain([0]));
         known.sort_unstable();
         known.dedup();
@@ -131,7 +147,9 @@ impl Cluster {
         if let (Held::Data(own), true) = (&mut machine.held, data.is_some()) {
             own.incarnation = anew(own.incarnation);
         }
-        if let (Doing::Added(_, incarnation) | Doing::About(Act::Resume(_, incarnation)), true) = (&mut machine.doing, added.is_some()) {
+        if let (Doing::Added(_, incarnation) | Doing::About(Act::Resume(_, incarnation)), true) =
+            (&mut machine.doing, added.is_some())
+        {
             *incarnation = anew(*incarnation);
         }
     }
@@ -140,7 +158,9 @@ impl Cluster {
 /// Orders of the members after the first, who keeps its place.
 pub(super) fn orders(count: usize) -> Vec<Vec<usize>> {
     (1..count).fold(vec![vec![0]], |orders, next| {
-        let longer = |order: &Vec<usize>| (1..=order.len()).map(|at| [&order[..at], &[next], &order[at..]].concat()).collect::<Vec<_>>();
+        let longer = |order: &Vec<usize>| {
+            (1..=order.len()).map(|at| [&order[..at], &[next], &order[at..]].concat()).collect::<Vec<_>>()
+        };
         orders.iter().flat_map(longer).collect()
     })
 }

@@ -36,19 +36,34 @@ fn table(rows: &[Row]) -> String {
     let mut table = format!("<table>\n<tr>{titles}</tr>\n");
     for row in rows {
         let [case, predicted, median, worst, lost, watches, verdict] = row.cells();
-        let cells: String = [predicted, median, worst, lost, watches].iter().map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
+        let cells: String = [predicted, median, worst, lost, watches]
+            .iter()
+            .map(|cell| format!("<td>{}</td>", escaped(cell)))
+            .collect();
         let class = verdict.split(' ').next().unwrap_or_default();
-        let _ = writeln!(table, "<tr><td><a href=\"#{case}\">{case}</a></td>{cells}<td class=\"{class}\">{verdict}</td></tr>");
+        let _ = writeln!(
+            table,
+            "<tr><td><a href=\"#{case}\">{case}</a></td>{cells}<td class=\"{class}\">{verdict}</td></tr>"
+        );
     }
     table + "</table>\n"
 }
 
 fn section(page: &mut String, row: &Row, run: &Run) {
-    let remarks: String = run.remarks().iter().map(|remark| format!("<li>{}</li>", escaped(remark))).collect();
-    let _ = writeln!(page, "<h3>{}</h3>\n{}<ul>{remarks}</ul>", escaped(&run.victims.join(", ")), picture::draw(run, row.predicted));
+    let remarks: String =
+        run.remarks().iter().map(|remark| format!("<li>{}</li>", escaped(remark))).collect();
+    let _ = writeln!(
+        page,
+        "<h3>{}</h3>\n{}<ul>{remarks}</ul>",
+        escaped(&run.victims.join(", ")),
+        picture::draw(run, row.predicted)
+    );
     if !run.lines.is_empty() {
-        let lines: String =
-            run.lines.iter().map(|line| format!("{:+8.2} {} {}\n", line.at, escaped(&line.node), escaped(&line.text))).collect();
+        let lines: String = run
+            .lines
+            .iter()
+            .map(|line| format!("{:+8.2} {} {}\n", line.at, escaped(&line.node), escaped(&line.text)))
+            .collect();
         let _ = writeln!(page, "<pre>{lines}</pre>");
     }
 }
@@ -70,6 +85,9 @@ mod tests {
         let page = page(&report);
         assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
         assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
-        assert!(!page.contains("http://") || page.matches("http://").count() == page.matches("http://www.w3.org/2000/svg").count());
+        assert!(
+            !page.contains("http://")
+                || page.matches("http://").count() == page.matches("http://www.w3.org/2000/svg").count()
+        );
     }
 }

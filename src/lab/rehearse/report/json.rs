@@ -4,5 +4,7 @@ use crate::error::{Doing, Kind, Result};
 use crate::lab::rehearse::report::Report;
 
 pub(super) fn text(report: &Report) -> Result<String> {
-    serde_json::to_string_pretty(report).map(|text| text + "\n").doing(Kind::Internal, || "writing the report".into())
+    serde_json::to_string_pretty(report)
+        .map(|text| text + "\n")
+        .doing(Kind::Internal, || "writing the report".into())
 }

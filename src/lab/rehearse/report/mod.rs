@@ -137,7 +137,11 @@ pub(crate) struct Line {
 type Format = (&'static str, fn(&Report) -> Result<String>);
 
 /// All report formats. To add a format, add a line here.
-const FORMATS: &[Format] = &[("html", |report| Ok(html::page(report))), ("json", json::text), ("md", |report| Ok(markdown::text(report)))];
+const FORMATS: &[Format] = &[
+    ("html", |report| Ok(html::page(report))),
+    ("json", json::text),
+    ("md", |report| Ok(markdown::text(report))),
+];
 
 /// Column titles for [`Row::cells`].
 pub(crate) const COLUMNS: [&str; 7] = ["CASE", "PREDICTED", "MEDIAN", "WORST", "LOST", "WATCHES", "VERDICT"];
@@ -180,10 +184,10 @@ impl Row {
     /// Returns the cells for [`COLUMNS`], for display.
     pub(crate) fn cells(&self) -> [String; 7] {
         let measured: Vec<&Run> = self.runs.iter().filter(|run| run.outcome == Outcome::Measured).collect();
-        let sum = measured
-            .iter()
-            .flat_map(|run| run.losses.values())
-            .fold(Losses::default(), |sum, losses| Losses { lost: sum.lost + losses.lost, sent: sum.sent + losses.sent });
+        let sum =
+            measured.iter().flat_map(|run| run.losses.values()).fold(Losses::default(), |sum, losses| {
+                Losses { lost: sum.lost + losses.lost, sent: sum.sent + losses.sent }
+            });
         let watches = measured.iter().fold(Watches::default(), |sum, run| Watches {
             kept: sum.kept + run.watches.kept,
             reset: sum.reset + run.watches.reset,
@@ -191,7 +195,8 @@ impl Row {
         });
         let seconds = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.2} s"));
         let is_open = measured.iter().any(|run| run.censored);
-        let worst = if is_open { format!("≥ {} (censored)", seconds(self.worst)) } else { seconds(self.worst) };
+        let worst =
+            if is_open { format!("≥ {} (censored)", seconds(self.worst)) } else { seconds(self.worst) };
         let none = measured.is_empty();
         [
             self.case.to_owned(),
@@ -199,14 +204,19 @@ impl Row {
             seconds(self.median),
             worst,
             if none { "–".into() } else { format!("{} of {}", sum.lost, sum.sent) },
-            if none { "–".into() } else { format!("{} kept, {} reset, {} stalled", watches.kept, watches.reset, watches.stalled) },
+            if none {
+                "–".into()
+            } else {
+                format!("{} kept, {} reset, {} stalled", watches.kept, watches.reset, watches.stalled)
+            },
             self.verdict.word().to_owned(),
         ]
     }
 
     /// Computes the summary of the runs.
     pub(super) fn conclude(mut self) -> Self {
-        let times: Vec<f64> = self.runs.iter().filter(|run| run.outcome == Outcome::Measured).map(|run| run.measured).collect();
+        let times: Vec<f64> =
+            self.runs.iter().filter(|run| run.outcome == Outcome::Measured).map(|run| run.measured).collect();
         (self.median, self.worst) = (record::median(&times), record::worst(&times));
         self.verdict = crate::lab::rehearse::verdict::of(&self);
         self
@@ -219,14 +229,26 @@ impl Run {
         let mut remarks: Vec<String> = self.broken.iter().map(|broken| format!("broken: {broken}")).collect();
         remarks.extend(self.late.iter().map(|late| format!("late: {late}")));
         remarks.extend(self.why.clone());
+        remarks.extend(self.ready_to_served.map(|seconds| {
+            format!("the endpoint responded {seconds:.2} s after the first API server was ready")
+        }));
+        remarks
+            .extend(self.lost_share.map(|share| {
+                format!("{:.2} % of the requests in the first minute were lost", 100.0 * share)
+            }));
         remarks.extend(
-            self.ready_to_served.map(|seconds| format!("the endpoint responded {seconds:.2} s after the first API server was ready")),
+            self.cut.map(|cut| format!("the watch on the victim's API server ended after {cut:.2} s")),
         );
-        remarks.extend(self.lost_share.map(|share| format!("{:.2} % of the requests in the first minute were lost", 100.0 * share)));
-        remarks.extend(self.cut.map(|cut| format!("the watch on the victim's API server ended after {cut:.2} s")));
-        let kinds = TRAFFIC.iter().filter_map(|kind| Some((kind, self.losses.get(kind)?, self.gaps.get(kind)?)));
+        let kinds =
+            TRAFFIC.iter().filter_map(|kind| Some((kind, self.losses.get(kind)?, self.gaps.get(kind)?)));
         remarks.extend(kinds.map(|(kind, losses, gap)| {
-            format!("{}: {} of {} lost, longest gap {:.2} s", word(*kind), losses.lost, losses.sent, gap.seconds)
+            format!(
+                "{}: {} of {} lost, longest gap {:.2} s",
+                word(*kind),
+                losses.lost,
+                losses.sent,
+                gap.seconds
+            )
         }));
         remarks.extend(self.compared.map(|compared| format!("late on the bad cable: {compared}")));
         remarks.push(format!("tasks waited for a CPU {:.0} % of the time", 100.0 * self.pressure));
@@ -254,16 +276,27 @@ pub(super) mod tests {
             outcome: Outcome::Measured,
             victims: vec!["m1".into()],
             measured,
-            losses: [(Traffic::New, Losses { lost: 70, sent: 500 }), (Traffic::Write, Losses { lost: 28, sent: 200 })].into(),
+            losses: [
+                (Traffic::New, Losses { lost: 70, sent: 500 }),
+                (Traffic::Write, Losses { lost: 28, sent: 200 }),
+            ]
+            .into(),
             gaps: [(Traffic::New, Gap { seconds: measured, open: false })].into(),
             last_loss: Some(2.4),
             watches: Watches { kept: 2, reset: 0, stalled: 1 },
-            watched: vec![Watched { node: "m1".into(), ended: Some((7.6, Ending::Stalled)) }, Watched { node: "m2".into(), ended: None }],
+            watched: vec![
+                Watched { node: "m1".into(), ended: Some((7.6, Ending::Stalled)) },
+                Watched { node: "m2".into(), ended: None },
+            ],
             healed: Some(15.0),
             ended: 22.0,
             holders: vec![(-3.0, Some("m1".into())), (2.6, Some("m2".into()))],
             lost_at: [(Traffic::New, vec![0.1, 0.14, 2.4])].into(),
-            lines: vec![Line { at: 2.61, node: "m2".into(), text: "Keepalived_vrrp[9]: (kube-apiserver) Entering MASTER STATE".into() }],
+            lines: vec![Line {
+                at: 2.61,
+                node: "m2".into(),
+                text: "Keepalived_vrrp[9]: (kube-apiserver) Entering MASTER STATE".into(),
+            }],
             ..Run::default()
         }
     }
@@ -294,7 +327,15 @@ pub(super) mod tests {
     #[test]
     fn a_row_says_what_was_measured_of_all_its_runs() {
         let row = row().conclude();
-        let expected = ["holder-power", "2.1 to 3.1 s", "2.75 s", "3.00 s", "196 of 1400", "4 kept, 0 reset, 2 stalled", "kept"];
+        let expected = [
+            "holder-power",
+            "2.1 to 3.1 s",
+            "2.75 s",
+            "3.00 s",
+            "196 of 1400",
+            "4 kept, 0 reset, 2 stalled",
+            "kept",
+        ];
         assert_eq!(row.cells(), expected);
         let mut open = super::tests::row();
         open.runs[1].censored = true;
@@ -304,7 +345,9 @@ pub(super) mod tests {
     #[test]
     fn the_ending_of_a_file_says_what_is_written() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, mark) in [("a.html", "<svg"), ("a.json", "\"verdict\": \"kept\""), ("a.md", "| `holder-power` |")] {
+        for (name, mark) in
+            [("a.html", "<svg"), ("a.json", "\"verdict\": \"kept\""), ("a.md", "| `holder-power` |")]
+        {
             sample().write(&dir.path().join(name)).unwrap();
             let text = crate::host::fs::read_to_string(&dir.path().join(name)).unwrap();
             assert!(text.contains(mark), "{text}");

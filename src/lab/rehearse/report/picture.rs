@@ -22,7 +22,9 @@ pub(super) fn draw(run: &Run, predicted: Option<[f64; 2]>) -> String {
     if run.ended <= 0.0 {
         return String::new();
     }
-    let x = |seconds: f64| LEFT + (seconds.clamp(-BEFORE, run.ended) + BEFORE) / (run.ended + BEFORE) * (WIDTH - LEFT - RIGHT);
+    let x = |seconds: f64| {
+        LEFT + (seconds.clamp(-BEFORE, run.ended) + BEFORE) / (run.ended + BEFORE) * (WIDTH - LEFT - RIGHT)
+    };
     let bottom = TOP + FLOORS * FLOOR;
     let height = bottom + 30.0;
     let mut svg = format!(
@@ -32,16 +34,27 @@ pub(super) fn draw(run: &Run, predicted: Option<[f64; 2]>) -> String {
     );
     if let Some([_, most]) = predicted {
         let (from, to) = (x(0.0), x(most));
-        let _ =
-            writeln!(svg, "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\" fill=\"#eef3fa\"/>", to - from, FLOORS * FLOOR);
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\" fill=\"#eef3fa\"/>",
+            to - from,
+            FLOORS * FLOOR
+        );
     }
     for (index, traffic) in (0_u8..).zip(TRAFFIC) {
         let y = TOP + f64::from(index) * FLOOR + 7.0;
         label(&mut svg, y, word(traffic));
         let width = x(run.ended) - LEFT;
-        let _ = writeln!(svg, "<rect x=\"{LEFT}\" y=\"{y}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"#9ccfa8\"/>");
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{LEFT}\" y=\"{y}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"#9ccfa8\"/>"
+        );
         for lost in run.lost_at.get(&traffic).into_iter().flatten() {
-            let _ = writeln!(svg, "<rect x=\"{:.1}\" y=\"{y}\" width=\"2\" height=\"{BAR}\" fill=\"#b00020\"/>", x(*lost));
+            let _ = writeln!(
+                svg,
+                "<rect x=\"{:.1}\" y=\"{y}\" width=\"2\" height=\"{BAR}\" fill=\"#b00020\"/>",
+                x(*lost)
+            );
         }
     }
     watches(&mut svg, run, TOP + 3.0 * FLOOR + 7.0, &x);
@@ -76,7 +89,10 @@ fn holders(svg: &mut String, run: &Run, y: f64, x: &dyn Fn(f64) -> f64) {
         let Some(holder) = holder else { continue };
         let (left, right) = (x(*from), x(to));
         let width = right - left;
-        let _ = writeln!(svg, "<rect x=\"{left:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"#c9d6ea\" stroke=\"#335\"/>");
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{left:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"#c9d6ea\" stroke=\"#335\"/>"
+        );
         let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{}\">{}</text>", left + 4.0, y + 13.0, escaped(holder));
     }
 }
@@ -87,16 +103,24 @@ fn label(svg: &mut String, y: f64, text: &str) {
 
 fn mark(svg: &mut String, x: f64, bottom: f64, text: &str) {
     let top = TOP - 6.0;
-    let _ = writeln!(svg, "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#222\" stroke-dasharray=\"4 3\"/>");
+    let _ = writeln!(
+        svg,
+        "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#222\" stroke-dasharray=\"4 3\"/>"
+    );
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{text}</text>", top - 6.0);
 }
 
 /// Draws a label every 1, 2, 5, 10, … seconds, about twelve at most.
 fn axis(svg: &mut String, end: f64, bottom: f64, x: &dyn Fn(f64) -> f64) {
-    let step = [1_u32, 2, 5, 10, 20, 50, 100].into_iter().find(|step| end / f64::from(*step) <= 12.0).unwrap_or(200);
+    let step =
+        [1_u32, 2, 5, 10, 20, 50, 100].into_iter().find(|step| end / f64::from(*step) <= 12.0).unwrap_or(200);
     for second in (0..).step_by(step as usize).map(f64::from).take_while(|second: &f64| *second <= end) {
-        let _ =
-            writeln!(svg, "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"#555\">{second} s</text>", x(second), bottom + 20.0);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"#555\">{second} s</text>",
+            x(second),
+            bottom + 20.0
+        );
     }
 }
 
@@ -114,7 +138,10 @@ mod tests {
         let run = &row().runs[0];
         let svg = draw(run, Some([2.1, 3.1]));
         assert_eq!(svg.matches("#b00020").count(), 3, "{svg}");
-        assert!(svg.contains(">m1</text>") && svg.contains(">m2</text>") && svg.contains(">mended</text>"), "{svg}");
+        assert!(
+            svg.contains(">m1</text>") && svg.contains(">m2</text>") && svg.contains(">mended</text>"),
+            "{svg}"
+        );
         // 25 seconds are shown over 790 units: the fault is at 3 of them.
         assert!(svg.contains("<line x1=\"244.8\""), "{svg}");
         assert!(svg.contains("width=\"98.0\" height=\"150\" fill=\"#eef3fa\""), "{svg}");
