@@ -3,7 +3,8 @@
 
 /// Progress receiver.
 pub(crate) trait Progress: Sync {
-    /// Begins one step of known (bytes or items) or unknown size. The step ends when the returned value is dropped.
+    /// Begins one step of known (bytes or items) or unknown size. The step ends when the returned value is
+    /// dropped.
     fn begin(&self, step: &str, total: Option<u64>) -> Box<dyn Step>;
 
     /// Reports a warning that did not stop the work.

@@ -1,4 +1,5 @@
-//! The agent on a root filesystem as the initrd sees it: the image's own files below, the node's on top, in memory.
+//! The agent on a root filesystem as the initrd sees it: the image's own files below, the node's on top, in
+//! memory.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 

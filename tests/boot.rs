@@ -1,5 +1,5 @@
-//! The whole boot path in QEMU: firmware, unified kernel image, verity, initrd, agent, control plane. Judged by what the machine says
-//! on its serial line and by how it ends; once in a lab.
+//! The whole boot path in QEMU: firmware, unified kernel image, verity, initrd, agent, control plane. Judged
+//! by what the machine says on its serial line and by how it ends; once in a lab.
 
 #![allow(
     clippy::disallowed_methods,
@@ -25,15 +25,18 @@ use serde_json::Value;
 
 const MEMBERS: [&str; 3] = ["10.0.0.11", "10.0.0.12", "10.0.0.13"];
 const VIP: &str = "10.0.0.10:8443";
-/// Whose clock is wrong. chrony of the machine with the lowest address follows no other (orphan mode), so that none but kiln sets it.
+/// Whose clock is wrong. chrony of the machine with the lowest address follows no other (orphan mode), so
+/// that none but kiln sets it.
 const STRAY: &str = "m1";
 const OTHER: &str = "m2";
-/// The longest that the VIP may not answer or not write while another machine comes: that of a leader that changes, on a busy machine.
+/// The longest that the VIP may not answer or not write while another machine comes: that of a leader that
+/// changes, on a busy machine.
 const LOSS: Duration = Duration::from_secs(10);
 /// Emulation on a busy machine is slow; a boot that hangs must still end.
 const PATIENCE: Duration = Duration::from_secs(1500);
 /// What an emulated machine may take its time for, and what spares it work; the same that `kiln lab` passes.
-const EMULATED: &str = "clearcpuid=cx16 no_timer_check mitigations=off lsm=lockdown,,capability,,landlock,,yama,,apparmor systemd.watchdog_sec=0 \
+const EMULATED: &str = "clearcpuid=cx16 no_timer_check mitigations=off \
+    lsm=lockdown,,capability,,landlock,,yama,,apparmor systemd.watchdog_sec=0 \
     systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=600";
 
 /// Waits until no other test emulates a machine: two at once would only take turns.
@@ -51,7 +54,8 @@ struct Machine {
 }
 
 impl Machine {
-    /// Boots the disk `image`, which is never written to, with `parameters` added to the kernel's command line.
+    /// Boots the disk `image`, which is never written to, with `parameters` added to the kernel's command
+    /// line.
     fn boot(dir: &Path, image: &Path, parameters: &str) -> Option<Self> {
         let (mut qemu, mut create) = (judge("qemu-system-x86_64")?, judge("qemu-img")?);
         let firmware = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
@@ -67,7 +71,11 @@ impl Machine {
                 .arg("16G"),
         );
         let serial = dir.join("serial");
-        qemu.args("-nodefaults -no-user-config -display none -machine q35 -m 3072 -smp 2 -no-reboot -device virtio-rng-pci".split(' '));
+        qemu.args(
+            "-nodefaults -no-user-config -display none -machine q35 -m 3072 -smp 2 -no-reboot -device \
+            virtio-rng-pci"
+                .split(' '),
+        );
         qemu.args("-accel tcg,thread=multi -cpu max".split(' '));
         qemu.args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={}", firmware[0])]);
         qemu.args(["-drive", &format!("if=pflash,format=raw,file={}", dir.join("variables").display())]);
@@ -76,7 +84,11 @@ impl Machine {
             &format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", dir.join("disk").display()),
         ]);
         qemu.args(["-device", "virtio-blk-pci,drive=disk", "-serial", &format!("file:{}", serial.display())]);
-        qemu.args("-netdev user,id=lan,restrict=on,net=10.0.0.0/24,host=10.0.0.1 -device virtio-net-pci,netdev=lan,romfile=".split(' '));
+        qemu.args(
+            "-netdev user,id=lan,restrict=on,net=10.0.0.0/24,host=10.0.0.1 -device \
+            virtio-net-pci,netdev=lan,romfile="
+                .split(' '),
+        );
         qemu.args([
             "-smbios",
             &format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={EMULATED} {parameters}"),
@@ -125,7 +137,8 @@ fn disk_image(directory: &Path) -> PathBuf {
         .unwrap_or_else(|| panic!("no disk image in {}", directory.display()))
 }
 
-/// The `ha` site with its first node alone: one machine is then a whole control plane, of the very same role image.
+/// The `ha` site with its first node alone: one machine is then a whole control plane, of the very same role
+/// image.
 fn alone(dir: &Path) -> Option<Site> {
     let site = Site::new(dir)?;
     let text = fs::read_to_string(dir.join("cluster.toml")).unwrap();
@@ -152,7 +165,8 @@ fn a_lab_boots_the_image_through_firmware_verity_and_agent_to_a_ready_control_pl
     lab.up_with(&["--backend", "qemu", "--clock", "2001-01-01T00:00:00"], &client.artifacts);
     eventually("the node says that its boot has ended", PATIENCE, || {
         let said = console(&lab, "m1");
-        // On a very busy machine the network takes longer than this unit waits for it, and the node gets there all the same.
+        // On a very busy machine the network takes longer than this unit waits for it, and the node gets
+        // there all the same.
         let late = "kiln: degraded node=m1 target=control-plane failed=systemd-networkd-wait-online.service";
         let ended = said.contains("kiln: ready node=m1 target=control-plane") || said.contains(late);
         assert_eq!(lab.status()[0]["running"], true, "{said}");
@@ -226,7 +240,8 @@ fn machines_whose_clocks_are_a_day_off_or_at_the_epoch_are_reported_and_the_clus
     trial.end();
 }
 
-/// Longer than a clock may be off, 10 minutes; one that was paused for 20 differs in nothing but the time that this takes.
+/// Longer than a clock may be off, 10 minutes; one that was paused for 20 differs in nothing but the time
+/// that this takes.
 const PAUSE: Duration = Duration::from_secs(11 * 60);
 
 #[test]
@@ -238,7 +253,8 @@ fn a_machine_that_was_paused_for_minutes_has_its_clock_set_and_the_cluster_keeps
     trial.end();
 }
 
-/// A cluster of containers, of which one is off and comes back as a virtual machine: only that has a clock of its own.
+/// A cluster of containers, of which one is off and comes back as a virtual machine: only that has a clock of
+/// its own.
 struct Strayed {
     lab: Lab,
     client: Client,
@@ -254,7 +270,8 @@ impl Strayed {
         let turn = turn();
         lab.up(&client.artifacts);
         eventually("etcd has three healthy members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, OTHER));
-        // A container may set no clock, so its chrony does not run; here it answers with the time of this machine, and sets nothing.
+        // A container may set no clock, so its chrony does not run; here it answers with the time of this
+        // machine, and sets nothing.
         let chronyd = ["chronyd", "-d", "-x", "local stratum 10", "allow 10.0.0.0/24", "cmdport 0"];
         let service = ["systemd-run", "--unit=time", "--property=RuntimeDirectory=chrony"];
         for node in [OTHER, "m3"] {
@@ -263,7 +280,8 @@ impl Strayed {
         Some(Self { lab, client, scratch, _turn: turn })
     }
 
-    /// The machine comes with a clock that date(1) calls `clock`; its console reports `said`, its clock is set, and it becomes a member.
+    /// The machine comes with a clock that date(1) calls `clock`; its console reports `said`, its clock is
+    /// set, and it becomes a member.
     fn comes(&self, clock: &str, said: &[&str]) {
         let time = approve(Command::new("date").args(["--utc", "+%Y-%m-%dT%H:%M:%S", "--date", clock]));
         let said = [said, &["this machine's clock agrees with a majority of the members again"]].concat();
@@ -314,8 +332,8 @@ impl Strayed {
         }
     }
 
-    /// The machine, which has run for a while, is paused and goes on; its console reports how far its clock is behind, it is set, and the
-    /// cluster answers and writes all the while.
+    /// The machine, which has run for a while, is paused and goes on; its console reports how far its clock
+    /// is behind, it is set, and the cluster answers and writes all the while.
     fn is_paused(&self) {
         let Self { lab, client, scratch, .. } = self;
         let behind = || console(lab, STRAY).matches("behind a majority").count();
@@ -346,7 +364,8 @@ impl Strayed {
         assert!(loss.iter().all(|gap| *gap < LOSS), "no answer, no write for {loss:?}: {}", watch.errors());
         assert_eq!(self.clusters(), 1, "etcd is one cluster");
         eprintln!(
-            "paused: reported after {reported:.0?}, right after {set:.0?}, a member {back:.0?} later; the longest gaps: {loss:.1?}"
+            "paused: reported after {reported:.0?}, right after {set:.0?}, a member {back:.0?} later; the \
+            longest gaps: {loss:.1?}"
         );
     }
 
@@ -399,7 +418,8 @@ fn a_machine_without_a_seed_says_so_and_stops() {
     assert!(!said.contains("login:"), "{said}");
 }
 
-/// Offset of the creation time in a squashfs superblock: a byte that no driver minds, so that only verity can.
+/// Offset of the creation time in a squashfs superblock: a byte that no driver minds, so that only verity
+/// can.
 const CREATED: u64 = 8;
 
 /// Offset in bytes of the partition of that name, by sfdisk.

@@ -1,5 +1,5 @@
-//! The guard of the VIP, with real keepalived and HAProxy, on machines that are namespaces: what hangs, stands still or is cut off loses
-//! the VIP in time, and its clients know.
+//! The guard of the VIP, with real keepalived and HAProxy, on machines that are namespaces: what hangs,
+//! stands still or is cut off loses the VIP in time, and its clients know.
 
 #![allow(
     clippy::disallowed_methods,
@@ -220,7 +220,8 @@ impl Drop for Machine {
     }
 }
 
-/// A segment with two machines of the profile `ha`, whose API servers do not run: none is ready anywhere, which is no reason to move.
+/// A segment with two machines of the profile `ha`, whose API servers do not run: none is ready anywhere,
+/// which is no reason to move.
 struct World {
     switch: Namespaces,
     machines: Vec<Machine>,
@@ -361,7 +362,8 @@ fn what_hangs_stands_still_or_is_cut_off_loses_the_vip_and_its_clients_know() {
     world.machines[holder].start_keepalived();
     world.settles("keepalived is back", now);
 
-    // As a freezer does it: the kernel goes on. When the machine goes on it resets a client whose address on the segment it has forgotten.
+    // As a freezer does it: the kernel goes on. When the machine goes on it resets a client whose address on
+    // the segment it has forgotten.
     let (holder, session) = (now, world.session());
     let programs = ["kiln", "haproxy", "keepalived", "python3"];
     programs.iter().for_each(|program| world.machines[holder].signal(program, Signal::STOP));

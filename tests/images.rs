@@ -197,8 +197,9 @@ fn an_erofs_root_holds_the_same_files_as_the_squashfs_one() {
     let squashfs = dir.path().join("root.squashfs");
     let image = raw(shared);
     extract(&image, find(&partitions(&image), "kiln-root"), &squashfs);
-    let script = "mkdir a b && mount -o ro,loop \"$1\" a && mount -o ro,loop \"$2\" b && diff --recursive --no-dereference a b && \
-                  cd a && find . -printf '%p %m %U %G %y\\n' | sort >../a.list && cd ../b && find . -printf '%p %m %U %G %y\\n' | sort | diff ../a.list -";
+    let script = "mkdir a b && mount -o ro,loop \"$1\" a && mount -o ro,loop \"$2\" b && diff --recursive \
+        --no-dereference a b && cd a && find . -printf '%p %m %U %G %y\\n' | sort >../a.list && cd ../b && \
+        find . -printf '%p %m %U %G %y\\n' | sort | diff ../a.list -";
     approve(
         unshare.args(["--mount", "sh", "-c", script, "sh"]).args([&squashfs, &erofs]).current_dir(dir.path()),
     );

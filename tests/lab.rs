@@ -1,4 +1,5 @@
-//! The built cluster on this machine: it comes up by itself, survives the loss of a machine, and leaves nothing behind.
+//! The built cluster on this machine: it comes up by itself, survives the loss of a machine, and leaves
+//! nothing behind.
 
 #![allow(
     clippy::disallowed_methods,
@@ -82,11 +83,13 @@ fn three_nodes_become_a_cluster_that_survives_the_loss_of_the_address_holder_and
     approve(&mut lab.kiln(&["down"]));
     lab.assert_gone();
     eprintln!(
-        "etcd {etcd:.1?}, API at the VIP {ready:.1?} later, failover {moved:.1?}, rejoined in {back:.1?}, replaced in {joined:.1?}"
+        "etcd {etcd:.1?}, API at the VIP {ready:.1?} later, failover {moved:.1?}, rejoined in {back:.1?}, \
+        replaced in {joined:.1?}"
     );
 }
 
-/// What a node's freezer and cable do is what other machines see; what its disk does, what its own programs see.
+/// What a node's freezer and cable do is what other machines see; what its disk does, what its own programs
+/// see.
 fn is_broken_and_mended(lab: &Lab, client: &Client, node: &str) {
     let address = lab.address(node);
     let authority = format!("{address}:6443");
@@ -160,7 +163,8 @@ fn is_broken_and_mended(lab: &Lab, client: &Client, node: &str) {
     answers("it has started again");
 }
 
-/// A round trip takes the delay longer and a little more, to whom ever, and nothing is lost but what shall be.
+/// A round trip takes the delay longer and a little more, to whom ever, and nothing is lost but what shall
+/// be.
 fn is_slow_and_fast_again(lab: &Lab, node: &str) {
     if judge("ping").is_none() {
         return;
@@ -222,7 +226,8 @@ fn a_machine_that_never_came_is_left_out_by_an_order_and_joins_later() {
         approve(&mut lab.kiln(&["kill", "--lose-disk", node]));
     }
 
-    // Two of three wait, and say for whom: to them this first boot and a third machine that has all the data look the same.
+    // Two of three wait, and say for whom: to them this first boot and a third machine that has all the data
+    // look the same.
     for node in ["m1", "m2"] {
         approve(&mut lab.kiln(&["start", node]));
     }
@@ -304,7 +309,8 @@ fn a_cluster_is_recovered_by_an_order_from_the_only_copy_that_is_left() {
     }
     eventually("all three are members", PATIENCE, || etcd_is_healthy(&lab, &MEMBERS, "m3"));
     eventually("the VIP answers", PATIENCE, || client.ready(&lab, VIP));
-    // The same object, and revisions that no client has seen: an old watch can't go on as if nothing had happened.
+    // The same object, and revisions that no client has seen: an old watch can't go on as if nothing had
+    // happened.
     assert_eq!(number(&client.kubectl(&lab, &revision)), Ok(of_probe));
     let after = newest();
     assert!(after > before + 900_000_000, "{before} before, {after} after");
@@ -316,7 +322,8 @@ fn a_cluster_is_recovered_by_an_order_from_the_only_copy_that_is_left() {
 const LATER: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "later"}, "spec": {"nodeName": "w1",
     "containers": [{"name": "idle", "image": "k8s.gcr.io/pause:3.2", "ports": [{"containerPort": 9, "hostPort": 9009}]}]}}"#;
 
-/// What docs/snapshots.md says about containers of pods that a restored cluster does not know, and more for two busy processors.
+/// What docs/snapshots.md says about containers of pods that a restored cluster does not know, and more for
+/// two busy processors.
 const FORGOTTEN: Duration = Duration::from_secs(90);
 
 /// Programs of containers that the worker runs.
@@ -478,7 +485,8 @@ fn a_lab_leaves_nothing_behind_however_it_ends() {
     let (Some(lab), Some(site)) = (Lab::new(), ha()) else { return };
     let kill = |signal: &str, ids: &[i32]| {
         assert!(!ids.is_empty(), "no process to send {signal} to");
-        // Each of them takes the other along, so a later one may be gone already; what counts is what is left afterwards.
+        // Each of them takes the other along, so a later one may be gone already; what counts is what is left
+        // afterwards.
         let _ = Command::new("kill")
             .arg(format!("-{signal}"))
             .args(ids.iter().map(ToString::to_string))
@@ -550,8 +558,8 @@ fn an_image_with_one_changed_byte_is_not_started() {
     lab.assert_gone();
 }
 
-/// Since 3.5 a member that was cut off for a minute hears nothing of what others send it until their kernels try again, up to two minutes
-/// later, and an election in which it must vote fails for as long.
+/// Since 3.5 a member that was cut off for a minute hears nothing of what others send it until their kernels
+/// try again, up to two minutes later, and an election in which it must vote fails for as long.
 #[test]
 fn a_member_that_was_cut_off_takes_part_in_the_next_election() {
     let (Some(lab), Some(site)) = (Lab::new(), ha()) else { return };
@@ -583,8 +591,9 @@ fn a_member_that_was_cut_off_takes_part_in_the_next_election() {
 fn leader(lab: &Lab, nodes: &[&str]) -> Option<String> {
     let pki = "/etc/kubernetes/pki/etcd";
     let script = format!(
-        "ETCDCTL_API=3 etcdctl --command-timeout 1s --cacert {pki}/ca.crt --cert {pki}/healthcheck-client.crt \
-         --key {pki}/healthcheck-client.key --endpoints https://127.0.0.1:2379 endpoint status --write-out json"
+        "ETCDCTL_API=3 etcdctl --command-timeout 1s --cacert {pki}/ca.crt --cert \
+        {pki}/healthcheck-client.crt --key {pki}/healthcheck-client.key --endpoints https://127.0.0.1:2379 \
+        endpoint status --write-out json"
     );
     nodes.iter().find_map(|node| {
         let output = lab.inside(node, &["sh", "-c", &script]);

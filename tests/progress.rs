@@ -1,5 +1,5 @@
-//! Progress of a build in a real terminal, as an emulator of one shows it: nothing of the bars is left when the build has
-//! ended, on wide and narrow terminals, and without one there are only lines.
+//! Progress of a build in a real terminal, as an emulator of one shows it: nothing of the bars is left when
+//! the build has ended, on wide and narrow terminals, and without one there are only lines.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -10,8 +10,8 @@ use std::process::Command;
 use common::{Site, judge, skip};
 use serde_json::Value;
 
-/// Runs a command on a pseudoterminal of so many columns, and prints as JSON what the terminal shows in the end, with what has
-/// scrolled away, and every line that it has ever shown.
+/// Runs a command on a pseudoterminal of so many columns, and prints as JSON what the terminal shows in the
+/// end, with what has scrolled away, and every line that it has ever shown.
 const TERMINAL: &str = r#"
 import fcntl, json, os, pty, pyte, struct, sys, termios
 columns = int(sys.argv[1])

@@ -1,5 +1,5 @@
-//! The short matrix of failures on the built cluster, alone on this machine: facts that hold on any machine, and times with room for a slow
-//! one. `kiln lab rehearse` itself holds times to the plan.
+//! The short matrix of failures on the built cluster, alone on this machine: facts that hold on any machine,
+//! and times with room for a slow one. `kiln lab rehearse` itself holds times to the plan.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,7 +16,8 @@ use common::lab::Lab;
 use common::{Site, ha};
 use serde_json::Value;
 
-/// One way to break each part that clients depend on; the whole matrix takes five times as long (`ci/test all`).
+/// One way to break each part that clients depend on; the whole matrix takes five times as long (`ci/test
+/// all`).
 const CASES: [&str; 7] = [
     "api-server-killed",
     "balancer-hung",
@@ -100,7 +101,8 @@ fn nothing_reacts_to_a_machine_that_is_busy() {
     borne("busy", "1800");
 }
 
-/// Ten minutes of a cable that loses 5 % and is 50 ms slow: nothing reacts, and no more is late than straight to one server.
+/// Ten minutes of a cable that loses 5 % and is 50 ms slow: nothing reacts, and no more is late than straight
+/// to one server.
 #[test]
 #[ignore = "only by `ci/test all`: it takes more than ten minutes"]
 fn nothing_reacts_to_a_cable_that_is_bad() {

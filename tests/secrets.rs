@@ -1,4 +1,5 @@
-//! Every key of a vault is a canary: none may sing in an artifact that others can read, in what kiln says, or in the store.
+//! Every key of a vault is a canary: none may sing in an artifact that others can read, in what kiln says, or
+//! in the store.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -11,7 +12,8 @@ use std::process::Command;
 
 use common::{Site, approve, cache, files, fresh_store, holding, judge};
 
-/// A line of each private key's base64, and the encryption key. Keys of equal kind share their first line, so it is the second.
+/// A line of each private key's base64, and the encryption key. Keys of equal kind share their first line, so
+/// it is the second.
 fn canaries(vault: &Path) -> Vec<(PathBuf, String)> {
     let secret =
         |path: &PathBuf| path.extension().is_some_and(|extension| extension == "key" || extension == "pem");
@@ -27,7 +29,8 @@ fn canaries(vault: &Path) -> Vec<(PathBuf, String)> {
     files(vault).into_iter().filter(secret).map(canary).collect()
 }
 
-/// The canaries as they stand in PEM files, and as base64 of those in kubeconfigs, where any of three alignments may occur.
+/// The canaries as they stand in PEM files, and as base64 of those in kubeconfigs, where any of three
+/// alignments may occur.
 fn patterns(canaries: &[(PathBuf, String)]) -> String {
     let of_one = |canary: &String| {
         let encoded = |skip: usize| base64(&canary.as_bytes()[skip..][..(canary.len() - skip) / 3 * 3]);

@@ -1,4 +1,5 @@
-//! A look at a segment, with real neighbours: machines that are network namespaces, keepalived on some of them.
+//! A look at a segment, with real neighbours: machines that are network namespaces, keepalived on some of
+//! them.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -183,8 +184,8 @@ fn connected(switch: &Machine, number: u8, addresses: &[&str]) -> Machine {
 /// What keepalived of a node has, as the overlay writes it.
 fn of_a_node(own: u8, peer: u8) -> String {
     format!(
-        "  nopreempt\n  virtual_router_id 10\n  priority 100\n  unicast_src_ip 10.0.0.{own}\n  unicast_peer {{\n    10.0.0.{peer}\n  }}\n  \
-         virtual_ipaddress {{\n    10.0.0.10/32 dev eth0\n  }}"
+        "  nopreempt\n  virtual_router_id 10\n  priority 100\n  unicast_src_ip 10.0.0.{own}\n  unicast_peer \
+        {{\n    10.0.0.{peer}\n  }}\n  virtual_ipaddress {{\n    10.0.0.10/32 dev eth0\n  }}"
     )
 }
 
@@ -220,7 +221,8 @@ fn strangers_with_the_router_identifier_or_the_vip_are_found() {
     has_address(&m1, "10.0.0.10");
     let theirs = segment.machine(77, &["10.0.0.77/24"]);
     let instance = "  virtual_router_id 10\n  priority 150\n  virtual_ipaddress {\n    10.0.0.70\n  }";
-    let router = "HA345: the virtual router identifier 10 is already in use: 10.0.0.77 advertises it with priority 150";
+    let router = "HA345: the virtual router identifier 10 is already in use: 10.0.0.77 advertises it with \
+        priority 150";
     let neighbour = Keepalived::new(&theirs, instance);
     segment.becomes((0, &[router]));
     let printer = segment.machine(99, &["10.0.0.10/24"]);
@@ -238,11 +240,13 @@ fn strangers_are_found_by_ipv6_too() {
     let m1 = segment.machine(11, &["fd00:1::11/64"]);
     assert_eq!(segment.look(&m1), (0, vec![]));
     let theirs = segment.machine(77, &["fd00:1::77/64"]);
-    let instance = "  version 3\n  virtual_router_id 16\n  priority 150\n  virtual_ipaddress {\n    fe80::70\n    fd00:1::70\n  }";
+    let instance = "  version 3\n  virtual_router_id 16\n  priority 150\n  virtual_ipaddress {\n    \
+        fe80::70\n    fd00:1::70\n  }";
     let _neighbour = Keepalived::new(&theirs, instance);
     segment.becomes((
         0,
-        &["HA345: the virtual router identifier 16 is already in use: fe80::5054:ff:fe00:77 advertises it with priority 150"],
+        &["HA345: the virtual router identifier 16 is already in use: fe80::5054:ff:fe00:77 advertises it \
+            with priority 150"],
     ));
     m1.ip("address add fd00:1::10/128 dev eth0 nodad");
     assert_eq!(segment.look(&segment.notebook).0, 0, "a node has the VIP");
@@ -277,7 +281,8 @@ fn a_look_takes_no_address_from_a_machine_that_is_about_to_have_it() {
 fn a_node_tells_what_it_finds_and_what_to_change() {
     let Some(segment) = Segment::new("10.0.0.") else { return };
     let m1 = segment.machine(11, &["10.0.0.11/24"]);
-    let question = "interface = \"eth0\"\nvip = \"10.0.0.10\"\nvirtual-router-id = 10\nnodes = [\"10.0.0.11\", \"10.0.0.12\"]\n";
+    let question = "interface = \"eth0\"\nvip = \"10.0.0.10\"\nvirtual-router-id = 10\nnodes = \
+        [\"10.0.0.11\", \"10.0.0.12\"]\n";
     let made = segment.directory.path().join("segment.toml");
     fs::write(&made, question).unwrap();
     give(&m1, &made);
@@ -312,6 +317,7 @@ fn a_node_tells_what_it_finds_and_what_to_change() {
 /// Lays a machine's own `/etc` and `/run` over this one's, and its question into it.
 fn give(machine: &Machine, question: &Path) {
     // Made before `/etc` is covered: nothing else there matters.
-    let script = "mount -t tmpfs none /run && mount -t tmpfs none /etc && mkdir /etc/kiln /run/kiln && cp \"$0\" /etc/kiln/segment.toml";
+    let script = "mount -t tmpfs none /run && mount -t tmpfs none /etc && mkdir /etc/kiln /run/kiln && cp \
+        \"$0\" /etc/kiln/segment.toml";
     approve(machine.command(&["sh", "-c", script]).arg(question));
 }

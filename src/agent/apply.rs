@@ -101,10 +101,13 @@ fn search(places: &Places, request: &Request, has_stored: bool) -> Result<Discov
 
 fn nothing_found() -> Error {
     let places = format!(
-        "systemd credential `kiln.seed`, partition labelled `{CONFIG}`, all other block devices, `/var/lib/kiln/seed`"
+        "systemd credential `kiln.seed`, partition labelled `{CONFIG}`, all other block devices, \
+        `/var/lib/kiln/seed`"
     );
-    Error::new(Kind::Input, format!("no seed found; searched: {places}"))
-        .hint("write the node's seed to the config partition, or attach it as a volume: `dd if=NODE.seed of=/dev/…`")
+    Error::new(Kind::Input, format!("no seed found; searched: {places}")).hint(
+        "write the node's seed to the config partition, or attach it as a volume: `dd if=NODE.seed \
+        of=/dev/…`",
+    )
 }
 
 /// Sets the clock forward if the seed's certificates are not valid yet, before any program reads a

@@ -51,7 +51,7 @@ pub(crate) fn join(version: KubernetesVersion, journal: &dyn Fn(&str)) -> Result
     match recorded {
         None => journal(&format!("no cluster version is recorded yet: recording {version}")),
         Some(recorded) if version >= recorded => {
-            journal(&format!("the cluster version is {recorded}: recording {version} and joining"))
+            journal(&format!("the cluster version is {recorded}: recording {version} and joining"));
         }
         Some(recorded) => journal(&format!("the cluster version is {recorded}: joining")),
     }

@@ -33,7 +33,8 @@ impl Places {
     /// [`crate::error::Kind::Io`] if `/proc` is missing.
     pub(crate) fn of_this_machine(root: &Path) -> Result<Self> {
         let environment = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        // Containers: systemd itself reads this variable instead of /proc/cmdline (systemd's docs/ENVIRONMENT.md).
+        // Containers: systemd itself reads this variable instead of /proc/cmdline (systemd's
+        // docs/ENVIRONMENT.md).
         let command_line = match std::env::var("SYSTEMD_PROC_CMDLINE") {
             Ok(line) => line,
             Err(_) => host::fs::read_to_string(Path::new("/proc/cmdline"))

@@ -283,7 +283,8 @@ mod tests {
         let err = guard(&foreign, Some(&stored), &machine()).unwrap_err();
         assert_eq!(
             err.to_string(),
-            "this machine's state belongs to node `m1` in cluster `ha` (c1), but the seed is for node `m1` in cluster `blue` (c2)"
+            "this machine's state belongs to node `m1` in cluster `ha` (c1), but the seed is for node `m1` \
+            in cluster `blue` (c2)"
         );
         let other_node = seed::tests::sample("m2", Vec::new()).identity;
         guard(&other_node, Some(&stored), &machine()).unwrap_err();

@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(
             err.to_string().replace(dir.path().to_str().unwrap(), "DIR"),
             "no source has the image `k8s.gcr.io/pause:3.2`, which the overlay `preload` of `worker` needs: \
-             the directory `DIR/nowhere`: directory not found; the directory `DIR` has 0 of 1"
+            the directory `DIR/nowhere`: directory not found; the directory `DIR` has 0 of 1"
         );
         assert_eq!(
             err.hints()[0],

@@ -33,7 +33,8 @@ pub(crate) struct Lock {
     /// Requests in the cluster file when the lock was written.
     #[serde(default)]
     pub(crate) wanted: Wanted,
-    /// Package names of each set, sorted and closed under dependencies: `tools` and one set for each role image.
+    /// Package names of each set, sorted and closed under dependencies: `tools` and one set for each role
+    /// image.
     pub(crate) sets: BTreeMap<String, Vec<String>>,
     /// Signed releases from which packages were chosen.
     #[serde(rename = "release", default, skip_serializing_if = "Vec::is_empty")]

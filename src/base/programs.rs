@@ -349,7 +349,8 @@ mod tests {
         let shown = err.to_string().replace(dir.path().to_str().unwrap(), "DIR");
         assert_eq!(
             shown,
-            "no source has `kubelet`: the directory `DIR/nowhere`: directory not found; the directory `DIR` has 0 of 1"
+            "no source has `kubelet`: the directory `DIR/nowhere`: directory not found; the directory `DIR` \
+            has 0 of 1"
         );
     }
 

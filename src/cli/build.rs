@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     match built.published {
         Published::Unchanged => ui.message(format!("`{}` is up to date", built.directory.display())),
         Published::New(count) => {
-            ui.message(format!("published `{}` ({count} new files)", built.directory.display()))
+            ui.message(format!("published `{}` ({count} new files)", built.directory.display()));
         }
     }
     Ok(())

@@ -161,8 +161,10 @@ fn kvm() -> Result<String> {
     if lab::is_native()? {
         return Ok("virtual machines run at native speed".to_owned());
     }
-    Err(Error::new(Kind::Io, "virtual machines are emulated, which is tens of times slower")
-        .hint("native speed requires a processor with VT-x or AMD-V enabled, and access to `/dev/kvm`: `usermod -aG kvm $USER`"))
+    Err(Error::new(Kind::Io, "virtual machines are emulated, which is tens of times slower").hint(
+        "native speed requires a processor with VT-x or AMD-V enabled, and access to `/dev/kvm`: `usermod \
+        -aG kvm $USER`",
+    ))
 }
 
 fn programs(names: &[&str]) -> Result<String> {

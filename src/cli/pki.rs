@@ -104,11 +104,11 @@ fn init(args: &InitArgs, ui: &Ui) -> Result<()> {
     let vault = cluster.vault.display();
     match filled.issued.len() {
         issued if filled.created => {
-            ui.message(format!("created the vault `{vault}`: 3 authorities, {issued} certificates"))
+            ui.message(format!("created the vault `{vault}`: 3 authorities, {issued} certificates"));
         }
         0 => ui.message(format!("the vault `{vault}` is complete")),
         issued => {
-            ui.message(format!("added {issued} certificates to the vault `{vault}`: {}", names(&filled)))
+            ui.message(format!("added {issued} certificates to the vault `{vault}`: {}", names(&filled)));
         }
     }
     show(&filled, ui)?;

@@ -98,7 +98,8 @@ fn from_vault(cluster: &Cluster, node: &Node, overlays: &Overlays, secrets: bool
     let mut tree = render::node(cluster, node, &Vault::open(&vault)?.pki(cluster)?, overlays)?;
     tree.retain(|_, entry| &*entry.origin != "pki");
     ui.message(format!(
-        "no vault at `{}`: certificates are omitted, and identifiers derived from the vault are only examples",
+        "no vault at `{}`: certificates are omitted, and identifiers derived from the vault are only \
+        examples",
         cluster.vault.display()
     ));
     Ok(tree)
@@ -146,7 +147,7 @@ fn write_directory(tree: &Tree, target: &Path, ui: &Ui) -> Result<()> {
         match &entry.kind {
             EntryKind::Directory => drop(scoped.directory(path.relative(), entry.mode | 0o700)?),
             EntryKind::File(content) => {
-                drop(scoped.file(path.relative(), entry.mode, &mut content.read()?.as_slice())?)
+                scoped.file(path.relative(), entry.mode, &mut content.read()?.as_slice())?;
             }
             EntryKind::Symlink(link) => scoped.symlink(path.relative(), link)?,
         }

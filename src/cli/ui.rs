@@ -182,8 +182,8 @@ impl Drop for Line {
     }
 }
 
-/// Returns the style of a bar that fits on one line of the terminal. Totals below 10,000 count items, larger ones
-/// bytes.
+/// Returns the style of a bar that fits on one line of the terminal. Totals below 10,000 count items, larger
+/// ones bytes.
 fn style(total: Option<u64>, colored: bool, columns: u16) -> ProgressStyle {
     const SPINNER: &str = "{spinner:.cyan} {wide_msg} {elapsed:.dim}";
     const NARROW: &str = "{spinner:.cyan} {wide_msg} {percent}%";

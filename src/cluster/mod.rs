@@ -99,8 +99,8 @@ pub(crate) struct Endpoint {
     pub(crate) vip: Option<IpAddr>,
     /// DNS names of the endpoint; they become SANs.
     pub(crate) names: Vec<String>,
-    /// External addresses that a router translates to the endpoint (NAT); they become SANs, but no machine has
-    /// them.
+    /// External addresses that a router translates to the endpoint (NAT); they become SANs, but no machine
+    /// has them.
     pub(crate) external_addresses: Vec<IpAddr>,
     pub(crate) port: u16,
     /// Balancer behind the endpoint.
@@ -189,8 +189,8 @@ impl Cluster {
         node.roles.iter().filter_map(|role| self.overlays.get(role)).flatten().any(|overlay| overlay == name)
     }
 
-    /// Returns the role images, one for each combination of roles in use, with their nodes. The image name joins
-    /// the roles with `+`.
+    /// Returns the role images, one for each combination of roles in use, with their nodes. The image name
+    /// joins the roles with `+`.
     pub(crate) fn images(&self) -> BTreeMap<String, Vec<&Node>> {
         let mut images: BTreeMap<String, Vec<&Node>> = BTreeMap::new();
         for node in &self.nodes {
@@ -225,8 +225,8 @@ impl Cluster {
 }
 
 impl Node {
-    /// Returns the contents of `/etc/machine-id` (machine-id(5)): unique to the node, and the same at every boot
-    /// and after a reinstallation.
+    /// Returns the contents of `/etc/machine-id` (machine-id(5)): unique to the node, and the same at every
+    /// boot and after a reinstallation.
     pub(crate) fn machine_id(&self, cluster_id: &str) -> String {
         Digest::of(format!("kiln machine-id{cluster_id}{}", self.name).as_bytes()).to_string()[..32]
             .to_owned()

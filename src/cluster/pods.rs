@@ -8,9 +8,9 @@ use crate::words::NetworkPlugin;
 impl Cluster {
     /// Returns the pod network of `node`, if kiln assigns it and not the controller manager.
     ///
-    /// The network is derived from the node's address, so that it does not change when other nodes are added or
-    /// removed. If there are fewer pod networks than node addresses, the network is derived from the node's
-    /// position in the cluster file.
+    /// The network is derived from the node's address, so that it does not change when other nodes are added
+    /// or removed. If there are fewer pod networks than node addresses, the network is derived from the
+    /// node's position in the cluster file.
     pub(crate) fn pods_of(&self, node: &Node) -> Option<IpNet> {
         if self.network.plugin != NetworkPlugin::Bridge || !self.has_kubelet(node) {
             return None;
@@ -95,7 +95,8 @@ mod tests {
                 && !has(Role::Lb, "flannel-node")
         );
         assert_eq!(cluster.pods_of(&cluster.nodes[0]), None);
-        let refused = "`\"flannel\"`: Kubernetes 1.8.15 does not support the API objects of this network plugin (remove the setting, or use Kubernetes 1.9 or later)";
+        let refused = "`\"flannel\"`: Kubernetes 1.8.15 does not support the API objects of this network \
+            plugin (remove the setting, or use Kubernetes 1.9 or later)";
         assert_eq!(problems(&flannel("1.8.15")), [refused]);
     }
 }

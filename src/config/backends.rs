@@ -18,16 +18,16 @@ pub(crate) fn mode<'a>(block: Block<'_, 'a>) -> &'a str {
     inherited(block, &["mode"]).and_then(Statement::value).map_or("tcp", |word| word.text)
 }
 
-/// Returns the backends whose servers appear to be API servers: those in TCP mode, without ingress ports, and not
-/// used only to check the servers of other backends.
+/// Returns the backends whose servers appear to be API servers: those in TCP mode, without ingress ports, and
+/// not used only to check the servers of other backends.
 pub(crate) fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
     let leads_to_some =
         |block: &Block<'f, 'a>| mode(*block) == "tcp" && servers(*block).any(|server| !is_ingress(server));
     fleet.haproxy(BACKENDS).filter(leads_to_some).filter(|block| !only_checks(*block))
 }
 
-/// Checks whether servers in other sections track the servers of this section while no clients are forwarded to
-/// it.
+/// Checks whether servers in other sections track the servers of this section while no clients are forwarded
+/// to it.
 fn only_checks(block: Block<'_, '_>) -> bool {
     let Some(name) = block.statement.value().filter(|_| block.statement.name().text == "backend") else {
         return false;

@@ -1,4 +1,5 @@
-//! Component command lines: flags in units, static pods, kubeadm's configuration, environment files and scripts.
+//! Component command lines: flags in units, static pods, kubeadm's configuration, environment files and
+//! scripts.
 
 use super::kinds::without_signs;
 use super::word::{Statement, Word};
@@ -95,7 +96,7 @@ pub(super) fn all<'a>(documents: &[Document<'a>]) -> Vec<Invocation<'a>> {
         match &document.content {
             Content::Unit(sections) => found.extend(of_unit(document, sections, documents)),
             Content::Script(script) => {
-                found.extend(script.commands.iter().filter_map(|command| of_words(&command.words)))
+                found.extend(script.commands.iter().filter_map(|command| of_words(&command.words)));
             }
             Content::Settings(settings) => found.extend(environment::read(document, settings)),
             Content::Yaml(nodes) => nodes.iter().for_each(|node| found.extend(of_yaml(node))),

@@ -1,13 +1,13 @@
-//! Flags in variables: environment files, and `Environment=` in units. A variable that contains flags is part of
-//! a command line.
+//! Flags in variables: environment files, and `Environment=` in units. A variable that contains flags is part
+//! of a command line.
 
 use super::commands::{Extent, Flag, Invocation, PROGRAMS, flags, invocation};
 use super::settings::Setting;
 use super::word::{Statement, Word};
 use super::{Document, etcd};
 
-/// Environment files that distributions do not name after programs. Findings in the file shared by all components
-/// refer to one component.
+/// Environment files that distributions do not name after programs. Findings in the file shared by all
+/// components refer to one component.
 const FILES: [(&str, &str); 6] = [
     ("apiserver", "kube-apiserver"),
     ("controller-manager", "kube-controller-manager"),

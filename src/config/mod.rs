@@ -1,5 +1,5 @@
-//! Parsers for text files on machines: one module per format, and a position for every word. They do not depend
-//! on where the files come from.
+//! Parsers for text files on machines: one module per format, and a position for every word. They do not
+//! depend on where the files come from.
 
 mod backends;
 mod commands;

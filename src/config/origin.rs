@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_rendered_line_leads_to_the_line_of_the_template_that_wrote_it() {
-        let source = "{% if lb %}\ninterval 3\n{% endif %}\npriority {{ node.priority }}\n{% for peer in peers %}\n    {{ peer }}\n{% endfor %}\n# end {# x #}\n";
+        let source = "{% if lb %}\ninterval 3\n{% endif %}\npriority {{ node.priority }}\n{% for peer in \
+            peers %}\n    {{ peer }}\n{% endfor %}\n# end {# x #}\n";
         let text = "\ninterval 3\n\npriority 254\n\n    10.0.0.12\n\n    10.0.0.13\n\n# end \n";
         for (wanted, line) in
             [("interval", "interval 3"), ("254", "priority {{ node.priority }}"), ("10.0.0.13", "{{ peer }}")]

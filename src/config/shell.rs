@@ -44,7 +44,8 @@ impl<'t> Command<'t> {
         self.words[0]
     }
 
-    /// Checks whether the command runs this program with these arguments, in this order, possibly among others.
+    /// Checks whether the command runs this program with these arguments, in this order, possibly among
+    /// others.
     pub(crate) fn runs(&self, words: &[&str]) -> bool {
         let name = self.name().text.rsplit('/').next().unwrap_or_default();
         let mut rest = self.words[1..].iter();

@@ -49,7 +49,8 @@ fn here_documents_are_read_as_files_and_no_deeper_than_people_write_them() {
 
 #[test]
 fn keepalived_has_blocks_in_blocks_and_two_kinds_of_comments() {
-    let text = "! note\nvrrp_instance VI_1 # here\n{\n  state MASTER\n  virtual_ipaddress { 10.0.0.1/24 dev eth0 }\n  script \"curl -f http://x/\"\n}\nlast ${VIP}";
+    let text = "! note\nvrrp_instance VI_1 # here\n{\n  state MASTER\n  virtual_ipaddress { 10.0.0.1/24 dev \
+        eth0 }\n  script \"curl -f http://x/\"\n}\nlast ${VIP}";
     insta::assert_snapshot!(tree(&keepalived::read(Word::whole(text))), @r"
     vrrp_instance|VI_1
       state|MASTER
@@ -62,7 +63,8 @@ fn keepalived_has_blocks_in_blocks_and_two_kinds_of_comments() {
 
 #[test]
 fn nginx_ends_statements_with_semicolons_wherever_lines_end() {
-    let text = "stream {\n upstream api { least_conn; server 10.0.0.11:6443\n max_fails=1; }\n server { listen 6443; }\n} # end";
+    let text = "stream {\n upstream api { least_conn; server 10.0.0.11:6443\n max_fails=1; }\n server { \
+        listen 6443; }\n} # end";
     insta::assert_snapshot!(tree(&nginx::read(Word::whole(text))), @r"
     stream
       upstream|api
@@ -75,7 +77,8 @@ fn nginx_ends_statements_with_semicolons_wherever_lines_end() {
 
 #[test]
 fn haproxy_has_sections_whether_lines_are_indented_or_not() {
-    let text = "# head\nglobal\nlog /dev/log local0\nfrontend api\n    bind :8443 # all\nhttp-check send hdr Host 'a b'\n";
+    let text = "# head\nglobal\nlog /dev/log local0\nfrontend api\n    bind :8443 # all\nhttp-check send \
+        hdr Host 'a b'\n";
     insta::assert_snapshot!(tree(&haproxy::read(Word::whole(text))), @r"
     global
       log|/dev/log|local0
@@ -87,7 +90,8 @@ fn haproxy_has_sections_whether_lines_are_indented_or_not() {
 
 #[test]
 fn units_continue_lines_through_comments_and_keep_quoted_words_whole() {
-    let text = "[Service]\nType = notify\nExecStart=/usr/bin/etcd \\\n  --name=m1 \\\n# a comment between\n  \"--x=a b\"\nExecStart=\n[Install]\nWantedBy=a b\n";
+    let text = "[Service]\nType = notify\nExecStart=/usr/bin/etcd \\\n  --name=m1 \\\n# a comment between\n \
+         \"--x=a b\"\nExecStart=\n[Install]\nWantedBy=a b\n";
     insta::assert_snapshot!(tree(&unit::read(Word::whole(text))), @r"
     Service
       Type|notify
@@ -111,7 +115,8 @@ fn settings_may_be_quoted_exported_and_continued() {
 
 #[test]
 fn scripts_are_commands_and_the_files_that_they_write() {
-    let text = "[root@m1 ~]# cat > /etc/x.conf <<'EOF'\na=$b\nEOF\nif ! curl -f \"http://x/?a b\" 2>/dev/null; then # no\n  n=$(systemctl stop x;echo $?) | tee out\nfi\ncat <<E | tee /etc/y\ny\nE\n";
+    let text = "[root@m1 ~]# cat > /etc/x.conf <<'EOF'\na=$b\nEOF\nif ! curl -f \"http://x/?a b\" \
+        2>/dev/null; then # no\n  n=$(systemctl stop x;echo $?) | tee out\nfi\ncat <<E | tee /etc/y\ny\nE\n";
     let script = shell::read(Word::whole(text));
     let commands: Vec<String> = script
         .commands
@@ -142,7 +147,10 @@ fn scripts_are_commands_and_the_files_that_they_write() {
 
 #[test]
 fn yaml_is_read_in_block_and_flow_style() {
-    let text = "# head\nkind: Pod\nspec:\n  containers:\n  - image: \"a:1\" # tag\n    command: [a, '--b=c', {d: e}]\n  -   name: x\n      args:\n        - one\n        - \"k: v\"\n  url: https://x:1/#y\n  text: |\n    # kept\n    key: value\n\n  after: ~\nempty:\nanchored: &a !t v\n---\n{\"a\": [1, {\"b\": null}],\n \"c\": \"d, e\"}\n";
+    let text = "# head\nkind: Pod\nspec:\n  containers:\n  - image: \"a:1\" # tag\n    command: [a, \
+        '--b=c', {d: e}]\n  -   name: x\n      args:\n        - one\n        - \"k: v\"\n  url: \
+        https://x:1/#y\n  text: |\n    # kept\n    key: value\n\n  after: ~\nempty:\nanchored: &a !t \
+        v\n---\n{\"a\": [1, {\"b\": null}],\n \"c\": \"d, e\"}\n";
     let documents: Vec<serde_json::Value> = yaml::read(Word::whole(text)).iter().map(json).collect();
     let first = serde_json::json!({
         "kind": "Pod",
@@ -161,16 +169,20 @@ fn yaml_is_read_in_block_and_flow_style() {
     assert_eq!(documents, [first, serde_json::json!({ "a": ["1", { "b": "null" }], "c": "d, e" })]);
 }
 
-/// Prints the documents of every text on standard input as JSON, scalars as text with single spaces; `null` for invalid YAML.
-const PYTHON: &str = "\
-import json, sys, yaml
+/// Prints the documents of every text on standard input as JSON, scalars as text with single spaces; `null`
+/// for invalid YAML.
+const PYTHON: &str = "import json, sys, yaml
 def plain(value):
-    if isinstance(value, dict): return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list): return [plain(item) for item in value]
+    if isinstance(value, dict): return {key: \
+    plain(item) for key, item in value.items()}
+    if isinstance(value, list): return [plain(item) for \
+    item in value]
     return ' '.join(value.split())
 def documents(text):
-    try: return [plain(each) for each in yaml.load_all(text, Loader=yaml.BaseLoader) if isinstance(each, (dict, list))]
-    except yaml.YAMLError: return None
+    try: return [plain(each) for \
+    each in yaml.load_all(text, Loader=yaml.BaseLoader) if isinstance(each, (dict, list))]
+    except \
+    yaml.YAMLError: return None
 json.dump([documents(text) for text in json.load(sys.stdin)], sys.stdout)
 ";
 
@@ -218,7 +230,8 @@ fn python_reads_the_same_from_every_manifest_that_kiln_writes_or_examples_show()
 
 #[test]
 fn yaml_that_lost_its_indentation_still_says_what_it_says() {
-    let text = "kind: Pod\nspec:\ncontainers:\n- image: a\nname: x\nvolumes:\n- hostPath:\npath: /etc/a\nname: b\n- hostPath:\npath: /etc/c\n";
+    let text = "kind: Pod\nspec:\ncontainers:\n- image: a\nname: x\nvolumes:\n- hostPath:\npath: \
+        /etc/a\nname: b\n- hostPath:\npath: /etc/c\n";
     let documents = yaml::read(Word::whole(text));
     assert_eq!(documents.len(), 1);
     let paths: Vec<&str> = documents[0].find_all("path").iter().map(|node| node.word.text).collect();

@@ -1,5 +1,5 @@
-//! Parts of a file with their positions, and the structure common to configuration formats: names with values,
-//! and bodies.
+//! Parts of a file with their positions, and the structure common to configuration formats: names with
+//! values, and bodies.
 
 use std::ops::Range;
 

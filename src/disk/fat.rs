@@ -1,4 +1,5 @@
-//! FAT volumes (Microsoft FAT specification 1.03) with given serial, label and time: the EFI system partition and NoCloud volumes.
+//! FAT volumes (Microsoft FAT specification 1.03) with given serial, label and time: the EFI system partition
+//! and NoCloud volumes.
 
 use std::collections::BTreeMap;
 

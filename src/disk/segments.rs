@@ -201,7 +201,7 @@ impl Disk {
                     step.advance(bytes.len() as u64);
                 }
                 Source::File { path, offset, size } => {
-                    copy_in_parts(open.at(path)?, *offset, out, *at, *size, step)?
+                    copy_in_parts(open.at(path)?, *offset, out, *at, *size, step)?;
                 }
             }
         }

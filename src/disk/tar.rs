@@ -1,8 +1,8 @@
 //! Canonical tar: equal trees produce equal bytes. mkfs.erofs reads it, and then needs neither root
 //! privileges nor a directory.
 //!
-//! POSIX.1-2017 pax format: `./` first, sorted, times clamped, numeric owners, extended attributes as `SCHILY.xattr.*`, never sparse
-//! (mkfs.erofs unpacks sparse entries under a wrong name).
+//! POSIX.1-2017 pax format: `./` first, sorted, times clamped, numeric owners, extended attributes as
+//! `SCHILY.xattr.*`, never sparse (mkfs.erofs unpacks sparse entries under a wrong name).
 
 use std::io::Write;
 

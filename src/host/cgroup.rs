@@ -147,7 +147,8 @@ impl Branch {
         }
         self.ask_for_io();
         if !new.exists() {
-            let why = "the kernel can't limit disk writes: neither the `io` (cgroup v2) nor the `blkio` (cgroup v1) controller exists";
+            let why = "the kernel can't limit disk writes: neither the `io` (cgroup v2) nor the `blkio` \
+                (cgroup v1) controller exists";
             return Err(Error::new(Kind::Tool, why));
         }
         let bound = per_second.map_or_else(|| "max".to_owned(), |number| number.to_string());

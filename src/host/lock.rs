@@ -1,4 +1,5 @@
-//! Advisory locks on files and directories (flock(2)): held until dropped, and released by the kernel when a process dies.
+//! Advisory locks on files and directories (flock(2)): held until dropped, and released by the kernel when a
+//! process dies.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;

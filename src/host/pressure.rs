@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn shares_are_of_the_time_that_passed() {
-        let some = "some avg10=95.93 avg60=92.70 avg300=52.96 total=1000000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+        let some = "some avg10=95.93 avg60=92.70 avg300=52.96 total=1000000\nfull avg10=0.00 avg60=0.00 \
+            avg300=0.00 total=0\n";
         let before = stalled(some).unwrap();
         assert!((share(before, Count::Stalled(3_000_000), Duration::from_secs(4)) - 0.5).abs() < 1e-6);
         let before = idle("cpu  100 0 100 200 0 0 0 0 0 0\ncpu0 1 1 1 1\n").unwrap();

@@ -127,7 +127,8 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] with the last lines of standard error if the program fails, [`Kind::Interrupted`] after a signal.
+    /// [`Kind::Tool`] with the last lines of standard error if the program fails, [`Kind::Interrupted`] after
+    /// a signal.
     pub(crate) fn run(&self) -> Result<Output> {
         self.run_with(Stdio::null(), |_| Ok(()))
     }
@@ -256,7 +257,8 @@ mod tests {
     #[test]
     fn a_confined_program_is_root_and_alone() {
         let root = root();
-        let script = "id -u; id -g; echo $$; uname -n; umask; echo /*; echo /dev/*; echo /proc/sys/net/ipv4/conf/*; env | sort";
+        let script = "id -u; id -g; echo $$; uname -n; umask; echo /*; echo /dev/*; echo \
+            /proc/sys/net/ipv4/conf/*; env | sort";
         insta::assert_snapshot!(said(&shell(root.path(), script)), @r"
         0
         0

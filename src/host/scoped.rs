@@ -185,7 +185,8 @@ pub(crate) struct Found {
     pub(crate) size: u64,
 }
 
-/// Lists everything below a directory, parents before children, without following links or entering other filesystems.
+/// Lists everything below a directory, parents before children, without following links or entering other
+/// filesystems.
 pub(crate) fn scan(root: &Path) -> Result<Vec<Found>> {
     use std::os::unix::fs::MetadataExt;
     let found = |entry: walkdir::Result<walkdir::DirEntry>| {

@@ -315,7 +315,8 @@ mod tests {
         assert!(Head::parse(b"SSH-2.0\r\n\r\n").is_err());
     }
 
-    /// Whether the connection counts as ended in good order after a server that answers `said` to a request, and takes leave or does not.
+    /// Whether the connection counts as ended in good order after a server that answers `said` to a request,
+    /// and takes leave or does not.
     fn is_ended(said: &'static str, takes_leave: bool) -> bool {
         let CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(vec!["kubernetes".to_owned()]).unwrap();

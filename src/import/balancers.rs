@@ -1,5 +1,5 @@
-//! keepalived.conf, haproxy.cfg and nginx.conf: the VIP and its VRRP identifier, the port that clients connect
-//! to, and the API servers behind them.
+//! keepalived.conf, haproxy.cfg and nginx.conf: the VIP and its VRRP identifier, the port that clients
+//! connect to, and the API servers behind them.
 
 use crate::config::{Block, Content, Document, Fleet, Statement, Word};
 use crate::import::facts::{Facts, Naming, Origin, address, port};
@@ -103,10 +103,16 @@ fn balanced(document: &Document<'_>, name: &str, server: Word<'_>, facts: &mut F
     let origin = Origin::of(document, server);
     match address(server.text) {
         Some(address) => {
-            facts.mention(Some(name), Some(address), Some(Role::ControlPlane), Naming::Alias, origin)
+            facts.mention(Some(name), Some(address), Some(Role::ControlPlane), Naming::Alias, origin);
         }
         None => {
-            facts.mention(server.text.split(':').next(), None, Some(Role::ControlPlane), Naming::Host, origin)
+            facts.mention(
+                server.text.split(':').next(),
+                None,
+                Some(Role::ControlPlane),
+                Naming::Host,
+                origin,
+            );
         }
     }
 }

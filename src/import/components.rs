@@ -20,8 +20,8 @@ const FLAGS: [(&str, Setting); 9] = [
     ("iface", Setting::Interface),
 ];
 
-/// Flags that name machines: the program, the flag, the machines' role, and true if the flag names the machine
-/// that the file is on.
+/// Flags that name machines: the program, the flag, the machines' role, and true if the flag names the
+/// machine that the file is on.
 const MACHINES: [(&str, &str, Option<Role>, bool); 12] = [
     ("kube-apiserver", "advertise-address", Some(Role::ControlPlane), true),
     ("kube-apiserver", "bind-address", Some(Role::ControlPlane), true),

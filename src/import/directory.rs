@@ -13,7 +13,8 @@ use crate::host;
 const ROOTS: [&str; 9] = ["etc", "usr", "lib", "root", "home", "opt", "srv", "var", "run"];
 /// Prefixes of file names that identify a machine's directory without an `etc`.
 const CONFIGURATION: [&str; 6] = ["keepalived", "haproxy", "nginx", "etcd", "kube", "bootstrap"];
-/// Parts of the names of directories that contain the files of one component or one tool and are not machines.
+/// Parts of the names of directories that contain the files of one component or one tool and are not
+/// machines.
 const COMPONENTS: [&str; 17] = [
     "keepalived",
     "haproxy",
@@ -57,7 +58,8 @@ pub(super) struct Found {
 /// [`Kind::Input`] if there are no text files.
 pub(super) fn read(directory: &Path) -> Result<Found> {
     if !directory.is_dir() {
-        let hint = "specify a directory that contains keepalived.conf, haproxy.cfg, unit files, …, laid out as on the machines";
+        let hint = "specify a directory that contains keepalived.conf, haproxy.cfg, unit files, …, laid out \
+            as on the machines";
         return Err(
             Error::new(Kind::Input, format!("`{}` is not a directory", directory.display())).hint(hint)
         );
@@ -78,7 +80,8 @@ pub(super) fn read(directory: &Path) -> Result<Found> {
     machines.insert(0, common);
     machines.retain(|machine| !machine.files.is_empty());
     if machines.is_empty() {
-        let hint = "lay out the files as on the machines: `etc/keepalived/keepalived.conf`, `m1/etc/haproxy/haproxy.cfg`";
+        let hint = "lay out the files as on the machines: `etc/keepalived/keepalived.conf`, \
+            `m1/etc/haproxy/haproxy.cfg`";
         let why = reader
             .report
             .problems
@@ -184,9 +187,9 @@ fn original(path: &Path) -> Option<String> {
     path.with_file_name(original).is_file().then(|| original.to_owned())
 }
 
-/// Decodes a file's text: UTF-8, with or without a byte order mark; UTF-16 as Windows saves it; only the ASCII
-/// part of any other encoding, since settings use no other letters. Returns `None` for binary files, such as
-/// programs and keys in binary form.
+/// Decodes a file's text: UTF-8, with or without a byte order mark; UTF-16 as Windows saves it; only the
+/// ASCII part of any other encoding, since settings use no other letters. Returns `None` for binary files,
+/// such as programs and keys in binary form.
 fn text(bytes: Vec<u8>) -> Option<String> {
     let utf16 = |order: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect();

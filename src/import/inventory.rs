@@ -159,7 +159,7 @@ fn groups(group: &str, node: &Yaml<'_>, document: &Document<'_>, facts: &mut Fac
             }
             "all" | "children" => groups(group, below, document, facts),
             name if below.get("hosts").or(below.get("children")).is_some() => {
-                groups(name, below, document, facts)
+                groups(name, below, document, facts);
             }
             _ => {}
         }
@@ -195,8 +195,8 @@ fn hosts(document: &Document<'_>, facts: &mut Facts) {
     }
 }
 
-/// Reads recorded commands and output: the time server, an API server address that was edited, and the output of
-/// `kubectl get nodes`.
+/// Reads recorded commands and output: the time server, an API server address that was edited, and the output
+/// of `kubectl get nodes`.
 fn sessions(fleet: &Fleet<'_>, facts: &mut Facts) {
     for (document, command) in fleet.commands() {
         if command.runs(&["ntpdate"])

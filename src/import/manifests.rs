@@ -147,7 +147,8 @@ fn kube_vip_commands(fleet: &Fleet<'_>, facts: &mut Facts) {
     }
 }
 
-/// Reads the CoreDNS image, whose name kubeadm composes; parts that are not set depend on the kubeadm version.
+/// Reads the CoreDNS image, whose name kubeadm composes; parts that are not set depend on the kubeadm
+/// version.
 fn dns(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
     let repository = node.text("dns.imageRepository").or(node.text("imageRepository"));
     if let (Some(repository), Some(tag)) = (repository, node.text("dns.imageTag")) {
@@ -183,7 +184,7 @@ fn kubeconfig(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
         match own {
             Some(_) => facts.say(Setting::Vip, document, word),
             None => {
-                facts.say_as(Setting::Names, authority.split(':').next().unwrap_or_default(), document, word)
+                facts.say_as(Setting::Names, authority.split(':').next().unwrap_or_default(), document, word);
             }
         }
         facts.say_as(Setting::Port, port(word.text).unwrap_or("443"), document, word);
@@ -208,8 +209,8 @@ fn requests(fleet: &Fleet<'_>, facts: &mut Facts) {
     }
 }
 
-/// Reads one alternative name of a certificate; `outside` is true if addresses outside the node network belong to
-/// a router.
+/// Reads one alternative name of a certificate; `outside` is true if addresses outside the node network
+/// belong to a router.
 fn named(document: &Document<'_>, word: Word<'_>, role: Option<Role>, outside: bool, facts: &mut Facts) {
     let network = |setting| facts.value(setting).and_then(|text| text.parse::<ipnet::IpNet>().ok());
     let (services, nodes) = (network(Setting::Services), network(Setting::Nodes));

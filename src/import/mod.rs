@@ -72,8 +72,9 @@ fn of_machines(machines: &[Machine], profile: &str, name: &str, now: u64) -> Imp
     }
 }
 
-/// Returns the facts in the files. If facts contradict each other, the first one is used: configuration precedes
-/// recorded commands and plans, and values written in a file precede values that replaced a placeholder.
+/// Returns the facts in the files. If facts contradict each other, the first one is used: configuration
+/// precedes recorded commands and plans, and values written in a file precede values that replaced a
+/// placeholder.
 fn learn(fleet: &Fleet<'_>) -> Facts {
     let mut facts = Facts::default();
     balancers::learn(fleet, &mut facts);

@@ -70,8 +70,8 @@ fn by_address(mentions: &[&Mention]) -> Vec<Node> {
     nodes
 }
 
-/// Merges mentions without an address into the machines with the same names; mentions without a valid name are
-/// dropped.
+/// Merges mentions without an address into the machines with the same names; mentions without a valid name
+/// are dropped.
 fn by_name(nodes: &mut Vec<Node>, mentions: &[&Mention]) {
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for (index, node) in nodes.iter().enumerate() {
@@ -148,8 +148,8 @@ fn name(nodes: &mut [Node]) {
     }
 }
 
-/// Returns the network of the VIP's interface, or else a network of the usual size that contains every address;
-/// the flag is true if the network is a guess.
+/// Returns the network of the VIP's interface, or else a network of the usual size that contains every
+/// address; the flag is true if the network is a guess.
 pub(super) fn network(facts: &Facts, nodes: &[Node]) -> Option<(IpNet, bool)> {
     if let Some(network) = facts.value(Setting::Nodes) {
         return Some((network.parse().ok()?, false));

@@ -1,8 +1,8 @@
 //! Placeholders that published configurations leave for their readers to fill in: `${VIP}`, `$VIP`,
 //! `##NODE_IP##`, `<master1-ip>`, `{{ vip }}`.
 //!
-//! A variables file next to the others supplies the values, for its own machine or for all machines; placeholders
-//! that remain are reported with their positions.
+//! A variables file next to the others supplies the values, for its own machine or for all machines;
+//! placeholders that remain are reported with their positions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -53,7 +53,8 @@ const EXAMPLES: [(&str, &str); 9] = [
     ("NAME", "m1"),
 ];
 
-/// Returns the machines with their placeholders filled in. A file keeps its source, and every line its position.
+/// Returns the machines with their placeholders filled in. A file keeps its source, and every line its
+/// position.
 pub(super) fn fill(machines: &[Machine]) -> Vec<Machine> {
     let common = machines
         .iter()
@@ -73,7 +74,8 @@ fn with_values(file: &File, known: &Variables) -> File {
     if *text == *file.text { file.clone() } else { File { text: text.into(), ..file.clone() } }
 }
 
-/// Reports the placeholders that remain in configuration files; scripts and units have variables of their own.
+/// Reports the placeholders that remain in configuration files; scripts and units have variables of their
+/// own.
 pub(super) fn open(fleet: &Fleet<'_>, facts: &Facts) -> Vec<Problem> {
     let mut reported = BTreeSet::new();
     let mut problems = Vec::new();
@@ -121,7 +123,8 @@ fn problem(document: &Document<'_>, mark: &Mark<'_>, facts: &Facts) -> Problem {
         span: Some(origin.span),
         source: Some(origin.source),
         hint: Some(format!(
-            "put an `environment.sh` with `{name}=\"{example}\"` next to the machine's files and import again, or replace the placeholder"
+            "put an `environment.sh` with `{name}=\"{example}\"` next to the machine's files and import \
+            again, or replace the placeholder"
         )),
     }
 }
@@ -229,8 +232,8 @@ fn mark(text: &str, at: usize) -> Option<Mark<'_>> {
     bracketed.or_else(bare)
 }
 
-/// Returns the names of variables that are set for each machine separately: `lb1 state=MASTER` in an inventory,
-/// and files in `host_vars`.
+/// Returns the names of variables that are set for each machine separately: `lb1 state=MASTER` in an
+/// inventory, and files in `host_vars`.
 fn of_machines(fleet: &Fleet<'_>) -> BTreeSet<String> {
     let inventories = fleet.documents.iter().filter(|document| is_of_variables(document.path));
     let words = inventories

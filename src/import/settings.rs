@@ -342,7 +342,8 @@ fn version(text: &str) -> Option<String> {
     text.parse::<KubernetesVersion>().ok().map(|version| version.to_string())
 }
 
-/// Returns the first network, truncated to its network address: a second network is of the other address family.
+/// Returns the first network, truncated to its network address: a second network is of the other address
+/// family.
 fn network(text: &str) -> Option<String> {
     text.split(',').next()?.trim().parse::<IpNet>().ok().map(|network| network.trunc().to_string())
 }
@@ -377,8 +378,8 @@ fn written(format: &str, text: &str) -> Option<String> {
     profile::format(format).filter(|format| (format.accepts)(text)).map(|_| text.to_owned())
 }
 
-/// Returns the name unless the kernel assigns such names itself: renaming another interface to one of them can
-/// fail (systemd.link(5)).
+/// Returns the name unless the kernel assigns such names itself: renaming another interface to one of them
+/// can fail (systemd.link(5)).
 fn interface(text: &str) -> Option<String> {
     let kernels = ["eth", "wlan"]
         .iter()
@@ -387,8 +388,8 @@ fn interface(text: &str) -> Option<String> {
     written("interface", text).filter(|_| !kernels)
 }
 
-/// Returns a program's image with its registry: an image without a registry is on Docker Hub, and without a path,
-/// in Docker Hub's library. Returns `None` if the image is too old for kiln's configuration.
+/// Returns a program's image with its registry: an image without a registry is on Docker Hub, and without a
+/// path, in Docker Hub's library. Returns `None` if the image is too old for kiln's configuration.
 fn image(program: &str, text: &str) -> Option<String> {
     let whole = match text.split_once('/') {
         Some((registry, _)) if registry.contains(['.', ':']) || registry == "localhost" => text.to_owned(),

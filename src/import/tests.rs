@@ -1,5 +1,5 @@
-//! Configurations as printed in articles: byte for byte in `tests/fixtures/import` (except for a line break that
-//! article 001 lost), and with placeholders filled in as the articles instruct.
+//! Configurations as printed in articles: byte for byte in `tests/fixtures/import` (except for a line break
+//! that article 001 lost), and with placeholders filled in as the articles instruct.
 
 mod variables;
 
@@ -146,8 +146,8 @@ kube-vip = "docker.io/plndr/kube-vip:v0.4.1""#;
 
 #[test]
 fn images_that_are_not_the_versions_are_taken_over() {
-    let kubeadm = "apiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterConfiguration\nkubernetesVersion: v1.20.2\n\
-                   imageRepository: registry.example.org/k8s\ndns:\n  imageTag: 1.8.0\n";
+    let kubeadm = "apiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterConfiguration\nkubernetesVersion: \
+        v1.20.2\nimageRepository: registry.example.org/k8s\ndns:\n  imageTag: 1.8.0\n";
     let containerd =
         "[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"registry.example.org/k8s/pause:3.5\"\n";
     let machines =
@@ -283,17 +283,20 @@ fn machine(name: &str, files: &[(&str, &str)]) -> Machine {
 fn what_lies_on_a_machine_tells_its_role_and_the_balancers_of_a_certificate_are_no_control_plane_nodes() {
     let server = |address: &str| {
         format!(
-            "KUBE_APISERVER_OPTS=\"--advertise-address={address} \\\n--service-cluster-ip-range=10.0.0.0/24\"\n"
+            "KUBE_APISERVER_OPTS=\"--advertise-address={address} \
+            \\\n--service-cluster-ip-range=10.0.0.0/24\"\n"
         )
     };
     let keepalived = |priority: u8| {
         format!(
-            "vrrp_instance api {{\n  interface ens33\n  priority {priority}\n  virtual_ipaddress {{\n    10.9.0.200/24\n  }}\n}}\n"
+            "vrrp_instance api {{\n  interface ens33\n  priority {priority}\n  virtual_ipaddress {{\n    \
+             10.9.0.200/24\n  }}\n}}\n"
         )
     };
-    let nginx = "stream {\n  upstream api {\n    server 10.9.0.31:6443;\n  }\n  server {\n    listen 6443;\n    proxy_pass api;\n  }\n}\n";
-    let names = "{\"hosts\": [\"10.0.0.1\", \"10.9.0.31\", \"10.9.0.34\", \"10.9.0.200\", \"10.9.0.35\", \"kubernetes.default.svc\", \
-                 \"master01\", \"k8s.example.org\"]}\n";
+    let nginx = "stream {\n  upstream api {\n    server 10.9.0.31:6443;\n  }\n  server {\n    listen \
+        6443;\n    proxy_pass api;\n  }\n}\n";
+    let names = "{\"hosts\": [\"10.0.0.1\", \"10.9.0.31\", \"10.9.0.34\", \"10.9.0.200\", \"10.9.0.35\", \
+        \"kubernetes.default.svc\", \"master01\", \"k8s.example.org\"]}\n";
     let machines = [
         machine(
             "lb01",
@@ -361,8 +364,10 @@ name = "node01" ["worker"] "10.9.0.32""#;
 
 #[test]
 fn an_endpoint_by_name_is_somebody_elses_and_what_kiln_does_not_take_is_told() {
-    let kubeadm = "kind: ClusterConfiguration\ncontrolPlaneEndpoint: api.example.org:443\nnetworking:\n  podSubnet: 10.244.0.0/16,fd00::/56\n\
-                   apiServer:\n  certSANs: [api.example.org, k8s.example.com]\netcd:\n  external:\n    endpoints:\n    - https://10.0.0.1:2379\n";
+    let kubeadm = "kind: ClusterConfiguration\ncontrolPlaneEndpoint: api.example.org:443\nnetworking:\n  \
+        podSubnet: 10.244.0.0/16,fd00::/56\n\
+                   apiServer:\n  certSANs: [api.example.org, k8s.example.com]\netcd:\n  external:\n    \
+        endpoints:\n    - https://10.0.0.1:2379\n";
     let machines = [
         file("", "/kubeadm.yaml", kubeadm),
         file("", "/cni.yaml", "kind: DaemonSet\nimage: docker.io/calico/node:v3.20.0\n"),
@@ -410,7 +415,8 @@ fn images_of_balancers_are_taken_over_from_the_version_on_that_kiln_configures()
 fn two_files_that_disagree_are_told_and_the_first_counts() {
     let keepalived = |id: u8| {
         format!(
-            "vrrp_instance VI_1 {{\n  virtual_router_id {id}\n  virtual_ipaddress {{\n    10.0.0.1{id}\n  }}\n}}\n"
+            "vrrp_instance VI_1 {{\n  virtual_router_id {id}\n  virtual_ipaddress {{\n    10.0.0.1{id}\n  \
+             }}\n}}\n"
         )
     };
     let machines =

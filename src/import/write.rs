@@ -1,4 +1,5 @@
-//! Writing of the cluster file: each setting with the line that it comes from, and missing settings as comments.
+//! Writing of the cluster file: each setting with the line that it comes from, and missing settings as
+//! comments.
 
 use std::fmt::Write as _;
 
@@ -10,16 +11,18 @@ use crate::words::Role;
 /// Maximum number of positions that a comment lists.
 const PLACES: usize = 4;
 
-const HEAD: &str = "\
-# A comment above each setting names the file and line that it comes from. Settings that are not in any file are commented out:
+const HEAD: &str = "# A comment above each setting names the file and line that it comes from. Settings \
+    that are not in any file are commented out:
 # decide on their values, then run `kiln check`.
 #
-#   kiln check    report all problems in this file        kiln plan     show what each machine gets
+#   kiln \
+    check    report all problems in this file        kiln plan     show what each machine gets
 
 ";
 
 const MACHINES: &str = "
-# The machines. Each recognises itself by a rule in `match`: serial, uuid or mac. Without rules, a machine becomes
+# The machines. Each recognises itself by a rule in `match`: serial, uuid or mac. \
+    Without rules, a machine becomes
 # the node whose seed it has.
 ";
 
@@ -44,7 +47,8 @@ pub(super) fn cluster_file(facts: &Facts, nodes: &[Node], profile: &str, name: &
     nodes.iter().for_each(|one| node(&mut text, one, nodes));
     if nodes.is_empty() {
         text.push_str(
-            "# No file mentions a machine.\n# [[nodes]]\n# name = \"m1\"\n# roles = [\"control-plane\"]\n# address = \"10.0.0.11\"\n",
+            "# No file mentions a machine.\n# [[nodes]]\n# name = \"m1\"\n# roles = [\"control-plane\"]\n# \
+            address = \"10.0.0.11\"\n",
         );
     }
     text
@@ -99,7 +103,8 @@ fn network(text: &mut String, row: &Row, facts: &Facts, nodes: &[Node]) {
         Some((network, true)) => {
             comment(
                 text,
-                "No file contains the prefix; this network of the usual size contains the VIP and all addresses below. Correct it if needed.",
+                "No file contains the prefix; this network of the usual size contains the VIP and all \
+                addresses below. Correct it if needed.",
             );
             let _ = writeln!(text, "{} = {}", row.key, quoted(&network.to_string()));
         }
@@ -121,7 +126,8 @@ fn node(text: &mut String, node: &Node, others: &[Node]) {
         comment(
             text,
             &format!(
-                "keepalived's priority is {priority} ({origin}); kiln assigns priorities in the order of this file."
+                "keepalived's priority is {priority} ({origin}); kiln assigns priorities in the order of \
+                this file."
             ),
         );
     }

@@ -98,8 +98,13 @@ impl OwnDisk {
         if self.is_there() {
             return host::fs::device(&self.mount());
         }
-        Err(Error::new(Kind::Tool, format!("`{}` has no separate disk: `{MAKE}` was missing when the node first started", self.node)).hint(
-            "install it (`apt install e2fsprogs` or `dnf install e2fsprogs`), then run `kiln lab kill --lose-disk` and `kiln lab start`",
+        Err(Error::new(
+            Kind::Tool,
+            format!("`{}` has no separate disk: `{MAKE}` was missing when the node first started", self.node),
+        )
+        .hint(
+            "install it (`apt install e2fsprogs` or `dnf install e2fsprogs`), then run `kiln lab kill \
+            --lose-disk` and `kiln lab start`",
         ))
     }
 

@@ -165,7 +165,8 @@ fn connection(lab: &Lab, guest: &Guest, cable: Cable) -> String {
     let make = match cable {
         Cable::Namespace => {
             format!(
-                "netns add {namespace}\nlink add name {port} type veth peer name {interface} address {mac} netns {namespace}\n"
+                "netns add {namespace}\nlink add name {port} type veth peer name {interface} address {mac} \
+                netns {namespace}\n"
             )
         }
         Cable::Tap => format!("tuntap add dev {port} mode tap\n"),

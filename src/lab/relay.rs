@@ -176,14 +176,15 @@ mod tests {
         let [one, other] =
             ports.map(|port| format!("link set dev {port} master {name}\nlink set dev {port} up\n"));
         let batch = format!(
-            "link add name {name} type bridge forward_delay 0 mcast_snooping 0\n{one}{other}link set dev {name} up\n"
+            "link add name {name} type bridge forward_delay 0 mcast_snooping 0\n{one}{other}link set dev \
+            {name} up\n"
         );
         host::process::run_with_input(host::process::command("ip").args(["-batch", "-"]), batch.as_bytes())
             .unwrap();
     }
 
-    /// Returns the time that a broadcast frame takes from one interface to the other. Its protocol type is one of
-    /// those for experiments (IEEE 802, 9.2.3).
+    /// Returns the time that a broadcast frame takes from one interface to the other. Its protocol type is
+    /// one of those for experiments (IEEE 802, 9.2.3).
     fn passes(from: &Tap, to: &Tap) -> Duration {
         let mut frame = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1], &[0x88, 0xb5]].concat();
         frame.resize(60, 7);

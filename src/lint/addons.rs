@@ -35,20 +35,30 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("run at least two replicas, with `podAntiAffinity` or `topologySpreadConstraints`")
         .files(lonely_dns),
     Lint::error("HA420", "the cluster DNS address is outside the service network")
-        .why("kubelets configure this address as every pod's DNS server, but nothing outside the service network responds to DNS queries")
+        .why(
+            "kubelets configure this address as every pod's DNS server, but nothing outside the service \
+            network responds to DNS queries",
+        )
         .fix("use the tenth address of the service network")
         .files(dns_address),
     Lint::error("HA421", "a manifest does not pin its image")
         .why(
-            "with `:latest`, no tag or `imagePullPolicy: Always`, a pod rescheduled to another machine may run \
-            different code; without a reachable registry the pod does not start",
+            "with `:latest`, no tag or `imagePullPolicy: Always`, a pod rescheduled to another machine may \
+            run different code; without a reachable registry the pod does not start",
         )
         .fix("pin a version, preferably by digest, and use `imagePullPolicy: IfNotPresent`")
         .files(moving_image),
-    Lint::error("HA422", "images are imported locally, but `AlwaysPullImages` makes every pod pull from a registry")
-        .why("with `AlwaysPullImages`, every pod pulls its image even if the image is already present: without a registry no pod starts")
-        .fix("remove the plugin, or run a registry that serves these images")
-        .files(pulls_what_was_imported),
+    Lint::error(
+        "HA422",
+        "images are imported locally, but `AlwaysPullImages` makes every pod pull from a \
+        registry",
+    )
+    .why(
+        "with `AlwaysPullImages`, every pod pulls its image even if the image is already present: without a \
+        registry no pod starts",
+    )
+    .fix("remove the plugin, or run a registry that serves these images")
+    .files(pulls_what_was_imported),
     Lint::warning("HA423", "the runtime and the kubelet use different pause images")
         .why(
             "the kubelet protects only its own pause image from garbage collection, but the runtime uses the \

@@ -6,8 +6,8 @@ use crate::words::Placement;
 pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA342", "the VIP points at an API server instead of a balancer")
         .why(
-            "one API server handles the entire load while the others are idle, and whenever it restarts the VIP \
-            moves, which cuts every connection",
+            "one API server handles the entire load while the others are idle, and whenever it restarts the \
+            VIP moves, which cuts every connection",
         )
         .fix("use `balancer = \"haproxy\"`")
         .cluster(|subject, findings| {
@@ -15,7 +15,11 @@ pub(super) static ROWS: &[Lint] = &[
             if balancer.moves_vip() && balancer.place == Placement::ControlPlane {
                 findings.at(
                     "endpoint.balancer",
-                    format!("with `{}`, the VIP points at a single API server and moves whenever that server stops", balancer.name),
+                    format!(
+                        "with `{}`, the VIP points at a single API server and moves whenever that \
+                        server stops",
+                        balancer.name
+                    ),
                 );
             }
         }),
@@ -31,21 +35,33 @@ pub(super) static ROWS: &[Lint] = &[
         .cluster(|subject, findings| {
             let endpoint = &subject.cluster.endpoint;
             if endpoint.balancer.place == Placement::EveryNode && endpoint.names.is_empty() {
-                findings.at("endpoint", format!("clients outside the cluster connect only to {}", subject.cluster.endpoint_authority()));
+                findings.at(
+                    "endpoint",
+                    format!(
+                        "clients outside the cluster connect only to {}",
+                        subject.cluster.endpoint_authority()
+                    ),
+                );
             }
         }),
     Lint::info("HA346", "nginx does not detect a hung API server")
         .why(
             "nginx has no active health checks, and the kernel of a hung server still accepts connections: \
-            clients wait until they time out, and nginx keeps sending new connections to that server; no nginx \
-            setting changes this",
+            clients wait until they time out, and nginx keeps sending new connections to that server; no \
+            nginx setting changes this",
         )
         .fix("use HAProxy, which disconnects clients of a hung server within seconds")
         .cluster(|subject, findings| {
             let balancer = subject.cluster.endpoint.balancer;
             if balancer.proxy == Some("nginx") {
-                findings
-                    .at("endpoint.balancer", format!("with `{}`, clients of a hung API server wait until they time out", balancer.name));
+                findings.at(
+                    "endpoint.balancer",
+                    format!(
+                        "with `{}`, clients of a hung API server wait until \
+                        they time out",
+                        balancer.name
+                    ),
+                );
             }
         }),
 ];

@@ -27,22 +27,23 @@ pub(super) static ROWS: &[Lint] = &[
         .files(etcd_uses),
     Lint::error("HA105", "an etcd peer certificate lacks an address that its member connects from")
         .why(
-            "etcd compares a peer's source address with the names in its certificate: a member whose address is \
-            missing is rejected by all others",
+            "etcd compares a peer's source address with the names in its certificate: a member whose \
+            address is missing is rejected by all others",
         )
         .fix("list every address of the machine, and the VIP if the machine may hold it")
         .files(peer_addresses),
     Lint::warning("HA108", "a certificate expires soon")
         .why(
-            "an image may be stored for a while before it is booted; with expired certificates its components \
-            can't connect, and an expired CA invalidates all certificates that it has issued",
+            "an image may be stored for a while before it is booted; with expired certificates its \
+            components can't connect, and an expired CA invalidates all certificates that it has issued",
         )
         .fix("renew it: leaf certificates for one year, CAs for ten")
         .files(expiring),
     Lint::error("HA109", "a kubelet certificate does not identify its node")
         .why(
-            "the API server reads the node name from `CN=system:node:NAME` and the group from `O=system:nodes`: \
-            with a different subject, or with capital letters in the name, the kubelet can't even register",
+            "the API server reads the node name from `CN=system:node:NAME` and the group from \
+            `O=system:nodes`: with a different subject, or with capital letters in the name, the kubelet \
+            can't even register",
         )
         .fix("issue it with `CN=system:node:NAME` (the node name in lower case) and `O=system:nodes`")
         .files(kubelet_identity),
@@ -51,10 +52,16 @@ pub(super) static ROWS: &[Lint] = &[
             "`system:masters` bypasses RBAC, and a certificate can't be revoked: whoever obtains the file \
             controls the cluster until the CA is replaced",
         )
-        .fix("use `O=kubeadm:cluster-admins` with a binding, and keep the `system:masters` credential offline")
+        .fix(
+            "use `O=kubeadm:cluster-admins` with a binding, and keep the `system:masters` credential \
+            offline",
+        )
         .files(masters_on_machines),
     Lint::error("HA112", "a serving certificate has no subject alternative names")
-        .why("since 1.19 clients ignore a server certificate's common name, so every client rejects this certificate")
+        .why(
+            "since 1.19 clients ignore a server certificate's common name, so every client rejects this \
+            certificate",
+        )
         .fix("list the server's names and addresses as subject alternative names")
         .files(nameless),
     Lint::error("HA119", "kubelets deny requests from the API server")

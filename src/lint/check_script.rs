@@ -15,26 +15,30 @@ pub(super) static ROWS: &[Lint] = &[
             "nothing restarts keepalived: after the first failure the machine never takes the VIP again, and \
             after a failure on the second machine no machine holds the VIP, even if all servers are healthy",
         )
-        .fix("exit with 1 instead: keepalived then releases the VIP itself, and rejoins when the check succeeds")
+        .fix(
+            "exit with 1 instead: keepalived then releases the VIP itself, and rejoins when the check \
+            succeeds",
+        )
         .files(stops_its_daemon),
     Lint::error("HA302", "a check treats any HTTP response as healthy")
         .why(
-            "without `-f`, curl exits with 0 even on 401, 403 and 500, and printing the status does not change \
-            that: a server that returns only errors keeps the VIP",
+            "without `-f`, curl exits with 0 even on 401, 403 and 500, and printing the status does not \
+            change that: a server that returns only errors keeps the VIP",
         )
         .fix("use `curl -fsS --max-time 1`")
         .files(any_answer),
     Lint::error("HA303", "a check may hang as long as the server does")
         .why(
-            "the most common failure is a server that accepts connections but does not respond; a check without \
-            a timeout, or with a timeout of at least `interval` times `fall`, hangs along with the server",
+            "the most common failure is a server that accepts connections but does not respond; a check \
+            without a timeout, or with a timeout of at least `interval` times `fall`, hangs along with the \
+            server",
         )
         .fix("add `--max-time 1` to curl, and `timeout 2` to the `vrrp_script`")
         .files(may_hang),
     Lint::warning("HA306", "keepalived detects failures late")
         .why(
-            "keepalived acts only after `fall` failed checks, one per `interval`; until then clients connect to \
-            a VIP that does not respond",
+            "keepalived acts only after `fall` failed checks, one per `interval`; until then clients \
+            connect to a VIP that does not respond",
         )
         .fix("use `interval 1` and `fall 2`")
         .files(late),
@@ -46,7 +50,10 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("check the balancer on the same machine, for example at `http://127.0.0.1:8405/healthz`")
         .files(asks_the_api_server),
     Lint::warning("HA308", "keepalived runs scripts without script security")
-        .why("scripts run as root even if other users can modify them; `keepalived -t` rejects this with exit code 6")
+        .why(
+            "scripts run as root even if other users can modify them; `keepalived -t` rejects this with \
+            exit code 6",
+        )
         .fix("add `enable_script_security` and `script_user` to `global_defs`")
         .files(no_script_security),
     Lint::error("HA318", "a script is written by an unquoted here-document, which the shell expands")
@@ -79,7 +86,8 @@ struct Check<'f, 'a> {
     script: Option<Block<'f, 'a>>,
 }
 
-/// Returns all checks: commands in a `vrrp_script`, scripts that it runs, and scripts in keepalived's directories.
+/// Returns all checks: commands in a `vrrp_script`, scripts that it runs, and scripts in keepalived's
+/// directories.
 fn checks<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Check<'f, 'a>> {
     let mut found = Vec::new();
     for block in fleet.keepalived("vrrp_script") {
@@ -216,7 +224,8 @@ fn limit<'a>(command: &Command<'a>) -> Option<Word<'a>> {
     command.value("--max-time").or_else(together)
 }
 
-/// Checks whether curl's config file sets this option; assumes that it does if the machine's files do not include it.
+/// Checks whether curl's config file sets this option; assumes that it does if the machine's files do not
+/// include it.
 fn in_its_file(fleet: &Fleet<'_>, check: &Check<'_, '_>, command: &Command<'_>, option: &str) -> bool {
     let Some(path) = command.value("--config").or_else(|| command.value("-K")) else { return false };
     let file = fleet.on(check.document.machine).documents().find(|document| document.path == path.text);

@@ -22,24 +22,30 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("list the VIP, every balancer, every name and every control-plane node, including planned ones")
         .files(endpoint_names),
     Lint::error("HA007", "files specify different VIPs")
-        .why("clients connect to one address, but machines hold another, so nothing responds; this is usually a copy-and-paste mistake")
+        .why(
+            "clients connect to one address, but machines hold another, so nothing responds; this is \
+            usually a copy-and-paste mistake",
+        )
         .fix("define the VIP once, and generate all files from it")
         .files(different_vips),
     Lint::error("HA016", "node agents connect to a single API server")
-        .why("when that server is down, nodes that use it become NotReady and their pods are evicted, although the cluster is healthy")
+        .why(
+            "when that server is down, nodes that use it become NotReady and their pods are evicted, \
+            although the cluster is healthy",
+        )
         .fix("set the server in the kubeconfig to the VIP, or to a balancer on the node itself")
         .files(one_master),
     Lint::info("HA017", "controllers connect to the API server through the VIP")
         .why(
-            "during an update they may connect to an API server older than themselves, and they depend on the \
-            VIP that they help keep available",
+            "during an update they may connect to an API server older than themselves, and they depend on \
+            the VIP that they help keep available",
         )
         .fix("connect each controller to the API server on the same machine")
         .files(controllers_by_vip),
     Lint::error("HA111", "the API server certificate lacks the names that pods use")
         .why(
-            "pods connect to `kubernetes.default.svc` at the first service address; without these names every \
-            controller in the cluster fails",
+            "pods connect to `kubernetes.default.svc` at the first service address; without these names \
+            every controller in the cluster fails",
         )
         .fix(
             "list kubernetes, kubernetes.default, kubernetes.default.svc, the full name with the cluster \
@@ -74,7 +80,8 @@ fn different_vips<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-/// Reports kubeconfigs whose server is neither a VIP nor a known machine, if the VIP and the API servers are known.
+/// Reports kubeconfigs whose server is neither a VIP nor a known machine, if the VIP and the API servers are
+/// known.
 fn strangers<'a>(fleet: &Fleet<'a>, vips: &[(&Document<'a>, Word<'a>)], found: &mut Found<'a>) {
     let masters = masters(fleet);
     let Some((first, vip)) = vips.first().filter(|_| !masters.is_empty()) else { return };
@@ -191,7 +198,8 @@ fn copied_certificates<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         if let Some(target) = command.words.last().filter(|word| keys && word.text.contains(':')) {
             let host = target.text.split(':').next().unwrap_or_default();
             let message = format!(
-                "`{host}` receives a copy of another machine's certificate, which may lack `{host}` and the VIP"
+                "`{host}` receives a copy of another machine's certificate, which may lack `{host}` and the \
+                VIP"
             );
             found.at(document, *target, message);
         }

@@ -66,7 +66,8 @@ pub(crate) fn check<'a>(
         look(&fleet, &mut found);
         for finding in found.findings {
             let before = reported.entry(finding.place()).or_default();
-            // Skips repetitions, and the same place in a file that several machines share, where only numbers may differ.
+            // Skips repetitions, and the same place in a file that several machines share, where only numbers
+            // may differ.
             if !before
                 .iter()
                 .any(|(machine, message)| *machine != finding.machine || *message == finding.message)

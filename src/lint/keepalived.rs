@@ -13,8 +13,8 @@ const EXAMPLE_ROUTERS: [&str; 5] = ["LVS_DEVEL", "LVS_MASTER", "LVS_BACKUP", "LV
 pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA115", "the VRRP password is longer than eight characters")
         .why(
-            "keepalived ignores everything after the eighth character, so passwords that differ only later are \
-            equal; they are sent in clear text anyway",
+            "keepalived ignores everything after the eighth character, so passwords that differ only later \
+            are equal; they are sent in clear text anyway",
         )
         .fix("omit `authentication` and list the peers in `unicast_peer`, or use at most eight characters")
         .files(long_password),
@@ -23,7 +23,10 @@ pub(super) static ROWS: &[Lint] = &[
             "the weight is added to the priority: unless it exceeds the difference between the machines' \
             priorities, the failed machine still wins or ties, and the VIP stays where nothing responds",
         )
-        .fix("omit `weight`: a failed check then puts the instance in the FAULT state, and the VIP moves at once")
+        .fix(
+            "omit `weight`: a failed check then puts the instance in the FAULT state, and the VIP moves at \
+            once",
+        )
         .files(weak_weight),
     Lint::error("HA305", "`weight` has no effect together with `nopreempt`")
         .why(
@@ -33,11 +36,17 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("omit `weight` and keep `nopreempt`")
         .files(weight_without_preemption),
     Lint::warning("HA309", "`router_id` does not identify the machine")
-        .why("`router_id` names the machine in logs, SNMP traps and mail; a name that is shared or copied from an example identifies none")
+        .why(
+            "`router_id` names the machine in logs, SNMP traps and mail; a name that is shared or copied \
+            from an example identifies none",
+        )
         .fix("set `router_id` to the node name")
         .files(same_router),
     Lint::warning("HA310", "a machine takes the VIP back when it recovers")
-        .why("with `state MASTER` and preemption, every failure interrupts clients twice: when the machine fails, and when it recovers")
+        .why(
+            "with `state MASTER` and preemption, every failure interrupts clients twice: when the machine \
+            fails, and when it recovers",
+        )
         .fix("set `state BACKUP` and `nopreempt` on every machine")
         .files(preempts),
     Lint::warning("HA312", "the VIP is configured with the prefix length of its network")
@@ -56,8 +65,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(multicast),
     Lint::warning("HA340", "keepalived sends mail through a server that does not exist")
         .why(
-            "examples set `smtp_server` to 127.0.0.1; without a mail server there, every state change waits for \
-            a connection, and no mail is sent",
+            "examples set `smtp_server` to 127.0.0.1; without a mail server there, every state change waits \
+            for a connection, and no mail is sent",
         )
         .fix("remove `notification_email` and `smtp_server`, and monitor keepalived's log or metrics instead")
         .files(mail_to_nobody),
@@ -66,7 +75,10 @@ pub(super) static ROWS: &[Lint] = &[
             "VRRP version 2 packets carry the interval in whole seconds (RFC 3768 section 5.3.7): keepalived \
             uses a different interval than the configured one",
         )
-        .fix("set `version 3` in the instance, on every machine at once, or use a whole number for `advert_int`")
+        .fix(
+            "set `version 3` in the instance, on every machine at once, or use a whole number for \
+            `advert_int`",
+        )
         .files(fraction_of_version_2),
     Lint::error("HA314", "machines disagree about VRRP peers or settings")
         .why(
@@ -208,7 +220,8 @@ fn preempts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         };
         let message = match block.statement.last(&["nopreempt"]) {
             Some(_) => {
-                "keepalived ignores `nopreempt` with `state MASTER`: this machine takes the VIP back as soon as it recovers"
+                "keepalived ignores `nopreempt` with `state MASTER`: this machine takes the VIP back as \
+                soon as it recovers"
             }
             None => "this machine takes the VIP back as soon as it recovers",
         };
@@ -274,7 +287,8 @@ fn fraction_of_version_2<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-/// Returns the effective value of an instance's setting: its own value, the global one, or keepalived's default.
+/// Returns the effective value of an instance's setting: its own value, the global one, or keepalived's
+/// default.
 fn effective(fleet: &Fleet<'_>, block: &Block<'_, '_>, name: &str) -> f64 {
     let own = block.statement.number(name).map(|(number, _)| number);
     let global = || {
@@ -306,7 +320,8 @@ fn peers<'a>(block: Block<'_, 'a>, router: &[Block<'_, 'a>], found: &mut Found<'
     }
 }
 
-/// Reports virtual router identifiers that are invalid, copied from examples, or shared by instances or clusters (HA311).
+/// Reports virtual router identifiers that are invalid, copied from examples, or shared by instances or
+/// clusters (HA311).
 pub(super) fn router_id<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in instances(fleet) {
         let Some((id, word)) = block.statement.number("virtual_router_id") else { continue };

@@ -1,4 +1,5 @@
-//! Lints: configurations that build but cause problems in operation. Each lint is a row with a reason and a fix.
+//! Lints: configurations that build but cause problems in operation. Each lint is a row with a reason and a
+//! fix.
 //!
 //! Identifiers are stable and never reused. A comment in the cluster file accepts a finding:
 //! `# kiln: allow HA011 because …`.

@@ -39,30 +39,40 @@ pub(super) static ROWS: &[Lint] = &[
         .files(unpinned),
     Lint::error("HA332", "kube-vip uses credentials that have no permissions yet")
         .why(
-            "since 1.29, admin.conf gets its permissions from a binding that kubeadm creates through the VIP, \
-            but kube-vip can't take the VIP without those permissions: bootstrapping the first node deadlocks",
+            "since 1.29, admin.conf gets its permissions from a binding that kubeadm creates through the \
+            VIP, but kube-vip can't take the VIP without those permissions: bootstrapping the first node \
+            deadlocks",
         )
-        .fix("use a separate kubeconfig for kube-vip; with kubeadm before 1.33, mount super-admin.conf on the first node")
+        .fix(
+            "use a separate kubeconfig for kube-vip; with kubeadm before 1.33, mount super-admin.conf on \
+            the first node",
+        )
         .files(powerless_kube_vip),
     Lint::error("HA333", "kube-vip no longer supports a setting")
-        .why("since version 0.9, kube-vip ignores `vip_cidr`, and the VIP gets prefix length /32 or an unsuitable one")
+        .why(
+            "since version 0.9, kube-vip ignores `vip_cidr`, and the VIP gets prefix length /32 or an \
+            unsuitable one",
+        )
         .fix("use `vip_subnet`")
         .files(old_setting),
     Lint::error("HA334", "a static pod refers to API objects")
-        .why("static pods start before the API is available; since 1.34 the kubelet rejects pods with such references")
+        .why(
+            "static pods start before the API is available; since 1.34 the kubelet rejects pods with such \
+            references",
+        )
         .fix("mount files from the machine with `hostPath`")
         .files(reference),
     Lint::warning("HA338", "the balancer's liveness probe checks the API server")
         .why(
-            "when the API servers are down, the kubelet restarts the healthy balancer and so cuts its remaining \
-            connections; and if anonymous requests are disabled, the probe always fails",
+            "when the API servers are down, the kubelet restarts the healthy balancer and so cuts its \
+            remaining connections; and if anonymous requests are disabled, the probe always fails",
         )
         .fix("probe a port of the balancer itself, such as `monitor-uri` on 127.0.0.1:8405")
         .files(probes_the_api),
     Lint::warning("HA339", "a check script runs in a container that may lack the programs it needs")
         .why(
-            "the script comes from the machine, but its programs come from the image: if the image lacks curl, \
-            every check fails and no machine holds the VIP",
+            "the script comes from the machine, but its programs come from the image: if the image lacks \
+            curl, every check fails and no machine holds the VIP",
         )
         .fix("run keepalived as a system service, or check with a program that the image contains")
         .files(foreign_programs),

@@ -42,7 +42,8 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA103", "API servers use different keys")
         .why(
             "a token signed by one API server is rejected by the next, and secrets encrypted by one are \
-            `illegal base64` to another: whether a request succeeds depends on which server the balancer picks",
+            `illegal base64` to another: whether a request succeeds depends on which server the balancer \
+            picks",
         )
         .fix("distribute the same service-account key and encryption configuration to all API servers")
         .files(different_keys),
@@ -58,7 +59,10 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("keep the key in the vault; workers need only the CA certificate")
         .files(sovereign_keys),
     Lint::error("HA113", "a bootstrap token never expires")
-        .why("anyone who finds the token in a shell history or a backup, even years later, can join a machine to the cluster")
+        .why(
+            "anyone who finds the token in a shell history or a backup, even years later, can join a \
+            machine to the cluster",
+        )
         .fix("set `ttl: 24h0m0s` or less, or use certificates issued in advance")
         .files(eternal_token),
     Lint::error("HA116", "a password or token is copied from published examples")
@@ -74,9 +78,9 @@ pub(super) static ROWS: &[Lint] = &[
         .files(readable_key),
     Lint::error("HA118", "nothing approves the kubelets' serving certificates")
         .why(
-            "with `serverTLSBootstrap`, each kubelet requests a serving certificate and waits: unlike client \
-            certificates, these are not approved automatically, and logs, exec and metrics fail until they are \
-            approved",
+            "with `serverTLSBootstrap`, each kubelet requests a serving certificate and waits: unlike \
+            client certificates, these are not approved automatically, and logs, exec and metrics fail \
+            until they are approved",
         )
         .fix("issue the certificates in advance (`tlsCertFile`), or run an approver")
         .files(no_approver),

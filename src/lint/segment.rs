@@ -6,8 +6,8 @@ use crate::segment::About;
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA344", "another machine already has the VIP")
         .why(
-            "two machines claim the same address, and each client uses whichever responded last: some clients \
-            reach the API, but others send their credentials to an unknown machine",
+            "two machines claim the same address, and each client uses whichever responded last: some \
+            clients reach the API, but others send their credentials to an unknown machine",
         )
         .fix("remove the address from the other machine, or set `vip` to a free address")
         .segment(About::Vip),

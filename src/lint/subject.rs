@@ -24,7 +24,8 @@ impl<'a> Subject<'a> {
         self.overlays.select(known).unwrap_or_default().into_iter()
     }
 
-    /// Checks whether machines with these roles have the overlay, directly or because another overlay requires it.
+    /// Checks whether machines with these roles have the overlay, directly or because another overlay
+    /// requires it.
     pub(super) fn has(&self, roles: &BTreeSet<Role>, name: &str) -> bool {
         self.selected(roles).iter().any(|overlay| overlay.name == name)
     }

@@ -88,13 +88,16 @@ const FIRST_BOOT: f64 = 600.0;
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA316", "a unit contains a key that systemd ignores")
-        .why("systemd ignores the line and only logs a warning in the journal: the intended ordering or dependency is missing")
+        .why(
+            "systemd ignores the line and only logs a warning in the journal: the intended ordering or \
+            dependency is missing",
+        )
         .fix("correct the spelling, as in `Requires=` or `Wants=`, or move the key to the right section")
         .files(unknown_key),
     Lint::warning("HA317", "keepalived leaves processes behind, or is not restarted")
         .why(
-            "with `KillMode=process`, the VRRP child keeps running and holds the VIP while another machine also \
-            takes it; without `Restart=`, a single crash ends redundancy",
+            "with `KillMode=process`, the VRRP child keeps running and holds the VIP while another machine \
+            also takes it; without `Restart=`, a single crash ends redundancy",
         )
         .fix("use `KillMode=control-group` and `Restart=always`")
         .files(keepalived_unit),
@@ -107,9 +110,9 @@ pub(super) static ROWS: &[Lint] = &[
         .files(stays_down),
     Lint::error("HA411", "etcd's start timeout is too short for a first boot")
         .why(
-            "etcd reports ready only once there is a quorum, and the other machines may be powered on minutes \
-            later: until then systemd repeatedly kills etcd, and units with `Requires=etcd.service` stop with \
-            it each time",
+            "etcd reports ready only once there is a quorum, and the other machines may be powered on \
+            minutes later: until then systemd repeatedly kills etcd, and units with `Requires=etcd.service` \
+            stop with it each time",
         )
         .fix("use `TimeoutStartSec=infinity`, and `After=etcd.service` without `Requires=`")
         .files(impatient),
@@ -119,8 +122,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(in_place_of_a_package),
     Lint::error("HA415", "the kubelet or the runtime can't write to paths that pods need")
         .why(
-            "network add-ons copy their programs to /opt/cni/bin, and the kubelet mounts volumes that pods have \
-            to see: with a read-only view of the file system both fail",
+            "network add-ons copy their programs to /opt/cni/bin, and the kubelet mounts volumes that pods \
+            have to see: with a read-only view of the file system both fail",
         )
         .fix("remove `ProtectSystem=` from these units")
         .files(read_only),

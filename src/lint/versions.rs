@@ -1,4 +1,5 @@
-//! Lints for the compatibility of Kubernetes with the components in a suite. The table is `words::COMPANIONS`.
+//! Lints for the compatibility of Kubernetes with the components in a suite. The table is
+//! `words::COMPANIONS`.
 
 use crate::lint::Lint;
 use crate::lint::flags::runtime;
@@ -13,7 +14,8 @@ const COMPANIONS: &[(Component, &str, &str)] = &[
     (Component::Etcd, "etcd", "etcd"),
 ];
 
-/// Guarantees that need a minimum Kubernetes version: that minor version, and the feature behind the guarantee.
+/// Guarantees that need a minimum Kubernetes version: that minor version, and the feature behind the
+/// guarantee.
 const PROMISES: &[(u32, &str)] = &[
     (7, "encryption of secrets in etcd"),
     (7, "restriction of kubelets to their own node"),
@@ -52,7 +54,13 @@ pub(super) static ROWS: &[Lint] = &[
                 .map(|(since, what)| format!("{what} (since 1.{since})"))
                 .collect();
             if !missing.is_empty() {
-                findings.at(VERSION, format!("Kubernetes {version} lacks features that kiln otherwise guarantees: {}", missing.join("; ")));
+                findings.at(
+                    VERSION,
+                    format!(
+                        "Kubernetes {version} lacks features that kiln otherwise guarantees: {}",
+                        missing.join("; ")
+                    ),
+                );
             }
         }),
     Lint::warning("HA227", "the suite's containerd is older than this Kubernetes version expects")
@@ -64,13 +72,19 @@ pub(super) static ROWS: &[Lint] = &[
         .cluster(|subject, findings| outdated(Component::Containerd, subject, findings)),
     Lint::error("HA228", "the kubelet does not support the suite's cgroup version")
         .why(
-            "a machine mounts either cgroup v1 or v2; kubelets before 1.19 support only v1 and exit on v2, and \
-            kubelets since 1.35 do the opposite",
+            "a machine mounts either cgroup v1 or v2; kubelets before 1.19 support only v1 and exit on v2, \
+            and kubelets since 1.35 do the opposite",
         )
-        .fix("set `suite = \"bookworm\"` or `cgroups` in `[base]`; `kiln list versions` shows compatible versions")
+        .fix(
+            "set `suite = \"bookworm\"` or `cgroups` in `[base]`; `kiln list versions` shows compatible \
+            versions",
+        )
         .cluster(|subject, findings| unsupported(Component::Cgroups, subject, findings)),
     Lint::error("HA229", "etcd is too old for this Kubernetes version")
-        .why("API servers rely on the etcd features available at their release; kubeadm rejects the same combination")
+        .why(
+            "API servers rely on the etcd features available at their release; kubeadm rejects the same \
+            combination",
+        )
         .fix(SEE)
         .cluster(|subject, findings| unsupported(Component::Etcd, subject, findings)),
     Lint::error("HA230", "this kubeadm version does not support phases")
@@ -82,7 +96,10 @@ pub(super) static ROWS: &[Lint] = &[
         .cluster(|subject, findings| {
             let version = subject.cluster.kubernetes;
             if !version.at_least(PHASES) && subject.chosen().any(|overlay| overlay.name == "kubeadm") {
-                findings.at(VERSION, format!("kubeadm {version} does not support phases (available since 1.{PHASES})"));
+                findings.at(
+                    VERSION,
+                    format!("kubeadm {version} does not support phases (available since 1.{PHASES})"),
+                );
             }
         }),
     Lint::error("HA231", "the kubelet is not compatible with the suite's Docker")
@@ -94,8 +111,8 @@ pub(super) static ROWS: &[Lint] = &[
         .cluster(|subject, findings| unsupported(Component::Docker, subject, findings)),
     Lint::error("HA232", "Docker can't import an image by digest")
         .why(
-            "Docker records a digest only when it pulls from a registry: a pod with a digest in its image name \
-            contacts the registry even if the image is present",
+            "Docker records a digest only when it pulls from a registry: a pod with a digest in its image \
+            name contacts the registry even if the image is present",
         )
         .fix("name the image by tag only; the lock pins its digest anyway")
         .cluster(images_by_digest),
@@ -104,17 +121,22 @@ pub(super) static ROWS: &[Lint] = &[
             "images unlock their root and find their state with systemd-cryptsetup, systemd-repart and a \
             systemd initrd, which Debian provides in full only since trixie",
         )
-        .fix("use the suite's stock images, with `formats = [\"cloud-init\"]` in `[outputs]`, or set `suite = \"trixie\"`")
+        .fix(
+            "use the suite's stock images, with `formats = [\"cloud-init\"]` in `[outputs]`, or set `suite \
+            = \"trixie\"`",
+        )
         .cluster(|subject, findings| {
             let suite = Suite::named(&subject.cluster.base.suite);
-            if let Some(format) = subject.cluster.outputs.iter().find(|format| !suite.images && format.needs_images()) {
+            if let Some(format) =
+                subject.cluster.outputs.iter().find(|format| !suite.images && format.needs_images())
+            {
                 findings.at("base.suite", format!("`{format}` can't be built from `{}`", suite.name));
             }
         }),
     Lint::error("HA234", "a balancer image is too old for its configuration")
         .why(
-            "the configuration uses keywords that this version does not support: the pod keeps restarting, and \
-            the VIP stays where nothing responds",
+            "the configuration uses keywords that this version does not support: the pod keeps restarting, \
+            and the VIP stays where nothing responds",
         )
         .fix("use a newer image")
         .cluster(old_balancers),
@@ -205,7 +227,8 @@ fn brought(part: Component, subject: &Subject<'_>) -> Option<Brought> {
     Some(Brought { companion, name, by: suite.name.to_owned(), field: VERSION })
 }
 
-/// Reports a companion that is not compatible with the cluster's Kubernetes version, and suggests compatible ones.
+/// Reports a companion that is not compatible with the cluster's Kubernetes version, and suggests compatible
+/// ones.
 fn unsupported(part: Component, subject: &Subject<'_>, findings: &mut Findings) {
     let version = subject.cluster.kubernetes;
     let Some(brought) = brought(part, subject) else { return };
@@ -262,7 +285,8 @@ fn outdated(part: Component, subject: &Subject<'_>, findings: &mut Findings) {
     findings.with_fix(brought.field, message, fix);
 }
 
-/// Returns the alternatives: another Kubernetes version, or another version of `part` from the newest suitable suite.
+/// Returns the alternatives: another Kubernetes version, or another version of `part` from the newest
+/// suitable suite.
 fn advice(
     kubernetes: &str,
     part: Component,
@@ -298,7 +322,8 @@ mod tests {
         ROWS.iter().filter(|lint| !["HA226", "HA230", "HA232", "HA233", "HA234"].contains(&lint.id))
     }
 
-    /// Returns a lint's findings for a Kubernetes minor version on a suite: the companion, as `containerd 1.7`, and the fix.
+    /// Returns a lint's findings for a Kubernetes minor version on a suite: the companion, as `containerd
+    /// 1.7`, and the fix.
     fn reported(lint: &Lint, minor: u32, suite: &str, runtime: &str) -> Vec<(String, String)> {
         let settings = format!("[base]\nsuite = \"{suite}\"\n[cluster]\nruntime = \"{runtime}\"");
         let text = edited("1.20.2", &format!("1.{minor}.0")).replacen("[cluster]", &settings, 1);
@@ -411,7 +436,8 @@ mod tests {
                 .map(|(field, message, fix)| format!("{field}: {message} ({})", fix.unwrap()))
                 .collect::<Vec<_>>()
         };
-        let old = "etcd.version: Kubernetes 1.20.2 is not compatible with etcd 3.1 from `[etcd]` (use Kubernetes 1.11 or older, or etcd 3.4)";
+        let old = "etcd.version: Kubernetes 1.20.2 is not compatible with etcd 3.1 from `[etcd]` (use \
+            Kubernetes 1.11 or older, or etcd 3.4)";
         assert_eq!(reported("1.20.2", "3.1.20"), [old]);
         // The suite's 3.4 would not be compatible.
         assert_eq!(reported("1.36.0", "3.6.5"), [""; 0]);

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 
 use crate::config::{Block, Document, Fleet, Node, Word};
 
-/// Returns every VIP with its location: in keepalived, kube-vip and kubeadm configurations, and in script variables.
+/// Returns every VIP with its location: in keepalived, kube-vip and kubeadm configurations, and in script
+/// variables.
 pub(crate) fn vips<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>)> {
     let of_keepalived = fleet.keepalived("vrrp_instance").flat_map(|block| {
         let lines = block.statement.all(&["virtual_ipaddress"]).flat_map(|list| &list.body);
@@ -45,7 +46,8 @@ pub(super) fn own_vips(block: Block<'_, '_>) -> Vec<Option<IpAddr>> {
         .collect()
 }
 
-/// Returns the server in each kubeconfig with the kubeconfig's path, from files and from `kubectl config` commands.
+/// Returns the server in each kubeconfig with the kubeconfig's path, from files and from `kubectl config`
+/// commands.
 pub(super) fn kubeconfigs<'f, 'a>(
     fleet: &'f Fleet<'a>,
 ) -> impl Iterator<Item = (&'f Document<'a>, &'a str, Word<'a>)> {
@@ -205,7 +207,8 @@ pub(super) fn network(setting: &Setting<'_, '_>) -> Option<IpNet> {
 
 pub(super) fn is_private(address: IpAddr) -> bool {
     match address {
-        // 100.64.0.0/10 is shared address space (RFC 6598); documentation ranges (RFC 5737) appear in examples.
+        // 100.64.0.0/10 is shared address space (RFC 6598); documentation ranges (RFC 5737) appear in
+        // examples.
         IpAddr::V4(v4) => {
             v4.is_private()
                 || v4.is_link_local()

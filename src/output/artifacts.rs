@@ -1,8 +1,8 @@
 //! The output directory: staged next to its target, filled, and published by one rename. A visible directory
 //! is always complete.
 //!
-//! A file whose inputs have not changed is linked from the previous build and not written again; if no file has
-//! changed, nothing is touched.
+//! A file whose inputs have not changed is linked from the previous build and not written again; if no file
+//! has changed, nothing is touched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -35,7 +35,8 @@ impl Readers {
 pub(crate) struct Artifacts {
     target: PathBuf,
     staging: PathBuf,
-    /// Lock that shows that this process is alive; a process that acquires it may remove the staging directory.
+    /// Lock that shows that this process is alive; a process that acquires it may remove the staging
+    /// directory.
     _alive: FileLock,
     epoch: u64,
     previous: BTreeMap<String, ArtifactRecord>,
@@ -108,8 +109,8 @@ impl Artifacts {
         sparse::share(&host::fs::open(&self.staged(path))?, &probe).doing(Kind::Io, step)
     }
 
-    /// Adds one artifact. `make` writes it to an empty file and returns its digest. `made_of` is a digest of all
-    /// inputs that determine the bytes: if it equals that of the previous build, `make` is not called.
+    /// Adds one artifact. `make` writes it to an empty file and returns its digest. `made_of` is a digest of
+    /// all inputs that determine the bytes: if it equals that of the previous build, `make` is not called.
     ///
     /// # Errors
     ///
@@ -192,8 +193,8 @@ impl Artifacts {
         })
     }
 
-    /// Adds the manifest and replaces the previous directory with this one, or keeps the previous one if nothing
-    /// has changed.
+    /// Adds the manifest and replaces the previous directory with this one, or keeps the previous one if
+    /// nothing has changed.
     ///
     /// # Errors
     ///

@@ -1,8 +1,10 @@
-//! `cloud-init`: the same nodes on stock Debian cloud images, configured at first boot by cloud-init instead of kiln's agent.
+//! `cloud-init`: the same nodes on stock Debian cloud images, configured at first boot by cloud-init instead
+//! of kiln's agent.
 //!
 //! Each node gets user-data, meta-data and network-config, as files and on a NoCloud volume
-//! (<https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html>). Packages and programs come from
-//! the network, so two machines set up at different times may differ, unlike with kiln's own images.
+//! (<https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html>). Packages and programs
+//! come from the network, so two machines set up at different times may differ, unlike with kiln's own
+//! images.
 
 mod network;
 mod user_data;
@@ -230,7 +232,8 @@ mod tests {
             .iter()
             .find(|file| file["path"] == "/etc/default/grub.d/90-kiln.cfg")
             .unwrap();
-        let line = "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1\"\n";
+        let line = "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX systemd.unified_cgroup_hierarchy=0 \
+            systemd.legacy_systemd_cgroup_controller=1\"\n";
         assert!(grub["content"].as_str().unwrap().ends_with(line), "{grub}");
         let condition = changed["power_state"]["condition"].as_str().unwrap();
         let starts_again = |command_line: &str| {

@@ -1,4 +1,5 @@
-//! A role image as a disk: discoverable partitions (UAPI.2) for boot files, root, root hashes, seed and state.
+//! A role image as a disk: discoverable partitions (UAPI.2) for boot files, root, root hashes, seed and
+//! state.
 
 use crate::disk::gpt::{self, Partition, Table};
 use crate::disk::guid::Guid;

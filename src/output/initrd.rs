@@ -1,8 +1,8 @@
 //! The initrd: a separate tree, composed of the same packages as the root that it boots, plus the agent.
 //!
-//! In the initrd systemd opens the root through dm-verity, grows and mounts the state partition, runs the agent,
-//! and then switches to the root. The contents come from an explicit list, ELF files and modules.dep; no program
-//! is run to find them.
+//! In the initrd systemd opens the root through dm-verity, grows and mounts the state partition, runs the
+//! agent, and then switches to the root. The contents come from an explicit list, ELF files and modules.dep;
+//! no program is run to find them.
 
 mod closure;
 mod elf;
@@ -22,8 +22,8 @@ const AGENT: &str = "/usr/bin/kiln";
 /// Origin of kiln's own files, as shown in the dump.
 const ORIGIN: &str = "initrd";
 
-/// Kernel parameters of every image. A corrupt root must stop the machine immediately, with the reason on screen
-/// and serial console.
+/// Kernel parameters of every image. A corrupt root must stop the machine immediately, with the reason on
+/// screen and serial console.
 const PARAMETERS: &[&str] = &[
     "systemd.verity_root_options=panic-on-corruption",
     // Never mount a foreign disk's partitions because of their type.

@@ -207,8 +207,8 @@ impl<'a> Parts<'a> {
         Ok(halves.iter().map(|half| half.to_string().replace('-', "")).collect())
     }
 
-    /// Returns the root hash computed from the root's blocks, and whether the hash device contains the matching
-    /// hash tree.
+    /// Returns the root hash computed from the root's blocks, and whether the hash device contains the
+    /// matching hash tree.
     pub(super) fn actual_root_hash(&self) -> Result<(Digest, bool)> {
         let (root, tree, superblock) = (self.find(ROOT)?, self.find(ROOT_VERITY)?, self.superblock()?);
         let size = superblock.data_blocks.saturating_mul(BLOCK as u64);

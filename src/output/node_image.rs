@@ -1,5 +1,6 @@
-//! A node's disk: the role image and the node's seed. If the filesystem can share data between files, the disk
-//! is a whole raw image, otherwise a qcow2 overlay that contains only the seed. Neither copies the role image.
+//! A node's disk: the role image and the node's seed. If the filesystem can share data between files, the
+//! disk is a whole raw image, otherwise a qcow2 overlay that contains only the seed. Neither copies the role
+//! image.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -51,8 +51,8 @@ pub(crate) struct RoleImage {
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] if the tree has entries that a role image must not contain, or a part is missing;
-/// [`crate::error::Kind::Tool`] if a program fails.
+/// [`crate::error::Kind::Input`] if the tree has entries that a role image must not contain, or a part is
+/// missing; [`crate::error::Kind::Tool`] if a program fails.
 pub(crate) fn role(
     inputs: &RoleInputs<'_>,
     tools: &dyn Toolbox,

@@ -14,8 +14,8 @@ use crate::store::Store;
 use crate::tree::{Tree, audit};
 use crate::words::RootFilesystem;
 
-/// Version of the stage; changes when the same inputs produce different bytes, so that stages of older versions
-/// are not used.
+/// Version of the stage; changes when the same inputs produce different bytes, so that stages of older
+/// versions are not used.
 const VERSION: &str = "root 2";
 
 /// Name of the stage.
@@ -124,7 +124,8 @@ impl Maker<'_> {
         })
     }
 
-    /// Checks the free space: mkfs.erofs hangs on a full disk, so it is not started if the disk might fill up.
+    /// Checks the free space: mkfs.erofs hangs on a full disk, so it is not started if the disk might fill
+    /// up.
     fn check_space(&self, directory: &Path) -> Result<()> {
         let (free, wanted) = (host::fs::free_space(directory)?, self.tree.size() + (64 << 20));
         if free > wanted {
@@ -156,15 +157,16 @@ impl Maker<'_> {
 
     fn mkfs_erofs(&self, directory: &str) -> Vec<String> {
         let (epoch, out) = (self.epoch.to_string(), format!("{directory}/{}", self.name()));
-        // No `-Efragments`: from a tar of several hundred MiB, mkfs.erofs 1.8.6 fills many of the small files with zeros.
+        // No `-Efragments`: from a tar of several hundred MiB, mkfs.erofs 1.8.6 fills many of the small files
+        // with zeros.
         let fixed = "--tar=f --quiet -zzstd,3 -C131072";
         let stamped = ["-T", &epoch, "-U", "6b696c6e-0000-4000-8000-000000000000", &out];
         fixed.split_ascii_whitespace().chain(stamped).map(str::to_owned).collect()
     }
 }
 
-/// Writes the hash tree. Salt and identifier are derived from the tree, so that they differ between images but not
-/// between builds.
+/// Writes the hash tree. Salt and identifier are derived from the tree, so that they differ between images
+/// but not between builds.
 fn write_hashes(data: &Path, hashes: &Path, tree: &Digest) -> Result<Digest> {
     let mut salt = Hasher::default();
     salt.field("verity salt", tree.as_bytes());

@@ -398,7 +398,8 @@ fn verifying_finds_every_kind_of_damage() {
     assert!(verify::directory(&out, &Silent).unwrap_err().to_string().contains("was not created by a build"));
 }
 
-/// Builds disks from the package mirror with the locked tools. Needs a network, and the path of kiln in `KILN_SANDBOX_EXE`.
+/// Builds disks from the package mirror with the locked tools. Needs a network, and the path of kiln in
+/// `KILN_SANDBOX_EXE`.
 #[test]
 #[ignore = "downloads 300 MB; KILN_TEST_OUT names the output directory, KILN_TEST_PACKAGES the packages"]
 fn real_packages_become_real_disks() {

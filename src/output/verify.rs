@@ -69,7 +69,10 @@ pub(crate) fn disk(path: &Path) -> Result<Verified> {
     let (actual, tree_holds) = parts.actual_root_hash()?;
     let mut faults = Vec::new();
     if actual.to_string() != named {
-        faults.push(format!("the root partition is modified: its root hash is {actual}, but the partition IDs are derived from {named}"));
+        faults.push(format!(
+            "the root partition is modified: its root hash is {actual}, but the partition \
+            IDs are derived from {named}"
+        ));
     }
     if !tree_holds {
         faults.push("the hash partition is modified".to_owned());

@@ -68,8 +68,10 @@ impl Overlays {
     /// [`Kind::Input`] if the overlay does not exist.
     pub(crate) fn get(&self, name: &str) -> Result<&Overlay> {
         self.by_name.get(name).ok_or_else(|| {
-            Error::new(Kind::Input, format!("no overlay named `{name}`"))
-                .hint("run `kiln list overlays` to see all overlays, or add the overlay's directory with `--overlay-dir`")
+            Error::new(Kind::Input, format!("no overlay named `{name}`")).hint(
+                "run `kiln list overlays` to see all overlays, or add the overlay's directory with \
+                `--overlay-dir`",
+            )
         })
     }
 

@@ -219,14 +219,14 @@ fn documents(
     }
     if !site.cluster.binaries.iter().any(|source| matches!(source, BinarySource::Archive { .. })) {
         progress.warn(
-            "cloud-init: no source of the Kubernetes programs is an archive that nodes can download, so the stock image must contain \
-             the programs in /usr/bin; their digests are checked at first boot",
+            "cloud-init: no source of the Kubernetes programs is an archive that nodes can download, so the \
+            stock image must contain the programs in /usr/bin; their digests are checked at first boot",
         );
     }
     if !lock.wanted.images.is_empty() {
         progress.warn(
-            "cloud-init: the documents contain no container images, so kubelets pull them from registries; if the registries are \
-             unreachable, import the images into the stock image's containerd",
+            "cloud-init: the documents contain no container images, so kubelets pull them from registries; \
+            if the registries are unreachable, import the images into the stock image's containerd",
         );
     }
     stock::documents(site, lock, pki)

@@ -1,4 +1,5 @@
-//! The tree of a role image: the base, the programs, the overlays' files and kiln itself, laid out for a read-only root.
+//! The tree of a role image: the base, the programs, the overlays' files and kiln itself, laid out for a
+//! read-only root.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -52,13 +52,13 @@ pub(crate) struct Filled {
 }
 
 impl Vault {
-    /// Creates the vault at `directory`, or adds the leaves that an existing vault lacks for `cluster`. Nothing is ever
-    /// replaced.
+    /// Creates the vault at `directory`, or adds the leaves that an existing vault lacks for `cluster`.
+    /// Nothing is ever replaced.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if `directory` exists but is not a vault, if the vault belongs to a different cluster, or if
-    /// `options` specify a different algorithm from the vault's.
+    /// [`Kind::Input`] if `directory` exists but is not a vault, if the vault belongs to a different cluster,
+    /// or if `options` specify a different algorithm from the vault's.
     pub(crate) fn init(
         directory: &Path,
         cluster: &Cluster,
@@ -95,9 +95,9 @@ impl Vault {
         Ok(Filled { created: false, issued, misfits })
     }
 
-    /// Replaces the leaves that no longer match `cluster`, those that expire within `days`, and those whose names
-    /// (`m1/apiserver`, `apiserver`) are in `names`, and adds missing ones. Each leaf is replaced with a single
-    /// rename.
+    /// Replaces the leaves that no longer match `cluster`, those that expire within `days`, and those whose
+    /// names (`m1/apiserver`, `apiserver`) are in `names`, and adds missing ones. Each leaf is replaced with
+    /// a single rename.
     ///
     /// # Errors
     ///
@@ -176,8 +176,8 @@ impl Vault {
     }
 }
 
-/// Creates a complete vault next to `directory` and renames it at the end. A killed run leaves a hidden directory,
-/// which the next run removes.
+/// Creates a complete vault next to `directory` and renames it at the end. A killed run leaves a hidden
+/// directory, which the next run removes.
 fn create(directory: &Path, cluster: &Cluster, options: Options, progress: &dyn Progress) -> Result<Filled> {
     refuse_to_replace(directory)?;
     let name = directory.file_name().ok_or_else(|| {

@@ -1,5 +1,5 @@
-//! Keys and certificates, created by rcgen on top of AWS-LC. This module handles X.509, but neither files nor the
-//! time.
+//! Keys and certificates, created by rcgen on top of AWS-LC. This module handles X.509, but neither files nor
+//! the time.
 
 use std::time::Duration;
 
@@ -176,7 +176,8 @@ fn params(common_name: &str, organization: Option<&str>, window: Window) -> Resu
     Ok(params)
 }
 
-/// Returns 126 random bits: more than the 64 that the CA/Browser Forum requires, positive, and of fixed length.
+/// Returns 126 random bits: more than the 64 that the CA/Browser Forum requires, positive, and of fixed
+/// length.
 fn serial_number() -> Result<SerialNumber> {
     let mut bytes: [u8; 16] = host::random::bytes()?;
     bytes[0] = bytes[0] & 0x7f | 0x40;

@@ -1,8 +1,8 @@
 //! Certificates, keys and kubeconfigs: planned from the cluster, kept in a vault, passed to nodes by name.
 //!
-//! The vault is an input to the build: nothing is issued during a build, and no authority's private key leaves the
-//! vault. The names that overlays may request in `certificates` are those in one table, [`table::LEAVES`], and
-//! four others ([`SHARED`]):
+//! The vault is an input to the build: nothing is issued during a build, and no authority's private key
+//! leaves the vault. The names that overlays may request in `certificates` are those in one table,
+//! [`table::LEAVES`], and four others ([`SHARED`]):
 //!
 //! | name | files on the node | held by |
 //! | --- | --- | --- |

@@ -10,7 +10,8 @@ use crate::cluster::{Cluster, Node};
 use crate::pki::table::{Authority, Holder, LEAVES, Leaf, Names};
 use crate::words::Role;
 
-/// Every certificate that a cluster needs in addition to the three authorities and the service-account key pair.
+/// Every certificate that a cluster needs in addition to the three authorities and the service-account key
+/// pair.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PkiPlan {
     pub(crate) leaves: Vec<PlannedLeaf>,
@@ -35,8 +36,8 @@ pub(crate) struct LeafId {
     pub(crate) name: &'static str,
 }
 
-/// Plans the certificates of `cluster`, node by node in the order of the cluster file, then those for the whole
-/// cluster.
+/// Plans the certificates of `cluster`, node by node in the order of the cluster file, then those for the
+/// whole cluster.
 pub(crate) fn plan(cluster: &Cluster) -> PkiPlan {
     let of_nodes = cluster.nodes.iter().flat_map(|node| {
         LEAVES

@@ -12,7 +12,8 @@ use crate::pki::table::Authority;
 use crate::pki::vault::Vault;
 use crate::words::SNAPSHOTS_READER;
 
-/// Validity in seconds: enough for a large snapshot over a slow link, and for machines whose clocks are ahead.
+/// Validity in seconds: enough for a large snapshot over a slow link, and for machines whose clocks are
+/// ahead.
 const VALID: u64 = 86_400;
 
 /// A client certificate with its key, and the servers' authority, as PEM.
@@ -27,7 +28,8 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Input`] if the vault belongs to a different cluster, or lacks the etcd authority's key.
+    /// [`crate::error::Kind::Input`] if the vault belongs to a different cluster, or lacks the etcd
+    /// authority's key.
     pub(crate) fn snapshots_reader(&self, cluster: &Cluster) -> Result<Reader> {
         self.belongs_to(cluster)?;
         let algorithm = self.settings.algorithm;

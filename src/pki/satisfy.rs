@@ -1,4 +1,5 @@
-//! Conversion of a vault and a cluster to a [`Pki`]: checks that every planned leaf exists, matches the plan, and is valid now.
+//! Conversion of a vault and a cluster to a [`Pki`]: checks that every planned leaf exists, matches the plan,
+//! and is valid now.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +25,13 @@ pub(super) enum LeafState {
 }
 
 impl Vault {
-    /// Checks that the vault contains everything that `cluster` needs, and returns it. Does not read the authorities'
-    /// private keys.
+    /// Checks that the vault contains everything that `cluster` needs, and returns it. Does not read the
+    /// authorities' private keys.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if leaves are missing, [`Kind::Verify`] if leaves do not match the plan or have expired; the
-    /// error lists all of them.
+    /// [`Kind::Input`] if leaves are missing, [`Kind::Verify`] if leaves do not match the plan or have
+    /// expired; the error lists all of them.
     pub(crate) fn pki(&self, cluster: &Cluster) -> Result<Pki> {
         self.belongs_to(cluster)?;
         let mut leaves = BTreeMap::new();
@@ -173,7 +174,7 @@ mod tests {
         let (_other, theirs) = vault(&cluster, Options::default());
         let leaf = |vault: &Vault, name: &str| vault.directory().join(format!("leaves/{name}.pem"));
         let write = |name: &str, text: &str| {
-            host::fs::write_atomic(&leaf(&ours, name), text.as_bytes(), host::fs::PRIVATE).unwrap()
+            host::fs::write_atomic(&leaf(&ours, name), text.as_bytes(), host::fs::PRIVATE).unwrap();
         };
         let read = |vault: &Vault, name: &str| host::fs::read_to_string(&leaf(vault, name)).unwrap();
         write("m1/scheduler", &read(&theirs, "m1/scheduler"));

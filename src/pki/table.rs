@@ -4,7 +4,8 @@
 use crate::cluster::{Cluster, Node};
 use crate::words::{Component, Mover, Role};
 
-/// Names in `certificates` that are not leaves: the authorities' certificates and the service-account key pair.
+/// Names in `certificates` that are not leaves: the authorities' certificates and the service-account key
+/// pair.
 pub(crate) const SHARED: [&str; 4] = ["ca", "etcd-ca", "front-proxy-ca", "service-account"];
 
 /// A certificate authority. There are three, so that an etcd client is not an API client and vice versa (CIS
@@ -34,8 +35,8 @@ pub(super) enum Names {
     Api,
     /// The node itself and loopback.
     Loopback,
-    /// The node itself, loopback, and the VIP if the node may hold it: etcd compares a peer's source address with
-    /// the SANs, and the kernel may choose the VIP as the source address.
+    /// The node itself, loopback, and the VIP if the node may hold it: etcd compares a peer's source address
+    /// with the SANs, and the kernel may choose the VIP as the source address.
     Peer,
     /// The node itself as others see it, without loopback.
     Node,
@@ -62,7 +63,8 @@ pub(super) enum Group {
     None,
     Masters,
     Nodes,
-    /// Since 1.29, `kubeadm:cluster-admins`, which RBAC must bind first; before 1.29, `system:masters`, as in kubeadm.
+    /// Since 1.29, `kubeadm:cluster-admins`, which RBAC must bind first; before 1.29, `system:masters`, as in
+    /// kubeadm.
     Admins,
 }
 
@@ -73,7 +75,8 @@ pub(super) enum Form {
     Pair(&'static str),
     /// One PEM file: the certificate, then the key.
     Bundle(&'static str),
-    /// A kubeconfig that connects to the cluster's endpoint; on a node, to the endpoint for the node's agents.
+    /// A kubeconfig that connects to the cluster's endpoint; on a node, to the endpoint for the node's
+    /// agents.
     Endpoint(&'static str),
     /// A kubeconfig that connects to the API server on the same node.
     Local(&'static str),
@@ -165,8 +168,8 @@ impl Group {
     }
 }
 
-/// Defaults for rows: a certificate of the Kubernetes authority that a control-plane node uses as a server or as a
-/// client.
+/// Defaults for rows: a certificate of the Kubernetes authority that a control-plane node uses as a server or
+/// as a client.
 const CONTROL_PLANE: Leaf = Leaf {
     name: "",
     common_name: "",
@@ -293,7 +296,8 @@ pub(super) static LEAVES: &[Leaf] = &[
         ..CONTROL_PLANE
     },
     Leaf {
-        // Not an administrator: RBAC allows access to the lease that elects the VIP holder, and to nothing else.
+        // Not an administrator: RBAC allows access to the lease that elects the VIP holder, and to nothing
+        // else.
         name: "kube-vip",
         common_name: "system:kube-vip",
         holder: Holder::KubeVip,

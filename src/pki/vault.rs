@@ -97,7 +97,8 @@ impl Vault {
             return Err(Error::new(
                 Kind::Input,
                 format!(
-                    "the vault `{shown}` has format {}, but this version of kiln supports only format {FORMAT}",
+                    "the vault `{shown}` has format {}, but this version of kiln supports only format \
+                    {FORMAT}",
                     settings.format
                 ),
             ));
@@ -111,7 +112,8 @@ impl Vault {
         for inner in ["authorities", "leaves"] {
             host::fs::create_private_directory(&directory.join(inner))?;
         }
-        let about = "# The keys of one cluster, created by `kiln pki init`: anyone with the files next to this one controls the cluster.\n";
+        let about = "# The keys of one cluster, created by `kiln pki init`: anyone with the files next to \
+            this one controls the cluster.\n";
         let text = toml::to_string(&settings).doing(Kind::Internal, || "writing `vault.toml`".to_owned())?;
         host::fs::write_new(
             &directory.join("vault.toml"),

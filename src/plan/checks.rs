@@ -77,7 +77,8 @@ pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
         .map(|member| format!("https://{}", std::net::SocketAddr::new(member.address, Service::Etcd.port())))
         .collect();
     let tls = format!(
-        "--cacert={ETCD_PKI}/ca.crt --cert={ETCD_PKI}/healthcheck-client.crt --key={ETCD_PKI}/healthcheck-client.key"
+        "--cacert={ETCD_PKI}/ca.crt --cert={ETCD_PKI}/healthcheck-client.crt \
+        --key={ETCD_PKI}/healthcheck-client.key"
     );
     let command = format!("ETCDCTL_API=3 etcdctl {tls} --endpoints={} endpoint health", endpoints.join(","));
     checks.push(Check { shows: "every etcd member is healthy".into(), on: names(members), command });

@@ -1,8 +1,8 @@
 //! Failover times, as far as configured intervals determine them. The intervals are read from the nodes'
 //! rendered files, so custom overlays count too.
 //!
-//! VRRP: RFC 5798 section 6.1. Checks: keepalived.conf(5), HAProxy configuration manual sections 4.2 and 5.2. Elections: the etcd tuning
-//! guide, and client-go's leader election.
+//! VRRP: RFC 5798 section 6.1. Checks: keepalived.conf(5), HAProxy configuration manual sections 4.2 and 5.2.
+//! Elections: the etcd tuning guide, and client-go's leader election.
 
 use std::ops::RangeInclusive;
 
@@ -19,8 +19,8 @@ use crate::words::{Mover, Service};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Failover {
-    /// Identifier of the failure for scripts; never renamed. Different balancers use the same key for the same
-    /// failure.
+    /// Identifier of the failure for scripts; never renamed. Different balancers use the same key for the
+    /// same failure.
     pub(crate) key: &'static str,
     pub(crate) failure: &'static str,
     /// Minimum and maximum, in seconds.
@@ -165,7 +165,8 @@ const SESSIONS: &str = "/etc/haproxy/sessions.lua";
 /// Path of the kubelet unit.
 const KUBELET: &str = "/etc/systemd/system/kubelet.service";
 
-/// Timing of the guard's checks of the service at the VIP, in seconds; the guard's settings are in milliseconds.
+/// Timing of the guard's checks of the service at the VIP, in seconds; the guard's settings are in
+/// milliseconds.
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Looks {
     interval: f64,
@@ -299,7 +300,8 @@ impl Intervals<'_> {
     }
 
     /// Returns the skew time, which the next node waits in addition to whole advertisement intervals; it is
-    /// shorter for a higher priority. VRRP version 2 counts it in seconds, version 3 in advertisement intervals.
+    /// shorter for a higher priority. VRRP version 2 counts it in seconds, version 3 in advertisement
+    /// intervals.
     fn skew(&self) -> Option<f64> {
         let version =
             self.number("vrrp_instance", "version").or_else(|| self.number("global_defs", "vrrp_version"));
@@ -386,8 +388,8 @@ fn leaseholder_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     Some(expires(setting("vip_leaseduration")?, setting("vip_retryperiod")?))
 }
 
-/// Returns the time after which a failing check moves the VIP. With a weight, the holder becomes a backup, and
-/// the next node waits until the holder's advertisements stop.
+/// Returns the time after which a failing check moves the VIP. With a weight, the holder becomes a backup,
+/// and the next node waits until the holder's advertisements stop.
 fn check_fails(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let skew = intervals.skew()?;
     let (every, fall) = (

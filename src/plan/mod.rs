@@ -65,7 +65,8 @@ pub(crate) struct EndpointPlan {
     pub(crate) names: Vec<String>,
     pub(crate) balancer: Balancer,
     pub(crate) virtual_router_id: Option<u8>,
-    /// Seconds until another node holds the VIP; `None` if kiln does not move a VIP or no other node can hold it.
+    /// Seconds until another node holds the VIP; `None` if kiln does not move a VIP or no other node can hold
+    /// it.
     pub(crate) failover_seconds: Option<f64>,
 }
 

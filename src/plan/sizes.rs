@@ -1,7 +1,9 @@
 //! Minimum machine sizes for the number of nodes, as recommended by the upstream projects.
 //!
-//! etcd: <https://etcd.io/docs/v3.5/op-guide/hardware/>. The control plane: the sizes that kube-up chose, from "Considerations for large
-//! clusters" (<https://kubernetes.io/docs/setup/best-practices/cluster-large/>), which also has the limits of a cluster.
+//! etcd: <https://etcd.io/docs/v3.5/op-guide/hardware/>. The control plane: the sizes that kube-up chose,
+//! from "Considerations for large clusters"
+//! (<https://kubernetes.io/docs/setup/best-practices/cluster-large/>), which also has the limits of a
+//! cluster.
 
 use serde::Serialize;
 

@@ -24,8 +24,8 @@ pub(crate) fn draw(plan: &Plan) -> String {
     let mut svg = String::new();
     let _ = writeln!(
         svg,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
-         font-family=\"sans-serif\" font-size=\"14\">"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+        height=\"{height}\" font-family=\"sans-serif\" font-size=\"14\">"
     );
     let title = format!("{}, Kubernetes {}", plan.cluster, plan.kubernetes);
     let _ = writeln!(
@@ -61,7 +61,8 @@ fn floor(svg: &mut String, top: usize, layer: &Layer) {
         let (left, width) = (MARGIN + index * room, room - 8);
         let _ = writeln!(
             svg,
-            "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{BOX}\" rx=\"4\" fill=\"#eef3fa\" stroke=\"#335\"/>"
+            "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{BOX}\" rx=\"4\" fill=\"#eef3fa\" \
+            stroke=\"#335\"/>"
         );
         text(svg, left + width / 2, top + 27, "middle", "normal", &cut_short(name, width / LETTER));
     }
@@ -81,7 +82,8 @@ fn arrow(svg: &mut String, top: usize, label: &str) {
     let (tip, shaft) = (to - 2, to - 10);
     let _ = writeln!(
         svg,
-        "<line x1=\"{ARROW}\" y1=\"{from}\" x2=\"{ARROW}\" y2=\"{shaft}\" stroke=\"#335\" stroke-width=\"2\"/>"
+        "<line x1=\"{ARROW}\" y1=\"{from}\" x2=\"{ARROW}\" y2=\"{shaft}\" stroke=\"#335\" \
+        stroke-width=\"2\"/>"
     );
     let _ = writeln!(
         svg,

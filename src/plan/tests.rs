@@ -69,7 +69,8 @@ fn an_interval_of_an_overlay_of_ones_own_counts() {
     ] {
         let text = String::from_utf8(host::fs::read(&from.join(file)).unwrap()).unwrap();
         // A custom check in addition to the guard's file.
-        let script = "vrrp_script check {\n    script /bin/true\n    interval 1\n    fall 10\n    weight -60\n}\nvrrp_instance";
+        let script = "vrrp_script check {\n    script /bin/true\n    interval 1\n    fall 10\n    weight \
+            -60\n}\nvrrp_instance";
         let text = text
             .replace("advert_int 0.2\n", "advert_int 3\n")
             .replace("vrrp_instance", script)
@@ -169,7 +170,8 @@ fn the_drawing_is_well_formed_and_names_every_machine() {
     let plan = planned(SAMPLE);
     let svg = super::draw(&plan);
     let Some(mut python) = judge("python3") else { return };
-    let script = "import sys, xml.etree.ElementTree as tree; print(\" \".join(tree.fromstring(sys.stdin.read()).itertext()))";
+    let script = "import sys, xml.etree.ElementTree as tree; print(\" \
+        \".join(tree.fromstring(sys.stdin.read()).itertext()))";
     let output = host::process::run_with_input(python.args(["-c", script]), svg.as_bytes()).unwrap();
     let words = String::from_utf8(output.stdout).unwrap();
     for word in ["m1", "m2", "m3", "https://10.0.0.10:8443", "etcd", "2 of 3 must be up"] {
@@ -177,7 +179,8 @@ fn the_drawing_is_well_formed_and_names_every_machine() {
     }
 }
 
-/// Every text of a drawing is inside the drawing, and inside a box or clear of all boxes; 9 units per letter, as wide as fonts are.
+/// Every text of a drawing is inside the drawing, and inside a box or clear of all boxes; 9 units per letter,
+/// as wide as fonts are.
 const LAYOUT: &str = r#"
 import sys, xml.etree.ElementTree as tree
 root = tree.fromstring(sys.stdin.read())

@@ -70,8 +70,8 @@ struct RoleOverlays {
 }
 
 impl Catalog {
-    /// Loads the built-in profiles, then those in `directories`, in order; a later profile replaces an earlier
-    /// one with the same name.
+    /// Loads the built-in profiles, then those in `directories`, in order; a later profile replaces an
+    /// earlier one with the same name.
     ///
     /// # Errors
     ///
@@ -113,8 +113,8 @@ impl Catalog {
         self.files.contains_key(name).then(|| self.read(name, &mut Vec::new()))
     }
 
-    /// Reads a profile and the profiles that it extends; `below` contains the names of the profiles that extend
-    /// this one.
+    /// Reads a profile and the profiles that it extends; `below` contains the names of the profiles that
+    /// extend this one.
     fn read(&self, name: &str, below: &mut Vec<String>) -> Result<Definition> {
         let files =
             self.files.get(name).filter(|_| !below.iter().any(|other| other == name)).ok_or_else(|| {
@@ -152,7 +152,8 @@ impl Definition {
         }
     }
 
-    /// Returns the defaults for a cluster file: this profile's first, then those of the profiles that it extends.
+    /// Returns the defaults for a cluster file: this profile's first, then those of the profiles that it
+    /// extends.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Validation of a table against a schema: every unknown key, wrong type, unknown value and malformed string is
-//! reported with its position.
+//! Validation of a table against a schema: every unknown key, wrong type, unknown value and malformed string
+//! is reported with its position.
 //!
 //! Invalid parts are reported and removed, so that reading the rest cannot fail.
 
@@ -55,8 +55,8 @@ impl Checker<'_> {
         sound
     }
 
-    /// Returns the value if it is valid; a table or a list of tables is always valid once its invalid parts are
-    /// removed.
+    /// Returns the value if it is valid; a table or a list of tables is always valid once its invalid parts
+    /// are removed.
     fn value<'text>(
         &mut self,
         schema: &Value,
@@ -174,8 +174,8 @@ fn number_problem(schema: &Value, text: &str, number: Option<i64>) -> Option<(St
         .then(|| (format!("`{text}` is out of range"), Some(format!("use a number from {least} to {most}"))))
 }
 
-/// Returns the values of an enumeration: from `enum` if the variants have no descriptions, from `oneOf` if they
-/// do.
+/// Returns the values of an enumeration: from `enum` if the variants have no descriptions, from `oneOf` if
+/// they do.
 fn words(schema: &Value) -> Vec<&str> {
     let listed = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let described = schema["oneOf"].as_array().into_iter().flatten().filter_map(|one| one["const"].as_str());

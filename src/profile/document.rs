@@ -21,7 +21,8 @@ use crate::words::{
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Document {
-    /// Profile that supplies the settings that this file omits; `kiln list profiles` shows the available profiles
+    /// Profile that supplies the settings that this file omits; `kiln list profiles` shows the available
+    /// profiles
     pub(crate) profile: Option<String>,
     pub(crate) cluster: ClusterSection,
     pub(crate) network: NetworkSection,
@@ -49,22 +50,27 @@ pub(crate) struct ClusterSection {
     /// Kubernetes version, in quotes
     #[schemars(with = "String", extend("format" = "kubernetes-version"))]
     pub(crate) kubernetes: Option<KubernetesVersion>,
-    /// Container runtime; the default is containerd if the kubelet supports the suite's version of it, otherwise Docker
+    /// Container runtime; the default is containerd if the kubelet supports the suite's version of it,
+    /// otherwise Docker
     pub(crate) runtime: Option<Runtime>,
-    /// Registry and path for the Kubernetes project's images; the default is the registry that the Kubernetes version uses
+    /// Registry and path for the Kubernetes project's images; the default is the registry that the Kubernetes
+    /// version uses
     #[schemars(extend("format" = "image-repository"))]
     pub(crate) image_repository: Option<String>,
     pub(crate) images: ClusterImages,
 }
 
-/// Container images that replace the Kubernetes version's defaults; include the registry and preferably a digest
+/// Container images that replace the Kubernetes version's defaults; include the registry and preferably a
+/// digest
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ClusterImages {
-    /// Pause image, which holds a pod's namespaces; the default is the Kubernetes version's, from `image-repository`
+    /// Pause image, which holds a pod's namespaces; the default is the Kubernetes version's, from
+    /// `image-repository`
     #[schemars(extend("format" = "image", "examples" = ["registry.example.org/kubernetes/pause:3.9"]))]
     pub(crate) pause: Option<String>,
-    /// CoreDNS image; the default is the Kubernetes version's, from `image-repository`; for kubeadm, the name must end in `/coredns`
+    /// CoreDNS image; the default is the Kubernetes version's, from `image-repository`; for kubeadm, the name
+    /// must end in `/coredns`
     #[schemars(extend("format" = "image", "examples" = ["registry.example.org/kubernetes/coredns:v1.13.1"]))]
     pub(crate) coredns: Option<String>,
     /// flannel image
@@ -128,7 +134,8 @@ pub(crate) struct EndpointSection {
     /// External addresses that a router translates to the endpoint (NAT); the certificates include them
     #[schemars(extend("items" = text("address"), "examples" = [["203.0.113.10"]]))]
     pub(crate) external_addresses: Vec<IpAddr>,
-    /// Port that clients connect to; the default is 8443 if the balancer shares machines with API servers, otherwise 6443
+    /// Port that clients connect to; the default is 8443 if the balancer shares machines with API servers,
+    /// otherwise 6443
     #[schemars(range(min = 1, max = 65535))]
     pub(crate) port: Option<u16>,
     /// Load balancer behind the endpoint
@@ -137,7 +144,8 @@ pub(crate) struct EndpointSection {
     pub(crate) run: Option<Run>,
     /// Container images for the balancer's pods
     pub(crate) images: EndpointImages,
-    /// Routers to which kube-vip announces the VIP; without any, kube-vip announces it on the network segment (ARP)
+    /// Routers to which kube-vip announces the VIP; without any, kube-vip announces it on the network segment
+    /// (ARP)
     pub(crate) bgp: BgpSection,
     /// VRRP virtual router identifier, unique on the network segment; the default is the last byte of the VIP
     #[schemars(range(min = 1, max = 255))]
@@ -154,7 +162,8 @@ pub(crate) struct EndpointImages {
     /// nginx image, version 1.20 or later, with the stream module
     #[schemars(extend("format" = "image", "examples" = ["docker.io/library/nginx:1.28"]))]
     pub(crate) nginx: Option<String>,
-    /// keepalived image, version 2.2 or later, with bash for the check script and, for `balancer = "keepalived"`, curl
+    /// keepalived image, version 2.2 or later, with bash for the check script and, for `balancer =
+    /// "keepalived"`, curl
     #[schemars(extend("format" = "image", "examples" = ["localhost/keepalived:2.3"]))]
     pub(crate) keepalived: Option<String>,
     /// kube-vip image, version 0.4 or later; the tag determines the format of the kube-vip settings
@@ -191,12 +200,14 @@ pub(crate) struct NodeSection {
     /// Additional addresses at which the node can be reached; the certificates include them
     #[schemars(extend("items" = text("address")))]
     pub(crate) extra_addresses: Vec<IpAddr>,
-    /// Rules by which a machine recognises itself as this node; without rules, any machine with the node's seed becomes this node
+    /// Rules by which a machine recognises itself as this node; without rules, any machine with the node's
+    /// seed becomes this node
     pub(crate) r#match: MatchSection,
     /// Kubernetes labels of the node
     #[schemars(extend("propertyNames" = text("label-key"), "additionalProperties" = text("label-value")))]
     pub(crate) labels: BTreeMap<String, String>,
-    /// Kubernetes taints of the node; by default, control-plane nodes get the usual control-plane taints if other nodes are workers
+    /// Kubernetes taints of the node; by default, control-plane nodes get the usual control-plane taints if
+    /// other nodes are workers
     #[schemars(extend("items" = text("taint")))]
     pub(crate) taints: Option<Vec<String>>,
 }
@@ -222,7 +233,8 @@ pub(crate) struct MatchSection {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct EtcdSection {
-    /// etcd version, in quotes, from a release archive or a `binaries` directory; the default is the suite's package
+    /// etcd version, in quotes, from a release archive or a `binaries` directory; the default is the suite's
+    /// package
     #[schemars(with = "String", extend("format" = "etcd-version"))]
     pub(crate) version: Option<EtcdVersion>,
     /// Members that must be present and blank before a new etcd cluster is bootstrapped
@@ -267,10 +279,12 @@ pub(crate) struct BaseSection {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 2))]
 pub(crate) struct BinarySection {
-    /// URL of a release archive; `{version}` is replaced with the Kubernetes version, `{architecture}` with that of the machines
+    /// URL of a release archive; `{version}` is replaced with the Kubernetes version, `{architecture}` with
+    /// that of the machines
     #[schemars(extend("format" = "url", "examples" = ["https://dl.k8s.io/v{version}/kubernetes-server-linux-{architecture}.tar.gz"]))]
     pub(crate) archive: Option<String>,
-    /// SHA-256 digest of the archive; the default is the one published next to it, in a `.sha256` file or in `SHA256SUMS`
+    /// SHA-256 digest of the archive; the default is the one published next to it, in a `.sha256` file or in
+    /// `SHA256SUMS`
     #[schemars(extend("format" = "sha256"))]
     pub(crate) sha256: Option<String>,
     /// Directory that contains the programs, relative to this file
@@ -283,7 +297,8 @@ pub(crate) struct BinarySection {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub(crate) struct ImageSection {
-    /// Path (relative to this file) or URL of a `docker save` archive; `{version}` and `{architecture}` in a URL are replaced
+    /// Path (relative to this file) or URL of a `docker save` archive; `{version}` and `{architecture}` in a
+    /// URL are replaced
     #[schemars(extend("format" = "place", "examples" = ["images/haproxy.tar"]))]
     pub(crate) archive: Option<String>,
     /// Directory that contains image archives, relative to this file

@@ -1,5 +1,5 @@
-//! String formats, one row each. The schema names the row in `format`, the checker applies it, and editors use
-//! its pattern.
+//! String formats, one row each. The schema names the row in `format`, the checker applies it, and editors
+//! use its pattern.
 //!
 //! Every string in a cluster file has a row, so that none can bring a line break, a quote or a `$` into a
 //! configuration file.
@@ -75,7 +75,8 @@ pub(crate) const FORMATS: &[Format] = &[
     },
     Format {
         name: "interface",
-        what: "a network interface name (at most 15 letters, digits, `-` and `_`; the first must be a letter)",
+        what: "a network interface name (at most 15 letters, digits, `-` and `_`; the first must be a \
+            letter)",
         example: "lan0",
         pattern: "^[A-Za-z][-_0-9A-Za-z]{0,14}$",
         accepts: |text| {

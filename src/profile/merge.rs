@@ -8,11 +8,11 @@ use toml::de::{DeTable, DeValue};
 
 use crate::profile::Places;
 
-/// Fills in the settings that `table` omits with those in `defaults`. Tables are merged; a list or a value comes
-/// from one of the two as a whole.
+/// Fills in the settings that `table` omits with those in `defaults`. Tables are merged; a list or a value
+/// comes from one of the two as a whole.
 ///
-/// A default is not in the user's text, so its position is `origin`, the line that names the profile. An invalid
-/// setting is not replaced with its default: the user meant to set it.
+/// A default is not in the user's text, so its position is `origin`, the line that names the profile. An
+/// invalid setting is not replaced with its default: the user meant to set it.
 pub(super) fn under<'text>(
     table: &mut DeTable<'text>,
     defaults: DeTable<'text>,
@@ -38,7 +38,7 @@ fn merge<'text>(
         let default = default.into_inner();
         match (table.get_mut(key.get_ref().as_ref()).map(Spanned::get_mut), default) {
             (Some(DeValue::Table(there)), DeValue::Table(below)) => {
-                merge(there, below, origin, &path, places)
+                merge(there, below, origin, &path, places);
             }
             (Some(_), _) => {}
             (None, DeValue::Table(below)) => {

@@ -1,8 +1,9 @@
 //! The user's settings: a cluster file, merged over the defaults of the profile that it names.
 //!
-//! Reading does not stop at the first mistake: syntax, structure and spelling problems are collected with their
-//! positions, and `cluster::resolve` continues with the rest. The structure is declared once, by the types in
-//! [`document`]: editors use the JSON Schema generated from them, and [`check`] validates every file against it.
+//! Reading does not stop at the first mistake: syntax, structure and spelling problems are collected with
+//! their positions, and `cluster::resolve` continues with the rest. The structure is declared once, by the
+//! types in [`document`]: editors use the JSON Schema generated from them, and [`check`] validates every file
+//! against it.
 
 mod catalog;
 mod check;
@@ -111,7 +112,9 @@ fn definition(
     if found.is_none() {
         let hint = match closest(name, catalog.names()) {
             Some(other) => format!("did you mean `{other}`?"),
-            None => "run `kiln list profiles` to see the available profiles, or specify your own directory with `--profile-dir`".to_owned(),
+            None => "run `kiln list profiles` to see the available profiles, or specify your own directory \
+                with `--profile-dir`"
+                .to_owned(),
         };
         report.error("profile", places.span("profile"), format!("unknown profile `{name}`")).hint(hint);
     }

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use crate::profile::document::Document;
 use crate::profile::format;
 
-/// Returns the cluster file schema for editors: draft 2020-12, with patterns in place of the checker's formats.
+/// Returns the cluster file schema for editors: draft 2020-12, with patterns in place of the checker's
+/// formats.
 pub(crate) fn cluster_file() -> Value {
     let mut schema = checked::<Document>();
     add_patterns(&mut schema);
@@ -45,7 +46,7 @@ fn simplify(schema: &mut Value) {
     for key in ["properties", "items", "additionalProperties"] {
         match object.get_mut(key) {
             Some(Value::Object(properties)) if key == "properties" => {
-                properties.values_mut().for_each(simplify)
+                properties.values_mut().for_each(simplify);
             }
             Some(below) => simplify(below),
             None => {}

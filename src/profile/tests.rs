@@ -286,12 +286,13 @@ fn a_profile_fills_in_what_the_file_leaves_out_and_points_at_the_line_that_names
 fn a_profile_from_a_directory_takes_the_place_of_the_built_in_one() {
     let site = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
-        crate::host::fs::write_atomic(&site.path().join("ha").join(name), text.as_bytes(), 0o644).unwrap()
+        crate::host::fs::write_atomic(&site.path().join("ha").join(name), text.as_bytes(), 0o644).unwrap();
     };
     write("cluster.toml", SAMPLE);
     write(
         "profile.toml",
-        "summary = \"ours\"\n[overlays]\nworker = [\"base\"]\n[defaults.network]\nsevices = \"10.0.0.0/16\"\n",
+        "summary = \"ours\"\n[overlays]\nworker = [\"base\"]\n[defaults.network]\nsevices = \
+        \"10.0.0.0/16\"\n",
     );
     let catalog = Catalog::load(&[site.path().to_owned()]).unwrap();
     let err = catalog.get("ha").unwrap().unwrap_err();
@@ -312,7 +313,8 @@ fn a_profile_takes_what_it_leaves_out_from_the_one_that_it_extends() {
     };
     write(
         "ours",
-        "extends = \"ha\"\n[overlays]\nworker = [\"base\"]\n[defaults.network]\nservices = \"10.97.0.0/16\"\n",
+        "extends = \"ha\"\n[overlays]\nworker = [\"base\"]\n[defaults.network]\nservices = \
+        \"10.97.0.0/16\"\n",
     );
     write("theirs", "extends = \"ours\"\n[defaults.network]\ndomain = \"theirs.example\"\n");
     write("circle", "extends = \"back\"\n");

@@ -272,8 +272,8 @@ impl<'a> NodeContext<'a> {
         self.cluster.own_images.get(&Component::Pause).cloned().unwrap_or_else(version)
     }
 
-    /// Returns the CoreDNS image for versions that include CoreDNS: the cluster file's, or kubeadm's. Since 1.21
-    /// the tag begins with `v`, and the project's own registry has a directory for the image.
+    /// Returns the CoreDNS image for versions that include CoreDNS: the cluster file's, or kubeadm's. Since
+    /// 1.21 the tag begins with `v`, and the project's own registry has a directory for the image.
     fn dns_image(&self) -> Option<String> {
         let (cluster, kubernetes) = (self.cluster, self.cluster.kubernetes);
         let version = kubernetes.companion(Component::Dns).strip_prefix("CoreDNS ")?;

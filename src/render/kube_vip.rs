@@ -91,8 +91,8 @@ fn prefix(context: &NodeContext<'_>) -> Option<String> {
     context.cluster.endpoint.vip.map(|vip| if vip.is_ipv6() { "128" } else { "32" }.to_owned())
 }
 
-/// Returns a router ID that is unique to the node, for either family (RFC 6286): its IPv4 address, or the last
-/// four bytes of its IPv6 address.
+/// Returns a router ID that is unique to the node, for either family (RFC 6286): its IPv4 address, or the
+/// last four bytes of its IPv6 address.
 fn router_id(address: IpAddr) -> Ipv4Addr {
     match address {
         IpAddr::V4(address) => address,

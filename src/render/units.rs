@@ -53,8 +53,14 @@ fn find(unit: &str, overlay: &Overlay, tree: &Tree) -> Result<(String, String)> 
     }
     let packaged = ImagePath::new(&format!("{PACKAGED}/{}", template_of(unit)))?;
     let file = overlay.files.get(&packaged).ok_or_else(|| {
-        Error::new(Kind::Input, format!("overlay `{}` enables `{unit}` but does not contain it", overlay.name))
-            .hint("put the unit in rootfs/etc/systemd/system; list units that come from packages under `[units.wanted-by]`")
+        Error::new(
+            Kind::Input,
+            format!("overlay `{}` enables `{unit}` but does not contain it", overlay.name),
+        )
+        .hint(
+            "put the unit in rootfs/etc/systemd/system; list units that come from packages under \
+            `[units.wanted-by]`",
+        )
     })?;
     Ok((packaged.to_string(), String::from_utf8_lossy(&file.bytes).into_owned()))
 }
@@ -97,7 +103,8 @@ mod tests {
 
     #[test]
     fn the_install_section_says_where_the_links_go() {
-        let text = "[Unit]\nWants=a.target\n[Install]\nWantedBy=multi-user.target b.target\nAlias=c.service\n[Service]\nRequiredBy=no\n";
+        let text = "[Unit]\nWants=a.target\n[Install]\nWantedBy=multi-user.target \
+            b.target\nAlias=c.service\n[Service]\nRequiredBy=no\n";
         let links: Vec<String> = installed("x.service", text).iter().map(ToString::to_string).collect();
         assert_eq!(
             links,

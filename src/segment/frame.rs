@@ -230,7 +230,8 @@ pub(super) mod tests {
         let sixth = hexadecimal(&probe(MAC, "fd00::a:b0c".parse().unwrap()));
         let (ethernet, ip) = ("3333ff0a0b0c52540000007786dd", "6000000000203aff");
         let addresses = "fe80000000000000505400fffe000077ff0200000000000000000001ff0a0b0c";
-        // The checksum is the kernel's affair: it answers only to a right one, which the tests with namespaces prove.
+        // The checksum is the kernel's affair: it answers only to a right one, which the tests with
+        // namespaces prove.
         assert!(sixth.starts_with(&format!("{ethernet}{ip}{addresses}8700")), "{sixth}");
         assert!(sixth.ends_with("00000000fd0000000000000000000000000a0b0c0101525400000077"), "{sixth}");
     }
@@ -239,7 +240,8 @@ pub(super) mod tests {
     fn answers_say_who_has_an_address() {
         // An answer to a probe, padded to the shortest frame; an answer to everybody, because nobody asked.
         let arp = bytes(
-            "52540000007752540000009908060001080006040002 525400000099 0a00000a 525400000077 00000000 000000000000000000000000000000000000",
+            "52540000007752540000009908060001080006040002 525400000099 0a00000a 525400000077 00000000 \
+            000000000000000000000000000000000000",
         );
         let claim = |address: &str| Heard::Claim {
             address: address.parse().unwrap(),
@@ -247,8 +249,10 @@ pub(super) mod tests {
         };
         assert_eq!(read(&arp), Some(claim("10.0.0.10")));
         let neighbour = bytes(
-            "333300000001 525400000099 86dd 60000000 0020 3a ff fd00000000000000000000000000000a ff020000000000000000000000000001
-             88 00 0000 20000000 fd00000000000000000000000000000a 02 01 525400000099",
+            "333300000001 525400000099 86dd 60000000 0020 3a ff fd00000000000000000000000000000a \
+            ff020000000000000000000000000001
+             88 00 0000 20000000 \
+            fd00000000000000000000000000000a 02 01 525400000099",
         );
         assert_eq!(read(&neighbour), Some(claim("fd00::a")));
     }

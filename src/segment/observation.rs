@@ -96,7 +96,9 @@ impl Observation {
         (!holders.is_empty()).then(|| Finding {
             about: About::Vip,
             message: format!("the VIP `{}` is already in use: {}", question.vip, holders.join(", ")),
-            fix: "free the address, or choose another one: set `vip` in `[endpoint]`, then run `kiln pki` and `kiln build`".into(),
+            fix: "free the address, or choose another one: set `vip` in `[endpoint]`, then run `kiln pki` \
+                and `kiln build`"
+                .into(),
         })
     }
 
@@ -167,8 +169,8 @@ mod tests {
         }
     }
 
-    /// `10.0.0.10=99` is a claim, `10.0.0.77>51` an advertisement of router 51 by a machine whose MAC address ends in 77, with the
-    /// addresses after a second `>`; MAC addresses above `v` are virtual ones.
+    /// `10.0.0.10=99` is a claim, `10.0.0.77>51` an advertisement of router 51 by a machine whose MAC address
+    /// ends in 77, with the addresses after a second `>`; MAC addresses above `v` are virtual ones.
     fn heard(words: &str) -> Observation {
         let mac = |text: &str| match text.strip_prefix('v') {
             Some(id) => [0, 0, 0x5e, 0, 1, id.parse().unwrap()],

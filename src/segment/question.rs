@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn a_nodes_file_asks_what_its_cluster_asks() {
-        let bgp = "vip = \"10.0.0.10\"\nbalancer = \"kube-vip\"\nbgp = { local-as = 64513, peers = [\"10.0.0.1:64512\"] }";
+        let bgp = "vip = \"10.0.0.10\"\nbalancer = \"kube-vip\"\nbgp = { local-as = 64513, peers = \
+            [\"10.0.0.1:64512\"] }";
         let cases = [
             ("keepalived", SAMPLE.to_owned()),
             (

@@ -160,8 +160,14 @@ impl Partial {
         host::fs::remove(&self.path)?;
         // The first part may be damaged or from another server, so the whole file is downloaded once more.
         let kind = if resumed_at > 0 { Kind::Network } else { Kind::Verify };
-        Err(Error::new(kind, format!("`{url}` has sha256 {actual} ({size} bytes), expected {}", download.sha256))
-            .hint("another mirror may have the right file: set KILN_MIRROR, or run `kiln lock` to pin the file on this one"))
+        Err(Error::new(
+            kind,
+            format!("`{url}` has sha256 {actual} ({size} bytes), expected {}", download.sha256),
+        )
+        .hint(
+            "another mirror may have the right file: set KILN_MIRROR, or run `kiln lock` to pin the file on \
+            this one",
+        ))
     }
 }
 
@@ -194,10 +200,18 @@ fn refused(url: &str, status: u16) -> Error {
 /// Checks the announced size: a file with another size is a different file, which need not be read.
 fn check_size(url: &str, announced: Option<u64>, download: &Download) -> Result<()> {
     match (announced, download.size) {
-        (Some(announced), Some(size)) if announced > size => {
-            Err(Error::new(Kind::Verify, format!("`{url}` has {announced} bytes, expected {size} with sha256 {}", download.sha256))
-                .hint("another mirror may have the right file: set KILN_MIRROR, or run `kiln lock` to pin the file on this one"))
-        }
+        (Some(announced), Some(size)) if announced > size => Err(Error::new(
+            Kind::Verify,
+            format!(
+                "`{url}` has {announced} bytes, expected {size} with \
+                sha256 {}",
+                download.sha256
+            ),
+        )
+        .hint(
+            "another mirror may have the right file: set KILN_MIRROR, or run `kiln lock` to pin the file on \
+            this one",
+        )),
         _ => Ok(()),
     }
 }

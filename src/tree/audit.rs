@@ -1,5 +1,5 @@
-//! Audit of role images: they must not contain secrets or identities that machines would share. Every rule is a
-//! row, and a test plants a violation for each rule.
+//! Audit of role images: they must not contain secrets or identities that machines would share. Every rule is
+//! a row, and a test plants a violation for each rule.
 
 use crate::error::{Error, Kind, Result};
 use crate::tree::{Content, Entry, EntryKind, ImagePath, Tree};
@@ -120,7 +120,8 @@ fn secret(_: &ImagePath, entry: &Entry, _: &Text<'_>) -> Option<String> {
     entry.secret.then(|| "is marked as secret".into())
 }
 
-/// Finds a private key: a header line followed by a line of base64. Programs that contain only the header pass.
+/// Finds a private key: a header line followed by a line of base64. Programs that contain only the header
+/// pass.
 fn private_key(_: &ImagePath, _: &Entry, text: &Text<'_>) -> Option<String> {
     let mut lines = text.as_str().lines().map(str::trim);
     let is_key = |line: &str| {
@@ -232,7 +233,8 @@ mod tests {
     use super::{RULES, role};
     use crate::tree::{Entry, ImagePath, Tree};
 
-    const KEY: &str = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIabcdefghijklmnopqrstuvwxyz0123456789AoGCCqGSM49\n-----END EC PRIVATE KEY-----\n";
+    const KEY: &str = "-----BEGIN EC PRIVATE \
+        KEY-----\nMHcCAQEEIIabcdefghijklmnopqrstuvwxyz0123456789AoGCCqGSM49\n-----END EC PRIVATE KEY-----\n";
 
     fn tree(path: &str, content: &str, mode: u32) -> Tree {
         let mut tree = Tree::new();
@@ -337,9 +339,9 @@ mod tests {
         );
         assert_eq!(
             role(&two).unwrap_err().to_string(),
-            "a role image must not contain secrets or machine identities:\n  \
-             `/etc/machine-id` contains a machine id, which every clone would share [machine-id, from `base`]\n  \
-             `/usr/bin/backdoor` has mode 4755: setuid or setgid, but not on the list of exceptions [setuid, from `planted`]"
+            "a role image must not contain secrets or machine identities:\n  `/etc/machine-id` contains a \
+            machine id, which every clone would share [machine-id, from `base`]\n  `/usr/bin/backdoor` has \
+            mode 4755: setuid or setgid, but not on the list of exceptions [setuid, from `planted`]"
         );
     }
 }

@@ -1,4 +1,5 @@
-//! Text form of a tree, one sorted line per entry, which tests compare, and its digest, which is the key of stages.
+//! Text form of a tree, one sorted line per entry, which tests compare, and its digest, which is the key of
+//! stages.
 
 use std::fmt::Write as _;
 

@@ -24,7 +24,8 @@ pub(crate) struct ArchProperties {
     pub(crate) name: &'static str,
     /// Debian's multiarch triplet, which is also the name of the library directory.
     pub(crate) triplet: &'static str,
-    /// Suffix in the names of systemd's UEFI programs: `linuxx64.efi.stub` (UEFI specification, section 3.5.1.1).
+    /// Suffix in the names of systemd's UEFI programs: `linuxx64.efi.stub` (UEFI specification, section
+    /// 3.5.1.1).
     pub(crate) efi: &'static str,
     /// Types of the root partition and of its verity partition, as GUIDs (UAPI.2).
     pub(crate) root: u128,

@@ -79,7 +79,8 @@ mod tests {
     fn a_hierarchy_that_the_suite_lacks_is_refused_with_the_suites_that_have_it() {
         let refused = |suite: &str| {
             format!(
-                "`\"v1\"`: `{suite}` machines have no cgroup v1 hierarchy that a kubelet can use (remove `cgroups`, or use `suite = \"bookworm\"`)"
+                "`\"v1\"`: `{suite}` machines have no cgroup v1 hierarchy that a kubelet can use (remove \
+                `cgroups`, or use `suite = \"bookworm\"`)"
             )
         };
         for suite in ["trixie", "sid"] {

@@ -1,4 +1,5 @@
-//! etcd version: the suite's, or one set in the cluster file, for which the programs come from a release archive.
+//! etcd version: the suite's, or one set in the cluster file, for which the programs come from a release
+//! archive.
 
 use std::fmt;
 use std::ops::RangeInclusive;

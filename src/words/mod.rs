@@ -1,6 +1,7 @@
 //! Vocabulary shared by all modules: roles, versions, compatibility tables, balancers, runtimes and networks.
 //!
-//! Each type defines its spelling in cluster files and its row in a table, independent of a particular cluster.
+//! Each type defines its spelling in cluster files and its row in a table, independent of a particular
+//! cluster.
 
 mod arch;
 pub(crate) mod artifacts;

@@ -1,5 +1,5 @@
-//! OUTPUTS: the formats that a build writes, one row per format. Schema, help, docs and checks read the table;
-//! `output::FORMATS` has the implementation of each format.
+//! OUTPUTS: the formats that a build writes, one row per format. Schema, help, docs and checks read the
+//! table; `output::FORMATS` has the implementation of each format.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -39,7 +39,8 @@ pub(crate) enum Needs {
 pub(crate) static OUTPUTS: &[Kind] = &[
     Kind {
         name: "raw",
-        summary: "raw disk image per role; a node's disk shares the image's data or is an overlay on the image",
+        summary: "raw disk image per role; a node's disk shares the image's data or is an overlay on the \
+            image",
         needs: Needs::Disk,
         makes: &["images/ROLE.raw", "nodes/NODE/NODE.raw or .qcow2"],
     },

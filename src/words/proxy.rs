@@ -71,7 +71,8 @@ mod tests {
     #[test]
     fn a_mode_that_the_version_lacks_is_refused_and_ipvs_brings_its_modules() {
         let with = |mode: &str| edited("[network]", &format!("[network]\nproxy-mode = \"{mode}\""));
-        let refused = "`\"nftables\"`: kube-proxy in Kubernetes 1.20.2 does not support the mode `nftables` (remove `proxy-mode`, or use Kubernetes 1.29 or later)";
+        let refused = "`\"nftables\"`: kube-proxy in Kubernetes 1.20.2 does not support the mode `nftables` \
+            (remove `proxy-mode`, or use Kubernetes 1.29 or later)";
         assert_eq!(problems(&with("nftables")), [refused]);
         let cluster = resolve(&read(&with("ipvs"))).unwrap();
         assert!(

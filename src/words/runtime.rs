@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn the_overlay_of_a_runtime_comes_with_the_setting_alone() {
-        let refused = "`\"docker\"`: the overlay `docker` is a container runtime, which the kubelet must be configured to use (remove the overlay, and set `runtime = \"docker\"` in `[cluster]`)";
+        let refused = "`\"docker\"`: the overlay `docker` is a container runtime, which the kubelet must be \
+            configured to use (remove the overlay, and set `runtime = \"docker\"` in `[cluster]`)";
         assert_eq!(problems(&format!("{SAMPLE}\n[overlays.worker]\nadd = [\"docker\"]\n")), [refused]);
     }
 }

@@ -17,7 +17,8 @@ pub(crate) struct KubernetesVersion {
 }
 
 impl KubernetesVersion {
-    /// Range of `x` in Kubernetes 1.x for which the tables contain flags, API versions and compatible versions.
+    /// Range of `x` in Kubernetes 1.x for which the tables contain flags, API versions and compatible
+    /// versions.
     pub(crate) const MINORS: RangeInclusive<u32> = 6..=36;
 
     /// Checks whether the version is `1.minor` or later.

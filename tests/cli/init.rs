@@ -27,25 +27,26 @@ fn init_writes_once_and_says_what_comes_next() {
     assert!(text.contains("\nname = \"berlin\"\n"));
 }
 
-/// What the articles say in prose and tables, as the inventory of whoever follows them: an article's files, and the errors and
-/// warnings that the cluster file really has.
+/// What the articles say in prose and tables, as the inventory of whoever follows them: an article's files,
+/// and the errors and warnings that the cluster file really has.
 const IMPORTS: &[(&str, &str, &[&str])] = &[
     (
         "000-keepalived",
-        "[all:vars]\nk8s_version=1.9.6\n[master]\nvm1 ansible_host=192.168.115.5\nvm2 ansible_host=192.168.115.6\n\
-         [node]\nvm2\nvm3 ansible_host=192.168.115.7\n",
+        "[all:vars]\nk8s_version=1.9.6\n[master]\nvm1 ansible_host=192.168.115.5\nvm2 \
+        ansible_host=192.168.115.6\n[node]\nvm2\nvm3 ansible_host=192.168.115.7\n",
         &["HA006", "HA011", "HA012", "HA226", "HA228", "HA342"],
     ),
     (
         "000-haproxy",
-        "[all:vars]\nk8s_version=1.9.6\n[master]\nvm1 ansible_host=192.168.115.5\nvm2 ansible_host=192.168.115.6\n",
+        "[all:vars]\nk8s_version=1.9.6\n[master]\nvm1 ansible_host=192.168.115.5\nvm2 \
+        ansible_host=192.168.115.6\n",
         &["HA010", "HA011", "HA226", "HA228"],
     ),
     ("001", "[all:vars]\nk8s_version=1.6.0\nvip=1.1.1.9\n", &["network.nodes"]),
     (
         "002",
-        "[all:vars]\nvip=192.168.109.200\n[etcd]\nmaster01\nnode01\nnode02\n[lb]\nlb01 ansible_host=192.168.109.135\n\
-         lb02 ansible_host=192.168.109.137\n",
+        "[all:vars]\nvip=192.168.109.200\n[etcd]\nmaster01\nnode01\nnode02\n[lb]\nlb01 \
+        ansible_host=192.168.109.135\nlb02 ansible_host=192.168.109.137\n",
         &["HA011", "HA012"],
     ),
     (
@@ -55,8 +56,8 @@ const IMPORTS: &[(&str, &str, &[&str])] = &[
     ),
     (
         "004",
-        "[all:vars]\nk8s_version=1.18.8\nvip=192.168.0.40\n[master]\nm1 ansible_host=192.168.0.41\nm2 ansible_host=192.168.0.42\n\
-         m3 ansible_host=192.168.0.43\n",
+        "[all:vars]\nk8s_version=1.18.8\nvip=192.168.0.40\n[master]\nm1 ansible_host=192.168.0.41\nm2 \
+        ansible_host=192.168.0.42\nm3 ansible_host=192.168.0.43\n",
         &["HA228"],
     ),
 ];
@@ -93,8 +94,10 @@ fn copy(from: &Path, to: &Path) {
 fn an_import_tells_what_is_wrong_with_the_files_and_where() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(directory.path().join("old/etc/keepalived")).unwrap();
-    let keepalived = "global_defs {\n  enable_script_security\n  script_user root\n}\nvrrp_instance api {\n  state BACKUP\n  nopreempt\n  \
-                      virtual_router_id 51\n  unicast_peer {\n    10.0.0.12\n  }\n  virtual_ipaddress {\n    10.0.0.10/32\n  }\n}\n";
+    let keepalived = "global_defs {\n  enable_script_security\n  script_user root\n}\nvrrp_instance api {\n \
+         state BACKUP\n  nopreempt\n  \
+                      virtual_router_id 51\n  unicast_peer {\n    10.0.0.12\n  }\n  virtual_ipaddress {\n   \
+         10.0.0.10/32\n  }\n}\n";
     std::fs::write(directory.path().join("old/etc/keepalived/keepalived.conf"), keepalived).unwrap();
     insta::assert_snapshot!(kiln_in(directory.path(), &["init", "--import", "old"]), @r"
     exit code: 0

@@ -15,7 +15,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Runs kiln in `directory` and returns what a person would see. Nothing of this machine's environment leaks in.
+/// Runs kiln in `directory` and returns what a person would see. Nothing of this machine's environment leaks
+/// in.
 fn kiln_in(directory: &Path, arguments: &[&str]) -> String {
     let output = command(directory, arguments).output().unwrap();
     let mut seen = String::new();

@@ -114,7 +114,12 @@ fn reference(schema: &serde_json::Value, defaults: &toml::Value) -> String {
         }
         let title = if section["items"].is_object() { format!("[[{name}]]") } else { format!("[{name}]") };
         let about = table["description"].as_str().unwrap_or(about);
-        write!(text, "\n### `{title}`\n\n{about}.\n\n| setting | written as | in `ha` | meaning |\n| --- | --- | --- | --- |\n").unwrap();
+        write!(
+            text,
+            "\n### `{title}`\n\n{about}.\n\n| setting | written as | in `ha` | meaning |\n| --- | \
+            --- | --- | --- |\n"
+        )
+        .unwrap();
         settings(table, "", defaults.get(name), &mut text);
     }
     text

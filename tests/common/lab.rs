@@ -28,7 +28,8 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 /// What every client of the cluster may take for granted once a machine is lost.
 pub const FAILOVER: Duration = Duration::from_secs(60);
 
-/// Where other tests mount meanwhile: systems that mmdebstrap makes, namespaces of members of etcd, their small disks.
+/// Where other tests mount meanwhile: systems that mmdebstrap makes, namespaces of members of etcd, their
+/// small disks.
 const OTHERS: [&str; 3] = ["/tmp/mmdebstrap.", "/run/netns/kiln-", "/tmp/.tmp"];
 
 /// A lab in a directory and a network of its own that ends with the test. Several run side by side.
@@ -86,8 +87,8 @@ impl Lab {
         self.kiln(&["exec", node, "--"]).args(program).output().unwrap()
     }
 
-    /// Whether a packet to `port` of `address` arrives, sent by a node or by the machine that the lab runs on: something answers,
-    /// or the machine says that nobody listens. A firewall says nothing.
+    /// Whether a packet to `port` of `address` arrives, sent by a node or by the machine that the lab runs
+    /// on: something answers, or the machine says that nobody listens. A firewall says nothing.
     pub fn reaches(&self, from: Option<&str>, address: &str, port: u16) -> bool {
         let script = format!(": </dev/tcp/{address}/{port}");
         let program = ["timeout", "3", "bash", "-c", &script];
@@ -128,8 +129,8 @@ impl Lab {
         }
     }
 
-    /// The machine that holds the VIP, once it is one: backups of nearly the same priority both take it from a master that is gone,
-    /// until one has heard the other.
+    /// The machine that holds the VIP, once it is one: backups of nearly the same priority both take it from
+    /// a master that is gone, until one has heard the other.
     pub fn one_holder(&self) -> String {
         let mut found = String::new();
         eventually("one machine holds the VIP", FAILOVER, || self.holder().map(|holder| found = holder));
@@ -194,7 +195,8 @@ fn processes() -> Vec<(i32, String)> {
     ids.filter_map(|id| Some((id, fs::read_to_string(format!("/proc/{id}/cmdline")).ok()?))).collect()
 }
 
-/// What a lab could leave on this machine: interfaces, mounts, processes, loop devices, control groups, files.
+/// What a lab could leave on this machine: interfaces, mounts, processes, loop devices, control groups,
+/// files.
 fn traces(labs: &Path) -> BTreeSet<String> {
     let place = labs.display().to_string();
     let mut traces: BTreeSet<String> = approve(Command::new("ip").args(["-brief", "link"]))
@@ -235,7 +237,8 @@ fn loop_devices(place: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Whether a control group, named `kiln-lab-CLUSTER-PLACE`, is of a lab in `labs`: other people have labs of their own.
+/// Whether a control group, named `kiln-lab-CLUSTER-PLACE`, is of a lab in `labs`: other people have labs of
+/// their own.
 fn is_of(labs: &Path, group: &str) -> bool {
     let name = group.strip_prefix("kiln-lab-").and_then(|name| name.rsplit_once('-'));
     name.is_some_and(|(cluster, place)| {
@@ -245,7 +248,8 @@ fn is_of(labs: &Path, group: &str) -> bool {
     })
 }
 
-/// The artifacts of the shared site, and what a user of the cluster has: the admin kubeconfig, the cluster's CA, kubectl.
+/// The artifacts of the shared site, and what a user of the cluster has: the admin kubeconfig, the cluster's
+/// CA, kubectl.
 pub struct Client {
     pub artifacts: PathBuf,
     kubeconfig: PathBuf,

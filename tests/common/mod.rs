@@ -1,4 +1,5 @@
-//! What the slow tests share: sites, initialised, locked and built once per machine, labs of them, and the judges.
+//! What the slow tests share: sites, initialised, locked and built once per machine, labs of them, and the
+//! judges.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 
 pub mod lab;
@@ -49,7 +50,8 @@ pub fn built(variant: &Variant) -> Option<Site> {
     Some(site)
 }
 
-/// Everything that decides what a site locks: the profile, what overlays ask for, and which of them a balancer brings.
+/// Everything that decides what a site locks: the profile, what overlays ask for, and which of them a
+/// balancer brings.
 fn recipe(variant: &Variant) -> String {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let list =
@@ -158,7 +160,8 @@ pub fn fresh_store(dir: &Path) -> PathBuf {
     store
 }
 
-/// The tests' store outlives a checkout. Its downloads may; what another kiln made of them would hide what this one makes.
+/// The tests' store outlives a checkout. Its downloads may; what another kiln made of them would hide what
+/// this one makes.
 fn forget_stages_of_another_kiln() {
     let (store, kiln) = (shared_store(), sha256(Path::new(env!("CARGO_BIN_EXE_kiln"))));
     fs::create_dir_all(&store).unwrap();
@@ -198,7 +201,8 @@ pub fn images() -> Option<PathBuf> {
     if dir.join("pause.tar").is_file() { Some(dir) } else { skip("the container images of `ci/images`") }
 }
 
-/// An independent program that judges what kiln wrote. Absent: the test is skipped with a loud line, and fails in CI.
+/// An independent program that judges what kiln wrote. Absent: the test is skipped with a loud line, and
+/// fails in CI.
 pub fn judge(program: &str) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let fixed = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);

@@ -1,5 +1,5 @@
-//! The one rule for what a test needs and this machine lacks: a failure in CI; elsewhere the test ends early and
-//! is counted. libtest shows nothing that a passing test prints, so each skip is a line in the file that
+//! The one rule for what a test needs and this machine lacks: a failure in CI; elsewhere the test ends early
+//! and is counted. libtest shows nothing that a passing test prints, so each skip is a line in the file that
 //! `$KILN_TEST_SKIPS` names, and whoever runs the tests prints them at the end.
 
 use std::fs::OpenOptions;

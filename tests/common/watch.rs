@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::lab::{Client, Lab};
 
-/// Asks the URL in the third argument and runs what comes after it, as long as the file in the first one is there.
+/// Asks the URL in the third argument and runs what comes after it, as long as the file in the first one is
+/// there.
 const SCRIPT: &str = r#"
 going=$1 ca=$2 url=$3
 shift 3

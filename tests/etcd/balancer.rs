@@ -1,4 +1,5 @@
-//! HAProxy with the file that a node gets, before real API servers that hang, lose their etcd, or all lose it.
+//! HAProxy with the file that a node gets, before real API servers that hang, lose their etcd, or all lose
+//! it.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -20,8 +21,8 @@ use crate::common::{judge, kubernetes};
 use crate::world::{KILN, World};
 use crate::{PATIENCE, whole};
 
-/// Until the sessions of a server that hangs, or is without etcd, are cut: three times what `kiln plan` says, since other tests run meanwhile. Without a cut
-/// they last for as long as the server hangs.
+/// Until the sessions of a server that hangs, or is without etcd, are cut: three times what `kiln plan` says,
+/// since other tests run meanwhile. Without a cut they last for as long as the server hangs.
 const CUT: Duration = Duration::from_millis(3 * 2200);
 
 /// A client's connection to some API server.
@@ -148,8 +149,9 @@ fn status(path: &str) -> Result<String, String> {
     answer.split(' ').nth(1).map(ToOwned::to_owned).ok_or(answer)
 }
 
-/// Waits until the balancer sees the servers so: their states in its statistics, all at once, and what a check of each has said
-/// in that state. While a check runs (most of the time where it waits for etcd) statistics have no words of the last one.
+/// Waits until the balancer sees the servers so: their states in its statistics, all at once, and what a
+/// check of each has said in that state. While a check runs (most of the time where it waits for etcd)
+/// statistics have no words of the last one.
 fn sees(world: &World, expected: &[(&str, &str)]) {
     let mut said = vec![false; expected.len()];
     eventually("the balancer sees it", PATIENCE, || {
@@ -260,7 +262,8 @@ fn a_server_that_hangs_loses_its_sessions_and_one_without_etcd_new_ones_unless_a
     assert_eq!(status("/readyz").as_deref(), Ok("200"));
     is_judged(&world, "0");
 
-    // All are: with one member of three left nobody has a quorum. Whoever lives is dialled, and no session ends.
+    // All are: with one member of three left nobody has a quorum. Whoever lives is dialled, and no session
+    // ends.
     let mut other = client.connect_to(1);
     world.members[1].signal_etcd(Signal::STOP);
     sees(&world, &[("NOLB", "etcd"), ("NOLB", "etcd"), ("DOWN", "")]);

@@ -1,5 +1,5 @@
-//! Every distinct decision of the model, once, by the agent of a real machine: records on real disks, answers over real TLS, and a
-//! quorum where a real etcd has one.
+//! Every distinct decision of the model, once, by the agent of a real machine: records on real disks, answers
+//! over real TLS, and a quorum where a real etcd has one.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -56,7 +56,8 @@ fn token(founding: &Founding) -> String {
     format!("{:032x}", founding.token)
 }
 
-/// What the agent prints for a decision; its reasons are sentences, of which each must be about the right member.
+/// What the agent prints for a decision; its reasons are sentences, of which each must be about the right
+/// member.
 fn expected(decision: &Decision, said: &Value) -> Value {
     let name = |place: &Place| format!("m{}", place + 1);
     match decision {

@@ -1,4 +1,5 @@
-//! Random histories of three members, with a client that writes all the while and remembers what was acknowledged.
+//! Random histories of three members, with a client that writes all the while and remembers what was
+//! acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -153,7 +154,8 @@ impl History {
         }
     }
 
-    /// All are on and hear each other: one cluster with every acknowledged write, unless a majority of the disks was lost.
+    /// All are on and hear each other: one cluster with every acknowledged write, unless a majority of the
+    /// disks was lost.
     fn end(mut self, seed: u64) {
         for member in &mut self.world.members {
             if member.is_cut() {

@@ -307,7 +307,8 @@ fn a_recovery_that_is_cut_at_any_step_is_carried_out_once() {
 fn a_member_whose_clock_alone_is_wrong_waits_until_it_is_right() {
     let Some(mut world) = World::new(3) else { return };
     let (Some(_), Some(_)) = (judge("chronyd"), judge("faketime")) else { return };
-    // To m1 it is m1's clock that is wrong; to each of the others, those of the two others differ and nothing can be known.
+    // To m1 it is m1's clock that is wrong; to each of the others, those of the two others differ and nothing
+    // can be known.
     let clocks: Vec<Clock> =
         [(0, "+0"), (1, "+1d"), (2, "+1d")].map(|(place, ahead)| world.members[place].clock(ahead)).into();
     world.on(&[0, 1, 2]);

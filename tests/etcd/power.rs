@@ -105,7 +105,8 @@ impl Machine {
         Some(id)
     }
 
-    /// Waits for its end, and ends what it started, as KillMode=control-group of systemd.kill(5); whether it succeeded.
+    /// Waits for its end, and ends what it started, as KillMode=control-group of systemd.kill(5); whether it
+    /// succeeded.
     fn wait(&self, id: u32) -> bool {
         loop {
             let mut running = self.running.lock().unwrap();

@@ -1,4 +1,5 @@
-//! Snapshots of a real etcd: kept whole or not at all, never displaced by a failure, restored by an order, refused when damaged.
+//! Snapshots of a real etcd: kept whole or not at all, never displaced by a failure, restored by an order,
+//! refused when damaged.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -220,7 +221,8 @@ pub(crate) fn damaged_ones_are_refused_when_they_are_ordered() {
     let mut changed = good.clone();
     changed[good.len() / 2] ^= 1;
     refused(&changed, "does not end with the SHA-256 of its content");
-    // What etcd's own digest can't see: the database was damaged before the snapshot was taken. A page that is in use, of a few hundred.
+    // What etcd's own digest can't see: the database was damaged before the snapshot was taken. A page that
+    // is in use, of a few hundred.
     let page = 4096;
     let is_leaf = |number: &usize| data[number * page + 8] == 2 && data[number * page + 10] > 3;
     let in_use = (2..data.len() / page).filter(is_leaf).filter(|number| {

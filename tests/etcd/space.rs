@@ -1,4 +1,5 @@
-//! A database that reached its quota: room is made, one member at a time, and the alarm ends; what the agent can't mend it says.
+//! A database that reached its quota: room is made, one member at a time, and the alarm ends; what the agent
+//! can't mend it says.
 
 use std::process::Command;
 use std::time::Duration;

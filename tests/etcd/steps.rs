@@ -1,4 +1,5 @@
-//! Each step of a start, cut: strace(1) ends the agent at its first, second, … call that changes the disk, and the machine starts again.
+//! Each step of a start, cut: strace(1) ends the agent at its first, second, … call that changes the disk,
+//! and the machine starts again.
 
 use std::process::Command;
 use std::thread;
@@ -22,7 +23,8 @@ pub(crate) struct Case {
     is_written: bool,
 }
 
-/// Cuts the start at every step, each in a world of its own, and insists on one whole cluster afterwards. Returns how many there were.
+/// Cuts the start at every step, each in a world of its own, and insists on one whole cluster afterwards.
+/// Returns how many there were.
 pub(crate) fn cut(prepare: Prepare) -> Option<usize> {
     judge("strace")?;
     thread::scope(|scope| {
@@ -31,7 +33,8 @@ pub(crate) fn cut(prepare: Prepare) -> Option<usize> {
     })
 }
 
-/// Cuts at the first time of a call, the second, and so on, until the start is over before; two at once, as they mostly wait.
+/// Cuts at the first time of a call, the second, and so on, until the start is over before; two at once, as
+/// they mostly wait.
 fn cut_each(prepare: Prepare, call: &str) -> usize {
     let both = |number: usize| {
         thread::scope(|scope| {

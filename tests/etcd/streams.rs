@@ -1,5 +1,5 @@
-//! Silent connections between members, ended by the agent with ss(8) and the kernel. Their ends are programs of the test: the etcd of this
-//! machine may be one that gives them up itself.
+//! Silent connections between members, ended by the agent with ss(8) and the kernel. Their ends are programs
+//! of the test: the etcd of this machine may be one that gives them up itself.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,7 +14,8 @@ const PORT: u16 = 2380;
 const SILENT: Duration = Duration::from_secs(6);
 const SEEN: Duration = Duration::from_secs(20);
 
-/// Takes connections, reads what they send, and says nothing but to those that ask for words, for ever or for two seconds.
+/// Takes connections, reads what they send, and says nothing but to those that ask for words, for ever or for
+/// two seconds.
 const LISTEN: &str = "
 import socket, sys, threading, time
 def serve(c):
@@ -78,7 +79,8 @@ pub(crate) fn readers_that_hear_nothing_are_ended_and_no_others() {
     let begin = Instant::now();
     let mut silent = python(one, DIAL, &["10.0.0.12", &ports[0], "h", "2000"]);
     let mut kept = [
-        // Words come, as heartbeats do; nothing is due; a snapshot was sent, whose answer takes long; and what is no business of etcd.
+        // Words come, as heartbeats do; nothing is due; a snapshot was sent, whose answer takes long; and
+        // what is no business of etcd.
         python(one, DIAL, &["10.0.0.12", &ports[0], "t", "2000"]),
         python(one, DIAL, &["10.0.0.12", &ports[0], "s", "2000"]),
         python(one, DIAL, &["10.0.0.12", &ports[0], "s", "200000"]),

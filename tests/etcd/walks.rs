@@ -14,7 +14,8 @@ pub(crate) fn visit(members: u8, events: u8, look: Look) -> Walk {
     #[expect(clippy::print_stderr, reason = "how much was visited is part of the result")]
     {
         eprintln!(
-            "{members} members, {events} events, {look:?}: {states} states, {at_rest} at rest ({waiting} wait for a person), {} decisions",
+            "{members} members, {events} events, {look:?}: {states} states, {at_rest} at rest ({waiting} \
+            wait for a person), {} decisions",
             decisions.len()
         );
     }

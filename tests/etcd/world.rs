@@ -1,5 +1,5 @@
-//! Members of a real etcd, each in a network namespace of its own with the files that kiln renders for it: they can be switched off, cut
-//! off and lose their disks, by themselves.
+//! Members of a real etcd, each in a network namespace of its own with the files that kiln renders for it:
+//! they can be switched off, cut off and lose their disks, by themselves.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -437,7 +437,8 @@ impl Member {
         fs::write(directory.join("conf"), text).unwrap();
         let mut command = self.namespace.command("chronyd");
         command.args(["-x", "-d", "-u", "root", "-f"]).arg(directory.join("conf"));
-        // faketime(1) itself would leave chrony behind when it is killed; ld.so(8) puts the system's directory for `$LIB`.
+        // faketime(1) itself would leave chrony behind when it is killed; ld.so(8) puts the system's
+        // directory for `$LIB`.
         command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1").env("FAKETIME", ahead);
         let clock = Clock(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         eventually("chrony listens", Duration::from_secs(10), || {

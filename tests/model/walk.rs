@@ -1,9 +1,10 @@
-//! All histories of a few members, up to a number of events: machines that are switched off and on, lose their disks, are cut off,
-//! at any moment between two steps of [`decide`]. Raft itself is believed: one log per cluster, which a majority extends.
+//! All histories of a few members, up to a number of events: machines that are switched off and on, lose
+//! their disks, are cut off, at any moment between two steps of [`decide`]. Raft itself is believed: one log
+//! per cluster, which a majority extends.
 //!
-//! A state is what the disks hold, what each machine has seen and is about to do, and each cluster's log, of which only the
-//! positions are kept that some disk is at. States that differ by a renaming of members are visited once; the first founder, who
-//! draws tokens, keeps its place.
+//! A state is what the disks hold, what each machine has seen and is about to do, and each cluster's log, of
+//! which only the positions are kept that some disk is at. States that differ by a renaming of members are
+//! visited once; the first founder, who draws tokens, keeps its place.
 
 mod canonical;
 
@@ -31,7 +32,8 @@ struct Cluster {
     log: Vec<Configuration>,
     /// A majority has acknowledged the end of the log.
     acknowledged: bool,
-    /// Places whose member of the last configuration has lost its disk, or was added and has not caught up yet.
+    /// Places whose member of the last configuration has lost its disk, or was added and has not caught up
+    /// yet.
     lost: u8,
 }
 
@@ -41,7 +43,8 @@ enum Held {
     Blank,
     Agreed(Token),
     Starting(Token),
-    /// It is to be added, and etcd has made no data yet; at this position of the log nothing was in its place.
+    /// It is to be added, and etcd has made no data yet; at this position of the log nothing was in its
+    /// place.
     Joining(Token, u8),
     /// A log up to a position; none for a member that has just been added.
     Data(Data),
@@ -437,7 +440,8 @@ impl State {
         here.filter_map(move |(index, machine)| Some((index, machine.held.data(token)?)))
     }
 
-    /// The position from which a majority on this side goes on, if there is one. A member that was just added votes, too.
+    /// The position from which a majority on this side goes on, if there is one. A member that was just added
+    /// votes, too.
     fn leads(&self, side: bool, token: Token) -> Option<u8> {
         let best = self.running(side, token).filter_map(|(_, data)| data.position).max()?;
         let configuration =
@@ -471,7 +475,8 @@ impl State {
         }
     }
 
-    /// A majority goes on from a position of its log: nothing that was acknowledged may be missing, here or elsewhere.
+    /// A majority goes on from a position of its log: nothing that was acknowledged may be missing, here or
+    /// elsewhere.
     fn judge(&self, cluster: &Cluster, best: u8) -> Result<(), String> {
         let token = cluster.token;
         if usize::from(best) + 1 < cluster.log.len() && cluster.acknowledged && !cluster.is_excused() {
@@ -495,7 +500,8 @@ impl State {
         Ok(())
     }
 
-    /// All hear each other and nothing is left to do: they are one cluster, or it is right that a person must decide.
+    /// All hear each other and nothing is left to do: they are one cluster, or it is right that a person must
+    /// decide.
     fn waits_for_a_person(&self) -> Result<bool, String> {
         let side = self.machines[0].side;
         let living = self.clusters.iter().find(|cluster| self.leads(side, cluster.token).is_some());
@@ -509,7 +515,8 @@ impl State {
                     .count();
                 (self.running(side, cluster.token).count() + elsewhere == self.machines.len(), elsewhere > 0)
             }
-            // Data without a majority: those without them had agreed, so they have lost their disks, or went on to another token.
+            // Data without a majority: those without them had agreed, so they have lost their disks, or went
+            // on to another token.
             None => (self.machines.iter().any(|machine| matches!(machine.held, Held::Data(_))), true),
         };
         if good { Ok(waiting) } else { Err(format!("stuck\n{self:#?}")) }

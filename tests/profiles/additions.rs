@@ -21,8 +21,8 @@ fn write_example(document: &str, heading: &str, directory: &Path) {
 }
 
 impl Running {
-    /// The ingress controller of docs/overlays.md: its overlays are rendered into a node's files, and what applies the first objects of every
-    /// cluster applies these. Nobody here has its image.
+    /// The ingress controller of docs/overlays.md: its overlays are rendered into a node's files, and what
+    /// applies the first objects of every cluster applies these. Nobody here has its image.
     pub(crate) fn takes_the_documented_add_on(&self) {
         let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/overlays.md")).unwrap();
         let scratch = tempfile::tempdir().unwrap();
@@ -51,8 +51,8 @@ impl Running {
         succeeded(&self.client.kubectl(&self.lab, &class), "traefik.io/ingress-controller").unwrap();
     }
 
-    /// Nodes that may hold the VIP have looked at the segment and found nobody. Then somebody takes the VIP: a node that looks again says
-    /// so and goes on carrying it.
+    /// Nodes that may hold the VIP have looked at the segment and found nobody. Then somebody takes the VIP:
+    /// a node that looks again says so and goes on carrying it.
     pub(crate) fn tells_who_else_has_the_vip(&self, nodes: [&str; 2], vip: &str) {
         for node in nodes {
             let state = approve(self.lab.kiln(&["exec", node, "--"]).args([

@@ -26,7 +26,8 @@ impl Running {
         let validate = |script: &str| self.lab.inside(node, &["sh", "-c", script]);
         let good = validate("dockerd --validate --config-file /etc/docker/daemon.json");
         succeeded(&good, "configuration OK").unwrap();
-        let other = "sed 's/live-restore/live-restored/' /etc/docker/daemon.json >/run/other.json; dockerd --validate --config-file /run/other.json";
+        let other = "sed 's/live-restore/live-restored/' /etc/docker/daemon.json >/run/other.json; dockerd \
+            --validate --config-file /run/other.json";
         let refused = validate(other);
         assert!(
             !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("live-restored"),

@@ -23,12 +23,13 @@ impl Theirs {
             .collect();
         let file = directory.path().join("haproxy.cfg");
         let text = format!(
-            "defaults\n  mode tcp\n  timeout connect 2s\n  timeout client 10m\n  timeout server 10m\n  option redispatch\n\
+            "defaults\n  mode tcp\n  timeout connect 2s\n  timeout client 10m\n  timeout server 10m\n  \
+             option redispatch\n\
              listen api\n  bind 10.0.0.10:6443\n{servers}"
         );
         fs::write(&file, text).unwrap();
-        let script = "bridge=$(ip -brief link show type bridge | cut -d' ' -f1) && ip address add 10.0.0.10/32 dev $bridge && \
-                      { haproxy -db -f \"$0\" & } && cat && kill $!";
+        let script = "bridge=$(ip -brief link show type bridge | cut -d' ' -f1) && ip address add \
+            10.0.0.10/32 dev $bridge && { haproxy -db -f \"$0\" & } && cat && kill $!";
         let mut command = lab.kiln(&["exec", "--", "sh", "-c", script]);
         let process = command.arg(&file).stdin(Stdio::piped()).spawn().unwrap();
         Self { process, _directory: directory }

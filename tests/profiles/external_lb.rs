@@ -33,8 +33,9 @@ fn external_lb_survives_a_balancer_and_a_control_plane_node() {
 fn nginx_balances_on_machines_of_its_own_before_a_control_plane_whose_etcd_is_elsewhere() {
     const ETCD: (&str, &str) = (
         "# Keys and certificates;",
-        "[[nodes]]\nname = \"e1\"\nroles = [\"etcd\"]\naddress = \"10.0.0.31\"\n\n[[nodes]]\nname = \"e2\"\nroles = [\"etcd\"]\naddress = \"10.0.0.32\"\n\n\
-         [[nodes]]\nname = \"e3\"\nroles = [\"etcd\"]\naddress = \"10.0.0.33\"\n\n# Keys and certificates;",
+        "[[nodes]]\nname = \"e1\"\nroles = [\"etcd\"]\naddress = \"10.0.0.31\"\n\n[[nodes]]\nname = \
+        \"e2\"\nroles = [\"etcd\"]\naddress = \"10.0.0.32\"\n\n[[nodes]]\nname = \"e3\"\nroles = \
+        [\"etcd\"]\naddress = \"10.0.0.33\"\n\n# Keys and certificates;",
     );
     const NGINX: (&str, &str) = ("# balancer = \"haproxy\"", "balancer = \"nginx\"");
     let variant = Variant { name: "external-lb-apart", profile: "external-lb", changes: &[RAW, ETCD, NGINX] };

@@ -11,7 +11,8 @@ const WITHOUT_WORKER: (&str, &str) =
 impl Running {
     /// Every pod of the control plane, and kube-proxy, runs on each of `nodes` and is ready.
     fn pods_are_ready(&self, nodes: &[&str]) -> Result<(), String> {
-        let row = "{.metadata.labels.component}{.metadata.labels.k8s-app} {.spec.nodeName} {.status.containerStatuses[*].ready}";
+        let row = "{.metadata.labels.component}{.metadata.labels.k8s-app} {.spec.nodeName} \
+            {.status.containerStatuses[*].ready}";
         let format = format!("--output=jsonpath={{range .items[*]}}{row}{{\"\\n\"}}{{end}}");
         let output = self.client.kubectl(&self.lab, &["--namespace=kube-system", "get", "pods", &format]);
         let seen = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,4 +1,5 @@
-//! Every other profile on this machine: its cluster comes up by itself and survives what the profile says that it survives.
+//! Every other profile on this machine: its cluster comes up by itself and survives what the profile says
+//! that it survives.
 
 #![allow(
     clippy::disallowed_methods,

@@ -84,7 +84,8 @@ impl Running {
         }
     }
 
-    /// Does for a network namespace on `node` what a container runtime does for a pod, and returns the pod's address.
+    /// Does for a network namespace on `node` what a container runtime does for a pod, and returns the pod's
+    /// address.
     pub(crate) fn pod_on(&self, node: &str) -> String {
         let list =
             approve(self.lab.kiln(&["exec", node, "--"]).args(["cat", "/etc/cni/net.d/10-kiln.conflist"]));
@@ -92,7 +93,8 @@ impl Running {
         let mut plugin = list["plugins"][0].clone();
         plugin["cniVersion"] = list["cniVersion"].clone();
         plugin["name"] = list["name"].clone();
-        let script = "ip netns add probe && export CNI_COMMAND=ADD CNI_CONTAINERID=probe CNI_NETNS=/run/netns/probe CNI_IFNAME=eth0 \
+        let script = "ip netns add probe && export CNI_COMMAND=ADD CNI_CONTAINERID=probe \
+            CNI_NETNS=/run/netns/probe CNI_IFNAME=eth0 \
                       CNI_PATH=/opt/cni/bin && echo \"$0\" | /opt/cni/bin/bridge";
         let result =
             approve(self.lab.kiln(&["exec", node, "--"]).args(["sh", "-c", script, &plugin.to_string()]));
@@ -100,7 +102,8 @@ impl Running {
         result["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap().to_owned()
     }
 
-    /// Pods of different nodes reach each other, API servers, kubelets and machines that know nothing of pods; and not etcd.
+    /// Pods of different nodes reach each other, API servers, kubelets and machines that know nothing of
+    /// pods; and not etcd.
     pub(crate) fn pods_reach_what_they_should(&self, nodes: [&str; 2]) {
         let addresses = nodes.map(|node| self.pod_on(node));
         let gateway = "10.0.0.1";
@@ -126,7 +129,8 @@ impl Running {
         succeeded(&networks, "10.244.21.0/24").unwrap();
     }
 
-    /// The cluster took CoreDNS, and the scheduler has put its two pods on different nodes; nobody here has its image.
+    /// The cluster took CoreDNS, and the scheduler has put its two pods on different nodes; nobody here has
+    /// its image.
     pub(crate) fn has_dns_on_two_nodes(&self) {
         eventually("CoreDNS is on two nodes", PATIENCE, || {
             let pods = [
@@ -223,7 +227,8 @@ impl Running {
         }
     }
 
-    /// Cuts the power of the machine that holds the VIP: another one has it, and everything goes on. Returns the dead machine.
+    /// Cuts the power of the machine that holds the VIP: another one has it, and everything goes on. Returns
+    /// the dead machine.
     pub(crate) fn survives_the_holder(&self) -> String {
         self.is_writable("before");
         let lost = self.one_holder();

@@ -1,6 +1,8 @@
-//! Arrows between rooms point one way: `cli → pipeline → the rooms of the story → values and formats → host → error`.
+//! Arrows between rooms point one way: `cli → pipeline → the rooms of the story → values and formats → host →
+//! error`.
 //!
-//! A new arrow fails here first, so that it is drawn on purpose: add it to the table with the change that needs it.
+//! A new arrow fails here first, so that it is drawn on purpose: add it to the table with the change that
+//! needs it.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 

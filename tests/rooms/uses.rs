@@ -1,4 +1,5 @@
-//! Which module uses which, read from the `use` trees and paths of the source files as the compiler would resolve them.
+//! Which module uses which, read from the `use` trees and paths of the source files as the compiler would
+//! resolve them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +17,8 @@ pub(crate) type Names = Vec<String>;
 /// Modules of the crate, without those for tests, and what each of them names.
 pub(crate) struct Crate {
     modules: BTreeSet<Names>,
-    /// What a module calls by a name of its own: `pub(crate) use part::Thing` in `room` maps `room::Thing` to `room::part::Thing`.
+    /// What a module calls by a name of its own: `pub(crate) use part::Thing` in `room` maps `room::Thing` to
+    /// `room::part::Thing`.
     aliases: BTreeMap<Names, Names>,
     /// From a module to what it names.
     named: BTreeSet<(Names, Names)>,

@@ -1,4 +1,5 @@
-//! How the program and its documents speak: words of a dialect, and doc comments that begin with a question's word, are counted.
+//! How the program and its documents speak: words of a dialect, and doc comments that begin with a question's
+//! word, are counted.
 
 #![allow(
     clippy::disallowed_methods,
@@ -27,7 +28,8 @@ const RARE: &[(&[&str], f64)] = &[
     (&["nobody", "somebody"], 5.0),
 ];
 
-/// First words of doc comments that do not say what an item is or does, and the share of doc comments that may begin so.
+/// First words of doc comments that do not say what an item is or does, and the share of doc comments that
+/// may begin so.
 const QUESTIONS: &[&str] = &["What", "Who", "Where", "Whether"];
 const QUESTIONS_SHARE: f64 = 0.01;
 

@@ -22,7 +22,12 @@ pub(super) fn look(data: &Path) -> Result<Vec<String>> {
 /// Returns the same text while the problem lasts, since a changed text is logged to the journal again.
 fn sentence(free: u64) -> Option<String> {
     let is_full = free < SEGMENT << 20;
-    is_full.then(|| format!("etcd's disk is full: less than {SEGMENT} MiB left for the next log segment; etcd exits when it can't write"))
+    is_full.then(|| {
+        format!(
+            "etcd's disk is full: less than {SEGMENT} MiB left for the next log segment; etcd exits when it \
+            can't write"
+        )
+    })
 }
 
 #[cfg(test)]

@@ -112,7 +112,8 @@ impl Space {
         if !corrupt.is_empty() {
             let them = corrupt.join(", ");
             return Ok(vec![format!(
-                "CORRUPT alarm on {them}: data differs from the other members; kiln does not repair this, an administrator must"
+                "CORRUPT alarm on {them}: data differs from the other members; kiln does not repair this, \
+                an administrator must"
             )]);
         }
         let full: Vec<String> = of(Alarm::NoSpace).collect();
@@ -220,7 +221,8 @@ mod tests {
 
     #[test]
     fn the_leader_is_never_rewritten_beside_others() {
-        // Three full members, whose free pages are not counted yet; each step's effect is what the next one sees.
+        // Three full members, whose free pages are not counted yet; each step's effect is what the next one
+        // sees.
         let mut members = [seen(1, 100, 99), seen(2, 100, 99), seen(3, 100, 99)];
         let (mut leader, mut steps) = (2, Vec::new());
         loop {
@@ -236,7 +238,7 @@ mod tests {
                 }
                 // Another agent knows nothing of what this one did.
                 Step::HandOver(id) => {
-                    (leader, members) = (id, members.map(|seen| Seen { done: false, ..seen }))
+                    (leader, members) = (id, members.map(|seen| Seen { done: false, ..seen }));
                 }
                 Step::Disarm | Step::Full { .. } => break,
             }
@@ -252,7 +254,8 @@ mod tests {
         assert_eq!(next(1, &[seen(1, 100, 10)], 100 * MIB), Step::Defragment(1));
         assert_eq!(next(1, &[seen(1, 95, 94)], 100 * MIB), Step::Defragment(1));
         assert_eq!(next(1, &[seen(1, 100, 10), seen(2, 12, 10)], 100 * MIB), Step::HandOver(2));
-        // Rewriting was of no use, to whichever of them: none goes on rewriting, and none hands leadership around.
+        // Rewriting was of no use, to whichever of them: none goes on rewriting, and none hands leadership
+        // around.
         let done = |id| Seen { done: true, ..seen(id, 100, 99) };
         assert_eq!(next(1, &[done(1)], 100 * MIB), Step::Full { size: 100 * MIB });
         assert_eq!(

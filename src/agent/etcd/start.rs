@@ -382,14 +382,16 @@ fn reason(settings: &Settings, place: Place, why: Why, heard: &[Heard]) -> Strin
             let revision =
                 heard.revision.map_or(String::new(), |revision| format!(" at revision {revision}"));
             format!(
-                "{name} has data{revision} but no quorum: bring its peers back, or order `--recover-from {name}`"
+                "{name} has data{revision} but no quorum: bring its peers back, or order `--recover-from \
+                {name}`"
             )
         }
         Why::Draws => format!("{name} has not generated the token for the new cluster yet"),
         Why::Agrees => format!("{name} has not agreed to the token yet"),
         Why::OtherFounders => {
             format!(
-                "{name} bootstraps with different members than this seed lists: use seeds from the same build on all members"
+                "{name} bootstraps with different members than this seed lists: use seeds from the same \
+                build on all members"
             )
         }
         Why::Recovers => {
@@ -405,7 +407,8 @@ fn reason(settings: &Settings, place: Place, why: Why, heard: &[Heard]) -> Strin
             format!("{name}, this member, is to recover the cluster, as ordered, but has no data")
         }
         Why::OtherCluster => format!(
-            "{name} belongs to a different cluster than the data here, which is kept; order `--set-aside {}` to join that cluster",
+            "{name} belongs to a different cluster than the data here, which is kept; order `--set-aside \
+            {}` to join that cluster",
             settings.name
         ),
         Why::NothingToJoin => {

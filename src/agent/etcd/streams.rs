@@ -23,8 +23,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const SILENT: u64 = 6_000;
 /// Minimum time in milliseconds from a stream's request to its latest heartbeat.
 const HEARTBEAT: u64 = 1_000;
-/// Maximum silence in milliseconds if nothing arrived after the response to a request: the connection waits for the next
-/// request. A stream that was interrupted before its first heartbeat looks the same.
+/// Maximum silence in milliseconds if nothing arrived after the response to a request: the connection waits
+/// for the next request. A stream that was interrupted before its first heartbeat looks the same.
 const IDLE: u64 = 60_000;
 /// Maximum number of bytes sent on a connection that is only read from: a handshake and a request. A
 /// connection that has sent more carries messages itself, such as a snapshot, and may wait a long time for
@@ -81,7 +81,8 @@ fn look(
         if is_stream && said.get(&peer).is_none_or(|last| last.elapsed() >= AGAIN) {
             let seconds = silent / 1000;
             journal(&format!(
-                "{} has sent nothing for {seconds} s: closing silent connections to it, so that etcd opens new ones",
+                "{} has sent nothing for {seconds} s: closing silent connections to it, so that etcd opens \
+                new ones",
                 peer.ip()
             ));
             said.insert(peer, Stopwatch::start());
@@ -107,7 +108,8 @@ struct Silent {
 fn silent(list: &str) -> Vec<Silent> {
     let one = |line: &str| {
         let mut words = line.split_whitespace();
-        // Data that arrived but was not read shows that the local etcd hangs, and says nothing about the other member.
+        // Data that arrived but was not read shows that the local etcd hangs, and says nothing about the
+        // other member.
         let is_read = words.next()? == "0";
         words.next()?;
         let (local, peer) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -131,17 +133,28 @@ mod tests {
 
     #[test]
     fn readers_that_heard_nothing_are_found_and_senders_are_left_alone() {
-        let list = "\
-0 0 10.0.0.12:56964 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2311 bytes_received:91311 lastsnd:61212 lastrcv:48004 lastack:901
-0 0 10.0.0.12:56966 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2311 bytes_received:91311 lastsnd:61212 lastrcv:1604 lastack:1604
-0 0 10.0.0.12:56968 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2311 bytes_received:91311 lastsnd:61212
-0 0 10.0.0.12:56970 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:73400320 bytes_received:4100 lastsnd:9100 lastrcv:70100
-0 40960 10.0.0.12:56972 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2300 bytes_received:4100 lastsnd:4 lastrcv:70100
+        let list = "0 0 10.0.0.12:56964 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2311 \
+            bytes_received:91311 lastsnd:61212 lastrcv:48004 lastack:901
+0 0 10.0.0.12:56966 10.0.0.11:2380 \
+            cubic wscale:7,7 rto:204 bytes_sent:2311 bytes_received:91311 lastsnd:61212 lastrcv:1604 \
+            lastack:1604
+0 0 10.0.0.12:56968 10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2311 \
+            bytes_received:91311 lastsnd:61212
+0 0 10.0.0.12:56970 10.0.0.11:2380 cubic wscale:7,7 rto:204 \
+            bytes_sent:73400320 bytes_received:4100 lastsnd:9100 lastrcv:70100
+0 40960 10.0.0.12:56972 \
+            10.0.0.11:2380 cubic wscale:7,7 rto:204 bytes_sent:2300 bytes_received:4100 lastsnd:4 \
+            lastrcv:70100
 0 0 10.0.0.12:56976 10.0.0.11:2380 cubic lastsnd:61212 lastrcv:48004
-0 0 [fd00::12]:56978 [fd00::11]:2380 cubic bytes_sent:2311 lastsnd:61212 lastrcv:6000
-4096 0 10.0.0.12:56980 10.0.0.11:2380 cubic bytes_sent:2311 bytes_received:91311 lastsnd:61212 lastrcv:48004
-0 0 10.0.0.12:56982 10.0.0.11:2380 cubic bytes_sent:2311 bytes_received:4100 lastsnd:40008 lastrcv:40004
-0 0 10.0.0.12:56984 10.0.0.11:2380 cubic bytes_sent:2311 bytes_received:4100 lastsnd:60008 lastrcv:60004
+0 0 \
+            [fd00::12]:56978 [fd00::11]:2380 cubic bytes_sent:2311 lastsnd:61212 lastrcv:6000
+4096 0 \
+            10.0.0.12:56980 10.0.0.11:2380 cubic bytes_sent:2311 bytes_received:91311 lastsnd:61212 \
+            lastrcv:48004
+0 0 10.0.0.12:56982 10.0.0.11:2380 cubic bytes_sent:2311 bytes_received:4100 \
+            lastsnd:40008 lastrcv:40004
+0 0 10.0.0.12:56984 10.0.0.11:2380 cubic bytes_sent:2311 \
+            bytes_received:4100 lastsnd:60008 lastrcv:60004
 ";
         let expected = |port: u16, silent, is_stream| Silent {
             local: format!("10.0.0.12:{port}").parse().unwrap(),

@@ -145,7 +145,8 @@ impl Guard<'_> {
     fn oust(&mut self, other: IpAddr) -> Result<()> {
         self.rival.forget();
         (self.journal)(&format!(
-            "{other} also holds the VIP, and keepalived does not resolve the conflict: killing keepalived and removing the VIP"
+            "{other} also holds the VIP, and keepalived does not resolve the conflict: killing keepalived \
+            and removing the VIP"
         ));
         host::process::kill_all("keepalived")?;
         // The next check closes the connections.

@@ -80,7 +80,8 @@ mod tests {
     use super::Control;
 
     const TEXT: &[u8] =
-        b"Package: libx1\nVersion: 1:2\nArchitecture: amd64\nMulti-Arch: same\nReplaces: libx0 (<< 2), x-old:any\nDescription: x\n y\n";
+        b"Package: libx1\nVersion: 1:2\nArchitecture: amd64\nMulti-Arch: same\nReplaces: libx0 (<< 2), \
+            x-old:any\nDescription: x\n y\n";
 
     #[test]
     fn fields_are_found_and_the_status_stanza_is_dpkgs() {

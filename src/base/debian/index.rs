@@ -257,8 +257,10 @@ pub(super) mod tests {
 
     #[test]
     fn a_paragraph_is_read_whatever_else_it_says() {
-        let text = "Package: a\nVersion: 1\nArchitecture: all\nDepends: b,\n c (>= 1)\nDescription: x\n Depends: no\nEssential: yes\nFilename: pool/a.deb\n\
-                    Size: 7\nSHA256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n\n\nPackage: incomplete\nVersion: 1\n";
+        let text = "Package: a\nVersion: 1\nArchitecture: all\nDepends: b,\n c (>= 1)\nDescription: x\n \
+            Depends: no\nEssential: yes\nFilename: pool/a.deb\nSize: 7\nSHA256: \
+            ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n\n\nPackage: \
+            incomplete\nVersion: 1\n";
         let mut index = Index::default();
         index.read(text.as_bytes(), Archive::Debian).unwrap();
         assert_eq!(index.ids().count(), 1);

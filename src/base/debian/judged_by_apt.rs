@@ -19,8 +19,9 @@ use crate::words::Arch;
 
 /// Package lists as people write them; the first one is what a control-plane node has.
 const LISTS: [&str; 6] = [
-    "systemd systemd-sysv udev dbus systemd-boot-efi systemd-repart kmod iproute2 nftables chrony haproxy keepalived etcd-server etcd-client \
-     containerd runc containernetworking-plugins conntrack iptables ethtool socat e2fsprogs linux-image-cloud-amd64 ca-certificates",
+    "systemd systemd-sysv udev dbus systemd-boot-efi systemd-repart kmod iproute2 nftables chrony haproxy \
+    keepalived etcd-server etcd-client containerd runc containernetworking-plugins conntrack iptables \
+    ethtool socat e2fsprogs linux-image-cloud-amd64 ca-certificates",
     "squashfs-tools erofs-utils e2fsprogs dosfstools mtools fakeroot zstd dpkg systemd-ukify",
     "nginx keepalived cloud-init openssh-server ssh sudo vim curl gnupg locales",
     "gawk default-mta cron rsyslog logrotate",
@@ -97,9 +98,11 @@ fn prepare(dir: &Path, sources: &str) {
     }
     let dir_text = dir.display();
     let configuration = format!(
-        "Dir \"{dir_text}\";\nDir::Etc \"{dir_text}/etc\";\nDir::State \"{dir_text}\";\nDir::State::status \"{dir_text}/status\";\n\
-         Dir::Cache \"{dir_text}/cache\";\nDir::Bin::Methods \"/usr/lib/apt/methods\";\nAPT::Architecture \"amd64\";\n\
-         APT::Architectures {{ \"amd64\"; }};\nAPT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\nAcquire::Check-Valid-Until \"false\";\n"
+        "Dir \"{dir_text}\";\nDir::Etc \"{dir_text}/etc\";\nDir::State \"{dir_text}\";\nDir::State::status \
+        \"{dir_text}/status\";\nDir::Cache \"{dir_text}/cache\";\nDir::Bin::Methods \
+        \"/usr/lib/apt/methods\";\nAPT::Architecture \"amd64\";\nAPT::Architectures {{ \"amd64\"; \
+        }};\nAPT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\nAcquire::Check-Valid-Until \
+        \"false\";\n"
     );
     for (path, text) in [("etc/sources.list", sources), ("status", ""), ("apt.conf", &configuration)] {
         host::fs::write_atomic(&dir.join(path), text.as_bytes(), host::fs::PUBLIC).unwrap();

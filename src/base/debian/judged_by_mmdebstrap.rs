@@ -1,4 +1,5 @@
-//! mmdebstrap judges the composed system: the same packages, installed by apt and dpkg as root, must leave the same files.
+//! mmdebstrap judges the composed system: the same packages, installed by apt and dpkg as root, must leave
+//! the same files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -34,8 +35,10 @@ fn apt_and_dpkg_leave_the_same_files() {
 #[test]
 #[ignore = "downloads 160 MB; KILN_TEST_PACKAGES names other packages"]
 fn apt_and_dpkg_leave_the_same_files_for_a_whole_node() {
-    let node = "systemd systemd-sysv udev dbus systemd-boot-efi systemd-repart systemd-cryptsetup kmod iproute2 nftables chrony haproxy \
-                keepalived etcd-server etcd-client containerd runc containernetworking-plugins conntrack iptables ethtool socat e2fsprogs \
+    let node = "systemd systemd-sysv udev dbus systemd-boot-efi systemd-repart systemd-cryptsetup kmod \
+        iproute2 nftables chrony haproxy \
+                keepalived etcd-server etcd-client containerd runc containernetworking-plugins conntrack \
+        iptables ethtool socat e2fsprogs \
                 linux-image-cloud-amd64 ca-certificates util-linux mount login passwd procps";
     compare(&std::env::var("KILN_TEST_PACKAGES").unwrap_or_else(|_| node.to_owned()));
 }
@@ -101,7 +104,8 @@ fn explained(path: &str) -> bool {
         ("the machine's own at run time", "/dev /proc /run /sys /tmp"),
         (
             "left out at unpacking",
-            "/usr/share/bug /usr/share/doc /usr/share/info /usr/share/lintian /usr/share/locale /usr/share/man",
+            "/usr/share/bug /usr/share/doc /usr/share/info /usr/share/lintian /usr/share/locale \
+            /usr/share/man",
         ),
         (
             "scrubbed: logs, caches, backups, locks",

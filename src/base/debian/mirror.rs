@@ -42,7 +42,8 @@ struct AptSource {
     check_valid_until: bool,
 }
 
-/// Finds mirrors: `configured` (the cluster file's), else `$KILN_MIRROR` (several are separated by spaces), else the host's APT sources.
+/// Finds mirrors: `configured` (the cluster file's), else `$KILN_MIRROR` (several are separated by spaces),
+/// else the host's APT sources.
 ///
 /// # Errors
 ///
@@ -226,8 +227,10 @@ mod tests {
     use crate::base::lock::Archive;
     use crate::host;
 
-    const DEB822: &str = "Types: deb deb-src\n# a comment\nURIs: http://mirror.example/debian/\nSuites: bookworm bookworm-updates\nComponents: main\n\n\
-        Types: deb\nURIs: http://mirror.example/debian-security\nSuites: bookworm-security\nComponents: main\nCheck-Valid-Until: no\n";
+    const DEB822: &str = "Types: deb deb-src\n# a comment\nURIs: http://mirror.example/debian/\nSuites: \
+        bookworm bookworm-updates\nComponents: main\n\n\
+        Types: deb\nURIs: http://mirror.example/debian-security\nSuites: bookworm-security\nComponents: \
+        main\nCheck-Valid-Until: no\n";
 
     fn apt(files: &[(&str, &str)]) -> Mirrors {
         let dir = tempfile::tempdir().unwrap();
@@ -239,7 +242,8 @@ mod tests {
 
     #[test]
     fn the_hosts_sources_are_found_in_both_formats() {
-        let one_line = "deb-src http://mirror.example/debian trixie main\ndeb [signed-by=/k arch=amd64] http://mirror.example/debian trixie main contrib # x\n\
+        let one_line = "deb-src http://mirror.example/debian trixie main\ndeb [signed-by=/k arch=amd64] \
+            http://mirror.example/debian trixie main contrib # x\n\
             deb http://mirror.example/debian-security trixie-security main\n";
         for files in [
             [("sources.list.d/debian.sources", DEB822)],
@@ -258,9 +262,12 @@ mod tests {
 
     #[test]
     fn other_peoples_repositories_are_left_out() {
-        let others = "deb https://download.docker.example/linux/debian trixie stable\ndeb https://apt.example/pgdg trixie-pgdg main\n\
-            deb cdrom:[Debian]/ trixie main\ndeb file:/srv/debian trixie main\ndeb https://packages.example cloud-sdk-trixie main\n";
-        let disabled = "Types: deb\nEnabled: no\nURIs: http://disabled.example/debian\nSuites: trixie\nComponents: main\n";
+        let others = "deb https://download.docker.example/linux/debian trixie stable\ndeb \
+            https://apt.example/pgdg trixie-pgdg main\n\
+            deb cdrom:[Debian]/ trixie main\ndeb file:/srv/debian trixie main\ndeb https://packages.example \
+            cloud-sdk-trixie main\n";
+        let disabled = "Types: deb\nEnabled: no\nURIs: http://disabled.example/debian\nSuites: \
+            trixie\nComponents: main\n";
         assert_eq!(
             apt(&[("sources.list", others), ("sources.list.d/x.sources", disabled)]),
             Mirrors::default()

@@ -127,9 +127,10 @@ mod tests {
 
     fn release(more: &str) -> String {
         format!(
-            "Origin: Debian\nCodename: trixie\nDate: Sat, 12 Sep 2026 07:55:41 UTC\nArchitectures: all amd64\n{more}MD5Sum:\n \
-             3e498904a30e240573dac8ddac594e6f 1 main/binary-amd64/Packages.xz\nSHA256:\n {DIGEST}  7 main/binary-amd64/Packages.xz\n {DIGEST} 8 \
-             main/binary-all/Packages.xz\n"
+            "Origin: Debian\nCodename: trixie\nDate: Sat, 12 Sep 2026 07:55:41 UTC\nArchitectures: all \
+            amd64\n{more}MD5Sum:\n 3e498904a30e240573dac8ddac594e6f 1 \
+            main/binary-amd64/Packages.xz\nSHA256:\n {DIGEST}  7 main/binary-amd64/Packages.xz\n {DIGEST} 8 \
+            main/binary-all/Packages.xz\n"
         )
     }
 

@@ -139,8 +139,14 @@ fn check(bytes: &[u8], suite: &str, policy: &Policy, progress: &dyn Progress) ->
         );
         if !policy.expired_allowed {
             return Err(Error::new(Kind::Verify, message)
-                .hint("use an up-to-date mirror: KILN_MIRROR or `mirror` in the cluster file; check the clock with `date`")
-                .hint("for an intentionally old snapshot, pass `--allow-expired` or set KILN_ALLOW_EXPIRED=1"));
+                .hint(
+                    "use an up-to-date mirror: KILN_MIRROR or `mirror` in the cluster file; check the \
+                    clock with `date`",
+                )
+                .hint(
+                    "for an intentionally old snapshot, pass `--allow-expired` or set \
+                    KILN_ALLOW_EXPIRED=1",
+                ));
         }
         progress.warn(&format!("{message}; accepted because expired releases are allowed"));
     }

@@ -56,7 +56,8 @@ impl Trust {
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] if a set can't be installed, [`crate::error::Kind::Verify`] if a mirror can't be trusted.
+/// [`crate::error::Kind::Input`] if a set can't be installed, [`crate::error::Kind::Verify`] if a mirror
+/// can't be trusted.
 pub(crate) fn resolve(request: &LockRequest, store: &Store, progress: &dyn Progress) -> Result<Lock> {
     let mirrors = mirror::mirror(request.mirror.as_deref())?;
     resolve_from(&mirrors, request, store, progress)

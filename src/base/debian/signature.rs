@@ -152,7 +152,10 @@ impl Keyring {
             complaints.join("; ")
         };
         Error::new(Kind::Verify, format!("no trusted signature ({}): {reported}", self.name))
-            .hint("if the repository is signed with another key, specify it with `--keyring FILE` or KILN_KEYRING")
+            .hint(
+                "if the repository is signed with another key, specify it with `--keyring FILE` or \
+                KILN_KEYRING",
+            )
             .hint("if a key has expired, check the clock with `date`, or update kiln")
     }
 }

@@ -218,7 +218,7 @@ impl DependencyProvider for Provider<'_, '_> {
         for group in self.universe.needs(id) {
             match self.requirement(&group) {
                 Ok(requirement) => {
-                    known.requirements.push(ConditionalRequirement { condition: None, requirement })
+                    known.requirements.push(ConditionalRequirement { condition: None, requirement });
                 }
                 Err(need) => {
                     let name = self.universe.index().name(id);
@@ -257,17 +257,26 @@ mod tests {
             ("essential packages always", "a 1\n\nb 1\nEssential: yes\nDepends: c\n\nc 1", "a", "a b c"),
             ("the first alternative", "a 1\nDepends: b | c\n\nb 1\n\nc 1", "a", "a b"),
             ("the alternative that is wanted anyway", "a 1\nDepends: b | c\n\nb 1\n\nc 1", "a c", "a c"),
-            ("the alternative that is there already", "a 1\nDepends: c, d\n\nb 1\n\nc 1\n\nd 1\nDepends: b | c", "a", "a c d"),
-            ("both, when the second is needed later", "a 1\nDepends: d, c\n\nb 1\n\nc 1\n\nd 1\nDepends: b | c", "a", "a b c d"),
-            ("the alternative that can be installed", "a 1\nDepends: b | c\n\nb 1\nDepends: missing\n\nc 1", "a", "a c"),
-            ("the alternative without conflict", "a 1\nDepends: b | c\n\nb 1\nConflicts: a\n\nc 1", "a", "a c"),
-            ("nothing of an alternative that failed", "a 1\nDepends: b | c\n\nb 1\nDepends: d, missing\n\nc 1\n\nd 1", "a", "a c"),
-            ("nothing beside the alternative that is there", "a 1\nDepends: c\n\nb 1\nEssential: yes\nDepends: d | c\n\nc 1\n\nd 1", "a", "a b c"),
+            ("the alternative that is there already", "a 1\nDepends: c, d\n\nb 1\n\nc 1\n\nd 1\nDepends: b \
+                | c", "a", "a c d"),
+            ("both, when the second is needed later", "a 1\nDepends: d, c\n\nb 1\n\nc 1\n\nd 1\nDepends: b \
+                | c", "a", "a b c d"),
+            ("the alternative that can be installed", "a 1\nDepends: b | c\n\nb 1\nDepends: missing\n\nc \
+                1", "a", "a c"),
+            ("the alternative without conflict", "a 1\nDepends: b | c\n\nb 1\nConflicts: a\n\nc \
+                1", "a", "a c"),
+            ("nothing of an alternative that failed", "a 1\nDepends: b | c\n\nb 1\nDepends: d, missing\n\nc \
+                1\n\nd 1", "a", "a c"),
+            ("nothing beside the alternative that is there", "a 1\nDepends: c\n\nb 1\nEssential: \
+                yes\nDepends: d | c\n\nc 1\n\nd 1", "a", "a b c"),
             ("a real package before a provider", "a 1\nDepends: v\n\np 1\nProvides: v\n\nv 1", "a", "a v"),
-            ("the provider with the higher priority", "a 1\nDepends: v\n\np 1\nProvides: v\n\nq 1\nPriority: required\nProvides: v", "a", "a q"),
-            ("a provider in the right version", "a 1\nDepends: v (>= 2)\n\np 1\nProvides: v (= 1)\n\nq 1\nProvides: v (= 2)\n\nr 1\nProvides: v", "a", "a q"),
+            ("the provider with the higher priority", "a 1\nDepends: v\n\np 1\nProvides: v\n\nq \
+                1\nPriority: required\nProvides: v", "a", "a q"),
+            ("a provider in the right version", "a 1\nDepends: v (>= 2)\n\np 1\nProvides: v (= 1)\n\nq \
+                1\nProvides: v (= 2)\n\nr 1\nProvides: v", "a", "a q"),
             ("a provider for a virtual name", "p 1\nProvides: v", "v", "p"),
-            ("the newest version only", "a 1\nDepends: b (>= 2)\n\nb 1\n\nb 2\nDepends: c\n\nc 1", "a", "a b c"),
+            ("the newest version only", "a 1\nDepends: b (>= 2)\n\nb 1\n\nb 2\nDepends: c\n\nc \
+                1", "a", "a b c"),
             ("breaks in other versions only", "a 1\nDepends: b\nBreaks: b (<< 2)\n\nb 2", "a", "a b"),
             ("a conflict with what it provides itself", "a 1\nProvides: v\nConflicts: v", "a", "a"),
         ];

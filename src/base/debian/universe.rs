@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn choices_are_in_the_order_in_which_apt_tries() {
         let index = index(
-            "gawk 1\nProvides: awk\n\nmawk 1\nPriority: required\nProvides: awk (= 2)\n\nawk 1\n\noriginal-awk 1\nProvides: awk",
+            "gawk 1\nProvides: awk\n\nmawk 1\nPriority: required\nProvides: awk (= 2)\n\nawk \
+            1\n\noriginal-awk 1\nProvides: awk",
         );
         let universe = Universe::new(&index);
         let names = |text: &str| -> Vec<&str> {

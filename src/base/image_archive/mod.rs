@@ -87,8 +87,14 @@ impl Archive {
             Some(Image::Docker(saved)) => self.verify_docker(saved, architecture),
         };
         checked.map_err(|why| {
-            Error::new(Kind::Verify, format!("the image `{reference}` in `{}` can't be used: {why}", self.file.display()))
-                .hint(format!("save it again for linux/{architecture}: `docker pull --platform linux/{architecture} {reference}`"))
+            Error::new(
+                Kind::Verify,
+                format!("the image `{reference}` in `{}` can't be used: {why}", self.file.display()),
+            )
+            .hint(format!(
+                "save it again for linux/{architecture}: `docker pull --platform linux/{architecture} \
+                {reference}`"
+            ))
         })
     }
 

@@ -120,7 +120,8 @@ fn check_external(draft: &mut Draft<'_>) {
     for (index, address) in document.endpoint.external_addresses.iter().enumerate() {
         if let Some((name, network)) = holding(document, *address) {
             let message = format!("`{address}` is inside `{name}` = `{network}`, so no router translates it");
-            let hint = "set the address that external clients connect to; list a machine's additional addresses in `extra-addresses`";
+            let hint = "set the address that external clients connect to; list a machine's additional \
+                addresses in `extra-addresses`";
             draft.wrong(&format!("endpoint.external-addresses[{index}]"), message, hint);
         }
     }

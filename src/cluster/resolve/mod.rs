@@ -105,7 +105,8 @@ fn version(draft: &mut Draft<'_>) -> Option<KubernetesVersion> {
     Some(version)
 }
 
-/// Returns the runtime set in the cluster file, or else the suite's runtime that the Kubernetes version can use.
+/// Returns the runtime set in the cluster file, or else the suite's runtime that the Kubernetes version can
+/// use.
 fn runtime(draft: &Draft<'_>, version: Option<KubernetesVersion>, base: Option<&Base>) -> Option<Runtime> {
     let default = || Some(Runtime::of(version?, Suite::named(&base?.suite)));
     draft.profile.document.cluster.runtime.or_else(default)
@@ -210,7 +211,7 @@ fn binaries(
                 draft.wrong(&format!("{path}.sha256"), message, "remove `sha256`");
             }
             (None, Some(directory)) => {
-                sources.push(BinarySource::Directory { path: beside(&draft.profile.source.path, directory) })
+                sources.push(BinarySource::Directory { path: beside(&draft.profile.source.path, directory) });
             }
             (Some(_), Some(_)) => {
                 draft.wrong(
@@ -242,10 +243,10 @@ fn images(draft: &mut Draft<'_>, version: Option<KubernetesVersion>) -> Option<V
                 });
             }
             (Some(file), None) => {
-                sources.push(ImageSource::File { path: beside(&draft.profile.source.path, Path::new(file)) })
+                sources.push(ImageSource::File { path: beside(&draft.profile.source.path, Path::new(file)) });
             }
             (None, Some(directory)) => {
-                sources.push(ImageSource::Directory { path: beside(&draft.profile.source.path, directory) })
+                sources.push(ImageSource::Directory { path: beside(&draft.profile.source.path, directory) });
             }
             (Some(_), Some(_)) => {
                 draft.wrong(

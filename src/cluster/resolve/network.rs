@@ -11,8 +11,8 @@ use crate::words::{KubernetesVersion, NetworkPlugin, PortRange, ProxyMode};
 /// kube-apiserver's limit for service networks: 20 host bits
 /// (`cmd/kube-apiserver/app/options/validation.go`).
 const SERVICE_BITS: u8 = 20;
-/// Minimum number of host bits in a service network: the DNS service has the tenth address, and other services
-/// need a few more.
+/// Minimum number of host bits in a service network: the DNS service has the tenth address, and other
+/// services need a few more.
 const LEAST_SERVICE_BITS: u8 = 4;
 /// kube-controller-manager's limit: it allocates at most 2^16 pod networks
 /// (`pkg/controller/nodeipam/ipam/cidrset`).

@@ -18,7 +18,8 @@ pub(super) fn resolve(
 ) -> Option<Vec<Node>> {
     let sections = &draft.profile.document.nodes;
     if sections.is_empty() && !draft.profile.places.is_broken("nodes") {
-        let hint = "add a table: `[[nodes]]`, `name = \"m1\"`, `roles = [\"control-plane\"]`, `address = \"10.0.0.11\"`";
+        let hint = "add a table: `[[nodes]]`, `name = \"m1\"`, `roles = [\"control-plane\"]`, `address = \
+            \"10.0.0.11\"`";
         draft.report.error("nodes", None, "the cluster has no nodes").hint(hint);
     }
     let nodes: Vec<Option<Node>> =
@@ -160,7 +161,8 @@ fn called(draft: &Draft<'_>, index: usize) -> String {
     }
 }
 
-/// Assigns the highest priorities to the balancing nodes, in order; the priorities of other nodes are not used.
+/// Assigns the highest priorities to the balancing nodes, in order; the priorities of other nodes are not
+/// used.
 fn set_priorities(nodes: &mut [Node], balancer: Balancer) {
     let carriers = balancer.place.roles(nodes.iter().any(|node| node.roles.contains(&Role::Lb)));
     let mut next = HIGHEST_PRIORITY;

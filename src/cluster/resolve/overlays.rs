@@ -63,8 +63,8 @@ pub(super) fn resolve(
     all
 }
 
-/// Returns the overlays that contain etcd's programs. Debian packages contain `etcdutl` where it exists; release
-/// archives have contained it since 3.5.
+/// Returns the overlays that contain etcd's programs. Debian packages contain `etcdutl` where it exists;
+/// release archives have contained it since 3.5.
 fn etcd_programs(own: Option<EtcdVersion>) -> &'static [&'static str] {
     match own {
         None => &["etcd-packages"],
@@ -145,7 +145,8 @@ fn remove(draft: &mut Draft<'_>, role: Role, overlays: &mut Vec<String>) {
             let hint = match closest(name, overlays.iter().map(String::as_str)) {
                 Some(other) => format!("did you mean `{other}`?"),
                 None => format!(
-                    "the role's overlays: {}; overlays that these or `[network]` require are added automatically",
+                    "the role's overlays: {}; overlays that these or `[network]` require are added \
+                    automatically",
                     overlays.join(", ")
                 ),
             };

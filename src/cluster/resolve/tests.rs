@@ -100,9 +100,8 @@ fn pods_and_routers_are_refused_where_they_make_no_sense_with_the_reason() {
         edited("vip = \"10.0.0.10\"", &with_vip("balancer = \"kube-vip\"")).replace("1.20.2", "1.13.12");
     assert_eq!(
         problems(&old),
-        [
-            "`\"kube-vip\"`: `kube-vip` needs leases, which Kubernetes 1.13.12 does not support (use Kubernetes 1.14 or later, or set `balancer = \"keepalived\"`)"
-        ]
+        ["`\"kube-vip\"`: `kube-vip` needs leases, which Kubernetes 1.13.12 does not support (use \
+             Kubernetes 1.14 or later, or set `balancer = \"keepalived\"`)"]
     );
 }
 
@@ -110,10 +109,11 @@ fn pods_and_routers_are_refused_where_they_make_no_sense_with_the_reason() {
 fn the_vip_is_of_the_family_of_the_nodes() {
     let reported = problems(&edited(
         "vip = \"10.0.0.10\"",
-        "vip = \"fd00::10\"\nbalancer = \"kube-vip\"\nbgp = { local-as = 64512, peers = [\"10.0.0.1:64512\"] }",
+        "vip = \"fd00::10\"\nbalancer = \"kube-vip\"\nbgp = { local-as = 64512, peers = \
+        [\"10.0.0.1:64512\"] }",
     ));
-    let expected = "`\"fd00::10\"`: the VIP `fd00::10` and the node network `10.0.0.0/24` are in different address families \
-                    (choose an address in the nodes' address family)";
+    let expected = "`\"fd00::10\"`: the VIP `fd00::10` and the node network `10.0.0.0/24` are in different \
+        address families (choose an address in the nodes' address family)";
     assert_eq!(reported, [expected]);
 }
 
@@ -135,7 +135,8 @@ fn what_a_router_translates_is_no_address_of_the_cluster() {
         problems(&edited("[endpoint]", &format!("[endpoint]\nexternal-addresses = [{addresses}]")))
     };
     assert_eq!(reported("\"203.0.113.10\", \"2001:db8::10\""), [""; 0]);
-    let hint = "(set the address that external clients connect to; list a machine's additional addresses in `extra-addresses`)";
+    let hint = "(set the address that external clients connect to; list a machine's additional addresses in \
+        `extra-addresses`)";
     let inside = |address: &str, network: &str| {
         format!("`\"{address}\"`: `{address}` is inside {network}, so no router translates it {hint}")
     };
@@ -190,8 +191,8 @@ fn a_role_that_the_balancer_has_no_use_for_is_refused_with_the_reason() {
         "[\"master\", \"lb\"]",
         1,
     );
-    let reported = "`[\"master\", \"lb\"]`: the balancer `external` does not use the role `lb`: it runs outside the cluster \
-                (remove the role, or choose a different `balancer` in `[endpoint]`)";
+    let reported = "`[\"master\", \"lb\"]`: the balancer `external` does not use the role `lb`: it runs \
+        outside the cluster (remove the role, or choose a different `balancer` in `[endpoint]`)";
     assert_eq!(problems(&text), [reported]);
 }
 
@@ -244,7 +245,8 @@ fn an_address_that_every_machine_has_for_itself_is_in_no_network_of_all() {
 
 #[test]
 fn every_kind_of_balancer_runs_where_it_makes_sense_and_nowhere_else() {
-    let lb = "\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n";
+    let lb = "\n[[nodes]]\nname = \"l1\"\nroles = [\"lb\"]\naddress = \"10.0.0.31\"\n[[nodes]]\nname = \
+        \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n";
     let mut seen = String::new();
     for kind in BALANCERS {
         let vip = match (kind.moves_vip(), kind.private_vip) {

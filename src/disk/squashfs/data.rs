@@ -223,7 +223,7 @@ impl Piece<'_> {
                     raw.extend_from_slice(&bytes[begin..begin + part.size]);
                 }
                 Content::Stored { file, offset, .. } => {
-                    raw.extend(host::fs::read_at(file, offset + part.offset, part.size)?)
+                    raw.extend(host::fs::read_at(file, offset + part.offset, part.size)?);
                 }
             }
         }

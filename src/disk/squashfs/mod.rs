@@ -5,7 +5,8 @@
 //! blocks by the digest of their content, so that a changed file costs only its own blocks ([`chunks`]). The
 //! resulting bytes do not depend on reuse.
 //!
-//! Not written: hard links (equal files share their blocks anyway), devices, the table for NFS exports, directory indexes.
+//! Not written: hard links (equal files share their blocks anyway), devices, the table for NFS exports,
+//! directory indexes.
 
 mod chunks;
 mod data;

@@ -141,7 +141,8 @@ fn the_kernel_mounts_it() {
     if !rustix::process::geteuid().is_root() {
         return eprintln!("skipped: only root may mount");
     }
-    let script = "mount -t squashfs -o loop,ro \"$1\" /mnt && cd /mnt && find . -type f -exec sha256sum {} + | sort | sha256sum";
+    let script = "mount -t squashfs -o loop,ro \"$1\" /mnt && cd /mnt && find . -type f -exec sha256sum {} \
+        + | sort | sha256sum";
     let kernel = accepts(unshare.args(["--mount", "sh", "-c", script, "sh"]).arg(&path));
     let mut sums: Vec<String> = Vec::new();
     for (path, entry) in tree.iter() {

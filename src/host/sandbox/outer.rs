@@ -41,8 +41,9 @@ fn unshare(root: bool) -> Result<bool> {
         Error::new(Kind::Tool, format!("creating namespaces: {err}"))
             .hint("the kernel or the container does not allow user namespaces: run as root")
             .hint(
-                "or allow them: `sysctl user.max_user_namespaces=15000`, and on some distributions \
-                 `sysctl kernel.unprivileged_userns_clone=1` or `sysctl kernel.apparmor_restrict_unprivileged_userns=0`",
+                "or allow them: `sysctl user.max_user_namespaces=15000`, and on some distributions `sysctl \
+                kernel.unprivileged_userns_clone=1` or `sysctl \
+                kernel.apparmor_restrict_unprivileged_userns=0`",
             )
     })
 }

@@ -31,9 +31,11 @@ name = "m1" ["control-plane"] "192.168.0.41""#;
 
 #[test]
 fn variables_that_lie_beside_the_files_fill_their_placeholders() {
-    let haproxy = "frontend api\n  bind *:${PORT}\n  default_backend api\nbackend api\n  server m1 <master1-ip>:6443\n  server m2 ##MASTER2_IP##:6443\n";
+    let haproxy = "frontend api\n  bind *:${PORT}\n  default_backend api\nbackend api\n  server m1 \
+        <master1-ip>:6443\n  server m2 ##MASTER2_IP##:6443\n";
     let kubeconfig = "apiVersion: v1\nclusters:\n- cluster:\n    server: $KUBE_APISERVER\n";
-    let common = "export VIP=10.0.0.10 # where clients go\nPORT='8443'\nexport KUBE_APISERVER=\"https://${VIP}:${PORT}\"\nMASTER1_IP=10.0.0.11\nIPS=(a b)\n";
+    let common = "export VIP=10.0.0.10 # where clients go\nPORT='8443'\nexport \
+        KUBE_APISERVER=\"https://${VIP}:${PORT}\"\nMASTER1_IP=10.0.0.11\nIPS=(a b)\n";
     let machines = [
         file("", "/environment.sh", common),
         file("m1", "/etc/haproxy/haproxy.cfg", haproxy),
@@ -59,12 +61,16 @@ name = "m2" ["control-plane"] "10.0.0.12""#;
     assert_eq!(settings(&machines), expected);
     let text = imported(&machines).text;
     assert!(
-        text.contains("# From m1/etc/haproxy/haproxy.cfg:2, m2/etc/haproxy/haproxy.cfg:2, m2/etc/kubernetes/admin.config:4\nport"),
+        text.contains(
+            "# From m1/etc/haproxy/haproxy.cfg:2, m2/etc/haproxy/haproxy.cfg:2, \
+            m2/etc/kubernetes/admin.config:4\nport"
+        ),
         "{text}"
     );
     // A variable of one machine does not fill placeholders of another.
-    let reported = "m1/etc/haproxy/haproxy.cfg:6 no file contains a value for `##MASTER2_IP##` (put an `environment.sh` with \
-                `MASTER2_IP=\"10.0.0.11\"` next to the machine's files and import again, or replace the placeholder)";
+    let reported = "m1/etc/haproxy/haproxy.cfg:6 no file contains a value for `##MASTER2_IP##` (put an \
+        `environment.sh` with `MASTER2_IP=\"10.0.0.11\"` next to the machine's files and import again, or \
+        replace the placeholder)";
     assert_eq!(left_open(&machines), [reported]);
 }
 
@@ -89,9 +95,10 @@ fn placeholders_that_nothing_fills_are_told_with_their_place_and_what_to_write()
 
 #[test]
 fn an_inventory_gives_names_roles_and_variables() {
-    let inventory = "[masters]\nm1 ansible_host=10.0.0.11\nm2 ansible_host=10.0.0.12\n\n[etcd]\nm1\nm2\nw1\n\n[nodes]\nw1 ip=10.0.0.21\n\n\
-                     [lb]\n10.0.0.31\n\n[k8s:children]\nmasters\nnodes\n\n[all:vars]\nlb_vip=10.0.0.10\nvrid=71\nservice_cidr=10.96.0.0/16\n\
-                     kube_version=v1.20.2\nnode_port_range=30000 ~ 32767\n";
+    let inventory = "[masters]\nm1 ansible_host=10.0.0.11\nm2 \
+        ansible_host=10.0.0.12\n\n[etcd]\nm1\nm2\nw1\n\n[nodes]\nw1 \
+        ip=10.0.0.21\n\n[lb]\n10.0.0.31\n\n[k8s:children]\nmasters\nnodes\n\n[all:vars]\nlb_vip=10.0.0.10\nvrid=71\nservice_cidr=10.96.0.0/16\nkube_version=v1.20.2\nnode_port_range=30000 \
+        ~ 32767\n";
     let expected = r#"name = "imported"
 kubernetes = "1.20.2"
 nodes = "10.0.0.0/24"
@@ -108,8 +115,10 @@ name = "lb1" ["lb"] "10.0.0.31""#;
 
 #[test]
 fn an_inventory_in_yaml_and_variables_of_groups_say_the_same() {
-    let inventory = "all:\n  children:\n    kube_control_plane:\n      hosts:\n        m1:\n          ansible_host: 10.0.0.11\n    \
-                     kube_node:\n      hosts:\n        w1:\n          ip: 10.0.0.21\n  vars:\n    vip: 10.0.0.10\n";
+    let inventory = "all:\n  children:\n    kube_control_plane:\n      hosts:\n        m1:\n          \
+        ansible_host: 10.0.0.11\n    \
+                     kube_node:\n      hosts:\n        w1:\n          ip: 10.0.0.21\n  vars:\n    vip: \
+        10.0.0.10\n";
     let variables = "kube_version: v1.20.2\nkube_pods_subnet: 10.233.64.0/18\n";
     let machines = [
         file("", "/hosts.yml", inventory),
@@ -132,10 +141,11 @@ name = "w1" ["worker"] "10.0.0.21""#;
 fn variables_of_an_inventory_fill_the_templates_beside_it() {
     let inventory =
         "[master]\nm[01:02]\n[lb]\nlb1 ansible_host=10.0.0.21 state=MASTER\n[all:vars]\nvip=10.0.0.10\n";
-    let haproxy = "frontend api\n  bind *:{{ lb_port }}\n  default_backend api\nbackend api\n{% for host in groups['master'] %}\n  \
-                   server {{ host }} {{ hostvars[host]['ansible_host'] }}:6443 check\n{% endfor %}\n";
-    let keepalived = "global_defs {\n  router_id {{ inventory_hostname }}\n}\nvrrp_instance api {\n  state {{ state }}\n  \
-                      virtual_router_id {{ vrid }}\n  virtual_ipaddress {\n    {{ vip }}\n  }\n}\n";
+    let haproxy = "frontend api\n  bind *:{{ lb_port }}\n  default_backend api\nbackend api\n{% for host in \
+        groups['master'] %}\n  server {{ host }} {{ hostvars[host]['ansible_host'] }}:6443 check\n{% endfor \
+        %}\n";
+    let keepalived = "global_defs {\n  router_id {{ inventory_hostname }}\n}\nvrrp_instance api {\n  state \
+        {{ state }}\n  virtual_router_id {{ vrid }}\n  virtual_ipaddress {\n    {{ vip }}\n  }\n}\n";
     let machines = [machine(
         "",
         &[

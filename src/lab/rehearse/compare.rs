@@ -86,7 +86,8 @@ mod tests {
             assert_eq!(comparison(late, sent).judge().is_some(), is_worse, "{late:?} of {sent}");
         }
         let said = comparison([205, 150], 1500).to_string();
-        let expected = "205 of 1500 new connections to the endpoint (13.7 %), 150 of 1500 directly to one server (10.0 %; chance explains 13.5 %)";
+        let expected = "205 of 1500 new connections to the endpoint (13.7 %), 150 of 1500 directly to one \
+            server (10.0 %; chance explains 13.5 %)";
         assert_eq!(said, expected);
     }
 }

@@ -36,7 +36,12 @@ pub(super) fn missed(goals: Goals, run: &Run, predicted: Option<[f64; 2]>) -> Ve
     let lost = goals.lost.and_then(|lost| excess(lost, run, predicted));
     [
         seconds.map(|most| format!("recovery took {:.1} s; the limit is {most} s", run.measured)),
-        way.map(|(most, way)| format!("the endpoint responded {way:.1} s after the first API server was ready; the limit is {most} s")),
+        way.map(|(most, way)| {
+            format!(
+                "the endpoint responded {way:.1} s after the first API server was ready; the limit is \
+                {most} s"
+            )
+        }),
         never.then(|| "the endpoint did not respond after an API server was ready".to_owned()),
         lost,
     ]

@@ -27,8 +27,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(address_of_a_section),
     Lint::error("HA321", "a backend has two kinds of health check")
         .why(
-            "the last `option` wins, and the settings of the other are ignored: with `ssl-hello-chk` last, any \
-            response to an SSLv3 hello counts as healthy, and `http-check expect` has no effect",
+            "the last `option` wins, and the settings of the other are ignored: with `ssl-hello-chk` last, \
+            any response to an SSLv3 hello counts as healthy, and `http-check expect` has no effect",
         )
         .fix("keep `option httpchk` with `http-check connect ssl`")
         .files(two_checks),
@@ -38,22 +38,22 @@ pub(super) static ROWS: &[Lint] = &[
         .files(plain_check),
     Lint::warning("HA324", "a hung API server is detected too late or not at all")
         .why(
-            "a check that only connects succeeds as long as the kernel accepts connections, and a check every ten \
-            seconds leaves a failed server in service for that long",
+            "a check that only connects succeeds as long as the kernel accepts connections, and a check \
+            every ten seconds leaves a failed server in service for that long",
         )
         .fix("use `option httpchk` with `/readyz`, and `check inter 1s fall 2`")
         .files(blind_check),
     Lint::warning("HA325", "connections to a dead server stay open")
         .why(
-            "a watch on such a connection stays silent until the client gives up; closing the connection makes the \
-            client reconnect to a healthy server at once",
+            "a watch on such a connection stays silent until the client gives up; closing the connection \
+            makes the client reconnect to a healthy server at once",
         )
         .fix("add `on-marked-down shutdown-sessions` to `default-server`")
         .files(lingering_sessions),
     Lint::warning("HA336", "balancers have different server lists")
         .why(
-            "a server missing from one list gets no clients while that balancer holds the VIP, and connections to a \
-            server that no longer exists fail",
+            "a server missing from one list gets no clients while that balancer holds the VIP, and \
+            connections to a server that no longer exists fail",
         )
         .fix("generate all lists from one inventory")
         .files(different_servers),
@@ -122,7 +122,7 @@ fn blind_check<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                     ),
                 ),
                 None if !speaks => {
-                    found.at(block.document, server.name(), "this check only opens a connection")
+                    found.at(block.document, server.name(), "this check only opens a connection");
                 }
                 None => {}
             }

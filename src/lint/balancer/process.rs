@@ -8,7 +8,8 @@ use crate::lint::Lint;
 use crate::lint::found::Found;
 use crate::lint::units::setting;
 
-/// Clients ping an idle connection after 30 s (client-go's HTTP/2 health check): shorter timeouts cut watches.
+/// Clients ping an idle connection after 30 s (client-go's HTTP/2 health check): shorter timeouts cut
+/// watches.
 const PING: f64 = 30.0;
 
 /// Sections that have listening sockets.
@@ -17,31 +18,35 @@ const FRONTENDS: &[&str] = &["frontend", "listen"];
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA323", "idle connections are cut before clients ping")
         .why(
-            "a watch may be idle for minutes, but clients send a ping only after 30 s: a shorter timeout keeps \
-            cutting idle watches, log streams and exec sessions",
+            "a watch may be idle for minutes, but clients send a ping only after 30 s: a shorter timeout \
+            keeps cutting idle watches, log streams and exec sessions",
         )
         .fix("set `timeout client 10m`, `timeout server 10m` and `timeout tunnel 24h`")
         .files(|fleet, found| timeouts(fleet, found, 0.0..=PING)),
     Lint::warning("HA337", "idle connections of HTTP/1.1 clients are cut")
         .why(
-            "HTTP/2 clients send a ping after 30 s, but HTTP/1.1 clients do not: their watches and log streams are \
-            cut whenever they are idle for longer than the timeout",
+            "HTTP/2 clients send a ping after 30 s, but HTTP/1.1 clients do not: their watches and log \
+            streams are cut whenever they are idle for longer than the timeout",
         )
         .fix("set `timeout client 10m` and `timeout server 10m`")
         .files(|fleet, found| timeouts(fleet, found, PING..=2.0 * PING)),
     Lint::error("HA326", "the statistics page is open to anyone")
         .why(
-            "the page shows every server, and with `stats admin` anyone who can reach it can take API servers out of \
-            service; a password that is sent in clear text or copied from an article is no protection",
+            "the page shows every server, and with `stats admin` anyone who can reach it can take API \
+            servers out of service; a password that is sent in clear text or copied from an article is no \
+            protection",
         )
         .fix("bind the page to 127.0.0.1, or use the socket in /run/haproxy")
         .files(open_statistics),
     Lint::warning("HA327", "HAProxy runs as root or without chroot, or its log is lost")
         .why(
-            "HAProxy parses untrusted input, so it should be confined; `log 127.0.0.1` needs a syslog daemon that \
-            listens on UDP, and most machines no longer run one",
+            "HAProxy parses untrusted input, so it should be confined; `log 127.0.0.1` needs a syslog \
+            daemon that listens on UDP, and most machines no longer run one",
         )
-        .fix("add `chroot`, `user` and `group` to `global`, or `User=` to the unit; log with `log stdout format raw local0`")
+        .fix(
+            "add `chroot`, `user` and `group` to `global`, or `User=` to the unit; log with `log stdout \
+            format raw local0`",
+        )
         .files(careless_process),
     Lint::warning("HA328", "an HTTP-mode option is set in TCP mode")
         .why("HAProxy ignores the option with a warning: the intended log format or header is missing")
@@ -49,16 +54,17 @@ pub(super) static ROWS: &[Lint] = &[
         .files(http_options),
     Lint::error("HA329", "HAProxy's open file limit is too low for `maxconn`")
         .why(
-            "each connection needs two file descriptors; if the limit is too low, HAProxy does not start, or rejects \
-            connections under load",
+            "each connection needs two file descriptors; if the limit is too low, HAProxy does not start, \
+            or rejects connections under load",
         )
         .fix("set `LimitNOFILE=` in the HAProxy unit to at least twice `maxconn` plus 32")
         .files(too_few_descriptors),
     Lint::warning("HA335", "nginx balances the API servers behind the VIP")
         .why(
-            "nginx has no active health checks and detects a failed server only by failed connections. Connections to \
-            a hung API server do not fail, because its kernel still accepts them: clients wait until they time out, \
-            and the server keeps receiving its share of new connections; no nginx setting changes that",
+            "nginx has no active health checks and detects a failed server only by failed connections. \
+            Connections to a hung API server do not fail, because its kernel still accepts them: clients \
+            wait until they time out, and the server keeps receiving its share of new connections; no nginx \
+            setting changes that",
         )
         .fix("use HAProxy behind the VIP; nginx is sufficient for a node-local balancer")
         .files(nginx_stream),
@@ -172,7 +178,8 @@ fn careless_process<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-/// Checks whether the file is mounted into a pod that does not run as root; such a pod sees no other files either.
+/// Checks whether the file is mounted into a pod that does not run as root; such a pod sees no other files
+/// either.
 fn is_confined_pod(fleet: &Fleet<'_>, configuration: &Document<'_>) -> bool {
     fleet.manifests().filter(|(document, _)| document.machine == configuration.machine).any(|(_, pod)| {
         let mounted = pod

@@ -38,35 +38,41 @@ const GROUPS: [(&str, u32); 23] = [
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA204", "the API server has no service-account issuer or signing key")
         .why("since 1.20 the API server does not start without them")
-        .fix("add `--service-account-issuer`, `--service-account-signing-key-file` and `--service-account-key-file`")
+        .fix(
+            "add `--service-account-issuer`, `--service-account-signing-key-file` and \
+            `--service-account-key-file`",
+        )
         .files(no_issuer),
     Lint::warning("HA205", "the API server does not advertise an address of its own")
         .why(
-            "with 0.0.0.0 the API server advertises the address of the default route's interface, which may be \
-            unreachable on a machine with several interfaces or with a VIP",
+            "with 0.0.0.0 the API server advertises the address of the default route's interface, which may \
+            be unreachable on a machine with several interfaces or with a VIP",
         )
         .fix("advertise the node's address")
         .files(unspecified_address),
     Lint::error("HA206", "`--apiserver-count` does not match the number of API servers")
         .why(
-            "up to 1.10 the list of API servers has `--apiserver-count` entries: if the number is too high, a failed \
-            API server stays on the list, and every second connection from a pod fails",
+            "up to 1.10 the list of API servers has `--apiserver-count` entries: if the number is too high, \
+            a failed API server stays on the list, and every second connection from a pod fails",
         )
         .fix("remove the flag and use `--endpoint-reconciler-type=lease`; before 1.9, set the exact number")
         .files(wrong_count),
     Lint::error("HA207", "nodes can modify each other")
         .why(
-            "without the Node authorizer and the NodeRestriction plugin any kubelet can read every secret and relabel \
-            or drain every node: one compromised node compromises the cluster",
+            "without the Node authorizer and the NodeRestriction plugin any kubelet can read every secret \
+            and relabel or drain every node: one compromised node compromises the cluster",
         )
         .fix("use `--authorization-mode=Node,RBAC` and `--enable-admission-plugins=NodeRestriction`")
         .files(nodes_unconfined),
     Lint::error("HA208", "the API server and the kubelets do not authenticate each other")
         .why(
-            "without a client certificate, kubelets refuse log and exec requests or must allow anonymous access; \
-            without the kubelets' CA, the API server trusts whatever responds at the address",
+            "without a client certificate, kubelets refuse log and exec requests or must allow anonymous \
+            access; without the kubelets' CA, the API server trusts whatever responds at the address",
         )
-        .fix("add `--kubelet-client-certificate`, `--kubelet-client-key` and `--kubelet-certificate-authority`")
+        .fix(
+            "add `--kubelet-client-certificate`, `--kubelet-client-key` and \
+            `--kubelet-certificate-authority`",
+        )
         .files(kubelets_unknown),
     Lint::warning("HA209", "the audit log stays empty")
         .why("since 1.8 nothing is logged without an audit policy, regardless of `--audit-log-path`")
@@ -74,13 +80,16 @@ pub(super) static ROWS: &[Lint] = &[
         .files(no_audit_policy),
     Lint::warning("HA210", "the aggregation layer has no certificates")
         .why(
-            "metrics-server and all other extension API servers are called through the aggregation layer: without \
-            certificates, `kubectl top` and autoscaling do not work",
+            "metrics-server and all other extension API servers are called through the aggregation layer: \
+            without certificates, `kubectl top` and autoscaling do not work",
         )
         .fix("add the `--requestheader-…` flags, `--proxy-client-cert-file` and `--proxy-client-key-file`")
         .files(no_aggregation),
     Lint::warning("HA211", "`--runtime-config` enables an API version that is no longer served")
-        .why("the flag has no effect, and objects of that version are rejected; 1.22 removed many beta versions")
+        .why(
+            "the flag has no effect, and objects of that version are rejected; 1.22 removed many beta \
+            versions",
+        )
         .fix("remove the entry, and use the stable version of the API")
         .files(old_group),
 ];
@@ -152,7 +161,8 @@ fn wrong_count<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                 flag,
                 fleet,
                 format!(
-                    "--apiserver-count={}, but the number of API servers is {masters}: a failed one stays on the list",
+                    "--apiserver-count={}, but the number of API servers is {masters}: a failed one stays \
+                    on the list",
                     flag.value.text
                 ),
             );

@@ -15,57 +15,70 @@ const OLD_KUBEADM: [(&str, Span); 2] =
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA213", "the scheduler opens its insecure port on all addresses")
         .why(
-            "from 1.19 to 1.22, `--config` reopens port 10251 on all addresses despite `--port=0`, and \"0\" or an \
-            empty address in the file does not close it",
+            "from 1.19 to 1.22, `--config` reopens port 10251 on all addresses despite `--port=0`, and \
+            \"0\" or an empty address in the file does not close it",
         )
-        .fix("set `healthzBindAddress` and `metricsBindAddress` to 127.0.0.1:10251, or use only flags, without `--config`")
+        .fix(
+            "set `healthzBindAddress` and `metricsBindAddress` to 127.0.0.1:10251, or use only flags, \
+            without `--config`",
+        )
         .files(open_scheduler),
     Lint::error("HA214", "the controller manager or the scheduler can't authenticate clients")
         .why(
-            "since 1.22 both serve metrics and health only to authenticated clients, and without the two kubeconfigs \
-            they can't authenticate any",
+            "since 1.22 both serve metrics and health only to authenticated clients, and without the two \
+            kubeconfigs they can't authenticate any",
         )
         .fix("add `--authentication-kubeconfig` and `--authorization-kubeconfig`")
         .files(no_delegation),
     Lint::error("HA215", "health checks have no client certificate, but the API server requires one")
-        .why("the API server rejects every check with 401, so the balancer marks all servers down, and the VIP does not reach any of them")
-        .fix("set a client certificate for the check (`crt` on the server line), or allow anonymous requests to the health paths only")
+        .why(
+            "the API server rejects every check with 401, so the balancer marks all servers down, and the \
+            VIP does not reach any of them",
+        )
+        .fix(
+            "set a client certificate for the check (`crt` on the server line), or allow anonymous \
+            requests to the health paths only",
+        )
         .files(anonymous_checks),
     Lint::warning("HA220", "connections are balanced with IPVS")
         .why(
-            "Kubernetes deprecated IPVS in 1.35; kube-proxy needs the modules `ip_vs`, `ip_vs_rr`, `ip_vs_wrr` and \
-            `ip_vs_sh`, and silently falls back to iptables without them",
+            "Kubernetes deprecated IPVS in 1.35; kube-proxy needs the modules `ip_vs`, `ip_vs_rr`, \
+            `ip_vs_wrr` and `ip_vs_sh`, and silently falls back to iptables without them",
         )
         .fix(
-            "for services use `mode: nftables` with 1.33 or later, `mode: iptables` with older versions; for API \
-            servers use `balancer = \"node-local\"`; otherwise list the modules in /etc/modules-load.d",
+            "for services use `mode: nftables` with 1.33 or later, `mode: iptables` with older versions; \
+            for API servers use `balancer = \"node-local\"`; otherwise list the modules in \
+            /etc/modules-load.d",
         )
         .files(ipvs),
     Lint::error("HA221", "this kubeadm version does not accept the configuration or a flag")
         .why(
-            "each kubeadm version reads only two or three versions of its configuration, and drops experimental \
-            flags: `init` or `join` stops with an error",
+            "each kubeadm version reads only two or three versions of its configuration, and drops \
+            experimental flags: `init` or `join` stops with an error",
         )
         .fix(
-            "use v1beta4 with 1.31 or later and v1beta3 with 1.22 or later (`kubeadm config migrate` converts), and \
-            the flags `--control-plane` and `--upload-certs`",
+            "use v1beta4 with 1.31 or later and v1beta3 with 1.22 or later (`kubeadm config migrate` \
+            converts), and the flags `--control-plane` and `--upload-certs`",
         )
         .files(kubeadm),
     Lint::warning("HA222", "images come from a frozen registry or a third-party mirror")
-        .why("k8s.gcr.io has received no new images since 1.25, and a mirror decides which image a tag refers to")
+        .why(
+            "k8s.gcr.io has received no new images since 1.25, and a mirror decides which image a tag \
+            refers to",
+        )
         .fix("use registry.k8s.io, or pin images from a mirror by digest")
         .files(old_registry),
     Lint::warning("HA223", "leader election is disabled")
         .why(
-            "controller managers and schedulers elect a leader by default; with `--leader-elect=false` all instances \
-            are active, and undo each other's work",
+            "controller managers and schedulers elect a leader by default; with `--leader-elect=false` all \
+            instances are active, and undo each other's work",
         )
         .fix("remove the setting")
         .files(no_leader),
     Lint::error("HA225", "flannel reads its network configuration from etcd's v2 API")
         .why(
-            "flannel older than 0.19 reads the v2 API, which etcd 3.4 and later do not serve by default, and 3.6 not \
-            at all: no node gets a pod subnet",
+            "flannel older than 0.19 reads the v2 API, which etcd 3.4 and later do not serve by default, \
+            and 3.6 not at all: no node gets a pod subnet",
         )
         .fix("use `--kube-subnet-mgr`")
         .files(old_flannel),
@@ -296,7 +309,10 @@ pub(in crate::lint) fn runtime<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(
                 document,
                 setting.key,
-                format!("containerd 2 does not support CRI v1alpha2, the only version that kubelet 1.{minor} supports"),
+                format!(
+                    "containerd 2 does not support CRI v1alpha2, the only version that kubelet \
+                    1.{minor} supports"
+                ),
             );
         }
     }

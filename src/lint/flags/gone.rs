@@ -9,11 +9,23 @@ use crate::words::{FLAGS, FlagHistory};
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA201", "a flag is no longer supported in this version")
-        .why("a component that is started with an unknown flag prints its usage and exits, and systemd keeps restarting it")
+        .why(
+            "a component that is started with an unknown flag prints its usage and exits, and systemd \
+            keeps restarting it",
+        )
         .fix("remove the flag, or use its replacement")
-        .files(|fleet, found| gone(fleet, found, &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"])),
+        .files(|fleet, found| {
+            gone(
+                fleet,
+                found,
+                &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"],
+            );
+        }),
     Lint::warning("HA202", "a flag is deprecated")
-        .why("the component still accepts the flag and logs a warning, but a later version will refuse to start with it")
+        .why(
+            "the component still accepts the flag and logs a warning, but a later version will refuse to \
+            start with it",
+        )
         .fix("use its replacement")
         .files(deprecated),
     Lint::error("HA212", "a flag is misspelt")
@@ -21,13 +33,16 @@ pub(super) static ROWS: &[Lint] = &[
         .fix("correct the spelling")
         .files(misspelt),
     Lint::error("HA217", "a kubelet flag is no longer supported in this version")
-        .why("a kubelet that is started with an unknown flag exits, and the node loses every pod, static pods first")
+        .why(
+            "a kubelet that is started with an unknown flag exits, and the node loses every pod, static \
+            pods first",
+        )
         .fix("remove the flag, or use its replacement")
         .files(|fleet, found| gone(fleet, found, &["kubelet"])),
     Lint::error("HA224", "this version of etcd or its tools does not support a flag or a command")
         .why(
-            "etcd 3.6 removed the v2 API and `etcdctl snapshot restore`, and 3.7 the experimental flags: each member \
-            that does not start brings the cluster closer to losing quorum",
+            "etcd 3.6 removed the v2 API and `etcdctl snapshot restore`, and 3.7 the experimental flags: \
+            each member that does not start brings the cluster closer to losing quorum",
         )
         .fix("remove the flag, or use its replacement; restore with `etcdutl snapshot restore`")
         .files(etcd),
@@ -77,7 +92,8 @@ fn gone<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, programs: &[&str]) {
     }
 }
 
-/// Flag that selects Docker. It is reported in place of all flags that a kubelet has only because it uses Docker.
+/// Flag that selects Docker. It is reported in place of all flags that a kubelet has only because it uses
+/// Docker.
 const DOCKER: &str = "docker-endpoint";
 const BECAUSE_OF_DOCKER: [&str; 3] = ["network-plugin", "cni-conf-dir", "cni-bin-dir"];
 

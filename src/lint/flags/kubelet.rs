@@ -1,4 +1,5 @@
-//! Configuration fields that each kubelet version accepts, and settings that must match the container runtime.
+//! Configuration fields that each kubelet version accepts, and settings that must match the container
+//! runtime.
 
 use crate::config::{Document, Fleet, Node, Word};
 use crate::lint::Lint;
@@ -66,14 +67,20 @@ const GATES: [(&str, &str, u32); 3] = [
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA216", "the kubelet configuration has a field that this version does not support")
-        .why("the kubelet parses its configuration strictly, and does not start if the file contains a field from a newer version")
+        .why(
+            "the kubelet parses its configuration strictly, and does not start if the file contains a \
+            field from a newer version",
+        )
         .fix("remove the field, or use a version that supports it")
         .files(newer_field),
     Lint::error("HA218", "the kubelet and the runtime use different cgroup drivers")
-        .why("two managers of one cgroup hierarchy conflict: under memory pressure, pods and the kubelet itself are killed")
+        .why(
+            "two managers of one cgroup hierarchy conflict: under memory pressure, pods and the kubelet \
+            itself are killed",
+        )
         .fix(
-            "set `cgroupDriver: systemd`, and either `SystemdCgroup = true` in the containerd configuration or \
-            `native.cgroupdriver=systemd` in Docker's",
+            "set `cgroupDriver: systemd`, and either `SystemdCgroup = true` in the containerd configuration \
+            or `native.cgroupdriver=systemd` in Docker's",
         )
         .files(different_drivers),
 ];
@@ -98,7 +105,8 @@ fn newer_field<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                     document,
                     *name,
                     format!(
-                        "kubelet 1.{minor} rejects `{}` without the feature gate {gate}, which is on by default since 1.{open}",
+                        "kubelet 1.{minor} rejects `{}` without the feature gate {gate}, which is on by \
+                        default since 1.{open}",
                         name.text
                     ),
                 );

@@ -21,29 +21,29 @@ const LOCAL: [&str; 3] = ["127.", "localhost", "[::1]"];
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA101", "etcd and Kubernetes trust the same CA")
         .why(
-            "a client certificate for one is then valid for the other: a certificate for etcd backups grants access \
-            to the API, and any API user can read every secret from etcd (CIS 2.7)",
+            "a client certificate for one is then valid for the other: a certificate for etcd backups \
+            grants access to the API, and any API user can read every secret from etcd (CIS 2.7)",
         )
         .fix("use a separate CA for etcd")
         .files(one_authority),
     Lint::error("HA102", "service-account tokens are signed with a key that has another purpose")
         .why(
-            "anyone who can verify or sign tokens then holds the CA key or the server's own key, and replacing that \
-            key invalidates every token",
+            "anyone who can verify or sign tokens then holds the CA key or the server's own key, and \
+            replacing that key invalidates every token",
         )
         .fix("use a separate key pair: `sa.key` and `sa.pub`")
         .files(borrowed_key),
     Lint::error("HA114", "API credentials are stored in a static file")
         .why(
-            "the credentials never expire, are stored in clear text on every control-plane node, and can only be \
-            changed by restarting every API server (CIS 1.2.2)",
+            "the credentials never expire, are stored in clear text on every control-plane node, and can \
+            only be changed by restarting every API server (CIS 1.2.2)",
         )
         .fix("use certificates, or bootstrap tokens that expire")
         .files(static_credentials),
     Lint::error("HA203", "an API is served without authentication")
         .why(
-            "anyone who can reach the port is a cluster administrator; since 1.20 the API server no longer opens the \
-            port, and clients that use it fail",
+            "anyone who can reach the port is a cluster administrator; since 1.20 the API server no longer \
+            opens the port, and clients that use it fail",
         )
         .fix("remove the insecure port; use TLS, and kubeconfigs with certificates")
         .files(unauthenticated),

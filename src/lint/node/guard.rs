@@ -20,8 +20,8 @@ const COMPONENTS: [&str; 9] = [
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA402", "the firewall is disabled or flushed")
         .why(
-            "this exposes etcd, the kubelet and the balancer's statistics page to anyone who can reach the machine; a \
-            flush after startup also removes the rules for services and pods",
+            "this exposes etcd, the kubelet and the balancer's statistics page to anyone who can reach the \
+            machine; a flush after startup also removes the rules for services and pods",
         )
         .fix("allow the ports that the machine's roles need, and drop everything else")
         .files(no_firewall),
@@ -35,11 +35,14 @@ pub(super) static ROWS: &[Lint] = &[
         .files(double_supervision),
     Lint::error("HA413", "the firewall rules block a port or protocol that the cluster needs")
         .why(
-            "without TCP 2380 etcd has no quorum, without VRRP (IP protocol 112) every balancer claims the VIP, and \
-            without UDP 8472 pods on different nodes can't communicate (8285 is used by flannel's udp backend, not \
-            by vxlan)",
+            "without TCP 2380 etcd has no quorum, without VRRP (IP protocol 112) every balancer claims the \
+            VIP, and without UDP 8472 pods on different nodes can't communicate (8285 is used by flannel's \
+            udp backend, not by vxlan)",
         )
-        .fix("allow TCP 2380 between etcd members, IP protocol 112 between balancers and UDP 8472 between nodes")
+        .fix(
+            "allow TCP 2380 between etcd members, IP protocol 112 between balancers and UDP 8472 between \
+            nodes",
+        )
         .files(missing_ports),
 ];
 

@@ -8,27 +8,30 @@ use crate::lint::found::Found;
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA407", "machines have different entries in /etc/hosts")
-        .why("where names are resolved through /etc/hosts, a machine that lacks an entry can't find that API server, etcd member or VIP")
+        .why(
+            "where names are resolved through /etc/hosts, a machine that lacks an entry can't find that \
+            API server, etcd member or VIP",
+        )
         .fix("use the same entries on every machine, including those for the balancers and the VIP")
         .files(different_hosts),
     Lint::error("HA408", "a host name is not a valid node name, or two machines share it")
         .why(
-            "Kubernetes accepts only lower-case letters, digits, `-` and `.` (RFC 1123) and identifies a node by its \
-            name: two machines with the same name overwrite each other's node object",
+            "Kubernetes accepts only lower-case letters, digits, `-` and `.` (RFC 1123) and identifies a \
+            node by its name: two machines with the same name overwrite each other's node object",
         )
         .fix("choose a unique name for each machine, and use the same name in its certificates")
         .files(host_names),
     Lint::error("HA416", "machines share an identity that must be unique")
         .why(
-            "machines with the same machine-id get the same DHCP address and the same network identifiers; machines \
-            with the same SSH host key can impersonate each other",
+            "machines with the same machine-id get the same DHCP address and the same network identifiers; \
+            machines with the same SSH host key can impersonate each other",
         )
         .fix("leave /etc/machine-id empty and omit the host keys: both are generated on first boot")
         .files(shared_identity),
     Lint::warning("HA417", "pods use a DNS resolver on their own loopback address")
         .why(
-            "the kubelet passes the machine's resolv.conf to pods; 127.0.0.53 in that file points CoreDNS at itself, \
-            and CoreDNS exits when it detects the loop",
+            "the kubelet passes the machine's resolv.conf to pods; 127.0.0.53 in that file points CoreDNS \
+            at itself, and CoreDNS exits when it detects the loop",
         )
         .fix("set `resolvConf: /run/systemd/resolve/resolv.conf`")
         .files(stub_resolver),

@@ -19,26 +19,32 @@ const KUBELET_SYSCTLS: [(&str, &str); 6] = [
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA401", "bridge sysctls are incomplete or not applied at boot")
         .why(
-            "the `net.bridge.…` keys exist only while br_netfilter is loaded, and sysctl does not load it; unless \
-            both keys are set, the traffic of one address family bypasses the service rules",
+            "the `net.bridge.…` keys exist only while br_netfilter is loaded, and sysctl does not load it; \
+            unless both keys are set, the traffic of one address family bypasses the service rules",
         )
-        .fix("list `br_netfilter` in /etc/modules-load.d, and set `bridge-nf-call-iptables` and `bridge-nf-call-ip6tables`")
+        .fix(
+            "list `br_netfilter` in /etc/modules-load.d, and set `bridge-nf-call-iptables` and \
+            `bridge-nf-call-ip6tables`",
+        )
         .files(bridge),
     Lint::warning("HA404", "IPv6 is disabled")
         .why(
-            "programs that listen on ::1 or resolve localhost to it fail, dual-stack clusters are impossible, and \
-            disabling IPv6 has no benefit",
+            "programs that listen on ::1 or resolve localhost to it fail, dual-stack clusters are \
+            impossible, and disabling IPv6 has no benefit",
         )
         .fix("remove the setting")
         .files(no_ipv6),
     Lint::error("HA406", "swap is configured, but the kubelet does not run with swap enabled")
         .why("`failSwapOn` is on by default: the kubelet exits if a swap device is active")
-        .fix("remove the swap entry from /etc/fstab, or set `failSwapOn: false` and configure how pods may use swap")
+        .fix(
+            "remove the swap entry from /etc/fstab, or set `failSwapOn: false` and configure how pods may \
+            use swap",
+        )
         .files(swap),
     Lint::error("HA414", "the kernel settings do not match those that the kubelet requires")
         .why(
-            "with `protectKernelDefaults` the kubelet exits if one of six sysctls differs from the value it expects, \
-            instead of setting it",
+            "with `protectKernelDefaults` the kubelet exits if one of six sysctls differs from the value it \
+            expects, instead of setting it",
         )
         .fix(
             "set in /etc/sysctl.d: vm.overcommit_memory=1, vm.panic_on_oom=0, kernel.panic=10, \

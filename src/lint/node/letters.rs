@@ -7,15 +7,16 @@ use crate::lint::found::Found;
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA427", "a lookalike character is used for a quote, dash or space")
         .why(
-            "web pages and word processors turn `\"` into `”`, `--` into `–` and plain spaces into wide ones; \
-            programs read these characters as part of a name or value, and reject text that looks right",
+            "web pages and word processors turn `\"` into `”`, `--` into `–` and plain spaces into wide \
+            ones; programs read these characters as part of a name or value, and reject text that looks \
+            right",
         )
         .fix("retype the character: `\"`, `--` or a plain space")
         .files(lookalikes),
     Lint::error("HA428", "a file has an unclosed block or is indented with tabs")
         .why(
-            "in keepalived and nginx configuration an unclosed block extends to the end of the file, and YAML does \
-            not allow tabs for indentation: what follows is misread or rejected",
+            "in keepalived and nginx configuration an unclosed block extends to the end of the file, and \
+            YAML does not allow tabs for indentation: what follows is misread or rejected",
         )
         .fix("close every `{` with a `}`; indent YAML with spaces")
         .files(torn),

@@ -9,7 +9,8 @@ use crate::lint::Target;
 /// 2026-01-01.
 const NOW: u64 = 1_767_225_600;
 
-/// What differs between certificates: `O/CN`, names, uses (`s`erver, `c`lient, `a`uthority), last year of validity.
+/// What differs between certificates: `O/CN`, names, uses (`s`erver, `c`lient, `a`uthority), last year of
+/// validity.
 fn certificate(subject: &str, names: &[&str], uses: &str, until: i32) -> String {
     let mut params =
         CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
@@ -35,12 +36,15 @@ fn kubeconfig(pem: &str) -> String {
     format!("apiVersion: v1\nusers:\n- name: default\n  user:\n    client-certificate-data: {data}\n")
 }
 
-const ETCD: &str = "== m1:/etc/systemd/system/etcd.service\n[Service]\nExecStart=/usr/bin/etcd --peer-cert-file=/e/peer.crt --initial-advertise-peer-urls=https://10.0.0.11:2380\n";
+const ETCD: &str = "== m1:/etc/systemd/system/etcd.service\n[Service]\nExecStart=/usr/bin/etcd \
+    --peer-cert-file=/e/peer.crt --initial-advertise-peer-urls=https://10.0.0.11:2380\n";
 const SERVER: &str = "== m1:/etc/systemd/system/kube-apiserver.service\n[Service]\nExecStart=/usr/bin/kube-apiserver --tls-cert-file=/k/server.crt --kubelet-client-certificate=/k/client.crt --service-cluster-ip-range=10.96.0.0/12\n";
-const KUBELET: &str = "== w1:/etc/systemd/system/kubelet.service\n[Service]\nExecStart=/usr/bin/kubelet --hostname-override=w1\n";
+const KUBELET: &str = "== w1:/etc/systemd/system/kubelet.service\n[Service]\nExecStart=/usr/bin/kubelet \
+    --hostname-override=w1\n";
 const VIP: &str =
     "== m1:/etc/keepalived/keepalived.conf\nvrrp_instance A {\n virtual_ipaddress { 10.0.0.10 }\n}\n";
-const BINDING: &str = "== m1:/etc/kubernetes/rbac.yaml\nkind: ClusterRoleBinding\nsubjects:\n- kind: User\n  name: kube-apiserver-kubelet-client\n";
+const BINDING: &str = "== m1:/etc/kubernetes/rbac.yaml\nkind: ClusterRoleBinding\nsubjects:\n- kind: User\n \
+     name: kube-apiserver-kubelet-client\n";
 
 pub(super) fn examples() -> Vec<Example> {
     let peer = |names: &[&str], uses: &str| {

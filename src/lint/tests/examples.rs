@@ -1,7 +1,8 @@
 //! For each lint of files, files that trip it and files that do not.
 //!
-//! The tables are text: `# HA301`, then `--- bad` and `--- good`, then files after `== machine:/path`. `--- bad 1.36 3.6` says for
-//! which Kubernetes and etcd; 1.20 and 3.5 by default. `== m1:/path 0644` gives a mode.
+//! The tables are text: `# HA301`, then `--- bad` and `--- good`, then files after `== machine:/path`. `---
+//! bad 1.36 3.6` says for which Kubernetes and etcd; 1.20 and 3.5 by default. `== m1:/path 0644` gives a
+//! mode.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -94,13 +95,14 @@ fn each_lint_of_files_finds_what_is_wrong_and_leaves_alone_what_is_right() {
             problems.iter().filter(|problem| problem.code == Some(example.id.as_str())).collect();
         match (example.bad, own.is_empty()) {
             (true, true) => {
-                wrong.push(format!("{} finds nothing in what is wrong: {:#?}", example.id, example.machines))
+                wrong.push(format!("{} finds nothing in what is wrong: {:#?}", example.id, example.machines));
             }
             (false, false) => {
-                wrong.push(format!("{} finds something in what is right: {}", example.id, reported(own[0])))
+                wrong.push(format!("{} finds something in what is right: {}", example.id, reported(own[0])));
             }
             _ => {
-                own.iter().for_each(|problem| writeln!(seen, "{} {}", example.id, reported(problem)).unwrap())
+                own.iter()
+                    .for_each(|problem| writeln!(seen, "{} {}", example.id, reported(problem)).unwrap());
             }
         }
     }

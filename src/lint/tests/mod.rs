@@ -37,7 +37,11 @@ fn example(id: &str) -> String {
         "HA010" | "HA011" => without_node("m3"),
         "HA012" => edited("[\"master\"]", "[\"control-plane\", \"worker\"]"),
         "HA014" => edited("[endpoint]", "[endpoint]\nport = 10250"),
-        "HA015" => without_node("m2").replace("name = \"m3\"\nroles = [\"control-plane\"]", "name = \"m3\"\nroles = [\"worker\"]"),
+        "HA015" => without_node("m2").replace(
+            "name = \"m3\"\nroles = \
+            [\"control-plane\"]",
+            "name = \"m3\"\nroles = [\"worker\"]",
+        ),
         "HA018" => edited("[cluster]", "[overlays.worker]\nadd = [\"haproxi\"]\n[cluster]"),
         "HA021" => format!("{SAMPLE}\n[overlays.control-plane]\nremove = [\"containerd\"]\n"),
         "HA022" => format!("{SAMPLE}\n[etcd]\nfound = \"majority\"\n"),
@@ -46,21 +50,35 @@ fn example(id: &str) -> String {
         "HA226" => edited("1.20.2", "1.15.12"),
         "HA227" => edited("1.20.2", "1.36.0"),
         "HA228" => edited("1.20.2", "1.18.20"),
-        "HA229" => edited("1.20.2", "1.36.0")
-            .replace("[cluster]", "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]"),
+        "HA229" => edited("1.20.2", "1.36.0").replace(
+            "[cluster]",
+            "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]",
+        ),
         "HA230" => edited("1.20.2", "1.12.10").replace("profile = \"ha\"", "profile = \"kubeadm\""),
         "HA231" => edited("1.20.2", "1.24.17").replace("[cluster]", "[cluster]\nruntime = \"docker\""),
         "HA232" => edited(
             "[endpoint]",
-            &format!("[endpoint]\nrun = \"static-pod\"\nimages.haproxy = \"docker.io/library/haproxy:3.0@sha256:{:064}\"", 0),
+            &format!(
+                "[endpoint]\nrun = \"static-pod\"\nimages.haproxy = \
+                \"docker.io/library/haproxy:3.0@sha256:{:064}\"",
+                0
+            ),
         )
         .replace("[cluster]", "[cluster]\nruntime = \"docker\""),
         "HA233" => edited("[cluster]", "[base]\nsuite = \"bookworm\"\n[cluster]"),
-        "HA234" => edited("[endpoint]", "[endpoint]\nrun = \"static-pod\"\nimages.haproxy = \"docker.io/library/haproxy:2.1.4\""),
+        "HA234" => edited(
+            "[endpoint]",
+            "[endpoint]\nrun = \"static-pod\"\nimages.haproxy = \
+            \"docker.io/library/haproxy:2.1.4\"",
+        ),
         "HA019" => network("pods = \"192.168.0.0/16\""),
         "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
         "HA342" => edited("[endpoint]", "[endpoint]\nbalancer = \"keepalived\""),
-        "HA343" => edited("vip = \"10.0.0.10\"\nnames = [\"kubernetes.example.org\"]", "balancer = \"node-local\""),
+        "HA343" => edited(
+            "vip = \"10.0.0.10\"\nnames = \
+            [\"kubernetes.example.org\"]",
+            "balancer = \"node-local\"",
+        ),
         "HA346" => edited("[endpoint]", "[endpoint]\nbalancer = \"nginx\""),
         other => panic!("no example for {other}"),
     }
@@ -84,7 +102,8 @@ fn what_machines_are_there_for_may_be_replaced_and_not_just_removed() {
     }
 }
 
-/// API servers of static pods listen on every address, and the balancer on loopback has their port unless told otherwise.
+/// API servers of static pods listen on every address, and the balancer on loopback has their port unless
+/// told otherwise.
 #[test]
 fn a_port_that_nobody_chose_is_not_to_be_left_out() {
     let text = SAMPLE
@@ -216,7 +235,8 @@ fn versions_before_control_groups_v2_lack_nothing_on_bookworm_but_what_came_late
     for minor in 6..=18 {
         let text = edited("1.20.2", &format!("1.{minor}.2")).replacen(
             "[cluster]",
-            "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]\nruntime = \"docker\"",
+            "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]\nruntime = \
+            \"docker\"",
             1,
         );
         let report = linted(&text);

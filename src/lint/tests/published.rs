@@ -1,4 +1,5 @@
-//! Configurations that articles print, read as they are: every mistake that is known to be in them is found, and in right ones none.
+//! Configurations that articles print, read as they are: every mistake that is known to be in them is found,
+//! and in right ones none.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,4 +1,5 @@
-//! network-config, version 2 (<https://cloudinit.readthedocs.io/en/latest/reference/network-config-format-v2.html>).
+//! network-config, version 2
+//! (<https://cloudinit.readthedocs.io/en/latest/reference/network-config-format-v2.html>).
 
 use std::net::IpAddr;
 

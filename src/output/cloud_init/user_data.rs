@@ -57,7 +57,8 @@ pub(super) fn user_data(input: &Input<'_>) -> Result<Value> {
         "packages": packages,
         "runcmd": [["sh", format!("{LIBRARY}/setup")]],
         "ssh_pwauth": false,
-        // Removes the image's default user without creating another: cloud-init before 23.1 rejects an empty list.
+        // Removes the image's default user without creating another: cloud-init before 23.1 rejects an empty
+        // list.
         "users": [{ "name": "root", "lock_passwd": true }],
         "write_files": files(input)?,
     });
@@ -65,7 +66,8 @@ pub(super) fn user_data(input: &Input<'_>) -> Result<Value> {
     if let Some(missing) = parameters.first() {
         // Until then the system runs with its own command line.
         document["runcmd"].as_array_mut().expect("commands are a list").push(json!(["update-grub"]));
-        document["power_state"] = json!({ "mode": "reboot", "condition": format!("! grep --quiet --fixed-strings --word-regexp {missing} /proc/cmdline") });
+        document["power_state"] = json!({ "mode": "reboot", "condition": format!("! grep --quiet \
+            --fixed-strings --word-regexp {missing} /proc/cmdline") });
         let text = format!(
             "# Cgroup version: {}.\nGRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {}\"\n",
             input.cluster.base.cgroups.name(),
@@ -162,7 +164,8 @@ impl Lists {
         Ok(())
     }
 
-    /// Adds a directory, unless it has the default mode and owner: such a directory is created with its files.
+    /// Adds a directory, unless it has the default mode and owner: such a directory is created with its
+    /// files.
     fn directory(&mut self, path: &ImagePath, entry: &Entry) {
         if (entry.mode, entry.uid, entry.gid) != (0o755, 0, 0) {
             self.directories.insert(line(path, entry));

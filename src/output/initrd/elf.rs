@@ -9,7 +9,8 @@ use crate::error::{Doing, Kind, Result};
 /// Size of the smallest possible ELF file, in bytes (ELF-64 header).
 pub(super) const HEADER_SIZE: u64 = 64;
 
-/// Type of the notes that name libraries opened by dlopen(3) (<https://uapi-group.org/specifications/specs/elf_dlopen_metadata/>).
+/// Type of the notes that name libraries opened by dlopen(3)
+/// (<https://uapi-group.org/specifications/specs/elf_dlopen_metadata/>).
 const DLOPEN_NOTE: u32 = 0x407c_0c0a;
 
 /// Dependencies of one file.
@@ -46,7 +47,8 @@ struct Feature {
     priority: String,
 }
 
-/// Returns the first name of each feature whose priority is above `suggested`. Skips notes that can't be parsed.
+/// Returns the first name of each feature whose priority is above `suggested`. Skips notes that can't be
+/// parsed.
 fn recommended(notes: NoteIterator<'_>) -> Vec<String> {
     let features = notes.flatten().filter(|note| note.n_type == DLOPEN_NOTE).filter_map(|note| {
         let text = note.desc.split(|byte| *byte == 0).next()?;

@@ -1,5 +1,5 @@
-//! Contents of the initrd besides kernel modules and libraries: a table of files from the base, and a table of
-//! kiln's own files.
+//! Contents of the initrd besides kernel modules and libraries: a table of files from the base, and a table
+//! of kiln's own files.
 
 /// A file that the initrd needs.
 #[derive(Debug)]
@@ -179,8 +179,8 @@ mod tests {
         assert!(grown.contains(&format!("Label={STATE}\n")));
     }
 
-    /// The target wants the root's filesystems, which require these units: with a conflict, systemd drops one side or the other, which
-    /// sometimes unmounts the state partition.
+    /// The target wants the root's filesystems, which require these units: with a conflict, systemd drops one
+    /// side or the other, which sometimes unmounts the state partition.
     #[test]
     fn no_unit_conflicts_with_the_switch_to_the_root_that_needs_it() {
         let conflicts = |text: &'static str| text.lines().filter_map(|line| line.strip_prefix("Conflicts="));

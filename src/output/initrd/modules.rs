@@ -13,8 +13,8 @@ const MODULES: &str = "/usr/lib/modules";
 /// available when it starts.
 pub(super) const LOADED: &str = "sha256_ssse3\ncrc32c_intel\ndm_mod\ndm_verity\nloop\noverlay\n";
 
-/// udev rule that ignores processors: they request modules too, for cryptography and virtualisation, which are
-/// in the root.
+/// udev rule that ignores processors: they request modules too, for cryptography and virtualisation, which
+/// are in the root.
 pub(super) const RULES: &str = "SUBSYSTEM==\"cpu\", ENV{MODALIAS}=\"\"\n";
 
 /// Modules that may be needed between firmware and a mounted root. A kernel may have them built in, or lack
@@ -171,7 +171,9 @@ mod tests {
 
     #[test]
     fn dependencies_come_along_and_other_modules_stay() {
-        let table = "kernel/md/dm-verity.ko.xz: kernel/md/dm-bufio.ko.xz kernel/md/dm-mod.ko.xz\nkernel/md/dm-mod.ko.xz:\nkernel/md/dm-bufio.ko.xz: kernel/md/dm-mod.ko.xz\nkernel/net/veth.ko.xz:\n";
+        let table = "kernel/md/dm-verity.ko.xz: kernel/md/dm-bufio.ko.xz \
+            kernel/md/dm-mod.ko.xz\nkernel/md/dm-mod.ko.xz:\nkernel/md/dm-bufio.ko.xz: \
+            kernel/md/dm-mod.ko.xz\nkernel/net/veth.ko.xz:\n";
         let chosen = with_dependencies(table, &["dm_verity", "not_in_this_kernel"]);
         assert_eq!(
             chosen.into_iter().collect::<Vec<_>>(),

@@ -1,7 +1,7 @@
 //! Configuration files as data: one table per file, one row per field, with the versions that accept it.
 //!
-//! Kubernetes parses them strictly: a program does not start if the file has a field that its version does not
-//! know.
+//! Kubernetes parses them strictly: a program does not start if the file has a field that its version does
+//! not know.
 
 mod apiserver;
 mod kube_proxy;

@@ -18,8 +18,8 @@ const ASKS_TWICE: u32 = 25;
 
 /// Returns the time that a balancer waits for both health checks of an API server, in milliseconds. It
 /// exceeds the API server's own wait for etcd; otherwise a server with a hung etcd would look hung itself.
-/// The margin covers a TCP segment that is lost twice (RFC 6298, with a minimum of 200 ms on Linux); otherwise
-/// three checks in a row would fail because of a bad cable.
+/// The margin covers a TCP segment that is lost twice (RFC 6298, with a minimum of 200 ms on Linux);
+/// otherwise three checks in a row would fail because of a bad cable.
 pub(in crate::render) fn health_limit(kubernetes: KubernetesVersion) -> u32 {
     if kubernetes.at_least(20) { ETCD_WAIT + 1000 } else { FIXED_ETCD_WAIT + 500 }
 }

@@ -1,5 +1,5 @@
-//! kubelet flags: settings without a field in the configuration file, and all settings before 1.10, where there
-//! is no such file.
+//! kubelet flags: settings without a field in the configuration file, and all settings before 1.10, where
+//! there is no such file.
 
 use super::{Flag, computed, text};
 use crate::cluster::Taint;
@@ -18,7 +18,8 @@ pub(super) static FLAGS: &[Flag] = &[
     text("network-plugin", "cni").before(24).with(Runtime::Docker),
     text("cni-conf-dir", "/etc/cni/net.d").before(24).with(Runtime::Docker),
     text("cni-bin-dir", "/opt/cni/bin").before(24).with(Runtime::Docker),
-    // The image that garbage collection keeps. Later versions ignore the flag: the runtime must pin the image.
+    // The image that garbage collection keeps. Later versions ignore the flag: the runtime must pin the
+    // image.
     computed("pod-infra-container-image", |context| context.sandbox_image()).before(29),
     computed("hostname-override", |context| context.node.name.clone()),
     computed("node-ip", |context| context.node.address.to_string()),

@@ -1,5 +1,5 @@
-//! All combinations of balancers: every kind, run in both ways, on both kinds of machines. A cell is a cluster that renders and whose
-//! configuration the balancers accept, or a rejection with the reason.
+//! All combinations of balancers: every kind, run in both ways, on both kinds of machines. A cell is a
+//! cluster that renders and whose configuration the balancers accept, or a rejection with the reason.
 
 use super::golden::{golden, texts};
 use super::variants::{judge_balancers, of_balancer};
@@ -33,7 +33,8 @@ const IPV4: Family =
 const IPV6: Family = Family {
     prefix: "fd00:1::",
     private: "fd00:9::43",
-    networks: "nodes = \"fd00:1::/64\"\npods = \"fd00:2::/48\"\npods-per-node-prefix = 64\nservices = \"fd00:3::/112\"",
+    networks: "nodes = \"fd00:1::/64\"\npods = \"fd00:2::/48\"\npods-per-node-prefix = 64\nservices = \
+        \"fd00:3::/112\"",
 };
 
 impl Family {
@@ -119,7 +120,8 @@ impl Cell {
 }
 
 impl Accepted {
-    /// Returns the balancer's nodes, the addresses that clients connect to, the balancer's files, and the reported problems.
+    /// Returns the balancer's nodes, the addresses that clients connect to, the balancer's files, and the
+    /// reported problems.
     fn summary(&self) -> String {
         let cluster = &self.cluster;
         let nodes: Vec<&str> = cluster.balancing().iter().map(|node| node.name.as_str()).collect();

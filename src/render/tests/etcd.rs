@@ -74,8 +74,8 @@ fn versions_and_digests_that_are_none_are_refused() {
         (format!("{HA}\n{digest} \"{}\"\n", "0".repeat(64)), ""),
         (
             format!("{HA}\n[[binaries]]\ndirectory = \"programs\"\nsha256 = \"{}\"\n", "0".repeat(64)),
-            "`\"0000000000000000000000000000000000000000000000000000000000000000\"`: a directory has no digest: the lock pins each program in the directory \
-             (remove `sha256`)",
+            "`\"0000000000000000000000000000000000000000000000000000000000000000\"`: a directory has no \
+            digest: the lock pins each program in the directory (remove `sha256`)",
         ),
     ] {
         assert_eq!(problems(&text).join("; "), expected);

@@ -1,4 +1,5 @@
-//! The firewall of every profile: nft(8) accepts it, and it opens exactly the ports in the matrix of `kiln plan`.
+//! The firewall of every profile: nft(8) accepts it, and it opens exactly the ports in the matrix of `kiln
+//! plan`.
 
 use super::variants::every_node;
 use super::{resolved, text};
@@ -13,13 +14,15 @@ const FILE: &str = "/etc/nftables/kiln.nft";
 /// The other table, of nodes with pods.
 const PODS: &str = "/etc/nftables/pods.nft";
 
-/// Loads a node's rules twice next to an unrelated table, in a separate network namespace, and lists the resulting ruleset.
+/// Loads a node's rules twice next to an unrelated table, in a separate network namespace, and lists the
+/// resulting ruleset.
 fn loaded(tree: &Tree, rules: &str) -> Option<String> {
     let (mut unshare, _) = (judge("unshare")?, judge("nft")?);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("kiln.nft");
     host::fs::write_atomic(&file, text(tree, rules).as_bytes(), 0o644).unwrap();
-    let script = "nft add table ip nat && nft --check --file \"$0\" && nft --file \"$0\" && nft --file \"$0\" && nft --stateless list ruleset";
+    let script = "nft add table ip nat && nft --check --file \"$0\" && nft --file \"$0\" && nft --file \
+        \"$0\" && nft --stateless list ruleset";
     Some(accepts(unshare.args(["--user", "--map-root-user", "--net", "sh", "-c", script]).arg(&file)))
 }
 

@@ -1,6 +1,7 @@
 //! Golden files: the dump of every node's tree, and the text of every file that is not secret.
 //!
-//! Certificates differ with every vault, so their lines show no digest; the vault's identifier is `CLUSTER-ID`.
+//! Certificates differ with every vault, so their lines show no digest; the vault's identifier is
+//! `CLUSTER-ID`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -17,7 +17,8 @@ flannel-cni-plugin = \"registry.example.org/base/plugin:4\"
 fn with_addons(version: &str, images: &str) -> String {
     let text = HA.replace("1.20.2", version).replace("[network]", "[network]\nplugin = \"flannel\"");
     format!(
-        "{text}\n{images}\n[overlays.control-plane]\nadd = [\"coredns\", \"coredns-image\", \"flannel-images\"]\n"
+        "{text}\n{images}\n[overlays.control-plane]\nadd = [\"coredns\", \"coredns-image\", \
+        \"flannel-images\"]\n"
     )
 }
 
@@ -73,10 +74,9 @@ fn kubeadm_is_given_a_name_of_corednss_image_that_it_can_make() {
     let wrong = format!("{KUBEADM}\n[cluster.images]\ncoredns = \"registry.example.org/dns:1\"\n");
     assert_eq!(
         problems(&wrong),
-        [
-            "`\"registry.example.org/dns:1\"`: kubeadm can't use `registry.example.org/dns:1`: it requires an image name that ends in `/coredns` \
-          (use a reference such as `\"registry.example.org/kubernetes/coredns:v1.13.1\"`)"
-        ]
+        ["`\"registry.example.org/dns:1\"`: kubeadm can't use `registry.example.org/dns:1`: it requires \
+             an image name that ends in `/coredns` \
+          (use a reference such as `\"registry.example.org/kubernetes/coredns:v1.13.1\"`)"]
     );
     assert_eq!(problems(&wrong.replace("profile = \"kubeadm\"", "profile = \"ha\"")), [""; 0]);
 }

@@ -13,7 +13,8 @@ use crate::render;
 use crate::tree::Tree;
 use crate::words::{KubernetesVersion, Role};
 
-/// A node's files in a directory, with paths in `file` rewritten so that a judge on this machine finds them there.
+/// A node's files in a directory, with paths in `file` rewritten so that a judge on this machine finds them
+/// there.
 pub(super) struct Root {
     directory: tempfile::TempDir,
 }

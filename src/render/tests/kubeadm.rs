@@ -1,5 +1,5 @@
-//! The real kubeadm of 1.20.2 accepts the profile `kubeadm`: its configuration, the vault's certificates as an external CA, and
-//! static pods that the real programs can read.
+//! The real kubeadm of 1.20.2 accepts the profile `kubeadm`: its configuration, the vault's certificates as
+//! an external CA, and static pods that the real programs can read.
 
 use std::collections::BTreeSet;
 
@@ -164,7 +164,8 @@ fn kubeadm_names_the_images_that_the_nodes_need() {
     }
 }
 
-/// Migration reads the old version strictly and writes it in the newest version that the program knows: nothing is lost.
+/// Migration reads the old version strictly and writes it in the newest version that the program knows:
+/// nothing is lost.
 #[test]
 fn kubeadm_reads_the_configuration_of_a_node_that_joins() {
     let cluster = cluster();

@@ -9,7 +9,8 @@ use crate::host;
 use crate::overlay::Overlays;
 use crate::render;
 
-/// Renders the first node with one more overlay, `site`, made of `files`. `kiln check` reports the same errors before a vault exists.
+/// Renders the first node with one more overlay, `site`, made of `files`. `kiln check` reports the same
+/// errors before a vault exists.
 fn with_site(files: &[(&str, &str)]) -> Result<crate::tree::Tree, Error> {
     let directory = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -51,7 +52,8 @@ fn an_undefined_variable_is_told_with_its_place() {
     let err =
         with_site(&[MANIFEST, ("rootfs/etc/motd.tera", "{{ node.name }}\n{{ node.nmae }}\n")]).unwrap_err();
     assert!(err.to_string().contains("of overlay `site`"), "{err}");
-    insta::assert_snapshot!(reported(&err), @"motd.tera:24..28: Field `nmae` is not defined. Available fields: address, extra_addresses, labels, matches, name, priority, roles, taints");
+    insta::assert_snapshot!(reported(&err), @"motd.tera:24..28: Field `nmae` is not defined. Available \
+        fields: address, extra_addresses, labels, matches, name, priority, roles, taints");
 }
 
 #[test]

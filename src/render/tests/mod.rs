@@ -22,7 +22,8 @@ use crate::pki::{self, Options, Pki};
 use crate::profile;
 use crate::tree::{EntryKind, ImagePath, Tree};
 
-/// The cluster file that `kiln init` writes, and a worker. Other tests cover the parts that make an image bootable.
+/// The cluster file that `kiln init` writes, and a worker. Other tests cover the parts that make an image
+/// bootable.
 fn cluster() -> Cluster {
     resolved(&cluster_file())
 }
@@ -71,7 +72,7 @@ fn unpack(tree: &Tree, root: &Path) {
         match &entry.kind {
             EntryKind::Directory => host::fs::create_directories(&target).unwrap(),
             EntryKind::File(content) => {
-                host::fs::write_atomic(&target, &content.read().unwrap(), entry.mode).unwrap()
+                host::fs::write_atomic(&target, &content.read().unwrap(), entry.mode).unwrap();
             }
             EntryKind::Symlink(to) => std::os::unix::fs::symlink(to, &target).unwrap(),
         }

@@ -1,4 +1,5 @@
-//! The Kubernetes programs of 1.20.2 and the host's etcd read the files rendered for them, and start with them.
+//! The Kubernetes programs of 1.20.2 and the host's etcd read the files rendered for them, and start with
+//! them.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -93,7 +94,8 @@ fn the_api_server_starts_and_misses_nothing_but_etcd() {
     );
 }
 
-/// Without an API server they can do nothing, but by then they have read their keys, certificates and kubeconfig.
+/// Without an API server they can do nothing, but by then they have read their keys, certificates and
+/// kubeconfig.
 #[test]
 fn the_controllers_and_the_scheduler_start_and_serve_their_health() {
     for (program, kubeconfig) in

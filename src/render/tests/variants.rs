@@ -1,5 +1,5 @@
-//! Every profile and every kind of balancer: golden files of each image's first node, and independent checks of the
-//! balancers' configuration.
+//! Every profile and every kind of balancer: golden files of each image's first node, and independent checks
+//! of the balancers' configuration.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -1,7 +1,8 @@
-//! Golden files of every Kubernetes version, for every built-in profile: the files of one node of each role image.
+//! Golden files of every Kubernetes version, for every built-in profile: the files of one node of each role
+//! image.
 //!
-//! The oldest version's file contains everything that depends on the version; each later file contains the changes since the
-//! previous version.
+//! The oldest version's file contains everything that depends on the version; each later file contains the
+//! changes since the previous version.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,11 +1,12 @@
-//! HAProxy checks the health of every API server; keepalived moves the VIP to a node whose HAProxy has a ready
-//! API server.
+//! HAProxy checks the health of every API server; keepalived moves the VIP to a node whose HAProxy has a
+//! ready API server.
 
 use super::{Deployment, Kind, Mover, Placement};
 
 pub(super) const KIND: Kind = Kind {
     name: "haproxy",
-    summary: "HAProxy with health checks and a VIP moved by keepalived, on the `lb` nodes or else the control plane",
+    summary: "HAProxy with health checks and a VIP moved by keepalived, on the `lb` nodes or else the \
+        control plane",
     place: Placement::Front,
     mover: Mover::Keepalived,
     proxy: Some("haproxy"),

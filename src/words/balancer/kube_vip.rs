@@ -5,7 +5,8 @@ use super::{Deployment, Kind, Mover, Placement};
 
 pub(super) const KIND: Kind = Kind {
     name: "kube-vip",
-    summary: "kube-vip as a static pod: the holder of a lease in the API announces the VIP by ARP or BGP; no load balancing",
+    summary: "kube-vip as a static pod: the holder of a lease in the API announces the VIP by ARP or BGP; \
+        no load balancing",
     place: Placement::ControlPlane,
     mover: Mover::KubeVip,
     proxy: None,

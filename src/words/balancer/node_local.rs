@@ -1,4 +1,5 @@
-//! Every machine that uses the API has its own proxy on loopback, which forwards to all API servers; no VIP moves.
+//! Every machine that uses the API has its own proxy on loopback, which forwards to all API servers; no VIP
+//! moves.
 
 use super::{Deployment, Kind, Mover, Placement};
 
@@ -15,7 +16,8 @@ pub(super) const KIND: Kind = Kind {
 
 pub(super) const IPVS: Kind = Kind {
     name: "node-local-ipvs",
-    summary: "IPVS on every machine for the local kubelet and kube-proxy, with a VIP local to each machine; IPVS is deprecated in Kubernetes",
+    summary: "IPVS on every machine for the local kubelet and kube-proxy, with a VIP local to each machine; \
+        IPVS is deprecated in Kubernetes",
     proxy: Some("ipvs"),
     private_vip: true,
     service: Deployment::Overlays(&["ipvs"]),

@@ -1,5 +1,5 @@
-//! COMPANIONS: the compatibility table: component versions that work with each Kubernetes version, such as etcd,
-//! runtimes, images and machine requirements.
+//! COMPANIONS: the compatibility table: component versions that work with each Kubernetes version, such as
+//! etcd, runtimes, images and machine requirements.
 //!
 //! The table has one row per component version. Rendering, `kiln list versions` and lints use it.
 

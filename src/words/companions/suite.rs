@@ -13,17 +13,17 @@ pub(crate) struct Suite {
     pub(crate) containerd: &'static str,
     /// Version of the `docker.io` package.
     pub(crate) docker: &'static str,
-    /// Cgroup versions that the suite's systemd can mount and its kernel supports for kubelets; the default comes
-    /// first.
+    /// Cgroup versions that the suite's systemd can mount and its kernel supports for kubelets; the default
+    /// comes first.
     pub(crate) cgroups: &'static [&'static str],
     /// True if the suite has all packages that an image needs to boot; otherwise only stock systems are
     /// supported.
     pub(crate) images: bool,
 }
 
-/// Every suite that can be a base, oldest first. All suites mount cgroup v2 by default. trixie's kernel has no
-/// memory and cpuset controllers in v1 (`CONFIG_MEMCG_V1`, `CONFIG_CPUSETS_V1`), and systemd 258 and later can't
-/// mount v1 at all.
+/// Every suite that can be a base, oldest first. All suites mount cgroup v2 by default. trixie's kernel has
+/// no memory and cpuset controllers in v1 (`CONFIG_MEMCG_V1`, `CONFIG_CPUSETS_V1`), and systemd 258 and later
+/// can't mount v1 at all.
 pub(crate) static SUITES: &[Suite] = &[
     Suite {
         name: "bullseye",

@@ -1,5 +1,5 @@
-//! Rows of the compatibility table. Sources: Kubernetes release notes, kubeadm's constants by tag, containerd's
-//! release table.
+//! Rows of the compatibility table. Sources: Kubernetes release notes, kubeadm's constants by tag,
+//! containerd's release table.
 
 use super::{Companion, Component};
 use crate::words::Span;

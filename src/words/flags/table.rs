@@ -139,8 +139,8 @@ pub(crate) static FLAGS: &[FlagHistory] = &[
     row("kubelet", "keep-terminated-pod-volumes", life(31).removed(31), "nothing"),
     row("kubelet", "register-schedulable", life(23).removed(34), "`registerWithTaints`"),
     row("kubelet", "cloud-config", life(29).removed(34), "nothing"),
-    // Up to 1.28 only this flag keeps image garbage collection from removing the sandbox image; since 1.29 the
-    // flag has no effect, and the runtime must pin the image (kubernetes#108045, #118544, #122739).
+    // Up to 1.28 only this flag keeps image garbage collection from removing the sandbox image; since 1.29
+    // the flag has no effect, and the runtime must pin the image (kubernetes#108045, #118544, #122739).
     row(
         "kubelet",
         "pod-infra-container-image",

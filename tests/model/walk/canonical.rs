@@ -1,4 +1,5 @@
-//! One state of many that are alike: members renamed, tokens and incarnations numbered, what no disk needs forgotten.
+//! One state of many that are alike: members renamed, tokens and incarnations numbered, what no disk needs
+//! forgotten.
 
 use super::{ABSENT, Act, Cluster, Configuration, Data, Doing, Held, MOST, Machine, State, Token};
 
@@ -12,7 +13,8 @@ impl State {
         if orders.len() <= 2 {
             return renamed.min().expect("there is one order at least");
         }
-        // Of many members it costs less to sort them: those that are alike in all that is known of them need no order.
+        // Of many members it costs less to sort them: those that are alike in all that is known of them need
+        // no order.
         let sorted = |flip: bool| {
             let mut places: Vec<usize> = (1..self.machines.len()).collect();
             let known = |place: usize| {
@@ -68,7 +70,8 @@ impl State {
     fn number(&mut self) {
         self.clusters.sort_unstable_by_key(|cluster| cluster.token);
         let tokens: Vec<Token> = self.clusters.iter().map(|cluster| cluster.token).collect();
-        // Room for one that is drawn between any two. What a machine saw of a cluster that is gone stays apart from all others.
+        // Room for one that is drawn between any two. What a machine saw of a cluster that is gone stays
+        // apart from all others.
         let anew = |token: Token| match tokens.binary_search(&token) {
             Ok(at) => (at as u8 + 1) * 2,
             Err(_) => 0,

@@ -4,16 +4,17 @@ use std::fmt::Write as _;
 
 use crate::lab::rehearse::report::{COLUMNS, Report, Row, Run, UNFINISHED, picture};
 
-const STYLE: &str = "body{font:15px/1.5 sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}\
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3em .6em;border-bottom:1px solid #ddd}\
-.kept{color:#176b2c}.failed,.void{color:#b00020;font-weight:bold}.busy,.inconclusive{color:#8a5a00}\
-pre{background:#f6f6f6;padding:.6em;overflow-x:auto;font-size:13px}svg{width:100%;height:auto}";
+const STYLE: &str = "body{font:15px/1.5 sans-serif;max-width:1000px;margin:2em auto;padding:0 \
+    1em;color:#222}table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3em \
+    .6em;border-bottom:1px solid \
+    #ddd}.kept{color:#176b2c}.failed,.void{color:#b00020;font-weight:bold}.busy,.inconclusive{color:#8a5a00}pre{background:#f6f6f6;padding:.6em;overflow-x:auto;font-size:13px}svg{width:100%;height:auto}";
 
 pub(super) fn page(report: &Report) -> String {
     let title = escaped(&format!("Rehearsal of {}", report.cluster));
     let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
-         <h1>{title}</h1>\n<p>kiln {}, {}{}</p>\n{}",
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta \
+        charset=\"utf-8\">\n<title>{title}</title>\n<style>{STYLE}</style>\n<h1>{title}</h1>\n<p>kiln {}, \
+        {}{}</p>\n{}",
         report.kiln,
         report.time,
         if report.complete { "" } else { UNFINISHED },

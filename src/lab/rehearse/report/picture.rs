@@ -28,8 +28,8 @@ pub(super) fn draw(run: &Run, predicted: Option<[f64; 2]>) -> String {
     let bottom = TOP + FLOORS * FLOOR;
     let height = bottom + 30.0;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"13\" role=\"img\">\n\
-         <title>measured: {} s</title>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+        font-family=\"sans-serif\" font-size=\"13\" role=\"img\">\n<title>measured: {} s</title>\n",
         tenths(run.measured)
     );
     if let Some([_, most]) = predicted {
@@ -77,7 +77,8 @@ fn watches(svg: &mut String, run: &Run, y: f64, x: &dyn Fn(f64) -> f64) {
         let (thickness, node) = (height - 1.0, escaped(&watched.node));
         let _ = writeln!(
             svg,
-            "<rect x=\"{LEFT}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{thickness:.1}\" fill=\"#9ccfa8\"><title>{node}</title></rect>"
+            "<rect x=\"{LEFT}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{thickness:.1}\" \
+            fill=\"#9ccfa8\"><title>{node}</title></rect>"
         );
     }
 }
@@ -91,7 +92,8 @@ fn holders(svg: &mut String, run: &Run, y: f64, x: &dyn Fn(f64) -> f64) {
         let width = right - left;
         let _ = writeln!(
             svg,
-            "<rect x=\"{left:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"#c9d6ea\" stroke=\"#335\"/>"
+            "<rect x=\"{left:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"#c9d6ea\" \
+            stroke=\"#335\"/>"
         );
         let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{}\">{}</text>", left + 4.0, y + 13.0, escaped(holder));
     }
@@ -105,7 +107,8 @@ fn mark(svg: &mut String, x: f64, bottom: f64, text: &str) {
     let top = TOP - 6.0;
     let _ = writeln!(
         svg,
-        "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#222\" stroke-dasharray=\"4 3\"/>"
+        "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#222\" \
+        stroke-dasharray=\"4 3\"/>"
     );
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{text}</text>", top - 6.0);
 }
