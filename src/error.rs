@@ -158,9 +158,13 @@ fn innermost(err: &io::Error) -> io::ErrorKind {
     err.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()).map_or_else(|| err.kind(), innermost)
 }
 
-/// Formats a number and its noun: `1 problem`, `2 problems`.
+/// Formats a number and its noun: `1 problem`, `2 problems`, `3 entries`.
 pub(crate) fn counted(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    match noun.strip_suffix('y') {
+        _ if number == 1 => format!("1 {noun}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {noun}s"),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The agent on a root filesystem as the initrd sees it: the image's own files below, the node's on top, in
+//! The agent on a root filesystem as the initrd sees it: the image's files, covered by the node's files in
 //! memory.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use common::{approve, ha, judge, root};
 
-/// Runs a script in a mount namespace with a `/run` of its own, so that nothing of this machine is touched.
+/// Runs a script in a mount namespace with a separate `/run`, so that this machine remains unchanged.
 fn in_private(script: &str, root: &Path, seed: &Path) -> Option<String> {
     let mut unshare = judge("unshare")?;
     unshare.args(["--mount", "sh", "-euc", &format!("mount -t tmpfs none /run\n{script}")]);

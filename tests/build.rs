@@ -1,4 +1,4 @@
-//! `kiln build` as its users run it: the same bytes everywhere, nothing half-done, nothing done twice.
+//! `kiln build` as users run it: reproducible, without partial outputs and without repeated work.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{Site, approve, cache, copy_directory, files, fresh_store, ha, judge, root, sha256};
 
-/// Digests of everything that a build published, by path.
+/// Paths and digests of all artifacts that a build published.
 fn digests(out: &Path) -> Vec<(String, String)> {
     let artifacts = files(out)
         .into_iter()
@@ -79,7 +79,7 @@ fn a_build_of_cloud_init_alone_makes_no_image() {
     let Some(_) = ha() else { return };
     let dir = tempfile::tempdir_in(cache()).unwrap();
     let other = Site::new(&dir.path().join("site")).unwrap();
-    // A store that holds nothing and a mirror that is not there: neither is needed.
+    // The build needs neither packages in the store nor a reachable mirror.
     let mut build = other.command(&["build", "--format", "cloud-init"]);
     approve(
         build.env("KILN_STORE", dir.path().join("store")).env("KILN_MIRROR", "http://127.0.0.1:9/debian"),
@@ -171,7 +171,7 @@ fn an_ordinary_user_builds_the_same_bytes_with_and_without_subordinate_ids() {
     }
 }
 
-/// Lets an ordinary user pass the directories that lead to its home; root's own cache is usually 0700.
+/// Lets an ordinary user traverse the parent directories of its home: root's cache usually has mode 0700.
 fn reachable(path: &Path) {
     for directory in path.ancestors().skip(1) {
         let mode = directory.metadata().unwrap().permissions().mode();
@@ -193,7 +193,7 @@ fn fifty_kills_at_random_moments_leave_no_partial_output_and_the_next_build_succ
     let whole = started.elapsed();
     fs::remove_dir_all(other.dir.join("out")).unwrap();
     fs::remove_dir_all(store.join("stages")).unwrap();
-    // A linear congruential generator: random enough to hit every stage, and the same moments in every run.
+    // A linear congruential generator: random enough to hit every stage, but identical in every run.
     let mut seed = 7_u64;
     let rounds = std::env::var("KILN_TEST_KILLS").map_or(50, |text| text.parse().unwrap());
     for round in 0..rounds {
@@ -214,7 +214,7 @@ fn fifty_kills_at_random_moments_leave_no_partial_output_and_the_next_build_succ
                 .unwrap()
                 .any(|entry| !entry.unwrap().file_name().to_string_lossy().starts_with('.'));
         if published {
-            assert_eq!(digests(&other.out()), expected, "round {round}: what is visible is not whole");
+            assert_eq!(digests(&other.out()), expected, "round {round}: the outputs are incomplete");
             fs::remove_dir_all(&out).unwrap();
         }
     }

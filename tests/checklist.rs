@@ -1,4 +1,4 @@
-//! `docs/checklist.md` points at things that exist.
+//! All pointers in `docs/checklist.md` have existing targets.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What a directory's Rust files say, in one text.
+/// The concatenated Rust files of a directory.
 fn sources(directory: &str) -> String {
     let files = walkdir::WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory))
         .into_iter()
@@ -21,7 +21,7 @@ fn kiln(arguments: &[&str]) -> bool {
     Command::new(env!("CARGO_BIN_EXE_kiln")).args(arguments).output().unwrap().status.success()
 }
 
-/// Why a pointer leads nowhere, if it does.
+/// The reason why a pointer is invalid, if it is.
 fn dangling(pointer: &str, tests: &str) -> Option<&'static str> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (kind, name) = pointer.split_once(':').unwrap_or((pointer, ""));
@@ -33,9 +33,9 @@ fn dangling(pointer: &str, tests: &str) -> Option<&'static str> {
         "verb" => kiln(&[name, "--help"]),
         "test" => tests.contains(&format!("fn {name}()")),
         "open" => !name.trim().is_empty(),
-        _ => return Some("no kind of pointer"),
+        _ => return Some("of an unknown kind"),
     };
-    (!exists).then_some("not there")
+    (!exists).then_some("missing")
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn every_item_of_the_checklist_points_to_something_that_is_there() {
         .collect();
     let mut wrong = Vec::new();
     for row in rows.iter().filter(|row| row[1] != "article") {
-        let [item, _, covered] = row[..] else { panic!("a row of another shape: {row:?}") };
+        let [item, _, covered] = row[..] else { panic!("a row without three columns: {row:?}") };
         let pointers: Vec<&str> = covered.split('`').skip(1).step_by(2).collect();
         if pointers.is_empty() {
             wrong.push(format!("{item}: points to nothing"));

@@ -1,5 +1,5 @@
-//! The guard of the VIP, with real keepalived and HAProxy, on machines that are namespaces: what hangs,
-//! stands still or is cut off loses the VIP in time, and its clients know.
+//! The VIP guard with real keepalived and HAProxy, on machines that are namespaces: a machine that hangs,
+//! is frozen or is disconnected loses the VIP in time, and its clients' connections are reset.
 
 #![allow(
     clippy::disallowed_methods,
@@ -25,12 +25,12 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 const VIP: &str = "10.0.0.10";
-/// Until daemons have begun, and failures that are not timed have had their effect.
+/// The longest wait for daemons to start and for failures whose duration is not measured.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How much longer than predicted a move may take beside other tests.
+/// How many times longer than predicted a VIP move may take beside other tests.
 const SLACK: f64 = 3.0;
 
-/// A process whose network, mounts and processes are a machine's; the machine is gone with it.
+/// A process with the network, mount and PID namespaces of a machine, which ends with it.
 struct Namespaces {
     outer: Child,
     first: u32,
@@ -38,7 +38,7 @@ struct Namespaces {
 
 impl Namespaces {
     fn new() -> Self {
-        // The first process must take leave of others that have ended, as systemd does: bash(1) does it, too.
+        // The first process must reap ended processes, as systemd does; bash(1) does so too.
         let first = ["bash", "-c", "sleep 900 & wait"];
         let namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
         let outer = Command::new("unshare").args(namespaces).args(first).spawn().unwrap();
@@ -72,7 +72,7 @@ impl Drop for Namespaces {
     }
 }
 
-/// A program on a machine, known by its process there.
+/// A program that runs on a machine.
 struct Daemon(Child);
 
 impl Drop for Daemon {
@@ -94,7 +94,7 @@ struct Machine {
 impl Machine {
     fn new(switch: &Namespaces, name: &'static str, port: &'static str, files: &Path) -> Self {
         let namespaces = Namespaces::new();
-        // By this test's number of the other process.
+        // The PID as this test sees it.
         let target = switch.first.to_string();
         let cable = [
             "link",
@@ -123,15 +123,15 @@ impl Machine {
         }
         let mut machine = Self { name, port, namespaces, files: files.to_owned(), daemons: Vec::new() };
         machine.start(&[KILN, "agent", "guard", "--settings", &machine.file("etc/kiln/guard.toml")]);
-        eventually("there is a verdict", PATIENCE, || machine.verdict().map(drop));
+        eventually("the guard has written a verdict", PATIENCE, || machine.verdict().map(drop));
         machine.start_balancer();
         machine.start_keepalived();
-        // Any other program at the VIP.
+        // Another service at the VIP.
         machine.start(&["python3", "-m", "http.server", "9000"]);
         machine
     }
 
-    /// A file of the node, with paths that lead here.
+    /// Copies a file of the node with its paths adapted to the rendered files, and returns the copy's path.
     fn file(&self, path: &str) -> String {
         let file = self.files.join(path);
         let mut text = fs::read_to_string(&file).unwrap();
@@ -164,7 +164,7 @@ impl Machine {
         ]);
     }
 
-    /// Processes of the machine with this name, as this test knows them; the last one is the youngest.
+    /// PIDs of the machine's processes with this name, as this test sees them, in ascending order.
     fn processes(&self, name: &str) -> Vec<Pid> {
         let inside = fs::read_link(format!("/proc/{}/ns/pid", self.namespaces.first)).unwrap();
         let ids = fs::read_dir("/proc")
@@ -189,7 +189,7 @@ impl Machine {
         !self.namespaces.run(&format!("ip -oneline address show dev lan0 to {VIP}")).is_empty()
     }
 
-    /// What keepalived tracks: 0 if the machine may hold the VIP.
+    /// The guard's verdict, which keepalived tracks: 0 if the machine may hold the VIP.
     fn verdict(&self) -> Result<String, String> {
         let shown = self.namespaces.command(&["cat", "/run/kiln-guard/verdict"]).output().unwrap();
         if shown.status.success() {
@@ -199,6 +199,7 @@ impl Machine {
         }
     }
 
+    /// Waits for a verdict.
     fn comes_to(&self, verdict: &str) {
         eventually(&format!("the verdict on {} is {verdict}", self.name), PATIENCE, || {
             match self.verdict() {
@@ -220,8 +221,8 @@ impl Drop for Machine {
     }
 }
 
-/// A segment with two machines of the profile `ha`, whose API servers do not run: none is ready anywhere,
-/// which is no reason to move.
+/// A segment with two machines of the `ha` profile. No API server runs, so a missing API server is no reason
+/// to move the VIP.
 struct World {
     switch: Namespaces,
     machines: Vec<Machine>,
@@ -243,11 +244,11 @@ impl World {
         kiln(&["pki", "init"]);
         let switch = Namespaces::new();
         switch.run("ip link add br0 up type bridge forward_delay 0 mcast_snooping 0");
-        // The third machine: it answers by refusals.
+        // The third machine, which refuses all connections.
         for address in ["10.0.0.250/24", "10.0.0.13/24"] {
             switch.run(&format!("ip address add {address} dev br0"));
         }
-        // Traffic of this test is sent from here.
+        // This test sends its traffic from the switch's network namespace.
         let namespace = File::open(format!("/proc/{}/ns/net", switch.first)).unwrap();
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
         let machine = |(name, port)| {
@@ -272,7 +273,7 @@ impl World {
         }
     }
 
-    /// Waits until the other machine holds the VIP, too or alone; returns it. `limit` is in seconds.
+    /// Waits until the other machine holds the VIP, alone or not, and returns it. `limit` is in seconds.
     fn moves(&self, what: &str, from: usize, limit: f64) -> usize {
         let begin = Instant::now();
         let to = 1 - from;
@@ -280,15 +281,15 @@ impl World {
             assert!(begin.elapsed() < PATIENCE, "{what}: the VIP does not move");
         }
         let took = begin.elapsed().as_secs_f64();
-        eprintln!("{what}: another one holds the VIP after {took:.2} s, of {limit} s");
+        eprintln!("{what}: the other machine holds the VIP after {took:.2} s; predicted: {limit} s");
         assert!(took <= SLACK * limit, "{what}: {took:.2} s");
         to
     }
 
-    /// A connection to the VIP that waits for an answer.
+    /// An open connection to the VIP.
     fn session(&self) -> TcpStream {
         let mut session = None;
-        eventually("something answers at the VIP", PATIENCE, || {
+        eventually("the VIP accepts connections", PATIENCE, || {
             let address = format!("{VIP}:9000").parse().unwrap();
             session = Some(
                 TcpStream::connect_timeout(&address, Duration::from_secs(1))
@@ -299,7 +300,7 @@ impl World {
         session.unwrap()
     }
 
-    /// Where this test's own traffic to the VIP goes, by what it learnt from others' ARP.
+    /// The machine to which this test's traffic to the VIP goes, from the ARP table.
     fn neighbour(&self) -> Option<usize> {
         let after =
             |text: String, word: &str| Some(text.split_once(word)?.1.split_whitespace().next()?.to_owned());
@@ -310,11 +311,11 @@ impl World {
         self.machines.iter().position(is_known)
     }
 
-    /// From now on only one machine has it, for seconds on end.
+    /// Waits until only `holder` has the VIP, and checks that this remains so for three seconds.
     fn settles(&self, what: &str, holder: usize) {
         eventually(&format!("{what}: one machine holds the VIP"), PATIENCE, || match self.one_holder()? {
             now if now == holder => Ok(()),
-            now => Err(format!("{now} holds it")),
+            now => Err(format!("machine {now} holds the VIP")),
         });
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_secs(3) {
@@ -323,7 +324,7 @@ impl World {
     }
 }
 
-/// Insists that the other side ends a connection, and does not leave it silent.
+/// Checks that the other side resets a connection instead of leaving it silent.
 fn is_reset(mut session: TcpStream) {
     session.set_read_timeout(Some(PATIENCE)).unwrap();
     let end = session.read(&mut [0; 16]).unwrap_err();
@@ -334,7 +335,14 @@ fn is_reset(mut session: TcpStream) {
 fn what_hangs_stands_still_or_is_cut_off_loses_the_vip_and_its_clients_know() {
     let Some(mut world) = World::new() else { return };
     let holder = world.one_holder().unwrap();
+    let holder = a_hung_balancer_loses_the_vip(&world, holder);
+    let holder = a_killed_balancer_loses_the_vip(&mut world, holder);
+    let holder = a_hung_keepalived_loses_the_vip(&mut world, holder);
+    let holder = a_frozen_machine_loses_the_vip(&world, holder);
+    a_disconnected_machine_loses_the_vip(&world, holder);
+}
 
+fn a_hung_balancer_loses_the_vip(world: &World, holder: usize) -> usize {
     let session = world.session();
     world.machines[holder].signal("haproxy", Signal::STOP);
     let now = world.moves("HAProxy hangs", holder, 1.3);
@@ -342,46 +350,57 @@ fn what_hangs_stands_still_or_is_cut_off_loses_the_vip_and_its_clients_know() {
     world.machines[holder].comes_to("1");
     world.machines[holder].signal("haproxy", Signal::CONT);
     world.machines[holder].comes_to("0");
-    world.settles("HAProxy goes on", now);
+    world.settles("HAProxy continues", now);
+    now
+}
 
-    let (holder, session) = (now, world.session());
+fn a_killed_balancer_loses_the_vip(world: &mut World, holder: usize) -> usize {
+    let session = world.session();
     world.machines[holder].signal("haproxy", Signal::KILL);
     let now = world.moves("HAProxy is killed", holder, 0.6);
     is_reset(session);
     world.machines[holder].start_balancer();
     world.machines[holder].comes_to("0");
-    world.settles("HAProxy is back", now);
+    world.settles("HAProxy runs again", now);
+    now
+}
 
-    // The process that speaks VRRP; its parent would start another one.
-    let (holder, session) = (now, world.session());
+/// Stops the keepalived process that sends VRRP: its parent would replace a killed one.
+fn a_hung_keepalived_loses_the_vip(world: &mut World, holder: usize) -> usize {
+    let session = world.session();
     let hung = *world.machines[holder].processes("keepalived").last().unwrap();
     kill_process(hung, Signal::STOP).unwrap();
     let now = world.moves("keepalived hangs", holder, 1.2);
     is_reset(session);
     world.settles("keepalived was ended", now);
     world.machines[holder].start_keepalived();
-    world.settles("keepalived is back", now);
+    world.settles("keepalived runs again", now);
+    now
+}
 
-    // As a freezer does it: the kernel goes on. When the machine goes on it resets a client whose address on
-    // the segment it has forgotten.
-    let (holder, session) = (now, world.session());
+/// Stops all programs, as a freezer does, while the kernel continues. The machine later resets a client whose
+/// link-layer address it no longer knows.
+fn a_frozen_machine_loses_the_vip(world: &World, holder: usize) -> usize {
+    let session = world.session();
     let programs = ["kiln", "haproxy", "keepalived", "python3"];
     programs.iter().for_each(|program| world.machines[holder].signal(program, Signal::STOP));
-    let now = world.moves("the machine stands still", holder, 1.2);
+    let now = world.moves("the machine is frozen", holder, 1.2);
     std::thread::sleep(Duration::from_secs(6));
     world.machines[holder].namespaces.run("ip neighbour flush dev lan0");
     programs.iter().for_each(|program| world.machines[holder].signal(program, Signal::CONT));
     is_reset(session);
-    world.settles("the machine goes on", now);
+    world.settles("the machine continues", now);
     world.machines[holder].comes_to("0");
+    now
+}
 
-    let holder = now;
+fn a_disconnected_machine_loses_the_vip(world: &World, holder: usize) {
     let port = world.machines[holder].port;
     world.switch.run(&format!("ip link set {port} down"));
-    let now = world.moves("the machine is cut off", holder, 1.2);
+    let now = world.moves("the machine is disconnected", holder, 1.2);
     world.machines[holder].comes_to("1");
-    eventually("it gives the VIP up", PATIENCE, || {
-        if world.machines[holder].holds_vip() { Err("it holds it".into()) } else { Ok(()) }
+    eventually("the disconnected machine releases the VIP", PATIENCE, || {
+        if world.machines[holder].holds_vip() { Err("it still holds the VIP".into()) } else { Ok(()) }
     });
     world.switch.run(&format!("ip link set {port} up"));
     world.machines[holder].comes_to("0");

@@ -1,4 +1,4 @@
-//! The published artifacts before independent judges: none of them is ours.
+//! Published artifacts, judged by independent programs.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -46,7 +46,7 @@ fn find<'a>(partitions: &'a [Partition], name: &str) -> &'a Partition {
         .unwrap_or_else(|| panic!("no partition `{name}`"))
 }
 
-/// Copies one partition into a file of its own.
+/// Copies one partition to a separate file.
 fn extract(image: &Path, partition: &Partition, to: &Path) {
     let range = [format!("skip={}", partition.start), format!("count={}", partition.size)];
     approve(
@@ -150,13 +150,13 @@ fn no_secret_of_the_vault_is_in_a_role_image() {
     let (tree, patterns) = (dir.path().join("tree"), dir.path().join("patterns"));
     fs::write(&patterns, secrets(&site.dir.join("vault")).join("\n")).unwrap();
     assert_eq!(holding(&patterns, &[&tree]), Vec::<String>::new());
-    // The search finds a secret where there is one.
+    // The search finds a planted secret.
     let planted = tree.join("planted");
     fs::copy(site.dir.join("vault/leaves/m1/apiserver.pem"), &planted).unwrap();
     assert_eq!(holding(&patterns, &[&tree]), [planted.to_str().unwrap()]);
 }
 
-/// One telling line of every private key in the vault.
+/// One characteristic line of every private key in the vault.
 fn secrets(vault: &Path) -> Vec<String> {
     let mut secrets = Vec::new();
     for path in common::files(vault) {

@@ -1,4 +1,5 @@
-//! `kiln pki` as its users run it: modes whatever the umask is, and nothing half-made whenever it is killed.
+//! `kiln pki` as users run it: file modes do not depend on the umask, and a killed command leaves no partial
+//! vault.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -30,7 +31,7 @@ fn site() -> tempfile::TempDir {
     directory
 }
 
-/// Everything below `directory` and itself, sorted.
+/// `directory` and all paths below it, sorted.
 fn tree(directory: &Path) -> Vec<PathBuf> {
     let mut found = vec![directory.to_owned()];
     for entry in fs::read_dir(directory).unwrap() {

@@ -1,5 +1,5 @@
-//! Progress of a build in a real terminal, as an emulator of one shows it: nothing of the bars is left when
-//! the build has ended, on wide and narrow terminals, and without one there are only lines.
+//! Build progress in a terminal emulator: progress bars leave nothing behind on wide and narrow terminals,
+//! and without a terminal there are only lines.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -10,8 +10,8 @@ use std::process::Command;
 use common::{Site, judge, skip};
 use serde_json::Value;
 
-/// Runs a command on a pseudoterminal of so many columns, and prints as JSON what the terminal shows in the
-/// end, with what has scrolled away, and every line that it has ever shown.
+/// Runs a command on a pseudoterminal with the given number of columns. Prints as JSON the final screen with
+/// its scrollback, and every line that was ever displayed.
 const TERMINAL: &str = r#"
 import fcntl, json, os, pty, pyte, struct, sys, termios
 columns = int(sys.argv[1])
@@ -29,7 +29,7 @@ while True:
         break
     stream.feed(some)
     lines = [line.rstrip() for line in screen.display if line.strip()]
-    # Two lines of one step, but for spinner, bar and numbers.
+    # Counts screens with two lines for one step, regardless of spinner, bar and numbers.
     steps = [line.lstrip("⠁⠂⠄⡀⢀⠠⠐⠈ ")[:12] for line in lines if line[:1] in "⠁⠂⠄⡀⢀⠠⠐⠈"]
     doubled += len(steps) != len(set(steps))
     seen.update(lines)
@@ -71,7 +71,7 @@ fn bars_leave_nothing_behind_and_are_not_drawn_without_a_terminal() {
         assert!(left.len() <= 3 && left[0].as_str().unwrap().starts_with("published `out-"), "{shown:#}");
         assert!(
             shown["seen"].as_array().unwrap().iter().any(|line| line.as_str().unwrap().contains("writing")),
-            "no bar: {shown:#}"
+            "no progress bar: {shown:#}"
         );
     }
     let output = site.command(&["build", "--out", "out-plain", "--format", "qcow2"]).output().unwrap();

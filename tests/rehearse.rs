@@ -1,5 +1,5 @@
-//! The short matrix of failures on the built cluster, alone on this machine: facts that hold on any machine,
-//! and times with room for a slow one. `kiln lab rehearse` itself holds times to the plan.
+//! A short matrix of failures on the built cluster, alone on this machine: results that do not depend on the
+//! machine, and durations with a margin for slow machines. `kiln lab rehearse` compares them with the plan.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,8 +16,8 @@ use common::lab::Lab;
 use common::{Site, ha};
 use serde_json::Value;
 
-/// One way to break each part that clients depend on; the whole matrix takes five times as long (`ci/test
-/// all`).
+/// One failure for each part that clients depend on. The whole matrix (`ci/test all`) takes five times as
+/// long.
 const CASES: [&str; 7] = [
     "api-server-killed",
     "balancer-hung",
@@ -28,7 +28,7 @@ const CASES: [&str; 7] = [
     "controller-manager-killed",
 ];
 
-/// How many times longer than predicted a failure may last on a machine that is slow.
+/// How many times longer than predicted an interruption may last on a slow machine.
 const ROOM: f64 = 3.0;
 
 #[test]
@@ -41,7 +41,7 @@ fn what_fails_is_taken_over_as_the_plan_says() {
     if !all {
         arguments.extend(CASES.iter().flat_map(|case| ["--case", case]));
     }
-    // The cluster file says what is predicted.
+    // The predictions come from the cluster file.
     let output = lab.starting(&arguments, &site.out()).current_dir(site.dir()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(matches!(output.status.code(), Some(0 | 1)), "{}\n{said}", output.status);
@@ -67,14 +67,14 @@ fn what_fails_is_taken_over_as_the_plan_says() {
     }
 }
 
-/// What is not as it must be on any machine.
+/// The reason why a row is wrong on any machine, if it is.
 fn wrong(row: &Value) -> Option<String> {
     let run = &row["runs"][0];
     if run["outcome"] != "measured" {
-        return Some(format!("it says nothing: {}", run["why"]));
+        return Some(format!("not measured: {}", run["why"]));
     }
     if run["censored"] == true || run["broken"] != serde_json::json!([]) {
-        return Some("a promise is broken".into());
+        return Some("the run broke a promise".into());
     }
     let (most, measured) = (row["predicted"][1].as_f64(), run["measured"].as_f64().unwrap());
     if let Some(most) = most.filter(|most| measured > ROOM * most) {
@@ -84,25 +84,25 @@ fn wrong(row: &Value) -> Option<String> {
     let [kept, _, stalled] = watches;
     let is_right = watches.iter().sum::<u64>() == 3
         && match row["case"].as_str().unwrap() {
-            // What no client sees.
+            // No client notices this failure.
             "controller-manager-killed" => kept == 3,
             "api-server-killed" | "node-frozen" => kept >= 2,
-            // Whoever loses the VIP resets its connections, if it can.
+            // A node that loses the VIP resets its connections if it can.
             "balancer-hung" | "keepalived-killed" => stalled == 0,
             _ => true,
         };
     (!is_right).then(|| format!("watches kept, reset, stalled: {watches:?}"))
 }
 
-/// False alarms: half an hour beside ten programs that compute, on two processors.
+/// Checks for false alarms: half an hour alongside ten CPU-bound programs on two processors.
 #[test]
 #[ignore = "only by `ci/test all`: it takes more than ten minutes"]
 fn nothing_reacts_to_a_machine_that_is_busy() {
     borne("busy", "1800");
 }
 
-/// Ten minutes of a cable that loses 5 % and is 50 ms slow: nothing reacts, and no more is late than straight
-/// to one server.
+/// Ten minutes with 5 % packet loss and a 50 ms delay: nothing reacts, and no more requests are late than
+/// with a direct connection to one server.
 #[test]
 #[ignore = "only by `ci/test all`: it takes more than ten minutes"]
 fn nothing_reacts_to_a_cable_that_is_bad() {
@@ -112,7 +112,7 @@ fn nothing_reacts_to_a_cable_that_is_bad() {
     eprintln!("{}", run["compared"]);
 }
 
-/// The run of a case that the cluster must bear for so many seconds, without a promise that was broken.
+/// Runs a case that the cluster must tolerate for `seconds`, and checks that no promise was broken.
 fn borne(case: &str, seconds: &str) -> Option<Value> {
     let (lab, site) = (Lab::new()?, ha()?);
     let arguments = ["rehearse", "--json", "--case", case, "--seconds", seconds];
@@ -127,7 +127,7 @@ fn borne(case: &str, seconds: &str) -> Option<Value> {
     Some(run.clone())
 }
 
-/// The keepalived, check and HAProxy of published instructions, under the same failures.
+/// Compares keepalived, its check and HAProxy from published instructions under the same failures.
 #[test]
 #[ignore = "only by `ci/test all`: it takes more than ten minutes"]
 fn published_instructions_are_found_wrong_by_lints_and_by_failures() {

@@ -1,5 +1,5 @@
-//! Every key of a vault is a canary: none may sing in an artifact that others can read, in what kiln says, or
-//! in the store.
+//! Every key of a vault is a canary: none may occur in an artifact that others can read, in kiln's output
+//! or in the store.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -12,8 +12,8 @@ use std::process::Command;
 
 use common::{Site, approve, cache, files, fresh_store, holding, judge};
 
-/// A line of each private key's base64, and the encryption key. Keys of equal kind share their first line, so
-/// it is the second.
+/// The second base64 line of each private key, and the encryption key. Keys of the same kind share their
+/// first line.
 fn canaries(vault: &Path) -> Vec<(PathBuf, String)> {
     let secret =
         |path: &PathBuf| path.extension().is_some_and(|extension| extension == "key" || extension == "pem");
@@ -29,8 +29,8 @@ fn canaries(vault: &Path) -> Vec<(PathBuf, String)> {
     files(vault).into_iter().filter(secret).map(canary).collect()
 }
 
-/// The canaries as they stand in PEM files, and as base64 of those in kubeconfigs, where any of three
-/// alignments may occur.
+/// The canaries as they occur in PEM files, and base64-encoded once more as in kubeconfigs, in all three
+/// alignments.
 fn patterns(canaries: &[(PathBuf, String)]) -> String {
     let of_one = |canary: &String| {
         let encoded = |skip: usize| base64(&canary.as_bytes()[skip..][..(canary.len() - skip) / 3 * 3]);
@@ -47,7 +47,7 @@ fn base64(bytes: &[u8]) -> String {
     String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
 }
 
-/// Everything that kiln says on the way to all artifacts and after.
+/// All output of kiln while building and inspecting the artifacts.
 fn said(site: &Site) -> Vec<u8> {
     let formats = ["--format", "raw", "--format", "qcow2", "--format", "dir", "--format", "cloud-init"];
     let verbs: [&[&str]; 13] = [
@@ -73,11 +73,11 @@ fn said(site: &Site) -> Vec<u8> {
 fn no_key_is_in_an_image_the_store_a_message_or_a_file_that_others_can_read() {
     let dir = tempfile::tempdir_in(cache()).unwrap();
     let Some(mut site) = Site::new(&dir.path().join("site")) else { return };
-    // Of its own, and made anew: what other sites have in the shared one says nothing of this vault.
+    // A fresh store, because stages of other sites in the shared store do not contain keys from this vault.
     site.store = fresh_store(dir.path());
     let patterns = dir.path().join("patterns");
     fs::write(&patterns, self::patterns(&canaries(&site.dir.join("vault")))).unwrap();
-    // The canaries sing where they should, plain and inside kubeconfigs: the search finds them.
+    // The search finds the canaries where they belong, both in PEM files and in kubeconfigs.
     assert!(holding(&patterns, &[&site.dir.join("vault/leaves")]).len() >= 50);
     site.ok(&["render", "m1", "--secrets", "--out", "m1"]);
     let on_node = holding(&patterns, &[&site.dir.join("m1")]);
@@ -89,19 +89,19 @@ fn no_key_is_in_an_image_the_store_a_message_or_a_file_that_others_can_read() {
 
     let log = dir.path().join("log");
     fs::write(&log, said(&site)).unwrap();
-    assert!(!files(&site.store.join("stages")).is_empty(), "nothing was built into the store of this test");
+    assert!(!files(&site.store.join("stages")).is_empty(), "the build did not use this test's store");
     assert_eq!(holding(&patterns, &[&log, &site.store]), Vec::<String>::new());
     let with_keys = holding(&patterns, &[&site.out()]);
     assert!(with_keys.iter().any(|path| path.ends_with("admin.kubeconfig")), "{with_keys:?}");
     for path in with_keys {
         let mode = Path::new(&path).metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{path} holds a key and others can read it");
+        assert_eq!(mode & 0o077, 0, "{path} contains a key and others can read it");
     }
     let Some(unpacked) = unpack(&site.out().join("images/control-plane"), dir.path()) else { return };
     assert_eq!(holding(&patterns, &[&unpacked]), Vec::<String>::new());
 }
 
-/// The root and the initrd of a role image, uncompressed by other programs than kiln.
+/// Unpacks the root and the initrd of a role image with programs other than kiln.
 fn unpack(image: &Path, dir: &Path) -> Option<PathBuf> {
     let (mut unsquashfs, mut objcopy, mut zstd) = (judge("unsquashfs")?, judge("objcopy")?, judge("zstd")?);
     let into = dir.join("unpacked");

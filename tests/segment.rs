@@ -1,5 +1,4 @@
-//! A look at a segment, with real neighbours: machines that are network namespaces, keepalived on some of
-//! them.
+//! The segment check with real neighbours: machines that are network namespaces, some with keepalived.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -13,14 +12,14 @@ use std::time::Duration;
 use common::{approve, judge, root};
 use serde_json::Value;
 
-/// A process whose network namespace is a machine's; the machine is gone with it.
+/// A process with the network namespace of a machine, which ends with it.
 struct Machine(Child);
 
 impl Machine {
     fn new() -> Self {
         let machine =
             Self(Command::new("unshare").args(["--net", "--mount", "sleep", "600"]).spawn().unwrap());
-        // unshare(1) becomes sleep once the namespaces are there.
+        // unshare(1) becomes sleep once the namespaces exist.
         common::lab::eventually("a machine starts", Duration::from_secs(5), || {
             let name = fs::read_to_string(format!("/proc/{}/comm", machine.0.id())).unwrap();
             if name.trim() == "sleep" { Ok(()) } else { Err(name) }
@@ -83,7 +82,7 @@ impl Drop for Keepalived {
     }
 }
 
-/// A switch, and who asks: a machine that is no node.
+/// A switch and a machine that is not a node and checks the segment.
 struct Segment {
     switch: Machine,
     notebook: Machine,
@@ -123,7 +122,7 @@ impl Segment {
         connected(&self.switch, number, addresses)
     }
 
-    /// Identifiers and messages of what a look from `machine` finds, and the exit code.
+    /// Runs the segment check on `machine`. Returns the exit code and the findings' identifiers and messages.
     fn look(&self, machine: &Machine) -> (i32, Vec<String>) {
         let file = self.directory.path().join("cluster.toml");
         let mut command = machine.command(&[
@@ -151,7 +150,7 @@ impl Segment {
         )
     }
 
-    /// Waits until a look from the notebook gives what is expected: daemons take their time to begin.
+    /// Waits until the check on the notebook returns `expected`, because daemons need time to start.
     fn becomes(&self, expected: (i32, &[&str])) {
         common::lab::eventually(&format!("{expected:?}"), Duration::from_secs(30), || {
             let seen = self.look(&self.notebook);
@@ -181,7 +180,7 @@ fn connected(switch: &Machine, number: u8, addresses: &[&str]) -> Machine {
     machine
 }
 
-/// What keepalived of a node has, as the overlay writes it.
+/// The keepalived configuration of a node, as the overlay writes it.
 fn of_a_node(own: u8, peer: u8) -> String {
     format!(
         "  nopreempt\n  virtual_router_id 10\n  priority 100\n  unicast_src_ip 10.0.0.{own}\n  unicast_peer \
@@ -192,7 +191,7 @@ fn of_a_node(own: u8, peer: u8) -> String {
 fn has_address(machine: &Machine, address: &str) {
     common::lab::eventually(address, Duration::from_secs(20), || {
         let shown = approve(&mut machine.command(&["ip", "-brief", "address", "show", "to", address]));
-        if shown.contains(address) { Ok(()) } else { Err("not there".into()) }
+        if shown.contains(address) { Ok(()) } else { Err("the address is missing".into()) }
     });
 }
 
@@ -201,12 +200,12 @@ fn a_node_that_holds_the_vip_is_no_stranger() {
     let Some(segment) = Segment::new("10.0.0.") else { return };
     assert_eq!(segment.look(&segment.notebook), (0, vec![]), "an empty segment");
     let [m1, m2] = [11, 12].map(|last| segment.machine(last, &[&format!("10.0.0.{last}/24")]));
-    assert_eq!(segment.look(&m2), (0, vec![]), "nobody has the VIP");
+    assert_eq!(segment.look(&m2), (0, vec![]), "no machine has the VIP");
     for manner in ["", "\n  use_vmac", "\n  use_vmac\n  vmac_xmit_base"] {
         let _holder = Keepalived::new(&m1, &(of_a_node(11, 12) + manner));
         has_address(&m1, "10.0.0.10");
         for (who, machine) in
-            [("another node", &m2), ("the holder itself", &m1), ("somebody's notebook", &segment.notebook)]
+            [("another node", &m2), ("the holder itself", &m1), ("a notebook", &segment.notebook)]
         {
             assert_eq!(segment.look(machine), (0, vec![]), "{who} {manner}");
         }
@@ -258,7 +257,7 @@ fn strangers_are_found_by_ipv6_too() {
     );
 }
 
-/// Nodes that boot at one time look while others still make sure that their addresses are free.
+/// Nodes that boot at the same time check the segment during each other's duplicate address detection.
 #[test]
 fn a_look_takes_no_address_from_a_machine_that_is_about_to_have_it() {
     let Some(segment) = Segment::new("fd00:1::") else { return };
@@ -314,9 +313,9 @@ fn a_node_tells_what_it_finds_and_what_to_change() {
     assert_eq!(kept[0]["about"], "vip");
 }
 
-/// Lays a machine's own `/etc` and `/run` over this one's, and its question into it.
+/// Mounts a separate `/etc` and `/run` for a machine and adds its segment settings.
 fn give(machine: &Machine, question: &Path) {
-    // Made before `/etc` is covered: nothing else there matters.
+    // The test needs no other file in `/etc`.
     let script = "mount -t tmpfs none /run && mount -t tmpfs none /etc && mkdir /etc/kiln /run/kiln && cp \
         \"$0\" /etc/kiln/segment.toml";
     approve(machine.command(&["sh", "-c", script]).arg(question));

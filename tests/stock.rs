@@ -1,4 +1,4 @@
-//! The `cloud-init` documents on what they are for: stock Debian machines, which nobody has touched before.
+//! The `cloud-init` documents on unmodified stock Debian machines.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 

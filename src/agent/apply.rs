@@ -120,8 +120,8 @@ fn raise_clock(places: &Places, not_before: u64) -> Option<String> {
     }
     let [was, is] = [before, not_before].map(host::clock::rfc3339);
     Some(match host::clock::set(not_before) {
-        Ok(()) => format!("was {was}, before the seed's certificates become valid: set forward to {is}"),
-        Err(err) => format!("is {was}, before the seed's certificates become valid ({is}): {err}"),
+        Ok(()) => format!("set forward to {is}, when the seed's certificates become valid; was {was}"),
+        Err(err) => format!("is {was}, but the seed's certificates are not valid until {is}: {err}"),
     })
 }
 

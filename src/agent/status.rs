@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::places::Places;
 use crate::agent::{clock, etcd, guard, segment};
 use crate::digest::Digest;
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Error, Kind, Result, counted};
 use crate::host;
 use crate::seed::Identity;
 use crate::segment::Finding;
@@ -139,7 +139,7 @@ impl Status {
     /// Formats the status for users, one fact per line.
     pub(crate) fn text(&self) -> String {
         let mut lines = vec![match self.outcome {
-            Outcome::Applied => format!("applied {} changes", self.changed.len()),
+            Outcome::Applied => format!("applied {}", counted(self.changed.len(), "change")),
             Outcome::Unchanged => "no changes were necessary".to_owned(),
             Outcome::Refused => {
                 format!("refused: {}", self.reason.as_deref().unwrap_or("no reason was recorded"))

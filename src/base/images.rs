@@ -217,7 +217,10 @@ fn nowhere(image: &str, missing: &BTreeSet<&String>, wanted: &WantedImages, trie
     );
     Error::new(Kind::Input, format!("no source has the image {}: {tried}", images.join(", ")))
         .hint(save)
-        .hint("add a directory with archives to the cluster file: `[[images]]` with `directory = \"…\"`")
+        .hint(
+            "list a directory of image archives in the cluster file: an `[[images]]` table with \
+            `directory = \"…\"`",
+        )
 }
 
 #[cfg(test)]

@@ -265,7 +265,8 @@ fn nowhere(missing: &BTreeSet<String>, tried: &[String]) -> Error {
     let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
     let tried = if tried.is_empty() { "no sources configured".to_owned() } else { tried.join("; ") };
     Error::new(Kind::Input, format!("no source has {}: {tried}", names.join(", "))).hint(
-        "add a directory with the programs to the cluster file: `[[binaries]]` with `directory = \"…\"`",
+        "list a directory that contains the programs in the cluster file: a `[[binaries]]` table with \
+        `directory = \"…\"`",
     )
 }
 

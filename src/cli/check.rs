@@ -76,8 +76,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
     let file = ui.global().file.display();
     match (count(&report, Severity::Warning), count(&report, Severity::Info)) {
         (0, 0) => ui.message(format!(
-            "no problems in `{file}`: {} nodes, Kubernetes {}",
-            cluster.nodes.len(),
+            "no problems in `{file}`: {}, Kubernetes {}",
+            counted(cluster.nodes.len(), "node"),
             cluster.kubernetes
         )),
         (warnings, remarks) => {

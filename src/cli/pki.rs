@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::cli::{Ui, input};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, counted};
 use crate::host;
 use crate::pki::{self, Algorithm, Filled, Item, Options, Vault};
 
@@ -104,11 +104,13 @@ fn init(args: &InitArgs, ui: &Ui) -> Result<()> {
     let vault = cluster.vault.display();
     match filled.issued.len() {
         issued if filled.created => {
-            ui.message(format!("created the vault `{vault}`: 3 authorities, {issued} certificates"));
+            let issued = counted(issued, "certificate");
+            ui.message(format!("created the vault `{vault}`: 3 authorities, {issued}"));
         }
         0 => ui.message(format!("the vault `{vault}` is complete")),
         issued => {
-            ui.message(format!("added {issued} certificates to the vault `{vault}`: {}", names(&filled)));
+            let issued = counted(issued, "certificate");
+            ui.message(format!("added {issued} to the vault `{vault}`: {}", names(&filled)));
         }
     }
     show(&filled, ui)?;
@@ -129,7 +131,7 @@ fn renew(args: &RenewArgs, ui: &Ui) -> Result<()> {
     let filled = Vault::open(&cluster.vault)?.renew(&cluster, &args.names, args.within_days, ui)?;
     match filled.issued.len() {
         0 => ui.message("every certificate matches the cluster, and none expires soon"),
-        issued => ui.message(format!("issued {issued} certificates: {}", names(&filled))),
+        issued => ui.message(format!("issued {}: {}", counted(issued, "certificate"), names(&filled))),
     }
     show(&filled, ui)
 }

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use crate::cli::Ui;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, counted};
 use crate::host;
 use crate::store::{Bounds, Collected, Entry, EntryKind, Store};
 
@@ -69,7 +69,7 @@ fn verify(store: &Store, ui: &Ui) -> Result<()> {
         }
         count => Err(Error::new(
             Kind::Verify,
-            format!("{count} entries in `{}` were corrupt", store.root().display()),
+            format!("corrupt in `{}`: {}", store.root().display(), counted(count, "entry")),
         )
         .hint("run `kiln fetch` or `kiln build` to restore the removed entries")),
     }
@@ -87,14 +87,14 @@ fn list(entries: &[Entry], now: u64) -> String {
     };
     let lines: String = entries.iter().map(line).collect();
     let total = entries.iter().map(|entry| entry.size).sum();
-    format!("{lines}{} entries, {}\n", entries.len(), human(total))
+    format!("{lines}{}, {}\n", counted(entries.len(), "entry"), human(total))
 }
 
 fn reported(collected: &Collected, dry_run: bool) -> String {
     let verb = if dry_run { "would remove" } else { "removed" };
     format!(
-        "{verb} {} entries, {}; {} kept\n",
-        collected.removed.len(),
+        "{verb} {}, {}; {} kept\n",
+        counted(collected.removed.len(), "entry"),
         human(collected.freed),
         human(collected.kept)
     )

@@ -74,7 +74,10 @@ pub(crate) fn verify(file: &File, wanted: Option<Digest>) -> Result<Snapshot> {
 /// Returns the digest of a file, that of all but its trailer, and the trailer.
 fn digests(file: &File, size: u64) -> Result<(Digest, Digest, Digest)> {
     let Some(length) = size.checked_sub(TRAILER) else {
-        return Err(Error::new(Kind::Verify, format!("the snapshot is truncated: it has {size} bytes")));
+        return Err(Error::new(
+            Kind::Verify,
+            format!("the snapshot is truncated: it is only {size} bytes long"),
+        ));
     };
     let step = || "reading the snapshot".to_owned();
     let mut reader = file;

@@ -1,9 +1,10 @@
 //! Configurations as printed in articles: byte for byte in `tests/fixtures/import` (except for a line break
 //! that article 001 lost), and with placeholders filled in as the articles instruct.
 
+mod mistakes;
+mod nodes;
 mod variables;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::inventory::role;
@@ -160,71 +161,6 @@ coredns = "registry.example.org/k8s/coredns:1.8.0""#;
     assert_eq!(settings(&machines), expected);
 }
 
-/// Known mistakes in the files: their number, their location, and the lints that find them.
-const MISTAKES: &[(u32, &str, &[&str])] = &[
-    (1, "000-keepalived", &["HA316"]),
-    (2, "000-keepalived", &["HA301", "HA317"]),
-    (3, "000-haproxy", &["HA302"]),
-    (4, "003", &["HA302"]),
-    (4, "004", &["HA302"]),
-    (5, "003", &["HA306"]),
-    (5, "004", &["HA306"]),
-    (6, "000-keepalived", &["HA310"]),
-    (7, "000-keepalived", &["HA115"]),
-    (7, "003", &["HA115"]),
-    (8, "article 4", &["HA311", "HA116"]),
-    (9, "000-keepalived", &["HA313"]),
-    (9, "003", &["HA313"]),
-    (9, "004", &["HA313"]),
-    (10, "000-keepalived", &["HA205"]),
-    (11, "article 0-keepalived", &["HA206"]),
-    (12, "000-keepalived", &["HA101", "HA102"]),
-    (13, "000-keepalived", &["HA203"]),
-    (13, "article 1", &["HA203"]),
-    (14, "000-keepalived", &["HA006"]),
-    (15, "000-haproxy", &["HA116", "HA326"]),
-    (16, "000-haproxy", &["HA337"]),
-    (16, "004", &["HA323"]),
-    (17, "000-haproxy", &["HA324"]),
-    (18, "004", &["HA321", "HA322"]),
-    (19, "article 4", &["HA014"]),
-    (20, "004", &["HA330", "HA338"]),
-    (21, "004", &["HA339"]),
-    (22, "article 1", &["HA002"]),
-    (23, "article 1", &["HA019"]),
-    (24, "002", &["HA401", "HA404"]),
-    (25, "002", &["HA402", "HA403"]),
-    (26, "002", &["HA405"]),
-    (27, "002", &["HA001"]),
-    (28, "article 0-haproxy", &["HA011", "HA012"]),
-    (29, "003", &["HA113", "HA221"]),
-    (30, "003", &["HA220", "HA331"]),
-    (31, "003", &["HA318", "HA341"]),
-    (32, "000-keepalived", &["HA209", "HA340"]),
-    (33, "000-keepalived", &["HA201", "HA204", "HA207", "HA208", "HA210", "HA214"]),
-    (33, "article 1", &["HA201", "HA217"]),
-    // The article's own quotation marks, which its page substituted for plain ones.
-    (34, "001", &["HA427"]),
-];
-
-#[test]
-fn every_known_mistake_of_the_files_is_reported_with_its_file_and_line() {
-    let mut missed = Vec::new();
-    for (number, place, ids) in MISTAKES {
-        let mut machines = place.strip_prefix("article ").map_or_else(|| machines(place), article);
-        if place.starts_with("article 0") {
-            machines.push(file("", "/plan.ini", "[all:vars]\nk8s_version=1.9.6\n"));
-        }
-        let problems = imported(&machines).report.problems;
-        assert!(problems.iter().all(|problem| problem.source.is_some() && problem.span.is_some()), "{place}");
-        let found: BTreeSet<&str> = problems.iter().filter_map(|problem| problem.code).collect();
-        missed.extend(
-            ids.iter().filter(|id| !found.contains(**id)).map(|id| format!("{number} in {place}: {id}")),
-        );
-    }
-    assert_eq!(missed, [""; 0]);
-}
-
 #[test]
 fn a_damaged_file_never_makes_a_damaged_cluster_file() {
     for article_name in ["0-keepalived", "0-haproxy", "1", "2", "3", "4"] {
@@ -277,89 +213,6 @@ fn machine(name: &str, files: &[(&str, &str)]) -> Machine {
         files: files.iter().flat_map(|(path, text)| file(name, path, text).files).collect(),
         ..file(name, "", "")
     }
-}
-
-#[test]
-fn what_lies_on_a_machine_tells_its_role_and_the_balancers_of_a_certificate_are_no_control_plane_nodes() {
-    let server = |address: &str| {
-        format!(
-            "KUBE_APISERVER_OPTS=\"--advertise-address={address} \
-            \\\n--service-cluster-ip-range=10.0.0.0/24\"\n"
-        )
-    };
-    let keepalived = |priority: u8| {
-        format!(
-            "vrrp_instance api {{\n  interface ens33\n  priority {priority}\n  virtual_ipaddress {{\n    \
-             10.9.0.200/24\n  }}\n}}\n"
-        )
-    };
-    let nginx = "stream {\n  upstream api {\n    server 10.9.0.31:6443;\n  }\n  server {\n    listen \
-        6443;\n    proxy_pass api;\n  }\n}\n";
-    let names = "{\"hosts\": [\"10.0.0.1\", \"10.9.0.31\", \"10.9.0.34\", \"10.9.0.200\", \"10.9.0.35\", \
-        \"kubernetes.default.svc\", \"master01\", \"k8s.example.org\"]}\n";
-    let machines = [
-        machine(
-            "lb01",
-            &[("/etc/keepalived/keepalived.conf", &keepalived(90)), ("/etc/nginx/nginx.conf", nginx)],
-        ),
-        machine(
-            "lb02",
-            &[("/etc/keepalived/keepalived.conf", &keepalived(100)), ("/etc/nginx/nginx.conf", nginx)],
-        ),
-        machine(
-            "master01",
-            &[("/opt/kubernetes/cfg/kube-apiserver", &server("10.9.0.31")), ("/root/csr.json", names)],
-        ),
-        machine("master02", &[("/opt/kubernetes/cfg/kube-apiserver", &server("10.9.0.34"))]),
-        machine(
-            "node01",
-            &[("/opt/kubernetes/cfg/kubelet", "KUBELET_OPTS=\"--hostname-override=10.9.0.32 \\\n--v=2\"\n")],
-        ),
-    ];
-    let expected = r#"name = "imported"
-nodes = "10.9.0.0/24"
-services = "10.0.0.0/24"
-interface = "ens33"
-vip = "10.9.0.200"
-names = ["k8s.example.org"]
-port = 6443
-balancer = "nginx"
-name = "master01" ["control-plane"] "10.9.0.31"
-name = "master02" ["control-plane"] "10.9.0.34"
-name = "node01" ["worker"] "10.9.0.32""#;
-    assert_eq!(settings(&machines), expected);
-    let text = imported(&machines).text;
-    let balancers = text.split_once("# From lb02").unwrap().1;
-    insta::assert_snapshot!(balancers, @r#"
-    /etc/keepalived/keepalived.conf:1, lb02/etc/keepalived/keepalived.conf:3
-    # keepalived's priority is 100 (lb02/etc/keepalived/keepalived.conf:3); kiln assigns priorities in the order of this file.
-    # No file contains this machine's address; addresses without a machine name: 10.9.0.35.
-    # [[nodes]]
-    # name = "lb02"
-    # roles = ["lb"]
-    # address = "10.0.0.11"
-
-    # From lb01/etc/keepalived/keepalived.conf:1, lb01/etc/keepalived/keepalived.conf:3
-    # keepalived's priority is 90 (lb01/etc/keepalived/keepalived.conf:3); kiln assigns priorities in the order of this file.
-    # No file contains this machine's address; addresses without a machine name: 10.9.0.35.
-    # [[nodes]]
-    # name = "lb01"
-    # roles = ["lb"]
-    # address = "10.0.0.11"
-
-    # From node01/opt/kubernetes/cfg/kubelet:1
-    [[nodes]]
-    name = "node01"
-    roles = ["worker"]
-    address = "10.9.0.32"
-
-    # From master01/root/csr.json:1
-    # No file indicates this machine's role.
-    # [[nodes]]
-    # name = "n1"
-    # roles = ["worker"]
-    # address = "10.9.0.35"
-    "#);
 }
 
 #[test]

@@ -19,7 +19,10 @@ pub(super) static ROWS: &[Lint] = &[
             "clients reject a certificate without the VIP, balancer address or name that they connect to; \
             adding one later requires a new certificate for every API server",
         )
-        .fix("list the VIP, every balancer, every name and every control-plane node, including planned ones")
+        .fix(
+            "list in the certificate the VIP, every balancer, every DNS name that clients use, and every \
+            control-plane node, including planned ones",
+        )
         .files(endpoint_names),
     Lint::error("HA007", "files specify different VIPs")
         .why(

@@ -11,6 +11,7 @@ mod balancer;
 mod balancers;
 mod certificates;
 mod check_script;
+mod companions;
 mod endpoint;
 mod flags;
 mod found;

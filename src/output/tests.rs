@@ -1,5 +1,8 @@
 //! Whole output directories, checked by independent programs.
 
+mod reading;
+mod real;
+
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +15,7 @@ use crate::disk::pe::tests::sample;
 use crate::disk::uki::tests::kernel;
 use crate::host;
 use crate::judge::{accepts, judge};
-use crate::output::inspect::{Inspected, inspect};
 use crate::output::toolbox::tests::HostTools;
-use crate::output::verify::{self, Verified};
 use crate::progress::Silent;
 use crate::store::Store;
 use crate::store::tests::store;
@@ -314,153 +315,4 @@ fn a_directory_that_no_build_made_is_never_replaced() {
 fn every_format_of_cluster_files_has_its_code() {
     let names: Vec<&str> = FORMATS.iter().map(|format| format.name()).collect();
     assert_eq!(names, Output::all().map(|output| output.name).collect::<Vec<_>>());
-}
-
-#[test]
-fn inspecting_a_node_tells_its_boot_entry_and_its_files_and_no_secret() {
-    if !has_tools() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let image = image(&root(), &store(&dir.path().join("store"))).unwrap();
-    let seed = crate::seed::tests::sample("m1", Vec::new()).pack(EPOCH).unwrap();
-    let out = dir.path().join("out");
-    build(&image, [&seed, b"other"], &out);
-    let stem = out.join("nodes/m1/m1");
-    for path in ["qcow2", "raw"].map(|suffix| stem.with_extension(suffix)).iter().filter(|path| path.exists())
-    {
-        let Inspected::Disk(report) = inspect(path).unwrap() else {
-            panic!("a disk is reported as something else")
-        };
-        let labels: Vec<&str> = report.partitions.iter().map(|partition| partition.label.as_str()).collect();
-        assert_eq!(labels, ["kiln-esp", "kiln-root", "kiln-root-verity", "kiln-config", "kiln-state"]);
-        assert_eq!(
-            (report.root.filesystem, &report.root.root_hash),
-            ("squashfs", &image.root.root_hash.to_string())
-        );
-        assert_eq!((report.boot.len(), report.boot[0].kernel.as_str()), (1, "6.12.1-cloud"));
-        assert!(report.boot[0].command_line.contains(&format!("roothash={}", image.root.root_hash)));
-        let text = serde_json::to_string(&report).unwrap();
-        assert!(
-            text.contains("\"node\":\"m1\"") && text.contains("sa.key") && !text.contains("canary"),
-            "{text}"
-        );
-    }
-    assert!(
-        matches!(inspect(&out.join("images/control-plane.raw")).unwrap(), Inspected::Disk(disk) if disk.seed.is_none())
-    );
-    assert!(
-        matches!(inspect(&stem.with_extension("seed")).unwrap(), Inspected::Seed(seed) if seed.identity.node == "m1")
-    );
-    assert!(matches!(inspect(&out).unwrap(), Inspected::Output(manifest) if manifest.artifacts.len() == 6));
-    assert!(inspect(&out.join("SHA256SUMS")).is_err());
-}
-
-#[test]
-fn verifying_finds_every_kind_of_damage() {
-    if !has_tools() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let image = image(&root(), &store(&dir.path().join("store"))).unwrap();
-    let out = dir.path().join("out");
-    let (raw, seed) = (out.join("images/control-plane.raw"), out.join("nodes/m1/m1.seed"));
-    let start = |label: &str| image.table.find(label).unwrap().start;
-    let flip = |path: &Path, at: u64| {
-        let byte = host::fs::read_at(path, at, 1).unwrap()[0];
-        host::fs::open_writable(path).unwrap().write_all_at(&[byte ^ 1], at).unwrap();
-    };
-    build(&image, [b"seed of m1", b"seed of m2"], &out);
-    assert_eq!(
-        verify::directory(&out, &Silent).unwrap(),
-        Verified { files: 6, disks: 4, ..verify::directory(&out, &Silent).unwrap() }
-    );
-    let planted: [(&dyn Fn(), &str); 7] = [
-        (&|| flip(&raw, start("kiln-root") + 5_000), "the root partition is modified"),
-        (&|| flip(&raw, start("kiln-root-verity") + 4096), "the hash partition is modified"),
-        (&|| flip(&raw, 2000), "`images/control-plane.raw` is modified"),
-        (&|| flip(&seed, 0), "`nodes/m1/m1.seed` is modified"),
-        (&|| host::fs::set_mode(&seed, 0o644).unwrap(), "contains a secret but has mode 0644"),
-        (&|| host::fs::remove(&seed).unwrap(), "`nodes/m1/m1.seed` is missing"),
-        (
-            &|| host::fs::write_atomic(&out.join("SHA256SUMS"), b"", 0o644).unwrap(),
-            "`SHA256SUMS` does not match",
-        ),
-    ];
-    for (damage, said) in planted {
-        damage();
-        let err = verify::directory(&out, &Silent).unwrap_err().to_string();
-        assert!(err.contains(said), "{said} is not in {err}");
-        host::fs::remove(&out).unwrap();
-        build(&image, [b"seed of m1", b"seed of m2"], &out);
-    }
-    host::fs::write_atomic(&out.join("nodes/m1/notes.txt"), b"x", 0o644).unwrap();
-    assert!(verify::directory(&out, &Silent).unwrap_err().to_string().contains("was not created by a build"));
-}
-
-/// Builds disks from the package mirror with the locked tools. Needs a network, and the path of kiln in
-/// `KILN_SANDBOX_EXE`.
-#[test]
-#[ignore = "downloads 300 MB; KILN_TEST_OUT names the output directory, KILN_TEST_PACKAGES the packages"]
-fn real_packages_become_real_disks() {
-    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is set"));
-    let store = Store::open(None).unwrap();
-    let packages: Vec<String> =
-        variable("KILN_TEST_PACKAGES").split_whitespace().map(str::to_owned).collect();
-    let tools = crate::base::TOOLS_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
-    let sets = [("control-plane".to_owned(), packages), (crate::base::TOOLS_SET.to_owned(), tools)].into();
-    let request = crate::base::LockRequest {
-        suite: "trixie".into(),
-        architecture: Arch::Amd64,
-        mirror: None,
-        sets,
-        trust: crate::base::Trust::default(),
-    };
-    let mut clock = Clock(std::time::Instant::now());
-    let lock = crate::base::resolve(&request, &store, &Silent).unwrap();
-    clock.lap("resolve");
-    let mirrors = crate::base::mirror(None).unwrap();
-    crate::base::fetch(&lock, &["control-plane", "tools"], Some(&mirrors), &store, &Silent).unwrap();
-    clock.lap("fetch");
-    let tools = crate::base::Tools::open(&lock, &store, &Silent).unwrap();
-    clock.lap("tools");
-    let base = crate::base::compose(&lock, "control-plane", &[], &tools, &store, &Silent).unwrap();
-    clock.lap(&format!("compose {} MB", base.size() >> 20));
-    let agent = Entry::file(
-        host::fs::read(variable("KILN_SANDBOX_EXE").as_ref()).unwrap(),
-        0o755,
-        &Arc::from("kiln"),
-    );
-    let initrd = super::initrd::compose(&base, &agent).unwrap();
-    clock.lap("initrd tree");
-    let mut tree = base.clone();
-    tree.retain(|path, _| !path.is_under("/boot"));
-    let filesystem = if std::env::var_os("KILN_TEST_EROFS").is_some() {
-        RootFilesystem::Erofs
-    } else {
-        RootFilesystem::Squashfs
-    };
-    let inputs = RoleInputs {
-        name: "control-plane",
-        arch: Arch::Amd64,
-        tree: &tree,
-        base: &base,
-        initrd: &initrd,
-        epoch: lock.epoch,
-        filesystem,
-    };
-    let image = role(&inputs, &tools, &store, &Silent).unwrap();
-    clock.lap("role");
-    let out = std::path::PathBuf::from(variable("KILN_TEST_OUT"));
-    let published = build(&image, [b"seed of m1", b"seed of m2"], &out);
-    clock.lap(&format!("pack {published:?}"));
-}
-
-struct Clock(std::time::Instant);
-
-impl Clock {
-    fn lap(&mut self, what: &str) {
-        println!("{:8.2} s  {what}", self.0.elapsed().as_secs_f64());
-        self.0 = std::time::Instant::now();
-    }
 }

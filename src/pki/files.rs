@@ -219,7 +219,8 @@ impl fmt::Debug for PkiFile {
 
 #[cfg(test)]
 mod tests {
-    use super::held;
+    use super::{Pki, held};
+    use crate::cluster::{Cluster, Node};
     use crate::pki::Options;
     use crate::pki::table::{Authority, LEAVES, SHARED};
     use crate::pki::tests::{sample, vault};
@@ -230,122 +231,102 @@ mod tests {
         let cluster = sample();
         let (_dir, vault) = vault(&cluster, Options::default());
         let pki = vault.pki(&cluster).unwrap();
+        check_control_plane(&shown(&pki, &cluster, &cluster.nodes[0]));
+        check_worker(&shown(&pki, &cluster, &cluster.nodes[3]));
+    }
+
+    /// Returns the files of each name for a node, or the reason why the node does not get them.
+    fn shown(pki: &Pki, cluster: &Cluster, node: &Node) -> String {
         let mut shown = Vec::new();
-        for node in [&cluster.nodes[0], &cluster.nodes[3]] {
-            for name in SHARED.into_iter().chain(LEAVES.iter().map(|row| row.name)) {
-                assert_eq!(
-                    held(name, &cluster, node).map_err(|err| err.to_string()).err(),
-                    pki.files(name, node).map_err(|err| err.to_string()).err()
-                );
-                let files = match pki.files(name, node) {
-                    Ok(files) => files
-                        .iter()
-                        .map(|file| format!("{}{}", file.path, if file.secret { " (secret)" } else { "" }))
-                        .collect(),
-                    Err(err) => vec![err.to_string()],
-                };
-                shown.push(format!("{} {name}: {}", node.name, files.join(", ")));
-            }
+        for name in SHARED.into_iter().chain(LEAVES.iter().map(|row| row.name)) {
+            assert_eq!(
+                held(name, cluster, node).map_err(|err| err.to_string()).err(),
+                pki.files(name, node).map_err(|err| err.to_string()).err()
+            );
+            let files = match pki.files(name, node) {
+                Ok(files) => files
+                    .iter()
+                    .map(|file| format!("{}{}", file.path, if file.secret { " (secret)" } else { "" }))
+                    .collect(),
+                Err(err) => vec![err.to_string()],
+            };
+            shown.push(format!("{} {name}: {}", node.name, files.join(", ")));
         }
-        insta::assert_snapshot!(shown.join("\n"), @"
+        shown.join("\n")
+    }
+
+    fn check_control_plane(shown: &str) {
+        insta::assert_snapshot!(shown, @"
         m1 ca: /etc/kubernetes/pki/ca.crt
-        m1 \
-            etcd-ca: /etc/kubernetes/pki/etcd/ca.crt
-        m1 front-proxy-ca: \
-            /etc/kubernetes/pki/front-proxy-ca.crt
-        m1 service-account: /etc/kubernetes/pki/sa.key \
-            (secret), /etc/kubernetes/pki/sa.pub
-        m1 apiserver: /etc/kubernetes/pki/apiserver.crt, \
-            /etc/kubernetes/pki/apiserver.key (secret)
-        m1 apiserver-kubelet-client: \
-            /etc/kubernetes/pki/apiserver-kubelet-client.crt, \
+        m1 etcd-ca: /etc/kubernetes/pki/etcd/ca.crt
+        m1 front-proxy-ca: /etc/kubernetes/pki/front-proxy-ca.crt
+        m1 service-account: /etc/kubernetes/pki/sa.key (secret), /etc/kubernetes/pki/sa.pub
+        m1 apiserver: /etc/kubernetes/pki/apiserver.crt, /etc/kubernetes/pki/apiserver.key (secret)
+        m1 apiserver-kubelet-client: /etc/kubernetes/pki/apiserver-kubelet-client.crt, \
             /etc/kubernetes/pki/apiserver-kubelet-client.key (secret)
-        m1 apiserver-etcd-client: \
-            /etc/kubernetes/pki/apiserver-etcd-client.crt, /etc/kubernetes/pki/apiserver-etcd-client.key \
-            (secret)
+        m1 apiserver-etcd-client: /etc/kubernetes/pki/apiserver-etcd-client.crt, \
+            /etc/kubernetes/pki/apiserver-etcd-client.key (secret)
         m1 front-proxy-client: /etc/kubernetes/pki/front-proxy-client.crt, \
             /etc/kubernetes/pki/front-proxy-client.key (secret)
-        m1 controller-manager: \
-            /etc/kubernetes/controller-manager.conf (secret)
-        m1 controller-manager-server: \
-            /etc/kubernetes/pki/controller-manager-server.crt, \
+        m1 controller-manager: /etc/kubernetes/controller-manager.conf (secret)
+        m1 controller-manager-server: /etc/kubernetes/pki/controller-manager-server.crt, \
             /etc/kubernetes/pki/controller-manager-server.key (secret)
-        m1 scheduler: \
-            /etc/kubernetes/scheduler.conf (secret)
-        m1 scheduler-server: \
-            /etc/kubernetes/pki/scheduler-server.crt, /etc/kubernetes/pki/scheduler-server.key (secret)
-    \
-            m1 etcd-server: /etc/kubernetes/pki/etcd/server.crt, /etc/kubernetes/pki/etcd/server.key \
-            (secret)
-        m1 etcd-peer: /etc/kubernetes/pki/etcd/peer.crt, \
-            /etc/kubernetes/pki/etcd/peer.key (secret)
-        m1 etcd-healthcheck-client: \
-            /etc/kubernetes/pki/etcd/healthcheck-client.crt, \
+        m1 scheduler: /etc/kubernetes/scheduler.conf (secret)
+        m1 scheduler-server: /etc/kubernetes/pki/scheduler-server.crt, \
+            /etc/kubernetes/pki/scheduler-server.key (secret)
+        m1 etcd-server: /etc/kubernetes/pki/etcd/server.crt, /etc/kubernetes/pki/etcd/server.key (secret)
+        m1 etcd-peer: /etc/kubernetes/pki/etcd/peer.crt, /etc/kubernetes/pki/etcd/peer.key (secret)
+        m1 etcd-healthcheck-client: /etc/kubernetes/pki/etcd/healthcheck-client.crt, \
             /etc/kubernetes/pki/etcd/healthcheck-client.key (secret)
-        m1 kubelet: \
-            /etc/kubernetes/kubelet.conf (secret)
-        m1 kubelet-server: \
-            /etc/kubernetes/pki/kubelet-server.crt, /etc/kubernetes/pki/kubelet-server.key (secret)
-        \
-            m1 kube-proxy: /etc/kubernetes/kube-proxy.conf (secret)
-        m1 lb-healthcheck: \
-            /etc/kubernetes/pki/lb-healthcheck.pem (secret)
-        m1 kube-vip: `kube-vip` is not \
-            available on node `m1`: it is only for control-plane nodes that run kube-vip
-        m1 \
-            bootstrap: /etc/kubernetes/bootstrap.conf (secret)
-        m1 admin: /etc/kubernetes/admin.conf \
+        m1 kubelet: /etc/kubernetes/kubelet.conf (secret)
+        m1 kubelet-server: /etc/kubernetes/pki/kubelet-server.crt, /etc/kubernetes/pki/kubelet-server.key \
             (secret)
-        m1 super-admin: `super-admin` is not available on node `m1`: it is only for \
-            administrators
+        m1 kube-proxy: /etc/kubernetes/kube-proxy.conf (secret)
+        m1 lb-healthcheck: /etc/kubernetes/pki/lb-healthcheck.pem (secret)
+        m1 kube-vip: `kube-vip` is not available on node `m1`: it is only for control-plane nodes that run \
+            kube-vip
+        m1 bootstrap: /etc/kubernetes/bootstrap.conf (secret)
+        m1 admin: /etc/kubernetes/admin.conf (secret)
+        m1 super-admin: `super-admin` is not available on node `m1`: it is only for administrators
+        ");
+    }
+
+    fn check_worker(shown: &str) {
+        insta::assert_snapshot!(shown, @"
         w1 ca: /etc/kubernetes/pki/ca.crt
-        w1 etcd-ca: \
-            /etc/kubernetes/pki/etcd/ca.crt
-        w1 front-proxy-ca: \
-            /etc/kubernetes/pki/front-proxy-ca.crt
-        w1 service-account: `service-account` is not \
-            available on node `w1`: it is only for control-plane nodes
-        w1 apiserver: `apiserver` is \
-            not available on node `w1`: it is only for control-plane nodes
-        w1 \
-            apiserver-kubelet-client: `apiserver-kubelet-client` is not available on node `w1`: it is only \
+        w1 etcd-ca: /etc/kubernetes/pki/etcd/ca.crt
+        w1 front-proxy-ca: /etc/kubernetes/pki/front-proxy-ca.crt
+        w1 service-account: `service-account` is not available on node `w1`: it is only for control-plane \
+            nodes
+        w1 apiserver: `apiserver` is not available on node `w1`: it is only for control-plane nodes
+        w1 apiserver-kubelet-client: `apiserver-kubelet-client` is not available on node `w1`: it is only \
             for control-plane nodes
-        w1 apiserver-etcd-client: `apiserver-etcd-client` is not \
-            available on node `w1`: it is only for control-plane nodes
-        w1 front-proxy-client: \
-            `front-proxy-client` is not available on node `w1`: it is only for control-plane nodes
-        \
-            w1 controller-manager: `controller-manager` is not available on node `w1`: it is only for \
+        w1 apiserver-etcd-client: `apiserver-etcd-client` is not available on node `w1`: it is only for \
             control-plane nodes
-        w1 controller-manager-server: `controller-manager-server` is not \
-            available on node `w1`: it is only for control-plane nodes
-        w1 scheduler: `scheduler` is \
-            not available on node `w1`: it is only for control-plane nodes
-        w1 scheduler-server: \
-            `scheduler-server` is not available on node `w1`: it is only for control-plane nodes
-        w1 \
-            etcd-server: `etcd-server` is not available on node `w1`: it is only for etcd members
-        \
-            w1 etcd-peer: `etcd-peer` is not available on node `w1`: it is only for etcd members
-        w1 \
-            etcd-healthcheck-client: `etcd-healthcheck-client` is not available on node `w1`: it is only \
-            for etcd members
+        w1 front-proxy-client: `front-proxy-client` is not available on node `w1`: it is only for \
+            control-plane nodes
+        w1 controller-manager: `controller-manager` is not available on node `w1`: it is only for \
+            control-plane nodes
+        w1 controller-manager-server: `controller-manager-server` is not available on node `w1`: it is only \
+            for control-plane nodes
+        w1 scheduler: `scheduler` is not available on node `w1`: it is only for control-plane nodes
+        w1 scheduler-server: `scheduler-server` is not available on node `w1`: it is only for control-plane \
+            nodes
+        w1 etcd-server: `etcd-server` is not available on node `w1`: it is only for etcd members
+        w1 etcd-peer: `etcd-peer` is not available on node `w1`: it is only for etcd members
+        w1 etcd-healthcheck-client: `etcd-healthcheck-client` is not available on node `w1`: it is only for \
+            etcd members
         w1 kubelet: /etc/kubernetes/kubelet.conf (secret)
-        w1 \
-            kubelet-server: /etc/kubernetes/pki/kubelet-server.crt, /etc/kubernetes/pki/kubelet-server.key \
+        w1 kubelet-server: /etc/kubernetes/pki/kubelet-server.crt, /etc/kubernetes/pki/kubelet-server.key \
             (secret)
         w1 kube-proxy: /etc/kubernetes/kube-proxy.conf (secret)
-        w1 \
-            lb-healthcheck: `lb-healthcheck` is not available on node `w1`: it is only for nodes that run \
-            the endpoint's balancer
-        w1 kube-vip: `kube-vip` is not available on node `w1`: it is \
-            only for control-plane nodes that run kube-vip
-        w1 bootstrap: `bootstrap` is not \
-            available on node `w1`: it is only for control-plane nodes
-        w1 admin: `admin` is not \
-            available on node `w1`: it is only for administrators
-        w1 super-admin: `super-admin` is \
-            not available on node `w1`: it is only for administrators
+        w1 lb-healthcheck: `lb-healthcheck` is not available on node `w1`: it is only for nodes that run the \
+            endpoint's balancer
+        w1 kube-vip: `kube-vip` is not available on node `w1`: it is only for control-plane nodes that run \
+            kube-vip
+        w1 bootstrap: `bootstrap` is not available on node `w1`: it is only for control-plane nodes
+        w1 admin: `admin` is not available on node `w1`: it is only for administrators
+        w1 super-admin: `super-admin` is not available on node `w1`: it is only for administrators
         ");
     }
 

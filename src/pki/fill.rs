@@ -209,7 +209,7 @@ fn refuse_to_replace(directory: &Path) -> Result<()> {
         Kind::Input,
         format!("`{}` exists but is not a vault; it was left unchanged", directory.display()),
     )
-    .hint("set `vault` in the cluster file to a directory that does not exist yet"))
+    .hint("set `path` in `[vault]` to a directory that does not exist yet"))
 }
 
 impl Vault {

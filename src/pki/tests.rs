@@ -26,31 +26,8 @@ pub(crate) fn sample() -> Cluster {
         etcd: None,
         founders: crate::words::Founders::All,
         profile: "ha".into(),
-        network: Network {
-            nodes: "10.0.0.0/24".parse().unwrap(),
-            pods: "10.244.0.0/16".parse().unwrap(),
-            pods_per_node_prefix: 24,
-            services: "10.96.0.0/12".parse().unwrap(),
-            plugin: NetworkPlugin::None,
-            proxy_mode: None,
-            node_ports: PortRange { first: 30000, last: 32767 },
-            domain: "cluster.local".into(),
-            gateway: None,
-            dns: Vec::new(),
-            ntp: Vec::new(),
-            interface: "lan0".into(),
-        },
-        endpoint: Endpoint {
-            vip: Some("10.0.0.10".parse().unwrap()),
-            names: vec!["api.example.org".into()],
-            external_addresses: vec!["203.0.113.10".parse().unwrap()],
-            port: 6443,
-            balancer: Balancer::named("haproxy").unwrap(),
-            run: crate::words::Run::Service,
-            images: Default::default(),
-            bgp: None,
-            virtual_router_id: 51,
-        },
+        network: network(),
+        endpoint: endpoint(),
         nodes: vec![
             node("m1", 11, &[Role::ControlPlane]),
             node("m2", 12, &[Role::ControlPlane]),
@@ -58,20 +35,55 @@ pub(crate) fn sample() -> Cluster {
             node("w1", 21, &[Role::Worker]),
         ],
         overlays: BTreeMap::new(),
-        base: Base {
-            suite: "trixie".into(),
-            mirror: None,
-            architecture: crate::words::Arch::Amd64,
-            kernel: "linux-image-cloud-amd64".into(),
-            packages: Vec::new(),
-            filesystem: RootFilesystem::Squashfs,
-            cgroups: Cgroups::V2,
-        },
+        base: base(),
         binaries: Vec::new(),
         images: Vec::new(),
         outputs: Vec::new(),
         vault: PathBuf::from("vault"),
         lock: PathBuf::from("prod.lock"),
+    }
+}
+
+fn network() -> Network {
+    Network {
+        nodes: "10.0.0.0/24".parse().unwrap(),
+        pods: "10.244.0.0/16".parse().unwrap(),
+        pods_per_node_prefix: 24,
+        services: "10.96.0.0/12".parse().unwrap(),
+        plugin: NetworkPlugin::None,
+        proxy_mode: None,
+        node_ports: PortRange { first: 30000, last: 32767 },
+        domain: "cluster.local".into(),
+        gateway: None,
+        dns: Vec::new(),
+        ntp: Vec::new(),
+        interface: "lan0".into(),
+    }
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint {
+        vip: Some("10.0.0.10".parse().unwrap()),
+        names: vec!["api.example.org".into()],
+        external_addresses: vec!["203.0.113.10".parse().unwrap()],
+        port: 6443,
+        balancer: Balancer::named("haproxy").unwrap(),
+        run: crate::words::Run::Service,
+        images: Default::default(),
+        bgp: None,
+        virtual_router_id: 51,
+    }
+}
+
+fn base() -> Base {
+    Base {
+        suite: "trixie".into(),
+        mirror: None,
+        architecture: crate::words::Arch::Amd64,
+        kernel: "linux-image-cloud-amd64".into(),
+        packages: Vec::new(),
+        filesystem: RootFilesystem::Squashfs,
+        cgroups: Cgroups::V2,
     }
 }
 

@@ -146,7 +146,7 @@ impl Vault {
                 self.settings.cluster, cluster.name
             ),
         )
-        .hint("use a separate vault for each cluster: set `vault` in the cluster file")
+        .hint("use a separate vault for each cluster: set `path` in `[vault]`")
         .hint(format!(
             "if the cluster was renamed, change `cluster` in `{}`",
             self.directory.join("vault.toml").display()

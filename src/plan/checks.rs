@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Node};
 use crate::plan::ImagePlan;
 use crate::words::{Mover, Run, Service};
 
@@ -37,9 +37,6 @@ pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
             format!("while sleep 1; do {kubectl} --request-timeout=2s get --raw /readyz; echo; done"),
         ),
     ];
-    let names = |nodes: Vec<&crate::cluster::Node>| {
-        nodes.into_iter().map(|node| node.name.clone()).collect::<Vec<_>>()
-    };
     for image in images {
         let units = image.units.join(" ");
         checks.push(Check {
@@ -48,29 +45,41 @@ pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
             command: format!("systemctl status {units}"),
         });
     }
-    if let Some(vip) = cluster.endpoint.vip.filter(|_| cluster.endpoint.balancer.moves_vip()) {
-        let command = format!("ip -brief address show to {vip}");
-        checks.push(Check {
-            shows: "which machine holds the VIP".into(),
-            on: names(cluster.vip_carriers()),
-            command,
-        });
-        let pod = if cluster.endpoint.balancer.mover == Mover::KubeVip { "kube-vip" } else { "keepalived" };
-        let command = match cluster.endpoint.run {
-            Run::Service => "systemctl stop keepalived; sleep 10; systemctl start keepalived".to_owned(),
-            Run::StaticPod => format!("mv {PODS}/{pod}.yaml /run/; sleep 60; cp /run/{pod}.yaml {PODS}/"),
-        };
-        checks.push(Check {
-            shows: "the VIP moves when its holder stops".into(),
-            on: names(cluster.vip_carriers()),
-            command,
-        });
-    }
+    checks.extend(vip_checks(cluster));
     checks.push(Check {
         shows: format!("kubelet and kube-proxy connect to https://{}", cluster.agent_authority()),
         on: names(cluster.nodes.iter().filter(|node| cluster.has_kubelet(node)).collect()),
         command: "grep server: /etc/kubernetes/*.conf".into(),
     });
+    checks.push(etcd_check(cluster));
+    checks
+}
+
+fn here(shows: &str, command: String) -> Check {
+    Check { shows: shows.to_owned(), on: Vec::new(), command }
+}
+
+/// Returns the commands that show the VIP, if kiln moves it.
+fn vip_checks(cluster: &Cluster) -> Vec<Check> {
+    let endpoint = &cluster.endpoint;
+    let Some(vip) = endpoint.vip.filter(|_| endpoint.balancer.moves_vip()) else { return Vec::new() };
+    let pod = if endpoint.balancer.mover == Mover::KubeVip { "kube-vip" } else { "keepalived" };
+    let moving = match endpoint.run {
+        Run::Service => "systemctl stop keepalived; sleep 10; systemctl start keepalived".to_owned(),
+        Run::StaticPod => format!("mv {PODS}/{pod}.yaml /run/; sleep 60; cp /run/{pod}.yaml {PODS}/"),
+    };
+    let check = |shows: &str, command: String| Check {
+        shows: shows.to_owned(),
+        on: names(cluster.vip_carriers()),
+        command,
+    };
+    vec![
+        check("which machine holds the VIP", format!("ip -brief address show to {vip}")),
+        check("the VIP moves when its holder stops", moving),
+    ]
+}
+
+fn etcd_check(cluster: &Cluster) -> Check {
     let members = cluster.etcd_members();
     let endpoints: Vec<String> = members
         .iter()
@@ -81,10 +90,9 @@ pub(super) fn checks(cluster: &Cluster, images: &[ImagePlan]) -> Vec<Check> {
         --key={ETCD_PKI}/healthcheck-client.key"
     );
     let command = format!("ETCDCTL_API=3 etcdctl {tls} --endpoints={} endpoint health", endpoints.join(","));
-    checks.push(Check { shows: "every etcd member is healthy".into(), on: names(members), command });
-    checks
+    Check { shows: "every etcd member is healthy".into(), on: names(members), command }
 }
 
-fn here(shows: &str, command: String) -> Check {
-    Check { shows: shows.to_owned(), on: Vec::new(), command }
+fn names(nodes: Vec<&Node>) -> Vec<String> {
+    nodes.into_iter().map(|node| node.name.clone()).collect()
 }

@@ -4,7 +4,9 @@
 //! The build does not use the plan; it computes the same values itself.
 
 mod checks;
+mod durations;
 mod failover;
+mod intervals;
 mod layers;
 mod order;
 mod ports;

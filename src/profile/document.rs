@@ -162,8 +162,7 @@ pub(crate) struct EndpointImages {
     /// nginx image, version 1.20 or later, with the stream module
     #[schemars(extend("format" = "image", "examples" = ["docker.io/library/nginx:1.28"]))]
     pub(crate) nginx: Option<String>,
-    /// keepalived image, version 2.2 or later, with bash for the check script and, for `balancer =
-    /// "keepalived"`, curl
+    /// keepalived image, version 2.2 or later
     #[schemars(extend("format" = "image", "examples" = ["localhost/keepalived:2.3"]))]
     pub(crate) keepalived: Option<String>,
     /// kube-vip image, version 0.4 or later; the tag determines the format of the kube-vip settings

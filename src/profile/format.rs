@@ -179,7 +179,7 @@ pub(crate) const FORMATS: &[Format] = &[
     },
     Format {
         name: "serial",
-        what: "a serial number of printable characters",
+        what: "a serial number that contains only printable characters",
         example: "VMware-42 1f",
         pattern: "^[ -~]{1,64}$",
         accepts: |text| {

@@ -245,8 +245,39 @@ mod tests {
         tree
     }
 
-    #[test]
-    fn every_rule_finds_its_planted_violation() {
+    /// Rule, path, content and mode of files that violate the rule.
+    const PLANTED: &[(&str, &str, &str, u32)] = &[
+        ("machine-id", "/etc/machine-id", "0123456789abcdef0123456789abcdef\n", 0o444),
+        (
+            "machine-id",
+            "/usr/share/factory/var/lib/dbus/machine-id",
+            "0123456789abcdef0123456789abcdef\n",
+            0o444,
+        ),
+        ("host-key", "/etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAA", 0o644),
+        ("random-seed", "/usr/share/factory/var/lib/systemd/random-seed", "x", 0o600),
+        ("random-seed", "/var/lib/systemd/credential.secret", "x", 0o600),
+        (
+            "initiator-name",
+            "/etc/iscsi/initiatorname.iscsi",
+            "InitiatorName=iqn.1993-08.org.debian:01:x\n",
+            0o600,
+        ),
+        ("password", "/etc/shadow", "root:$y$j9T$x:1:0:::::\n", 0o640),
+        ("password", "/etc/shadow-", "root::1:0:::::\n", 0o640),
+        ("password", "/etc/passwd", "root::0:0:root:/root:/bin/sh\n", 0o644),
+        ("password", "/etc/gshadow", "adm:$y$j9T$x::\n", 0o640),
+        ("person", "/etc/passwd", "builder:x:1000:1000::/home/builder:/bin/sh\n", 0o644),
+        ("authorized-keys", "/root/.ssh/authorized_keys", "ssh-ed25519 AAAA me\n", 0o600),
+        ("password-free-sudo", "/etc/sudoers.d/x", "debian ALL=(ALL) NOPASSWD:ALL\n", 0o440),
+        ("setuid", "/usr/bin/backdoor", "", 0o4755),
+        ("setuid", "/usr/bin/backdoor", "", 0o2755),
+        ("world-writable", "/usr/bin/x", "", 0o777),
+        ("history", "/root/.bash_history", "mysql -psecret\n", 0o600),
+    ];
+
+    /// Returns the rules, each with a tree that violates it.
+    fn planted() -> Vec<(&'static str, Tree)> {
         let mut secret = tree("/usr/x", "", 0o600);
         secret.insert(
             ImagePath::new("/usr/x").unwrap(),
@@ -254,46 +285,20 @@ mod tests {
         );
         let mut open = Tree::new();
         open.insert(ImagePath::new("/srv/open").unwrap(), Entry::directory(0o777, &Arc::from("planted")));
-        let planted = [
+        let encrypted = KEY.replace("EC ", "").replace("\nMH", "\nProc-Type: 4,ENCRYPTED\n\nMH");
+        let mut planted = vec![
             ("secret", secret),
             ("private-key", tree("/usr/share/doc/key.txt", &format!("an example\n{KEY}"), 0o644)),
-            (
-                "private-key",
-                tree(
-                    "/opt/k",
-                    &KEY.replace("EC ", "").replace("\nMH", "\nProc-Type: 4,ENCRYPTED\n\nMH"),
-                    0o644,
-                ),
-            ),
-            ("machine-id", tree("/etc/machine-id", "0123456789abcdef0123456789abcdef\n", 0o444)),
-            (
-                "machine-id",
-                tree(
-                    "/usr/share/factory/var/lib/dbus/machine-id",
-                    "0123456789abcdef0123456789abcdef\n",
-                    0o444,
-                ),
-            ),
-            ("host-key", tree("/etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAA", 0o644)),
-            ("random-seed", tree("/usr/share/factory/var/lib/systemd/random-seed", "x", 0o600)),
-            ("random-seed", tree("/var/lib/systemd/credential.secret", "x", 0o600)),
-            (
-                "initiator-name",
-                tree("/etc/iscsi/initiatorname.iscsi", "InitiatorName=iqn.1993-08.org.debian:01:x\n", 0o600),
-            ),
-            ("password", tree("/etc/shadow", "root:$y$j9T$x:1:0:::::\n", 0o640)),
-            ("password", tree("/etc/shadow-", "root::1:0:::::\n", 0o640)),
-            ("password", tree("/etc/passwd", "root::0:0:root:/root:/bin/sh\n", 0o644)),
-            ("password", tree("/etc/gshadow", "adm:$y$j9T$x::\n", 0o640)),
-            ("person", tree("/etc/passwd", "builder:x:1000:1000::/home/builder:/bin/sh\n", 0o644)),
-            ("authorized-keys", tree("/root/.ssh/authorized_keys", "ssh-ed25519 AAAA me\n", 0o600)),
-            ("password-free-sudo", tree("/etc/sudoers.d/x", "debian ALL=(ALL) NOPASSWD:ALL\n", 0o440)),
-            ("setuid", tree("/usr/bin/backdoor", "", 0o4755)),
-            ("setuid", tree("/usr/bin/backdoor", "", 0o2755)),
-            ("world-writable", tree("/usr/bin/x", "", 0o777)),
+            ("private-key", tree("/opt/k", &encrypted, 0o644)),
             ("world-writable", open),
-            ("history", tree("/root/.bash_history", "mysql -psecret\n", 0o600)),
         ];
+        planted.extend(PLANTED.iter().map(|(rule, path, content, mode)| (*rule, tree(path, content, *mode))));
+        planted
+    }
+
+    #[test]
+    fn every_rule_finds_its_planted_violation() {
+        let planted = planted();
         for (rule, tree) in &planted {
             let said = role(tree).unwrap_err().to_string();
             assert!(said.contains(&format!("[{rule}, from `planted`]")), "{rule} is not in {said}");

@@ -28,8 +28,11 @@ impl std::str::FromStr for BgpPeer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("`{text}` is not a router address and autonomous system such as `10.0.0.1:64512`");
+        let wrong = || {
+            format!(
+                "`{text}` is not a router address with an autonomous system number, such as `10.0.0.1:64512`"
+            )
+        };
         let (address, system) = text.rsplit_once(':').ok_or_else(wrong)?;
         let autonomous_system = system.parse().ok().filter(|system| *system > 0).ok_or_else(wrong)?;
         let bracketed = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));

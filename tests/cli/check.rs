@@ -1,4 +1,4 @@
-//! Problems of a cluster file, for people and for programs.
+//! `kiln check`: problems in a cluster file, as text and in machine-readable formats.
 
 use super::{command, edit, exit_code, kiln, kiln_in};
 
@@ -70,7 +70,7 @@ fn check_tells_bad_practice_that_can_be_built() {
     "#);
 }
 
-/// A cluster file and an overlay of the user's own that brings a known mistake, in a template.
+/// Creates a site with a cluster file and a user's overlay whose template contains a known mistake.
 fn site_with_a_mistake() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     exit_code(directory.path(), &["init"]);

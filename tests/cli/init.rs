@@ -1,4 +1,4 @@
-//! A starting file, alone or from the configuration of a cluster that exists.
+//! `kiln init`: a starting file, optionally imported from the configuration of an existing cluster.
 
 use std::path::Path;
 
@@ -27,8 +27,8 @@ fn init_writes_once_and_says_what_comes_next() {
     assert!(text.contains("\nname = \"berlin\"\n"));
 }
 
-/// What the articles say in prose and tables, as the inventory of whoever follows them: an article's files,
-/// and the errors and warnings that the cluster file really has.
+/// Articles to import: the directory with an article's files, an inventory with the facts that the article
+/// gives in prose and tables, and the errors and warnings that apply to the imported cluster file.
 const IMPORTS: &[(&str, &str, &[&str])] = &[
     (
         "000-keepalived",

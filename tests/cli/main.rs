@@ -1,4 +1,4 @@
-//! What a person sees: exit code, stdout and stderr of the program itself.
+//! The program's exit codes, stdout and stderr, as a person sees them.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -15,8 +15,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Runs kiln in `directory` and returns what a person would see. Nothing of this machine's environment leaks
-/// in.
+/// Runs kiln in `directory` with an empty environment, and returns the exit code, stdout and stderr as text.
 fn kiln_in(directory: &Path, arguments: &[&str]) -> String {
     let output = command(directory, arguments).output().unwrap();
     let mut seen = String::new();
@@ -29,7 +28,7 @@ fn kiln(arguments: &[&str]) -> String {
     kiln_in(tempfile::tempdir().unwrap().path(), arguments)
 }
 
-/// What kiln prints as JSON.
+/// Runs kiln with `--json` and returns its output.
 fn json(arguments: &[&str]) -> serde_json::Value {
     let directory = tempfile::tempdir().unwrap();
     let output = command(directory.path(), arguments).arg("--json").output().unwrap();
@@ -40,7 +39,7 @@ fn exit_code(directory: &Path, arguments: &[&str]) -> i32 {
     command(directory, arguments).output().unwrap().status.code().unwrap()
 }
 
-/// Replaces texts in the directory's cluster file; each must be there.
+/// Replaces texts in the directory's cluster file; each must exist.
 fn edit(directory: &Path, replacements: &[(&str, &str)]) {
     let path = directory.join("cluster.toml");
     let mut text = std::fs::read_to_string(&path).unwrap();
@@ -155,8 +154,8 @@ fn a_second_interrupt_ends_even_what_waits_for_ever() {
         let _ = Command::new("kill").args(["-INT", &pid]).stderr(Stdio::null()).status();
         child.try_wait().unwrap()
     });
-    // The first signals may come before kiln listens: the kernel's own end is then the right one.
-    let ended = code.expect("two interrupts end kiln");
+    // The first signals may arrive before kiln handles them; being killed by the signal is then correct.
+    let ended = code.expect("kiln exits after two interrupts");
     assert!(
         ended.code() == Some(130) || std::os::unix::process::ExitStatusExt::signal(&ended) == Some(2),
         "{ended:?}"

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::{command, exit_code, kiln_in};
 
-/// A cluster of three with its keys.
+/// Creates a site with three etcd members and their keys.
 fn site() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [&["init", "--profile", "ha"][..], &["pki", "init"]] {
@@ -23,10 +23,10 @@ fn an_order_is_one_seed_for_each_member_that_its_owner_alone_reads() {
         let seed = site.path().join(format!("order/{name}.seed"));
         assert_eq!(std::fs::metadata(&seed).unwrap().permissions().mode() & 0o777, 0o600);
     }
-    // Those alone that are to give up their data.
+    // Only members whose data is to be set aside get a seed.
     assert_eq!(exit_code(site.path(), &["order", "--set-aside", "m1", "--out", "aside"]), 0);
     assert_eq!(std::fs::read_dir(site.path().join("aside")).unwrap().count(), 1);
-    // A second order is another one: it never lands among the first one's seeds.
+    // A second order is never written among the seeds of the first one.
     insta::assert_snapshot!(kiln_in(site.path(), &["order", "--without", "m3"]), @r"
     exit code: 2
     --- stdout
@@ -72,7 +72,7 @@ fn an_order_about_a_stranger_or_about_all_is_refused() {
 
     hint: use `--recover-from NODE` to make one member's data the cluster's data
     ");
-    // One order says one thing.
+    // An order has exactly one purpose.
     assert_eq!(exit_code(site.path(), &["order", "--without", "m1", "--recover-from", "m2"]), 2);
     assert_eq!(exit_code(site.path(), &["order"]), 2);
     assert!(!site.path().join("order").exists());

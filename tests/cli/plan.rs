@@ -1,4 +1,4 @@
-//! What would be built, for people, and single files of it.
+//! `kiln plan` and `kiln render`: what would be built, as a summary and as single files.
 
 use super::{exit_code, kiln_in};
 

@@ -1,4 +1,4 @@
-//! Reference pages and schema: generated, current, and true.
+//! Generated reference pages and the schema: up to date and consistent with each other.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -29,7 +29,8 @@ fn the_versions_say_what_goes_with_which_kubernetes() {
         rows.filter(|row| row["program"] == program && row["flag"] == name).cloned().collect::<Vec<_>>()
     };
     let row = serde_json::json!({
-        "program": "kubelet", "flag": "pod-infra-container-image", "since": null, "until": 28, "deprecated": 24, "removed": 35,
+        "program": "kubelet", "flag": "pod-infra-container-image",
+        "since": null, "until": 28, "deprecated": 24, "removed": 35,
     });
     assert_eq!(flag("kubelet", "pod-infra-container-image"), [row]);
     assert_eq!(flag("kube-apiserver", "admission-control").len(), 3);
@@ -62,7 +63,7 @@ fn the_catalogue_of_lints_is_current() {
     }
 }
 
-/// A section for each lint, below a heading for each family.
+/// Returns the lint catalogue: a heading for each family, and a section for each lint.
 fn catalogue(lints: &[serde_json::Value]) -> String {
     const FAMILIES: [(&str, &str); 5] = [
         ("HA0", "Topology and networks"),
@@ -96,8 +97,8 @@ fn the_example_of_the_reference_can_be_built() {
     assert_eq!(exit_code(directory.path(), &["check"]), 0);
 }
 
-/// Every section of a cluster file with its settings, as the schema describes them: sections in the order of
-/// the sample, then the others.
+/// Returns the reference of all sections and settings in the schema. Sections in the sample file come first,
+/// in the same order.
 fn reference(schema: &serde_json::Value, defaults: &toml::Value) -> String {
     let mut text = String::new();
     let sample = include_str!("../../profiles/ha/cluster.toml");
@@ -142,6 +143,7 @@ fn every_setting_of_the_schema_is_in_the_reference() {
     }
 }
 
+/// Appends a table row for each setting of a section, including nested settings.
 fn settings(section: &serde_json::Value, prefix: &str, defaults: Option<&toml::Value>, text: &mut String) {
     for (key, setting) in section["properties"].as_object().unwrap() {
         let table = defaults.map(|defaults| defaults.get(0).unwrap_or(defaults));
@@ -155,6 +157,7 @@ fn settings(section: &serde_json::Value, prefix: &str, defaults: Option<&toml::V
     }
 }
 
+/// Describes the values that a setting accepts.
 fn written_as(setting: &serde_json::Value) -> String {
     let listed = setting["enum"].as_array().into_iter().flatten();
     let described = setting["oneOf"].as_array().into_iter().flatten().map(|one| &one["const"]);
@@ -198,4 +201,16 @@ fn an_independent_validator_agrees_with_the_schema() {
         validate().unwrap(),
         "['$.cluster.kubernetes', '$.network', '$.nodes[0].roles[0]', '$.nodes[1].address']\n"
     );
+}
+
+#[test]
+fn the_compiler_of_the_toolchain_file_is_the_one_that_the_manifest_requires() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap().parse::<toml::Table>().unwrap();
+    let (manifest, toolchain) = (read("Cargo.toml"), read("rust-toolchain.toml"));
+    let (required, channel) = (
+        manifest["package"]["rust-version"].as_str().unwrap(),
+        toolchain["toolchain"]["channel"].as_str().unwrap(),
+    );
+    assert_eq!(channel, format!("{required}.0"));
 }

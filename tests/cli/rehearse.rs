@@ -1,4 +1,4 @@
-//! `kiln lab rehearse` refuses what it does not know before anything boots.
+//! `kiln lab rehearse` refuses unknown arguments before any machine boots.
 
 use super::kiln;
 

@@ -1,4 +1,4 @@
-//! A lab of built artifacts, and a client of the cluster in it.
+//! A lab that runs built artifacts, and a client of its cluster.
 
 #![allow(
     clippy::disallowed_methods,
@@ -23,20 +23,21 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Site, approve, judge, kubernetes, root};
 
-/// Three control planes on two busy processors are slow; what hangs must still end.
+/// Three control planes on two busy processors are slow, but a test that hangs must still end.
 pub const PATIENCE: Duration = Duration::from_secs(300);
-/// What every client of the cluster may take for granted once a machine is lost.
+/// The longest acceptable interruption for a client after the loss of a machine.
 pub const FAILOVER: Duration = Duration::from_secs(60);
 
-/// Where other tests mount meanwhile: systems that mmdebstrap makes, namespaces of members of etcd, their
-/// small disks.
+/// Prefixes of mount points that other tests use at the same time: mmdebstrap trees, etcd member namespaces
+/// and their small disks.
 const OTHERS: [&str; 3] = ["/tmp/mmdebstrap.", "/run/netns/kiln-", "/tmp/.tmp"];
 
-/// A lab in a directory and a network of its own that ends with the test. Several run side by side.
+/// A lab with a separate directory and network that ends with the test. Several labs can run side by side.
 pub struct Lab {
     labs: tempfile::TempDir,
     before: BTreeSet<String>,
-    /// What it was started from, each locked: other labs have loop devices too, of other artifacts.
+    /// Directories of artifacts from which the lab was started, each locked: loop devices of other artifacts
+    /// belong to other labs.
     artifacts: RefCell<Vec<(PathBuf, File)>>,
 }
 
@@ -65,7 +66,8 @@ impl Lab {
         approve(&mut self.starting(&[&["up"], options].concat(), artifacts));
     }
 
-    /// A command that starts the lab, once no other test has one of the same artifacts.
+    /// Returns a command that starts the lab, after waiting until no other test's lab uses the same
+    /// artifacts.
     pub fn starting(&self, arguments: &[&str], artifacts: &Path) -> Command {
         if self.artifacts.borrow().iter().all(|(known, _)| known != artifacts) {
             let directory = File::open(artifacts).unwrap();
@@ -87,8 +89,8 @@ impl Lab {
         self.kiln(&["exec", node, "--"]).args(program).output().unwrap()
     }
 
-    /// Whether a packet to `port` of `address` arrives, sent by a node or by the machine that the lab runs
-    /// on: something answers, or the machine says that nobody listens. A firewall says nothing.
+    /// Checks whether a packet from a node, or from the lab's host, reaches `port` of `address`: a
+    /// connection is accepted or refused. A firewall drops the packet silently.
     pub fn reaches(&self, from: Option<&str>, address: &str, port: u16) -> bool {
         let script = format!(": </dev/tcp/{address}/{port}");
         let program = ["timeout", "3", "bash", "-c", &script];
@@ -106,7 +108,7 @@ impl Lab {
         serde_json::from_str(&approve(self.kiln(&["status"]).arg("--json"))).unwrap()
     }
 
-    /// Names of the nodes; none where no lab is up, since a test that fails asks too.
+    /// Names of the nodes. Empty if no lab is running, because failing tests ask for the names too.
     pub fn names(&self) -> Vec<String> {
         let output = self.kiln(&["status", "--json"]).output().unwrap();
         let nodes: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -119,7 +121,7 @@ impl Lab {
         node["address"].as_str().unwrap().to_owned()
     }
 
-    /// The machine that alone holds the VIP now.
+    /// The only machine that holds the VIP now.
     pub fn holder(&self) -> Result<String, String> {
         let holds =
             |node: &Value| (node["holds-vip"] == true).then(|| node["name"].as_str().unwrap().to_owned());
@@ -129,21 +131,21 @@ impl Lab {
         }
     }
 
-    /// The machine that holds the VIP, once it is one: backups of nearly the same priority both take it from
-    /// a master that is gone, until one has heard the other.
+    /// Waits until exactly one machine holds the VIP and returns it: backups with nearly equal priorities may
+    /// both take over from a lost master until they receive each other's advertisements.
     pub fn one_holder(&self) -> String {
         let mut found = String::new();
         eventually("one machine holds the VIP", FAILOVER, || self.holder().map(|holder| found = holder));
         found
     }
 
-    /// The lab's processes that do `part` of supervising it.
+    /// PIDs of the lab's supervisors of the kind `part`.
     pub fn supervisors(&self, part: &str) -> Vec<i32> {
         let mark = format!("supervise\0{part}\0{}", self.labs.path().display());
         processes().into_iter().filter(|(_, line)| line.contains(&mark)).map(|(id, _)| id).collect()
     }
 
-    /// Insists that nothing of the lab is on this machine any more.
+    /// Checks that the lab has left nothing on this machine.
     pub fn assert_gone(&self) {
         eventually("nothing is left of the lab", Duration::from_secs(20), || {
             let mut left = traces(self.labs.path());
@@ -167,7 +169,7 @@ impl Drop for Lab {
     }
 }
 
-/// Waits until `check` succeeds and shows its last failure if it never does.
+/// Waits until `check` succeeds, and panics with its last failure after `limit`.
 pub fn eventually(what: &str, limit: Duration, mut check: impl FnMut() -> Result<(), String>) -> Duration {
     let begin = Instant::now();
     loop {
@@ -179,6 +181,7 @@ pub fn eventually(what: &str, limit: Duration, mut check: impl FnMut() -> Result
     }
 }
 
+/// Checks that a program succeeded and that its output contains `expected`.
 pub fn succeeded(output: &Output, expected: &str) -> Result<(), String> {
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -195,8 +198,8 @@ fn processes() -> Vec<(i32, String)> {
     ids.filter_map(|id| Some((id, fs::read_to_string(format!("/proc/{id}/cmdline")).ok()?))).collect()
 }
 
-/// What a lab could leave on this machine: interfaces, mounts, processes, loop devices, control groups,
-/// files.
+/// Everything that a lab could leave on this machine: interfaces, mounts, processes, loop devices, cgroups
+/// and files.
 fn traces(labs: &Path) -> BTreeSet<String> {
     let place = labs.display().to_string();
     let mut traces: BTreeSet<String> = approve(Command::new("ip").args(["-brief", "link"]))
@@ -237,8 +240,8 @@ fn loop_devices(place: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Whether a control group, named `kiln-lab-CLUSTER-PLACE`, is of a lab in `labs`: other people have labs of
-/// their own.
+/// Checks whether a cgroup, named `kiln-lab-CLUSTER-PLACE`, belongs to a lab in `labs`: this machine may run
+/// unrelated labs.
 fn is_of(labs: &Path, group: &str) -> bool {
     let name = group.strip_prefix("kiln-lab-").and_then(|name| name.rsplit_once('-'));
     name.is_some_and(|(cluster, place)| {
@@ -248,8 +251,7 @@ fn is_of(labs: &Path, group: &str) -> bool {
     })
 }
 
-/// The artifacts of the shared site, and what a user of the cluster has: the admin kubeconfig, the cluster's
-/// CA, kubectl.
+/// The artifacts of a site and a cluster user's tools: the admin kubeconfig, the cluster's CA and kubectl.
 pub struct Client {
     pub artifacts: PathBuf,
     kubeconfig: PathBuf,
@@ -282,7 +284,7 @@ impl Client {
         program
     }
 
-    /// What listens at `authority` answers with a certificate of the cluster's CA and is ready.
+    /// Checks that the API server at `authority` has a certificate from the cluster's CA and is ready.
     pub fn ready(&self, lab: &Lab, authority: &str) -> Result<(), String> {
         let url = format!("https://{authority}/readyz");
         let ca = self.ca.to_str().unwrap();
@@ -303,7 +305,7 @@ impl Client {
     }
 }
 
-/// etcdctl on `node`, with a client certificate, asking `members`.
+/// Runs etcdctl on `node` with a client certificate and the endpoints of `members`.
 pub fn etcdctl(lab: &Lab, members: &[&str], node: &str, words: &[&str]) -> Output {
     let pki = "/etc/kubernetes/pki";
     let [ca, certificate, key] =
@@ -315,7 +317,7 @@ pub fn etcdctl(lab: &Lab, members: &[&str], node: &str, words: &[&str]) -> Outpu
     lab.inside(node, &[&["env", "ETCDCTL_API=3"], &tls[..], &[&endpoints], words].concat())
 }
 
-/// Every member answers over TLS, as `node` sees it, and they are one cluster.
+/// Checks from `node` that every member is healthy over TLS and has started as part of one cluster.
 pub fn etcd_is_healthy(lab: &Lab, members: &[&str], node: &str) -> Result<(), String> {
     let health = etcdctl(lab, members, node, &["endpoint", "health"]);
     succeeded(&health, "")?;

@@ -1,5 +1,5 @@
-//! What the slow tests share: sites, initialised, locked and built once per machine, labs of them, and the
-//! judges.
+//! Shared parts of the slow tests: sites that are initialised, locked and built once per machine, labs that
+//! run them, and judges.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 
 pub mod lab;
@@ -13,12 +13,12 @@ use std::sync::OnceLock;
 
 pub(crate) use skip::skip;
 
-/// A built-in profile with changes to its starting file.
+/// A built-in profile with changes to its initial cluster file.
 pub struct Variant {
-    /// Name of its site in the cache.
+    /// The name of the variant's site in the cache.
     pub name: &'static str,
     pub profile: &'static str,
-    /// What is replaced by what.
+    /// Pairs of an original text and its replacement.
     pub changes: &'static [(&'static str, &'static str)],
 }
 
@@ -27,17 +27,17 @@ const HA: Variant = Variant { name: "ha", profile: "ha", changes: &[] };
 /// A directory with a cluster file, a vault, a lock and outputs.
 pub struct Site {
     pub dir: PathBuf,
-    /// The tests share one, unless a test is about the store.
+    /// The store, shared by all tests except those that test the store itself.
     pub store: PathBuf,
 }
 
-/// The shared `ha` site, built. Tests read it and never write into it.
+/// The shared `ha` site, built. Tests may read but not change it.
 pub fn ha() -> Option<&'static Site> {
     static SITE: OnceLock<Option<Site>> = OnceLock::new();
     SITE.get_or_init(|| built(&HA)).as_ref()
 }
 
-/// A site of its own for a variant, built.
+/// A separate site for a variant, built.
 pub fn built(variant: &Variant) -> Option<Site> {
     let programs = kubernetes()?;
     let site = Site { dir: cache().join(format!("site-{}", variant.name)), store: shared_store() };
@@ -50,8 +50,8 @@ pub fn built(variant: &Variant) -> Option<Site> {
     Some(site)
 }
 
-/// Everything that decides what a site locks: the profile, what overlays ask for, and which of them a
-/// balancer brings.
+/// Everything that determines a site's lock: the profile, the overlays' requirements, and the overlays that
+/// each load balancer adds.
 fn recipe(variant: &Variant) -> String {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let list =
@@ -113,7 +113,7 @@ impl Site {
         fs::write(path, text).unwrap();
     }
 
-    /// kiln in this directory, with the site's store.
+    /// A kiln command in this directory, with the site's store.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
         command.current_dir(&self.dir).args(arguments).env("KILN_STORE", &self.store);
@@ -121,7 +121,7 @@ impl Site {
         command
     }
 
-    /// Runs kiln and insists on success.
+    /// Runs kiln and panics if it fails.
     pub fn ok(&self, arguments: &[&str]) -> Output {
         let output = self.command(arguments).output().unwrap();
         assert!(
@@ -132,7 +132,7 @@ impl Site {
         output
     }
 
-    /// Where the cluster file and the vault are.
+    /// The directory with the cluster file and the vault.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -152,7 +152,8 @@ fn shared_store() -> PathBuf {
     cache().join("store")
 }
 
-/// A store that holds the downloads of the shared one and none of its stages: everything is made anew.
+/// Creates a store with the downloads of the shared one but without its stages, so that everything is built
+/// again.
 pub fn fresh_store(dir: &Path) -> PathBuf {
     let store = dir.join("store");
     fs::create_dir_all(&store).unwrap();
@@ -160,8 +161,8 @@ pub fn fresh_store(dir: &Path) -> PathBuf {
     store
 }
 
-/// The tests' store outlives a checkout. Its downloads may; what another kiln made of them would hide what
-/// this one makes.
+/// Removes stages that another kiln built. The shared store outlives a checkout: its downloads remain valid,
+/// but old stages would hide what this kiln builds.
 fn forget_stages_of_another_kiln() {
     let (store, kiln) = (shared_store(), sha256(Path::new(env!("CARGO_BIN_EXE_kiln"))));
     fs::create_dir_all(&store).unwrap();
@@ -173,7 +174,7 @@ fn forget_stages_of_another_kiln() {
     }
 }
 
-/// Where fixtures outlive a checkout.
+/// The directory of fixtures that outlive a checkout.
 pub fn cache() -> PathBuf {
     if let Some(dir) = std::env::var_os("KILN_TEST_CACHE") {
         return dir.into();
@@ -195,13 +196,13 @@ pub fn kubernetes() -> Option<PathBuf> {
     }
 }
 
-/// The directory of container images that `ci/images` made.
+/// The directory of container images that `ci/images` created.
 pub fn images() -> Option<PathBuf> {
     let dir = std::env::var_os("KILN_TEST_IMAGES").map_or_else(|| cache().join("images"), PathBuf::from);
     if dir.join("pause.tar").is_file() { Some(dir) } else { skip("the container images of `ci/images`") }
 }
 
-/// An independent program that judges what kiln wrote. Absent: the test is skipped with a loud line, and
+/// An independent program that judges kiln's output. If it is missing, the test is skipped with a message, or
 /// fails in CI.
 pub fn judge(program: &str) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -213,12 +214,12 @@ pub fn judge(program: &str) -> Option<Command> {
     found.map_or_else(|| skip(&format!("`{program}`")), |path| Some(Command::new(path)))
 }
 
-/// Whether the tests run as root; mounting and booting need it. Otherwise as for a missing judge.
+/// Checks that the tests run as root, which mounting and booting need. Otherwise skips like a missing judge.
 pub fn root() -> Option<()> {
     if rustix::process::geteuid().is_root() { Some(()) } else { skip("the permissions of root") }
 }
 
-/// Runs a judge and insists on its approval; returns what it printed.
+/// Runs a judge, panics unless it succeeds, and returns its output.
 pub fn approve(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let text =
@@ -227,12 +228,12 @@ pub fn approve(command: &mut Command) -> String {
     text
 }
 
-/// SHA-256 of a file, by coreutils.
+/// The SHA-256 digest of a file, from coreutils.
 pub fn sha256(path: &Path) -> String {
     approve(Command::new("sha256sum").arg(path)).split(' ').next().unwrap().to_owned()
 }
 
-/// Files at or below `paths` that hold one of the lines of `patterns`, by grep(1), byte for byte.
+/// Files at or below `paths` that contain a line of the file `patterns` literally, from grep(1).
 pub fn holding(patterns: &Path, paths: &[&Path]) -> Vec<String> {
     let mut grep = Command::new("grep");
     grep.args(["--recursive", "--fixed-strings", "--text", "--files-with-matches"]);
@@ -246,7 +247,7 @@ pub fn copy_directory(from: &Path, to: &Path) {
     approve(Command::new("cp").arg("-a").arg(from).arg(to));
 }
 
-/// Every regular file below `dir`, relative and sorted.
+/// Relative paths of all regular files below `dir`, sorted.
 pub fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in walkdir::WalkDir::new(dir).sort_by_file_name() {

@@ -1,6 +1,6 @@
-//! The one rule for what a test needs and this machine lacks: a failure in CI; elsewhere the test ends early
-//! and is counted. libtest shows nothing that a passing test prints, so each skip is a line in the file that
-//! `$KILN_TEST_SKIPS` names, and whoever runs the tests prints them at the end.
+//! The rule for missing test requirements: the test fails in CI, but ends early and is counted elsewhere.
+//! libtest hides the output of passing tests, so each skip is a line in the file `$KILN_TEST_SKIPS`, which
+//! `ci/skips` prints at the end.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -13,8 +13,7 @@ use std::io::{self, Write as _};
 pub(crate) fn skip<T>(what: &str) -> Option<T> {
     let is_ci = std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false");
     assert!(!is_ci, "{what} not found, and CI must not skip (run ci/setup)");
-    // For whoever runs this test alone.
-    // For whoever runs this test alone.
+    // Shown if the test runs alone.
     let mut stderr = io::stderr();
     writeln!(stderr, "skipped: {what} not found (run ci/setup)").unwrap();
     if let Some(file) = std::env::var_os("KILN_TEST_SKIPS") {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use syn::{Attribute, Item};
 
-/// Whether an item is compiled for tests alone.
+/// Checks whether an item is compiled only for tests.
 pub fn is_part_of_tests(item: &Item) -> bool {
     attributes(item).iter().any(is_for_tests)
 }
@@ -29,7 +29,7 @@ fn is_for_tests(attribute: &Attribute) -> bool {
         && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
 }
 
-/// Every file below a directory.
+/// All Rust files below a directory.
 pub fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -44,7 +44,7 @@ pub fn sources(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a file is a room's tests and nothing else.
+/// Checks whether a file contains only a room's tests.
 pub fn is_test(file: &Path) -> bool {
     file.iter().any(|part| part == "tests")
         || file

@@ -1,4 +1,4 @@
-//! A client that reads and writes through the VIP all the time, and how long it could not.
+//! A client that continuously reads and writes through the VIP and measures interruptions.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::lab::{Client, Lab};
 
-/// Asks the URL in the third argument and runs what comes after it, as long as the file in the first one is
-/// there.
+/// Requests the URL in the third argument and runs the command after it, as long as the file in the first
+/// argument exists.
 const SCRIPT: &str = r#"
 going=$1 ca=$2 url=$3
 shift 3
@@ -21,7 +21,7 @@ while [ -e "$going" ]; do
 done
 "#;
 
-/// The client; it ends when this value is gone.
+/// The client, which ends when this value is dropped.
 pub struct Watch {
     client: Child,
     going: PathBuf,
@@ -30,7 +30,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins, in `scratch`, with a cluster that answers.
+    /// Starts the client of a responding cluster, with its files in `scratch`.
     pub fn begin(lab: &Lab, client: &Client, vip: &str, scratch: &Path) -> Self {
         let (going, log) = (scratch.join("going"), scratch.join("watch.log"));
         let output = |path: &Path| File::create(path).unwrap();
@@ -44,7 +44,7 @@ impl Watch {
         Self { client, going, log, begin: now() }
     }
 
-    /// The longest times without an answer, and without a write.
+    /// The longest times without an answer and without a write.
     pub fn gaps(&self) -> [Duration; 2] {
         let lines = fs::read_to_string(&self.log).unwrap();
         ["read ", "written "].map(|word| {
@@ -59,7 +59,7 @@ impl Watch {
         })
     }
 
-    /// What the client was refused.
+    /// Error messages of the client's writes.
     pub fn errors(&self) -> String {
         fs::read_to_string(self.log.with_extension("errors")).unwrap()
     }

@@ -1,11 +1,11 @@
-//! HAProxy with the file that a node gets, before real API servers that hang, lose their etcd, or all lose
-//! it.
+//! HAProxy with a node's configuration, in front of real API servers that hang or lose their etcd, one or all
+//! of them.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,19 +21,19 @@ use crate::common::{judge, kubernetes};
 use crate::world::{KILN, World};
 use crate::{PATIENCE, whole};
 
-/// Until the sessions of a server that hangs, or is without etcd, are cut: three times what `kiln plan` says,
-/// since other tests run meanwhile. Without a cut they last for as long as the server hangs.
+/// Time limit for cutting the sessions of a server that hangs or has no etcd: three times the value in the
+/// plan, because other tests run in parallel. Without a cut, sessions last as long as the server hangs.
 const CUT: Duration = Duration::from_millis(3 * 2200);
 
-/// A client's connection to some API server.
+/// A client's connection to an API server.
 struct Session {
     stream: StreamOwned<ClientConnection, TcpStream>,
-    /// Which server it leads to.
+    /// Index of the server that accepted the connection.
     server: usize,
 }
 
 impl Session {
-    /// Asks for `path` and returns the status.
+    /// Requests `path` and returns the status code.
     fn get(&mut self, path: &str) -> Result<String, String> {
         write!(self.stream, "GET {path} HTTP/1.1\r\nHost: kubernetes\r\n\r\n")
             .map_err(|err| err.to_string())?;
@@ -56,17 +56,17 @@ impl Session {
         }
     }
 
-    /// How long the other side goes on without ending the connection.
+    /// Returns how long the connection lasts, up to a limit.
     fn lasts(mut self, limit: Duration) -> Duration {
         let begin = Instant::now();
         self.stream.sock.set_read_timeout(Some(limit)).unwrap();
         let end = self.stream.read(&mut [0; 16]);
-        assert!(!matches!(end, Ok(1..)), "the server spoke");
+        assert!(!matches!(end, Ok(1..)), "the server sent data");
         begin.elapsed()
     }
 }
 
-/// The processes of the test that are not the members'; they end with it.
+/// A process that is killed when the test ends.
 struct Running(Child);
 
 impl Running {
@@ -82,7 +82,7 @@ impl Drop for Running {
     }
 }
 
-/// What a client knows: the authority, and each server's certificate.
+/// A client that trusts the cluster's CA and identifies the servers by their certificates.
 struct Client {
     config: Arc<ClientConfig>,
     servers: Vec<CertificateDer<'static>>,
@@ -104,7 +104,7 @@ impl Client {
         Self { config: Arc::new(config), servers: servers.collect() }
     }
 
-    /// A new connection by way of the balancer, over which a server that lives has answered.
+    /// Opens a connection through the balancer and checks that a live server responds.
     fn connect(&self) -> Result<Session, String> {
         let socket = TcpStream::connect("127.0.0.1:8443").map_err(|err| err.to_string())?;
         socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -118,7 +118,7 @@ impl Client {
         if status == "200" { Ok(session) } else { Err(status) }
     }
 
-    /// Of many new connections, how many each server got; each must be answered.
+    /// Opens many connections and returns how many of them each server got; all must succeed.
     fn spread(&self) -> Vec<usize> {
         let mut counts = vec![0; self.servers.len()];
         let sessions: Vec<Session> = (0..24).map(|_| self.connect().unwrap()).collect();
@@ -126,7 +126,7 @@ impl Client {
         counts
     }
 
-    /// A connection to a certain server.
+    /// Opens connections until one reaches the given server.
     fn connect_to(&self, server: usize) -> Session {
         let mut rest = Vec::new();
         loop {
@@ -135,12 +135,12 @@ impl Client {
                 return session;
             }
             rest.push(session);
-            assert!(rest.len() < 50, "no connection leads to server {server}");
+            assert!(rest.len() < 50, "no connection reaches server {server}");
         }
     }
 }
 
-/// What the balancer says of itself at `path`.
+/// Returns the status code that the balancer itself returns for `path`.
 fn status(path: &str) -> Result<String, String> {
     let mut socket = TcpStream::connect("127.0.0.1:8405").map_err(|err| err.to_string())?;
     write!(socket, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
@@ -149,12 +149,12 @@ fn status(path: &str) -> Result<String, String> {
     answer.split(' ').nth(1).map(ToOwned::to_owned).ok_or(answer)
 }
 
-/// Waits until the balancer sees the servers so: their states in its statistics, all at once, and what a
-/// check of each has said in that state. While a check runs (most of the time where it waits for etcd)
-/// statistics have no words of the last one.
+/// Waits until the balancer's statistics show the expected states of all servers at once, and the expected
+/// check result of each server in that state. While a check runs, the statistics do not contain the previous
+/// result; a check that waits for etcd runs most of the time.
 fn sees(world: &World, expected: &[(&str, &str)]) {
     let mut said = vec![false; expected.len()];
-    eventually("the balancer sees it", PATIENCE, || {
+    eventually("the balancer sees the expected states", PATIENCE, || {
         let socket = world.members[0].path("run/haproxy/admin.sock");
         let mut socket = std::os::unix::net::UnixStream::connect(socket).map_err(|err| err.to_string())?;
         socket.write_all(b"show stat\n").unwrap();
@@ -183,7 +183,7 @@ fn sees(world: &World, expected: &[(&str, &str)]) {
     });
 }
 
-/// The guard of the VIP with the settings of the first node, looking at the balancer of this test.
+/// Starts the VIP guard with the first node's settings, to watch the balancer of this test.
 fn guard(world: &World) -> Running {
     let (file, place) = (world.members[0].path("guard.toml"), world.members[0].path("run/kiln-guard"));
     fs::create_dir_all(&place).unwrap();
@@ -193,7 +193,7 @@ fn guard(world: &World) -> Running {
     Running(world.hub.command(KILN).args(["agent", "guard", "--settings"]).arg(file).spawn().unwrap())
 }
 
-/// Waits until keepalived is given this verdict: 0 if the machine may hold the VIP.
+/// Waits until the guard's verdict for keepalived is `verdict`: 0 if the machine may hold the VIP.
 fn is_judged(world: &World, verdict: &str) {
     eventually(&format!("the verdict is {verdict}"), PATIENCE, || {
         let now = fs::read_to_string(world.members[0].path("run/kiln-guard/verdict"))
@@ -202,34 +202,110 @@ fn is_judged(world: &World, verdict: &str) {
     });
 }
 
-/// Insists that a session ends in time.
+/// Checks that a session ends within the limit.
 fn is_cut(session: Session) {
     let lasted = session.lasts(2 * CUT);
-    #[expect(clippy::print_stderr, reason = "how much less than the limit is worth a look")]
+    #[expect(clippy::print_stderr, reason = "the margin below the limit is worth a look")]
     {
         eprintln!("cut after {lasted:?}");
     }
     assert!(lasted <= CUT, "{lasted:?}");
 }
 
-#[test]
-fn a_server_that_hangs_loses_its_sessions_and_one_without_etcd_new_ones_unless_all_are_without() {
-    let (Some(mut world), Some(programs), Some(_)) = (World::new(3), kubernetes(), judge("haproxy")) else {
-        return;
-    };
-    world.on(&[0, 1, 2]);
-    whole(&world);
-    let api_servers: Vec<Running> = (0..2)
-        .map(|place| {
-            Running(world.members[place].api_server(&programs.join("kube-apiserver")).spawn().unwrap())
-        })
-        .collect();
-    world.hub.ip("link set lo up");
-    move_into_link_name_space(
-        File::open(world.hub.file()).unwrap().as_fd(),
-        Some(LinkNameSpaceType::Network),
-    )
-    .unwrap();
+/// HAProxy on the hub, with the first two members' API servers behind it. The third member has no API server:
+/// the machine is up but refuses connections.
+struct Balanced {
+    // Fields are dropped in this order.
+    client: Client,
+    _guard: Running,
+    haproxy: Running,
+    api_servers: Vec<Running>,
+    world: World,
+}
+
+impl Balanced {
+    /// Starts everything, and moves this thread into the hub's network namespace.
+    fn new(mut world: World, programs: &Path) -> Self {
+        world.on(&[0, 1, 2]);
+        whole(&world);
+        let api_servers: Vec<Running> = (0..2)
+            .map(|place| {
+                Running(world.members[place].api_server(&programs.join("kube-apiserver")).spawn().unwrap())
+            })
+            .collect();
+        world.hub.ip("link set lo up");
+        move_into_link_name_space(
+            File::open(world.hub.file()).unwrap().as_fd(),
+            Some(LinkNameSpaceType::Network),
+        )
+        .unwrap();
+        let haproxy = haproxy(&world);
+        let guard = guard(&world);
+        let client = Client::new(&world);
+        Self { client, _guard: guard, haproxy, api_servers, world }
+    }
+
+    fn a_server_that_hangs_loses_its_sessions(&self) {
+        let session = self.client.connect_to(0);
+        self.api_servers[0].signal(Signal::STOP);
+        is_cut(session);
+        assert_eq!(self.client.spread(), [0, 24, 0]);
+        self.api_servers[0].signal(Signal::CONT);
+        sees(&self.world, &[("UP", ""), ("UP", ""), ("DOWN", "")]);
+    }
+
+    /// Stops etcd on m1.
+    fn a_server_without_etcd_loses_its_sessions_and_gets_no_new_ones(&self) {
+        let session = self.client.connect_to(0);
+        self.world.members[0].signal_etcd(Signal::STOP);
+        is_cut(session);
+        sees(&self.world, &[("NOLB", "etcd"), ("UP", ""), ("DOWN", "")]);
+        assert_eq!(self.client.spread(), [0, 24, 0]);
+        assert_eq!(status("/readyz").as_deref(), Ok("200"));
+        is_judged(&self.world, "0");
+    }
+
+    /// Stops etcd on m2 as well: one member of three has no quorum. Every API server that is up gets
+    /// connections, and sessions continue, except on a server that hangs. Lets both members continue in the
+    /// end.
+    fn servers_are_used_when_all_are_without_etcd(&self) {
+        let Self { client, api_servers, world, .. } = self;
+        let mut other = client.connect_to(1);
+        world.members[1].signal_etcd(Signal::STOP);
+        sees(world, &[("NOLB", "etcd"), ("NOLB", "etcd"), ("DOWN", "")]);
+        let spread = client.spread();
+        assert!(spread[0] > 0 && spread[1] > 0, "{spread:?}");
+        assert_eq!((status("/healthz").as_deref(), status("/readyz").as_deref()), (Ok("200"), Ok("503")));
+        is_judged(world, "0");
+        let mut session = client.connect_to(0);
+        let session_of_hung = client.connect_to(1);
+        api_servers[1].signal(Signal::STOP);
+        is_cut(session_of_hung);
+        assert_eq!(client.spread(), [24, 0, 0]);
+        api_servers[1].signal(Signal::CONT);
+        sees(world, &[("NOLB", "etcd"), ("NOLB", "etcd"), ("DOWN", "")]);
+        assert_eq!(session.get("/livez?exclude=etcd").as_deref(), Ok("200"));
+        assert!(other.get("/livez?exclude=etcd").is_err(), "a session of the server that hung survived");
+
+        (0..2).for_each(|place| world.members[place].signal_etcd(Signal::CONT));
+        sees(world, &[("UP", ""), ("UP", ""), ("DOWN", "")]);
+        assert_eq!(status("/readyz").as_deref(), Ok("200"));
+    }
+
+    /// Stops the balancer, then cuts the machine off from all others.
+    fn the_guard_gives_up_the_vip_without_a_balancer_and_without_a_network(&self) {
+        self.haproxy.signal(Signal::STOP);
+        is_judged(&self.world, "1");
+        self.haproxy.signal(Signal::CONT);
+        is_judged(&self.world, "0");
+        self.world.hub.ip("link set br0 down");
+        sees(&self.world, &[("DOWN", ""), ("DOWN", ""), ("DOWN", "")]);
+        is_judged(&self.world, "1");
+    }
+}
+
+/// Starts HAProxy on the hub with the first node's configuration.
+fn haproxy(world: &World) -> Running {
     let (file, sessions) =
         (world.members[0].path("haproxy.cfg"), world.members[0].path("etc/haproxy/sessions.lua"));
     let configuration = world.members[0].text("etc/haproxy/haproxy.cfg");
@@ -238,61 +314,19 @@ fn a_server_that_hangs_loses_its_sessions_and_one_without_etcd_new_ones_unless_a
     let log = File::create(world.members[0].path("haproxy.log")).unwrap();
     let mut haproxy = world.hub.command("haproxy");
     haproxy.args(["-db", "-f"]).arg(&file).stdout(log.try_clone().unwrap()).stderr(log);
-    let haproxy = Running(haproxy.spawn().unwrap());
-    let _guard = guard(&world);
-    let client = Client::new(&world);
-    // The third one has no API server: a machine that answers, and refuses.
-    sees(&world, &[("UP", ""), ("UP", ""), ("DOWN", "")]);
-    assert_eq!(client.spread()[2], 0);
+    Running(haproxy.spawn().unwrap())
+}
 
-    // One hangs.
-    let session = client.connect_to(0);
-    api_servers[0].signal(Signal::STOP);
-    is_cut(session);
-    assert_eq!(client.spread(), [0, 24, 0]);
-    api_servers[0].signal(Signal::CONT);
-    sees(&world, &[("UP", ""), ("UP", ""), ("DOWN", "")]);
-
-    // One is without etcd: no new connections, and its clients go to another one; statistics say why.
-    let session = client.connect_to(0);
-    world.members[0].signal_etcd(Signal::STOP);
-    is_cut(session);
-    sees(&world, &[("NOLB", "etcd"), ("UP", ""), ("DOWN", "")]);
-    assert_eq!(client.spread(), [0, 24, 0]);
-    assert_eq!(status("/readyz").as_deref(), Ok("200"));
-    is_judged(&world, "0");
-
-    // All are: with one member of three left nobody has a quorum. Whoever lives is dialled, and no session
-    // ends.
-    let mut other = client.connect_to(1);
-    world.members[1].signal_etcd(Signal::STOP);
-    sees(&world, &[("NOLB", "etcd"), ("NOLB", "etcd"), ("DOWN", "")]);
-    let spread = client.spread();
-    assert!(spread[0] > 0 && spread[1] > 0, "{spread:?}");
-    assert_eq!((status("/healthz").as_deref(), status("/readyz").as_deref()), (Ok("200"), Ok("503")));
-    is_judged(&world, "0");
-    let mut session = client.connect_to(0);
-    // One that hangs then loses its sessions as ever.
-    let session_of_hung = client.connect_to(1);
-    api_servers[1].signal(Signal::STOP);
-    is_cut(session_of_hung);
-    assert_eq!(client.spread(), [24, 0, 0]);
-    api_servers[1].signal(Signal::CONT);
-    sees(&world, &[("NOLB", "etcd"), ("NOLB", "etcd"), ("DOWN", "")]);
-    assert_eq!(session.get("/livez?exclude=etcd").as_deref(), Ok("200"));
-    assert!(other.get("/livez?exclude=etcd").is_err(), "it led to the server that hung");
-
-    (0..2).for_each(|place| world.members[place].signal_etcd(Signal::CONT));
-    sees(&world, &[("UP", ""), ("UP", ""), ("DOWN", "")]);
-    assert_eq!(status("/readyz").as_deref(), Ok("200"));
-
-    // The balancer hangs.
-    haproxy.signal(Signal::STOP);
-    is_judged(&world, "1");
-    haproxy.signal(Signal::CONT);
-    // The machine is cut off from all others.
-    is_judged(&world, "0");
-    world.hub.ip("link set br0 down");
-    sees(&world, &[("DOWN", ""), ("DOWN", ""), ("DOWN", "")]);
-    is_judged(&world, "1");
+#[test]
+fn a_server_that_hangs_loses_its_sessions_and_one_without_etcd_new_ones_unless_all_are_without() {
+    let (Some(world), Some(programs), Some(_)) = (World::new(3), kubernetes(), judge("haproxy")) else {
+        return;
+    };
+    let balanced = Balanced::new(world, &programs);
+    sees(&balanced.world, &[("UP", ""), ("UP", ""), ("DOWN", "")]);
+    assert_eq!(balanced.client.spread()[2], 0);
+    balanced.a_server_that_hangs_loses_its_sessions();
+    balanced.a_server_without_etcd_loses_its_sessions_and_gets_no_new_ones();
+    balanced.servers_are_used_when_all_are_without_etcd();
+    balanced.the_guard_gives_up_the_vip_without_a_balancer_and_without_a_network();
 }

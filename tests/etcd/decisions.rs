@@ -1,5 +1,5 @@
-//! Every distinct decision of the model, once, by the agent of a real machine: records on real disks, answers
-//! over real TLS, and a quorum where a real etcd has one.
+//! Repeats every distinct decision of the model with the agent on a real machine: records on real disks,
+//! answers over real TLS, and a quorum only where a real etcd has one.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -11,14 +11,15 @@ use kiln_model::{Look, Model};
 use serde_json::{Value, json};
 
 use crate::common::lab::eventually;
-use crate::world::{Member, World};
+use crate::member::Member;
+use crate::world::World;
 
 type Case = (Place, Disk, Vec<Answer>, Decision);
 
 pub(crate) fn all() {
     let model = Model { members: 3, events: 8, look: Look::AtOnce, fault: None };
     let walk = model.walk().unwrap_or_else(|broken| panic!("{broken}"));
-    // What it takes to resume is a cluster that lost its quorum by adding this member: a test of its own.
+    // Resuming requires a cluster that lost its quorum when it added this member, which has a separate test.
     let decisions: Vec<Case> =
         walk.decisions.into_iter().filter(|case| !matches!(case.3, Decision::Resume(_))).collect();
     thread::scope(|scope| {
@@ -56,7 +57,7 @@ fn token(founding: &Founding) -> String {
     format!("{:032x}", founding.token)
 }
 
-/// What the agent prints for a decision; its reasons are sentences, of which each must be about the right
+/// Returns the output that is expected for a decision. The reasons are sentences; each must name the right
 /// member.
 fn expected(decision: &Decision, said: &Value) -> Value {
     let name = |place: &Place| format!("m{}", place + 1);
@@ -74,7 +75,12 @@ fn expected(decision: &Decision, said: &Value) -> Value {
             };
             let right = sentences.len() == reasons.len()
                 && sentences.iter().zip(reasons).all(|(sentence, (place, _))| about(sentence, place));
-            json!({ "decision": "wait", "reasons": if right { json!(sentences) } else { json!(reasons.iter().map(|(place, why)| format!("{} {why:?}", name(place))).collect::<Vec<_>>()) } })
+            if right {
+                return json!({ "decision": "wait", "reasons": sentences });
+            }
+            let wanted: Vec<String> =
+                reasons.iter().map(|(place, why)| format!("{} {why:?}", name(place))).collect();
+            json!({ "decision": "wait", "reasons": wanted })
         }
     }
 }
@@ -83,7 +89,7 @@ fn agreement(state: &str, founding: &Founding) -> Value {
     json!({ "state": state, "token": token(founding), "founders": ["m1", "m2", "m3"] })
 }
 
-/// Leaves on a member's disk what is written there before it decides.
+/// Prepares a member's disk for a decision.
 fn write(member: &Member, disk: Disk) {
     let _ = fs::remove_dir_all(member.data());
     let directory = member.data().join("member");
@@ -94,9 +100,8 @@ fn write(member: &Member, disk: Disk) {
         Disk::Agreed(founding) => record(agreement("agreed", &founding)),
         Disk::Starting(founding) => record(agreement("starting", &founding)),
         Disk::Data(token) => {
-            record(
-                json!({ "state": "joining", "token": token.map(|token| format!("{token:032x}")), "order": null, "applied": null }),
-            );
+            let token = token.map(|token| format!("{token:032x}"));
+            record(json!({ "state": "joining", "token": token, "order": null, "applied": null }));
             fs::write(directory.join("wal/0000000000000000-0000000000000000.wal"), "").unwrap();
         }
         Disk::Joining => record(json!({ "state": "joining", "token": null, "order": null, "applied": null })),
@@ -104,12 +109,12 @@ fn write(member: &Member, disk: Disk) {
     }
 }
 
-/// Another member, which answers as a case says.
+/// Another member, which gives the answers that a case requires.
 struct Other<'a> {
     place: usize,
     member: &'a Member,
     serving: Option<Child>,
-    /// An etcd of one member, which is its own quorum.
+    /// An etcd process of a single-member cluster, which has a quorum.
     etcd: Option<Child>,
 }
 
@@ -130,7 +135,8 @@ impl<'a> Other<'a> {
                 write(self.member, Disk::Starting(founding));
             }
             Answer::Data { token, quorum: true, .. } => {
-                let record = json!({ "state": "joining", "token": format!("{:032x}", token.unwrap()), "order": null, "applied": null });
+                let token = format!("{:032x}", token.unwrap());
+                let record = json!({ "state": "joining", "token": token, "order": null, "applied": null });
                 fs::write(self.member.data().join("member/kiln.json"), record.to_string()).unwrap();
             }
         }

@@ -1,4 +1,4 @@
-//! Random histories of three members, with a client that writes all the while and remembers what was
+//! Random histories of three members, while a client writes continuously and records which writes were
 //! acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +13,10 @@ use crate::PATIENCE;
 use crate::common::lab::eventually;
 use crate::world::World;
 
-/// Events of one history.
+/// Number of events in a history.
 const EVENTS: usize = 8;
 
-/// xorshift64*: the same history for the same seed, everywhere.
+/// An xorshift64* generator, so that a seed produces the same history on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -28,27 +28,27 @@ impl Dice {
     }
 }
 
-/// One history on its way.
+/// A history in progress.
 struct History {
     world: World,
     said: String,
     writer: Writer,
-    /// Members whose disks were lost since all were whole.
+    /// Members that have lost their disks since all members last formed one cluster.
     lost: BTreeSet<usize>,
-    /// A majority of the disks was lost: what was acknowledged may be, too.
+    /// Whether a majority of the disks was lost, and possibly acknowledged writes with them.
     is_broken: bool,
 }
 
-/// Writes one key after the other, whatever happens to the members.
+/// Writes one key after another, regardless of what happens to the members.
 struct Writer {
     stop: Arc<AtomicBool>,
-    /// Acknowledged.
+    /// Numbers of the acknowledged writes.
     written: Arc<Mutex<Vec<u32>>>,
     thread: JoinHandle<()>,
 }
 
 impl Writer {
-    /// Between two writes; each takes as long as it takes.
+    /// Pause between two writes.
     const PAUSE: Duration = Duration::from_millis(400);
 
     fn start(world: &World) -> Self {
@@ -75,7 +75,7 @@ impl Writer {
     }
 }
 
-/// Histories that run at the same time: they wait for timeouts most of their time.
+/// Number of histories that run in parallel; they spend most of the time waiting for timeouts.
 const AT_ONCE: usize = 6;
 
 pub(crate) fn random(seeds: Range<u64>) {
@@ -100,7 +100,7 @@ pub(crate) fn random(seeds: Range<u64>) {
 impl History {
     fn run(mut self, seed: u64) {
         let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        // Some histories begin with a cluster, some with its founding.
+        // Some histories start with a complete cluster, others while it is being bootstrapped.
         self.world.on(&[0, 1, 2]);
         if dice.below(3) > 0 {
             self.world.whole(PATIENCE).unwrap();
@@ -137,25 +137,25 @@ impl History {
             _ => {
                 let cut = !member.is_cut();
                 member.cut(cut);
-                if cut { "cut" } else { "heard" }
+                if cut { "cut" } else { "reconnected" }
             }
         };
         let _ = write!(self.said, " m{}:{name}", place + 1);
     }
 
-    /// At any time all quorums are one.
+    /// Checks that all members with a quorum belong to the same cluster.
     fn check(&mut self, seed: u64) {
         let living: Vec<u64> = self.world.clusters().into_iter().flatten().map(|(id, _)| id).collect();
         let clusters: BTreeSet<&u64> = living.iter().collect();
         assert!(clusters.len() < 2, "seed {seed}:{}: a fork: {clusters:?}", self.said);
-        // Each answered for the quorum, so each has what was acknowledged.
+        // Every member answered with a quorum, so every member has all acknowledged writes.
         if living.len() == self.world.members.len() {
             self.lost.clear();
         }
     }
 
-    /// All are on and hear each other: one cluster with every acknowledged write, unless a majority of the
-    /// disks was lost.
+    /// Switches on and connects all members, and checks that they form one cluster with every acknowledged
+    /// write, unless a majority of the disks was lost.
     fn end(mut self, seed: u64) {
         for member in &mut self.world.members {
             if member.is_cut() {
@@ -173,7 +173,7 @@ impl History {
         if let Err(state) = self.world.whole(PATIENCE) {
             panic!("seed {seed}:{}: {state}", self.said);
         }
-        // Where it was never whole before, nothing may have been.
+        // If the cluster was never complete before, there may be no acknowledged write yet.
         eventually("a write is acknowledged", PATIENCE, || {
             if self.writer.written.lock().unwrap().is_empty() {
                 Err(format!("seed {seed}:{}", self.said))

@@ -1,4 +1,5 @@
-//! Who founds an etcd cluster, who rejoins, who waits: real etcd, real namespaces, the files that nodes get.
+//! Which etcd members bootstrap a cluster, rejoin or wait: real etcd processes in network namespaces,
+//! configured with the files that nodes get.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -7,8 +8,10 @@ mod balancer;
 mod common;
 mod decisions;
 mod history;
+mod member;
 mod namespace;
 mod power;
+mod recovery;
 mod snapshots;
 mod space;
 mod steps;
@@ -22,29 +25,32 @@ use std::time::Duration;
 use common::judge;
 use common::lab::eventually;
 use kiln_model::Look;
+use member::Clock;
 use serde_json::Value;
-use world::{Clock, World};
+use world::World;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What `kiln order` calls an order.
+/// The identifier of an order, as `kiln order` generates it.
 const ORDER: &str = "0123456789abcdef0123456789abcdef";
-/// Longer than a member needs to found or to join when it may.
+/// Longer than a member needs to bootstrap or to join when nothing prevents it.
 const LONG_ENOUGH: Duration = Duration::from_secs(6);
 
+/// Writes a value, retrying until etcd accepts it.
 fn put(world: &World, key: &str, value: &str) {
     eventually("a write", PATIENCE, || world.etcdctl(&["put", key, value]).map(drop));
 }
 
+/// Waits until all members form one cluster, and returns its identifier.
 fn whole(world: &World) -> u64 {
     world.whole(PATIENCE).unwrap_or_else(|state| panic!("{state}"))
 }
 
-/// Insists that no member has a quorum, and that one says why.
+/// Checks that no member has a quorum, and that one of them reports the reasons.
 fn waits(world: &World, place: usize, reasons: &[&str]) {
     sleep(LONG_ENOUGH);
     let living: Vec<usize> =
         (0..world.members.len()).filter(|place| world.cluster_at(*place).is_some()).collect();
-    assert_eq!(living, [0_usize; 0], "these have a quorum");
+    assert_eq!(living, [0_usize; 0], "members with a quorum");
     let said = world.members[place].waits_for();
     assert_eq!(said.len(), reasons.len(), "{said:?}");
     assert!(said.iter().zip(reasons).all(|(said, reason)| said.starts_with(reason)), "{said:?}");
@@ -58,7 +64,7 @@ fn a_cluster_is_founded_by_all_or_not_at_all_whenever_they_come() {
     world.on(&[0]);
     whole(&world);
     put(&world, "key", "value");
-    // Who was there stays: no start after the first asks anybody.
+    // Existing members stay: a start with data does not depend on the other members.
     (0..3).for_each(|place| world.members[place].off());
     world.on(&[0, 1]);
     eventually("the value", PATIENCE, || {
@@ -99,7 +105,7 @@ fn two_that_lost_their_disks_never_found_beside_the_third() {
     waits(&world, 0, &["m3 does not respond"]);
     world.on(&[2]);
     waits(&world, 1, &["m3 has data at revision "]);
-    // Its data are there as they were.
+    // The third member's data is unchanged.
     (0..2).for_each(|place| world.members[place].off());
     assert_eq!(world.members[2].token(), token);
     assert!(world.members[2].data().join("member/wal").is_dir());
@@ -125,14 +131,14 @@ fn data_of_a_member_that_was_removed_are_kept_aside_and_it_comes_back_as_another
     let cluster = whole(&world);
     let before = world.cluster_at(0).unwrap().1;
     let (_, id) = before.iter().find(|(name, _)| name == "m3").unwrap();
-    // Its agent has seen which member it is.
+    // The agent has recorded the member's identifier.
     eventually("a record", PATIENCE, || {
         let record = std::fs::read_to_string(world.members[2].data().join("member/kiln.json"))
             .map_err(|err| err.to_string())?;
         if record.contains(&id.to_string()) { Ok(()) } else { Err(record) }
     });
-    // Members that have only just found each other refuse changes for five seconds.
-    eventually("its removal", PATIENCE, || {
+    // For five seconds after members have connected, etcd refuses membership changes.
+    eventually("the removal of m3", PATIENCE, || {
         world.etcdctl_at(0, &["member", "remove", &format!("{id:x}")]).map(drop)
     });
     eventually("another identifier", PATIENCE, || {
@@ -146,147 +152,30 @@ fn data_of_a_member_that_was_removed_are_kept_aside_and_it_comes_back_as_another
 
 #[test]
 fn one_member_s_data_become_the_cluster_s_by_an_order_and_old_data_of_others_are_kept_aside() {
-    let Some(mut world) = World::new(3) else { return };
-    world.on(&[0, 1, 2]);
-    let before = whole(&world);
-    put(&world, "key", "value");
-    (0..3).for_each(|place| world.members[place].off());
-    world.members[0].lose_disk();
-    for member in &world.members {
-        member.order(&format!("id = \"{ORDER}\"\nrecover-from = \"m3\"\n"));
-    }
-    // Those with old data and those without wait for the one that is to recover.
-    world.on(&[0, 1]);
-    waits(&world, 1, &["m3 is to recover the cluster from its data, as ordered, but has no quorum yet"]);
-    world.on(&[2]);
-    let after = whole(&world);
-    assert_ne!(after, before);
-    assert!(world.etcdctl_at(1, &["get", "key"]).unwrap().contains("value"));
-    for place in [1, 2] {
-        assert!(world.members[place].data().join("aside-1/wal").is_dir(), "m{}", place + 1);
-    }
-    // The same seed says the same order at the next boot: it was carried out.
-    put(&world, "key", "newer");
-    (0..3).for_each(|place| world.members[place].off());
-    world.on(&[0, 1, 2]);
-    assert_eq!(whole(&world), after);
-    assert!(world.etcdctl_at(2, &["get", "key"]).unwrap().contains("newer"));
-    // Nor does a new disk of that member, which has nothing to recover, ask for the order a second time.
-    world.members[2].off();
-    world.members[2].lose_disk();
-    world.on(&[2]);
-    assert_eq!(whole(&world), after);
-    assert!(world.etcdctl_at(2, &["get", "key"]).unwrap().contains("newer"));
+    recovery::uses_one_member_s_data_and_sets_old_data_aside();
 }
 
 #[test]
 fn the_others_return_one_by_one_after_a_recovery_even_while_the_recovered_one_is_off() {
-    let Some(mut world) = World::new(3) else { return };
-    world.on(&[0, 1, 2]);
-    let before = whole(&world);
-    put(&world, "before", "1");
-    (0..3).for_each(|place| world.members[place].off());
-    for member in &world.members {
-        member.order(&format!("id = \"{ORDER}\"\nrecover-from = \"m3\"\n"));
-    }
-    world.on(&[2]);
-    put(&world, "alone", "2");
-    world.on(&[0]);
-    eventually("two members", PATIENCE, || {
-        world.cluster_at(0).map(drop).ok_or_else(|| world.members[0].log())
-    });
-    put(&world, "of two", "3");
-    // m1 alone is no quorum of two, and m2's old data must not become one with it.
-    world.members[2].off();
-    world.on(&[1]);
-    waits(&world, 1, &["m3 is to recover the cluster from its data, as ordered, but has no quorum yet"]);
-    world.on(&[2]);
-    let after = whole(&world);
-    assert_ne!(after, before);
-    put(&world, "after", "4");
-    for (key, value) in [("before", "1"), ("alone", "2"), ("of two", "3"), ("after", "4")] {
-        for place in 0..3 {
-            assert_eq!(
-                world.etcdctl_at(place, &["get", key, "--print-value-only"]).unwrap().trim(),
-                value,
-                "{key} at m{}",
-                place + 1
-            );
-        }
-    }
-    for place in [0, 1] {
-        assert!(world.members[place].data().join("aside-1/wal").is_dir(), "m{}", place + 1);
-    }
+    recovery::lets_the_others_rejoin_one_by_one();
 }
 
 #[test]
 fn an_old_disk_that_returns_beside_a_living_cluster_waits_until_it_is_ordered_aside() {
-    let Some(mut world) = World::new(3) else { return };
-    world.on(&[0, 1, 2]);
-    whole(&world);
-    (0..3).for_each(|place| world.members[place].off());
-    let (here, elsewhere) = (world.members[0].data(), world.members[0].data().with_file_name("elsewhere"));
-    std::fs::rename(&here, &elsewhere).unwrap();
-    world.members[1].lose_disk();
-    for member in &world.members {
-        member.order(&format!("id = \"{ORDER}\"\nrecover-from = \"m3\"\n"));
-    }
-    world.on(&[0, 1, 2]);
-    let cluster = whole(&world);
-    put(&world, "key", "newer");
-    // m1's old disk returns, with a seed that knows of no order.
-    world.members[0].off();
-    world.members[0].lose_disk();
-    std::fs::rename(&elsewhere, &here).unwrap();
-    world.members[0].order("id = \"none\"\n");
-    world.on(&[0]);
-    eventually("it says why it waits", PATIENCE, || {
-        let said = world.members[0].waits_for();
-        let is_right = said
-            .first()
-            .is_some_and(|said| said.starts_with("m2 belongs to a different cluster than the data here"));
-        if is_right { Ok(()) } else { Err(format!("{said:?}")) }
-    });
-    assert!(here.join("member/wal").is_dir());
-    world.members[0].off();
-    world.members[0].order("id = \"fedcba9876543210fedcba9876543210\"\nset-aside = [\"m1\"]\n");
-    world.on(&[0]);
-    assert_eq!(whole(&world), cluster);
-    assert!(here.join("aside-1/wal").is_dir());
-    assert!(world.etcdctl_at(0, &["get", "key"]).unwrap().contains("newer"));
+    recovery::leaves_an_old_disk_waiting_until_it_is_set_aside();
 }
 
 #[test]
 fn a_member_that_was_added_before_the_power_failed_takes_its_place_without_a_quorum() {
-    let Some(mut world) = World::new(3) else { return };
-    world.on(&[0, 1, 2]);
-    whole(&world);
-    (0..3).for_each(|place| world.members[place].off());
-    (0..2).for_each(|place| world.members[place].lose_disk());
-    for member in &world.members {
-        member.order(&format!("id = \"{ORDER}\"\nrecover-from = \"m3\"\n"));
-    }
-    world.on(&[2]);
-    eventually("a cluster of one", PATIENCE, || {
-        world.cluster_at(2).map(drop).ok_or_else(|| world.members[2].log())
-    });
-    // m1 noted that it is to be added, was added, and had no time to start: two of two would be the quorum.
-    let record =
-        format!("{{\"state\":\"joining\",\"token\":\"{ORDER}\",\"order\":\"{ORDER}\",\"applied\":1}}");
-    std::fs::create_dir_all(world.members[0].data().join("member")).unwrap();
-    std::fs::write(world.members[0].data().join("member/kiln.json"), record).unwrap();
-    world.etcdctl_at(2, &["member", "add", "m1", "--peer-urls=https://10.0.0.11:2380"]).unwrap();
-    sleep(Duration::from_secs(2));
-    assert_eq!(world.cluster_at(2), None);
-    world.on(&[0, 1]);
-    whole(&world);
+    recovery::resumes_an_interrupted_addition_without_a_quorum();
 }
 
 #[test]
 fn a_founder_whose_start_is_cut_at_any_step_is_a_founder_all_the_same() {
     for prepare in [steps::founding_as_the_first, steps::founding_as_another] {
         let Some(steps) = steps::cut(prepare) else { return };
-        // It agrees, notes that all have agreed, and leaves the flags: each is written, synced and renamed.
+        // The agent records its agreement, records that all founders have agreed, and writes the etcd flags.
+        // Each file is written, synced and renamed.
         assert!(steps >= 6, "{steps}");
     }
 }
@@ -307,8 +196,8 @@ fn a_recovery_that_is_cut_at_any_step_is_carried_out_once() {
 fn a_member_whose_clock_alone_is_wrong_waits_until_it_is_right() {
     let Some(mut world) = World::new(3) else { return };
     let (Some(_), Some(_)) = (judge("chronyd"), judge("faketime")) else { return };
-    // To m1 it is m1's clock that is wrong; to each of the others, those of the two others differ and nothing
-    // can be known.
+    // m1 sees that its own clock is wrong. Each of the others sees two other clocks that differ, and can't
+    // know which one is right.
     let clocks: Vec<Clock> =
         [(0, "+0"), (1, "+1d"), (2, "+1d")].map(|(place, ahead)| world.members[place].clock(ahead)).into();
     world.on(&[0, 1, 2]);
@@ -317,7 +206,7 @@ fn a_member_whose_clock_alone_is_wrong_waits_until_it_is_right() {
         "m1 has not generated the token for the new cluster yet",
         "m1 has not generated the token for the new cluster yet",
     ];
-    eventually("each says why it waits", PATIENCE, || {
+    eventually("each member reports why it waits", PATIENCE, || {
         let said: Vec<String> = world.members.iter().flat_map(|member| member.waits_for()).collect();
         if said == expected { Ok(()) } else { Err(format!("{said:?}")) }
     });
@@ -325,12 +214,12 @@ fn a_member_whose_clock_alone_is_wrong_waits_until_it_is_right() {
     whole(&world);
 }
 
-/// Who leads, by place.
+/// Returns the place of the etcd leader.
 fn leader(world: &World) -> Result<usize, String> {
     let text = world.etcdctl(&["endpoint", "status", "--write-out=json"])?;
     let answers: Vec<Value> = serde_json::from_str(&text).map_err(|err| err.to_string())?;
     let leads = |answer: &Value| answer["Status"]["header"]["member_id"] == answer["Status"]["leader"];
-    let endpoint = answers.iter().find(|answer| leads(answer)).ok_or("nobody leads")?["Endpoint"]
+    let endpoint = answers.iter().find(|answer| leads(answer)).ok_or("there is no leader")?["Endpoint"]
         .as_str()
         .unwrap()
         .to_owned();
@@ -350,10 +239,10 @@ fn a_leader_whose_disk_is_slow_hands_leadership_on_and_says_so() {
     whole(&world);
     let before = leader(&world).unwrap();
     let _slow = world.members[before].slow_disk(200);
-    // Three looks, five seconds apart, and one to begin with.
-    eventually("another one leads", PATIENCE, || {
+    // The agent takes one initial measurement and three more, five seconds apart.
+    eventually("another member becomes the leader", PATIENCE, || {
         world.etcdctl(&["put", "key", "value"])?;
-        if leader(&world)? == before { Err("the slow one leads".into()) } else { Ok(()) }
+        if leader(&world)? == before { Err("the slow member is still the leader".into()) } else { Ok(()) }
     });
     let after = leader(&world).unwrap();
     let log = world.members[before].log();
@@ -377,7 +266,7 @@ fn agents_end_at_the_first_signal_whatever_they_wait_for() {
     let Some(world) = World::new(3) else { return };
     for action in ["serve", "start"] {
         let mut agent = world.members[0].agent(action).spawn().unwrap();
-        // It waits for the others, or for their questions.
+        // The agent waits for the other members, or for their requests.
         sleep(Duration::from_secs(3));
         assert!(agent.try_wait().unwrap().is_none(), "{action}");
         rustix::process::kill_process(
@@ -385,9 +274,9 @@ fn agents_end_at_the_first_signal_whatever_they_wait_for() {
             rustix::process::Signal::TERM,
         )
         .unwrap();
-        // A machine that is shut down would wait for a minute.
+        // A longer wait would delay the machine's shutdown by up to a minute.
         eventually(action, Duration::from_secs(5), || {
-            if agent.try_wait().unwrap().is_some() { Ok(()) } else { Err("it goes on".into()) }
+            if agent.try_wait().unwrap().is_some() { Ok(()) } else { Err("it is still running".into()) }
         });
     }
 }

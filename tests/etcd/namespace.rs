@@ -1,4 +1,4 @@
-//! A network namespace of a machine, by ip(8).
+//! Network namespaces of the machines, managed with ip(8).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::common::approve;
 
-/// A network namespace with a name that no other test has.
+/// A network namespace with a unique name, deleted on drop.
 pub(crate) struct Namespace(String);
 
 impl Namespace {
@@ -17,8 +17,9 @@ impl Namespace {
         Self(name)
     }
 
+    /// Returns a command that runs in the namespace.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        // What runs there ends with the test, however that ends.
+        // The program is killed when the test ends, even if the test crashes.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "ip", "netns", "exec", &self.0]).arg(program);
         command
@@ -28,11 +29,12 @@ impl Namespace {
         &self.0
     }
 
-    /// Its file, as ip-netns(8) has it.
+    /// Returns the path of the namespace file, as created by ip-netns(8).
     pub(crate) fn file(&self) -> PathBuf {
         Path::new("/run/netns").join(&self.0)
     }
 
+    /// Runs ip(8) in the namespace.
     pub(crate) fn ip(&self, arguments: &str) {
         approve(Command::new("ip").args(["-n", &self.0]).args(arguments.split(' ')));
     }

@@ -1,4 +1,4 @@
-//! A machine that is switched on: what systemd does there with the agent and etcd, until the power is cut.
+//! A machine that is switched on: runs the agent and etcd as systemd does on a node, until the power is cut.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// As RestartSec= of the unit, but shorter.
+/// Restart delay, shorter than the unit's RestartSec=.
 const RESTART: Duration = Duration::from_millis(300);
 
-/// What runs on a machine.
+/// The programs that run on a machine.
 pub(crate) struct Programs {
-    /// The agent that answers others.
+    /// The agent that responds to the other members.
     pub(crate) serve: Command,
-    /// What is run before the first start of etcd, and before each later one.
+    /// Runs before the first start of etcd.
     pub(crate) first: Command,
+    /// Runs before each later start of etcd.
     pub(crate) start: Command,
     pub(crate) etcd: Command,
 }
@@ -38,7 +39,7 @@ impl Power {
         Self { stop, running, thread: std::thread::spawn(move || machine.run(programs)) }
     }
 
-    /// Nothing that runs gets another instruction.
+    /// Kills every process at once.
     pub(crate) fn off(self) {
         self.stop.store(true, Ordering::SeqCst);
         for child in self.running.lock().unwrap().iter() {
@@ -47,7 +48,7 @@ impl Power {
         self.thread.join().unwrap();
     }
 
-    /// The process of a program that runs.
+    /// Returns the process of a running program.
     pub(crate) fn process(&self, program: &str) -> Pid {
         let running = self.running.lock().unwrap();
         let is_it = |child: &&Child| {
@@ -57,7 +58,7 @@ impl Power {
     }
 }
 
-/// What systemd does on a node.
+/// Starts and restarts the programs, as systemd does on a node.
 struct Machine {
     stop: Arc<AtomicBool>,
     running: Arc<Mutex<Vec<Child>>>,
@@ -88,7 +89,7 @@ impl Machine {
         self.wait(serving);
     }
 
-    /// Starts a program, unless the power is off.
+    /// Starts a program in its own process group, unless the power is off.
     fn spawn(&self, command: &mut Command) -> Option<u32> {
         let mut running = self.running.lock().unwrap();
         if self.stop.load(Ordering::SeqCst) {
@@ -105,8 +106,8 @@ impl Machine {
         Some(id)
     }
 
-    /// Waits for its end, and ends what it started, as KillMode=control-group of systemd.kill(5); whether it
-    /// succeeded.
+    /// Waits until a program exits and kills what it has started, like KillMode=control-group in
+    /// systemd.kill(5). Returns whether the program succeeded.
     fn wait(&self, id: u32) -> bool {
         loop {
             let mut running = self.running.lock().unwrap();

@@ -1,5 +1,5 @@
-//! A database that reached its quota: room is made, one member at a time, and the alarm ends; what the agent
-//! can't mend it says.
+//! A database that has reached its quota: the agents free space, one member at a time, and disarm the alarm.
+//! Problems that the agent can't solve are reported.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,14 +8,16 @@ use serde_json::Value;
 
 use crate::common::approve;
 use crate::common::lab::eventually;
+use crate::member::Member;
 use crate::world::World;
 use crate::{PATIENCE, whole};
 
-/// Small enough to be filled in seconds.
+/// Quota small enough to be exhausted within seconds.
 const QUOTA: u64 = 24 << 20;
-/// Four looks of the agent at least, and rewriting.
+/// Time for at least four checks by the agent, and for defragmentation.
 const MENDED: Duration = Duration::from_secs(120);
 
+/// Starts a cluster with a small quota.
 fn full(number: usize) -> Option<World> {
     let mut world = if number == 1 { World::alone()? } else { World::new(number)? };
     let places: Vec<usize> = (0..number).collect();
@@ -36,9 +38,9 @@ fn exhaust(world: &World, key: &str) {
     panic!("etcd never refused a write");
 }
 
-/// What the agents say.
+/// Returns the agents' log lines and problems.
 fn said_of(world: &World) -> String {
-    let of = |member: &crate::world::Member| {
+    let of = |member: &Member| {
         let log = member.log();
         let lines = log.lines().filter(|line| !line.starts_with('{') && !line.starts_with("20"));
         format!("\n--- {} {:?}\n{}", member.name, member.problems(), lines.collect::<Vec<_>>().join("\n"))
@@ -46,8 +48,9 @@ fn said_of(world: &World) -> String {
     world.members.iter().map(of).collect()
 }
 
+/// Returns the identifier, the leader and the database size that each member reports.
 fn statuses(world: &World) -> Vec<(u64, u64, u64)> {
-    let urls: Vec<String> = world.members.iter().map(crate::world::Member::client_url).collect();
+    let urls: Vec<String> = world.members.iter().map(Member::client_url).collect();
     let all: Value = serde_json::from_str(
         &world.ask(&urls.join(","), &["endpoint", "status", "--write-out=json"]).unwrap(),
     )
@@ -62,19 +65,19 @@ fn statuses(world: &World) -> Vec<(u64, u64, u64)> {
 
 pub(crate) fn is_made() {
     let Some(world) = full(3) else { return };
-    // History of one key: all of it can be forgotten.
+    // The database contains only the history of one key, all of which can be compacted.
     exhaust(&world, "key");
     let (_, leader, _) = statuses(&world)[0];
     let ids: Vec<u64> = statuses(&world).iter().map(|(id, ..)| *id).collect();
     let first = format!("m{}", ids.iter().position(|id| *id == leader).unwrap() + 1);
-    eventually("writes are taken again", MENDED, || {
+    eventually("writes are accepted again", MENDED, || {
         world.etcdctl(&["put", "small", "1"]).map(drop).map_err(|said| said + &said_of(&world))
     });
     assert_eq!(world.etcdctl(&["alarm", "list"]).unwrap().trim(), "");
     for (id, _, size) in statuses(&world) {
         assert!(size < QUOTA / 2, "{id:x} has {size} bytes");
     }
-    // In the order in which it was done: others before the leader, and it no longer led when its turn came.
+    // The leader is defragmented last, after it has transferred leadership.
     let logs: String = world.members.iter().map(|member| member.log()).collect();
     let of_leader = world.members.iter().find(|member| member.name == first).unwrap().log();
     assert!(!of_leader.contains(&format!("NOSPACE: defragmenting {first}")), "{of_leader}");
@@ -96,18 +99,18 @@ pub(crate) fn that_is_not_there_is_said() {
             Err(format!("{problems:?}"))
         }
     };
-    // Room that rewriting makes is used up again, until there is none.
+    // The space that defragmentation frees is used up again, until none is left.
     let mut number = 0;
-    eventually("what is left is too much", MENDED, || {
+    eventually("the remaining data exceeds the quota", MENDED, || {
         number += 1;
         let _ = world.put_large(&format!("key-{number}"), 512 << 10);
         problem("delete objects, or raise `quota-backend-bytes`")
     });
     assert!(world.etcdctl(&["alarm", "list"]).unwrap().contains("NOSPACE"));
-    // A person deletes what is not needed; the rest goes by itself.
+    // After a person has deleted unneeded objects, the agent does the rest.
     world.etcdctl(&["del", "key-", "--prefix"]).unwrap();
-    eventually("writes are taken again", MENDED, || world.etcdctl(&["put", "small", "1"]).map(drop));
-    eventually("nothing is wrong", PATIENCE, || {
+    eventually("writes are accepted again", MENDED, || world.etcdctl(&["put", "small", "1"]).map(drop));
+    eventually("no problem is reported", PATIENCE, || {
         let problems = world.members[0].problems();
         if problems.is_empty() { Ok(()) } else { Err(format!("{problems:?}")) }
     });
@@ -116,7 +119,7 @@ pub(crate) fn that_is_not_there_is_said() {
 pub(crate) fn nothing_is_done_about_corruption() {
     let Some(world) = full(1) else { return };
     let (id, ..) = statuses(&world)[0];
-    // As a member does it that finds its data to differ from the others'.
+    // A member raises this alarm when its data differs from the other members' data.
     let member = &world.members[0];
     let body = format!("{{\"action\":\"ACTIVATE\",\"memberID\":\"{id}\",\"alarm\":\"CORRUPT\"}}");
     let pki = member.root().join("etc/kubernetes/pki/etcd");
@@ -126,7 +129,7 @@ pub(crate) fn nothing_is_done_about_corruption() {
         curl.arg(flag).arg(pki.join(file));
     }
     approve(curl.args(["--data", &body, "https://127.0.0.1:2379/v3/maintenance/alarm"]));
-    eventually("it is said", PATIENCE, || {
+    eventually("the alarm is reported", PATIENCE, || {
         let problems = member.problems();
         if problems.iter().any(|problem| problem.starts_with("CORRUPT alarm on m1")) {
             Ok(())

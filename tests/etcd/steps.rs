@@ -1,30 +1,31 @@
-//! Each step of a start, cut: strace(1) ends the agent at its first, second, … call that changes the disk,
-//! and the machine starts again.
+//! Power cuts at each step of a start: strace(1) kills the agent at its first, second, … call that changes
+//! the disk, and the machine starts again.
 
 use std::process::Command;
 use std::thread;
 
 use crate::common::judge;
-use crate::world::{Member, World};
+use crate::member::Member;
+use crate::world::World;
 use crate::{ORDER, PATIENCE, put, whole};
 
-/// Calls that change what a start finds afterwards.
+/// System calls that change what the next start finds on the disk.
 const CALLS: [&str; 3] = ["fsync", "rename", "mkdir"];
 
-/// Brings a world to where one member's start is to be cut.
+/// Prepares a world up to the start that is to be interrupted.
 type Prepare = fn(&mut World) -> Case;
 
-/// Whose start it is, and what must be true afterwards.
+/// The member whose start is interrupted, and the conditions that must be met afterwards.
 pub(crate) struct Case {
     place: usize,
-    /// The same cluster as before, by its identifier.
+    /// Identifier of the cluster that the member must still belong to.
     cluster: Option<u64>,
-    /// What was written before is there.
+    /// Whether a value was written that must still exist.
     is_written: bool,
 }
 
-/// Cuts the start at every step, each in a world of its own, and insists on one whole cluster afterwards.
-/// Returns how many there were.
+/// Interrupts the start at every step, each time in a new world, and checks that all members form one cluster
+/// afterwards. Returns the number of steps.
 pub(crate) fn cut(prepare: Prepare) -> Option<usize> {
     judge("strace")?;
     thread::scope(|scope| {
@@ -33,8 +34,8 @@ pub(crate) fn cut(prepare: Prepare) -> Option<usize> {
     })
 }
 
-/// Cuts at the first time of a call, the second, and so on, until the start is over before; two at once, as
-/// they mostly wait.
+/// Interrupts at the first occurrence of a call, the second, and so on, until the start completes without
+/// interruption. Two worlds run in parallel, because they mostly wait.
 fn cut_each(prepare: Prepare, call: &str) -> usize {
     let both = |number: usize| {
         thread::scope(|scope| {
@@ -46,7 +47,7 @@ fn cut_each(prepare: Prepare, call: &str) -> usize {
     cuts.take_while(|was_cut| *was_cut).count()
 }
 
-/// Whether the start came that far.
+/// Interrupts the start at the given occurrence of a call. Returns whether the start got that far.
 fn cut_at(prepare: Prepare, call: &str, number: usize) -> bool {
     let Some(mut world) = World::new(3) else { return false };
     let Case { place, cluster, is_written } = prepare(&mut world);
@@ -71,7 +72,8 @@ fn cut_at(prepare: Prepare, call: &str, number: usize) -> bool {
     std::fs::read_to_string(&trace).unwrap().contains("killed by SIGKILL")
 }
 
-/// `kiln agent etcd start`, ended as it enters the call for this time.
+/// Returns a command that runs `kiln agent etcd start` and kills it as it enters the given occurrence of a
+/// call.
 fn traced(member: &Member, call: &str, number: usize, trace: &std::path::Path) -> Command {
     let start = member.agent("start");
     let mut command = Command::new("strace");
@@ -81,21 +83,22 @@ fn traced(member: &Member, call: &str, number: usize, trace: &std::path::Path) -
         "-e",
         &format!("inject={call}:signal=KILL:when={number}"),
     ]);
-    // setpriv and ip(8) only prepare, and become the agent.
+    // setpriv(1) and ip(8) set up the environment and then execute the agent.
     command.arg(start.get_program()).args(start.get_args());
     command
 }
 
-/// A founding: the first founder draws the token.
+/// Bootstraps a cluster; the first founder generates the token.
 pub(crate) fn founding_as_the_first(_: &mut World) -> Case {
     Case { place: 0, cluster: None, is_written: false }
 }
 
+/// Bootstraps a cluster as a founder that adopts the token.
 pub(crate) fn founding_as_another(_: &mut World) -> Case {
     Case { place: 1, cluster: None, is_written: false }
 }
 
-/// A new disk beside a living cluster.
+/// Starts a member with a new disk while its cluster has a quorum.
 pub(crate) fn rejoining(world: &mut World) -> Case {
     world.on(&[0, 1, 2]);
     let cluster = Some(whole(world));
@@ -105,7 +108,7 @@ pub(crate) fn rejoining(world: &mut World) -> Case {
     Case { place: 1, cluster, is_written: true }
 }
 
-/// The only copy of the data, and an order to recover from it.
+/// Starts the member with the only copy of the data and an order to recover from it.
 pub(crate) fn recovering(world: &mut World) -> Case {
     world.on(&[0, 1, 2]);
     whole(world);

@@ -1,21 +1,23 @@
-//! Silent connections between members, ended by the agent with ss(8) and the kernel. Their ends are programs
-//! of the test: the etcd of this machine may be one that gives them up itself.
+//! Silent connections between members, which the agent closes with ss(8). The test uses its own programs as
+//! endpoints, because the installed etcd may close silent connections itself.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::judge;
 use crate::common::lab::eventually;
-use crate::world::{Member, World};
+use crate::member::Member;
+use crate::world::World;
 
-/// Where members of etcd find each other.
+/// The etcd peer port.
 const PORT: u16 = 2380;
-/// When silence is too long, and when the look after that is over on a busy machine.
+/// Time after which a silent connection is closed.
 const SILENT: Duration = Duration::from_secs(6);
+/// Time for the check after that to complete on a busy machine.
 const SEEN: Duration = Duration::from_secs(20);
 
-/// Takes connections, reads what they send, and says nothing but to those that ask for words, for ever or for
-/// two seconds.
+/// Accepts connections and reads from them. The first byte selects the response: `t` gets one byte per second
+/// for ever, `h` for two seconds, and any other byte nothing.
 const LISTEN: &str = "
 import socket, sys, threading, time
 def serve(c):
@@ -29,7 +31,7 @@ while True:
     threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
 ";
 
-/// Connects, sends so many bytes of a kind, and reads until the connection is ended.
+/// Connects, sends a byte a number of times, and reads until the connection is closed.
 const DIAL: &str = "
 import socket, sys
 c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
@@ -40,7 +42,7 @@ try:
 except OSError: pass
 ";
 
-/// A program that ends with the test.
+/// A program that is killed when the test ends.
 struct Running(Child);
 
 impl Running {
@@ -79,16 +81,16 @@ pub(crate) fn readers_that_hear_nothing_are_ended_and_no_others() {
     let begin = Instant::now();
     let mut silent = python(one, DIAL, &["10.0.0.12", &ports[0], "h", "2000"]);
     let mut kept = [
-        // Words come, as heartbeats do; nothing is due; a snapshot was sent, whose answer takes long; and
-        // what is no business of etcd.
+        // In this order: a connection that receives data, like heartbeats; one on which no data is expected;
+        // one that sent a snapshot, which takes long to answer; and one that does not belong to etcd.
         python(one, DIAL, &["10.0.0.12", &ports[0], "t", "2000"]),
         python(one, DIAL, &["10.0.0.12", &ports[0], "s", "2000"]),
         python(one, DIAL, &["10.0.0.12", &ports[0], "s", "200000"]),
         python(one, DIAL, &["10.0.0.12", &ports[1], "s", "2000"]),
     ];
     let _agent = Running::new(one.agent("streams"));
-    eventually("the silent one is ended", SEEN, || {
-        if silent.is_over() { Ok(()) } else { Err("it lives".into()) }
+    eventually("the silent connection is closed", SEEN, || {
+        if silent.is_over() { Ok(()) } else { Err("it is still open".into()) }
     });
     assert!(begin.elapsed() >= SILENT, "{:?}", begin.elapsed());
     std::thread::sleep(SILENT);

@@ -1,4 +1,4 @@
-//! All histories of the model, by number of members and events.
+//! Explores all histories of the model for a given number of members and events.
 
 use kiln_model::{Fault, Look, Model, Walk};
 
@@ -7,7 +7,7 @@ fn walk(members: u8, events: u8, look: Look) -> Walk {
     model.walk().unwrap_or_else(|broken| panic!("{model:?}: {broken}"))
 }
 
-/// Walks, and shows how much was visited.
+/// Walks all histories and prints how much was visited.
 pub(crate) fn visit(members: u8, events: u8, look: Look) -> Walk {
     let walk = walk(members, events, look);
     let Walk { states, at_rest, waiting, decisions } = &walk;
@@ -22,11 +22,14 @@ pub(crate) fn visit(members: u8, events: u8, look: Look) -> Walk {
     walk
 }
 
-/// What each wrong rule leads to.
+/// Checks that the walk detects each faulty rule.
 pub(crate) fn faults() {
     for fault in [Fault::FoundsWithMajority, Fault::KeepsIdentifier] {
         let broken =
             Model { members: 3, events: 5, look: Look::AtOnce, fault: Some(fault) }.walk().unwrap_err();
-        assert!(broken.starts_with("a majority goes on without what 2 acknowledged"), "{fault:?}: {broken}");
+        assert!(
+            broken.starts_with("a majority continues without what 2 acknowledged"),
+            "{fault:?}: {broken}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Every history of a few members of etcd, under the very rule that nodes decide by.
+//! Explores every history of a small etcd cluster, using the decision rule that the nodes use.
 
 #[path = "../../src/agent/etcd/decide.rs"]
 #[allow(dead_code, reason = "the agent uses all of it")]

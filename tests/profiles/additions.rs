@@ -1,4 +1,4 @@
-//! What people add to a cluster, and who else is on its segment.
+//! User-provided add-ons, and strangers on the segment.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::common::approve;
 use crate::common::lab::{PATIENCE, eventually, succeeded};
 use crate::running::Running;
 
-/// Writes the files of an example of the documentation: code whose first line is a comment with its path.
+/// Writes the files of a documentation example: code blocks whose first line is a comment with the path.
 fn write_example(document: &str, heading: &str, directory: &Path) {
     let section = document.split_once(heading).unwrap().1.split("\n## ").next().unwrap();
     for block in section.split("\n```").skip(1).step_by(2) {
@@ -21,8 +21,8 @@ fn write_example(document: &str, heading: &str, directory: &Path) {
 }
 
 impl Running {
-    /// The ingress controller of docs/overlays.md: its overlays are rendered into a node's files, and what
-    /// applies the first objects of every cluster applies these. Nobody here has its image.
+    /// Checks the ingress controller in docs/overlays.md: its overlay is rendered into a node's files, and
+    /// the bootstrap service applies its objects. Its image is not available here.
     pub(crate) fn takes_the_documented_add_on(&self) {
         let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/overlays.md")).unwrap();
         let scratch = tempfile::tempdir().unwrap();
@@ -51,8 +51,8 @@ impl Running {
         succeeded(&self.client.kubectl(&self.lab, &class), "traefik.io/ingress-controller").unwrap();
     }
 
-    /// Nodes that may hold the VIP have looked at the segment and found nobody. Then somebody takes the VIP:
-    /// a node that looks again says so and goes on carrying it.
+    /// Checks that nodes that may hold the VIP found no stranger on the segment. Then another machine takes
+    /// the VIP: a node that checks again reports it, and keepalived continues.
     pub(crate) fn tells_who_else_has_the_vip(&self, nodes: [&str; 2], vip: &str) {
         for node in nodes {
             let state = approve(self.lab.kiln(&["exec", node, "--"]).args([
@@ -77,7 +77,7 @@ impl Running {
         bridge("add");
         let looked = self.lab.inside(other, &["systemctl", "restart", "kiln-segment"]);
         bridge("del");
-        assert!(!looked.status.success(), "{other} saw nobody");
+        assert!(!looked.status.success(), "{other} saw no stranger");
         let status = self.lab.inside(other, &["kiln", "agent", "status"]);
         succeeded(&status, &format!("the VIP `{vip}` is already in use")).unwrap();
         succeeded(&self.lab.inside(other, &["systemctl", "is-active", "keepalived"]), "active").unwrap();

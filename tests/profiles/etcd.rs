@@ -1,4 +1,4 @@
-//! Another etcd than the suite's, from a directory of programs.
+//! An etcd version other than the suite's, from a directory of programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::common::{Variant, approve, cache, judge, sha256};
 use crate::running::{Expected, MASTERS, RAW, Running};
 
-/// The host's etcd and etcdctl in a directory of their own, and their version.
+/// Copies the host's etcd and etcdctl to a separate directory. Returns the directory and the version.
 fn programs() -> Option<(PathBuf, String)> {
     let (etcd, etcdctl) = (judge("etcd")?, judge("etcdctl")?);
     let directory = cache().join("etcd");
@@ -37,6 +37,6 @@ fn a_cluster_runs_the_etcd_that_its_file_names() {
             "{node}: {running_one:?}"
         );
     }
-    running.survives_the_holder_as("tests/lab.rs");
+    running.survives_the_holder_as("tests/lab");
     running.ends_well();
 }

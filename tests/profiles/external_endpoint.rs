@@ -1,4 +1,4 @@
-//! A balancer of somebody else.
+//! A load balancer outside kiln's control.
 
 use std::fs;
 use std::process::{Child, Stdio};
@@ -7,14 +7,14 @@ use crate::common::lab::{FAILOVER, Lab, eventually};
 use crate::common::{Variant, judge};
 use crate::running::{Expected, MASTERS, RAW, Running};
 
-/// A balancer as somebody else would run it; it ends when its standard input does.
+/// A load balancer as a third party would run it. It ends at the end of its standard input.
 struct Theirs {
     process: Child,
     _directory: tempfile::TempDir,
 }
 
 impl Theirs {
-    /// HAProxy on the host side of the lab's network, at an address that is no node's.
+    /// Starts HAProxy on the host side of the lab's network, at an address that belongs to no node.
     fn new(lab: &Lab) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let servers: String = MASTERS

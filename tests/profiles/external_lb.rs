@@ -1,4 +1,4 @@
-//! Balancers on machines of their own.
+//! Load balancers on separate machines.
 
 use crate::common::Variant;
 use crate::running::{Expected, MASTERS, RAW, Running};
@@ -23,7 +23,7 @@ fn external_lb_survives_a_balancer_and_a_control_plane_node() {
     ] {
         assert_eq!(running.lab.reaches(Some(from), MASTERS[0], port), expected, "{from} to {port}");
     }
-    assert!(running.survives_the_holder().starts_with('l'), "a balancer holds the VIP");
+    assert!(running.survives_the_holder().starts_with('l'), "the VIP was not on a load balancer");
     running.kill("m1");
     running.is_writable("without-m1");
     running.ends_well();
@@ -42,7 +42,7 @@ fn nginx_balances_on_machines_of_its_own_before_a_control_plane_whose_etcd_is_el
     let members = ["10.0.0.31", "10.0.0.32", "10.0.0.33"];
     let expected = Expected { endpoint: "10.0.0.10:6443", member: "e2", members, kubelets: 5 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
-    assert!(running.survives_the_holder().starts_with('l'), "a balancer holds the VIP");
+    assert!(running.survives_the_holder().starts_with('l'), "the VIP was not on a load balancer");
     running.kill("e1");
     running.is_writable("without-e1");
     running.ends_well();

@@ -1,15 +1,15 @@
-//! A control plane that kubeadm forms.
+//! A control plane created by kubeadm.
 
 use crate::common::lab::{FAILOVER, PATIENCE, eventually, succeeded};
 use crate::common::{Variant, approve};
 use crate::running::{Expected, MASTERS, RAW, Running, with_images};
 
-/// The worker of the starting file: the control plane is busy enough.
+/// Removes the worker from the profile's cluster file: three control planes keep this machine busy enough.
 const WITHOUT_WORKER: (&str, &str) =
     ("[[nodes]]\nname = \"w1\"\nroles = [\"worker\"]\naddress = \"10.0.0.21\"\n", "");
 
 impl Running {
-    /// Every pod of the control plane, and kube-proxy, runs on each of `nodes` and is ready.
+    /// Checks that every control plane pod and kube-proxy are ready on each of `nodes`.
     fn pods_are_ready(&self, nodes: &[&str]) -> Result<(), String> {
         let row = "{.metadata.labels.component}{.metadata.labels.k8s-app} {.spec.nodeName} \
             {.status.containerStatuses[*].ready}";
@@ -22,7 +22,7 @@ impl Running {
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} are not in\n{seen}")) }
     }
 
-    /// The node has recorded the cluster or joined it: what tries to has succeeded.
+    /// Checks that the join service of the node has succeeded: the node created the cluster or joined it.
     fn has_joined(&self, node: &str) -> Result<(), String> {
         let show = [
             "systemctl",
@@ -62,24 +62,24 @@ fn kubeadm_forms_a_control_plane_that_survives_the_holder_and_takes_it_back() {
     let lost = running.survives_the_holder();
     approve(&mut running.lab.kiln(&["start", &lost]));
     let local = format!("{}:6443", running.lab.address(&lost));
-    eventually("the node that was lost serves again", PATIENCE, || {
+    eventually("the API server of the lost node is ready again", PATIENCE, || {
         running.client.ready(&running.lab, &local)
     });
-    eventually("it has joined the cluster that lives", PATIENCE, || running.has_joined(&lost));
+    eventually("the lost node has joined the running cluster", PATIENCE, || running.has_joined(&lost));
     let journal =
         running.lab.inside(&lost, &["journalctl", "--boot", "--unit=kiln-kubeadm-join", "--output=cat"]);
     succeeded(&journal, "the cluster version is 1.20.2: ").unwrap();
     eventually("every pod runs again", PATIENCE, || running.pods_are_ready(&nodes));
 
-    // A power cut, after which the node that comes first in the cluster file stays away.
+    // A power cut of all nodes, after which the first node in the cluster file stays off.
     nodes.iter().for_each(|node| running.kill(node));
     let others = ["m2", "m3"];
     others.iter().for_each(|node| _ = approve(&mut running.lab.kiln(&["start", node])));
-    eventually("two nodes are enough to start from", PATIENCE, || running.ready());
-    eventually("they have joined what is on record", PATIENCE, || {
+    eventually("two nodes are enough to start the cluster", PATIENCE, || running.ready());
+    eventually("both nodes have joined the recorded cluster", PATIENCE, || {
         others.iter().try_for_each(|node| running.has_joined(node))
     });
-    eventually("what was written before is there", FAILOVER, || {
+    eventually("earlier writes are still there", FAILOVER, || {
         succeeded(&running.client.kubectl(&running.lab, &["get", "configmap", "before"]), "before")
     });
     running.ends_well();

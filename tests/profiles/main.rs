@@ -1,5 +1,5 @@
-//! Every other profile on this machine: its cluster comes up by itself and survives what the profile says
-//! that it survives.
+//! Every other profile on this machine: its cluster starts without help and survives the failures that the
+//! profile claims to survive.
 
 #![allow(
     clippy::disallowed_methods,

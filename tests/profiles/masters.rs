@@ -1,4 +1,4 @@
-//! Balancers on the masters, as services.
+//! Load balancers on the masters, as services.
 
 use crate::common::lab::{FAILOVER, PATIENCE, eventually};
 use crate::common::{Variant, approve};
@@ -25,8 +25,8 @@ fn nginx_carries_the_vip_as_haproxy_does_in_a_cluster_of_ipv6_alone() {
     let expected = Expected { endpoint: "[fd00:1::10]:8443", member: "m1", members, kubelets: 3 };
     let Some((running, ())) = Running::new(&variant, &expected, |_| ()) else { return };
     let (here, there) = (running.pod_on("m1"), running.pod_on("m2"));
-    assert!(running.lab.reaches(Some("m1"), &there, 9), "a node reaches pods of another");
-    assert!(running.lab.reaches(Some("m2"), &here, 9), "and the other its own");
+    assert!(running.lab.reaches(Some("m1"), &there, 9), "a node cannot reach a pod on another node");
+    assert!(running.lab.reaches(Some("m2"), &here, 9), "a node cannot reach a pod on another node");
     let holder = running.one_holder();
     approve(running.lab.kiln(&["exec", &holder, "--"]).args(["systemctl", "stop", "nginx.service"]));
     eventually("the VIP has left the node without nginx", FAILOVER, || match running.holder() {
@@ -51,14 +51,14 @@ fn two_masters_survive_one_of_them_and_an_api_server_that_stops() {
     let lost = running.survives_the_holder();
     approve(&mut running.lab.kiln(&["start", &lost]));
     let local = format!("{}:6443", running.lab.address(&lost));
-    eventually("the node that was lost serves again", PATIENCE, || {
+    eventually("the API server of the lost node is ready again", PATIENCE, || {
         running.client.ready(&running.lab, &local)
     });
 
     let holder = running.one_holder();
     let stop = ["systemctl", "stop", "--no-block", "kube-apiserver.service"];
     approve(running.lab.kiln(&["exec", &holder, "--"]).args(stop));
-    eventually("the VIP is where an API server is ready", FAILOVER, || match running.holder() {
+    eventually("the VIP has moved to a ready API server", FAILOVER, || match running.holder() {
         Ok(now) if now == lost => running.ready(),
         other => Err(format!("{other:?}")),
     });
@@ -87,14 +87,14 @@ fn haproxy_on_two_masters_hides_an_api_server_that_stops() {
     ]));
     eventually("the other API server answers", FAILOVER, || running.ready());
     running.is_writable("by-the-other");
-    assert_eq!(running.holder().unwrap(), holder, "the VIP stays where HAProxy works");
+    assert_eq!(running.holder().unwrap(), holder, "the VIP moved although HAProxy works");
     approve(running.lab.kiln(&["exec", &holder, "--"]).args([
         "systemctl",
         "start",
         "kube-apiserver.service",
     ]));
     let local = format!("{}:6443", running.lab.address(&holder));
-    eventually("the API server is back", PATIENCE, || running.client.ready(&running.lab, &local));
+    eventually("the API server is ready again", PATIENCE, || running.client.ready(&running.lab, &local));
     running.survives_the_holder_as("two_masters_survive_one_of_them_and_an_api_server_that_stops");
     running.ends_well();
 }

@@ -1,4 +1,4 @@
-//! A balancer on every machine, and no virtual address.
+//! A load balancer on every machine, without a VIP.
 
 use std::collections::BTreeSet;
 
@@ -20,17 +20,17 @@ fn nginx_as_a_static_pod_of_every_machine_does_as_well() {
     const NGINX: (&str, &str) =
         ("# balancer = \"node-local\"", "balancer = \"node-local-nginx\"\nrun = \"static-pod\"");
     let Some((_, images)) = with_images() else { return };
-    // The profile's file names no images: its balancers are services.
+    // The profile's cluster file names no images because its load balancers are services.
     let images: &'static str = Box::leak(format!("{images}\n\n# raw and qcow2").into_boxed_str());
     let changes = Box::leak(Box::new([RAW, NGINX, ("# raw and qcow2", images)]));
     kubelets_lose_an_api_server(&Variant { name: "node-local-lb-nginx", profile: "node-local-lb", changes });
 }
 
-/// Every kubelet goes on renewing its lease while `m1` has no power.
+/// Checks that every kubelet continues to renew its lease while `m1` has no power.
 fn kubelets_lose_an_api_server(variant: &Variant) {
     let expected = Expected { endpoint: "10.0.0.12:6443", member: "m1", members: MASTERS, kubelets: 5 };
     let Some((running, ())) = Running::new(variant, &expected, |_| ()) else { return };
-    // Clients outside have no balancer: they name the server that they want.
+    // Clients outside the cluster have no load balancer and select a server themselves.
     let server = format!("--server=https://{}", running.endpoint);
     let format = "--output=jsonpath={range .items[*]}{.metadata.name}={.spec.renewTime} {end}";
     let renewals = || {
@@ -47,7 +47,7 @@ fn kubelets_lose_an_api_server(variant: &Variant) {
     eventually("leases can be read", FAILOVER, || renewals().map(|now| last = now));
     for renewal in ["first", "second"] {
         eventually(
-            &format!("every kubelet renews its lease, the {renewal} time after the loss of m1"),
+            &format!("every kubelet renews its lease for the {renewal} time after the loss of m1"),
             FAILOVER,
             || {
                 let now = renewals()?;

@@ -1,4 +1,4 @@
-//! A cluster in the lab, up, and what every cluster must bear.
+//! A running cluster in the lab, and checks that every cluster must pass.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,27 +13,29 @@ pub(crate) const RAW: (&str, &str) =
     ("# [outputs]\n# formats = [\"raw\", \"qcow2\"]", "[outputs]\nformats = [\"raw\"]");
 pub(crate) const MASTERS: [&str; 3] = ["10.0.0.11", "10.0.0.12", "10.0.0.13"];
 
-/// A cluster in the lab, up and asked for its health.
+/// A cluster in the lab that has started and is healthy.
 pub(crate) struct Running {
     pub(crate) lab: Lab,
     pub(crate) client: Client,
-    /// What clients dial.
+    /// The address to which clients connect.
     pub(crate) endpoint: &'static str,
     _scratch: tempfile::TempDir,
 }
 
-/// What a variant must become.
+/// Expected properties of a variant's cluster.
 pub(crate) struct Expected {
     pub(crate) endpoint: &'static str,
-    /// A member of etcd, and the addresses of all.
+    /// The node of an etcd member.
     pub(crate) member: &'static str,
+    /// Addresses of all etcd members.
     pub(crate) members: [&'static str; 3],
-    /// How many machines have a kubelet.
+    /// The number of machines with a kubelet.
     pub(crate) kubelets: usize,
 }
 
 impl Running {
-    /// Boots a variant, all machines at once and nobody logged in. `before` runs when the network is there.
+    /// Boots all machines of a variant at once, without anyone logging in. `before` runs once the network
+    /// is up.
     pub(crate) fn new<T>(
         variant: &Variant,
         expected: &Expected,
@@ -66,7 +68,7 @@ impl Running {
         Some((running, made))
     }
 
-    /// Who is no machine of the cluster reaches API servers and the endpoint, and neither etcd nor kubelets.
+    /// Checks that machines outside the cluster reach API servers and the endpoint, but not etcd or kubelets.
     fn is_closed_to_strangers(&self) {
         let (host, port) = self.endpoint.rsplit_once(':').unwrap();
         let master = &*self.lab.address("m1");
@@ -84,8 +86,8 @@ impl Running {
         }
     }
 
-    /// Does for a network namespace on `node` what a container runtime does for a pod, and returns the pod's
-    /// address.
+    /// Connects a network namespace on `node` to the pod network, as a container runtime does for a pod, and
+    /// returns its address.
     pub(crate) fn pod_on(&self, node: &str) -> String {
         let list =
             approve(self.lab.kiln(&["exec", node, "--"]).args(["cat", "/etc/cni/net.d/10-kiln.conflist"]));
@@ -102,8 +104,8 @@ impl Running {
         result["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap().to_owned()
     }
 
-    /// Pods of different nodes reach each other, API servers, kubelets and machines that know nothing of
-    /// pods; and not etcd.
+    /// Checks that pods on different nodes reach each other, API servers, kubelets and machines without a
+    /// route to pods, but not etcd.
     pub(crate) fn pods_reach_what_they_should(&self, nodes: [&str; 2]) {
         let addresses = nodes.map(|node| self.pod_on(node));
         let gateway = "10.0.0.1";
@@ -123,14 +125,17 @@ impl Running {
                 "{address}:{port}: {output:?}"
             );
         }
-        assert!(self.lab.reaches(Some(nodes[0]), &addresses[1], 9), "a node reaches pods of another");
+        assert!(
+            self.lab.reaches(Some(nodes[0]), &addresses[1], 9),
+            "a node cannot reach a pod on another node"
+        );
         let networks =
             self.client.kubectl(&self.lab, &["get", "nodes", "--output=jsonpath={.items[*].spec.podCIDR}"]);
         succeeded(&networks, "10.244.21.0/24").unwrap();
     }
 
-    /// The cluster took CoreDNS, and the scheduler has put its two pods on different nodes; nobody here has
-    /// its image.
+    /// Checks that the cluster accepts CoreDNS and that the scheduler has assigned its two pods to different
+    /// nodes. Its image is not available here.
     pub(crate) fn has_dns_on_two_nodes(&self) {
         eventually("CoreDNS is on two nodes", PATIENCE, || {
             let pods = [
@@ -159,7 +164,8 @@ impl Running {
         succeeded(&output, "10.96.0.10").and_then(|()| succeeded(&output, "minAvailable")).unwrap();
     }
 
-    /// The API server takes flannel's objects and wants a pod of it on every node. Nobody here has its image.
+    /// Checks that the API server accepts flannel's objects and plans a flannel pod on every node. Its
+    /// image is not available here.
     pub(crate) fn takes_flannel(&self) {
         let scratch = tempfile::tempdir().unwrap();
         let kiln = |arguments: &[&str]| {
@@ -186,7 +192,7 @@ impl Running {
             "flannel",
             "--output=jsonpath={.status.desiredNumberScheduled}",
         ];
-        eventually("flannel is wanted on every node", PATIENCE, || match kubectl(&wanted) {
+        eventually("flannel is scheduled on every node", PATIENCE, || match kubectl(&wanted) {
             output if output.stdout == b"5" => Ok(()),
             output => Err(format!("{output:?}")),
         });
@@ -209,7 +215,7 @@ impl Running {
         self.lab.one_holder()
     }
 
-    /// Writes through the endpoint.
+    /// Checks that the endpoint accepts writes.
     pub(crate) fn is_writable(&self, name: &str) {
         let create = ["create", "configmap", name];
         eventually("an object is written", FAILOVER, || {
@@ -217,25 +223,25 @@ impl Running {
         });
     }
 
-    /// As [`Self::survives_the_holder`], where `sister`, the test of another profile, shows the same failure:
-    /// only `ci/test all` shows it again.
+    /// Like [`Self::survives_the_holder`], but only in `ci/test all`, because `sister`, the test of another
+    /// profile, covers the same failure.
     pub(crate) fn survives_the_holder_as(&self, sister: &str) {
         if std::env::var_os("KILN_TEST_ALL").is_some() {
             self.survives_the_holder();
         } else {
-            eprintln!("the loss of the holder is shown by {sister}, and by `ci/test all` here too");
+            eprintln!("the loss of the VIP holder is covered by {sister}, and here by `ci/test all`");
         }
     }
 
-    /// Cuts the power of the machine that holds the VIP: another one has it, and everything goes on. Returns
-    /// the dead machine.
+    /// Cuts the power of the VIP holder and checks that the VIP moves and that reads and writes continue.
+    /// Returns the lost machine.
     pub(crate) fn survives_the_holder(&self) -> String {
         self.is_writable("before");
         let lost = self.one_holder();
         self.kill(&lost);
         let moved = eventually("the VIP answers again", FAILOVER, || self.ready());
         assert_ne!(self.one_holder(), lost);
-        eventually("what was written is there", FAILOVER, || {
+        eventually("earlier writes are still there", FAILOVER, || {
             succeeded(&self.client.kubectl(&self.lab, &["get", "configmap", "before"]), "before")
         });
         self.is_writable("after");
@@ -243,7 +249,7 @@ impl Running {
         lost
     }
 
-    /// Every machine with power has started all that it should; then nothing of the lab is left.
+    /// Checks that no powered machine has a failed unit, and that the lab leaves nothing behind.
     pub(crate) fn ends_well(&self) {
         eventually("no unit has failed", PATIENCE, || {
             let powered = self.lab.status().into_iter().filter(|node| node["running"] == true);
@@ -255,7 +261,7 @@ impl Running {
     }
 }
 
-/// Where the images of the tests are (ci/images), as a change of a cluster file that names none.
+/// A change that adds the test images (ci/images) to a cluster file without images.
 pub(crate) fn with_images() -> Option<(&'static str, &'static str)> {
     let directory = images()?;
     let table = format!("[[images]]\ndirectory = \"{}\"", directory.display());

@@ -1,4 +1,4 @@
-//! Balancers as static pods.
+//! Load balancers as static pods.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use crate::common::lab::{FAILOVER, PATIENCE, eventually, succeeded};
 use crate::common::{Variant, approve};
 use crate::running::{Expected, MASTERS, RAW, Running, with_images};
 
-/// kube-vip itself is in no distribution: its pod and its objects are judged by the API server that there is.
+/// Checks that an API server accepts kube-vip's pod and objects. No distribution packages kube-vip itself.
 fn kube_vips_files_are_what_an_api_server_takes(running: &Running) {
     let scratch = tempfile::tempdir().unwrap();
     let kiln = |arguments: &[&str]| {
@@ -67,7 +67,7 @@ fn static_pods_carry_the_vip_as_services_do() {
 
     kube_vips_files_are_what_an_api_server_takes(&running);
 
-    // Where the balancer's pod is gone, the VIP does not stay.
+    // The VIP leaves a node whose load balancer pod was removed.
     let manifest = "/etc/kubernetes/manifests/haproxy.yaml";
     succeeded(&inside(&["mv", manifest, "/run/haproxy.yaml"]), "").unwrap();
     eventually("the VIP has left the node without HAProxy", FAILOVER, || match running.holder() {
@@ -75,20 +75,12 @@ fn static_pods_carry_the_vip_as_services_do() {
         other => Err(format!("{other:?}")),
     });
     succeeded(&inside(&["cp", "/run/haproxy.yaml", manifest]), "").unwrap();
-    eventually("HAProxy is back", FAILOVER, || succeeded(&inside(&["cat", "/run/kiln-guard/verdict"]), "0"));
-
-    // A machine that returns imports nothing twice.
-    let lost = running.survives_the_holder();
-    approve(&mut running.lab.kiln(&["start", &lost]));
-    let log = ["journalctl", "--unit=preload-images.service", "--output=cat", "--no-pager"];
-    eventually("the images are there still", PATIENCE, || {
-        let log = running.lab.inside(&lost, &log);
-        let text = String::from_utf8_lossy(&log.stdout).into_owned();
-        // A container's boots all have the machine's identifier.
-        let [_, first, second] = &text.split("Starting ").collect::<Vec<_>>()[..] else { return Err(text) };
-        let done = |boot: &str| boot.contains("Finished").then(|| boot.contains("importing"));
-        if (done(first), done(second)) == (Some(true), Some(false)) { Ok(()) } else { Err(text) }
+    eventually("HAProxy runs again", FAILOVER, || {
+        succeeded(&inside(&["cat", "/run/kiln-guard/verdict"]), "0")
     });
+
+    let lost = running.survives_the_holder();
+    running.imports_no_image_after_a_restart(&lost);
     running.ends_well();
 }
 
@@ -107,7 +99,7 @@ fn nginx_and_keepalived_carry_the_vip_as_static_pods() {
     for program in ["nginx", "keepalived"] {
         running.runs_only_as_a_pod(program, &holder);
     }
-    // Probes found what answers for nginx itself: nothing was started twice.
+    // The probes reached nginx's own endpoint: no container was restarted.
     let restarts = "--output=jsonpath={.items[*].status.containerStatuses[*].restartCount}";
     let pods = running.client.kubectl(&running.lab, &["--namespace=kube-system", "get", "pods", restarts]);
     assert!(
@@ -121,14 +113,30 @@ fn nginx_and_keepalived_carry_the_vip_as_static_pods() {
 }
 
 impl Running {
-    /// A program of a pod that is ready, and none of the machine.
+    /// Starts a machine that lost power and checks that it does not import images again.
+    fn imports_no_image_after_a_restart(&self, node: &str) {
+        approve(&mut self.lab.kiln(&["start", node]));
+        let log = ["journalctl", "--unit=preload-images.service", "--output=cat", "--no-pager"];
+        eventually("the images are still there", PATIENCE, || {
+            let log = self.lab.inside(node, &log);
+            let text = String::from_utf8_lossy(&log.stdout).into_owned();
+            // The journal does not distinguish the boots of a container.
+            let [_, first, second] = &text.split("Starting ").collect::<Vec<_>>()[..] else {
+                return Err(text);
+            };
+            let done = |boot: &str| boot.contains("Finished").then(|| boot.contains("importing"));
+            if (done(first), done(second)) == (Some(true), Some(false)) { Ok(()) } else { Err(text) }
+        });
+    }
+
+    /// Checks that a program runs in a ready pod and is not installed on the machine.
     fn runs_only_as_a_pod(&self, program: &str, node: &str) {
         let found = self.lab.inside(node, &["which", program]);
-        assert!(!found.status.success(), "{program} is a program of the machine: {found:?}");
+        assert!(!found.status.success(), "{program} is installed on the machine: {found:?}");
         let format = "--output=jsonpath={.status.containerStatuses[0].ready} {.status.hostIP}";
         let pod = format!("{program}-{node}");
         let expected = format!("true {}", self.lab.address(node));
-        eventually(&format!("{pod} is known to be ready"), PATIENCE, || {
+        eventually(&format!("the API server reports {pod} as ready"), PATIENCE, || {
             succeeded(
                 &self.client.kubectl(&self.lab, &["--namespace=kube-system", "get", "pod", &pod, format]),
                 &expected,

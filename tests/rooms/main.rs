@@ -1,8 +1,8 @@
-//! Arrows between rooms point one way: `cli → pipeline → the rooms of the story → values and formats → host →
-//! error`.
+//! Dependencies between the crate's top-level modules, its rooms, go in one direction: `cli → pipeline → the
+//! rooms of the build → values and formats → host → error`.
 //!
-//! A new arrow fails here first, so that it is drawn on purpose: add it to the table with the change that
-//! needs it.
+//! A new dependency fails this test first, so that it is added deliberately: extend the table in the change
+//! that needs it.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the world as users do")]
 
@@ -16,7 +16,7 @@ use std::path::Path;
 
 use uses::{Crate, Names};
 
-/// What each room may use besides `error`, `digest`, `progress` and itself.
+/// The rooms that each room may use besides `error`, `digest`, `progress` and itself.
 const ARROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("digest", &[]),
@@ -53,17 +53,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// May use every room.
+/// Rooms that may use every other room.
 const FREE: &[&str] = &["cli", "fuzz", "lib", "main"];
 
-/// What a room may use besides, without a line in the table.
+/// Rooms that every room may use without an entry in the table.
 const SHARED: &[&str] = &["error", "digest", "progress"];
 
+/// Reads the crate's modules.
 fn kiln() -> Crate {
     Crate::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")))
 }
 
-/// From room to room, with a place for each arrow.
+/// Returns each dependency between two rooms, with one place where it occurs.
 fn arrows(kiln: &Crate) -> BTreeMap<(String, String), String> {
     let room = |names: &Names| names.first().cloned().unwrap_or_else(|| "lib".to_owned());
     let between = |(from, to): (&Names, Names)| {
@@ -85,7 +86,7 @@ fn every_arrow_between_rooms_is_in_the_table() {
     };
     let new: Vec<String> =
         arrows(&kiln()).into_iter().filter(|(arrow, _)| is_new(arrow)).map(|(_, place)| place).collect();
-    assert!(new.is_empty(), "arrows that the table does not allow:\n{}", new.join("\n"));
+    assert!(new.is_empty(), "dependencies that the table does not allow:\n{}", new.join("\n"));
 }
 
 #[test]
@@ -95,14 +96,14 @@ fn every_arrow_of_the_table_is_used() {
         ARROWS.iter().flat_map(|(from, uses)| uses.iter().map(|to| ((*from).to_owned(), (*to).to_owned())));
     let unused: Vec<String> =
         all.filter(|arrow| !used.contains_key(arrow)).map(|(from, to)| format!("{from} -> {to}")).collect();
-    assert!(unused.is_empty(), "arrows of the table that nothing uses:\n{}", unused.join("\n"));
+    assert!(unused.is_empty(), "unused dependencies in the table:\n{}", unused.join("\n"));
 }
 
 #[test]
 fn no_arrows_make_a_circle() {
     let kiln = kiln();
     let mut circles = Vec::new();
-    // Rooms, and then the directories that lie side by side in one.
+    // Checks the rooms first, then the sibling modules of each directory.
     for parent in kiln.directories() {
         let inside = |names: &Names| {
             (names.len() > parent.len() && names.starts_with(&parent)).then(|| names[parent.len()].clone())
@@ -125,10 +126,10 @@ fn no_arrows_make_a_circle() {
                 .map(|way| format!("{}: {way}", parent.join("::"))),
         );
     }
-    assert!(circles.is_empty(), "circles:\n{}", circles.join("\n"));
+    assert!(circles.is_empty(), "circular dependencies:\n{}", circles.join("\n"));
 }
 
-/// The way from a name back to it, if there is one.
+/// Returns a path from a name back to itself, if there is one.
 fn circle(arrows: &BTreeMap<String, BTreeSet<String>>, start: &str) -> Option<String> {
     let (mut ways, mut seen) = (vec![vec![start.to_owned()]], BTreeSet::new());
     while let Some(way) = ways.pop() {
@@ -144,7 +145,7 @@ fn circle(arrows: &BTreeMap<String, BTreeSet<String>>, start: &str) -> Option<St
     None
 }
 
-/// What each of the ways to name another module says is used.
+/// Checks which module each notation for naming another module refers to.
 #[test]
 fn a_use_is_seen_however_it_is_written() {
     let named = |text: &str| {
@@ -166,7 +167,7 @@ fn a_use_is_seen_however_it_is_written() {
         named("fn f() -> impl Fn(&crate::cluster::Node) { assert!(crate::cli::is(1), \"{}\", 2) }"),
         "cli cluster"
     );
-    assert_eq!(named("use crate::lab::Lab;"), "lab::spec", "where it is written");
+    assert_eq!(named("use crate::lab::Lab;"), "lab::spec", "the module that defines it");
     assert_eq!(named("use crate as kiln;"), "");
     assert_eq!(named("#[cfg(test)]\nmod tests { use crate::cli; }\n#[cfg(test)]\nuse crate::cluster;"), "");
 }

@@ -1,5 +1,5 @@
-//! Which module uses which, read from the `use` trees and paths of the source files as the compiler would
-//! resolve them.
+//! Finds out which modules use each other, from the `use` trees and paths in the source files, resolved as
+//! the compiler does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,16 +11,15 @@ use syn::{Item, ItemMod, ItemUse, UseTree, Visibility};
 
 use crate::source::{is_part_of_tests, is_test, sources};
 
-/// Names from the crate's root to a module or an item in one.
+/// Path of a module or an item from the crate root.
 pub(crate) type Names = Vec<String>;
 
-/// Modules of the crate, without those for tests, and what each of them names.
+/// The crate's modules, except test modules, and the paths that each of them names.
 pub(crate) struct Crate {
     modules: BTreeSet<Names>,
-    /// What a module calls by a name of its own: `pub(crate) use part::Thing` in `room` maps `room::Thing` to
-    /// `room::part::Thing`.
+    /// Re-exports: `pub(crate) use part::Thing` in `room` maps `room::Thing` to `room::part::Thing`.
     aliases: BTreeMap<Names, Names>,
-    /// From a module to what it names.
+    /// Pairs of a module and a path that it names.
     named: BTreeSet<(Names, Names)>,
 }
 
@@ -41,7 +40,7 @@ impl Crate {
         found
     }
 
-    /// One of empty modules.
+    /// Creates a crate of empty modules.
     pub(crate) fn of(modules: &[&str]) -> Self {
         let names = |path: &&str| path.split("::").map(str::to_owned).collect::<Names>();
         Self {
@@ -51,7 +50,7 @@ impl Crate {
         }
     }
 
-    /// The root, and modules with modules of their own.
+    /// Returns the root and all modules with child modules.
     pub(crate) fn directories(&self) -> BTreeSet<Names> {
         self.modules.iter().filter_map(|names| Some(names.split_last()?.1.to_vec())).collect()
     }
@@ -60,23 +59,23 @@ impl Crate {
         self.modules.iter().any(|other| other.len() > names.len() && other.starts_with(names))
     }
 
-    /// Adds one module with the inline modules that it holds.
+    /// Adds a module and its inline modules.
     pub(crate) fn add(&mut self, module: Names, text: &str) {
         let file = syn::parse_file(text).unwrap();
         self.modules.insert(module.clone());
         Reader { found: self, module }.visit_file(&file);
     }
 
-    /// From a module to the module that it uses, each pair once.
+    /// Returns each pair of a module and another module that it uses.
     pub(crate) fn uses(&self) -> BTreeSet<(&Names, Names)> {
         let used =
             |(from, to): &'_ (Names, Names)| self.home(self.meaning(to.clone())).filter(|home| home != from);
         self.named.iter().filter_map(|pair| Some((&pair.0, used(pair)?))).collect()
     }
 
-    /// Follows aliases of modules to where an item is written.
+    /// Follows re-exports to the definition of an item.
     fn meaning(&self, mut names: Names) -> Names {
-        // An alias leads to another one a few times at most.
+        // The limit prevents endless loops; real chains of re-exports are short.
         for _ in 0..8 {
             let Some((length, target)) =
                 (1..=names.len()).find_map(|length| Some((length, self.aliases.get(&names[..length])?)))
@@ -88,7 +87,7 @@ impl Crate {
         names
     }
 
-    /// The innermost module in which `names` is.
+    /// Returns the innermost module that contains `names`.
     fn home(&self, names: Names) -> Option<Names> {
         (1..=names.len())
             .rev()
@@ -97,14 +96,14 @@ impl Crate {
     }
 }
 
-/// Reads one module.
+/// Collects the paths that a module names.
 struct Reader<'a> {
     found: &'a mut Crate,
     module: Names,
 }
 
 impl Reader<'_> {
-    /// From the crate's root, if a path is one of this crate.
+    /// Returns a path relative to the crate root, or `None` if it does not belong to this crate.
     fn absolute(&self, names: &[String]) -> Option<Names> {
         let mut from = self.module.clone();
         let mut rest = names.iter().peekable();
@@ -119,7 +118,7 @@ impl Reader<'_> {
                     from.pop()?;
                 }
             }
-            // A child, if there is one of this name.
+            // A child module, if one with this name exists.
             child => {
                 from.push(child.to_owned());
                 if !self.found.modules.contains(&from) && !self.is_declared(&from) {
@@ -132,7 +131,7 @@ impl Reader<'_> {
         Some(from)
     }
 
-    /// Children are read after their parents: files tell whether there will be one.
+    /// Returns whether a child module's file exists; children are read after their parents.
     fn is_declared(&self, child: &Names) -> bool {
         let path =
             Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).join(child.iter().collect::<PathBuf>());
@@ -166,7 +165,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Paths among the tokens of a macro's call, which are no syntax yet.
+    /// Collects the paths among the tokens of a macro call, which are not parsed as syntax.
     fn tokens(&mut self, tokens: TokenStream) {
         let (mut path, mut colons) = (Names::new(), 0);
         for token in tokens {
@@ -189,7 +188,7 @@ impl Reader<'_> {
         self.path(&path);
     }
 
-    /// A path outside `use`: one name alone is a variable, or was brought by `use`.
+    /// Records a path outside `use`; a single name is a variable or was imported with `use`.
     fn path(&mut self, names: &[String]) {
         if names.len() > 1 {
             self.names(names);
@@ -229,7 +228,8 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 }
 
-/// `lab/qemu.rs` and `lab/qemu/mod.rs` are `lab::qemu`, `lib.rs` and `main.rs` the root.
+/// Returns the module of a file: `lab/qemu.rs` and `lab/qemu/mod.rs` are `lab::qemu`; `lib.rs` and `main.rs`
+/// are the root.
 fn module(file: &Path) -> Names {
     let mut names: Names =
         file.with_extension("").iter().map(|name| name.to_str().unwrap().to_owned()).collect();

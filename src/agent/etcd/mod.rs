@@ -4,9 +4,11 @@ mod control;
 #[expect(unreachable_pub, reason = "the model of all histories is a separate crate and includes this file")]
 mod decide;
 mod directory;
+mod membership;
 mod metrics;
 mod notes;
 mod peers;
+mod reasons;
 mod recover;
 mod room;
 mod settings;

@@ -1,36 +1,25 @@
 //! Start of etcd: asks the other members, decides and acts, until the decision is to start.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::control::{self, Endpoint};
-use super::decide::{Answer, Decision, Disk, Founding, Place, View, Why, decide};
+use super::decide::{Answer, Decision, Disk, Founding, Place, View, decide};
 use super::directory::{Agreement, Directory, Record, token_text};
+use super::membership::{expected_by, local_members, replace};
 use super::peers::{self, Heard};
+use super::reasons::reason;
 use super::recover;
-use super::settings::{Member, Settings};
+use super::settings::Settings;
 use crate::agent::clock;
-use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::error::{Doing, Kind, Result};
 use crate::host;
 use crate::host::clock::Stopwatch;
-use crate::host::http::{Client, Held, Patience};
-use crate::host::tls::{Asking, Identity};
-use crate::words::Service;
+use crate::host::tls::Asking;
 
-/// Maximum size of a member list from etcd, in bytes.
-const LONGEST: u64 = 1 << 16;
-/// Time limits for requesting a member list.
-const ONCE: Patience = Patience {
-    connect: Duration::from_secs(2),
-    silence: Duration::from_secs(2),
-    pause: Duration::ZERO,
-    attempts: 1,
-};
 /// Pause between two checks of the other members.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Pause between two attempts to carry out an order: each may read gigabytes.
@@ -311,25 +300,6 @@ impl Starting<'_> {
     }
 }
 
-/// Removes members with this member's peer URL, adds this member, and returns all members. `note` is called
-/// in between: a member found in this place afterwards was added from this disk.
-fn replace(
-    settings: &Settings,
-    endpoint: &Endpoint<'_>,
-    note: impl FnOnce() -> Result<()>,
-) -> Result<Vec<control::Member>> {
-    let own = settings.own();
-    for member in endpoint.members()?.members.iter().filter(|member| member.peer_urls.contains(&own.peer_url))
-    {
-        endpoint.remove(member.id).within(|| format!("removing the previous member {:x}", member.id))?;
-    }
-    if endpoint.members()?.members.iter().any(|member| member.peer_urls.contains(&own.peer_url)) {
-        return Err(Error::new(Kind::Tool, format!("`{}` is still a member", own.peer_url)));
-    }
-    note()?;
-    endpoint.add(&own.name, &own.peer_url).within(|| format!("adding the member `{}`", own.name))
-}
-
 /// Returns the flags for a joining member.
 fn existing(settings: &Settings, members: &[control::Member]) -> Flags {
     let own = settings.own();
@@ -341,81 +311,4 @@ fn existing(settings: &Settings, members: &[control::Member]) -> Flags {
         .flat_map(|member| member.peer_urls.iter().map(move |url| format!("{}={url}", name(member))));
     let cluster = pairs.collect::<Vec<_>>().join(",");
     Flags(vec!["--initial-cluster-state=existing".into(), format!("--initial-cluster={cluster}")])
-}
-
-/// Returns a member with data that lists this one as added but not started, and is not behind `applied`. etcd
-/// answers this request from its peers even without a quorum.
-fn expected_by(settings: &Settings, heard: &[Heard], applied: u64) -> Option<Place> {
-    let expects = |place: &Place| {
-        let members = local_members(settings, settings.member(*place)).unwrap_or_default();
-        members
-            .iter()
-            .any(|member| member.name.is_empty() && member.peer_urls.contains(&settings.own().peer_url))
-    };
-    let with_data = (0..)
-        .zip(heard)
-        .filter(|(_, heard)| matches!(heard.answer, Answer::Data { .. }) && heard.applied >= Some(applied));
-    with_data.map(|(place, _)| place).find(expects)
-}
-
-/// Returns the member list as one of the members knows it locally (server/etcdserver/api/etcdhttp/peer.go).
-fn local_members(settings: &Settings, member: &Member) -> Result<Vec<control::Member>> {
-    let Identity { authority, certificate, key } = settings.identity();
-    let (authority, certificate, key) =
-        (host::fs::read(&authority)?, host::fs::read(&certificate)?, Zeroizing::new(host::fs::read(&key)?));
-    let client = Client::among(&Held { authority: &authority, certificate: &certificate, key: &key }, ONCE)?;
-    let url = format!("https://{}/members", SocketAddr::new(member.address, Service::EtcdPeers.port()));
-    let body = client.read(&url, LONGEST)?.unwrap_or_default();
-    serde_json::from_slice(&body)
-        .doing(Kind::Network, || format!("reading the member list of {}", member.name))
-}
-
-/// Returns a reason as one sentence.
-fn reason(settings: &Settings, place: Place, why: Why, heard: &[Heard]) -> String {
-    let name = &settings.member(place).name;
-    let heard = &heard[usize::from(place)];
-    match why {
-        Why::Silent => {
-            format!("{name} does not respond ({})", heard.reason.as_deref().unwrap_or("reason unknown"))
-        }
-        Why::DataWithoutQuorum => {
-            let revision =
-                heard.revision.map_or(String::new(), |revision| format!(" at revision {revision}"));
-            format!(
-                "{name} has data{revision} but no quorum: bring its peers back, or order `--recover-from \
-                {name}`"
-            )
-        }
-        Why::Draws => format!("{name} has not generated the token for the new cluster yet"),
-        Why::Agrees => format!("{name} has not agreed to the token yet"),
-        Why::OtherFounders => {
-            format!(
-                "{name} bootstraps with different members than this seed lists: use seeds from the same \
-                build on all members"
-            )
-        }
-        Why::Recovers => {
-            let is_restored = settings.order.as_ref().is_some_and(|order| order.restore.is_some());
-            let of = if is_restored {
-                "restore a snapshot of the cluster"
-            } else {
-                "recover the cluster from its data"
-            };
-            format!("{name} is to {of}, as ordered, but has no quorum yet")
-        }
-        Why::NothingToRecover => {
-            format!("{name}, this member, is to recover the cluster, as ordered, but has no data")
-        }
-        Why::OtherCluster => format!(
-            "{name} belongs to a different cluster than the data here, which is kept; order `--set-aside \
-            {}` to join that cluster",
-            settings.name
-        ),
-        Why::NothingToJoin => {
-            format!("{name} has no quorum for this member to join after setting its data aside, as ordered")
-        }
-        Why::FoundsWithoutMe => {
-            format!("{name} bootstraps the cluster without this member, which joins once there is a quorum")
-        }
-    }
 }

@@ -145,7 +145,7 @@ impl Guard<'_> {
     fn oust(&mut self, other: IpAddr) -> Result<()> {
         self.rival.forget();
         (self.journal)(&format!(
-            "{other} also holds the VIP, and keepalived does not resolve the conflict: killing keepalived \
+            "{other} also holds the VIP, and keepalived has not resolved the conflict: killing keepalived \
             and removing the VIP"
         ));
         host::process::kill_all("keepalived")?;

@@ -4,6 +4,7 @@
 //! open tools.
 
 mod choice;
+mod claims;
 mod compose;
 mod configure;
 mod control;
@@ -14,6 +15,7 @@ mod index;
 mod judged_by_apt;
 #[cfg(test)]
 mod judged_by_mmdebstrap;
+mod member;
 mod mirror;
 mod ownership;
 mod pack;

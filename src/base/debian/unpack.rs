@@ -2,24 +2,21 @@
 //! not depend on the order.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use md5::{Digest as _, Md5};
 use rayon::prelude::*;
 
+use crate::base::debian::claims::{Claims, Verdict};
 use crate::base::debian::deb::Deb;
+use crate::base::debian::member::{Attributes, MERGED, attributes, link_name, place, refused};
 use crate::base::debian::ownership::{Owned, Ownership};
-use crate::error::{Doing, Error, Kind, Result, Within};
+use crate::error::{Doing, Kind, Result, Within};
 use crate::host;
 use crate::host::scoped::Scoped;
 use crate::progress::Step;
 use crate::tree::ImagePath;
-
-/// Root directories that are links into `/usr` on every Debian system since bookworm.
-pub(super) const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
 
 /// Result of unpacking.
 #[derive(Debug, Default)]
@@ -51,13 +48,6 @@ impl Package {
         self.owned.retain(|(path, _)| keeps(path));
         self.conffiles.retain(|(path, _)| ImagePath::new(path).is_ok_and(|path| keeps(&path)));
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Attributes {
-    mode: u32,
-    uid: u32,
-    gid: u32,
 }
 
 /// Unpacks every package into the empty directory `root`, except the paths that `keep` rejects.
@@ -98,7 +88,7 @@ pub(super) fn unpack(
 /// collects the ownership.
 fn finish(root: &Path, mut packages: Vec<Package>, claims: Claims) -> Result<Unpacked> {
     let mut scoped = Scoped::open(root)?;
-    let mut origins = claims.owners.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut origins = claims.into_owners();
     let mut ownership = Ownership::default();
     for (index, package) in packages.iter_mut().enumerate() {
         package.keep(|path| origins.get(path).is_none_or(|owner| *owner == index));
@@ -115,62 +105,6 @@ fn finish(root: &Path, mut packages: Vec<Package>, claims: Claims) -> Result<Unp
         }
     }
     Ok(Unpacked { packages, origins, ownership })
-}
-
-/// Owners of all paths that are not directories.
-struct Claims {
-    owners: Mutex<BTreeMap<ImagePath, usize>>,
-    /// Locks: one is held from a claim until the file is written, so that no package replaces a file that
-    /// does not exist yet.
-    turns: [Mutex<()>; 64],
-    names: Vec<String>,
-    replaces: Vec<Vec<usize>>,
-}
-
-/// Result of a claim.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// The path was free.
-    Write,
-    /// The owner is replaced by the claimant.
-    Replace,
-    /// The owner replaces the claimant.
-    Skip,
-}
-
-impl Claims {
-    fn new(debs: &[Deb]) -> Self {
-        let names: Vec<String> = debs.iter().map(|deb| deb.control.name().to_owned()).collect();
-        let index = |name: &str| names.iter().position(|other| other == name);
-        let replaces =
-            debs.iter().map(|deb| deb.control.replaces().into_iter().filter_map(index).collect()).collect();
-        Self { owners: Mutex::default(), turns: std::array::from_fn(|_| Mutex::default()), names, replaces }
-    }
-
-    /// Waits until no other package writes `path`.
-    fn turn(&self, path: &ImagePath) -> MutexGuard<'_, ()> {
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(path.as_str());
-        let turn = usize::try_from(hash % self.turns.len() as u64).expect("there are few turns");
-        self.turns[turn].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn claim(&self, path: &ImagePath, claimant: usize) -> Result<Verdict> {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(owner) = owners.get(path).copied() else {
-            owners.insert(path.clone(), claimant);
-            return Ok(Verdict::Write);
-        };
-        if self.replaces[claimant].contains(&owner) {
-            owners.insert(path.clone(), claimant);
-            Ok(Verdict::Replace)
-        } else if self.replaces[owner].contains(&claimant) {
-            Ok(Verdict::Skip)
-        } else {
-            let (first, second) = (&self.names[owner.min(claimant)], &self.names[owner.max(claimant)]);
-            Err(Error::new(Kind::Input, format!("`{path}` is in the packages `{first}` and `{second}`"))
-                .hint("remove one of them"))
-        }
-    }
 }
 
 /// A package being unpacked.
@@ -300,42 +234,6 @@ impl Read for Digesting<'_> {
         self.hasher.update(&buffer[..size]);
         Ok(size)
     }
-}
-
-/// Returns the path in the image of an archive member's name; `None` for the root and for the links of the
-/// merged `/usr`, which already exist.
-fn place(name: &[u8]) -> Result<Option<ImagePath>> {
-    let text = std::str::from_utf8(name).map_err(|_| Error::new(Kind::Verify, "a path is not UTF-8"))?;
-    let text = text.strip_prefix("./").unwrap_or(text).trim_end_matches('/');
-    if matches!(text, "" | ".") || MERGED.contains(&text) {
-        return Ok(None);
-    }
-    let merged = text.split('/').next().is_some_and(|first| MERGED.contains(&first));
-    let prefix = if merged { "/usr/" } else { "/" };
-    let path = ImagePath::new(&format!("{prefix}{text}"));
-    path.map(Some).map_err(|_| {
-        Error::new(Kind::Verify, format!("the path `{}` would leave the image", text.escape_debug()))
-    })
-}
-
-fn link_name(entry: &tar::Entry<impl Read>, path: &ImagePath) -> Result<String> {
-    let name = entry.link_name_bytes().ok_or_else(|| refused(path, "is a link without a target"))?;
-    String::from_utf8(name.into_owned()).map_err(|_| refused(path, "is a link to a path that is not UTF-8"))
-}
-
-fn attributes(header: &tar::Header) -> Result<Attributes> {
-    let id = |id: std::io::Result<u64>| id.and_then(|id| u32::try_from(id).map_err(std::io::Error::other));
-    let step = || "reading the mode and owner".to_owned();
-    let mode = header.mode().doing(Kind::Verify, step)? & 0o7777;
-    Ok(Attributes {
-        mode,
-        uid: id(header.uid()).doing(Kind::Verify, step)?,
-        gid: id(header.gid()).doing(Kind::Verify, step)?,
-    })
-}
-
-fn refused(path: &ImagePath, why: &str) -> Error {
-    Error::new(Kind::Verify, format!("`{path}` {why}"))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ const TELLING: &[(&str, &[&str])] = &[
             "no space left",
         ],
     ),
-    ("kiln", &["VIP", "silent", "fork", "waiting: ", "leaves", "its disk"]),
+    ("kiln", &["VIP", "silent", "waiting: ", "disk is slow"]),
     (
         "systemd",
         &["Main process exited", "Failed with result", "Started Kubernetes API", "Stopping Kubernetes API"],

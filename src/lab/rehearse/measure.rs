@@ -9,6 +9,7 @@ use crate::host;
 use crate::host::pressure::Pressure;
 use crate::lab::rehearse::cases::{Case, Fault, Measure, Victim};
 use crate::lab::rehearse::compare::Comparison;
+use crate::lab::rehearse::faults::Struck;
 use crate::lab::rehearse::members::Members;
 use crate::lab::rehearse::probe::{Shared, locked};
 use crate::lab::rehearse::record::{self, Ending, Sample, TRAFFIC, Traffic};
@@ -86,23 +87,10 @@ fn attempt(
         run.why = Some(why);
         return Ok(());
     }
-    let mut change = None;
-    let mut compared = None;
-    let served = if case.fault.is_borne() {
-        compared = bear(world, case, begin, &run.victims)?;
-        true
-    } else if case.measure == Measure::Waiting {
-        let seen = waits::watch(world, struck.parted(), begin, phase)?;
-        (change, run.broken, run.pressure) = (seen.said, seen.broken, before.pressure.share());
-        run.lines = lines(world, &before, journals, "-waiting")?;
-        run.lines.retain(|line| line.text.contains("waiting: "));
-        true
+    let seen = if case.measure == Measure::Waiting {
+        see_members(world, &struck, &before, journals, phase, run)?
     } else {
-        hold(world, case, begin, &mut change, |open| {
-            if open || shared.now() - begin < LOOK {
-                run.pressure = before.pressure.share();
-            }
-        })?
+        see(world, case, &before, run)?
     };
     let met = struck.was_met(world.lab, before.time)?;
     if struck.lasts() {
@@ -115,9 +103,9 @@ fn attempt(
     host::clock::sleep(Duration::from_millis(200));
     run.ended = shared.now() - begin;
     judge_clients(run, shared, case, &before);
-    run.compared = compared.map(|(from, to)| compare(&world.probe.samples(from, to)));
-    run.censored = !served && case.fault != Fault::Outage;
-    time(run, case.measure, change);
+    run.compared = seen.compared.map(|(from, to)| compare(&world.probe.samples(from, to)));
+    run.censored = !seen.served && case.fault != Fault::Outage;
+    time(run, case.measure, seen.change);
     conclude(world, case, &before, journals, run)?;
     if let Err(err) = whole {
         run.broken.push(err.to_string());
@@ -127,6 +115,48 @@ fn attempt(
         Err(why) => run.why = Some(why),
     }
     Ok(())
+}
+
+/// What was seen during the fault.
+struct Seen {
+    /// True if clients were served in time.
+    served: bool,
+    /// Time of the expected change, for cases that do not affect clients.
+    change: Option<f64>,
+    /// Times between which connections were also opened directly to an API server.
+    compared: Option<(f64, f64)>,
+}
+
+/// Lets the fault last until clients are served, or a load for as long as the case requires.
+fn see(world: &World<'_>, case: &Case, before: &Before, run: &mut Run) -> Result<Seen> {
+    let begin = before.begin;
+    if case.fault.is_borne() {
+        let compared = bear(world, case, begin, &run.victims)?;
+        return Ok(Seen { served: true, change: None, compared });
+    }
+    let mut change = None;
+    let served = hold(world, case, begin, &mut change, |open| {
+        if open || world.probe.shared.now() - begin < LOOK {
+            run.pressure = before.pressure.share();
+        }
+    })?;
+    Ok(Seen { served, change, compared: None })
+}
+
+/// Observes members that wait for others, and collects their messages.
+fn see_members(
+    world: &World<'_>,
+    struck: &Struck,
+    before: &Before,
+    journals: Option<&Journals>,
+    phase: &dyn Fn(&str),
+    run: &mut Run,
+) -> Result<Seen> {
+    let waits = waits::watch(world, struck.parted(), before.begin, phase)?;
+    (run.broken, run.pressure) = (waits.broken, before.pressure.share());
+    run.lines = lines(world, before, journals, "-waiting")?;
+    run.lines.retain(|line| line.text.contains("waiting: "));
+    Ok(Seen { served: true, change: waits.said, compared: None })
 }
 
 /// State before the fault.

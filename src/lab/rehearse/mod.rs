@@ -5,6 +5,7 @@
 //! counts. The fault lasts until clients are served again, at most two minutes. A late result on an
 //! overloaded machine is not a failure.
 
+mod case_table;
 mod cases;
 mod compare;
 mod faults;

@@ -25,8 +25,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(open_scheduler),
     Lint::error("HA214", "the controller manager or the scheduler can't authenticate clients")
         .why(
-            "since 1.22 both serve metrics and health only to authenticated clients, and without the two \
-            kubeconfigs they can't authenticate any",
+            "since 1.22 both serve metrics only to authenticated clients, and without the two kubeconfigs \
+            they can't authenticate any",
         )
         .fix("add `--authentication-kubeconfig` and `--authorization-kubeconfig`")
         .files(no_delegation),

@@ -34,8 +34,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(misspelt),
     Lint::error("HA217", "a kubelet flag is no longer supported in this version")
         .why(
-            "a kubelet that is started with an unknown flag exits, and the node loses every pod, static \
-            pods first",
+            "a kubelet that is started with an unknown flag exits: after a boot no pod starts, static pods \
+            included, and the node becomes NotReady",
         )
         .fix("remove the flag, or use its replacement")
         .files(|fleet, found| gone(fleet, found, &["kubelet"])),

@@ -91,7 +91,7 @@ pub(super) static ROWS: &[Lint] = &[
                 );
             }
         }),
-    Lint::error("HA006", "the node port range includes ports that nodes need themselves")
+    Lint::error("HA006", "the node port range includes ports that the nodes themselves need")
         .why(
             "once a service is assigned such a port, kube-proxy claims it on every node, and etcd, the API \
             server, the kubelet or outgoing connections can no longer use it",

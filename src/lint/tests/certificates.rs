@@ -38,43 +38,58 @@ fn kubeconfig(pem: &str) -> String {
 
 const ETCD: &str = "== m1:/etc/systemd/system/etcd.service\n[Service]\nExecStart=/usr/bin/etcd \
     --peer-cert-file=/e/peer.crt --initial-advertise-peer-urls=https://10.0.0.11:2380\n";
-const SERVER: &str = "== m1:/etc/systemd/system/kube-apiserver.service\n[Service]\nExecStart=/usr/bin/kube-apiserver --tls-cert-file=/k/server.crt --kubelet-client-certificate=/k/client.crt --service-cluster-ip-range=10.96.0.0/12\n";
+const SERVER: &str = "== m1:/etc/systemd/system/kube-apiserver.service\n[Service]\n\
+    ExecStart=/usr/bin/kube-apiserver --tls-cert-file=/k/server.crt \
+    --kubelet-client-certificate=/k/client.crt --service-cluster-ip-range=10.96.0.0/12\n";
 const KUBELET: &str = "== w1:/etc/systemd/system/kubelet.service\n[Service]\nExecStart=/usr/bin/kubelet \
     --hostname-override=w1\n";
 const VIP: &str =
     "== m1:/etc/keepalived/keepalived.conf\nvrrp_instance A {\n virtual_ipaddress { 10.0.0.10 }\n}\n";
-const BINDING: &str = "== m1:/etc/kubernetes/rbac.yaml\nkind: ClusterRoleBinding\nsubjects:\n- kind: User\n \
-     name: kube-apiserver-kubelet-client\n";
+const BINDING: &str = "== m1:/etc/kubernetes/rbac.yaml\nkind: ClusterRoleBinding\nsubjects:\n- kind: User\n  \
+    name: kube-apiserver-kubelet-client\n";
+
+/// A certificate of an etcd member for its peers.
+fn peer(names: &[&str], uses: &str) -> String {
+    format!("{ETCD}== m1:/e/peer.crt\n{}", certificate("/m1", names, uses, 2030))
+}
+
+/// A kubelet's kubeconfig.
+fn node(subject: &str) -> String {
+    let kubeconfig = kubeconfig(&certificate(subject, &[], "c", 2030));
+    format!("{KUBELET}== w1:/etc/kubernetes/kubelet.conf\n{kubeconfig}")
+}
+
+/// A certificate by itself.
+fn file(subject: &str, names: &[&str], uses: &str, until: i32) -> String {
+    format!("== m1:/k/a.crt\n{}", certificate(subject, names, uses, until))
+}
+
+/// An API server's certificate for kubelets.
+fn client(subject: &str) -> String {
+    format!("{SERVER}== m1:/k/client.crt\n{}", certificate(subject, &[], "c", 2030))
+}
+
+/// An API server's certificate for clients, behind a VIP.
+fn served(names: &[&str]) -> String {
+    format!("{VIP}{SERVER}== m1:/k/server.crt\n{}", certificate("/kube-apiserver", names, "s", 2030))
+}
+
+/// An administrator's kubeconfig that contains the certificate.
+fn admin(subject: &str) -> String {
+    format!("== m1:/etc/kubernetes/admin.conf\n{}", kubeconfig(&certificate(subject, &[], "c", 2030)))
+}
+
+/// An administrator's kubeconfig that names the certificate's file.
+fn named(subject: &str) -> String {
+    let kubeconfig =
+        "apiVersion: v1\nusers:\n- name: default\n  user:\n    client-certificate: /k/admin.crt\n";
+    format!(
+        "== m1:/etc/kubernetes/admin.conf\n{kubeconfig}== m1:/k/admin.crt\n{}",
+        certificate(subject, &[], "c", 2030)
+    )
+}
 
 pub(super) fn examples() -> Vec<Example> {
-    let peer = |names: &[&str], uses: &str| {
-        format!("{ETCD}== m1:/e/peer.crt\n{}", certificate("/m1", names, uses, 2030))
-    };
-    let node = |subject: &str| {
-        format!(
-            "{KUBELET}== w1:/etc/kubernetes/kubelet.conf\n{}",
-            kubeconfig(&certificate(subject, &[], "c", 2030))
-        )
-    };
-    let file = |subject: &str, names: &[&str], uses: &str, until: i32| {
-        format!("== m1:/k/a.crt\n{}", certificate(subject, names, uses, until))
-    };
-    let client =
-        |subject: &str| format!("{SERVER}== m1:/k/client.crt\n{}", certificate(subject, &[], "c", 2030));
-    let served = |names: &[&str]| {
-        format!("{VIP}{SERVER}== m1:/k/server.crt\n{}", certificate("/kube-apiserver", names, "s", 2030))
-    };
-    let admin = |subject: &str| {
-        format!("== m1:/etc/kubernetes/admin.conf\n{}", kubeconfig(&certificate(subject, &[], "c", 2030)))
-    };
-    let named = |subject: &str| {
-        let kubeconfig =
-            "apiVersion: v1\nusers:\n- name: default\n  user:\n    client-certificate: /k/admin.crt\n";
-        format!(
-            "== m1:/etc/kubernetes/admin.conf\n{kubeconfig}== m1:/k/admin.crt\n{}",
-            certificate(subject, &[], "c", 2030)
-        )
-    };
     let service = ["10.96.0.1", "10.0.0.10", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
     let rows = [
         ("HA001", true, served(&service[2..])),

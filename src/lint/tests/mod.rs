@@ -25,6 +25,15 @@ fn without_node(name: &str) -> String {
 
 /// A file for each lint that only this lint is about.
 fn example(id: &str) -> String {
+    match &id[..3] {
+        "HA0" => topology_example(id),
+        "HA2" => version_example(id),
+        _ => balancer_example(id),
+    }
+}
+
+/// Networks and topology.
+fn topology_example(id: &str) -> String {
     let network = |settings: &str| edited("[network]", &format!("[network]\n{settings}"));
     match id {
         "HA002" => network("services = \"10.96.0.9/16\""),
@@ -46,6 +55,14 @@ fn example(id: &str) -> String {
         "HA021" => format!("{SAMPLE}\n[overlays.control-plane]\nremove = [\"containerd\"]\n"),
         "HA022" => format!("{SAMPLE}\n[etcd]\nfound = \"majority\"\n"),
         "HA020" => format!("{SAMPLE}\n[overlays.control-plane]\nremove = [\"etcd\", \"kube-proxy\"]\n"),
+        "HA019" => network("pods = \"192.168.0.0/16\""),
+        other => panic!("no example for {other}"),
+    }
+}
+
+/// Components and versions.
+fn version_example(id: &str) -> String {
+    match id {
         "HA219" => edited("[cluster]", "[base]\nsuite = \"sid\"\n[cluster]\nruntime = \"containerd\""),
         "HA226" => edited("1.20.2", "1.15.12"),
         "HA227" => edited("1.20.2", "1.36.0"),
@@ -71,7 +88,13 @@ fn example(id: &str) -> String {
             "[endpoint]\nrun = \"static-pod\"\nimages.haproxy = \
             \"docker.io/library/haproxy:2.1.4\"",
         ),
-        "HA019" => network("pods = \"192.168.0.0/16\""),
+        other => panic!("no example for {other}"),
+    }
+}
+
+/// Balancers.
+fn balancer_example(id: &str) -> String {
+    match id {
         "HA311" => edited("[endpoint]", "[endpoint]\nvirtual-router-id = 51"),
         "HA342" => edited("[endpoint]", "[endpoint]\nbalancer = \"keepalived\""),
         "HA343" => edited(

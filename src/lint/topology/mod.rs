@@ -157,10 +157,7 @@ pub(super) static ROWS: &[Lint] = &[
             }
         }),
     Lint::error("HA405", "nothing synchronizes the clock")
-        .why(
-            "a clock that is only set once drifts: certificates appear expired or not yet valid, and etcd \
-            leases expire",
-        )
+        .why("a clock that is only set once drifts: certificates and tokens appear expired or not yet valid")
         .fix(
             "use chrony; without time servers, `local stratum 10 orphan` keeps the machines synchronized \
             with each other",

@@ -1,20 +1,21 @@
-//! One state of many that are alike: members renamed, tokens and incarnations numbered, what no disk needs
-//! forgotten.
+//! Reduces equivalent states to one: renames members, renumbers tokens and incarnations, and drops what no
+//! disk refers to.
 
-use super::{ABSENT, Act, Cluster, Configuration, Data, Doing, Held, MOST, Machine, State, Token};
+use super::state::{ABSENT, Act, Cluster, Configuration, Data, Doing, Held, MOST, Machine, State, Token};
 
 impl State {
-    /// The same state under those names of members that give the least one, without what no disk needs.
+    /// Returns the smallest equivalent state over all renamings of the members, without what no disk refers
+    /// to.
     pub(super) fn canonical(mut self, orders: &[Vec<usize>]) -> Self {
         self.forget();
         self.number();
         let flipped = |flip: bool| orders.iter().map(move |order| (order.as_slice(), flip));
         let renamed = flipped(false).chain(flipped(true)).map(|(order, flip)| self.renamed(order, flip));
         if orders.len() <= 2 {
-            return renamed.min().expect("there is one order at least");
+            return renamed.min().expect("there is at least one order");
         }
-        // Of many members it costs less to sort them: those that are alike in all that is known of them need
-        // no order.
+        // With more members, sorting them is cheaper than trying every order: members that have identical
+        // properties are interchangeable.
         let sorted = |flip: bool| {
             let mut places: Vec<usize> = (1..self.machines.len()).collect();
             let known = |place: usize| {
@@ -32,7 +33,7 @@ impl State {
         sorted(false).min(sorted(true))
     }
 
-    /// Drops clusters that no disk holds, and positions at which no disk is.
+    /// Drops clusters that no disk or machine refers to, and log positions that no disk has reached.
     fn forget(&mut self) {
         let machines = &mut self.machines;
         self.clusters.retain(|cluster| {
@@ -47,7 +48,7 @@ impl State {
             };
             let mut positions: Vec<u8> = machines.iter().filter_map(position).collect();
             positions.extend([0, (cluster.log.len() - 1) as u8]);
-            // A log that a majority lost may be shorter than what was noted of it.
+            // A log that lost its majority can be shorter than a recorded position.
             positions.retain(|position| usize::from(*position) < cluster.log.len());
             positions.sort_unstable();
             positions.dedup();
@@ -66,12 +67,12 @@ impl State {
         }
     }
 
-    /// Numbers tokens by size, and incarnations by age.
+    /// Renumbers tokens by size and incarnations by age.
     fn number(&mut self) {
         self.clusters.sort_unstable_by_key(|cluster| cluster.token);
         let tokens: Vec<Token> = self.clusters.iter().map(|cluster| cluster.token).collect();
-        // Room for one that is drawn between any two. What a machine saw of a cluster that is gone stays
-        // apart from all others.
+        // A new token fits between any two. A token that a machine saw in a cluster that no longer exists
+        // maps to 0, which no cluster has.
         let anew = |token: Token| match tokens.binary_search(&token) {
             Ok(at) => (at as u8 + 1) * 2,
             Err(_) => 0,
@@ -158,7 +159,7 @@ impl Cluster {
     }
 }
 
-/// Orders of the members after the first, who keeps its place.
+/// Returns all orders of the members; the first member keeps its place.
 pub(super) fn orders(count: usize) -> Vec<Vec<usize>> {
     (1..count).fold(vec![vec![0]], |orders, next| {
         let longer = |order: &Vec<usize>| {

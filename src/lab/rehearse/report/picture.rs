@@ -41,9 +41,22 @@ pub(super) fn draw(run: &Run, predicted: Option<[f64; 2]>) -> String {
             FLOORS * FLOOR
         );
     }
+    requests(&mut svg, run, &x);
+    watches(&mut svg, run, TOP + 3.0 * FLOOR + 7.0, &x);
+    holders(&mut svg, run, TOP + 4.0 * FLOOR + 7.0, &x);
+    mark(&mut svg, x(0.0), bottom, "fault");
+    if let Some(healed) = run.healed {
+        mark(&mut svg, x(healed), bottom, "mended");
+    }
+    axis(&mut svg, run.ended, bottom, &x);
+    svg + "</svg>\n"
+}
+
+/// Draws one bar for each kind of request, with its losses.
+fn requests(svg: &mut String, run: &Run, x: &dyn Fn(f64) -> f64) {
     for (index, traffic) in (0_u8..).zip(TRAFFIC) {
         let y = TOP + f64::from(index) * FLOOR + 7.0;
-        label(&mut svg, y, word(traffic));
+        label(svg, y, word(traffic));
         let width = x(run.ended) - LEFT;
         let _ = writeln!(
             svg,
@@ -57,14 +70,6 @@ pub(super) fn draw(run: &Run, predicted: Option<[f64; 2]>) -> String {
             );
         }
     }
-    watches(&mut svg, run, TOP + 3.0 * FLOOR + 7.0, &x);
-    holders(&mut svg, run, TOP + 4.0 * FLOOR + 7.0, &x);
-    mark(&mut svg, x(0.0), bottom, "fault");
-    if let Some(healed) = run.healed {
-        mark(&mut svg, x(healed), bottom, "mended");
-    }
-    axis(&mut svg, run.ended, bottom, &x);
-    svg + "</svg>\n"
 }
 
 /// Draws one bar for each watch, for as long as the watch was open.
