@@ -27,10 +27,14 @@ pub(super) fn checked<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Removes everything that the derive adds for `Option` and `default`, and integer widths.
+/// Removes everything that the derive adds for `Option` and `default`, integer widths, and the line breaks of
+/// doc comments.
 fn simplify(schema: &mut Value) {
     let Value::Object(object) = schema else { return };
     object.remove("default");
+    if let Some(Value::String(text)) = object.get_mut("description") {
+        *text = text.replace('\n', " ");
+    }
     unwrap_nullable(object);
     if let Some(Value::Array(types)) = object.get("type")
         && let Some(only) = types.iter().find(|name| *name != "null").cloned()
