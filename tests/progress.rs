@@ -40,7 +40,8 @@ print(json.dumps({"status": status, "left": left, "seen": sorted(seen), "doubled
 "#;
 
 fn on_terminal(columns: u16, command: &Command) -> Option<Value> {
-    let mut python = judge("python3")?;
+    // Debian's, for which ci/setup installs modules.
+    let mut python = judge("/usr/bin/python3")?;
     python.args(["-c", TERMINAL, &columns.to_string()]).arg(command.get_program()).args(command.get_args());
     python
         .current_dir(command.get_current_dir().unwrap())

@@ -294,8 +294,7 @@ fn a_node_tells_what_it_finds_and_what_to_change() {
     let output = look(&m1);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        output.status.success()
-            && said.contains("the segment could not be checked: the interface `eth0` is down"),
+        output.status.success() && said.contains("could not check the segment: the interface `eth0` is down"),
         "{said}"
     );
     m1.ip("link set eth0 up");
@@ -307,7 +306,7 @@ fn a_node_tells_what_it_finds_and_what_to_change() {
         said.contains("the VIP `10.0.0.10` is already in use: 52:54:00:00:00:99 answers for it"),
         "{said}"
     );
-    assert!(said.contains("hint: take the address from whoever has it"), "{said}");
+    assert!(said.contains("hint: free the address, or choose another one"), "{said}");
     let kept: Value =
         serde_json::from_str(&approve(&mut m1.command(&["cat", "/run/kiln/segment.json"]))).unwrap();
     assert_eq!(kept[0]["about"], "vip");

@@ -283,7 +283,7 @@ pub(crate) fn damaged_ones_are_refused_when_they_are_ordered() {
         &format!("the SHA-256 is {}, expected {other}", digest(&good)),
     );
     restore.is_refused(&good[..good.len() / 2], "does not end with the SHA-256 of its content");
-    restore.is_refused(&good[..20], "the snapshot is truncated: it has 20 bytes");
+    restore.is_refused(&good[..20], "the snapshot is truncated: it is only 20 bytes long");
     restore.is_refused(&changed(&good), "does not end with the SHA-256 of its content");
     restore.refuses_damaged_pages(&good[..good.len() - 32]);
     let output = restore.order_on_m1(&good, &digest(&good), "accepted");
