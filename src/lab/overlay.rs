@@ -18,7 +18,8 @@ const FILES: [(&str, &str, u32); 4] = [
     ("/run/kiln-lab/runc-in-container", include_str!("overlay/runc-in-container"), 0o755),
 ];
 
-/// Writes the files below `directory`.
+/// Writes the files below `directory`, except those that are up to date: running containers have them mounted,
+/// and the kernel refuses to mount a file again that was replaced (`move_mount` returns `ENOENT`).
 ///
 /// # Errors
 ///
@@ -26,7 +27,11 @@ const FILES: [(&str, &str, u32); 4] = [
 pub(super) fn write(directory: &Path) -> Result<()> {
     host::fs::create_directories(directory)?;
     FILES.iter().try_for_each(|(path, text, mode)| {
-        host::fs::write_atomic(&source(directory, path), text.as_bytes(), *mode)
+        let file = source(directory, path);
+        if host::fs::read_if_exists(&file)?.is_some_and(|written| written == text.as_bytes()) {
+            return Ok(());
+        }
+        host::fs::write_atomic(&file, text.as_bytes(), *mode)
     })
 }
 
@@ -37,4 +42,26 @@ pub(super) fn mounts(directory: &Path) -> impl Iterator<Item = (PathBuf, &'stati
 
 fn source(directory: &Path, path: &str) -> PathBuf {
     directory.join(path.rsplit('/').next().expect("the path has a file name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::{FILES, mounts, write};
+    use crate::host;
+
+    #[test]
+    fn files_that_running_containers_have_mounted_are_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path()).unwrap();
+        let inodes = || mounts(directory.path()).map(|(file, _)| file.metadata().unwrap().ino()).collect();
+        let before: Vec<u64> = inodes();
+        let (outdated, _) = mounts(directory.path()).next().unwrap();
+        host::fs::write_atomic(&outdated, b"outdated", 0o644).unwrap();
+        write(directory.path()).unwrap();
+        let after: Vec<u64> = inodes();
+        assert_eq!(host::fs::read(&outdated).unwrap(), FILES[0].1.as_bytes());
+        assert_eq!(after[1..], before[1..]);
+    }
 }
