@@ -1,6 +1,7 @@
 //! HAProxy with a node's configuration, in front of real API servers that hang or lose their etcd, one or all
 //! of them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -149,37 +150,45 @@ fn status(path: &str) -> Result<String, String> {
     answer.split(' ').nth(1).map(ToOwned::to_owned).ok_or(answer)
 }
 
+/// Reads one table of the balancer's statistics, as a list of values by column for each line that begins with
+/// `prefix`.
+fn statistics(world: &World, prefix: &str) -> Result<Vec<BTreeMap<String, String>>, String> {
+    let socket = world.members[0].path("run/haproxy/admin.sock");
+    let mut socket = std::os::unix::net::UnixStream::connect(socket).map_err(|err| err.to_string())?;
+    socket.write_all(b"show stat\n").unwrap();
+    let mut table = String::new();
+    socket.read_to_string(&mut table).map_err(|err| err.to_string())?;
+    let names: Vec<&str> =
+        table.trim_start_matches("# ").lines().next().ok_or("no header")?.split(',').collect();
+    let values = |line: &str| {
+        let values = line.split(',').map(|value| value.trim_matches('"').to_owned());
+        names.iter().map(|name| (*name).to_owned()).zip(values).collect()
+    };
+    Ok(table.lines().filter(|line| line.starts_with(prefix)).map(values).collect())
+}
+
+/// Returns the weight of a server: without weight, it gets no new connections.
+fn weight(world: &World, server: &str) -> Result<String, String> {
+    let rows = statistics(world, &format!("kube-apiserver,{server},"))?;
+    Ok(rows[0]["weight"].clone())
+}
+
 /// Waits until the balancer's statistics show the expected states of all servers at once, and the expected
 /// check result of each server in that state. While a check runs, the statistics do not contain the previous
 /// result; a check that waits for etcd runs most of the time.
 fn sees(world: &World, expected: &[(&str, &str)]) {
     let mut said = vec![false; expected.len()];
     eventually("the balancer sees the expected states", PATIENCE, || {
-        let socket = world.members[0].path("run/haproxy/admin.sock");
-        let mut socket = std::os::unix::net::UnixStream::connect(socket).map_err(|err| err.to_string())?;
-        socket.write_all(b"show stat\n").unwrap();
-        let mut table = String::new();
-        socket.read_to_string(&mut table).unwrap();
-        let names: Vec<&str> = table.trim_start_matches("# ").lines().next().unwrap().split(',').collect();
-        let column = |line: &str, name: &str| {
-            line.split(',')
-                .nth(names.iter().position(|known| *known == name).unwrap())
-                .unwrap()
-                .trim_matches('"')
-                .to_owned()
-        };
-        let servers = table.lines().filter(|line| line.starts_with("checks,m"));
-        let seen: Vec<_> = servers
-            .map(|line| (column(line, "status"), column(line, "last_chk"), column(line, "check_status")))
-            .collect();
-        for (place, ((state, words, _), (wanted, text))) in seen.iter().zip(expected).enumerate() {
-            said[place] = state == wanted && (said[place] || words.contains(text));
+        let seen = statistics(world, "checks,m")?;
+        for (place, (server, (wanted, text))) in seen.iter().zip(expected).enumerate() {
+            said[place] = server["status"] == *wanted && (said[place] || server["last_chk"].contains(text));
         }
         if seen.len() == expected.len() && said.iter().all(|known| *known) {
-            Ok(())
-        } else {
-            Err(format!("{seen:?}"))
+            return Ok(());
         }
+        let shown =
+            seen.iter().map(|server| [&server["status"], &server["last_chk"], &server["check_status"]]);
+        Err(format!("{:?}", shown.collect::<Vec<_>>()))
     });
 }
 
@@ -265,6 +274,20 @@ impl Balanced {
         is_judged(&self.world, "0");
     }
 
+    /// Continues etcd on m1: its API server is ready at once, but may not stay so.
+    fn a_server_whose_etcd_is_back_waits_for_new_connections(&self) {
+        self.world.members[0].signal_etcd(Signal::CONT);
+        sees(&self.world, &[("UP", ""), ("UP", ""), ("DOWN", "")]);
+        assert_eq!(weight(&self.world, "m1").as_deref(), Ok("0"));
+        eventually("m1 gets new connections", PATIENCE, || {
+            let weight = weight(&self.world, "m1")?;
+            if weight == "1" { Ok(()) } else { Err(weight) }
+        });
+        assert!(self.client.spread()[0] > 0);
+        self.world.members[0].signal_etcd(Signal::STOP);
+        sees(&self.world, &[("NOLB", "etcd"), ("UP", ""), ("DOWN", "")]);
+    }
+
     /// Stops etcd on m2 as well: one member of three has no quorum. Every API server that is up gets
     /// connections, and sessions continue, except on a server that hangs. Lets both members continue in the
     /// end.
@@ -327,6 +350,7 @@ fn a_server_that_hangs_loses_its_sessions_and_one_without_etcd_new_ones_unless_a
     assert_eq!(balanced.client.spread()[2], 0);
     balanced.a_server_that_hangs_loses_its_sessions();
     balanced.a_server_without_etcd_loses_its_sessions_and_gets_no_new_ones();
+    balanced.a_server_whose_etcd_is_back_waits_for_new_connections();
     balanced.servers_are_used_when_all_are_without_etcd();
     balanced.the_guard_gives_up_the_vip_without_a_balancer_and_without_a_network();
 }

@@ -1,12 +1,15 @@
--- Closes the sessions of API servers whose etcd does not respond, as long as another server is ready for their clients. `on-marked-down`
--- considers only one server, and if none is ready no session may be closed.
+-- Closes the sessions of API servers whose etcd does not respond, as long as another server is ready for their clients, and keeps new
+-- connections away from such a server until it has been ready for a while. `on-marked-down` considers only one server, and if none is ready
+-- no session may be closed. A single successful check makes a server `UP` again: `rise` applies only to servers that were `DOWN`.
 
 -- Milliseconds between two passes; consecutive passes that must find a server without etcd, since in an etcd election all servers are,
--- one after the other; and that must find another server ready, since all are occasionally without etcd if the etcd leader's disk is slow.
+-- one after the other; and that must find a server ready, since all are occasionally without etcd if the etcd leader's disk is slow, and a
+-- member with a slow disk passes a check now and then.
 local PAUSE, WITHOUT, READY = 400, 3, 7
 
--- By server name: result of the last check, consecutive passes that found it ready, and consecutive passes that found it without etcd.
-local said, ready, lacks = {}, {}, {}
+-- By server name: result of the last check, consecutive passes that found it ready, consecutive passes that found it without etcd, and
+-- whether it gets no new connections.
+local said, ready, lacks, paused = {}, {}, {}, {}
 
 local function look(servers, checks)
   local is_one_ready = false
@@ -25,6 +28,13 @@ local function look(servers, checks)
   for name, server in pairs(servers) do
     if is_one_ready and lacks[name] >= WITHOUT then
       server:shut_sess()
+      if not paused[name] then
+        server:set_weight("0%")
+        paused[name] = true
+      end
+    elseif paused[name] and (ready[name] >= READY or not is_one_ready) then
+      server:set_weight("100%")
+      paused[name] = nil
     end
   end
 end
