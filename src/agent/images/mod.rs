@@ -58,7 +58,7 @@ pub(crate) fn preload(runtime: Runtime, journal: &dyn Fn(&str)) -> Result<()> {
         if !mark.exists() || !images.has(image.saved)? {
             journal(&format!("importing {}", image.archive));
             images.load(&archives.join(image.archive)).within(|| format!("importing `{}`", image.archive))?;
-            host::fs::touch(&mark)?;
+            host::fs::write_atomic(&mark, b"", host::fs::PUBLIC)?;
         }
         if image.wanted != image.saved {
             images.name(image.saved, &image.wanted)?;
