@@ -18,7 +18,7 @@ const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 ///
 /// # Errors
 ///
-/// As [`apply`]; [`crate::error::Kind::Tool`] if systemd is missing.
+/// As [`apply()`]; [`crate::error::Kind::Tool`] if systemd is missing.
 pub(crate) fn init(arguments: &[OsString], tell: impl FnOnce(&Status)) -> Result<()> {
     mount_missing()?;
     let places = Places::of_this_machine(Path::new("/"))?;

@@ -15,7 +15,7 @@ use crate::words::{OUTPUTS, Output};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Directory to publish to; the artifacts go to DIR/<cluster>
+    /// Directory to publish to; the artifacts go to `DIR/CLUSTER`
     #[arg(short, long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
 

@@ -36,7 +36,7 @@ impl Layers {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if two layers claim the same path.
+    /// [`crate::error::Kind::Input`] if two layers claim the same path.
     pub(crate) fn compose(self) -> Result<Tree> {
         let mut tree = self.base;
         undo_enablement(&mut tree);

@@ -2,7 +2,7 @@
 //!
 //! The vault is an input to the build: nothing is issued during a build, and no authority's private key
 //! leaves the vault. The names that overlays may request in `certificates` are those in one table,
-//! [`table::LEAVES`], and four others ([`SHARED`]):
+//! [`table::LEAVES`], and four others ([`table::SHARED`]):
 //!
 //! | name | files on the node | held by |
 //! | --- | --- | --- |
