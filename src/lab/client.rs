@@ -97,7 +97,7 @@ impl Labs {
         artifacts: &Path,
         only: &[String],
         changes: &Changes,
-        tell: &dyn Fn(&str),
+        report: &dyn Fn(&str),
     ) -> Result<Started> {
         require(changes.backend.as_deref().map_or(Ok(BACKENDS[0]), backend::find)?)?;
         let artifacts =
@@ -110,7 +110,7 @@ impl Labs {
         host::fs::create_private_directory(&lab.state)?;
         let plan = serde_json::to_vec(&lab).doing(Kind::Internal, || "writing the lab's plan".into())?;
         host::fs::write_atomic(&lab.state.join(PLAN), &plan, host::fs::PRIVATE)?;
-        Started::spawn(lab, tell)
+        Started::spawn(lab, report)
     }
 
     /// Returns the lab that a command applies to.
@@ -204,7 +204,7 @@ fn clear(lab: &Lab) -> Result<()> {
 }
 
 impl Started {
-    fn spawn(lab: Lab, tell: &dyn Fn(&str)) -> Result<Self> {
+    fn spawn(lab: Lab, report: &dyn Fn(&str)) -> Result<Self> {
         let (ours, theirs) = Channel::pair()?;
         let mut command = supervisor::program(&lab, Part::Outer);
         command.stdin(theirs.into_stdio());
@@ -213,7 +213,7 @@ impl Started {
         let outer = command.spawn().doing(Kind::Tool, || "starting the lab's supervisor".into())?;
         drop(command);
         let started = Self { lab, channel: ours, outer };
-        match started.follow(tell) {
+        match started.follow(report) {
             Ok(()) => Ok(started),
             // The error is reported once nothing is left of the lab.
             Err(err) => started.end().and(Err(err)),
@@ -232,11 +232,11 @@ impl Started {
         Ok(())
     }
 
-    fn follow(&self, tell: &dyn Fn(&str)) -> Result<()> {
+    fn follow(&self, report: &dyn Fn(&str)) -> Result<()> {
         loop {
             host::signal::check()?;
             match self.channel.receive::<Reply>(Some(Duration::from_millis(200)))? {
-                Received::Message(Reply::Step(step), _) => tell(&step),
+                Received::Message(Reply::Step(step), _) => report(&step),
                 Received::Message(Reply::Failed(failure), _) => return Err(failure.into()),
                 Received::Message(Reply::Done | Reply::Nodes(_) | Reply::Processes(_), _) => return Ok(()),
                 Received::Nothing => {}

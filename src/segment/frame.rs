@@ -238,7 +238,7 @@ pub(super) mod tests {
 
     #[test]
     fn answers_say_who_has_an_address() {
-        // An answer to a probe, padded to the shortest frame; an answer to everybody, because nobody asked.
+        // An answer to a probe, padded to the shortest frame; an answer to every machine, without a request.
         let arp = bytes(
             "52540000007752540000009908060001080006040002 525400000099 0a00000a 525400000077 00000000 \
             000000000000000000000000000000000000",

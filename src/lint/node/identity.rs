@@ -40,11 +40,11 @@ pub(super) static ROWS: &[Lint] = &[
 /// Returns the names in a machine's /etc/hosts; with `own`, also those of the machine itself.
 fn names<'a>(document: &Document<'a>, own: bool) -> BTreeSet<&'a str> {
     // The IPv6 groups that some distributions list belong to no machine.
-    let nobody =
+    let is_group =
         |address: &str| address == "::1" || address.starts_with("ff0") || address.starts_with("fe00::");
     let lines = document.content.lines().into_iter().flatten();
     let lines =
-        lines.filter(|line| (own || !line.name().text.starts_with("127.")) && !nobody(line.name().text));
+        lines.filter(|line| (own || !line.name().text.starts_with("127.")) && !is_group(line.name().text));
     lines
         .flat_map(|line| {
             line.words[1..].iter().take_while(|word| !word.text.starts_with('#')).map(|word| word.text)

@@ -126,7 +126,7 @@ fn what_machines_are_there_for_may_be_replaced_and_not_just_removed() {
 }
 
 /// API servers of static pods listen on every address, and the balancer on loopback has their port unless
-/// told otherwise.
+/// configured otherwise.
 #[test]
 fn a_port_that_nobody_chose_is_not_to_be_left_out() {
     let text = SAMPLE
