@@ -142,7 +142,7 @@ fn set_name(places: &Places, node: &str) -> Result<()> {
 
 fn fill_var(places: &Places, found: &Found, status: &mut Status) -> Result<()> {
     if state::fill(places)? == Change::Written {
-        status.changed.push("/var (filled)".into());
+        status.changed.push("/var (populated)".into());
     }
     // This must come before the seed is stored: an order with an incomplete snapshot is not carried out at
     // the next boot either.

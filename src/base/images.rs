@@ -212,7 +212,8 @@ fn nowhere(image: &str, missing: &BTreeSet<&String>, wanted: &WantedImages, trie
         missing.iter().map(|image| format!("`{image}`, which {} needs", wanted[*image])).collect();
     let tried = if tried.is_empty() { "no sources configured".to_owned() } else { tried.join("; ") };
     let save = format!(
-        "save it where a source can find it: `docker save --output images/{}.tar {image}`",
+        "save the image to a directory listed in the cluster file: `docker save --output images/{}.tar \
+        {image}`",
         image_archive::short(image)
     );
     Error::new(Kind::Input, format!("no source has the image {}: {tried}", images.join(", ")))
@@ -289,7 +290,8 @@ mod tests {
         );
         assert_eq!(
             err.hints()[0],
-            "save it where a source can find it: `docker save --output images/pause.tar k8s.gcr.io/pause:3.2`"
+            "save the image to a directory listed in the cluster file: `docker save --output \
+            images/pause.tar k8s.gcr.io/pause:3.2`"
         );
     }
 

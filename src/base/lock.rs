@@ -48,7 +48,7 @@ pub(crate) struct Lock {
     /// Container image archives.
     #[serde(rename = "image", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) images: Vec<ImagePin>,
-    /// Packages of all sets, each once, sorted by name.
+    /// Packages of all sets, without duplicates, sorted by name.
     #[serde(rename = "package", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) packages: Vec<PackagePin>,
 }
@@ -157,7 +157,7 @@ impl Lock {
             toml::from_str(text).doing(Kind::Input, || "parsing the lock".into()).map_err(relock)?;
         if lock.format != FORMAT {
             let message = format!(
-                "the lock has format {}, but this version of kiln reads format {FORMAT}",
+                "the lock has format {}, but this version of kiln reads only format {FORMAT}",
                 lock.format
             );
             return Err(relock(Error::new(Kind::Input, message)));
@@ -358,7 +358,7 @@ mod tests {
         let text = sample().to_text().replace("format = 1", "format = 2");
         assert_eq!(
             Lock::parse(&text).unwrap_err().to_string(),
-            "the lock has format 2, but this version of kiln reads format 1"
+            "the lock has format 2, but this version of kiln reads only format 1"
         );
     }
 }

@@ -27,7 +27,7 @@ The exit code is 3 if this machine cannot build images; missing lab requirements
 
 /// Approximate disk space needed to build one role's images.
 const ROOM: u64 = 8 << 30;
-/// 2025-01-01: with an earlier clock, certificates would expire before they are used.
+/// 2025-01-01: if the clock is set earlier, certificates expire before they are used.
 const PLAUSIBLE: u64 = 1_735_689_600;
 
 /// Programs and their Debian packages, where the names differ.

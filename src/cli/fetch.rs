@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::pipeline;
 use crate::store::Store;
 
-/// Download every package and program in the lock into the store, so that `kiln build --offline` works
-/// without network access
+/// Download every locked package and program into the store, so that `kiln build --offline` works without
+/// network access
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {}

@@ -31,7 +31,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
 
-    /// Directory with archives of the container images that nodes need, used instead of `images`
+    /// Directory of container image archives for the nodes, used instead of `images/`
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
 

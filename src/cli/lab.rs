@@ -63,7 +63,7 @@ enum Action {
         #[command(flatten)]
         lab: Which,
         node: String,
-        /// Also discard the node's disk, so that it next starts as a new machine with the same seed
+        /// Also discard the node's disk, so that the node next starts as a new machine with the same seed
         #[arg(long)]
         lose_disk: bool,
     },
@@ -273,7 +273,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
         Action::Down { lab } => {
             let lab = lab.find(ui)?;
             lab.down()?;
-            ui.message(format!("stopped the lab {}", lab.title()));
+            ui.message(format!("stopped lab {}", lab.title()));
             Ok(())
         }
         Action::Rehearse(args) => rehearse::run(args, ui),

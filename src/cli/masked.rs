@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Lower-case words that precede a secret in files of keepalived, HAProxy, kubeadm, API servers and Ansible,
-/// and in kubeconfigs.
+/// Lower-case words that precede a secret in keepalived, HAProxy, kubeadm, API server and Ansible files, and
+/// in kubeconfigs.
 const BEFORE: [&str; 11] = [
     "auth_pass",
     "become_pass",

@@ -32,8 +32,8 @@ enum Action {
     Init(InitArgs),
     /// List every certificate: subject, names, authority, expiry
     List,
-    /// List the days left for each certificate, soonest first; exit with code 5 if any has fewer than
-    /// --warn-days
+    /// List the days left for each certificate, earliest expiry first; exit with code 5 if any certificate
+    /// has fewer than --warn-days left
     Expiry(ExpiryArgs),
     /// Replace certificates that no longer match the cluster or expire soon
     Renew(RenewArgs),

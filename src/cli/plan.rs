@@ -181,7 +181,7 @@ fn image(image: &ImagePlan) -> String {
 }
 
 fn nodes(nodes: &[NodePlan]) -> String {
-    let header = ["NAME", "ADDRESS", "IMAGE", "PRIORITY", "RECOGNISED BY", "CERTIFICATES"].map(str::to_owned);
+    let header = ["NAME", "ADDRESS", "IMAGE", "PRIORITY", "RECOGNIZED BY", "CERTIFICATES"].map(str::to_owned);
     let rows = nodes.iter().map(|node| {
         [
             node.name.clone(),

@@ -99,8 +99,8 @@ pub(crate) struct Endpoint {
     pub(crate) vip: Option<IpAddr>,
     /// DNS names of the endpoint; they become SANs.
     pub(crate) names: Vec<String>,
-    /// External addresses that a router translates to the endpoint (NAT); they become SANs, but no machine
-    /// has them.
+    /// External addresses that a router translates to the endpoint (NAT); they become SANs but are
+    /// not assigned to any machine.
     pub(crate) external_addresses: Vec<IpAddr>,
     pub(crate) port: u16,
     /// Balancer behind the endpoint.
@@ -124,7 +124,7 @@ pub(crate) struct Node {
     pub(crate) address: IpAddr,
     /// Additional addresses that become SANs.
     pub(crate) extra_addresses: Vec<IpAddr>,
-    /// Rules by which a machine recognises its seed; one match is enough. If empty, any machine accepts
+    /// Rules by which a machine recognizes its seed; one match is enough. If empty, any machine accepts
     /// the seed.
     pub(crate) matches: Vec<MatchRule>,
     /// VRRP priority, 1 to 254; computed from the order of the nodes.
@@ -161,7 +161,7 @@ pub(crate) struct Base {
     /// Packages to install in addition to those of the overlays.
     pub(crate) packages: Vec<String>,
     pub(crate) filesystem: RootFilesystem,
-    /// cgroup version that the machines mount.
+    /// cgroup version that the machines use.
     pub(crate) cgroups: Cgroups,
 }
 

@@ -10,7 +10,7 @@ impl Cluster {
         self.nodes.iter().filter(|node| roles.iter().any(|role| node.roles.contains(role))).collect()
     }
 
-    /// Returns the nodes between which the VIP moves; empty if the balancer moves no VIP.
+    /// Returns the nodes between which the VIP moves; empty if the balancer does not move a VIP.
     pub(crate) fn vip_carriers(&self) -> Vec<&Node> {
         if self.endpoint.balancer.moves_vip() { self.balancing() } else { Vec::new() }
     }

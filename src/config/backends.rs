@@ -27,7 +27,7 @@ pub(crate) fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item =
 }
 
 /// Checks whether servers in other sections track the servers of this section while no clients are forwarded
-/// to it.
+/// to this section.
 fn only_checks(block: Block<'_, '_>) -> bool {
     let Some(name) = block.statement.value().filter(|_| block.statement.name().text == "backend") else {
         return false;

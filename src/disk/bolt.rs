@@ -175,7 +175,7 @@ impl Page {
         let is_inside = begin >= self.element(self.count)
             && begin.saturating_add(key).saturating_add(value) <= self.bytes.len();
         if !is_inside {
-            return Err(self.damaged(&format!("has an element {index} whose data is outside the page")));
+            return Err(self.damaged(&format!("contains element {index}, whose data is outside the page")));
         }
         Ok((&self.bytes[begin..begin + key], &self.bytes[begin + key..begin + key + value]))
     }
@@ -233,7 +233,7 @@ impl Walk<'_> {
             return Err(damaged(format!("{name} has the number {own} in its header")));
         }
         if overflow > LONGEST {
-            return Err(damaged(format!("{name} has {overflow} continuation pages")));
+            return Err(damaged(format!("{name} has too many continuation pages: {overflow}")));
         }
         self.see(id, 1 + u64::from(overflow))?;
         if overflow > 0 {
@@ -260,7 +260,7 @@ impl Walk<'_> {
         };
         let room = (page.bytes.len() - begin) / 8;
         let count = usize::try_from(count).ok().filter(|count| *count <= room);
-        let count = count.ok_or_else(|| page.damaged("lists more free pages than it has room for"))?;
+        let count = count.ok_or_else(|| page.damaged("lists more free pages than fit in it"))?;
         Ok(Some((0..count).map(|index| u64_at(&page.bytes, begin + 8 * index)).collect()))
     }
 
@@ -275,7 +275,7 @@ impl Walk<'_> {
             return Err(page.damaged(&format!("is more than {DEEPEST} levels deep")));
         }
         if page.element(page.count) > page.bytes.len() {
-            return Err(page.damaged(&format!("has no room for {} elements", page.count)));
+            return Err(page.damaged(&format!("is too small for {} elements", page.count)));
         }
         match page.flags {
             BRANCH => self.branch(page, name, bounds, depth),
@@ -309,7 +309,9 @@ impl Walk<'_> {
             let at = page.element(index);
             let [flags, position, key, value] = [0, 4, 8, 12].map(|offset| u32_at(&page.bytes, at + offset));
             if flags & !BUCKET != 0 {
-                return Err(page.damaged(&format!("has an element {index} with the flags {flags:#x}")));
+                return Err(
+                    page.damaged(&format!("contains element {index}, which has invalid flags {flags:#x}"))
+                );
             }
             let (key, value) = page.at(index, position, [key, value])?;
             elements.push((flags == BUCKET, key, value));

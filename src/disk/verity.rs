@@ -62,7 +62,10 @@ fn leaves(data: &mut dyn Read, salted: &Sha256) -> Result<Vec<u8>> {
         let length = read_full(data, &mut piece)
             .doing(Kind::Io, || "reading the data for the verity hash tree".into())?;
         if !length.is_multiple_of(BLOCK) || (length == 0 && hashes.is_empty()) {
-            return Err(Error::new(Kind::Internal, "verity data is not a multiple of 4096 bytes"));
+            return Err(Error::new(
+                Kind::Internal,
+                "the length of the verity data is not a multiple of 4096 bytes",
+            ));
         }
         hash_blocks(&piece[..length], salted, &mut hashes);
         if length < PIECE {

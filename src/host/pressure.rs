@@ -33,8 +33,8 @@ impl Pressure {
         Ok(Self { since: Stopwatch::start(), count: count()? })
     }
 
-    /// Returns the share of the time since then during which a task waited for a processor, or the processors
-    /// were busy; from 0 to 1.
+    /// Returns the share of the time since the start during which a task waited for a processor, or the
+    /// processors were busy; from 0 to 1.
     pub(crate) fn share(&self) -> f64 {
         let Ok(now) = count() else { return 0.0 };
         share(self.count, now, self.since.elapsed())

@@ -239,7 +239,7 @@ fn times(seconds: u64) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// Returns a name that no file in an image has; the next run replaces a leftover of a power cut.
+/// Returns a name that no file in an image has; the next run replaces one left by a power cut.
 fn temporary(name: &str) -> String {
     format!(".kiln-new.{name}")
 }

@@ -49,7 +49,7 @@ pub(crate) enum Access {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sandbox {
     /// With [`Access::Read`], every entry of the root directory is bound read-only into an empty one, so that
-    /// other files can be bound anywhere next to them; the directory needs an empty `run`. With
+    /// other files can be bound anywhere next to them; the directory must contain an empty `run`. With
     /// [`Access::Write`], it is the root itself.
     root: PathBuf,
     access: Access,

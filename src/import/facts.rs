@@ -9,7 +9,7 @@ use crate::error::Source;
 use crate::import::settings::Setting;
 use crate::words::Role;
 
-/// Marks of placeholders in published configurations, which readers are expected to replace.
+/// Strings that mark placeholders in published configurations, which readers are expected to replace.
 const MARKS: [&str; 4] = ["$", "{{", "<", "XXX"];
 /// Quotation marks, including those that word processors substitute.
 pub(super) const QUOTES: [char; 5] = ['"', '\'', '”', '“', '″'];
@@ -47,7 +47,7 @@ pub(super) struct Mention {
     pub(super) origin: Origin,
 }
 
-/// Reliability of a name in a file as a machine name; later variants outrank earlier ones.
+/// Confidence that a name in a file is a machine name; later variants outrank earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Naming {
     /// No file contains a name for the machine.

@@ -76,7 +76,7 @@ pub(super) fn learn(fleet: &Fleet<'_>, facts: &mut Facts) {
     sessions(fleet, facts);
 }
 
-/// Checks whether a document is an INI file with groups that has one of the usual inventory names.
+/// Checks whether a document is an INI file that contains groups and has one of the usual inventory names.
 fn is_inventory(document: &Document<'_>) -> bool {
     let name = document.path.rsplit('/').next().unwrap_or_default();
     let named = name == "hosts" || name.ends_with(".ini") || name.starts_with("inventory");

@@ -191,10 +191,10 @@ fn kubeconfig(document: &Document<'_>, node: &Yaml<'_>, facts: &mut Facts) {
     }
 }
 
-/// Reads the alternative names in API server certificates: the VIP, the first service address, control-plane
-/// nodes, future ones, balancers, and the names of all these.
+/// Reads the alternative names in API server certificates: the VIP, the first service address, current and
+/// future control-plane nodes, balancers, and the names of all of these.
 ///
-/// If nothing else identifies the control-plane nodes, these addresses are taken as theirs.
+/// If nothing else identifies the control-plane nodes, these addresses are assumed to be theirs.
 fn requests(fleet: &Fleet<'_>, facts: &mut Facts) {
     let is_master = |mention: &Mention| mention.role == Some(Role::ControlPlane) && mention.address.is_some();
     let role = (!facts.mentions.iter().any(is_master)).then_some(Role::ControlPlane);

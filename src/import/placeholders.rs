@@ -123,8 +123,8 @@ fn problem(document: &Document<'_>, mark: &Mark<'_>, facts: &Facts) -> Problem {
         span: Some(origin.span),
         source: Some(origin.source),
         hint: Some(format!(
-            "put an `environment.sh` with `{name}=\"{example}\"` next to the machine's files and import \
-            again, or replace the placeholder"
+            "put an `environment.sh` that contains `{name}=\"{example}\"` next to the machine's files and \
+            import again, or replace the placeholder"
         )),
     }
 }
@@ -137,7 +137,7 @@ fn variables(machine: &Machine, known: Variables) -> Variables {
     lines.fold(known, |mut known, (line, of_groups)| {
         if let Some((name, value)) = assignment(line).or_else(|| entry(line).filter(|_| of_groups)) {
             let value = filled(value, &known);
-            // Variables that refer to each other can grow without bounds.
+            // Variables that refer to each other can grow without bound.
             if value.len() <= LONGEST {
                 known.insert(capital(name), value);
             }

@@ -388,8 +388,9 @@ fn interface(text: &str) -> Option<String> {
     written("interface", text).filter(|_| !kernels)
 }
 
-/// Returns a program's image with its registry: an image without a registry is on Docker Hub, and without a
-/// path, in Docker Hub's library. Returns `None` if the image is too old for kiln's configuration.
+/// Returns a program's image with its registry: an image without a registry comes from Docker Hub, and
+/// one without a path from Docker Hub's library. Returns `None` if the image is too old for kiln's
+/// configuration.
 fn image(program: &str, text: &str) -> Option<String> {
     let whole = match text.split_once('/') {
         Some((registry, _)) if registry.contains(['.', ':']) || registry == "localhost" => text.to_owned(),

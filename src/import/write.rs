@@ -21,7 +21,7 @@ const HEAD: &str = "# A comment above each setting names the file and line that 
 ";
 
 const MACHINES: &str = "
-# The machines. Each recognises itself by a rule in `match`: serial, uuid or mac. \
+# The machines. Each recognizes itself by a rule in `match`: serial, uuid or mac. \
     Without rules, a machine becomes
 # the node whose seed it has.
 ";
@@ -103,7 +103,7 @@ fn network(text: &mut String, row: &Row, facts: &Facts, nodes: &[Node]) {
         Some((network, true)) => {
             comment(
                 text,
-                "No file contains the prefix; this network of the usual size contains the VIP and all \
+                "No file contains the prefix length; this network of the usual size contains the VIP and all \
                 addresses below. Correct it if needed.",
             );
             let _ = writeln!(text, "{} = {}", row.key, quoted(&network.to_string()));
@@ -148,8 +148,8 @@ fn node(text: &mut String, node: &Node, others: &[Node]) {
     );
 }
 
-/// Lists addresses that no file assigns to a named machine; one of them may be that of a machine without an
-/// address.
+/// Lists addresses that no file assigns to a named machine; one of them may belong to a machine whose address
+/// is missing.
 fn nameless(nodes: &[Node]) -> String {
     let nameless = nodes.iter().filter(|node| node.naming != Naming::Host).filter_map(|node| node.address);
     let all: Vec<String> = nameless.take(PLACES).map(|address| address.to_string()).collect();

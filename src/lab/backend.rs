@@ -19,7 +19,7 @@ pub(crate) trait Backend: Debug + Sync {
     /// Returns the host programs that the backend runs; `kiln doctor` checks them.
     fn tools(&self) -> Vec<&'static str>;
 
-    /// Returns the way in which a node is connected to the lab's bridge.
+    /// Returns how a node is connected to the lab's bridge.
     fn cable(&self) -> Cable;
 
     /// Returns true if the backend requires root; otherwise the supervisor creates a user namespace.
@@ -46,7 +46,7 @@ pub(crate) trait Backend: Debug + Sync {
     /// Returns true if programs can be run inside a node from outside (`kiln lab exec NODE`).
     fn can_exec(&self) -> bool;
 
-    /// Returns the way in which a whole node is frozen and resumed (`kiln lab freeze`).
+    /// Returns how a whole node is frozen and resumed (`kiln lab freeze`).
     fn freezer(&self) -> Freezer;
 
     /// Returns true if this machine's kernel sees the nodes' disks, and can slow them down or fill them

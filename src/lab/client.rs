@@ -91,7 +91,7 @@ impl Labs {
     /// # Errors
     ///
     /// [`Kind::Input`] if the cluster's lab is already up; otherwise the error that kept the lab from
-    /// starting, in which case nothing of it is left.
+    /// starting, in which case nothing is left behind.
     pub(crate) fn up(
         &self,
         artifacts: &Path,
@@ -129,7 +129,7 @@ impl Labs {
             (1, _) => Ok(running.remove(0)),
             (0, _) if all.is_empty() => Err(Error::new(Kind::Input, "no lab is up").hint("kiln lab up")),
             (0, _) => Err(Error::new(Kind::Input, format!("{wanted} is not up"))
-                .hint(format!("choose one with `--cluster NAME`: {all}"))),
+                .hint(format!("choose a lab that is up with `--cluster NAME`: {all}"))),
             (_, _) => Err(Error::new(Kind::Input, format!("several labs are up: {all}"))
                 .hint("choose one with `--cluster NAME`")),
         }
@@ -282,7 +282,7 @@ impl Lab {
         format!("`{}` (`{}`)", self.cluster, self.artifacts.display())
     }
 
-    /// Stops the lab and returns once nothing of it is left, even if the lab's processes were killed.
+    /// Stops the lab and returns once nothing is left of it, even if the lab's processes were killed.
     pub(crate) fn down(&self) -> Result<()> {
         if self.ask(&Request::Down).is_err() {
             return clear(&read_plan(&self.state)?);

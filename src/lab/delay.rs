@@ -33,7 +33,7 @@ impl Delay {
             .map_or_else(|| number(text.strip_suffix('s')?, 1000), |text| number(text, 1));
         milliseconds
             .filter(|time| (1..=MOST).contains(time))
-            .ok_or_else(|| format!("expected e.g. 50ms or 2s, at most {} s", MOST / 1000))
+            .ok_or_else(|| format!("expected a delay such as 50ms or 2s, at most {} s", MOST / 1000))
     }
 
     /// Returns the delay added to frames in this direction.
@@ -69,7 +69,8 @@ mod tests {
             assert_eq!(Delay::parse(text).ok(), expected, "{text}");
         }
         for text in ["", "50", "0ms", "ms", "s", "-5ms", "0.05s", "11s", "10001ms", "70000s", "50 ms"] {
-            assert_eq!(Delay::parse(text).unwrap_err(), "expected e.g. 50ms or 2s, at most 10 s", "{text}");
+            let err = Delay::parse(text).unwrap_err();
+            assert_eq!(err, "expected a delay such as 50ms or 2s, at most 10 s", "{text}");
         }
     }
 

@@ -30,7 +30,7 @@ impl Backend for Nspawn {
     }
 
     fn summary(&self) -> &'static str {
-        "systemd-nspawn containers: native speed, without boot loader and kernel; requires root"
+        "systemd-nspawn containers: native speed, but no boot loader or separate kernel; requires root"
     }
 
     fn tools(&self) -> Vec<&'static str> {

@@ -43,8 +43,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(dns_address),
     Lint::error("HA421", "a manifest does not pin its image")
         .why(
-            "with `:latest`, no tag or `imagePullPolicy: Always`, a pod rescheduled to another machine may \
-            run different code; without a reachable registry the pod does not start",
+            "with `:latest`, without a tag or with `imagePullPolicy: Always`, a pod rescheduled to another \
+            machine may run different code; without a reachable registry the pod does not start",
         )
         .fix("pin a version, preferably by digest, and use `imagePullPolicy: IfNotPresent`")
         .files(moving_image),
@@ -61,15 +61,15 @@ pub(super) static ROWS: &[Lint] = &[
     .files(pulls_what_was_imported),
     Lint::warning("HA423", "the runtime and the kubelet use different pause images")
         .why(
-            "the kubelet protects only its own pause image from garbage collection, but the runtime uses the \
-            other image: without a registry, no pod starts after that image has been collected",
+            "the kubelet protects only its own pause image from garbage collection, but the runtime uses a \
+            different one: without a registry, no pod starts once that image has been collected",
         )
         .fix("configure the same pause image in both")
         .files(different_pause),
     Lint::warning("HA424", "an add-on is no longer maintained")
         .why(
-            "it no longer gets security fixes: ingress-nginx was retired in March 2026, the dashboard is \
-            archived, and kube-dns was dropped in 1.21",
+            "an unmaintained add-on gets no security fixes: ingress-nginx was retired in March 2026, the \
+            dashboard is archived, and kube-dns was dropped in 1.21",
         )
         .fix("use a Gateway API controller, Headlamp or CoreDNS instead")
         .files(retired),

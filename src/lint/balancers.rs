@@ -6,8 +6,8 @@ use crate::words::Placement;
 pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA342", "the VIP points at an API server instead of a balancer")
         .why(
-            "one API server handles the entire load while the others are idle, and whenever it restarts the \
-            VIP moves, which cuts every connection",
+            "one API server handles the entire load while the others are idle, and whenever that server \
+            restarts, the VIP moves, which cuts every connection",
         )
         .fix("use `balancer = \"haproxy\"`")
         .cluster(|subject, findings| {

@@ -37,7 +37,7 @@ pub(super) static ROWS: &[Lint] = &[
             "an image may be stored for a while before it is booted; with expired certificates its \
             components can't connect, and an expired CA invalidates all certificates that it has issued",
         )
-        .fix("renew it: leaf certificates for one year, CAs for ten")
+        .fix("renew leaf certificates for one year, and CA certificates for ten years")
         .files(expiring),
     Lint::error("HA109", "a kubelet certificate does not identify its node")
         .why(
@@ -45,7 +45,10 @@ pub(super) static ROWS: &[Lint] = &[
             `O=system:nodes`: with a different subject, or with capital letters in the name, the kubelet \
             can't even register",
         )
-        .fix("issue it with `CN=system:node:NAME` (the node name in lower case) and `O=system:nodes`")
+        .fix(
+            "issue the certificate with `CN=system:node:NAME` (the node name in lower case) and \
+            `O=system:nodes`",
+        )
         .files(kubelet_identity),
     Lint::warning("HA110", "a machine has a credential that RBAC can't restrict")
         .why(

@@ -65,8 +65,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(expanded),
     Lint::warning("HA341", "`chmod` is applied to a different file than the script")
         .why(
-            "the script is written to an absolute path, but `chmod` uses a relative one: run from another \
-            directory, `chmod` fails, and keepalived does not run the check",
+            "the script is written to an absolute path, but `chmod` uses a relative one: when run from \
+            another directory, `chmod` fails, and keepalived does not run the check",
         )
         .fix("use the same absolute path for `chmod`")
         .files(chmod_elsewhere),

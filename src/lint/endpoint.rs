@@ -40,8 +40,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(one_master),
     Lint::info("HA017", "controllers connect to the API server through the VIP")
         .why(
-            "during an update they may connect to an API server older than themselves, and they depend on \
-            the VIP that they help keep available",
+            "during an update a controller may connect to an API server of an older version, and controllers \
+            depend on the VIP that they help keep available",
         )
         .fix("connect each controller to the API server on the same machine")
         .files(controllers_by_vip),

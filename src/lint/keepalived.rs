@@ -13,8 +13,8 @@ const EXAMPLE_ROUTERS: [&str; 5] = ["LVS_DEVEL", "LVS_MASTER", "LVS_BACKUP", "LV
 pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA115", "the VRRP password is longer than eight characters")
         .why(
-            "keepalived ignores everything after the eighth character, so passwords that differ only later \
-            are equal; they are sent in clear text anyway",
+            "keepalived ignores everything after the eighth character, so passwords that differ only after \
+            it are equal; passwords are sent in clear text anyway",
         )
         .fix("omit `authentication` and list the peers in `unicast_peer`, or use at most eight characters")
         .files(long_password),
@@ -38,7 +38,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA309", "`router_id` does not identify the machine")
         .why(
             "`router_id` names the machine in logs, SNMP traps and mail; a name that is shared or copied \
-            from an example identifies none",
+            from an example does not identify a machine",
         )
         .fix("set `router_id` to the node name")
         .files(same_router),
@@ -381,7 +381,7 @@ fn mail_to_nobody<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         if let Some(word) =
             block.statement.setting("smtp_server").filter(|word| word.text.starts_with("127.") && !mta)
         {
-            found.at(block.document, word, "this machine's files do not contain a mail server");
+            found.at(block.document, word, "this machine's files do not configure a mail server");
         }
     }
 }

@@ -31,9 +31,9 @@ pub(super) static ROWS: &[Lint] = &[
         .files(created_empty),
     Lint::warning("HA331", "a balancer image is not pinned")
         .why(
-            "its tag may refer to a different image tomorrow; published tags such as \
-            osixia/keepalived:2.0.17, haproxy:2.1.4 and plndr/kube-vip no longer get fixes; and with \
-            `imagePullPolicy: Always` the pod does not start while the registry is unreachable",
+            "a tag may refer to a different image tomorrow; published tags such as osixia/keepalived:2.0.17, \
+            haproxy:2.1.4 and plndr/kube-vip no longer get fixes; and with `imagePullPolicy: Always` the pod \
+            does not start while the registry is unreachable",
         )
         .fix("pin the image by digest, with `imagePullPolicy: IfNotPresent`")
         .files(unpinned),
@@ -50,7 +50,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(powerless_kube_vip),
     Lint::error("HA333", "kube-vip no longer supports a setting")
         .why(
-            "since version 0.9, kube-vip ignores `vip_cidr`, and the VIP gets prefix length /32 or an \
+            "since version 0.9, kube-vip ignores `vip_cidr`, and the VIP gets the prefix length /32 or an \
             unsuitable one",
         )
         .fix("use `vip_subnet`")
@@ -64,7 +64,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(reference),
     Lint::warning("HA338", "the balancer's liveness probe checks the API server")
         .why(
-            "when the API servers are down, the kubelet restarts the healthy balancer and so cuts its \
+            "when the API servers are down, the kubelet restarts the healthy balancer, which cuts its \
             remaining connections; and if anonymous requests are disabled, the probe always fails",
         )
         .fix("probe a port of the balancer itself, such as `monitor-uri` on 127.0.0.1:8405")

@@ -67,7 +67,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(eternal_token),
     Lint::error("HA116", "a password or token is copied from published examples")
         .why("attackers try published credentials first")
-        .fix("generate a random value, or omit it: VRRP between unicast peers needs no password")
+        .fix("generate a random value, or omit a VRRP password: unicast peers do not need one")
         .files(published),
     Lint::error("HA117", "a private key is readable by other users")
         .why(

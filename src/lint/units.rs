@@ -110,15 +110,15 @@ pub(super) static ROWS: &[Lint] = &[
         .files(stays_down),
     Lint::error("HA411", "etcd's start timeout is too short for a first boot")
         .why(
-            "etcd reports ready only once there is a quorum, and the other machines may be powered on \
-            minutes later: until then systemd repeatedly kills etcd, and units with `Requires=etcd.service` \
-            stop with it each time",
+            "etcd reports that it is ready only once there is a quorum, and the other machines may be \
+            powered on minutes later: until then systemd repeatedly kills etcd, and units with \
+            `Requires=etcd.service` stop with it each time",
         )
         .fix("use `TimeoutStartSec=infinity`, and `After=etcd.service` without `Requires=`")
         .files(impatient),
     Lint::warning("HA412", "a unit is in the directory for package units")
-        .why("the next package update replaces the unit, or the unit hides a newer one from the package")
-        .fix("move it to /etc/systemd/system")
+        .why("the next package update replaces the unit, or the unit overrides a newer one from the package")
+        .fix("move the unit to /etc/systemd/system")
         .files(in_place_of_a_package),
     Lint::error("HA415", "the kubelet or the runtime can't write to paths that pods need")
         .why(
@@ -208,7 +208,7 @@ fn stays_down<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             found.at(
                 block.document,
                 word,
-                format!("with `Restart={restart}`, {} stays down after it exits by design", unit(&block)),
+                format!("with `Restart={restart}`, {} stays down after an intentional exit", unit(&block)),
             );
             continue;
         }

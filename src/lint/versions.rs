@@ -26,7 +26,7 @@ const PHASES: u32 = 13;
 const SEE: &str = "run `kiln list versions` to see compatible versions";
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::error("HA219", "the kubelet and the suite's containerd support no common CRI version")
+    Lint::error("HA219", "the kubelet and the suite's containerd have no CRI version in common")
         .why(
             "kubelets use CRI v1alpha1 up to 1.9, v1alpha2 up to 1.22 and v1 since 1.26; containerd 1.x \
             supports the last two, 2.x only v1; without a common version the kubelet starts no pods",
@@ -57,14 +57,14 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA227", "the suite's containerd is older than this Kubernetes version expects")
         .why(
             "the combination may work, but this Kubernetes version is tested only with newer containerd, and \
-            the next version may refuse to start with this one",
+            the next Kubernetes version may refuse to start with this containerd",
         )
         .fix(SEE)
         .cluster(|subject, findings| outdated(Component::Containerd, subject, findings)),
     Lint::error("HA228", "the kubelet does not support the suite's cgroup version")
         .why(
             "a machine mounts either cgroup v1 or v2; kubelets before 1.19 support only v1 and exit on v2, \
-            and kubelets since 1.35 do the opposite",
+            and kubelets since 1.35 exit on v1",
         )
         .fix(
             "set `suite = \"bookworm\"` or `cgroups` in `[base]`; `kiln list versions` shows compatible \
@@ -96,7 +96,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA231", "the kubelet is not compatible with the suite's Docker")
         .why(
             "kubelets up to 1.23 include a shim for Docker, which supports Docker API versions up to 1.43; a \
-            kubelet without its runtime starts no pods",
+            kubelet without a compatible runtime starts no pods",
         )
         .fix(SEE)
         .cluster(|subject, findings| unsupported(Component::Docker, subject, findings)),

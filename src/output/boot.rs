@@ -145,7 +145,8 @@ fn compress(tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
     let mut packed = Ok(());
     host::fs::write_atomic_with(path, host::fs::PUBLIC, |out| {
         let mut encoder = zstd::Encoder::new(out, INITRD_LEVEL)?;
-        // Any number of workers produces the same bytes, but no workers produce different ones.
+        // The bytes do not depend on the number of workers, but compression without workers produces
+        // different bytes.
         encoder.multithread(u32::try_from(rayon::current_num_threads()).unwrap_or(1))?;
         encoder.include_checksum(true)?;
         let mut buffered = std::io::BufWriter::with_capacity(1 << 20, encoder);

@@ -96,7 +96,9 @@ pub(crate) fn check_seed(node: &str, seed: &[u8]) -> Result<()> {
     let (size, most) = (size >> 10, CONFIG_SIZE >> 10);
     Err(Error::new(
         Kind::Input,
-        format!("the seed of `{node}` has {size} KiB, but the config partition has only {most} KiB"),
+        format!(
+            "the seed of `{node}` is {size} KiB long, but the config partition has room for only {most} KiB"
+        ),
     )
     .hint("move large overlay files out of `/etc`: they then become part of the role image"))
 }

@@ -26,7 +26,7 @@ const ORIGIN: &str = "initrd";
 /// screen and serial console.
 const PARAMETERS: &[&str] = &[
     "systemd.verity_root_options=panic-on-corruption",
-    // Never mount a foreign disk's partitions because of their type.
+    // Never mount a foreign disk's partitions merely because they have the right type.
     "systemd.gpt_auto=no",
     "console=tty0",
     "console={serial},115200n8",

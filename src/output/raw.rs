@@ -1,4 +1,4 @@
-//! `raw`: a raw disk image for each role, and one for each node where it does not need a copy.
+//! `raw`: a raw disk image for each role, and one for each node where the filesystem can share the data.
 
 use crate::error::Result;
 use crate::output::artifacts::{Artifacts, Readers};

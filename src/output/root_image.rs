@@ -135,7 +135,7 @@ impl Maker<'_> {
         Err(Error::new(
             Kind::Io,
             format!(
-                "building the root image needs {wanted} MiB in `{}`, but only {free} MiB are free",
+                "building the root image needs {wanted} MiB in `{}`, but only {free} MiB is free",
                 directory.display()
             ),
         )

@@ -273,7 +273,10 @@ fn a_seed_that_does_not_fit_is_refused_and_nothing_is_published() {
     let mut artifacts = Artifacts::begin(&out, EPOCH).unwrap();
     let node = Node { name: "m1", seed: &seed, image: Some(&images[0]), documents: None };
     let err = pack(&["raw".parse().unwrap()], &images, &[node], &mut artifacts, &Silent).unwrap_err();
-    assert_eq!(err.to_string(), "the seed of `m1` has 4096 KiB, but the config partition has only 4096 KiB");
+    assert_eq!(
+        err.to_string(),
+        "the seed of `m1` is 4096 KiB long, but the config partition has room for only 4096 KiB"
+    );
     drop(artifacts);
     assert!(!out.exists());
 }

@@ -115,7 +115,7 @@ fn artifact(path: &Path, record: &ArtifactRecord) -> Option<String> {
         return Some("is not a regular file".into());
     }
     if metadata.len() != record.size {
-        return Some(format!("has {} bytes instead of {}", metadata.len(), record.size));
+        return Some(format!("is {} bytes long instead of {}", metadata.len(), record.size));
     }
     if record.secret && mode & 0o077 != 0 {
         return Some(format!("contains a secret but has mode {mode:04o}: other users can read it"));

@@ -174,8 +174,8 @@ pub(crate) struct Attributes {
     pub(crate) owner: String,
     #[serde(default = "root")]
     pub(crate) group: String,
-    /// True if the content is secret: never shown and never in a role image; a template has access to the
-    /// secrets.
+    /// True if the content is secret: never shown and never in a role image; such a template has access to
+    /// the secrets.
     #[serde(default)]
     pub(crate) secret: bool,
 }

@@ -9,7 +9,7 @@ use crate::pipeline::site::Site;
 use crate::progress::Progress;
 use crate::store::Store;
 
-/// Resolves every package set and pins every program of a cluster, as its sources serve them now.
+/// Resolves every package set and pins every program of a cluster, as the sources currently serve them.
 ///
 /// # Errors
 ///

@@ -35,7 +35,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) out: &'a Path,
 }
 
-/// A snapshot, identified by its digest, and its file unless the member has kept the snapshot itself.
+/// A snapshot, identified by its digest, and its file, unless the member already has the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) file: Option<PathBuf>,

@@ -81,7 +81,7 @@ impl Certificate {
     }
 
     /// Returns why the certificate does not match `planned`, if it does not. Names and addresses beyond the
-    /// planned ones are accepted: those of a removed node do no harm, so that removing a node requires
+    /// planned ones are accepted: those of a removed node do no harm, so removing a node requires
     /// no new certificates.
     pub(super) fn misfit(&self, planned: &PlannedLeaf) -> Option<String> {
         let (client, server) = match planned.row.usage {
@@ -145,7 +145,7 @@ fn alternatives(certificate: &X509Certificate<'_>) -> Result<(BTreeSet<String>, 
 
 fn address(octets: &[u8]) -> Result<IpAddr> {
     let wrong =
-        || Error::new(Kind::Verify, format!("an address in a certificate has {} bytes", octets.len()));
+        || Error::new(Kind::Verify, format!("an address in a certificate is {} bytes long", octets.len()));
     <[u8; 4]>::try_from(octets)
         .map(IpAddr::from)
         .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))

@@ -53,7 +53,7 @@ pub(super) enum Holder {
     Kubelet,
     /// Nodes that forward connections to the endpoint.
     Balancer,
-    /// Control-plane nodes whose VIP kube-vip moves.
+    /// Control-plane nodes between which kube-vip moves the VIP.
     KubeVip,
 }
 

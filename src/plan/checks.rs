@@ -59,7 +59,7 @@ fn here(shows: &str, command: String) -> Check {
     Check { shows: shows.to_owned(), on: Vec::new(), command }
 }
 
-/// Returns the commands that show the VIP, if kiln moves it.
+/// Returns the commands that check the VIP, if kiln moves it.
 fn vip_checks(cluster: &Cluster) -> Vec<Check> {
     let endpoint = &cluster.endpoint;
     let Some(vip) = endpoint.vip.filter(|_| endpoint.balancer.moves_vip()) else { return Vec::new() };

@@ -9,8 +9,7 @@ use crate::words::{Mover, Placement, Role, Service};
 /// Maximum number of names shown.
 const SHOWN: usize = 8;
 
-/// Shortens a list of names: a short list is unchanged; of a long one, the first names and the number of the
-/// others remain.
+/// Shortens a long list of names to the first names and the number of the others; a short list is unchanged.
 pub(crate) fn shortened(names: &[String]) -> Vec<String> {
     if names.len() <= SHOWN {
         return names.to_vec();

@@ -46,7 +46,7 @@ pub(crate) struct Plan {
     pub(crate) quorum: Quorum,
     pub(crate) failovers: Vec<Failover>,
     pub(crate) capacity: Capacity,
-    /// Names and addresses; if empty, the machines synchronise their clocks with each other.
+    /// Names and addresses; if empty, the machines synchronize their clocks with each other.
     pub(crate) time_servers: Vec<String>,
     pub(crate) images: Vec<ImagePlan>,
     pub(crate) nodes: Vec<NodePlan>,

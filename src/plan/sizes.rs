@@ -2,8 +2,8 @@
 //!
 //! etcd: <https://etcd.io/docs/v3.5/op-guide/hardware/>. The control plane: the sizes that kube-up chose,
 //! from "Considerations for large clusters"
-//! (<https://kubernetes.io/docs/setup/best-practices/cluster-large/>), which also has the limits of a
-//! cluster.
+//! (<https://kubernetes.io/docs/setup/best-practices/cluster-large/>), which also documents the
+//! limits of a cluster.
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ pub(crate) struct Size {
     pub(crate) image: String,
     pub(crate) cpus: u32,
     pub(crate) memory_gib: u32,
-    /// True if pods need resources on top.
+    /// True if pods need additional resources.
     pub(crate) plus_pods: bool,
 }
 

@@ -199,7 +199,7 @@ pub(crate) struct NodeSection {
     /// Additional addresses at which the node can be reached; the certificates include them
     #[schemars(extend("items" = text("address")))]
     pub(crate) extra_addresses: Vec<IpAddr>,
-    /// Rules by which a machine recognises itself as this node; without rules, any machine with the node's
+    /// Rules by which a machine recognizes itself as this node; without rules, any machine with the node's
     /// seed becomes this node
     pub(crate) r#match: MatchSection,
     /// Kubernetes labels of the node
@@ -211,7 +211,7 @@ pub(crate) struct NodeSection {
     pub(crate) taints: Option<Vec<String>>,
 }
 
-/// Rules by which a machine recognises which node it is; one match is enough
+/// Rules by which a machine recognizes which node it is; one match is enough
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct MatchSection {
@@ -267,7 +267,7 @@ pub(crate) struct BaseSection {
     /// Debian packages to install in addition to those of the overlays
     #[schemars(extend("items" = text("package")))]
     pub(crate) packages: Option<Vec<String>>,
-    /// Format of the read-only root file system
+    /// Format of the read-only root filesystem
     pub(crate) filesystem: Option<RootFilesystem>,
     /// cgroup version; the default is v2, or v1 if the kubelet supports only v1 and the suite provides it
     pub(crate) cgroups: Option<Cgroups>,

@@ -77,7 +77,7 @@ struct Computed<'a> {
     api_versions: BTreeMap<&'static str, &'static str>,
     /// Pod network of this node, if kiln assigns it.
     pods: Option<IpNet>,
-    /// Nodes that register with the API, with the labels that they must not set themselves.
+    /// Nodes that register with the API, with the labels that the nodes themselves must not set.
     kubelets: Vec<Kubelet<'a>>,
     /// Command-line flags by program, such as `kube_apiserver`.
     flags: BTreeMap<&'static str, Vec<String>>,
@@ -148,7 +148,7 @@ impl<'a> Flannel<'a> {
 /// Paths of an API server's health checks; status 200 means success.
 #[derive(Serialize)]
 struct Health {
-    /// Liveness: the API server runs and does not need a restart.
+    /// Liveness: the API server is running and does not need a restart.
     live: &'static str,
     /// Readiness: the API server accepts requests.
     ready: String,

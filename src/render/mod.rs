@@ -1,6 +1,6 @@
 //! Renders cluster, node, PKI and overlays to a tree: the files of a role image or of a node's `/etc`.
 //!
-//! Pure: the same input gives the same bytes. Differences between Kubernetes versions are in the tables of
+//! Pure: the same input produces the same bytes. Differences between Kubernetes versions are in the tables of
 //! `flags`, `fields` and `kinds` and in `words::COMPANIONS`, not in templates.
 
 mod balancer;

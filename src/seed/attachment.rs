@@ -56,7 +56,7 @@ pub(crate) fn attach(
     out.write_all(&header)?;
     let copied = io::copy(&mut file.take(size), out)?;
     if copied != size {
-        return Err(io::Error::other(format!("the attached file has {copied} bytes, expected {size}")));
+        return Err(io::Error::other(format!("the attached file is {copied} bytes long, expected {size}")));
     }
     pad(out, LENGTH as u64 + size)
 }
@@ -84,7 +84,10 @@ pub(crate) fn attached(carrier: &mut (impl Read + Seek), seed: u64) -> Result<Op
     if version != VERSION {
         return Err(Error::new(
             Kind::Input,
-            format!("{}: format version {version}, but this kiln supports version {VERSION}", step()),
+            format!(
+                "{}: it has format {version}, but this version of kiln supports only format {VERSION}",
+                step()
+            ),
         ));
     }
     let size = u64::from_le_bytes(header[16..24].try_into().expect("the length has eight bytes"));

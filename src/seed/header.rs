@@ -64,9 +64,9 @@ fn length(bytes: &[u8]) -> Result<usize> {
     if version != VERSION {
         return Err(Error::new(
             Kind::Input,
-            format!("the seed has format version {version}, but this kiln supports version {VERSION}"),
+            format!("the seed has format {version}, but this version of kiln supports only format {VERSION}"),
         )
-        .hint("boot an image built by the kiln that wrote the seed, or regenerate the seed"));
+        .hint("boot an image built with the same version of kiln as the seed, or regenerate the seed"));
     }
     if header[12..16] != [0; 4] || header[56..64] != [0; 8] {
         return Err(damaged("corrupt: reserved bits in its header are not zero".into()));
@@ -74,9 +74,9 @@ fn length(bytes: &[u8]) -> Result<usize> {
     let payload = u64::from_le_bytes(header[16..24].try_into().expect("the length has eight bytes"));
     let longest = (LONGEST - LENGTH) as u64;
     let payload = usize::try_from(payload).ok().filter(|_| payload <= longest);
-    payload
-        .map(|payload| LENGTH + payload)
-        .ok_or_else(|| damaged(format!("corrupt: its header specifies more than {longest} bytes")))
+    payload.map(|payload| LENGTH + payload).ok_or_else(|| {
+        damaged(format!("corrupt: its header specifies a length of more than {longest} bytes"))
+    })
 }
 
 fn damaged(how: String) -> Error {

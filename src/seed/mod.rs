@@ -132,7 +132,11 @@ pub(crate) mod tests {
                 "this is not a seed: it does not begin with `KILNSEED`",
             ),
             ("half a header", &bytes[..40], "the seed is truncated: 40 of 64 header bytes"),
-            ("a newer version", &newer, "the seed has format version 2, but this kiln supports version 1"),
+            (
+                "a newer version",
+                &newer,
+                "the seed has format 2, but this version of kiln supports only format 1",
+            ),
         ] {
             let err = Seed::unpack(bytes).unwrap_err();
             assert_eq!(err.to_string(), expected, "{what}");

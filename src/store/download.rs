@@ -203,7 +203,7 @@ fn check_size(url: &str, announced: Option<u64>, download: &Download) -> Result<
         (Some(announced), Some(size)) if announced > size => Err(Error::new(
             Kind::Verify,
             format!(
-                "`{url}` has {announced} bytes, expected {size} with \
+                "`{url}` is {announced} bytes long, expected {size} bytes with \
                 sha256 {}",
                 download.sha256
             ),

@@ -229,7 +229,7 @@ mod tests {
         assert!(
             fails(&store, download(&longer, &right))
                 .to_string()
-                .contains("has 600000 bytes, expected 300000")
+                .contains("is 600000 bytes long, expected 300000")
         );
         let shorter = server.file("/shorter", &right[..10], Manner::Good);
         assert!(fails(&store, download(&shorter, &right)).to_string().contains("10 of 300000 bytes"));

@@ -1,4 +1,4 @@
-//! Cgroup version that machines mount, and its kernel parameters.
+//! cgroup version that machines use, and its kernel parameters.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

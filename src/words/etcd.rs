@@ -44,7 +44,7 @@ pub(crate) enum Founders {
     /// All members: the others wait for a machine that is missing at the first boot
     #[default]
     All,
-    /// A majority: an empty cluster may start although a machine that is powered off has intact data
+    /// A majority: an empty cluster may start even though a machine that is powered off has intact data
     Majority,
 }
 

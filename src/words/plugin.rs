@@ -9,9 +9,9 @@ use crate::words::{Companion, Component, Role};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum NetworkPlugin {
-    /// A bridge on every node, and routes between the nodes, which must be in one network segment
+    /// A bridge on every node, and routes between the nodes, which must be on the same network segment
     Bridge,
-    /// flannel, from container images: VXLAN between nodes in any segments; Kubernetes 1.9 or higher
+    /// flannel, from container images: VXLAN between nodes on any segments; Kubernetes 1.9 or higher
     Flannel,
     /// No plugin: install one in the cluster later
     #[default]

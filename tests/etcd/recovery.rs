@@ -102,9 +102,9 @@ pub(crate) fn leaves_an_old_disk_waiting_until_it_is_set_aside() {
     world.on(&[0]);
     eventually("m1 reports why it waits", PATIENCE, || {
         let said = world.members[0].waits_for();
-        let is_right = said
-            .first()
-            .is_some_and(|said| said.starts_with("m2 belongs to a different cluster than the data here"));
+        let is_right = said.first().is_some_and(|said| {
+            said.starts_with("m2 belongs to a different cluster than the data on this machine")
+        });
         if is_right { Ok(()) } else { Err(format!("{said:?}")) }
     });
     assert!(here.join("member/wal").is_dir());

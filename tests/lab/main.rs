@@ -170,7 +170,7 @@ fn rejoins_after_losing_its_disk(cluster: &Cluster<'_>, node: &str) -> Duration 
         succeeded(&cluster.kubectl(&READ), "after")
     });
     let journal = cluster.lab.inside(node, &["journalctl", "--no-pager", "--unit=etcd"]);
-    succeeded(&journal, "rejoining the live cluster of").unwrap();
+    succeeded(&journal, "live cluster under a new identifier").unwrap();
     joined
 }
 

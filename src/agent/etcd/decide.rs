@@ -157,9 +157,9 @@ pub enum Why {
     Draws,
     /// The member has not agreed yet.
     Agrees,
-    /// The member bootstraps with different founders than those in this member's seed.
+    /// The member is bootstrapping with founders other than those in this member's seed.
     OtherFounders,
-    /// The member bootstraps the cluster without this one, which can only join.
+    /// The member is bootstrapping the cluster without this one, which can only join.
     FoundsWithoutMe,
     /// The member is recovering the cluster, as ordered, but has no quorum yet.
     Recovers,

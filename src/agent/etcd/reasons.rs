@@ -24,24 +24,26 @@ pub(super) fn reason(settings: &Settings, place: Place, why: Why, heard: &[Heard
         Why::Agrees => format!("{name} has not agreed to the token yet"),
         Why::OtherFounders => {
             format!(
-                "{name} bootstraps with different members than this seed lists: use seeds from the same \
-                build on all members"
+                "{name} is bootstrapping with members other than those in this seed: use seeds from the \
+                same build on all members"
             )
         }
         Why::Recovers => format!("{name} is to {}, as ordered, but has no quorum yet", recovery(settings)),
         Why::NothingToRecover => {
-            format!("{name}, this member, is to recover the cluster, as ordered, but has no data")
+            format!("{name} (this member) is to recover the cluster, as ordered, but has no data")
         }
         Why::OtherCluster => format!(
-            "{name} belongs to a different cluster than the data here, which is kept; order `--set-aside \
-            {}` to join that cluster",
+            "{name} belongs to a different cluster than the data on this machine, which is kept; order \
+            `--set-aside {}` to join that cluster",
             settings.name
         ),
         Why::NothingToJoin => {
             format!("{name} has no quorum for this member to join after setting its data aside, as ordered")
         }
         Why::FoundsWithoutMe => {
-            format!("{name} bootstraps the cluster without this member, which joins once there is a quorum")
+            format!(
+                "{name} is bootstrapping the cluster without this member, which joins once there is a quorum"
+            )
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Free space on etcd's data disk. etcd preallocates its log and exits when it can't write, so it gives no
-//! warning in time.
+//! timely warning.
 
 use std::path::Path;
 

@@ -20,7 +20,7 @@ const SLOW: u32 = 100;
 const LOOKS: u32 = 3;
 /// Minimum number of syncs for a measurement.
 const FEWEST: u64 = 3;
-/// Pause between two leadership transfers: if all disks are slow, leadership would circulate.
+/// Pause between two leadership transfers: otherwise, leadership would circulate if all disks are slow.
 const PAUSE: Duration = Duration::from_secs(600);
 /// Value that means no measurement.
 const UNKNOWN: u32 = u32::MAX;
@@ -93,7 +93,7 @@ impl Slow {
         let Some(member) = members.iter().find(|member| member.peer_urls.contains(&to.peer_url)) else {
             return Ok(vec![slow]);
         };
-        journal(&format!("{slow}: transferring leadership to {}, where it takes {other} ms", to.name));
+        journal(&format!("{slow}: transferring leadership to {}, where a sync takes {other} ms", to.name));
         endpoint.hand_over(member.id)?;
         self.handed_over = Some(Stopwatch::start());
         Ok(vec![slow])

@@ -18,8 +18,8 @@ use crate::host::clock::Stopwatch;
 /// Maximum excess size of a file that counts as defragmented: a fifth of its size, but at least this many
 /// bytes.
 const LOOSE: u64 = 4 << 20;
-/// Pause between two compactions: if objects are deleted one by one, the cluster is not defragmented after
-/// each.
+/// Pause between two compactions, so that the cluster is not defragmented after each object if objects are
+/// deleted one by one.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// One member's answer.
@@ -112,8 +112,8 @@ impl Space {
         if !corrupt.is_empty() {
             let them = corrupt.join(", ");
             return Ok(vec![format!(
-                "CORRUPT alarm on {them}: data differs from the other members; kiln does not repair this, \
-                an administrator must"
+                "CORRUPT alarm on {them}: data differs from that of the other members; kiln does not \
+                repair this: an administrator must"
             )]);
         }
         let full: Vec<String> = of(Alarm::NoSpace).collect();
@@ -162,7 +162,7 @@ impl Space {
             }
             Step::HandOver(id) => {
                 journal(&format!(
-                    "NOSPACE: transferring leadership to {}, whose agent defragments this member",
+                    "NOSPACE: transferring leadership to {}, whose agent will defragment this member",
                     name(id)
                 ));
                 endpoint.hand_over(id)?;
@@ -176,7 +176,7 @@ impl Space {
                 let mib = |bytes: u64| bytes.div_ceil(1 << 20);
                 let how = "delete objects, or raise `quota-backend-bytes`";
                 return Ok(Some(format!(
-                    "the remaining data takes {} of {} MiB: {how}",
+                    "the remaining data takes up {} of {} MiB: {how}",
                     mib(size),
                     mib(quota)
                 )));

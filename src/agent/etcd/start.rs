@@ -232,17 +232,11 @@ impl Starting<'_> {
         };
         match replace(self.settings, &endpoint, note) {
             Ok(members) => {
-                (self.journal)(&format!(
-                    "rejoining the live cluster of {} under a new identifier",
-                    through.name
-                ));
+                (self.journal)(&format!("rejoining {}'s live cluster under a new identifier", through.name));
                 Ok(Some(existing(self.settings, &members)))
             }
             Err(err) => {
-                self.say(vec![format!(
-                    "the cluster of {} does not accept this member yet: {err}",
-                    through.name
-                )])?;
+                self.say(vec![format!("{}'s cluster does not accept this member yet: {err}", through.name)])?;
                 host::clock::sleep(PAUSE);
                 Ok(None)
             }
@@ -252,7 +246,7 @@ impl Starting<'_> {
     fn resume(&mut self, place: Place) -> Result<Option<Flags>> {
         let through = self.settings.member(place);
         (self.journal)(&format!(
-            "this member was added to the cluster of {} before the power failure: joining it now",
+            "this member was added to {}'s cluster before the power failure: joining it now",
             through.name
         ));
         Ok(Some(existing(self.settings, &local_members(self.settings, through)?)))
@@ -263,7 +257,7 @@ impl Starting<'_> {
         let Err(err) = recover::recover(self.settings, &self.directory, self.journal) else { return Ok(()) };
         let hints: String = err.hints().iter().map(|hint| format!("; {hint}")).collect();
         self.say(vec![format!(
-            "{}, this member, can't carry out the order: {err}{hints}",
+            "{} (this member) can't carry out the order: {err}{hints}",
             self.settings.name
         )])?;
         host::clock::sleep(REFUSED);

@@ -93,7 +93,7 @@ fn snapshots(settings: &Settings, notes: &Notes<'_>) -> ! {
                 notes.set("snapshots", Vec::new());
             }
             Err(err) => {
-                notes.set("snapshots", vec![format!("can't save a snapshot, earlier ones are kept: {err}")]);
+                notes.set("snapshots", vec![format!("can't save a snapshot (earlier ones are kept): {err}")]);
                 host::clock::sleep(AGAIN);
             }
         }
@@ -133,7 +133,7 @@ fn has_been_removed(settings: &Settings, directory: &Directory, journal: &dyn Fn
         let has = |id: u64| members.iter().any(|known| known.id == id);
         if header.cluster == member.cluster && has(header.member) && !has(member.id) {
             journal(&format!(
-                "the cluster of {} has removed this member, {:x}: its data will be moved aside",
+                "{}'s cluster has removed this member, {:x}: its data will be moved aside",
                 other.name, member.id
             ));
             return directory.write(&Record::Removed { token, member });

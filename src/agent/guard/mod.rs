@@ -2,9 +2,9 @@
 //! (`docs/guard.md`).
 //!
 //! keepalived detects the loss of a machine. It takes seconds to detect a balancer that hangs or a machine
-//! that is isolated but keeps running, and it can't detect that it hangs itself: its checks run at most once
-//! a second (`interval` in keepalived.conf(5)). The guard therefore checks more often and writes its verdict
-//! to a file that keepalived tracks.
+//! that is isolated but keeps running, and it can't detect its own hangs: its checks run at most once a
+//! second (`interval` in keepalived.conf(5)). The guard therefore checks more often and writes its verdict to
+//! a file that keepalived tracks.
 
 mod cluster;
 mod own;

@@ -1,5 +1,5 @@
 //! Detection of another machine that holds the VIP at the same time as this one. keepalived resolves this
-//! conflict with its next advertisement, unless it hangs.
+//! conflict with its next advertisement, unless it is hung.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -15,7 +15,7 @@ pub(super) enum Look {
 pub(super) enum Standing {
     /// The machine reaches a ready API server, or no API server is ready anywhere but other machines respond.
     Fit,
-    /// The machine reaches no ready API server, and no other machine responds.
+    /// The machine can't reach a ready API server, and no other machine responds.
     CutOff,
     /// The machine's API server is not ready, but another machine's is.
     Outdone,
@@ -92,7 +92,7 @@ impl Why {
         match self {
             Self::Unknown => "the service at the VIP has not responded on this machine yet",
             Self::Silent => "the service at the VIP does not respond on this machine",
-            Self::CutOff => "this machine reaches no ready API server, and no other machine responds",
+            Self::CutOff => "this machine can't reach a ready API server, and no other machine responds",
             Self::Outdone => "this machine's API server is not ready, but another machine's is",
             Self::Replaced => "this machine was frozen for a while, and another machine has taken over",
         }

@@ -27,7 +27,7 @@ pub(super) fn place(name: &[u8]) -> Result<Option<ImagePath>> {
     let prefix = if merged { "/usr/" } else { "/" };
     let path = ImagePath::new(&format!("{prefix}{text}"));
     path.map(Some).map_err(|_| {
-        Error::new(Kind::Verify, format!("the path `{}` would leave the image", text.escape_debug()))
+        Error::new(Kind::Verify, format!("the path `{}` would escape the image", text.escape_debug()))
     })
 }
 

@@ -132,7 +132,7 @@ fn write(path: &ImagePath, content: &mut dyn Read, place: Place, shards: &[File]
     if written != place.size {
         return Err(Error::new(
             Kind::Io,
-            format!("`{path}` changed while it was packed: {written} bytes, expected {}", place.size),
+            format!("`{path}` changed while it was being packed: {written} bytes, expected {}", place.size),
         ));
     }
     Ok(RecordKind::File { place, sha256: hasher.finish() })

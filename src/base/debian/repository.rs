@@ -140,7 +140,7 @@ fn check(bytes: &[u8], suite: &str, policy: &Policy, progress: &dyn Progress) ->
         if !policy.expired_allowed {
             return Err(Error::new(Kind::Verify, message)
                 .hint(
-                    "use an up-to-date mirror: KILN_MIRROR or `mirror` in the cluster file; check the \
+                    "set KILN_MIRROR, or `mirror` in the cluster file, to an up-to-date mirror; check the \
                     clock with `date`",
                 )
                 .hint(

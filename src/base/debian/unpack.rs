@@ -290,8 +290,8 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         let target = outside.path().to_str().unwrap().to_owned();
         let cases: [(&str, &[Item]); 4] = [
-            ("would leave the image", &[Item::File("./../x", 0o644, 0, b"x")]),
-            ("would leave the image", &[Item::File("./usr/../../x", 0o644, 0, b"x")]),
+            ("would escape the image", &[Item::File("./../x", 0o644, 0, b"x")]),
+            ("would escape the image", &[Item::File("./usr/../../x", 0o644, 0, b"x")]),
             ("writing `link/x`", &[Item::Link("./link", &target), Item::File("./link/x", 0o644, 0, b"x")]),
             ("opening `link/x`", &[Item::Link("./link", &target), Item::HardLink("./x", "./link/x")]),
         ];

@@ -114,7 +114,7 @@ fn check_family(draft: &mut Draft<'_>, network: Option<&Network>) {
     }
 }
 
-/// Checks that addresses that a router translates are outside the cluster's own networks.
+/// Checks that addresses translated by a router are outside the cluster's own networks.
 fn check_external(draft: &mut Draft<'_>) {
     let document = &draft.profile.document;
     for (index, address) in document.endpoint.external_addresses.iter().enumerate() {

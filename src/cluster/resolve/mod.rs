@@ -36,7 +36,7 @@ pub(crate) fn resolve(profile: &Profile) -> Result<Cluster> {
     cluster.ok_or_else(|| Error::new(Kind::Internal, "a cluster file without problems could not be resolved"))
 }
 
-/// Resolves every part before failing because of a missing one, so that each part reports its problems.
+/// Resolves all parts before failing because one is missing, so that each part reports its problems.
 fn cluster(draft: &mut Draft<'_>) -> Option<Cluster> {
     let document = &draft.profile.document;
     let name = draft.required("cluster.name", document.cluster.name.as_ref(), "\"ha\"").cloned();

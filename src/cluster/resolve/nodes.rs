@@ -54,7 +54,7 @@ fn node(draft: &mut Draft<'_>, index: usize, section: &NodeSection) -> Option<No
     })
 }
 
-/// Returns the match rules, normalised to the form in which the machine reports its identity.
+/// Returns the match rules, normalized to the form in which the machine reports its identity.
 fn rules(name: &str, section: &MatchSection) -> Vec<MatchRule> {
     let command_line =
         section.command_line.unwrap_or(false).then(|| MatchRule::KernelCommandLine(name.to_owned()));

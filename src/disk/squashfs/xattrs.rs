@@ -11,7 +11,7 @@ pub(super) const NONE: u32 = u32::MAX;
 /// Namespaces that squashfs supports, in the order of their numbers.
 const NAMESPACES: [&str; 3] = ["user.", "trusted.", "security."];
 
-/// Sets of attributes of an image, each once.
+/// Attribute sets of an image, without duplicates.
 #[derive(Debug, Default)]
 pub(super) struct Xattrs {
     numbers: BTreeMap<Vec<u8>, u32>,

@@ -117,7 +117,8 @@ fn furnish(processes: &OwnedFd) -> Result<()> {
     memory(Path::new("/tmp"), "mode=1777")
 }
 
-/// Mounts `/proc`. A container that hides parts of its own `/proc` forbids that, so its own is bound instead.
+/// Mounts `/proc`. A container that hides parts of its own `/proc` forbids that, so the container's is bound
+/// instead.
 fn process_information(host: &OwnedFd) -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     if mount("proc", "/proc", "proc", flags, None).is_err() {

@@ -69,8 +69,8 @@ name = "m2" ["control-plane"] "10.0.0.12""#;
     );
     // A variable of one machine does not fill placeholders of another.
     let reported = "m1/etc/haproxy/haproxy.cfg:6 no file contains a value for `##MASTER2_IP##` (put an \
-        `environment.sh` with `MASTER2_IP=\"10.0.0.11\"` next to the machine's files and import again, or \
-        replace the placeholder)";
+        `environment.sh` that contains `MASTER2_IP=\"10.0.0.11\"` next to the machine's files and import \
+        again, or replace the placeholder)";
     assert_eq!(left_open(&machines), [reported]);
 }
 
@@ -80,9 +80,9 @@ fn placeholders_that_nothing_fills_are_told_with_their_place_and_what_to_write()
         left_open(&machines("003")).join("\n").replace("tests/fixtures/import/003/m1/etc/keepalived/", "");
     let reported = reported.replace(concat!(env!("CARGO_MANIFEST_DIR"), "/"), "");
     insta::assert_snapshot!(reported, @r#"
-    keepalived.conf:17 no file contains a value for `${STATE}` (put an `environment.sh` with `STATE="BACKUP"` next to the machine's files and import again, or replace the placeholder)
-    keepalived.conf:19 no file contains a value for `${ROUTER_ID}`, so the cluster file does not set `virtual-router-id` (put an `environment.sh` with `ROUTER_ID="60"` next to the machine's files and import again, or replace the placeholder)
-    keepalived.conf:20 no file contains a value for `${PRIORITY}` (put an `environment.sh` with `PRIORITY="100"` next to the machine's files and import again, or replace the placeholder)
+    keepalived.conf:17 no file contains a value for `${STATE}` (put an `environment.sh` that contains `STATE="BACKUP"` next to the machine's files and import again, or replace the placeholder)
+    keepalived.conf:19 no file contains a value for `${ROUTER_ID}`, so the cluster file does not set `virtual-router-id` (put an `environment.sh` that contains `ROUTER_ID="60"` next to the machine's files and import again, or replace the placeholder)
+    keepalived.conf:20 no file contains a value for `${PRIORITY}` (put an `environment.sh` that contains `PRIORITY="100"` next to the machine's files and import again, or replace the placeholder)
     "#);
     let units = file(
         "m1",

@@ -1,4 +1,4 @@
-//! Virtual machine accelerator: hardware virtualisation if it works here, otherwise emulation.
+//! Virtual machine accelerator: hardware virtualization if it works here, otherwise emulation.
 
 use std::path::Path;
 
@@ -71,7 +71,7 @@ pub(crate) fn is_native() -> Result<bool> {
     Accelerator::detect().map(|accelerator| accelerator == Accelerator::Kvm)
 }
 
-/// Checks the CPU flags: on a host without virtualisation flags, a paravirtual `/dev/kvm` can be opened and
+/// Checks the CPU flags: on a host without virtualization flags, a paravirtual `/dev/kvm` can be opened and
 /// creates virtual CPUs, but stock kernels hang on them.
 fn has_virtualisation(cpuinfo: &str) -> bool {
     let flags = cpuinfo.lines().find_map(|line| line.strip_prefix("flags")).unwrap_or_default();

@@ -9,7 +9,7 @@ const SCHEDULER: &str = "kube-scheduler";
 /// A bad cable.
 const BAD: Fault = Fault::Loss { percent: 5, milliseconds: 50 };
 
-/// Limit for lost requests when a machine fails that clients can do without.
+/// Limit for lost requests when a machine that clients can do without fails.
 const HUNDREDTH: Lost = Lost::Share(0.01);
 
 /// Goals for a cluster in which all machines lost power.
@@ -198,7 +198,7 @@ fn loads() -> Vec<Case> {
             Victim::Holder,
             BAD,
         ),
-        case("busy", "ten CPU-bound programs run beside the cluster", Victim::All, Fault::Busy(10)),
+        case("busy", "ten CPU-bound programs run alongside the cluster", Victim::All, Fault::Busy(10)),
     ]
 }
 

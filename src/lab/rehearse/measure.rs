@@ -17,7 +17,7 @@ use crate::lab::rehearse::report::{Line, Outcome, Run, Watched, Watches};
 use crate::lab::rehearse::world::World;
 use crate::lab::rehearse::{goals, journal, promises, ready, steady, waits};
 
-/// Time limit until everything is healthy: a machine that restarts may need a minute.
+/// Time limit for everything to become healthy: a machine that restarts may need a minute.
 const WHOLE: Duration = Duration::from_secs(180);
 /// Maximum duration of a fault, in seconds.
 const LONGEST: f64 = 120.0;

@@ -151,7 +151,10 @@ fn can_run(lab: &crate::lab::Lab) -> Result<(), String> {
         !lab.image_of(guest).with_extension("raw").exists() && !lab.image_of(guest).is_dir()
     };
     if let Some(guest) = lab.guests.iter().find(lacks) {
-        return Err(format!("`{}` has no image that can run here (output `raw` or `dir`)", guest.name));
+        return Err(format!(
+            "`{}` has no image that can run here (requires the output `raw` or `dir`)",
+            guest.name
+        ));
     }
     Target::of(lab).map(drop).map_err(|err| err.to_string())
 }

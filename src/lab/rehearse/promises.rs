@@ -119,7 +119,7 @@ mod tests {
         let line = Line {
             at: said,
             node: "m1".into(),
-            text: "kiln[7]: disk is slow: transferring leadership to m2, where it takes 2 ms".into(),
+            text: "kiln[7]: disk is slow: transferring leadership to m2, where a sync takes 2 ms".into(),
         };
         let mut run = Run { lines: vec![line], ended: 120.0, ..Run::default() };
         run.lost_at.insert(Traffic::New, vec![1.0, lost, lost]);

@@ -58,7 +58,7 @@ pub(crate) struct Watch {
     /// Time of the last event.
     pub(crate) fresh: f64,
     pub(crate) end: Option<(f64, Ending)>,
-    /// Whether it is still needed; otherwise its client closes it.
+    /// Whether the watch is still needed; otherwise its client closes it.
     pub(crate) needed: bool,
 }
 

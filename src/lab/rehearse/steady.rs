@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 45;
 /// Number of new connections after which a server without any of them is known to be starved.
 const FIRST: usize = 15;
 /// Maximum number of additional watches, which give each API server its share of connections: after all
-/// connections were cut, the first server that is back has those of all agents.
+/// connections were cut, the first server that is back has the connections of all agents.
 const BALLAST: usize = 150;
 /// Seconds within which a live watch receives an event.
 const FRESH: f64 = 1.5;
@@ -71,7 +71,7 @@ fn missing(world: &World<'_>, efforts: &mut Efforts) -> Result<Option<String>> {
             && node.disk.is_empty()
     };
     if let Some(node) = world.lab.nodes()?.iter().find(|node| !whole(node)) {
-        return Ok(Some(format!("{} is off, frozen or has faults", node.name)));
+        return Ok(Some(format!("{} is off or frozen, or has faults", node.name)));
     }
     let Some(servers) = world.probe.ask(traffic::ask_each) else {
         return Ok(Some("API servers do not respond in time".into()));
@@ -198,7 +198,7 @@ fn open(world: &World<'_>, efforts: &mut Efforts) -> Option<&'static str> {
         return None;
     }
     if efforts.ballast >= BALLAST {
-        return Some("opening more connections does not change that");
+        return Some("opening more connections has not changed that");
     }
     (efforts.opened, efforts.ballast) = (world.probe.now(), efforts.ballast + 1);
     world.probe.watch();

@@ -134,7 +134,7 @@ impl World<'_> {
         };
         found.truncate(1);
         if found.is_empty() {
-            Err(Error::new(Kind::Tool, format!("no node qualifies as victim: {victim:?}")))
+            Err(Error::new(Kind::Tool, format!("no node qualifies as a victim: {victim:?}")))
         } else {
             Ok(found)
         }

@@ -27,7 +27,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(address_of_a_section),
     Lint::error("HA321", "a backend has two kinds of health check")
         .why(
-            "the last `option` wins, and the settings of the other are ignored: with `ssl-hello-chk` last, \
+            "the last `option` wins, and the other check's settings are ignored: with `ssl-hello-chk` last, \
             any response to an SSLv3 hello counts as healthy, and `http-check expect` has no effect",
         )
         .fix("keep `option httpchk` with `http-check connect ssl`")

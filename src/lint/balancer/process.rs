@@ -16,7 +16,7 @@ const PING: f64 = 30.0;
 const FRONTENDS: &[&str] = &["frontend", "listen"];
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::error("HA323", "idle connections are cut before clients ping")
+    Lint::error("HA323", "idle connections are cut before clients send a ping")
         .why(
             "a watch may be idle for minutes, but clients send a ping only after 30 s: a shorter timeout \
             keeps cutting idle watches, log streams and exec sessions",
@@ -61,10 +61,10 @@ pub(super) static ROWS: &[Lint] = &[
         .files(too_few_descriptors),
     Lint::warning("HA335", "nginx balances the API servers behind the VIP")
         .why(
-            "nginx has no active health checks and detects a failed server only by failed connections. \
-            Connections to a hung API server do not fail, because its kernel still accepts them: clients \
-            wait until they time out, and the server keeps receiving its share of new connections; no nginx \
-            setting changes that",
+            "nginx has no active health checks and detects a failed server only when a connection to it \
+            fails. Connections to a hung API server do not fail, because its kernel still accepts them: \
+            clients wait until they time out, and the server keeps receiving its share of new connections; \
+            no nginx setting changes that",
         )
         .fix("use HAProxy behind the VIP; nginx is sufficient for a node-local balancer")
         .files(nginx_stream),

@@ -67,7 +67,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA208", "the API server and the kubelets do not authenticate each other")
         .why(
             "without a client certificate, kubelets refuse log and exec requests or must allow anonymous \
-            access; without the kubelets' CA, the API server trusts whatever responds at the address",
+            access; without the kubelets' CA, the API server trusts whatever responds at a kubelet's address",
         )
         .fix(
             "add `--kubelet-client-certificate`, `--kubelet-client-key` and \
@@ -161,7 +161,7 @@ fn wrong_count<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                 flag,
                 fleet,
                 format!(
-                    "--apiserver-count={}, but the number of API servers is {masters}: a failed one stays \
+                    "--apiserver-count={}, but the number of API servers is {masters}: a failed server stays \
                     on the list",
                     flag.value.text
                 ),

@@ -26,7 +26,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA214", "the controller manager or the scheduler can't authenticate clients")
         .why(
             "since 1.22 both serve metrics only to authenticated clients, and without the two kubeconfigs \
-            they can't authenticate any",
+            they can't authenticate their clients",
         )
         .fix("add `--authentication-kubeconfig` and `--authorization-kubeconfig`")
         .files(no_delegation),
@@ -46,7 +46,7 @@ pub(super) static ROWS: &[Lint] = &[
             `ip_vs_wrr` and `ip_vs_sh`, and silently falls back to iptables without them",
         )
         .fix(
-            "for services use `mode: nftables` with 1.33 or later, `mode: iptables` with older versions; \
+            "for services use `mode: nftables` with 1.33 or later, or `mode: iptables` with older versions; \
             for API servers use `balancer = \"node-local\"`; otherwise list the modules in \
             /etc/modules-load.d",
         )
@@ -57,8 +57,8 @@ pub(super) static ROWS: &[Lint] = &[
             experimental flags: `init` or `join` stops with an error",
         )
         .fix(
-            "use v1beta4 with 1.31 or later and v1beta3 with 1.22 or later (`kubeadm config migrate` \
-            converts), and the flags `--control-plane` and `--upload-certs`",
+            "use v1beta4 with 1.31 or later, or v1beta3 with 1.22 or later (convert with `kubeadm config \
+            migrate`), and the flags `--control-plane` and `--upload-certs`",
         )
         .files(kubeadm),
     Lint::warning("HA222", "images come from a frozen registry or a third-party mirror")
@@ -77,8 +77,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(no_leader),
     Lint::error("HA225", "flannel reads its network configuration from etcd's v2 API")
         .why(
-            "flannel older than 0.19 reads the v2 API, which etcd 3.4 and later do not serve by default, \
-            and 3.6 not at all: no node gets a pod subnet",
+            "flannel before 0.19 reads the v2 API, which etcd 3.4 and later do not serve by default, and 3.6 \
+            does not serve at all: no node gets a pod subnet",
         )
         .fix("use `--kube-subnet-mgr`")
         .files(old_flannel),

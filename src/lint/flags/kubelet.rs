@@ -80,7 +80,7 @@ pub(super) static ROWS: &[Lint] = &[
         )
         .fix(
             "set `cgroupDriver: systemd`, and either `SystemdCgroup = true` in the containerd configuration \
-            or `native.cgroupdriver=systemd` in Docker's",
+            or `native.cgroupdriver=systemd` in the Docker configuration",
         )
         .files(different_drivers),
 ];
@@ -106,7 +106,7 @@ fn newer_field<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                     *name,
                     format!(
                         "kubelet 1.{minor} rejects `{}` without the feature gate {gate}, which is on by \
-                        default since 1.{open}",
+                        default in 1.{open} and later",
                         name.text
                     ),
                 );

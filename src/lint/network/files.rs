@@ -17,7 +17,7 @@ const PODS: u64 = 110;
 /// Default node port range.
 const NODE_PORTS: (u16, u16) = (30000, 32767);
 
-/// Ports that cluster machines need themselves.
+/// Ports that the cluster machines themselves need.
 const OWN_PORTS: [u16; 9] = [22, 2379, 2380, 6443, 8443, 10250, 10256, 10257, 10259];
 
 /// The network used in most homes and offices.

@@ -9,8 +9,8 @@ use crate::lint::found::Found;
 pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA407", "machines have different entries in /etc/hosts")
         .why(
-            "where names are resolved through /etc/hosts, a machine that lacks an entry can't find that \
-            API server, etcd member or VIP",
+            "where names are resolved through /etc/hosts, a machine that lacks an entry can't find the API \
+            server, etcd member or VIP with that name",
         )
         .fix("use the same entries on every machine, including those for the balancers and the VIP")
         .files(different_hosts),

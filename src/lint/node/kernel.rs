@@ -43,8 +43,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(swap),
     Lint::error("HA414", "the kernel settings do not match those that the kubelet requires")
         .why(
-            "with `protectKernelDefaults` the kubelet exits if one of six sysctls differs from the value it \
-            expects, instead of setting it",
+            "with `protectKernelDefaults` the kubelet does not set six sysctls itself, but exits if one of \
+            them differs from the expected value",
         )
         .fix(
             "set in /etc/sysctl.d: vm.overcommit_memory=1, vm.panic_on_oom=0, kernel.panic=10, \

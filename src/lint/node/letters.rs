@@ -5,7 +5,7 @@ use crate::lint::Lint;
 use crate::lint::found::Found;
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::error("HA427", "a lookalike character is used for a quote, dash or space")
+    Lint::error("HA427", "a lookalike character is used instead of a quote, dash or space")
         .why(
             "web pages and word processors turn `\"` into `”`, `--` into `–` and plain spaces into wide \
             ones; programs read these characters as part of a name or value, and reject text that looks \

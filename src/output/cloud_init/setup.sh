@@ -24,8 +24,8 @@ if [ ! -e "/sys/class/net/$interface" ]; then
     done
 fi
 
-# Programs: missing or different ones are installed from the archives; a program with another digest than the
-# pinned one is never run.
+# Programs: missing or different ones are installed from the archives; a program whose digest
+# differs from the pinned one is never run.
 while IFS=$tab read -r digest url; do
     sha256sum --check --status programs && break
     curl --fail --silent --show-error --location --retry 20 --retry-delay 5 --retry-all-errors --output "$work/archive" "$url"
@@ -56,7 +56,7 @@ swapoff -a
 # A setting that this kernel rejects is reported; the rest of the machine is set up anyway.
 systemctl restart systemd-modules-load.service || echo "kiln: a kernel module failed to load: see systemctl status systemd-modules-load" >&2
 sysctl --quiet --system || echo "kiln: this kernel rejects a setting in /etc/sysctl.d" >&2
-# Until this point packages' services must not start with their default configuration.
+# Before this point, packages' services must not start with their default configuration.
 rm -f /usr/sbin/policy-rc.d
 systemctl daemon-reload
 # Units that are masked now may have been running.

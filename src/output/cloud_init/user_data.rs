@@ -172,7 +172,7 @@ impl Lists {
         }
     }
 
-    /// Restores the modes of directories that the boot command closed.
+    /// Restores the modes of directories that the boot command made inaccessible.
     fn directory_modes_of_secrets(&mut self, input: &Input<'_>) {
         for parent in
             input.seed.iter().filter(|(_, entry)| entry.secret).filter_map(|(path, _)| path.parent())
@@ -213,7 +213,7 @@ fn name<'a>(id: u32, users: &'a [User], path: &str) -> Result<&'a str> {
         None if id == 0 => Ok("root"),
         None => Err(Error::new(
             Kind::Internal,
-            format!("`{path}` belongs to user id {id}, which no overlay declares"),
+            format!("`{path}` belongs to user ID {id}, which no overlay declares"),
         )),
     }
 }

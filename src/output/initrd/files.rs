@@ -126,7 +126,7 @@ pub(super) const OPTIONAL: &[&str] = &[
 /// Mount points of the kernel, systemd and the agent.
 pub(super) const MOUNT_POINTS: &[&str] = &["/dev", "/proc", "/run", "/sys", "/sysroot", "/tmp", "/var"];
 
-/// kiln's own links: the init program, the file by which systemd recognises an initrd, and systemd's targets.
+/// kiln's own links: the init program, the file by which systemd recognizes an initrd, and systemd's targets.
 pub(super) const LINKS: &[(&str, &str)] = &[
     ("/init", "usr/lib/systemd/systemd"),
     ("/etc/initrd-release", "../usr/lib/os-release"),

@@ -13,7 +13,7 @@ const MODULES: &str = "/usr/lib/modules";
 /// available when it starts.
 pub(super) const LOADED: &str = "sha256_ssse3\ncrc32c_intel\ndm_mod\ndm_verity\nloop\noverlay\n";
 
-/// udev rule that ignores processors: they request modules too, for cryptography and virtualisation, which
+/// udev rule that ignores processors: they request modules too, for cryptography and virtualization, which
 /// are in the root.
 pub(super) const RULES: &str = "SUBSYSTEM==\"cpu\", ENV{MODALIAS}=\"\"\n";
 

@@ -59,7 +59,7 @@ pub(super) static FIELDS: &[Field] = &[
     field("containerLogMaxFiles", |context| rotated(context, json!(5))).since(11),
     field("eventRecordQPS", |_| json!(50)),
     field("streamingConnectionIdleTimeout", |_| json!("4h0m0s")),
-    // Needs a feature gate in 1.20, so it is set since 1.21.
+    // Needs a feature gate in 1.20, so it is set only in 1.21 and later.
     field("shutdownGracePeriod", |_| json!("60s")).since(21),
     field("shutdownGracePeriodCriticalPods", |_| json!("20s")).since(21),
     field("systemReserved", |_| json!({ "cpu": "200m", "memory": "500Mi", "ephemeral-storage": "1Gi" })),

@@ -1,4 +1,4 @@
-//! kubeadm's `extraArgs`: the flags from the same tables that kubeadm does not set itself for static pods and
+//! kubeadm's `extraArgs`: the flags from the same tables that kubeadm itself does not set for static pods and
 //! kubelets.
 
 use super::PROGRAMS;

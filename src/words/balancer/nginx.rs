@@ -5,8 +5,8 @@ use super::{Deployment, Kind, Mover, Placement};
 
 pub(super) const KIND: Kind = Kind {
     name: "nginx",
-    summary: "nginx (stream) without active health checks and a VIP moved by keepalived, on the `lb` nodes \
-        or else the control plane",
+    summary: "nginx (stream) without active health checks, with a VIP moved by keepalived, on the `lb` \
+        nodes or else the control plane",
     place: Placement::Front,
     mover: Mover::Keepalived,
     proxy: Some("nginx"),

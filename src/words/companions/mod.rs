@@ -26,7 +26,7 @@ pub(crate) enum Component {
     Docker,
     /// Version of the CNI configuration; with Docker the kubelet reads the configuration itself.
     Cni,
-    /// Cgroup version that the machine mounts.
+    /// cgroup version that the machine uses.
     Cgroups,
     /// Tag of the pause image, which holds a pod's namespaces.
     Pause,

@@ -13,8 +13,8 @@ pub(crate) struct Suite {
     pub(crate) containerd: &'static str,
     /// Version of the `docker.io` package.
     pub(crate) docker: &'static str,
-    /// Cgroup versions that the suite's systemd can mount and its kernel supports for kubelets; the default
-    /// comes first.
+    /// cgroup versions that the suite's systemd can mount and that its kernel supports for kubelets; the
+    /// default comes first.
     pub(crate) cgroups: &'static [&'static str],
     /// True if the suite has all packages that an image needs to boot; otherwise only stock systems are
     /// supported.

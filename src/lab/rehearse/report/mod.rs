@@ -61,7 +61,7 @@ pub(crate) enum Outcome {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Run {
     pub(crate) outcome: Outcome,
-    /// Reason why there is no result, if so.
+    /// Reason why there is no result, if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
     pub(crate) victims: Vec<String>,

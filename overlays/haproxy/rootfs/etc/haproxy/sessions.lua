@@ -2,9 +2,9 @@
 -- connections away from such a server until it has been ready for a while. `on-marked-down` considers only one server, and if none is ready
 -- no session may be closed. A single successful check makes a server `UP` again: `rise` applies only to servers that were `DOWN`.
 
--- Milliseconds between two passes; consecutive passes that must find a server without etcd, since in an etcd election all servers are,
--- one after the other; and that must find a server ready, since all are occasionally without etcd if the etcd leader's disk is slow, and a
--- member with a slow disk passes a check now and then.
+-- Milliseconds between two passes. Consecutive passes that must find a server without etcd: during an etcd election each server is, one
+-- after the other. Consecutive passes that must find a server ready: all are occasionally without etcd if the etcd leader's disk is slow,
+-- and a member with a slow disk passes a check occasionally.
 local PAUSE, WITHOUT, READY = 400, 3, 7
 
 -- By server name: result of the last check, consecutive passes that found it ready, consecutive passes that found it without etcd, and
