@@ -3,7 +3,7 @@
 //! Programs from a directory are used in place; programs from an archive are kept in the store, one blob
 //! each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::host;
 use crate::progress::Progress;
 use crate::store::{Download, Store};
 use crate::tree::Content;
-use crate::words::{BinarySource, KubernetesVersion};
+use crate::words::{Arch, BinarySource, ELF_START, KubernetesVersion};
 
 /// Directory of the programs in a Kubernetes release archive.
 const MEMBERS: &str = "kubernetes/server/bin/";
@@ -32,7 +32,7 @@ const DIGEST_FILE_LIMIT: u64 = 65536;
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if no source has a program, with the result of each source.
+/// [`Kind::Input`] if no source has a program for the lock's architecture, with the result of each source.
 pub(crate) fn pin_programs(
     lock: &mut Lock,
     names: &BTreeSet<String>,
@@ -50,7 +50,7 @@ pub(crate) fn pin_programs(
                 pin_archive(lock, &address(url, version), *sha256, &missing, store, progress)
             }
         };
-        match found {
+        match found.and_then(|pins| runnable(pins, lock.architecture, source, store)) {
             Ok(pins) => {
                 missing.retain(|name| pins.iter().all(|pin| pin.name != *name));
                 tried.push(format!("{} has {} of {}", describe(source, version), pins.len(), names.len()));
@@ -135,6 +135,32 @@ fn from_directory(directory: &Path, names: &BTreeSet<String>) -> Result<Vec<Bina
             Ok(BinaryPin { name: name.clone(), size, sha256 })
         })
         .collect()
+}
+
+/// Checks that programs are for an architecture, as far as their files show.
+fn runnable(
+    pins: Vec<BinaryPin>,
+    arch: Arch,
+    source: &BinarySource,
+    store: &Store,
+) -> Result<Vec<BinaryPin>> {
+    let mut foreign: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for pin in &pins {
+        let file = match source {
+            BinarySource::Directory { path } => Some(path.join(&pin.name)),
+            BinarySource::Archive { .. } => store.blob(&pin.sha256)?,
+        };
+        let start = file.map(|file| host::fs::start(&file, ELF_START)).transpose()?.unwrap_or_default();
+        if let Some(other) = arch.is_foreign(&start) {
+            foreign.entry(other).or_default().push(format!("`{}`", pin.name));
+        }
+    }
+    if foreign.is_empty() {
+        return Ok(pins);
+    }
+    let foreign: Vec<String> =
+        foreign.iter().map(|(other, names)| format!("these are for {other}: {}", names.join(", "))).collect();
+    Err(Error::new(Kind::Input, format!("the machines are {arch}, but {}", foreign.join("; "))))
 }
 
 /// Pins an archive by the configured or published digest, and its programs by their content.
@@ -353,6 +379,26 @@ mod tests {
             "no source has `kubelet`: the directory `DIR/nowhere`: directory not found; the directory `DIR` \
             has 0 of 1"
         );
+    }
+
+    #[test]
+    fn programs_for_another_architecture_are_not_pinned() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(&dir.path().join("store"))).unwrap();
+        fs::copy(std::env::current_exe().unwrap(), dir.path().join("kubelet")).unwrap();
+        let own = Arch::own().unwrap();
+        let sources = [directory(dir.path())];
+        let pin = |arch: Arch| {
+            pin_programs(&mut Lock::new("trixie", arch), &wanted(), VERSION, &sources, &store, &Silent)
+        };
+        pin(own).unwrap();
+        for other in Arch::ALL.into_iter().filter(|arch| *arch != own) {
+            let said = pin(other).unwrap_err().to_string();
+            assert!(
+                said.ends_with(&format!("the machines are {other}, but these are for {own}: `kubelet`")),
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -267,6 +267,16 @@ pub(crate) fn touch(path: &Path) -> Result<()> {
     touched.doing(Kind::Io, || format!("marking `{}` as used", path.display()))
 }
 
+/// Reads up to `size` bytes from the start of a file.
+pub(crate) fn start(path: &Path, size: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?
+        .take(size)
+        .read_to_end(&mut bytes)
+        .doing(Kind::Io, || format!("reading the start of `{}`", path.display()))?;
+    Ok(bytes)
+}
+
 /// Reads exactly `size` bytes at `offset`.
 pub(crate) fn read_at(path: &Path, offset: u64, size: usize) -> Result<Vec<u8>> {
     use std::os::unix::fs::FileExt;

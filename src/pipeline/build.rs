@@ -31,7 +31,7 @@ use crate::render::{self, Requirements};
 use crate::seed::{Identity, Seed};
 use crate::store::Store;
 use crate::tree::{Content, Entry, EntryKind, Tree};
-use crate::words::{BinarySource, Output};
+use crate::words::{Arch, BinarySource, ELF_START, Output};
 
 /// Artifacts to build, their sources and their destination.
 #[derive(Clone, Copy, Debug)]
@@ -70,9 +70,11 @@ pub(crate) fn build(request: &Request<'_>, progress: &dyn Progress) -> Result<Bu
     let store = Store::open(request.store)?;
     let roles = if formats.iter().any(|format| format.needs_images()) {
         require_packages(&lock)?;
+        Tools::require_runnable(lock.architecture)?;
+        let agent = agent(lock.architecture)?;
         times.measure("fetch", || fetch(&site, &lock, request.offline, &store, progress))?;
         let tools = times.measure("tools", || Tools::open(&lock, &store, progress))?;
-        RoleBuilder { site: &site, lock: &lock, tools: &tools, store: &store, epoch, progress }
+        RoleBuilder { site: &site, lock: &lock, tools: &tools, agent: &agent, store: &store, epoch, progress }
             .roles(&mut times)?
     } else {
         BTreeMap::new()
@@ -114,6 +116,7 @@ struct RoleBuilder<'a> {
     site: &'a Site,
     lock: &'a Lock,
     tools: &'a Tools,
+    agent: &'a Entry,
     store: &'a Store,
     epoch: u64,
     progress: &'a dyn Progress,
@@ -155,10 +158,9 @@ impl RoleBuilder<'_> {
     }
 
     fn role(&self, image: &str, needs: &Requirements, base: &Tree, times: &mut Times) -> Result<RoleImage> {
-        let agent = agent()?;
-        let tree = times.measure("compose", || self.compose(image, needs, base, &agent))?;
+        let tree = times.measure("compose", || self.compose(image, needs, base))?;
         let initrd = times
-            .measure("initrd", || output::initrd::compose(base, &agent))
+            .measure("initrd", || output::initrd::compose(base, self.agent))
             .within(|| format!("composing the initrd for `{image}`"))?;
         let inputs = RoleInputs {
             name: image,
@@ -172,7 +174,7 @@ impl RoleBuilder<'_> {
         times.measure("root", || output::role(&inputs, self.tools, self.store, self.progress))
     }
 
-    fn compose(&self, image: &str, needs: &Requirements, base: &Tree, agent: &Entry) -> Result<Tree> {
+    fn compose(&self, image: &str, needs: &Requirements, base: &Tree) -> Result<Tree> {
         let cluster = &self.site.cluster;
         let programs = base::programs(
             self.lock,
@@ -182,7 +184,7 @@ impl RoleBuilder<'_> {
             self.store,
             self.progress,
         )?;
-        let EntryKind::File(agent) = agent.kind.clone() else { unreachable!("the agent is a file") };
+        let EntryKind::File(agent) = self.agent.kind.clone() else { unreachable!("the agent is a file") };
         let layers = Layers {
             base: base.clone(),
             overlays: render::role(cluster, image, &self.site.overlays)?,
@@ -287,8 +289,15 @@ fn described(cluster: &Cluster) -> Result<ClusterRecord> {
 }
 
 /// Returns kiln itself as a file in the image.
-fn agent() -> Result<Entry> {
+fn agent(arch: Arch) -> Result<Entry> {
     let path = site::agent()?;
+    if let Some(other) = arch.is_foreign(&host::fs::start(&path, ELF_START)?) {
+        return Err(Error::new(
+            Kind::Input,
+            format!("`{}` is for {other} and can't be the agent of {arch} machines", path.display()),
+        )
+        .hint(format!("set KILN_AGENT_BINARY to a kiln for {arch}")));
+    }
     let (sha256, size) = host::fs::digest(&path)?;
     let content = Content::Stored { file: Arc::from(path), offset: 0, size, sha256 };
     Ok(Entry::new(EntryKind::File(content), 0o755, &Arc::from("kiln")))

@@ -23,12 +23,12 @@ mod sources;
 mod span;
 mod version;
 
-pub(crate) use arch::Arch;
+pub(crate) use arch::{Arch, ELF_START};
 pub(crate) use balancer::{BALANCERS, Balancer, Deployment, Mover, Placement, Run, too_old};
 pub(crate) use bgp::{Bgp, BgpPeer};
 pub(crate) use cgroups::Cgroups;
 pub(crate) use companions::{COMPANIONS, Companion, Component, SUITES, Suite};
-pub(crate) use etcd::{EtcdVersion, Founders};
+pub(crate) use etcd::{EtcdVersion, Founders, LEADERSHIP_PAUSE};
 pub(crate) use flags::{FLAGS, FlagHistory};
 pub(crate) use output::{Needs, OUTPUTS, Output};
 pub(crate) use partitions::{CONFIG, ESP, ROOT, ROOT_VERITY, STATE};

@@ -21,24 +21,28 @@ use crate::words::Arch;
 const LISTS: [&str; 6] = [
     "systemd systemd-sysv udev dbus systemd-boot-efi systemd-repart kmod iproute2 nftables chrony haproxy \
     keepalived etcd-server etcd-client containerd runc containernetworking-plugins conntrack iptables \
-    ethtool socat e2fsprogs linux-image-cloud-amd64 ca-certificates",
+    ethtool socat e2fsprogs linux-image-cloud-{architecture} ca-certificates",
     "squashfs-tools erofs-utils e2fsprogs dosfstools mtools fakeroot zstd dpkg systemd-ukify",
     "nginx keepalived cloud-init openssh-server ssh sudo vim curl gnupg locales",
     "gawk default-mta cron rsyslog logrotate",
     "docker.io podman postgresql-client",
-    "linux-image-amd64 initramfs-tools cryptsetup lvm2 mdadm open-iscsi multipath-tools nfs-common",
+    "linux-image-{architecture} initramfs-tools cryptsetup lvm2 mdadm open-iscsi multipath-tools nfs-common",
 ];
 
 #[test]
-fn the_solver_chooses_what_apt_chooses() {
+fn the_solver_chooses_what_apt_chooses_for_each_architecture() {
     if judge("apt-get").is_none() {
         return;
     }
+    Arch::ALL.into_iter().for_each(compare);
+}
+
+fn compare(arch: Arch) {
     let mirrors = mirror(None).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let policy = Policy {
         keyring: Keyring::open(None).unwrap(),
-        architecture: Arch::Amd64,
+        architecture: arch,
         now: host::clock::now(),
         expired_allowed: true,
     };
@@ -49,7 +53,7 @@ fn the_solver_chooses_what_apt_chooses() {
             if release.suite.ends_with("-security") { Archive::DebianSecurity } else { Archive::Debian };
         format!("deb [trusted=yes] {} {} main\n", mirrors.of(archive)[0], release.suite)
     });
-    prepare(dir.path(), &sources.collect::<String>());
+    prepare(dir.path(), arch, &sources.collect::<String>());
     accepts(apt_get(dir.path()).arg("update"));
     let universe = Universe::new(&suite.index);
     let essential: Vec<&str> = universe
@@ -58,6 +62,7 @@ fn the_solver_chooses_what_apt_chooses() {
         .map(|id| suite.index.name(id))
         .collect();
     for list in LISTS {
+        let list = arch.fill(list);
         let wanted: Vec<String> = list.split_whitespace().map(str::to_owned).collect();
         let mut command = apt_get(dir.path());
         let said = accepts(
@@ -66,7 +71,7 @@ fn the_solver_chooses_what_apt_chooses() {
         let expected: BTreeSet<(&str, &str)> = said.lines().filter_map(installed).collect();
         let chosen = chosen(&suite.index, &universe, &wanted);
         let difference: Vec<_> = chosen.symmetric_difference(&expected).collect();
-        assert!(difference.is_empty(), "{list}: only one of the two has {difference:?}");
+        assert!(difference.is_empty(), "{arch}, {list}: only one of the two has {difference:?}");
     }
 }
 
@@ -85,7 +90,7 @@ fn installed(line: &str) -> Option<(&str, &str)> {
 }
 
 /// Prepares a private apt, without the host's configuration and with nothing installed.
-fn prepare(dir: &Path, sources: &str) {
+fn prepare(dir: &Path, arch: Arch, sources: &str) {
     for directory in [
         "lists/partial",
         "cache/archives/partial",
@@ -100,7 +105,7 @@ fn prepare(dir: &Path, sources: &str) {
     let configuration = format!(
         "Dir \"{dir_text}\";\nDir::Etc \"{dir_text}/etc\";\nDir::State \"{dir_text}\";\nDir::State::status \
         \"{dir_text}/status\";\nDir::Cache \"{dir_text}/cache\";\nDir::Bin::Methods \
-        \"/usr/lib/apt/methods\";\nAPT::Architecture \"amd64\";\nAPT::Architectures {{ \"amd64\"; \
+        \"/usr/lib/apt/methods\";\nAPT::Architecture \"{arch}\";\nAPT::Architectures {{ \"{arch}\"; \
         }};\nAPT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\nAcquire::Check-Valid-Until \
         \"false\";\n"
     );

@@ -6,7 +6,7 @@ use crate::base::Lock;
 use crate::base::debian::deb::Deb;
 use crate::base::debian::{compose, unpack};
 use crate::digest::{Digest, Hasher};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::host::sandbox::{Access, Sandbox};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -22,6 +22,9 @@ pub(crate) const TOOLS_SET: &str = "tools";
 /// Recipe version, increased when the unpacked files change for the same packages.
 const RECIPE: &[u8] = b"1";
 
+/// Directory of the registered emulators (Linux, Documentation/admin-guide/binfmt-misc.rst).
+const EMULATORS: &str = "/proc/sys/fs/binfmt_misc";
+
 /// Tree of the unpacked tools.
 #[derive(Debug)]
 pub(crate) struct Tools {
@@ -35,7 +38,7 @@ impl Tools {
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Input`] if the lock has no tools or the store lacks one of their packages.
+    /// [`Kind::Input`] if the lock has no tools or the store lacks one of their packages.
     pub(crate) fn open(lock: &Lock, store: &Store, progress: &dyn Progress) -> Result<Self> {
         let mut key = Hasher::default();
         key.field("recipe", RECIPE);
@@ -49,6 +52,27 @@ impl Tools {
             crate::host::fs::create_directories(&out.join("run"))
         })?;
         Ok(Self { root, key, arch: lock.architecture })
+    }
+
+    /// Checks that this machine runs programs of an architecture, by itself or through an emulator that is
+    /// registered under its usual name (binfmt_misc).
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Input`] if it can't.
+    pub(crate) fn require_runnable(arch: Arch) -> Result<()> {
+        let emulator = arch.qemu.trim_start_matches("qemu-system-");
+        if Arch::own() == Some(arch) || Path::new(EMULATORS).join(format!("qemu-{emulator}")).exists() {
+            return Ok(());
+        }
+        let own = std::env::consts::ARCH;
+        Err(Error::new(
+            Kind::Input,
+            format!(
+                "images for {arch} are built with programs for {arch}, which this machine ({own}) can't run"
+            ),
+        )
+        .hint(format!("run `kiln build` on an {arch} machine")))
     }
 
     /// Returns a key that identifies the programs: different versions may write different bytes.
