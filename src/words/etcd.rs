@@ -4,12 +4,17 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Kind, Result};
 use crate::words::{Arch, BinarySource, Companion, Component};
+
+/// Minimum time between two leadership transfers by the same agent: otherwise, leadership would circulate if
+/// all disks are slow.
+pub(crate) const LEADERSHIP_PAUSE: Duration = Duration::from_secs(600);
 
 /// A released etcd version: `3.4.13`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

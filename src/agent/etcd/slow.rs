@@ -3,7 +3,6 @@
 //! leadership to a member with a faster disk, once.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use super::control::Endpoint;
 use super::metrics::{self, Synced};
@@ -12,6 +11,7 @@ use super::settings::Settings;
 use crate::error::Result;
 use crate::host::clock::Stopwatch;
 use crate::host::tls::Asking;
+use crate::words::LEADERSHIP_PAUSE;
 
 /// Duration of a log sync, in milliseconds, at which a disk counts as slow: ten times the limit that etcd
 /// recommends (<https://etcd.io/docs/v3.5/op-guide/hardware/#disks>).
@@ -20,8 +20,6 @@ const SLOW: u32 = 100;
 const LOOKS: u32 = 3;
 /// Minimum number of syncs for a measurement.
 const FEWEST: u64 = 3;
-/// Pause between two leadership transfers: otherwise, leadership would circulate if all disks are slow.
-const PAUSE: Duration = Duration::from_secs(600);
 /// Value that means no measurement.
 const UNKNOWN: u32 = u32::MAX;
 
@@ -79,7 +77,7 @@ impl Slow {
             return Ok(vec![slow]);
         }
         let slow = format!("{slow}, and every write in the cluster waits for it");
-        if self.handed_over.is_some_and(|since| since.elapsed() < PAUSE) {
+        if self.handed_over.is_some_and(|since| since.elapsed() < LEADERSHIP_PAUSE) {
             return Ok(vec![format!(
                 "{slow}; leadership returned to this member and is not transferred again for a while"
             )]);

@@ -73,10 +73,7 @@ fn attempt(
 ) -> Result<()> {
     phase("waiting until everything is healthy");
     run.waited = steady::wait(world, WHOLE)?;
-    run.victims = world.victims(case.victim)?;
-    if let (Victim::Holder | Victim::LeadingHolder, [holder]) = (case.victim, &run.victims[..]) {
-        world.lead(holder, case.victim == Victim::LeadingHolder)?;
-    }
+    run.victims = victims(world, case, phase)?;
     let shared = &world.probe.shared;
     let before = Before::look(world)?;
     let begin = before.begin;
@@ -115,6 +112,36 @@ fn attempt(
         Err(why) => run.why = Some(why),
     }
     Ok(())
+}
+
+/// Returns the nodes that the fault affects, after the roles that the case needs were moved to them.
+fn victims(world: &World<'_>, case: &Case, phase: &dyn Fn(&str)) -> Result<Vec<String>> {
+    let victims = world.victims(case.victim)?;
+    match (case.victim, case.fault, &victims[..]) {
+        (Victim::Holder | Victim::LeadingHolder, _, [holder]) => {
+            world.lead(holder, case.victim == Victim::LeadingHolder)?;
+        }
+        (_, Fault::SlowDisk, [leader]) => return Ok(vec![rested_leader(world, leader, phase)?]),
+        _ => {}
+    }
+    Ok(victims)
+}
+
+/// Returns the leader, after leadership was moved to a node whose agent transfers it from a slow disk: an
+/// agent that did so in an earlier case pauses.
+fn rested_leader(world: &World<'_>, leader: &str, phase: &dyn Fn(&str)) -> Result<String> {
+    let (node, pause) = world.lead_rested(leader)?;
+    let until = world.probe.now() + pause;
+    if pause > 0.0 {
+        phase(&format!("waiting until the agent on {node} may transfer leadership again"));
+    }
+    while world.probe.now() < until {
+        host::signal::check()?;
+        host::clock::sleep(Duration::from_millis(300));
+    }
+    steady::wait(world, WHOLE)?;
+    locked(&world.slowed).insert(node.clone(), world.probe.now() + promises::HANDED_ON);
+    Ok(node)
 }
 
 /// What was seen during the fault.

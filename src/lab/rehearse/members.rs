@@ -7,8 +7,9 @@ use serde_json::Value;
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::lab::rehearse::cases::Program;
+use crate::lab::rehearse::probe::locked;
 use crate::lab::rehearse::world::World;
-use crate::words::Service;
+use crate::words::{LEADERSHIP_PAUSE, Service};
 
 /// Directory of the files that etcd clients need.
 const ETCD: &str = "/etc/kubernetes/pki/etcd";
@@ -78,6 +79,20 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Moves etcd leadership to the node whose disk was last slow the longest time ago, if that is not the
+    /// leader, and returns that node, and the seconds until its agent may transfer leadership again.
+    pub(super) fn lead_rested(&self, leader: &str) -> Result<(String, f64)> {
+        let members = self.members()?.unwrap_or_default();
+        let slowed = locked(&self.slowed).clone();
+        let last = |name: &str| slowed.get(name).copied().unwrap_or(f64::NEG_INFINITY);
+        let order = |a: &&String, b: &&String| {
+            last(a).total_cmp(&last(b)).then((a.as_str() != leader).cmp(&(b.as_str() != leader)))
+        };
+        let node = members.ids.keys().min_by(order).map_or(leader, String::as_str);
+        self.lead(node, true)?;
+        Ok((node.to_owned(), last(node) + LEADERSHIP_PAUSE.as_secs_f64() - self.probe.now()))
     }
 
     /// Makes the database grow by a megabyte, through a member on another node: small objects would fit into

@@ -27,6 +27,7 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
@@ -134,7 +135,8 @@ fn on_a_lab(
     let started = labs.up(artifacts, &[], &Changes::default(), say);
     let done = started.and_then(|started| {
         started.during(|lab| {
-            let world = World { lab, probe: Probe::start(Target::of(lab)?, lab.network()?)? };
+            let probe = Probe::start(Target::of(lab)?, lab.network()?)?;
+            let world = World { lab, probe, slowed: Mutex::default() };
             world.probe.begin();
             say("waiting until everything is healthy");
             steady::wait(&world, BOOT)?;

@@ -13,7 +13,7 @@ use crate::lab::rehearse::world::World;
 
 /// Limit in seconds for a leadership transfer: the agent measures three times, two seconds apart, and the
 /// etcd that it queries is slow.
-const HANDED_ON: f64 = 30.0;
+pub(super) const HANDED_ON: f64 = 30.0;
 /// Seconds until requests that wait for a leader with a slow disk are answered by its successor or time out.
 const CAUGHT_UP: f64 = 3.0;
 

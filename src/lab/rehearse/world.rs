@@ -1,5 +1,8 @@
 //! The lab as a rehearsal sees it: which machine currently runs which program and has which role.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::lab::Lab;
@@ -11,6 +14,8 @@ use crate::lab::rehearse::record::Lease;
 pub(super) struct World<'a> {
     pub(super) lab: &'a Lab,
     pub(super) probe: Probe,
+    /// Latest time at which the agent on a node transferred leadership from its slow disk.
+    pub(super) slowed: Mutex<BTreeMap<String, f64>>,
 }
 
 impl World<'_> {
