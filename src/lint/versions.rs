@@ -20,6 +20,12 @@ const PROMISES: &[(u32, &str)] = &[
     (16, "notification of balancers before an API server stops"),
 ];
 
+/// First minor version whose kubelets leave the protection of the pause image to the runtime
+/// (kubernetes#118544).
+const UNPROTECTED: u32 = 29;
+/// Suites whose containerd does not pin the pause image (containerd#8718); bookworm has 1.6.20.
+const UNPINNED: [&str; 2] = ["bullseye", "bookworm"];
+
 /// First minor version whose kubeadm supports `kubeadm init phase`.
 const PHASES: u32 = 13;
 
@@ -131,6 +137,17 @@ pub(super) static ROWS: &[Lint] = &[
         )
         .fix("use a newer image")
         .cluster(old_balancers),
+    Lint::warning("HA235", "nothing protects the pause image from garbage collection")
+        .why(
+            "kubelets since 1.29 leave this to the runtime, and containerd pins the image only since 1.6.22 \
+            and 1.7.3: when a disk is nearly full, the kubelet removes the image, and without a registry no \
+            pod starts",
+        )
+        .fix(
+            "use `suite = \"trixie\"`, or import the image on each machine with the label \
+            `io.cri-containerd.pinned=pinned`",
+        )
+        .cluster(unpinned_pause),
 ];
 
 fn old_balancers(subject: &Subject<'_>, findings: &mut Findings) {
@@ -152,6 +169,21 @@ const OWN_IMAGES: &[(Component, &str, &str)] = &[
     (Component::Flannel, "cluster.images.flannel", "computed.flannel.program"),
     (Component::FlannelPlugin, "cluster.images.flannel-cni-plugin", "computed.flannel.plugin"),
 ];
+
+/// Reports kubelets and a containerd that both leave the pause image unprotected.
+fn unpinned_pause(subject: &Subject<'_>, findings: &mut Findings) {
+    let (version, suite) = (subject.cluster.kubernetes, Suite::named(&subject.cluster.base.suite));
+    let is_containerd = subject.cluster.runtime == Runtime::Containerd;
+    if is_containerd && version.at_least(UNPROTECTED) && UNPINNED.contains(&suite.name) {
+        findings.at(
+            "base.suite",
+            format!(
+                "neither kubelet {version} nor containerd {} from `{}` protects the pause image",
+                suite.containerd, suite.name
+            ),
+        );
+    }
+}
 
 /// Reports images named by digest if Docker imports its images without a registry.
 fn images_by_digest(subject: &Subject<'_>, findings: &mut Findings) {
@@ -193,7 +225,7 @@ mod tests {
 
     /// Returns the lints whose fix names a version that works.
     fn lints() -> impl Iterator<Item = &'static Lint> {
-        ROWS.iter().filter(|lint| !["HA226", "HA230", "HA232", "HA233", "HA234"].contains(&lint.id))
+        ROWS.iter().filter(|lint| ["HA219", "HA227", "HA228", "HA229", "HA231"].contains(&lint.id))
     }
 
     /// Returns a lint's findings for a Kubernetes minor version on a suite: the companion, as `containerd

@@ -88,6 +88,10 @@ fn version_example(id: &str) -> String {
             "[endpoint]\nrun = \"static-pod\"\nimages.haproxy = \
             \"docker.io/library/haproxy:2.1.4\"",
         ),
+        "HA235" => edited("1.20.2", "1.30.4").replace(
+            "[cluster]",
+            "[base]\nsuite = \"bookworm\"\n[outputs]\nformats = [\"cloud-init\"]\n[cluster]",
+        ),
         other => panic!("no example for {other}"),
     }
 }
@@ -181,6 +185,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA232 `"docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000"`: `docker.io/library/haproxy:3.0@sha256:0000000000000000000000000000000000000000000000000000000000000000` contains a digest (name the image by tag only; the lock pins its digest anyway)
     HA233 `"bookworm"`: `raw` can't be built from `bookworm` (use the suite's stock images, with `formats = ["cloud-init"]` in `[outputs]`, or set `suite = "trixie"`)
     HA234 `"docker.io/library/haproxy:2.1.4"`: `docker.io/library/haproxy:2.1.4` is too old: kiln configures haproxy 2.4 or later (use a newer image)
+    HA235 `"bookworm"`: neither kubelet 1.30.4 nor containerd 1.6 from `bookworm` protects the pause image (use `suite = "trixie"`, or import the image on each machine with the label `io.cri-containerd.pinned=pinned`)
     HA311 `51`: VRRP router identifier 51 is probably used by another cluster too (omit `virtual-router-id`: the default is the last byte of the VIP)
     HA342 `"keepalived"`: with `keepalived`, the VIP points at a single API server and moves whenever that server stops (use `balancer = "haproxy"`)
     HA343 `[endpoint]`: clients outside the cluster connect only to 10.0.0.11:6443 (set a DNS name that resolves to every control-plane node: `names = ["kubernetes.example.org"]`)
