@@ -97,12 +97,16 @@ impl Slow {
         Ok(vec![slow])
     }
 
-    /// Returns the mean since the previous check, in milliseconds; `None` if too little was written.
+    /// Returns the mean since the last measurement, in milliseconds; `None` if too little was written: on a
+    /// very slow disk, enough syncs take several checks.
     fn measure(&mut self, now: Option<Synced>) -> Option<u32> {
         let now = now.unwrap_or_default();
+        let count = now.count.checked_sub(self.before.count).filter(|_| self.before.count > 0);
+        if count.is_some_and(|count| count < FEWEST) {
+            return None;
+        }
         let before = std::mem::replace(&mut self.before, now);
-        let count =
-            now.count.checked_sub(before.count).filter(|count| *count >= FEWEST && before.count > 0)?;
+        let count = count?;
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
@@ -146,8 +150,15 @@ mod tests {
         assert_eq!(look(10, 0.2), (Some(200), false));
         assert_eq!(look(10, 0.2), (Some(200), true));
         // Nothing was written: it is neither fast nor slow.
-        assert_eq!(look(1, 0.2), (None, true));
+        assert_eq!(look(0, 0.2), (None, true));
         assert_eq!(look(10, 0.002), (Some(2), false));
+        // A sync takes longer than it takes to look.
+        for _ in 0..LOOKS {
+            assert_eq!(look(1, 2.0).0, None);
+            assert_eq!(look(1, 2.0).0, None);
+            assert_eq!(look(1, 2.0).0, Some(2000));
+        }
+        assert_eq!(look(0, 0.0), (None, true));
         // etcd was started anew, and counts from zero.
         assert_eq!(slow.measure(Some(Synced { seconds: 0.1, count: 5 })), None);
         assert_eq!(slow.measure(None), None);

@@ -160,7 +160,7 @@ fn etcd() -> Vec<Case> {
             .by(&["etcd-leader-hangs"])
             .losing(Lost::Predicted),
         case("etcd-leader-disk-slow", "the etcd leader's disk is slow", Victim::EtcdLeader, Fault::SlowDisk)
-            .losing(Lost::Share(0.05)),
+            .losing(Lost::Share(0.08)),
         case("etcd-leader-disk-full", "the etcd leader's disk is full", Victim::EtcdLeader, Fault::FullDisk)
             .by(&["etcd-leader-dies"])
             .losing(Lost::Predicted),
