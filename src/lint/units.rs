@@ -3,6 +3,7 @@
 use crate::config::{Block, Fleet, Statement};
 use crate::lint::Lint;
 use crate::lint::found::Found;
+use crate::lint::vocabulary::COMPONENTS;
 use crate::profile::slip;
 
 /// Keys that are often misspelt, and similar valid keys, so that the latter are not reported
@@ -70,19 +71,6 @@ const UNIT_ONLY: [&str; 12] = [
 ];
 /// Control-plane units, which exit by design when they lose etcd or their lease.
 const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
-/// Units that packages provide.
-const COMPONENTS: [&str; 10] = [
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubelet",
-    "kube-proxy",
-    "etcd",
-    "haproxy",
-    "keepalived",
-    "containerd",
-    "docker",
-];
 /// Time that etcd may wait for its peers at the first boot, in seconds.
 const FIRST_BOOT: f64 = 600.0;
 

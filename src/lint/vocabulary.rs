@@ -7,6 +7,20 @@ use ipnet::IpNet;
 
 use crate::config::{Block, Document, Fleet, Node, Word};
 
+/// Programs that run as units, which packages provide and systemd supervises.
+pub(super) const COMPONENTS: [&str; 10] = [
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "etcd",
+    "haproxy",
+    "keepalived",
+    "containerd",
+    "docker",
+];
+
 /// Returns every VIP with its location: in keepalived, kube-vip and kubeadm configurations, and in script
 /// variables.
 pub(crate) fn vips<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(&'f Document<'a>, Word<'a>)> {

@@ -3,19 +3,7 @@
 use crate::config::{Command, Content, Document, Fleet, Word};
 use crate::lint::Lint;
 use crate::lint::found::Found;
-
-/// Programs that systemd supervises.
-const COMPONENTS: [&str; 9] = [
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubelet",
-    "kube-proxy",
-    "etcd",
-    "haproxy",
-    "keepalived",
-    "docker",
-];
+use crate::lint::vocabulary::COMPONENTS;
 
 pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA402", "the firewall is disabled or flushed")
