@@ -28,7 +28,7 @@ impl Digest {
     ///
     /// # Errors
     ///
-    /// Errors of the reader.
+    /// Errors from `reader`.
     pub(crate) fn of_reader(mut reader: impl Read) -> io::Result<(Self, u64)> {
         let mut hasher = Hasher::default();
         let size = io::copy(&mut reader, &mut hasher)?;

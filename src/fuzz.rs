@@ -1,6 +1,6 @@
-//! Fuzzing: every reader of foreign bytes, as a function of bytes. The programs in `fuzz/` call the readers
-//! with mutated input; a test calls them with the corpus in `fuzz/corpus`. No reader may panic, hang, or
-//! allocate memory out of proportion to its input; return values do not matter.
+//! Fuzz targets: every reader of untrusted data, as a function of bytes. The programs in `fuzz/` call the
+//! readers with mutated input; a test calls them with the corpus in `fuzz/corpus`. No reader is allowed to
+//! panic, hang, or allocate memory out of proportion to its input; return values do not matter.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -17,10 +17,11 @@ use crate::overlay::Manifest;
 use crate::profile::{self, Catalog};
 use crate::seed::{self, Seed};
 
-/// A reader: its name, which is also the name of its program and its corpus directory, and the function.
+/// A fuzz target: its name, which is also the name of its program and of its corpus directory, and the
+/// function that reads the bytes.
 type Reader = (&'static str, fn(&[u8]));
 
-/// Every reader.
+/// Every fuzz target.
 pub static READERS: &[Reader] = &[
     ("cluster-file", cluster_file),
     ("deb", |bytes| in_file(bytes, base::read_deb)),
@@ -40,11 +41,11 @@ pub static READERS: &[Reader] = &[
     ("yaml", |bytes| configuration("/etc/kubernetes/manifests/kube-apiserver.yaml", bytes)),
 ];
 
-/// Calls the reader with this name.
+/// Calls the fuzz target with this name.
 ///
 /// # Panics
 ///
-/// If there is no such reader.
+/// If there is no fuzz target with this name.
 pub fn read(name: &str, bytes: &[u8]) {
     let (_, read) = READERS.iter().find(|(known, _)| *known == name).expect("the reader is in the table");
     read(bytes);

@@ -1,5 +1,5 @@
-//! Independent programs that check kiln's output in tests: a missing program is reported, and is a failure in
-//! CI.
+//! Independent programs that check kiln's output in tests. A missing program is reported and the check is
+//! skipped, except in CI, where the test fails.
 
 #[path = "../tests/common/skip.rs"]
 mod skip;
@@ -29,7 +29,7 @@ pub(crate) fn judge(program: &str) -> Option<Command> {
 ///
 /// # Panics
 ///
-/// If it reports an error, with its output.
+/// If the judge reports an error; the message contains the judge's output.
 pub(crate) fn accepts(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said =

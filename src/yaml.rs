@@ -12,7 +12,7 @@ use crate::error::{Doing, Kind, Result};
 ///
 /// # Errors
 ///
-/// [`Kind::Internal`] if the value has a map whose keys are not strings.
+/// [`Kind::Internal`] if the value contains a map whose keys are not strings.
 pub(crate) fn to_string(value: &impl Serialize) -> Result<String> {
     let value = serde_json::to_value(value).doing(Kind::Internal, || "emitting YAML".into())?;
     let mut out = String::new();
@@ -115,7 +115,8 @@ fn escape(letter: char) -> String {
     }
 }
 
-/// Checks for the booleans, nulls and floats of YAML 1.1, which include those of YAML 1.2.
+/// Checks for booleans, nulls and floats in the notations of YAML 1.1, which include the notations of YAML
+/// 1.2.
 fn is_word(text: &str) -> bool {
     let words = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
     words.iter().any(|word| text.eq_ignore_ascii_case(word))

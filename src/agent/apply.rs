@@ -120,7 +120,9 @@ fn raise_clock(places: &Places, not_before: u64) -> Option<String> {
     }
     let [was, is] = [before, not_before].map(host::clock::rfc3339);
     Some(match host::clock::set(not_before) {
-        Ok(()) => format!("set forward to {is}, when the seed's certificates become valid; was {was}"),
+        Ok(()) => {
+            format!("set forward from {was} to {is}, the time at which the seed's certificates become valid")
+        }
         Err(err) => format!("is {was}, but the seed's certificates are not valid until {is}: {err}"),
     })
 }

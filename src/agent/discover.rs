@@ -12,7 +12,8 @@ use crate::seed::{ORDER, Seed, read_carrier};
 use crate::tree::ImagePath;
 use crate::words::CONFIG;
 
-/// Name prefixes of block devices that are not carriers: they are backed by other devices or by memory.
+/// Name prefixes of block devices that are not carriers, because they are backed by other devices or by
+/// memory.
 const MADE_UP: [&str; 5] = ["loop", "ram", "zram", "dm-", "md"];
 
 /// A seed that was found.

@@ -12,7 +12,7 @@ use crate::tree::{Entry, EntryKind, ImagePath, Tree};
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if the kernel refuses the overlay.
+/// [`Kind::Io`] if the overlay can't be mounted.
 pub(crate) fn mount(places: &Places) -> Result<Change> {
     let etc = places.root.join("etc");
     if host::mount::is_mount_point(&etc) {
@@ -23,7 +23,7 @@ pub(crate) fn mount(places: &Places) -> Result<Change> {
     host::fs::create_private_directory(&places.runtime().join("etc"))?;
     host::fs::create_directories(&work)?;
     host::fs::create_directories(&upper)?;
-    // The upper directory's mode becomes that of /etc.
+    // The upper directory's mode becomes the mode of /etc.
     host::fs::set_mode(&upper, 0o755)?;
     host::mount::overlay(&etc, &upper, &work, &etc)?;
     Ok(Change::Written)

@@ -32,7 +32,7 @@ const DEFAULT: Plan = Plan { action: "reboot", delay: 60 };
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Tool`] if systemd refuses.
+/// [`crate::error::Kind::Tool`] if systemd rejects the request.
 pub(crate) fn failure(places: &Places) -> Result<()> {
     let plan = plan(parameter(&places.command_line, ON_FAILURE).as_deref());
     let failed = failed_units().unwrap_or_default();

@@ -26,7 +26,8 @@ pub(crate) fn init(arguments: &[OsString], tell: impl FnOnce(&Status)) -> Result
     host::process::replace(host::process::command(SYSTEMD).args(arguments).env_remove(SEED_VARIABLE))
 }
 
-/// Mounts the API filesystems unless the container manager has done so; chroot-like managers may not.
+/// Mounts the API filesystems that the container manager has not mounted; chroot-like managers may mount
+/// none.
 fn mount_missing() -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     for (kind, target, options) in

@@ -26,7 +26,8 @@ impl<'a> Kubectl<'a> {
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] with the API server's message, or if the response can't be parsed.
+    /// [`Kind::Tool`] if the request fails, containing the API server's message, or if the response can't be
+    /// parsed.
     pub(super) fn get<T: DeserializeOwned>(self, what: &[&str]) -> Result<Option<T>> {
         let output = self.run("get", what, &["--ignore-not-found", "--output=json"])?;
         if output.is_empty() {

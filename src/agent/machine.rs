@@ -10,7 +10,8 @@ use crate::host;
 pub(crate) struct Machine {
     /// Value of `kiln.node=` on the kernel command line.
     pub(crate) node: Option<String>,
-    /// Value of `kiln.adopt=`: the name or identifier of the cluster that may take over this machine's state.
+    /// Value of `kiln.adopt=`: the name or identifier of the cluster that is allowed to take over this
+    /// machine's state.
     pub(crate) adopt: Option<String>,
     /// SMBIOS system serial number.
     pub(crate) serial: Option<String>,

@@ -1,4 +1,4 @@
-//! Node labels and pod networks that nodes may not set themselves.
+//! Node labels and pod networks that nodes are not allowed to set themselves.
 
 use std::collections::BTreeMap;
 use std::path::Path;

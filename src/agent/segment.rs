@@ -1,6 +1,6 @@
-//! Network segment check before this node may hold the VIP. Findings are reported on the consoles, in the
-//! journal and in the status. The node starts regardless, since it can't distinguish a foreign machine from a
-//! peer whose response was lost.
+//! Network segment check before this node is allowed to hold the VIP. Findings are reported on the consoles,
+//! in the journal and in the status. The node starts regardless, since it can't distinguish a foreign machine
+//! from a peer whose response was lost.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ const QUESTION: &str = "etc/kiln/segment.toml";
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with every finding.
+/// [`Kind::Input`] listing every finding.
 pub(crate) fn segment(places: &Places) -> Result<Option<Error>> {
     let question = Question::read(&places.root.join(QUESTION))?;
     let observation = match patiently(&question) {

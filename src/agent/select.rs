@@ -24,7 +24,7 @@ pub(crate) struct Candidate {
 enum Verdict {
     /// A rule or the kernel command line matches.
     Own,
-    /// The seed has no match rules: it is valid for any machine that carries it.
+    /// The seed contains no match rules, so it is valid for any machine that carries it.
     Open,
     /// Failed comparisons, as text.
     Foreign(Vec<String>),
@@ -67,7 +67,7 @@ pub(crate) fn select(carried: &[Candidate], machine: &Machine) -> Result<usize> 
 ///
 /// # Errors
 ///
-/// [`Kind::Input`], with the kernel parameter that allows it as a hint.
+/// [`Kind::Input`], whose hint names the kernel parameter that allows it.
 pub(crate) fn guard(chosen: &Identity, stored: Option<&Identity>, machine: &Machine) -> Result<()> {
     let Some(stored) = stored else { return Ok(()) };
     let names = |identity: &Identity| {
@@ -140,7 +140,7 @@ fn describe(candidate: &Candidate, machine: &Machine) -> String {
     let Candidate { place, identity, digest, .. } = candidate;
     let verdict = match compare(identity, machine) {
         Verdict::Own => "belongs to this machine".to_owned(),
-        Verdict::Open => "has no match rules".to_owned(),
+        Verdict::Open => "contains no match rules".to_owned(),
         Verdict::Foreign(differences) => differences.join("; "),
     };
     format!(
@@ -260,8 +260,8 @@ mod tests {
         the seed found belongs to another machine:
           /dev/vda4: node `m1` in cluster `ha`, seed fb909ae9d6d4: the kernel command line has `kiln.node=m2`, but the seed is for `m1`
         can't determine which of the seeds found belongs to this machine:
-          /dev/vda4: node `m1` in cluster `ha`, seed 176cb3c6cb6d: has no match rules
-          /dev/vdb: node `m2` in cluster `ha`, seed 7f824aa39d32: has no match rules
+          /dev/vda4: node `m1` in cluster `ha`, seed 176cb3c6cb6d: contains no match rules
+          /dev/vdb: node `m2` in cluster `ha`, seed 7f824aa39d32: contains no match rules
         more than one of the seeds found belongs to this machine:
           /dev/vda4: node `m1` in cluster `ha`, seed 799f75a9a7e1: belongs to this machine
           /dev/vdb: node `m2` in cluster `ha`, seed 79b49a13ed13: belongs to this machine

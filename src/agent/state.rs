@@ -66,7 +66,8 @@ pub(crate) fn fill(places: &Places) -> Result<Change> {
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Io`] if the snapshot is incomplete or there is not enough space, or naming the path.
+/// [`crate::error::Kind::Io`] if the snapshot is incomplete or there is not enough space; otherwise naming
+/// the path.
 pub(crate) fn take_snapshot(places: &Places, found: &Found) -> Result<Change> {
     let step = || format!("copying the snapshot attached to the seed on {}", found.candidate.place);
     let mut carrier = host::fs::open(&found.carrier)?;

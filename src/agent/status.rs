@@ -31,19 +31,19 @@ pub(crate) struct Status {
     pub(crate) stages: Vec<Stage>,
     /// Changed paths.
     pub(crate) changed: Vec<String>,
-    /// End of the run in seconds since 1970, by the machine's clock.
+    /// End of the run in seconds since 1970, according to the machine's clock.
     pub(crate) finished: u64,
     /// Correction of a clock that was behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) clock: Option<String>,
-    /// Reasons why this machine's etcd member is waiting, one sentence each; determined later in the boot and
-    /// stored separately.
+    /// Why this machine's etcd member is waiting, one sentence for each reason; determined later in the boot
+    /// and stored separately.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) etcd: Vec<String>,
-    /// Problems of the running member, one sentence each.
+    /// Problems with the running member, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) problems: Vec<String>,
-    /// Reason why this machine does not hold the VIP, if the guard decided so.
+    /// Why this machine is not allowed to hold the VIP, if the guard decided so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) vip: Option<String>,
     /// Segment conflicts over the VIP or the virtual router identifier; determined later in the boot and

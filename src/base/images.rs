@@ -22,7 +22,7 @@ use crate::words::{Arch, ImageSource};
 /// Suffixes of archive files to look for in a directory.
 const ENDINGS: [&str; 5] = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.zstd"];
 
-/// Wanted images by reference, each with a description of what needs it.
+/// Wanted images, keyed by reference, each with a description of what needs it.
 pub(crate) type WantedImages = BTreeMap<String, String>;
 
 /// An image archive in a role image.
@@ -36,7 +36,7 @@ pub(crate) struct ImageArchive {
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if no source has an image, with what needs it and the result of each source;
+/// [`Kind::Input`] if no source contains an image, naming what needs it and the result for each source;
 /// [`Kind::Verify`] if an archive does not match its index, or is for another platform.
 pub(crate) fn pin_images(
     lock: &mut Lock,
@@ -57,7 +57,7 @@ pub(crate) fn pin_images(
                 for (name, file) in files {
                     lock.images.extend(pin(&name, &file, lock.architecture, &mut missing)?);
                 }
-                tried.push(format!("{} has {} of {before}", describe(source), before - missing.len()));
+                tried.push(format!("{} contains {} of {before}", describe(source), before - missing.len()));
             }
             Err(err) => tried.push(format!("{}: {err}", describe(source))),
         }
@@ -72,7 +72,7 @@ pub(crate) fn pin_images(
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] if a file has changed since it was pinned; [`Kind::Input`] if no source has it.
+/// [`Kind::Verify`] if a file has changed since it was pinned; [`Kind::Input`] if no source contains it.
 pub(crate) fn images(
     lock: &Lock,
     wanted: &WantedImages,
@@ -216,7 +216,7 @@ fn nowhere(image: &str, missing: &BTreeSet<&String>, wanted: &WantedImages, trie
         {image}`",
         image_archive::short(image)
     );
-    Error::new(Kind::Input, format!("no source has the image {}: {tried}", images.join(", ")))
+    Error::new(Kind::Input, format!("no source contains the image {}: {tried}", images.join(", ")))
         .hint(save)
         .hint(
             "list a directory of image archives in the cluster file: an `[[images]]` table with \
@@ -285,8 +285,8 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             err.to_string().replace(dir.path().to_str().unwrap(), "DIR"),
-            "no source has the image `k8s.gcr.io/pause:3.2`, which the overlay `preload` of `worker` needs: \
-            the directory `DIR/nowhere`: directory not found; the directory `DIR` has 0 of 1"
+            "no source contains the image `k8s.gcr.io/pause:3.2`, which the overlay `preload` of `worker` \
+            needs: the directory `DIR/nowhere`: directory not found; the directory `DIR` contains 0 of 1"
         );
         assert_eq!(
             err.hints()[0],

@@ -213,7 +213,7 @@ impl Lock {
     /// [`Kind::Input`] if the set does not exist, or names a package that is not pinned.
     pub(crate) fn packages(&self, set: &str) -> Result<Vec<&PackagePin>> {
         let names = self.sets.get(set).ok_or_else(|| {
-            Error::new(Kind::Input, format!("the lock has no package set `{set}`"))
+            Error::new(Kind::Input, format!("the lock contains no package set `{set}`"))
                 .hint("run `kiln lock` after changing roles or overlays")
         })?;
         names

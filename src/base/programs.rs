@@ -24,7 +24,7 @@ use crate::words::{Arch, BinarySource, ELF_START, KubernetesVersion};
 const MEMBERS: &str = "kubernetes/server/bin/";
 /// Prefix of the top-level directory in an etcd release archive: `etcd-v3.5.21-linux-amd64`.
 const ETCD: &str = "etcd-v";
-/// Maximum size of digest files: they have one line, or one per file in a release; anything larger is an
+/// Maximum size of digest files: they contain one line, or one per file in a release; anything larger is an
 /// error page.
 const DIGEST_FILE_LIMIT: u64 = 65536;
 
@@ -32,7 +32,8 @@ const DIGEST_FILE_LIMIT: u64 = 65536;
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if no source has a program for the lock's architecture, with the result of each source.
+/// [`Kind::Input`] if no source contains a program for the lock's architecture, listing the result for each
+/// source.
 pub(crate) fn pin_programs(
     lock: &mut Lock,
     names: &BTreeSet<String>,
@@ -53,7 +54,12 @@ pub(crate) fn pin_programs(
         match found.and_then(|pins| runnable(pins, lock.architecture, source, store)) {
             Ok(pins) => {
                 missing.retain(|name| pins.iter().all(|pin| pin.name != *name));
-                tried.push(format!("{} has {} of {}", describe(source, version), pins.len(), names.len()));
+                tried.push(format!(
+                    "{} contains {} of {}",
+                    describe(source, version),
+                    pins.len(),
+                    names.len()
+                ));
                 lock.binaries.extend(pins);
             }
             Err(err) => tried.push(format!("{}: {err}", describe(source, version))),
@@ -71,7 +77,7 @@ pub(crate) fn pin_programs(
 /// # Errors
 ///
 /// [`Kind::Verify`] if a program in a directory has changed since it was pinned; [`Kind::Input`] if no source
-/// has it.
+/// contains it.
 pub(crate) fn programs(
     lock: &Lock,
     names: &[String],
@@ -184,7 +190,7 @@ fn pin_archive(
 }
 
 /// Fetches the digest published next to a download in sha256sum(1) format, from the download's own digest
-/// file or that of the release.
+/// file or the release's digest file.
 pub(super) fn published_digest(url: &str, store: &Store) -> Result<Digest> {
     if let Some(own) = store.client().read(&format!("{url}.sha256"), DIGEST_FILE_LIMIT)? {
         let text = String::from_utf8_lossy(&own);
@@ -290,7 +296,7 @@ fn describe(source: &BinarySource, version: KubernetesVersion) -> String {
 fn nowhere(missing: &BTreeSet<String>, tried: &[String]) -> Error {
     let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
     let tried = if tried.is_empty() { "no sources configured".to_owned() } else { tried.join("; ") };
-    Error::new(Kind::Input, format!("no source has {}: {tried}", names.join(", "))).hint(
+    Error::new(Kind::Input, format!("no source contains {}: {tried}", names.join(", "))).hint(
         "list a directory that contains the programs in the cluster file: a `[[binaries]]` table with \
         `directory = \"…\"`",
     )
@@ -376,8 +382,8 @@ mod tests {
         let shown = err.to_string().replace(dir.path().to_str().unwrap(), "DIR");
         assert_eq!(
             shown,
-            "no source has `kubelet`: the directory `DIR/nowhere`: directory not found; the directory `DIR` \
-            has 0 of 1"
+            "no source contains `kubelet`: the directory `DIR/nowhere`: directory not found; the directory \
+            `DIR` contains 0 of 1"
         );
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Wanted {
     /// References of container images.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) images: BTreeSet<String>,
-    /// Package names by set, without dependencies.
+    /// Package names, keyed by set, without dependencies.
     pub(crate) packages: BTreeMap<String, BTreeSet<String>>,
 }
 

@@ -45,7 +45,7 @@ enum Action {
     Segment,
     /// Correct this machine's clock if it is the only wrong clock among the etcd members
     Clock,
-    /// Decide whether this machine may hold the VIP; runs until stopped
+    /// Decide whether this machine is allowed to hold the VIP; runs until stopped
     Guard {
         /// VIP settings from the node's seed
         #[arg(long, default_value = guard::SETTINGS, value_name = "FILE")]
@@ -59,8 +59,8 @@ enum Action {
         #[arg(long, value_name = "NAME")]
         runtime: Runtime,
     },
-    /// Set the labels and pod networks that nodes may not set themselves; fails until every node has
-    /// registered
+    /// Set the labels and pod networks that nodes are not allowed to set themselves; fails until every node
+    /// has registered
     Nodes {
         /// File with one node per line: name, pod network or `-`, labels
         file: PathBuf,

@@ -19,7 +19,7 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
 
-    /// Output format, overriding those in the cluster file; repeatable, see `kiln list outputs`
+    /// Output format, used instead of the formats in the cluster file; repeatable, see `kiln list outputs`
     #[arg(long = "format", value_name = "FORMAT", value_parser = format())]
     formats: Vec<Output>,
 

@@ -80,11 +80,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<()> {
             counted(cluster.nodes.len(), "node"),
             cluster.kubernetes
         )),
-        (warnings, remarks) => {
+        (warnings, notes) => {
             ui.message(format!(
                 "`{file}` can be built: {}, {}",
                 counted(warnings, "warning"),
-                counted(remarks, "remark")
+                counted(notes, "note")
             ));
         }
     }
@@ -123,7 +123,7 @@ fn explanation(lint: &Lint) -> String {
     let severity = match lint.severity {
         Severity::Error => "blocks the build",
         Severity::Warning => "warning",
-        Severity::Info => "remark",
+        Severity::Info => "note",
     };
     format!(
         "{} ({severity}): {}\n\nWhy:   {}\nFix:   {}\nReads: {}\nSee:   {}\n\n\

@@ -23,7 +23,7 @@ Examples:
   kiln doctor
   kiln doctor --json | jq '.[] | select(.state != \"good\")'
 
-The exit code is 3 if this machine cannot build images; missing lab requirements do not affect it.";
+The exit code is 3 if this machine can't build images; missing lab requirements do not affect it.";
 
 /// Approximate disk space needed to build one role's images.
 const ROOM: u64 = 8 << 30;
@@ -83,7 +83,7 @@ pub(super) fn run(_: &Args, ui: &Ui) -> Result<()> {
     } else {
         Err(Error::new(
             Kind::Io,
-            format!("this machine cannot build images: {bad} of {} checks failed", findings.len()),
+            format!("this machine can't build images: {bad} of {} checks failed", findings.len()),
         ))
     }
 }

@@ -141,7 +141,7 @@ fn with_source(text: String, table: &str, directory: &Path) -> String {
     text + &format!("\n[[{table}]]\ndirectory = \"{}\"\n", directory.display().to_string().escape_default())
 }
 
-/// Returns the file with the given cluster name instead of the profile's.
+/// Returns the file with the given cluster name instead of the profile's name.
 fn named(text: &Arc<str>, name: &str, catalog: &Catalog) -> Result<String> {
     let source = Source { path: "cluster.toml".into(), text: Arc::clone(text) };
     let place = profile::parse(source, catalog)?.places.span("cluster.name");

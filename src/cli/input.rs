@@ -11,7 +11,7 @@ use crate::profile;
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] with every problem in the file.
+/// [`crate::error::Kind::Input`] listing every problem in the file.
 pub(super) fn cluster(ui: &Ui) -> Result<Cluster> {
     let global = ui.global();
     cluster::resolve(&profile::load(&global.file, &global.profile_dir)?)
@@ -21,7 +21,7 @@ pub(super) fn cluster(ui: &Ui) -> Result<Cluster> {
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] with every problem in the file, if it does not set the name.
+/// [`crate::error::Kind::Input`] listing every problem in the file, if it does not set the name.
 pub(super) fn name(ui: &Ui) -> Result<String> {
     let text = host::fs::read_to_string(&ui.global().file)?;
     let file = toml::from_str::<toml::Table>(&text).unwrap_or_default();
@@ -33,7 +33,7 @@ pub(super) fn name(ui: &Ui) -> Result<String> {
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] with every problem if one of them blocks the build.
+/// [`crate::error::Kind::Input`] listing every problem, if one of them blocks the build.
 pub(super) fn checked(ui: &Ui) -> Result<Site> {
     Site::load(&sources(ui))
 }
@@ -48,7 +48,7 @@ pub(super) fn sources(ui: &Ui) -> Sources<'_> {
     }
 }
 
-/// Does the same as [`checked`], and shows warnings; only `kiln check` shows remarks.
+/// Does the same as [`checked`], and shows warnings; only `kiln check` shows notes.
 ///
 /// # Errors
 ///

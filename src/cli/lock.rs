@@ -19,7 +19,7 @@ pub(super) struct Args {
     #[arg(long)]
     allow_expired: bool,
 
-    /// Trust the OpenPGP keys in FILE instead of Debian's [default: $KILN_KEYRING]
+    /// Trust the OpenPGP keys in FILE instead of Debian's keys [default: $KILN_KEYRING]
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Masks secrets in lines of files that messages show: program output ends up in logs.
+//! Masks secrets in the lines of files that messages show, because program output ends up in logs.
 
 use std::ops::Range;
 

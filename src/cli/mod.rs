@@ -47,7 +47,7 @@ pub(crate) use ui::Ui;
 const AFTER_HELP: &str = "\
 First steps:
   kiln init                 create cluster.toml, then edit it
-  kiln check && kiln plan   report every problem; show what each machine gets
+  kiln check && kiln plan   report every problem; show what each machine receives
   kiln pki init             create the keys (only once)
   kiln lock && kiln build   pin the inputs; build images and seeds into out/
   kiln lab up               boot the cluster on this machine

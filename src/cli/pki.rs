@@ -140,7 +140,7 @@ fn names(filled: &Filled) -> String {
     filled.issued.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Prints the result of `init` and `renew` as JSON for scripts; users get the message instead.
+/// Prints the result of `init` and `renew` as JSON for scripts; users see the message instead.
 fn show(filled: &Filled, ui: &Ui) -> Result<()> {
     #[derive(Serialize)]
     struct Outcome<'a> {
@@ -170,7 +170,7 @@ fn expiry(args: &ExpiryArgs, ui: &Ui) -> Result<()> {
     let mut items = pki::inventory(&Vault::open(&input::cluster(ui)?.vault)?)?;
     items.sort_by_key(|item| item.days_left);
     let short = items.iter().filter(|item| item.days_left < i64::from(args.warn_days)).count();
-    // A script gets one document: the list, or why the exit code is not 0.
+    // A script receives one document: the list, or why the exit code is not 0.
     if short == 0 || !ui.global().json {
         ui.show(&items, |items| {
             items

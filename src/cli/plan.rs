@@ -1,4 +1,4 @@
-//! `kiln plan`: shows what would be built and what each machine gets.
+//! `kiln plan`: shows what would be built and what each machine receives.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::plan::{
 };
 use crate::words::Placement;
 
-/// Show what would be built and what each machine gets: addresses, overlays, certificates, ports, quorum
+/// Show what would be built and what each machine receives: addresses, overlays, certificates, ports, quorum
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {

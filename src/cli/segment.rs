@@ -13,8 +13,8 @@ use crate::segment::{Observation, Question, USUAL_TIME, look};
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with every problem if another machine uses the VIP, or if the balancer does not announce a
-/// VIP; errors of [`look`].
+/// [`Kind::Input`] listing every problem, if another machine uses the VIP, or if the balancer does not
+/// announce a VIP; errors of [`look`].
 pub(super) fn add(mut site: Site, interface: &str, time: Option<Duration>, ui: &Ui) -> Result<Site> {
     let question = Question {
         interface: interface.to_owned(),

@@ -19,8 +19,8 @@ impl Cluster {
         nth_address(&self.network.services, 10)
     }
 
-    /// Returns `host:port` for external clients: the VIP, else the first name, else the first control-plane
-    /// node.
+    /// Returns `host:port` for external clients: the VIP or, if there is none, the first name or, if there is
+    /// no name either, the first control-plane node.
     pub(crate) fn endpoint_authority(&self) -> String {
         let vip = self.endpoint.vip.filter(|_| !self.endpoint.balancer.private_vip);
         let host = match (vip, self.endpoint.names.first()) {

@@ -41,12 +41,12 @@ pub(crate) struct Cluster {
     pub(crate) kubernetes: KubernetesVersion,
     /// Container runtime that runs the pods.
     pub(crate) runtime: Runtime,
-    /// Registry for the Kubernetes project's images, if not the project's own.
+    /// Registry for the Kubernetes project's images; if `None`, the project's own registry.
     pub(crate) image_repository: Option<String>,
-    /// Images that replace the Kubernetes version's default images, by component.
+    /// Images that replace the Kubernetes version's default images, keyed by component.
     #[serde(skip)]
     pub(crate) own_images: BTreeMap<Component, String>,
-    /// etcd version, if not the suite's.
+    /// etcd version; if `None`, the version in the suite.
     pub(crate) etcd: Option<EtcdVersion>,
     /// Members that must be present before a new etcd cluster is bootstrapped.
     pub(crate) founders: Founders,
@@ -56,7 +56,7 @@ pub(crate) struct Cluster {
     pub(crate) endpoint: Endpoint,
     /// Nodes, in the order of the cluster file; names and addresses are unique.
     pub(crate) nodes: Vec<Node>,
-    /// Overlays of each role, in order: those of the profile, with the cluster file's changes applied.
+    /// Overlays of each role, in order: the profile's overlays, with the cluster file's changes applied.
     pub(crate) overlays: BTreeMap<Role, Vec<String>>,
     pub(crate) base: Base,
     /// Sources of Kubernetes programs; the first source that contains a program wins.
@@ -81,7 +81,7 @@ pub(crate) struct Network {
     pub(crate) services: IpNet,
     pub(crate) node_ports: PortRange,
     pub(crate) plugin: NetworkPlugin,
-    /// kube-proxy mode; if `None`, the Kubernetes version's default.
+    /// kube-proxy mode; if `None`, the default for the Kubernetes version.
     pub(crate) proxy_mode: Option<ProxyMode>,
     /// Cluster DNS domain, `cluster.local` by default.
     pub(crate) domain: String,
@@ -107,7 +107,7 @@ pub(crate) struct Endpoint {
     pub(crate) balancer: Balancer,
     /// Run mode of the balancer.
     pub(crate) run: Run,
-    /// Image references for the balancer's pods, by program.
+    /// Image references for the balancer's pods, keyed by program.
     pub(crate) images: BTreeMap<&'static str, String>,
     /// BGP settings that kube-vip uses to announce the VIP to routers; without them, kube-vip uses ARP.
     pub(crate) bgp: Option<Bgp>,
@@ -153,12 +153,13 @@ pub(crate) enum MatchRule {
 pub(crate) struct Base {
     /// Debian suite, such as `trixie`.
     pub(crate) suite: String,
-    /// Repository URL; if `None`, the one set in the environment, or else the host's own APT sources.
+    /// Repository URL; if `None`, the one set in the environment or, if there is none, the host's own APT
+    /// sources.
     pub(crate) mirror: Option<String>,
     pub(crate) architecture: Arch,
     /// Kernel package, such as `linux-image-cloud-amd64`.
     pub(crate) kernel: String,
-    /// Packages to install in addition to those of the overlays.
+    /// Packages to install in addition to the overlays' packages.
     pub(crate) packages: Vec<String>,
     pub(crate) filesystem: RootFilesystem,
     /// cgroup version that the machines use.
@@ -171,8 +172,8 @@ impl Cluster {
         self.nodes.iter().filter(move |node| node.roles.contains(&role))
     }
 
-    /// Returns the nodes that run etcd: those with the role `etcd`, or the control-plane nodes if
-    /// no node has that role.
+    /// Returns the nodes that run etcd: the nodes with the role `etcd`, or the control-plane nodes if no node
+    /// has that role.
     pub(crate) fn etcd_members(&self) -> Vec<&Node> {
         let dedicated: Vec<&Node> = self.with_role(Role::Etcd).collect();
         if dedicated.is_empty() { self.with_role(Role::ControlPlane).collect() } else { dedicated }
@@ -208,7 +209,8 @@ impl Cluster {
         })
     }
 
-    /// Returns the proxy mode set in the cluster file, or else the Kubernetes version's default.
+    /// Returns the proxy mode set in the cluster file or, if there is none, the default for the Kubernetes
+    /// version.
     pub(crate) fn proxy_mode(&self) -> ProxyMode {
         self.network.proxy_mode.unwrap_or_else(|| ProxyMode::of(self.kubernetes))
     }

@@ -6,7 +6,7 @@ use crate::cluster::{Cluster, Network, Node};
 use crate::words::NetworkPlugin;
 
 impl Cluster {
-    /// Returns the pod network of `node`, if kiln assigns it and not the controller manager.
+    /// Returns the pod network of `node`, if kiln, not the controller manager, assigns it.
     ///
     /// The network is derived from the node's address, so that it does not change when other nodes are added
     /// or removed. If there are fewer pod networks than node addresses, the network is derived from the

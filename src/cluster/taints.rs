@@ -15,8 +15,8 @@ pub(crate) struct Taint {
 }
 
 impl Cluster {
-    /// Returns the taints of `node`: those set in the cluster file or else, on a control-plane node of a
-    /// cluster with workers, the usual control-plane taints.
+    /// Returns the taints of `node`: the taints set in the cluster file or, by default, the usual
+    /// control-plane taints on a control-plane node of a cluster with workers.
     pub(crate) fn taints(&self, node: &Node) -> Vec<Taint> {
         if let Some(taints) = &node.taints {
             return taints.iter().map(|text| Taint::parse(text)).collect();

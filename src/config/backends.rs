@@ -18,8 +18,8 @@ pub(crate) fn mode<'a>(block: Block<'_, 'a>) -> &'a str {
     inherited(block, &["mode"]).and_then(Statement::value).map_or("tcp", |word| word.text)
 }
 
-/// Returns the backends whose servers appear to be API servers: those in TCP mode, without ingress ports, and
-/// not used only to check the servers of other backends.
+/// Returns the backends whose servers appear to be API servers: backends in TCP mode, without ingress ports,
+/// that are not used only to check the servers of other backends.
 pub(crate) fn api_backends<'f, 'a>(fleet: &'f Fleet<'a>) -> impl Iterator<Item = Block<'f, 'a>> {
     let leads_to_some =
         |block: &Block<'f, 'a>| mode(*block) == "tcp" && servers(*block).any(|server| !is_ingress(server));

@@ -6,7 +6,7 @@ use super::word::{Statement, Word};
 use super::yaml::Node;
 use super::{Content, Document, environment, etcd, shell};
 
-/// Programs whose flags lints check.
+/// Programs whose flags are checked by lints.
 pub(crate) const PROGRAMS: [&str; 9] = [
     "kube-apiserver",
     "kube-controller-manager",
@@ -49,7 +49,7 @@ pub(crate) struct Invocation<'a> {
 pub(crate) enum Extent {
     /// Every flag.
     Whole,
-    /// Flags added to kubeadm's own.
+    /// Flags added to the flags that kubeadm sets itself.
     Added,
     /// Some flags: others come from a variable or an environment file.
     Part,

@@ -108,7 +108,7 @@ fn kind(path: &str, text: &str) -> Option<Kind> {
     by_drop_in().or(by_path).or_else(by_directory).or_else(by_text).map(|(_, kind)| *kind)
 }
 
-/// Returns the commands that a file runs: those of a script, a unit or a crontab.
+/// Returns the commands that a file runs, if it is a script, a unit or a crontab.
 fn typed<'a>(content: &Content<'a>, path: &str, text: Word<'a>) -> Vec<Command<'a>> {
     match content {
         Content::Script(script) => script.commands.clone(),

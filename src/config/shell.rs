@@ -61,7 +61,8 @@ impl<'t> Command<'t> {
         of_next.or_else(|| of_same().map(|(_, value)| value.unquoted()))
     }
 
-    /// Checks whether an option is set: `-fsS` contains `f`, `--fail` is the long form.
+    /// Checks whether an option is set, by its letter, as `f` in `-fsS`, or by its long form, such as
+    /// `--fail`.
     pub(crate) fn has(&self, short: char, long: &str) -> bool {
         self.words[1..].iter().any(|word| match word.text.strip_prefix('-') {
             Some(letters) if !letters.starts_with('-') => letters.contains(short),
@@ -199,7 +200,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// Returns the command that the words form, and those that it runs in a shell: `sh -c "…"`.
+/// Returns the command that the words form, and the commands that it runs in a shell: `sh -c "…"`.
 pub(super) fn commands<'t>(mut words: Vec<Word<'t>>, output: Option<Word<'t>>) -> Vec<Command<'t>> {
     let reserved = words.iter().take_while(|word| RESERVED.contains(&word.text)).count();
     words.drain(..reserved);
@@ -233,7 +234,7 @@ fn wrapped(words: &[Word<'_>]) -> usize {
     if count < words.len() { count } else { 0 }
 }
 
-/// Checks whether a word sets a variable: for the command that follows, or for the shell if there is none.
+/// Checks whether a word sets a variable, for the command that follows or, if there is none, for the shell.
 fn is_assignment(word: &str) -> bool {
     let is_name = |name: &str| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
     word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && is_name(name))

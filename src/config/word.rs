@@ -41,7 +41,7 @@ impl<'t> Word<'t> {
         self.pieces(|letter| letter == '\n').map(|line| line.part(0..line.text.trim_end_matches('\r').len()))
     }
 
-    /// Returns the word's parts, separated by white space.
+    /// Returns the word's parts, separated by whitespace.
     pub(crate) fn words(self) -> impl Iterator<Item = Self> {
         self.pieces(char::is_whitespace).filter(|word| !word.text.is_empty())
     }

@@ -259,7 +259,7 @@ fn key(content: Word<'_>) -> Option<(Word<'_>, Word<'_>)> {
     (!name.text.is_empty()).then(|| (name, content.from(at + 1).trim()))
 }
 
-/// Returns the start of a line's comment: a `#` at its start or after white space, outside quotes.
+/// Returns the start of a line's comment: a `#` at its start or after whitespace, outside quotes.
 fn comment(line: &str) -> usize {
     let (mut quote, mut before) = (None, ' ');
     for (at, letter) in line.char_indices() {

@@ -121,7 +121,9 @@ fn meta(file: &File, size: u64) -> Result<Meta> {
         decode(&bytes[HEADER..]).filter(|meta| meta.page_size == page)
     });
     let newest = [first, second].into_iter().flatten().max_by_key(|meta| meta.transaction);
-    newest.ok_or_else(|| Error::new(Kind::Verify, "this is not an etcd database: it has no valid meta page"))
+    newest.ok_or_else(|| {
+        Error::new(Kind::Verify, "this is not an etcd database: it contains no valid meta page")
+    })
 }
 
 fn decode(bytes: &[u8]) -> Option<Meta> {
@@ -264,7 +266,7 @@ impl Walk<'_> {
         Ok(Some((0..count).map(|index| u64_at(&page.bytes, begin + 8 * index)).collect()))
     }
 
-    /// Walks a bucket; `name` is that of a root bucket, or `None` for the root itself.
+    /// Walks a bucket; `name` is the name of a root bucket, or `None` for the root itself.
     fn bucket(&mut self, root: u64, name: Option<&[u8]>, depth: usize) -> Result<()> {
         let page = self.page(root)?;
         self.tree(&page, name, &Bounds::default(), depth)

@@ -34,7 +34,7 @@ pub(crate) struct Snapshot {
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] with the fault; [`Kind::Io`].
+/// [`Kind::Verify`] naming the fault; [`Kind::Io`] if the file can't be read.
 pub(crate) fn verify(file: &File, wanted: Option<Digest>) -> Result<Snapshot> {
     let step = || "reading the snapshot".to_owned();
     let size = file.metadata().doing(Kind::Io, step)?.len();
@@ -66,12 +66,12 @@ pub(crate) fn verify(file: &File, wanted: Option<Digest>) -> Result<Snapshot> {
         ));
     }
     if !has_meta {
-        return Err(Error::new(Kind::Verify, "this is not an etcd snapshot: it has no bucket `meta`"));
+        return Err(Error::new(Kind::Verify, "this is not an etcd snapshot: it contains no bucket `meta`"));
     }
     Ok(Snapshot { sha256, size, revision, entries })
 }
 
-/// Returns the digest of a file, that of all but its trailer, and the trailer.
+/// Returns the digest of a file, the digest of all but its trailer, and the trailer.
 fn digests(file: &File, size: u64) -> Result<(Digest, Digest, Digest)> {
     let Some(length) = size.checked_sub(TRAILER) else {
         return Err(Error::new(

@@ -51,7 +51,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if it is not a PE32+ image, or a header points outside of it.
+    /// [`Kind::Input`] if it is not a PE32+ image, or a header points outside the image.
     pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self> {
         let signature = u32_at(&bytes, 0x3c)? as usize;
         let mut image = Self { coff: signature + 4, optional: signature + 24, bytes, sections: Vec::new() };
@@ -69,7 +69,7 @@ impl Image {
         for index in 0..usize::from(u16_at(&image.bytes, image.coff + 2)?) {
             image.sections.push(Section::parse(&image.bytes, table + index * SECTION_HEADER)?);
         }
-        if image.sections.is_empty() { Err(wrong("it has no sections")) } else { Ok(image) }
+        if image.sections.is_empty() { Err(wrong("it contains no sections")) } else { Ok(image) }
     }
 
     /// Returns the content of a section, without padding.
@@ -93,7 +93,7 @@ impl Image {
         Ok(())
     }
 
-    /// Drops the symbol table at the end of old stubs; images should not have one.
+    /// Drops the symbol table at the end of old stubs; images should not contain one.
     pub(crate) fn strip_symbols(&mut self) -> Result<()> {
         let start = u32_at(&self.bytes, self.coff + 8)? as usize;
         let symbols =
@@ -110,13 +110,13 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if the section does not exist or has no space.
+    /// [`Kind::Input`] if the section does not exist or is too small.
     pub(crate) fn replace(&mut self, name: &str, content: &[u8]) -> Result<()> {
         let section = self
             .sections
             .iter_mut()
             .find(|section| section.name == name)
-            .ok_or_else(|| wrong(&format!("it has no section `{name}`")))?;
+            .ok_or_else(|| wrong(&format!("it contains no section `{name}`")))?;
         let size = small(content.len())?;
         if size > section.raw_size {
             return Err(wrong(&format!("`{name}` has space for only {} bytes", section.raw_size)));
@@ -143,7 +143,7 @@ impl Image {
         let last = self.sections.last().expect("an image has at least one section");
         let header = last.header + SECTION_HEADER;
         if header + SECTION_HEADER > self.header_space()? {
-            return Err(wrong(&format!("its headers have no space for `{name}`")));
+            return Err(wrong(&format!("there is no space for `{name}` in its headers")));
         }
         let section = Section {
             name: name.to_owned(),
@@ -321,7 +321,10 @@ pub(crate) mod tests {
             image.append(&format!(".s{index}"), b"x", DATA).unwrap();
         }
         let err = image.append(".full", b"x", DATA).unwrap_err();
-        assert_eq!(err.to_string(), "this UEFI program can't be used: its headers have no space for `.full`");
+        assert_eq!(
+            err.to_string(),
+            "this UEFI program can't be used: there is no space for `.full` in its headers"
+        );
         assert_eq!(image.section(".text").unwrap(), [0x90; 100]);
         let err = image.replace(".sbat", &[0; 513]).unwrap_err();
         assert_eq!(err.to_string(), "this UEFI program can't be used: `.sbat` has space for only 512 bytes");

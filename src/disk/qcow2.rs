@@ -81,7 +81,7 @@ fn runs(disk: &Disk) -> Vec<Range<u64>> {
     runs
 }
 
-/// Returns the required L2 tables, by their index in the L1 table, each with its number in the file.
+/// Returns the required L2 tables, keyed by their index in the L1 table, each with its number in the file.
 fn tables(runs: &[Range<u64>]) -> BTreeMap<u64, u64> {
     let needed = runs.iter().flat_map(|run| run.start / TABLE..run.end.div_ceil(TABLE));
     let mut tables: BTreeMap<u64, u64> = needed.map(|table| (table, 0)).collect();

@@ -24,7 +24,7 @@ const COPY: u64 = 64 << 20;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     size: u64,
-    /// Segments by offset, without overlaps.
+    /// Segments, keyed by offset, without overlaps.
     segments: BTreeMap<u64, Source>,
 }
 
@@ -184,7 +184,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`].
+    /// [`Kind::Io`] if reading or writing fails.
     pub(crate) fn write(&self, out: &File, step: &dyn Step) -> Result<Digest> {
         let (written, digest) = rayon::join(|| self.write_only(out, step), || self.digest());
         written.and(digest)

@@ -42,7 +42,7 @@ pub(crate) fn extents(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
     Ok(extents)
 }
 
-/// Makes `to` share all bytes of `from`; returns false if the filesystem can't.
+/// Makes `to` share all bytes of `from`; returns false if the filesystem does not support that.
 ///
 /// # Errors
 ///

@@ -4,7 +4,7 @@
 use crate::disk::pe::{CODE, DATA, Image};
 use crate::error::{Result, Within};
 
-/// Revocation data (SBAT) of every such image, in addition to that of the stub and the kernel.
+/// Revocation data (SBAT) of every such image, in addition to the data of the stub and the kernel.
 const SBAT_HEADER: &str = "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md";
 const SBAT_UKI: &str = "uki,1,UKI,uki,1,https://uapi-group.org/specifications/specs/unified_kernel_image/";
 
@@ -13,7 +13,7 @@ const SBAT_UKI: &str = "uki,1,UKI,uki,1,https://uapi-group.org/specifications/sp
 pub(crate) struct Parts<'a> {
     /// systemd-stub, such as `linuxx64.efi.stub`.
     pub(crate) stub: &'a [u8],
-    /// A kernel with EFI stub.
+    /// A kernel with an EFI stub.
     pub(crate) kernel: &'a [u8],
     /// Release of the kernel, such as `6.12.48+deb13-cloud-amd64`.
     pub(crate) release: &'a str,

@@ -21,7 +21,8 @@ const DEEPEST: usize = 8;
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if it is a qcow2 file with features that kiln does not write; [`Kind::Io`].
+/// [`Kind::Input`] if it is a qcow2 file with features that kiln does not write; [`Kind::Io`] if a file can't
+/// be read.
 pub(crate) fn open(path: &Path) -> Result<Disk> {
     open_at_depth(path, 0).within(|| format!("opening the disk `{}`", path.display()))
 }

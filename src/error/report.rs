@@ -38,7 +38,7 @@ pub(crate) struct Problem {
     pub(crate) message: String,
     /// Byte range in the source text.
     pub(crate) span: Option<Range<usize>>,
-    /// File that contains the problem, if it is not the report's.
+    /// File that contains the problem, if it is not the file that the report is about.
     pub(crate) source: Option<Source>,
     pub(crate) hint: Option<String>,
 }
@@ -84,11 +84,11 @@ impl Report {
         self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 
-    /// Fails with all problems if at least one is an error.
+    /// Returns an error that lists all problems if at least one of them is an error.
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Input`], with the whole report.
+    /// [`crate::error::Kind::Input`] containing the whole report.
     pub(crate) fn into_result(self) -> Result<()> {
         if self.errors() == 0 { Ok(()) } else { Err(Error::from_report(self)) }
     }

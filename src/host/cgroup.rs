@@ -1,6 +1,6 @@
-//! Control groups, version 2: all processes of a lab are in the lab's own branch, so that they can be killed
-//! together. If this machine uses the disk controller of version 1 (`blkio`), that of version 2 (`io`) is
-//! missing: a controller is in only one hierarchy.
+//! Control groups, version 2: all processes of a lab are in the lab's own cgroup, so that they can be killed
+//! together. If this machine uses the version 1 disk controller (`blkio`), the version 2 disk controller
+//! (`io`) is missing, because a controller is in only one hierarchy.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ const MOUNT: &str = "/sys/fs/cgroup";
 /// Time limit for freezing; a process that waits for a disk freezes only after that wait.
 const FREEZING: Duration = Duration::from_secs(5);
 
-/// One branch of the hierarchy.
+/// A cgroup in the hierarchy.
 #[derive(Clone, Debug)]
 pub(crate) struct Branch(PathBuf);
 
@@ -61,33 +61,33 @@ fn has_blkio(own: &str) -> bool {
 }
 
 impl Branch {
-    /// Returns a top-level branch of the hierarchy; it need not exist.
+    /// Returns a top-level cgroup; it need not exist.
     pub(crate) fn top(name: &str) -> Self {
         Self::at(Path::new(MOUNT), name)
     }
 
-    /// Returns the branch with this name in the hierarchy mounted at `mount`.
+    /// Returns the cgroup with this name in the hierarchy mounted at `mount`.
     pub(crate) fn at(mount: &Path, name: &str) -> Self {
         Self(mount.join(name))
     }
 
-    /// Returns a branch below this one.
+    /// Returns a cgroup below this one.
     pub(crate) fn below(&self, name: &str) -> Self {
         Self(self.0.join(name))
     }
 
-    /// Moves this process out of the branch, which must be at the top level.
+    /// Moves this process out of the cgroup, which must be at the top level.
     pub(crate) fn leave(&self) -> Result<()> {
         host::fs::write_existing(&self.0.with_file_name("cgroup.procs"), b"0")
     }
 
-    /// Creates the branch and moves this process into it; children start there from now on.
+    /// Creates the cgroup and moves this process into it; children start there from now on.
     pub(crate) fn join(&self) -> Result<()> {
         host::fs::create_directories(&self.0)?;
         host::fs::write_existing(&self.0.join("cgroup.procs"), b"0")
     }
 
-    /// Lists every process in the branch and below it, by its ID in this PID namespace.
+    /// Lists the IDs, in this PID namespace, of all processes in the cgroup and below it.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let own = host::fs::read_to_string(&self.0.join("cgroup.procs")).unwrap_or_default();
         let below = host::fs::list(&self.0).unwrap_or_default().into_iter().filter(|child| child.is_dir());
@@ -95,13 +95,13 @@ impl Branch {
         own.lines().filter_map(|id| id.parse().ok()).filter(|id| *id != 0).chain(below).collect()
     }
 
-    /// Kills every process in the branch at once, like a power cut.
+    /// Kills every process in the cgroup at once, like a power cut.
     pub(crate) fn kill(&self) -> Result<()> {
         let kill = self.0.join("cgroup.kill");
         if kill.exists() { host::fs::write_existing(&kill, b"1") } else { Ok(()) }
     }
 
-    /// Freezes every process in the branch, or thaws them, and returns when that is done; available since
+    /// Freezes every process in the cgroup, or thaws them, and returns when that is done; available since
     /// kernel 5.2.
     ///
     /// # Errors
@@ -125,18 +125,18 @@ impl Branch {
         Ok(())
     }
 
-    /// Checks whether every process in the branch is frozen.
+    /// Checks whether every process in the cgroup is frozen.
     pub(crate) fn is_frozen(&self) -> bool {
         let events = host::fs::read_to_string(&self.0.join("cgroup.events")).unwrap_or_default();
         events.lines().any(|line| line == "frozen 1")
     }
 
-    /// Limits the writes per second of the branch's processes to a device; `None` removes the limit. The
+    /// Limits the writes per second of the cgroup's processes to a device; `None` removes the limit. The
     /// device is `MAJOR:MINOR`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] if the kernel has no disk controller here.
+    /// [`Kind::Tool`] if the kernel provides no disk controller here.
     pub(crate) fn bound_writes(&self, device: &str, per_second: Option<u32>) -> Result<()> {
         let (old, new) = (self.0.join("blkio.throttle.write_iops_device"), self.0.join("io.max"));
         if old.exists() {
@@ -155,7 +155,8 @@ impl Branch {
         host::fs::write_existing(&new, format!("{device} wiops={bound}").as_bytes())
     }
 
-    /// Enables version 2's disk controller in this branch, from the top down; does nothing if there is none.
+    /// Enables the version 2 disk controller for this cgroup, from the top of the hierarchy down; does
+    /// nothing if that controller is missing.
     fn ask_for_io(&self) {
         let above: Vec<&Path> =
             self.0.ancestors().skip(1).take_while(|above| above.starts_with(MOUNT)).collect();
@@ -164,7 +165,7 @@ impl Branch {
         }
     }
 
-    /// Removes the branch and everything below it; waits briefly for killed processes to exit.
+    /// Removes the cgroup and everything below it; waits briefly for killed processes to exit.
     pub(crate) fn remove(&self) -> Result<()> {
         if !self.0.exists() {
             return Ok(());

@@ -39,7 +39,7 @@ pub(crate) enum Received<T> {
 }
 
 impl Listener {
-    /// Creates the socket; any user who may enter its directory may connect.
+    /// Creates the socket; any user who can enter its directory can connect.
     pub(crate) fn bind(path: &Path) -> Result<Self> {
         let step = || format!("creating the socket `{}`", path.display());
         let address = SocketAddrUnix::new(path).doing(Kind::Io, step)?;

@@ -21,7 +21,7 @@ pub(crate) fn since_1970() -> Duration {
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if the kernel refuses, as in most containers.
+/// [`Kind::Io`] if the kernel rejects the request, as in most containers.
 pub(crate) fn set(seconds: u64) -> Result<()> {
     let time = Timespec { tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX), tv_nsec: 0 };
     clock_settime(ClockId::Realtime, time).doing(Kind::Io, || "setting the clock".into())

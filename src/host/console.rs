@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 /// Writes `text` to every console that the kernel uses, or to `/dev/console` if those are not visible, as in
-/// a container. Skips consoles that can't be written to: there is no other place to report an error.
+/// a container. Skips consoles that can't be written to, since there is no other place to report an error.
 pub(crate) fn announce(text: &str) {
     let active = super::fs::read_to_string(Path::new("/sys/class/tty/console/active")).unwrap_or_default();
     let reported =

@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 
-/// Mode of files that every user may read.
+/// Mode of files that every user can read.
 pub(crate) const PUBLIC: u32 = 0o644;
 /// Mode of files that contain a secret.
 pub(crate) const PRIVATE: u32 = 0o600;
@@ -63,7 +63,7 @@ pub(crate) fn create_directories(path: &Path) -> Result<()> {
     fs::create_dir_all(path).doing(Kind::Io, || format!("creating the directory `{}`", path.display()))
 }
 
-/// Creates a directory that only its owner may enter, from the moment of its creation, and its parents.
+/// Creates a directory that only its owner can enter, from the moment of its creation, and its parents.
 pub(crate) fn create_private_directory(path: &Path) -> Result<()> {
     if let Some(parent) = path.parent() {
         create_directories(parent)?;
@@ -99,8 +99,8 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
         .doing(Kind::Io, || format!("setting the mode of `{}`", path.display()))
 }
 
-/// Changes the owner of a file or directory to that of `model`; a process that may not do so already runs as
-/// that owner.
+/// Changes the owner of a file or directory to the owner of `model`; a process that is not allowed to do so
+/// already runs as that owner.
 pub(crate) fn give(path: &Path, model: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let step = || format!("setting the owner of `{}`", path.display());
@@ -199,7 +199,7 @@ pub(super) fn write_beside(
     Ok(file)
 }
 
-/// Writes to an existing file that expects a single write, such as those in `/proc`.
+/// Writes to an existing file that expects a single write, such as a file in `/proc`.
 pub(crate) fn write_existing(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes));
     written.doing(Kind::Io, || format!("writing `{}`", path.display()))

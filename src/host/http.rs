@@ -66,7 +66,7 @@ pub(crate) enum Answer {
 
 /// Body of a response.
 pub(crate) struct Body {
-    /// Offset of the first byte in the whole file; 0 if the server ignored the requested offset.
+    /// Offset in the whole file at which this body begins; 0 if the server ignored the requested offset.
     pub(crate) offset: u64,
     /// Size of the whole file, if the server reports it.
     pub(crate) size: Option<u64>,
@@ -178,7 +178,7 @@ impl Client {
         self.persist(|| match self.get(url, 0)? {
             Answer::Refused(404 | 410) => Ok(None),
             Answer::Refused(status) => {
-                Err(Error::new(Kind::Network, format!("the server refused `{url}` with status {status}")))
+                Err(Error::new(Kind::Network, format!("the server returned status {status} for `{url}`")))
             }
             Answer::Body(body) => {
                 let mut bytes = Vec::new();
@@ -241,7 +241,7 @@ fn config() -> ConfigBuilder<AgentScope> {
     Config::builder()
 }
 
-/// Trusts the host's CAs, including a company's own; if there are none, those that browsers trust.
+/// Trusts the host's CAs, including a company's own CAs; if there are none, the CAs that browsers trust.
 fn tls() -> Result<TlsConfig> {
     let chosen = std::env::var_os("SSL_CERT_FILE").map(Into::into);
     let bundle = chosen

@@ -36,11 +36,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Opens the interface `name` for frames of these EtherTypes; sent frames use the first.
+    /// Opens the interface `name` for frames of these EtherTypes; sent frames use the first type.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if there is no such Ethernet interface or it is down; [`Kind::Io`] without permission.
+    /// [`Kind::Input`] if there is no such Ethernet interface or it is down; [`Kind::Io`] if permission is
+    /// denied.
     pub(crate) fn open(name: &str, types: &[u16]) -> Result<Self> {
         let all: Vec<InterfaceAddress> =
             getifaddrs().doing(Kind::Io, || "listing network interfaces".into())?.collect();
@@ -71,7 +72,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if the kernel refuses.
+    /// [`Kind::Io`] if the kernel rejects the request.
     pub(crate) fn join(&mut self, group: IpAddr) -> Result<()> {
         let joined = match group {
             IpAddr::V4(group) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {

@@ -12,7 +12,7 @@ use crate::host;
 /// Namespaces of a process to enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Network only: programs and files remain those of this machine.
+    /// Network only: programs and files are still this machine's own.
     Network,
     /// All namespaces of the process.
     All,
@@ -23,12 +23,13 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// PID namespace in which children started before [`begin_processes`].
+/// PID namespace in which this process's children started before [`begin_processes`] was called.
 #[derive(Debug)]
 pub(crate) struct Before(std::fs::File);
 
 impl Before {
-    /// Makes later children start there again: nothing can be started in a dead PID namespace. Requires root.
+    /// Makes later children start in that namespace again, because no process can be started in a PID
+    /// namespace whose first process has exited. Requires root.
     pub(crate) fn restore(&self) -> Result<()> {
         rustix::thread::move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::ProcessID))
             .doing(Kind::Io, || "leaving the lab's PID namespace".into())
@@ -36,7 +37,8 @@ impl Before {
 }
 
 /// Makes the next child of this process the first process in a new PID namespace: when it exits, the kernel
-/// kills all others in the namespace. An unprivileged user also gets a user namespace, and is root in it.
+/// kills all others in the namespace. For an unprivileged user, this also creates a user namespace, in which
+/// the user is root.
 ///
 /// # Errors
 ///

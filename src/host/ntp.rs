@@ -10,7 +10,7 @@ use crate::error::{Doing, Kind, Result};
 /// NTP port.
 const PORT: u16 = 123;
 
-/// Returns the seconds by which the clock of `address` is ahead of this machine's.
+/// Returns the seconds by which the clock of `address` is ahead of this machine's clock.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! Packets of one IP protocol that are sent to this machine (raw(7)). Other receivers still get the packets.
+//! Packets of one IP protocol that are sent to this machine (raw(7)). Other receivers still receive the
+//! packets.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -24,7 +25,7 @@ impl Packets {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] without permission.
+    /// [`Kind::Io`] if permission is denied.
     pub(crate) fn listen(protocol: u8, address: IpAddr) -> Result<Self> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -39,7 +40,7 @@ impl Packets {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if the kernel refuses.
+    /// [`Kind::Io`] if the kernel rejects the request.
     pub(crate) fn next(&self) -> Result<Option<(IpAddr, Vec<u8>)>> {
         let mut bytes = vec![0; LONGEST];
         let (length, from) = match rustix::net::recvfrom(&self.socket, &mut bytes, RecvFlags::empty()) {

@@ -18,7 +18,7 @@ pub(crate) struct Pressure {
 enum Count {
     /// Microseconds during which a runnable task waited for a processor (`/proc/pressure/cpu`).
     Stalled(u64),
-    /// Idle and total ticks of the processors (`/proc/stat`, proc_stat(5)), if the kernel has no better
+    /// Idle and total ticks of the processors (`/proc/stat`, proc_stat(5)), if the kernel provides no better
     /// counter.
     Idle(u64, u64),
 }
@@ -28,7 +28,7 @@ impl Pressure {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if the kernel has neither counter.
+    /// [`Kind::Io`] if the kernel provides neither counter.
     pub(crate) fn begin() -> Result<Self> {
         Ok(Self { since: Stopwatch::start(), count: count()? })
     }

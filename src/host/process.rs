@@ -29,7 +29,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 ///
 /// # Errors
 ///
-/// [`Kind::Tool`] with the last lines of standard error if the program is missing or fails.
+/// [`Kind::Tool`] containing the last lines of standard error, if the program is missing or fails.
 pub(crate) fn run(command: &mut Command) -> Result<Output> {
     let name = name(command);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -98,7 +98,7 @@ fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reason why a program was killed early, if it was.
+/// Why a program was killed early, if it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Early {
     No,
@@ -129,7 +129,7 @@ pub(crate) fn own_program() -> Result<std::path::PathBuf> {
     std::env::current_exe().doing(Kind::Io, || "finding the path of the running program".into())
 }
 
-/// Finds a program in `PATH` or in system directories that may be missing in an unprivileged user's `PATH`.
+/// Finds a program in `PATH` or in system directories that may be missing from an unprivileged user's `PATH`.
 pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let fixed = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(Into::into);
@@ -189,7 +189,7 @@ pub(crate) fn program_of(id: u32) -> Option<(String, char)> {
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] without permission.
+/// [`Kind::Io`] if permission is denied.
 pub(crate) fn kill_all(name: &str) -> Result<()> {
     let ids = super::fs::list(Path::new("/proc"))?
         .into_iter()

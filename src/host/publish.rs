@@ -37,7 +37,7 @@ fn replace_in_two_steps(staged: &Path, target: &Path) -> Result<()> {
     fs::rename(&aside, staged)
 }
 
-/// Creates a hard link to a file; returns false if the filesystem can't.
+/// Creates a hard link to a file; returns false if the filesystem does not support that.
 ///
 /// # Errors
 ///
@@ -57,7 +57,7 @@ pub(crate) fn link(file: &Path, name: &Path) -> Result<bool> {
 ///
 /// # Errors
 ///
-/// [`Kind::Io`].
+/// [`Kind::Io`] if the file can't be changed.
 pub(crate) fn seal(file: &File, mode: u32, modified: u64, path: &Path) -> Result<()> {
     let step = || format!("writing `{}`", path.display());
     let times = FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(modified));
@@ -65,7 +65,7 @@ pub(crate) fn seal(file: &File, mode: u32, modified: u64, path: &Path) -> Result
     file.set_times(times).doing(Kind::Io, step)
 }
 
-/// Checks whether a file is as [`seal`] left it: a write changes its modification time.
+/// Checks whether a file is as [`seal`] left it; a write would change its modification time.
 pub(crate) fn is_sealed(path: &Path, mode: u32, modified: u64, size: u64) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| {
         let times =

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 ///
-/// [`Kind::Tool`] with the monitor's message.
+/// [`Kind::Tool`] containing the monitor's message.
 pub(crate) fn command(socket: &Path, command: &str) -> Result<()> {
     let step = || format!("sending `{command}` to the monitor `{}`", socket.display());
     let stream = UnixStream::connect(socket).doing(Kind::Tool, step)?;

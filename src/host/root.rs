@@ -48,7 +48,7 @@ impl Root {
     }
 
     /// Ensures that `path` is a directory with these attributes. With `keep`, an existing directory keeps its
-    /// own.
+    /// own attributes.
     pub(crate) fn directory(&self, path: &str, attributes: Attributes, keep: bool) -> Result<Change> {
         let (parent, name) = self.parent(path)?;
         let step = || self.writing(path);
@@ -57,7 +57,7 @@ impl Root {
         if is_directory && (keep || same(there.as_ref().expect("the directory exists"), attributes)) {
             return Ok(Change::None);
         }
-        // A new directory gets its final name after its attributes, so that a later run may leave it
+        // A new directory is given its final name after its attributes, so that a later run may leave it
         // unchanged.
         let made = if is_directory { name.to_owned() } else { temporary(name) };
         if !is_directory {

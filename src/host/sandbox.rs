@@ -117,7 +117,7 @@ impl Sandbox {
         self
     }
 
-    /// Emulates changes of file owners for the program, and records those changes.
+    /// Emulates changes to file ownership for the program, and records these changes.
     pub(crate) fn fakeroot(&mut self, fakeroot: Fakeroot) -> &mut Self {
         self.fakeroot = Some(fakeroot);
         self
@@ -127,8 +127,8 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] with the last lines of standard error if the program fails, [`Kind::Interrupted`] after
-    /// a signal.
+    /// [`Kind::Tool`] containing the last lines of standard error, if the program fails;
+    /// [`Kind::Interrupted`] after a signal.
     pub(crate) fn run(&self) -> Result<Output> {
         self.run_with(Stdio::null(), |_| Ok(()))
     }
@@ -137,7 +137,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// Errors of the program first, because a writer fails when its reader does; then those of `fill`.
+    /// Errors from the program first, because a writer fails when its reader does; then errors from `fill`.
     pub(crate) fn run_with_stdin(
         &self,
         fill: impl FnOnce(&mut dyn std::io::Write) -> Result<()>,
@@ -188,7 +188,7 @@ pub(crate) fn enter_if_asked() -> Option<u8> {
         INNER => init::run,
         _ => return None,
     };
-    // Only kiln sets the variable: a user who types the hidden subcommand gets the usual error for an unknown
+    // Only kiln sets the variable: a user who types the hidden subcommand sees the usual error for an unknown
     // command.
     let spec = std::env::var(SPEC).ok()?;
     let result = serde_json::from_str(&spec)
@@ -200,7 +200,8 @@ pub(crate) fn enter_if_asked() -> Option<u8> {
     }))
 }
 
-/// Reports on standard error, a pipe to the kiln process that started this one and shows the last lines.
+/// Reports the error on standard error: a pipe to the kiln process that started this one, which shows the
+/// last lines.
 fn tell(err: &Error) {
     use std::io::Write;
     let mut text = format!("sandbox: {err}\n");

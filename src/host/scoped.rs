@@ -16,12 +16,13 @@ use crate::error::{Doing, Kind, Result};
 /// Flags to open a directory itself, without following a link.
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// A directory to write into, with relative paths of plain names. Each thread has its own instance.
+/// A directory to write into. Paths are relative to it, and all their components are plain names: not empty,
+/// not `.`, not `..`. Each thread has its own instance.
 #[derive(Debug)]
 pub(crate) struct Scoped {
     path: PathBuf,
     root: OwnedFd,
-    /// Most recently used directory: archives list the files of a directory together.
+    /// Most recently used directory, kept because archives list the files of a directory together.
     last: Option<(String, OwnedFd)>,
 }
 

@@ -235,7 +235,7 @@ impl Head {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS];
         let mut response = httparse::Response::new(&mut fields);
         let Status::Complete(end) = response.parse(bytes).map_err(io::Error::other)? else { return Ok(None) };
-        let status = response.code.ok_or_else(|| io::Error::other("the response has no status"))?;
+        let status = response.code.ok_or_else(|| io::Error::other("the response contains no status"))?;
         let field = |name: &str| response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
         let known = field("content-length")
             .and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());

@@ -10,11 +10,11 @@ use crate::error::{Doing, Error, Kind, Result};
 
 static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Starts watching for SIGINT, SIGTERM and SIGHUP. Called once, by the command line.
+/// Starts watching for SIGINT, SIGTERM and SIGHUP. Called once, by the CLI.
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if the kernel refuses the handlers.
+/// [`Kind::Io`] if the signal handlers can't be installed.
 pub(crate) fn watch() -> Result<()> {
     let interrupted = INTERRUPTED.get_or_init(Arc::default);
     for signal in [SIGINT, SIGTERM, SIGHUP] {

@@ -13,8 +13,8 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
 use crate::error::{Doing, Error, Kind, Result};
 
-/// Maximum frame size in bytes: that of the loopback interface, which is larger than that of any network
-/// card.
+/// Maximum frame size in bytes: the loopback interface's limit, which is higher than any network card's
+/// limit.
 pub(crate) const LONGEST: usize = 64 << 10;
 
 /// A TAP interface, created when opened and removed when dropped.
@@ -28,7 +28,7 @@ impl Tap {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] without permission, or if the name is taken.
+    /// [`Kind::Io`] if permission is denied, or if the name is taken.
     pub(crate) fn open(name: &str) -> Result<Self> {
         let step = || format!("creating the interface `{name}`");
         let device = DeviceBuilder::new().name(name).layer(Layer::L2).inherit_enable_state().build_sync();
@@ -94,7 +94,7 @@ pub(crate) fn leash() -> Result<(OwnedFd, OwnedFd)> {
     Ok((keeps, waits))
 }
 
-/// Reason why [`wait`] returned.
+/// Why [`wait`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
     /// Frames may have arrived, or the time limit has expired.
@@ -107,7 +107,7 @@ pub(crate) enum Woken {
 ///
 /// # Errors
 ///
-/// [`Kind::Io`] if the kernel refuses.
+/// [`Kind::Io`] if the kernel rejects the request.
 pub(crate) fn wait(taps: [&Tap; 2], leash: &OwnedFd, limit: Option<Duration>) -> Result<Woken> {
     let [one, other] = taps.map(|tap| PollFd::from_borrowed_fd(tap.as_fd(), PollFlags::IN));
     let mut waiting = [one, other, PollFd::new(leash, PollFlags::empty())];

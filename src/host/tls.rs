@@ -1,4 +1,4 @@
-//! One query over mutual TLS: a client with a certificate from the same CA gets the answer, and the
+//! One query over mutual TLS: a client with a certificate from the same CA receives the answer, and the
 //! connection is closed.
 //!
 //! There is no request: the TLS handshake identifies both sides, and only the answer is sent (RFC 8446).
@@ -82,7 +82,7 @@ impl Asking {
     ///
     /// # Errors
     ///
-    /// [`Kind::Network`] with the reason: no route, no answer, an invalid certificate.
+    /// [`Kind::Network`] containing the reason: no route, no answer, an invalid certificate.
     pub(crate) fn ask(&self, address: SocketAddr) -> Result<Vec<u8>> {
         self.answer(address).doing(Kind::Network, || format!("querying `{address}`"))
     }
@@ -137,7 +137,7 @@ impl Answering {
         let work = || -> ! {
             loop {
                 match self.listener.accept() {
-                    // A rejected client gets the reason through TLS; it is not reported here.
+                    // A rejected client receives the reason through TLS; it is not reported here.
                     Ok((socket, _)) => drop(converse(socket)),
                     Err(_) => super::clock::sleep(Duration::from_millis(100)),
                 }
@@ -166,7 +166,7 @@ impl Answering {
         let found = if is_reader {
             find(path).ok_or("404 Not Found")
         } else {
-            Err("403 Forbidden: this certificate may not read snapshots")
+            Err("403 Forbidden: this certificate is not allowed to read snapshots")
         };
         let answer =
             |status: &str, length: u64| format!("HTTP/1.0 {status}\r\nContent-Length: {length}\r\n\r\n");

@@ -62,7 +62,7 @@ fn haproxy(fleet: &Fleet<'_>, facts: &mut Facts) {
     }
 }
 
-/// Checks whether a section forwards connections: a section that shows statistics does not.
+/// Checks whether a section forwards connections; a section that shows statistics does not.
 fn is_for_servers(block: &Block<'_, '_>) -> bool {
     block
         .statement

@@ -97,8 +97,8 @@ pub(super) fn read(directory: &Path) -> Result<Found> {
     Ok(Found { machines, report: reader.report })
 }
 
-/// Checks whether a directory belongs to one machine: it has a subdirectory such as `etc`, or it contains
-/// configuration and is not named after a component.
+/// Checks whether a directory belongs to one machine. It does if it has a subdirectory such as `etc`, or if
+/// it contains configuration and is not named after a component.
 fn is_machine(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if !path.is_dir() || path.is_symlink() || ROOTS.contains(&name.as_str()) {

@@ -18,7 +18,7 @@ pub(super) const QUOTES: [char; 5] = ['"', '\'', '”', '“', '″'];
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) settings: Vec<Fact>,
-    /// Unusable values: placeholders, and text that cannot be parsed.
+    /// Unusable values: placeholders, and text that can't be parsed.
     pub(super) unclear: Vec<Fact>,
     pub(super) mentions: Vec<Mention>,
 }

@@ -53,7 +53,7 @@ pub(super) fn nodes(facts: &Facts) -> Vec<Node> {
     }
     stack_etcd(&mut nodes);
     name(&mut nodes);
-    // The first machine of a role gets the highest priority.
+    // The first machine of a role receives the highest priority.
     let rank = |node: &Node| node.priority.as_ref().map(|(priority, _)| Reverse(*priority));
     nodes.sort_by_key(|node| {
         (node.roles.first().is_none(), node.roles.first().copied(), rank(node), node.address)
@@ -148,8 +148,8 @@ fn name(nodes: &mut [Node]) {
     }
 }
 
-/// Returns the network of the VIP's interface, or else a network of the usual size that contains every
-/// address; the flag is true if the network is a guess.
+/// Returns the network of the VIP's interface or, if there is none, a network of the usual size that contains
+/// every address; the flag is true if the network is a guess.
 pub(super) fn network(facts: &Facts, nodes: &[Node]) -> Option<(IpNet, bool)> {
     if let Some(network) = facts.value(Setting::Nodes) {
         return Some((network.parse().ok()?, false));

@@ -11,7 +11,7 @@ use crate::config::{Content, Document, File, Fleet, Machine};
 use crate::error::{Problem, Severity};
 use crate::import::facts::{Facts, Origin, QUOTES};
 
-/// Values by name; names are in capital letters.
+/// Values, keyed by name; names are in capital letters.
 type Variables = BTreeMap<String, String>;
 
 /// A placeholder in a text.
@@ -40,7 +40,7 @@ const FILES: [&str; 4] = ["environment", "env", "variables", "vars"];
 /// Maximum length of a value that replaces a placeholder, in bytes.
 const LONGEST: usize = 512;
 
-/// Example values, by part of the name.
+/// Example values, keyed by part of the name.
 const EXAMPLES: [(&str, &str); 9] = [
     ("PORT", "6443"),
     ("PRIORITY", "100"),
@@ -153,13 +153,13 @@ fn is_of_variables(path: &str) -> bool {
     own || is_of_groups(path) || name == "hosts" || name.starts_with("inventory") || end == "ini"
 }
 
-/// Checks whether a file contains Ansible's variables for groups of machines. Those for one machine are in
-/// `host_vars`.
+/// Checks whether a file contains Ansible's variables for groups of machines. Variables for one machine are
+/// in `host_vars`.
 fn is_of_groups(path: &str) -> bool {
     path.contains("group_vars/")
 }
 
-/// Parses `export VIP="10.0.0.10"  # remark`. Lists and command substitutions are not values.
+/// Parses `export VIP="10.0.0.10"  # comment`. Lists and command substitutions are not values.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
@@ -173,7 +173,7 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     (plain && !value.is_empty()).then_some((name, value))
 }
 
-/// Parses `vip: 10.0.0.10  # remark`.
+/// Parses `vip: 10.0.0.10  # comment`.
 fn entry(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once(": ")?;
     let value = value.split(" #").next()?.trim().trim_matches(QUOTES);
@@ -245,7 +245,8 @@ fn of_machines(fleet: &Fleet<'_>) -> BTreeSet<String> {
     of_lines.chain(of_files).collect()
 }
 
-/// Checks whether Ansible itself replaces the placeholder: the machine's own name, or a loop variable.
+/// Checks whether Ansible itself replaces the placeholder, as it does for the machine's own name and for loop
+/// variables.
 fn is_of_ansible(text: &str, mark: &Mark<'_>) -> bool {
     mark.name == "inventory_hostname" || text.contains(&format!("for {} in ", mark.name))
 }

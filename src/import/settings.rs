@@ -342,7 +342,7 @@ fn version(text: &str) -> Option<String> {
     text.parse::<KubernetesVersion>().ok().map(|version| version.to_string())
 }
 
-/// Returns the first network, truncated to its network address: a second network is of the other address
+/// Returns the first network, truncated to its network address: a second network belongs to the other address
 /// family.
 fn network(text: &str) -> Option<String> {
     text.split(',').next()?.trim().parse::<IpNet>().ok().map(|network| network.trunc().to_string())

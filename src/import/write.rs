@@ -16,7 +16,7 @@ const HEAD: &str = "# A comment above each setting names the file and line that 
 # decide on their values, then run `kiln check`.
 #
 #   kiln \
-    check    report all problems in this file        kiln plan     show what each machine gets
+    check    report all problems in this file        kiln plan     show what each machine receives
 
 ";
 

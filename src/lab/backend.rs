@@ -69,10 +69,11 @@ pub(crate) enum Cable {
 /// Method of freezing a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freezer {
-    /// The node's cgroup: its processes stop, but the kernel, which is this machine's, keeps running.
+    /// The node's cgroup: the node's processes stop, but the kernel, which belongs to this machine, keeps
+    /// running.
     ControlGroup,
-    /// The virtual machine's monitor, listening at [`Lab::monitor_of`]: the guest's kernel and clock stop as
-    /// well.
+    /// The virtual machine's monitor, which listens at [`Lab::monitor_of`]: the guest's kernel and clock stop
+    /// as well.
     Monitor,
 }
 

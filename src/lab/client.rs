@@ -1,4 +1,4 @@
-//! Command-line side of a lab: starts the supervisor, sends requests to it, runs programs in the lab's
+//! Command-line side of a lab: starts the supervisor, sends requests to it, and runs programs in the lab's
 //! namespaces.
 
 mod breaking;

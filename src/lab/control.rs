@@ -112,7 +112,7 @@ pub(crate) struct NodeState {
     pub(crate) disk: Vec<String>,
     /// Seconds since power-on.
     pub(crate) uptime: u64,
-    /// Reason why the node stopped, if it has.
+    /// Why the node stopped, if it has stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<String>,
 }

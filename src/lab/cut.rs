@@ -1,5 +1,5 @@
 //! Cables that drop frames: nftables rules on the lab's bridge, rewritten as a whole on every change, so that
-//! a repaired node has no rules left (nft(8), family `bridge`).
+//! no rules are left for a repaired node (nft(8), family `bridge`).
 
 use std::fmt::{self, Write as _};
 
@@ -106,17 +106,17 @@ pub(super) fn word(value: &impl ValueEnum) -> String {
 ///
 /// # Errors
 ///
-/// [`Kind::Tool`] if this machine has no nft(8), or nft(8) does not keep the rules.
+/// [`Kind::Tool`] if nft(8) is not installed on this machine, or does not keep the rules.
 pub(super) fn apply(lab: &Lab, cuts: &[(&Guest, &Cut)]) -> Result<()> {
     let nft = host::process::find("nft").ok_or_else(|| {
-        Error::new(Kind::Tool, "cutting a cable requires `nft`")
+        Error::new(Kind::Tool, "dropping frames requires `nft`")
             .hint("install it: `apt install nftables` or `dnf install nftables`")
     })?;
     let text = table(lab, cuts);
     let run = |input: &str| {
         host::process::run_with_input(host::process::command(&nft).args(["--file", "-"]), input.as_bytes())
     };
-    run(&text).within(|| "applying the lab's cuts".into())?;
+    run(&text).within(|| "applying the rules that drop frames".into())?;
     let listed = run("list table bridge kiln\n")?;
     let (wanted, found) = (count(&text), count(&String::from_utf8_lossy(&listed.stdout)));
     if wanted == found {
@@ -143,8 +143,8 @@ fn table(lab: &Lab, cuts: &[(&Guest, &Cut)]) -> String {
     text + "}\n"
 }
 
-/// Appends the rules for a cut. Frames between nodes are forwarded; those between a node and this machine are
-/// input or output.
+/// Appends the rules for a cut. Frames between nodes are forwarded; frames between a node and this machine
+/// are input or output.
 fn rules(text: &mut String, lab: &Lab, guest: &Guest, cut: &Cut, hook: &str) {
     let other = cut.from.as_ref().and_then(|name| lab.guest(name).ok());
     for direction in [Direction::In, Direction::Out] {

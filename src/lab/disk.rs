@@ -24,7 +24,8 @@ pub(crate) const SYNC: u32 = 200;
 const MAKE: &str = "mkfs.ext4";
 /// Host programs that are required for separate container disks; `kiln doctor` checks them.
 pub(crate) const TOOLS: &[&str] = &[MAKE];
-/// Writes that one sync of etcd's log waits for: two or three of its own, and those of the database.
+/// Number of writes that one sync of etcd's log waits for: two or three to the log itself, the others to the
+/// database.
 const WRITES: u32 = 6;
 
 /// Disk of one node, which may not have been created yet.

@@ -41,7 +41,7 @@ pub(super) fn mount_parts(directory: &Path, target: &Path) -> Result<()> {
 fn verified_parts(directory: &Path) -> Result<PathBuf> {
     let data =
         ["root.squashfs", "root.erofs"].iter().map(|name| directory.join(name)).find(|path| path.exists());
-    let data = data.ok_or_else(|| Error::new(Kind::Verify, "the image has no root filesystem"))?;
+    let data = data.ok_or_else(|| Error::new(Kind::Verify, "the image contains no root filesystem"))?;
     let superblock = Superblock::read(&host::fs::read_at(&directory.join("root.verity"), 0, BLOCK)?)?;
     let hash = root_hash(host::fs::open(&data)?, &superblock)?;
     let expected = host::fs::read_to_string(&directory.join("root.hash"))?;
@@ -53,7 +53,7 @@ fn verified_root(disk: &Path) -> Result<Partition> {
     let mut file = host::fs::open(disk)?;
     let table = Table::read(&mut file)?;
     let find = |label: &str| {
-        let missing = || Error::new(Kind::Verify, format!("the image has no `{label}` partition"));
+        let missing = || Error::new(Kind::Verify, format!("the image contains no `{label}` partition"));
         table.find(label).cloned().ok_or_else(missing)
     };
     let (root, tree) = (find(ROOT)?, find(ROOT_VERITY)?);

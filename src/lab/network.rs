@@ -19,7 +19,7 @@ const PASSING: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Tool`] with the output of ip(8).
+/// [`crate::error::Kind::Tool`], containing the output of ip(8).
 pub(super) fn set_up(lab: &Lab) -> Result<()> {
     ip(&bridge(lab)).within(|| "creating the lab's network".into())
 }

@@ -53,7 +53,7 @@ impl Backend for Nspawn {
             )
             .hint("kiln lab down && kiln lab up --backend nspawn"));
         }
-        // nspawn refuses to start without a sign of systemd.
+        // nspawn starts only if this directory exists, which normally shows that systemd is running.
         host::fs::create_directories(Path::new("/run/systemd"))?;
         overlay::write(&overlay_of(lab))?;
         let target = root_of(lab, guest);

@@ -1,12 +1,13 @@
-//! Files that the lab adds to an image that runs as a container. They are not part of the shipped image: real
-//! machines never need them.
+//! Files that the lab adds to an image that runs as a container. They are not part of the shipped image,
+//! because real machines never need them.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::host;
 
-/// Files by path in the container, below `/run`, which is empty and writable in every container.
+/// Files: path in the container, content and mode. The paths are below `/run`, which is empty and writable in
+/// every container.
 const FILES: [(&str, &str, u32); 4] = [
     (
         "/run/systemd/system/kubelet-in-container.service",
@@ -18,12 +19,13 @@ const FILES: [(&str, &str, u32); 4] = [
     ("/run/kiln-lab/runc-in-container", include_str!("overlay/runc-in-container"), 0o755),
 ];
 
-/// Writes the files below `directory`, except those that are up to date: running containers have them mounted,
-/// and the kernel refuses to mount a file again that was replaced (`move_mount` returns `ENOENT`).
+/// Writes the files below `directory`, except those that are up to date: running containers have them
+/// mounted, and the kernel does not allow a replaced file to be mounted again (`move_mount` returns
+/// `ENOENT`).
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Io`].
+/// [`crate::error::Kind::Io`] if a file can't be written.
 pub(super) fn write(directory: &Path) -> Result<()> {
     host::fs::create_directories(directory)?;
     FILES.iter().try_for_each(|(path, text, mode)| {

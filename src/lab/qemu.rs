@@ -1,5 +1,5 @@
-//! QEMU backend: the whole boot path, starting with UEFI. Artifacts are never written to: each node writes to
-//! its own overlay.
+//! QEMU backend: the whole boot path, starting with UEFI. Artifacts are never written to, because each node
+//! writes to its own overlay.
 
 mod accelerator;
 mod firmware;
@@ -118,7 +118,7 @@ struct Carrier {
     seed: Option<PathBuf>,
 }
 
-/// Returns the node's own image, or else its role image with the seed as a second volume.
+/// Returns the node's own image or, if there is none, its role image with the seed as a second volume.
 fn carrier(lab: &Lab, guest: &Guest) -> Result<Carrier> {
     let own = lab.artifacts_of(guest).join(&guest.name);
     if let Some(disk) = Disk::beside(&own) {

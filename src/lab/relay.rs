@@ -27,7 +27,7 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Starts forwarding frames between the interface on the node's side and the one on the other side.
+    /// Starts forwarding frames between the interface on the node's side and the interface on the other side.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ mod tests {
     }
 
     /// Returns the time that a broadcast frame takes from one interface to the other. Its protocol type is
-    /// one of those for experiments (IEEE 802, 9.2.3).
+    /// reserved for experiments (IEEE 802, 9.2.3).
     fn passes(from: &Tap, to: &Tap) -> Duration {
         let mut frame = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1], &[0x88, 0xb5]].concat();
         frame.resize(60, 7);

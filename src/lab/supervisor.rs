@@ -106,7 +106,8 @@ pub(super) fn clean_up(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Removes the contents of the state directory, but never those of a mount in it: that is a user's image.
+/// Removes the contents of the state directory, but never the contents of a filesystem that is mounted in it,
+/// because that is a user's image.
 fn remove_contents(lab: &Lab) -> Result<()> {
     if host::mount::is_mount_point(&lab.private()) {
         return Err(Error::new(Kind::Io, format!("`{}` is still mounted", lab.private().display())));

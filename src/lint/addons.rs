@@ -9,7 +9,7 @@ use crate::lint::Lint;
 use crate::lint::found::Found;
 use crate::lint::vocabulary::{network, pods, services};
 
-/// Add-ons that are no longer maintained, by a part of their image name, and their replacements.
+/// Parts of the image names of add-ons that are no longer maintained, and the replacements of these add-ons.
 const RETIRED: [(&str, &str); 6] = [
     ("ingress-nginx/controller", "a Gateway API controller"),
     ("nginx-ingress-controller", "a Gateway API controller"),
@@ -23,7 +23,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA418", "flannel and the controller manager use different pod networks")
         .why(
             "the controller manager assigns each node a subnet of `--cluster-cidr`, but flannel routes a \
-            different network: pod addresses are unreachable",
+            different network, so pod addresses are unreachable",
         )
         .fix("set the same network in net-conf.json and `--cluster-cidr`")
         .files(flannel_network),
@@ -68,7 +68,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(different_pause),
     Lint::warning("HA424", "an add-on is no longer maintained")
         .why(
-            "an unmaintained add-on gets no security fixes: ingress-nginx was retired in March 2026, the \
+            "an unmaintained add-on receives no security fixes: ingress-nginx was retired in March 2026, the \
             dashboard is archived, and kube-dns was dropped in 1.21",
         )
         .fix("use a Gateway API controller, Headlamp or CoreDNS instead")

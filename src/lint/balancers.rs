@@ -7,7 +7,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::warning("HA342", "the VIP points at an API server instead of a balancer")
         .why(
             "one API server handles the entire load while the others are idle, and whenever that server \
-            restarts, the VIP moves, which cuts every connection",
+            restarts, the VIP moves, which breaks every connection",
         )
         .fix("use `balancer = \"haproxy\"`")
         .cluster(|subject, findings| {
@@ -25,7 +25,7 @@ pub(super) static ROWS: &[Lint] = &[
         }),
     Lint::info("HA343", "clients outside the cluster use only one control-plane node")
         .why(
-            "every machine in the cluster has its own balancer, but clients outside have none: \
+            "every machine in the cluster has its own balancer, but clients outside have none, so \
             `admin.kubeconfig` points at the first control-plane node, even when that node is down",
         )
         .fix(

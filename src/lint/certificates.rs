@@ -30,7 +30,7 @@ pub(super) static ROWS: &[Lint] = &[
             "etcd compares a peer's source address with the names in its certificate: a member whose \
             address is missing is rejected by all others",
         )
-        .fix("list every address of the machine, and the VIP if the machine may hold it")
+        .fix("list every address of the machine, and the VIP if the machine can hold it")
         .files(peer_addresses),
     Lint::warning("HA108", "a certificate expires soon")
         .why(
@@ -83,7 +83,7 @@ struct Placed<'f, 'a> {
     certificate: Certificate,
 }
 
-/// Returns the first certificate in every file, and those embedded in kubeconfigs.
+/// Returns the first certificate in every file, and the certificates embedded in kubeconfigs.
 fn all<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<Placed<'f, 'a>> {
     fleet.documents.iter().filter_map(of_document).chain(within_kubeconfigs(fleet)).collect()
 }

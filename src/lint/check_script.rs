@@ -1,4 +1,4 @@
-//! Lints for keepalived check scripts, which decide whether a machine may hold the VIP.
+//! Lints for keepalived check scripts, which decide whether a machine is allowed to hold the VIP.
 
 use crate::config::streams;
 use crate::config::{Block, Command, Document, Fleet, Statement, Word, commands_of};
@@ -63,7 +63,7 @@ pub(super) static ROWS: &[Lint] = &[
         )
         .fix("quote the delimiter: `<<'EOF'`")
         .files(expanded),
-    Lint::warning("HA341", "`chmod` is applied to a different file than the script")
+    Lint::warning("HA341", "`chmod` is applied to a file other than the script")
         .why(
             "the script is written to an absolute path, but `chmod` uses a relative one: when run from \
             another directory, `chmod` fails, and keepalived does not run the check",
@@ -151,7 +151,7 @@ fn any_answer<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     });
 }
 
-/// Checks whether a command's output is captured or piped: `$(…)`, backticks, a pipe.
+/// Checks whether a command's output is captured (with `$(…)` or backticks) or piped.
 fn is_read(text: &str, start: usize, command: &Command<'_>) -> bool {
     let first = command.wrapper.first().copied().unwrap_or(command.name());
     let end = command.words.last().map_or(first.span().end, |word| word.span().end);

@@ -72,8 +72,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(mail_to_nobody),
     Lint::warning("HA347", "VRRP version 2 does not support fractional intervals")
         .why(
-            "VRRP version 2 packets carry the interval in whole seconds (RFC 3768 section 5.3.7): keepalived \
-            uses a different interval than the configured one",
+            "VRRP version 2 packets carry the interval in whole seconds (RFC 3768 section 5.3.7), so \
+            keepalived uses an interval other than the configured one",
         )
         .fix(
             "set `version 3` in the instance, on every machine at once, or use a whole number for \
@@ -86,8 +86,8 @@ pub(super) static ROWS: &[Lint] = &[
             different intervals or versions, each side drops the other's packets",
         )
         .fix(
-            "generate the configuration from one inventory: every other machine as a peer, and the same \
-            `advert_int` and `vrrp_version` everywhere",
+            "generate the configuration from one inventory, with every other machine as a peer and the same \
+            `advert_int` and `vrrp_version` on every machine",
         )
         .files(disagreement),
 ];
@@ -287,8 +287,8 @@ fn fraction_of_version_2<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-/// Returns the effective value of an instance's setting: its own value, the global one, or keepalived's
-/// default.
+/// Returns the effective value of an instance's setting: the instance's own value, the global value, or
+/// keepalived's default.
 fn effective(fleet: &Fleet<'_>, block: &Block<'_, '_>, name: &str) -> f64 {
     let own = block.statement.number(name).map(|(number, _)| number);
     let global = || {
@@ -332,7 +332,7 @@ pub(super) fn router_id<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
                     == block.statement.setting("interface").map(|word| word.text)
                 && family(other.statement) == family(block.statement)
         };
-        // The same identifier without a common address means two clusters.
+        // The same identifier without a common address indicates two clusters.
         let vips = |statement: &Statement<'a>| {
             addresses(statement).filter_map(|line| address(line.name())).collect::<BTreeSet<_>>()
         };

@@ -31,15 +31,15 @@ pub(super) static ROWS: &[Lint] = &[
         .files(created_empty),
     Lint::warning("HA331", "a balancer image is not pinned")
         .why(
-            "a tag may refer to a different image tomorrow; published tags such as osixia/keepalived:2.0.17, \
-            haproxy:2.1.4 and plndr/kube-vip no longer get fixes; and with `imagePullPolicy: Always` the pod \
-            does not start while the registry is unreachable",
+            "a tag may refer to a different image tomorrow; tags that guides still recommend, such as \
+            osixia/keepalived:2.0.17, haproxy:2.1.4 and plndr/kube-vip, no longer receive fixes; and with \
+            `imagePullPolicy: Always` the pod does not start while the registry is unreachable",
         )
         .fix("pin the image by digest, with `imagePullPolicy: IfNotPresent`")
         .files(unpinned),
     Lint::error("HA332", "kube-vip uses credentials that have no permissions yet")
         .why(
-            "since 1.29, admin.conf gets its permissions from a binding that kubeadm creates through the \
+            "since 1.29, admin.conf receives its permissions from a binding that kubeadm creates through the \
             VIP, but kube-vip can't take the VIP without those permissions: bootstrapping the first node \
             deadlocks",
         )
@@ -50,8 +50,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(powerless_kube_vip),
     Lint::error("HA333", "kube-vip no longer supports a setting")
         .why(
-            "since version 0.9, kube-vip ignores `vip_cidr`, and the VIP gets the prefix length /32 or an \
-            unsuitable one",
+            "since version 0.9, kube-vip ignores `vip_cidr`, and the VIP is assigned with the prefix length \
+            /32 or an unsuitable one",
         )
         .fix("use `vip_subnet`")
         .files(old_setting),
@@ -64,7 +64,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(reference),
     Lint::warning("HA338", "the balancer's liveness probe checks the API server")
         .why(
-            "when the API servers are down, the kubelet restarts the healthy balancer, which cuts its \
+            "when the API servers are down, the kubelet restarts the healthy balancer, which closes its \
             remaining connections; and if anonymous requests are disabled, the probe always fails",
         )
         .fix("probe a port of the balancer itself, such as `monitor-uri` on 127.0.0.1:8405")
@@ -117,7 +117,8 @@ fn created_empty<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-/// Checks whether a file is meant to start empty: a lock, which is created at each boot, or a log.
+/// Checks whether a file is meant to be empty at first, such as a log, or a lock that is created at each
+/// boot.
 fn is_runtime(path: &str) -> bool {
     ["/run/", "/var/run/", "/var/log/"].iter().any(|directory| path.starts_with(directory))
 }

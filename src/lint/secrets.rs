@@ -35,7 +35,7 @@ const ALIKE_FLAGS: [&str; 4] = [
     "encryption-provider-config",
     "experimental-encryption-provider-config",
 ];
-/// Files that must be the same on every API server, by the suffixes of their usual paths.
+/// Suffixes of the usual paths of files that must be the same on every API server.
 const ALIKE: [&str; 4] = ["/sa.pub", "/sa.key", "/encryption.yaml", "/encryption-config.yaml"];
 
 pub(super) static ROWS: &[Lint] = &[

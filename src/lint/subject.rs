@@ -16,7 +16,8 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Returns the existing overlays of all node roles, including the overlays that they require.
+    /// Returns the overlays of all nodes' roles, including the overlays that they require; ignores overlays
+    /// that do not exist.
     pub(super) fn chosen(&self) -> impl Iterator<Item = &'a Overlay> {
         let names: BTreeSet<&String> =
             self.cluster.nodes.iter().flat_map(|node| self.names(&node.roles)).collect();
@@ -30,7 +31,7 @@ impl<'a> Subject<'a> {
         self.selected(roles).iter().any(|overlay| overlay.name == name)
     }
 
-    /// Returns the machine's overlays that require the overlay `name`.
+    /// Returns the overlays of machines with these roles that require the overlay `name`.
     pub(super) fn requiring(&self, roles: &BTreeSet<Role>, name: &str) -> Vec<&str> {
         let requires =
             |overlay: &&&Overlay| overlay.manifest.requires.iter().any(|required| required == name);
@@ -47,13 +48,14 @@ impl<'a> Subject<'a> {
         self.cluster.with_role(Role::Lb).next().is_some()
     }
 
-    /// Returns the overlay names of these roles.
+    /// Returns the names of the overlays that are assigned to these roles.
     pub(super) fn names(&self, roles: &BTreeSet<Role>) -> BTreeSet<&'a String> {
         roles.iter().filter_map(|role| self.cluster.overlays.get(role)).flatten().collect()
     }
 }
 
-/// Findings of one lint: the setting's path, the message, and the fix if it differs from the lint's own.
+/// Findings of one lint: the setting's path, the message, and the fix if it differs from the fix in the
+/// lint's row.
 #[derive(Debug, Default)]
 pub(super) struct Findings(pub(super) Vec<(String, String, Option<String>)>);
 

@@ -121,7 +121,8 @@ pub(super) fn masters(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
     of_balancers.chain(flags).filter(|address| !address.is_unspecified()).collect()
 }
 
-/// Returns the addresses of machines: advertised ones, those of etcd members and API servers, and the VIPs.
+/// Returns the addresses of machines: advertised addresses, addresses of etcd members and API servers, and
+/// VIPs.
 pub(super) fn machines(fleet: &Fleet<'_>) -> BTreeSet<IpAddr> {
     let flags = [
         "advertise-address",

@@ -16,7 +16,7 @@ use crate::host::lock::FileLock;
 use crate::output::manifest::{ArtifactRecord, Manifest};
 use crate::words::artifacts::{MANIFEST, SUMS};
 
-/// Users who may read an artifact.
+/// Users who are allowed to read an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readers {
     All,
@@ -59,7 +59,8 @@ impl Artifacts {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if something other than an output directory is there; [`Kind::Io`].
+    /// [`Kind::Input`] if `target` exists but is not an output directory; [`Kind::Io`] if a directory can't
+    /// be created or removed.
     pub(crate) fn begin(target: &Path, epoch: u64) -> Result<Self> {
         refuse_foreign(target)?;
         let parent =
@@ -102,7 +103,7 @@ impl Artifacts {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`].
+    /// [`Kind::Io`] if the artifact can't be read or copied.
     pub(crate) fn shares_bytes(&self, path: &str) -> Result<bool> {
         let step = || format!("sharing the data of `{path}`");
         let probe = tempfile::tempfile_in(&self.staging).doing(Kind::Io, step)?;
@@ -110,11 +111,12 @@ impl Artifacts {
     }
 
     /// Adds one artifact. `make` writes it to an empty file and returns its digest. `made_of` is a digest of
-    /// all inputs that determine the bytes: if it equals that of the previous build, `make` is not called.
+    /// all inputs that determine the bytes: if it equals the digest from the previous build, `make` is not
+    /// called.
     ///
     /// # Errors
     ///
-    /// Those of `make`; [`Kind::Internal`] if the path was added before.
+    /// Errors from `make`; [`Kind::Internal`] if the path was added before.
     pub(crate) fn put(
         &mut self,
         path: &str,
@@ -140,7 +142,7 @@ impl Artifacts {
     ///
     /// # Errors
     ///
-    /// As [`Artifacts::put`].
+    /// Same as [`Artifacts::put`].
     pub(crate) fn put_bytes(&mut self, path: &str, readers: Readers, bytes: &[u8]) -> Result<()> {
         let digest = Digest::of(bytes);
         self.put(path, readers, digest, |file| {
@@ -198,7 +200,8 @@ impl Artifacts {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`]; the previous output is then still in place.
+    /// [`Kind::Io`] if a file can't be written or the directory can't be replaced; the previous output is
+    /// then still in place.
     pub(crate) fn publish(self, mut manifest: Manifest) -> Result<Published> {
         manifest.artifacts.clone_from(&self.made);
         if self.written == 0
@@ -266,7 +269,7 @@ pub(super) fn files(directory: &Path) -> Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-/// Rejects a target that is not an output directory: only output directories are replaced.
+/// Rejects a target that is not an output directory, because a build replaces its target.
 fn refuse_foreign(target: &Path) -> Result<()> {
     let is_empty = || host::fs::list(target).is_ok_and(|entries| entries.is_empty());
     if !target.exists() || target.join(MANIFEST).is_file() || is_empty() {

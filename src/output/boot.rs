@@ -49,7 +49,7 @@ impl Boot {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] naming the part that is missing.
+    /// [`Kind::Input`], naming the missing part.
     pub(crate) fn prepare(inputs: &RoleInputs<'_>, store: &Store, progress: &dyn Progress) -> Result<Self> {
         let RoleInputs { name, arch, base, initrd, epoch, .. } = *inputs;
         let part = |path: &str, package: &str| find(base, path).ok_or_else(|| missing(path, package));
@@ -173,6 +173,6 @@ fn newest_kernel(base: &Tree) -> Option<(String, Content)> {
 }
 
 fn missing(path: &str, package: &str) -> Error {
-    Error::new(Kind::Input, format!("the base has no `{path}`"))
+    Error::new(Kind::Input, format!("the base does not contain `{path}`"))
         .hint(format!("add the package `{package}` to `base.packages`"))
 }

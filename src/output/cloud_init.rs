@@ -1,7 +1,7 @@
 //! `cloud-init`: the same nodes on stock Debian cloud images, configured at first boot by cloud-init instead
 //! of kiln's agent.
 //!
-//! Each node gets user-data, meta-data and network-config, as files and on a NoCloud volume
+//! Each node receives user-data, meta-data and network-config, as files and on a NoCloud volume
 //! (<https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html>). Packages and programs
 //! come from the network, so two machines set up at different times may differ, unlike with kiln's own
 //! images.
@@ -31,9 +31,9 @@ pub(crate) struct Input<'a> {
     pub(crate) seed: &'a Tree,
     /// Files of the role's overlays elsewhere.
     pub(crate) role: &'a Tree,
-    /// Debian packages, without versions: a stock image gets the versions of its mirror.
+    /// Debian packages, without versions, because a stock image installs the versions that its mirror offers.
     pub(crate) packages: &'a [String],
-    /// Names of Kubernetes programs; the lock has their digests.
+    /// Names of Kubernetes programs; the lock contains their digests.
     pub(crate) programs: &'a [String],
     /// Digest of kiln itself, if a unit of the machine runs it.
     pub(crate) agent: Option<Digest>,
@@ -54,7 +54,7 @@ pub(crate) struct Documents {
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] if the lock lacks a program's or an archive's digest.
+/// [`crate::error::Kind::Input`] if the lock lacks the digest of a program or an archive.
 pub(crate) fn documents(input: &Input<'_>) -> Result<Documents> {
     let user_data = format!("#cloud-config\n{}", yaml::to_string(&user_data::user_data(input)?)?);
     let network_config = yaml::to_string(&network::config(input.cluster, input.node))?;
@@ -70,7 +70,7 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// As [`fat::write`].
+    /// Same as [`fat::write`].
     pub(crate) fn volume(&self, epoch: u64) -> Result<Vec<u8>> {
         let files = [
             ("user-data", &self.user_data),

@@ -14,8 +14,8 @@ const ALIGNMENT: u64 = 1 << 20;
 /// Size of the config partition in bytes.
 pub(crate) const CONFIG_SIZE: u64 = 4 << 20;
 
-/// Partition types of UAPI.2 and, for the config partition, "Linux generic data". Those of the root depend
-/// on the architecture.
+/// Partition types of UAPI.2 and, for the config partition, "Linux generic data". The types of the root
+/// partitions depend on the architecture.
 const ESP_TYPE: Guid = Guid::from_u128(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
 const CONFIG_TYPE: Guid = Guid::from_u128(0x0fc63daf_8483_4772_8e79_3d69d8477de4);
 const STATE_TYPE: Guid = Guid::from_u128(0x4d21b016_b534_45c2_a9fb_5c16e091fd2d);
@@ -87,7 +87,7 @@ pub(crate) fn config_offset(table: &Table) -> u64 {
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] naming the node.
+/// [`Kind::Input`], naming the node.
 pub(crate) fn check_seed(node: &str, seed: &[u8]) -> Result<()> {
     let size = seed.len() as u64;
     if size <= CONFIG_SIZE {

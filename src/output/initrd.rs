@@ -48,7 +48,7 @@ pub(crate) fn command_line(root_hash: &str, arch: Arch) -> String {
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] naming the file that the base lacks, with the package that contains it.
+/// [`Kind::Input`], naming the file that the base lacks and the package that contains it.
 pub(crate) fn compose(base: &Tree, agent: &Entry) -> Result<Tree> {
     let mut closure = Closure::of(base);
     for file in files::REQUIRED {
@@ -106,5 +106,5 @@ fn path(literal: &str) -> ImagePath {
 
 /// Returns the error for a base that lacks `path`.
 fn missing(path: &ImagePath) -> Error {
-    Error::new(Kind::Input, format!("the base has no `{path}`, but the initrd needs it"))
+    Error::new(Kind::Input, format!("the base does not contain `{path}`, which the initrd needs"))
 }

@@ -95,7 +95,8 @@ pub(crate) struct SeedReport {
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if it is none of these, [`Kind::Verify`] if it is damaged, [`Kind::Io`].
+/// [`Kind::Input`] if it is none of these, [`Kind::Verify`] if it is damaged, [`Kind::Io`] if it can't be
+/// read.
 pub(crate) fn inspect(path: &Path) -> Result<Inspected> {
     if path.is_dir() {
         let manifest = Manifest::read(path);
@@ -194,7 +195,7 @@ impl<'a> Parts<'a> {
     fn find(&self, label: &str) -> Result<&Partition> {
         self.table
             .find(label)
-            .ok_or_else(|| Error::new(Kind::Verify, format!("the disk has no partition `{label}`")))
+            .ok_or_else(|| Error::new(Kind::Verify, format!("the disk contains no partition `{label}`")))
     }
 
     fn superblock(&self) -> Result<Superblock> {

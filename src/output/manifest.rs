@@ -30,11 +30,11 @@ pub(crate) struct Manifest {
     pub(crate) epoch: u64,
     /// The resolved cluster. Contains no secrets.
     pub(crate) cluster: ClusterRecord,
-    /// Digest of every input by name: `lock`, `vault`, `tools`, ….
+    /// Digest of every input, keyed by name: `lock`, `vault`, `tools`, ….
     pub(crate) inputs: BTreeMap<String, String>,
     /// Disk contents of each role image.
     pub(crate) images: BTreeMap<String, ImageRecord>,
-    /// Every file by its path, relative to the output directory.
+    /// Every file, keyed by its path relative to the output directory.
     pub(crate) artifacts: BTreeMap<String, ArtifactRecord>,
     /// Seconds that each stage of the build took; the only part that differs between equal builds.
     pub(crate) times: BTreeMap<String, f64>,

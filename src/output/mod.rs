@@ -59,7 +59,7 @@ pub(crate) trait Format: Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// As [`Format::pack_role`]; [`crate::error::Kind::Input`] if a seed is too large.
+    /// Same as [`Format::pack_role`]; [`crate::error::Kind::Input`] if a seed is too large.
     fn pack_node(&self, _node: &Node<'_>, _out: &mut Artifacts, _progress: &dyn Progress) -> Result<()> {
         Ok(())
     }
@@ -68,7 +68,7 @@ pub(crate) trait Format: Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// As [`Format::pack_role`].
+    /// Same as [`Format::pack_role`].
     fn pack_cluster(
         &self,
         _nodes: &[Node<'_>],
@@ -100,7 +100,7 @@ impl<'a> RoleDisk<'a> {
     ///
     /// # Errors
     ///
-    /// As [`RoleDisk::disk`].
+    /// Same as [`RoleDisk::disk`].
     pub(crate) fn digest_with(&self, seed: &[u8]) -> Result<Digest> {
         let at = disk_image::config_offset(&self.role.table);
         let mut disk = self.disk()?.disk.clone();
@@ -139,7 +139,7 @@ impl<'a> RoleDisk<'a> {
     ///
     /// # Errors
     ///
-    /// As [`RoleDisk::disk`].
+    /// Same as [`RoleDisk::disk`].
     pub(crate) fn record(&self) -> Result<ImageRecord> {
         let partitions = self.role.table.partitions.iter();
         let record = |partition: &crate::disk::gpt::Partition| PartitionRecord {
@@ -157,11 +157,11 @@ impl<'a> RoleDisk<'a> {
 }
 
 /// Adds the nodes' seeds, then each format's files for roles, nodes and the cluster. If any format creates
-/// disks of roles, the nodes' disks are added between roles and nodes.
+/// role disks, the nodes' disks are added between roles and nodes.
 ///
 /// # Errors
 ///
-/// As [`Format::pack_role`].
+/// Same as [`Format::pack_role`].
 pub(crate) fn pack(
     outputs: &[Output],
     images: &[RoleDisk<'_>],

@@ -33,11 +33,12 @@ pub(crate) struct Node<'a> {
     pub(crate) documents: Option<&'a Documents>,
 }
 
-/// Adds the node's disk, based on the role image that was added before: the raw one if present, else qcow2.
+/// Adds the node's disk, based on the role image that was added before: on the raw image if there is one,
+/// otherwise on the qcow2 image.
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if the seed is too large, [`Kind::Io`].
+/// [`Kind::Input`] if the seed is too large, [`Kind::Io`] if the disk can't be written.
 pub(crate) fn put(node: &Node<'_>, out: &mut Artifacts) -> Result<()> {
     check_seed(node.name, node.seed)?;
     let [raw_disk, overlay] = ["raw", "qcow2"].map(|format| artifacts::node_disk(node.name, format));

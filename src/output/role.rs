@@ -25,7 +25,7 @@ pub(crate) struct RoleInputs<'a> {
     pub(crate) arch: Arch,
     /// The whole read-only root.
     pub(crate) tree: &'a Tree,
-    /// The installed packages: kernel, os-release and systemd's UEFI programs come from it.
+    /// The installed packages, which include the kernel, os-release and systemd's UEFI programs.
     pub(crate) base: &'a Tree,
     /// Result of [`super::initrd::compose`] for the base.
     pub(crate) initrd: &'a Tree,
@@ -73,7 +73,7 @@ pub(crate) fn role(
     Ok(image)
 }
 
-/// Lays out the disk, or finds the layout in the store: most builds need only the layout.
+/// Lays out the disk, or finds the layout in the store, because most builds need only the layout.
 fn table(image: &RoleImage, store: &Store) -> Result<Table> {
     let directory = store.stage("layout", &image.key(), |directory| {
         let table = disk_image::compose(image)?.table;

@@ -36,7 +36,7 @@ pub(crate) struct RootImage {
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] naming every entry that must not be in a role image; [`Kind::Tool`] if a program fails.
+/// [`Kind::Input`], naming every entry that must not be in a role image; [`Kind::Tool`] if a program fails.
 pub(crate) fn make(
     tree: &Tree,
     epoch: u64,

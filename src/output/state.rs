@@ -48,8 +48,8 @@ pub(crate) fn make(epoch: u64, tools: &dyn Toolbox, store: &Store, progress: &dy
 /// journal need not be written. Reserved group descriptors let the filesystem grow to 1 TiB without moving
 /// data.
 fn command(directory: &str, epoch: u64) -> Vec<String> {
-    // The journal does not grow with the filesystem: 16 MiB instead of the 4 MiB that a filesystem of this
-    // size gets.
+    // The journal does not grow with the filesystem, so it has 16 MiB instead of the 4 MiB that are the
+    // default for a filesystem of this size.
     let fixed = "mke2fs -q -F -t ext4 -b 4096 -I 256 -m 1 -J size=16";
     let extended =
         format!("hash_seed={ID},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=1,resize=268435456");

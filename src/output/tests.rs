@@ -143,7 +143,8 @@ fn judges_accept_the_disk_of_a_role_and_of_its_nodes() {
     check_qcow2(&out, &raw, table.find("kiln-config").unwrap().start);
 }
 
-/// QEMU reads the role's disk from its qcow2 file, and the role's disk with the seed from the node's.
+/// QEMU reads the role's disk from its qcow2 file, and the role's disk with the seed from the node's qcow2
+/// file.
 fn check_qcow2(out: &Path, raw: &Path, config: u64) {
     let compare = |one: &Path, other: &Path| {
         accepts(judge("qemu-img").unwrap().args(["compare", "-f", "raw", "-F", "qcow2"]).arg(one).arg(other));

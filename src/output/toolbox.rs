@@ -13,7 +13,7 @@ const INSIDE: &str = "/run/work";
 
 /// Runs programs of the locked tools tree. Tests run the host's programs.
 pub(crate) trait Toolbox: Sync {
-    /// Returns a digest of the programs: different versions may produce different bytes.
+    /// Returns a digest of the programs, because different versions may produce different bytes.
     fn digest(&self) -> Digest;
 
     /// Runs `program`. It sees `directory` at the path passed to `arguments`, may write there, and reads what
@@ -21,7 +21,7 @@ pub(crate) trait Toolbox: Sync {
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Tool`] with the program's message; otherwise errors of `fill`.
+    /// [`crate::error::Kind::Tool`], containing the program's message; otherwise errors from `fill`.
     fn run(&self, program: &str, directory: &Path, arguments: Arguments<'_>, fill: Fill<'_>) -> Result<()>;
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Verified {
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] naming every fault; [`Kind::Io`] if there is no manifest.
+/// [`Kind::Verify`], listing every fault; [`Kind::Io`] if there is no manifest.
 pub(crate) fn directory(directory: &Path, progress: &dyn Progress) -> Result<Verified> {
     let manifest = Manifest::read(directory)?;
     let step = progress
@@ -61,7 +61,7 @@ pub(crate) fn directory(directory: &Path, progress: &dyn Progress) -> Result<Ver
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] naming every fault.
+/// [`Kind::Verify`], listing every fault.
 pub(crate) fn disk(path: &Path) -> Result<Verified> {
     let disk = virtual_disk::open(path)?;
     let parts = Parts::open(&disk)?;
@@ -79,7 +79,7 @@ pub(crate) fn disk(path: &Path) -> Result<Verified> {
     }
     let entries = parts.boot_entries()?;
     if entries.is_empty() {
-        faults.push("the disk has no boot entry".to_owned());
+        faults.push("the disk contains no boot entry".to_owned());
     }
     for (file, entry) in &entries {
         let command_line =

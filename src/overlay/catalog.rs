@@ -40,12 +40,12 @@ pub(crate) struct Overlays {
 }
 
 impl Overlays {
-    /// Reads the embedded overlays, then those in `directories`, in order; a later overlay replaces an
+    /// Reads the embedded overlays, then the overlays in `directories`, in order; a later overlay replaces an
     /// earlier one with the same name.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with file, line and column of an error in an overlay.
+    /// [`Kind::Input`], naming the file, line and column of an error in an overlay.
     pub(crate) fn load(directories: &[PathBuf]) -> Result<Self> {
         let mut by_name = BTreeMap::new();
         for directory in EMBEDDED.dirs() {

@@ -17,7 +17,7 @@ const TEMPLATE: &str = ".tera";
 #[derive(Clone, Debug)]
 pub(crate) struct OverlayFile {
     pub(crate) bytes: Arc<[u8]>,
-    /// True if the file is rendered for each node; its path in the image has no `.tera`.
+    /// True if the file is rendered for each node; its path in the image does not end in `.tera`.
     pub(crate) template: bool,
     /// Path shown to users: `overlays/etcd/rootfs/etc/...`.
     pub(crate) source: PathBuf,

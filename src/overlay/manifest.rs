@@ -39,7 +39,7 @@ pub(crate) struct Manifest {
     /// Paths of earlier overlays that this one replaces.
     #[serde(default)]
     pub(crate) replaces: BTreeSet<ImagePath>,
-    /// Certificates, keys and kubeconfigs, by their names in the PKI plan.
+    /// Names of certificates, keys and kubeconfigs in the PKI plan.
     #[serde(default)]
     pub(crate) certificates: Vec<String>,
     /// Kernel modules to load at boot.
@@ -84,7 +84,7 @@ pub(crate) struct Units {
     /// Units from this overlay; each must have an `[Install]` section.
     #[serde(default)]
     pub(crate) enable: Vec<String>,
-    /// Units from packages, by the target that wants them.
+    /// Units from packages, keyed by the target that wants them.
     #[serde(default)]
     pub(crate) wanted_by: BTreeMap<String, Vec<String>>,
     /// Units from packages that must never start.
@@ -128,7 +128,7 @@ pub(crate) enum Dialler {
     /// etcd members.
     Etcd,
     ControlPlane,
-    /// Nodes that may hold the VIP.
+    /// Nodes that can hold the VIP.
     Balancers,
     /// Every node of the cluster.
     Nodes,
@@ -206,7 +206,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// Every problem with its position in `source`.
+    /// An error that lists every problem with its position in `source`.
     pub(crate) fn parse(source: Source) -> Result<Self> {
         let mut report = Report::about(source.clone());
         let manifest: Self = match toml::from_str(&source.text) {

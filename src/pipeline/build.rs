@@ -40,7 +40,7 @@ pub(crate) struct Request<'a> {
     pub(crate) store: Option<&'a Path>,
     /// Parent of the cluster's output directory.
     pub(crate) out: &'a Path,
-    /// Formats that override the cluster file's.
+    /// Formats to use instead of the formats in the cluster file.
     pub(crate) formats: &'a [Output],
     /// True to use only the store.
     pub(crate) offline: bool,
@@ -59,7 +59,7 @@ pub(crate) struct Built {
 ///
 /// # Errors
 ///
-/// Errors of the individual steps; nothing is published in that case.
+/// Errors from the individual steps; nothing is published in that case.
 pub(crate) fn build(request: &Request<'_>, progress: &dyn Progress) -> Result<Built> {
     let mut times = Times::default();
     let site = times.measure("check", || Site::load(&request.sources))?;

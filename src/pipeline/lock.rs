@@ -13,7 +13,7 @@ use crate::store::Store;
 ///
 /// # Errors
 ///
-/// Same as [`base::resolve`]; [`crate::error::Kind::Input`] if no source has a program.
+/// Same as [`base::resolve`]; [`crate::error::Kind::Input`] if no source contains a program.
 pub(crate) fn lock(site: &Site, trust: Trust, store: &Store, progress: &dyn Progress) -> Result<Lock> {
     let cluster = &site.cluster;
     let wanted = wanted(site)?;

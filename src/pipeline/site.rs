@@ -31,7 +31,7 @@ pub(crate) struct Site {
     pub(crate) profile: Profile,
     pub(crate) cluster: Cluster,
     pub(crate) overlays: Overlays,
-    /// Warnings and remarks; errors make loading fail.
+    /// Warnings and infos; errors make loading fail.
     pub(crate) report: Report,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn agent() -> Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with the name that was probably meant, or all members.
+/// [`Kind::Input`], suggesting the name that was probably meant or listing all members.
 pub(super) fn member(cluster: &Cluster, name: &str) -> Result<()> {
     let members: Vec<&str> = cluster.etcd_members().into_iter().map(|node| node.name.as_str()).collect();
     if members.contains(&name) {
@@ -62,7 +62,7 @@ impl Site {
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Input`] with every problem in the cluster file.
+    /// [`crate::error::Kind::Input`], listing every problem in the cluster file.
     pub(crate) fn load(sources: &Sources<'_>) -> Result<Self> {
         let profile = profile::load(sources.file, sources.profile_directories)?;
         let cluster = cluster::resolve(&profile)?;
@@ -72,7 +72,7 @@ impl Site {
         Ok(Self { profile, cluster, overlays, report })
     }
 
-    /// Returns the requirements of each role image, by image name.
+    /// Returns the requirements of each role image, keyed by image name.
     pub(crate) fn requirements(&self) -> Result<BTreeMap<String, Requirements>> {
         let images = self.cluster.images().into_keys();
         images
@@ -98,7 +98,7 @@ impl Site {
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] with overlay, file and line of a rendering error.
+/// [`crate::error::Kind::Input`], naming the overlay, file and line of a rendering error.
 pub(crate) fn linted(profile: &Profile, cluster: &Cluster, overlays: &Overlays) -> Result<Report> {
     let target = Target {
         kubernetes: cluster.kubernetes.minor,

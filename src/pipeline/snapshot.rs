@@ -19,7 +19,7 @@ use crate::words::Service;
 
 /// Maximum size of a list in bytes.
 const LONGEST: u64 = 1 << 16;
-/// Request timeouts: machines are either nearby or off.
+/// Request timeouts, which are short because machines are either nearby or off.
 const PATIENCE: Patience = Patience {
     connect: Duration::from_secs(3),
     silence: Duration::from_secs(30),
@@ -106,7 +106,8 @@ fn url(node: &Node, path: &str) -> String {
 ///
 /// # Errors
 ///
-/// Errors of the cluster file and the vault; a member that does not respond is listed with the reason.
+/// Errors from reading the cluster file or the vault; a member that does not respond is listed with the
+/// reason.
 pub(crate) fn snapshots(sources: &Sources<'_>) -> Result<Vec<Member>> {
     Ok(Offering::open(sources)?.all(None))
 }
@@ -144,7 +145,7 @@ pub(crate) fn fetch_snapshot(
         .find(|node| node.name == member.name)
         .expect("the member is a node of the cluster");
     let url = url(node, &format!("/snapshots/{}", snapshot.number));
-    // The file gets its name only after all of it has been read.
+    // The file is given its name only after all of it has been read.
     host::fs::write_checked(out, host::fs::PRIVATE, |file| {
         let Answer::Body(body) = offering.client.get(&url, 0)? else {
             return Err(Error::new(Kind::Network, format!("{} no longer offers the snapshot", member.name))

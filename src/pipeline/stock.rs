@@ -16,7 +16,7 @@ use crate::render;
 /// Overlay for kiln's own images; a stock image boots without it.
 const IMAGE: &str = "image";
 
-/// Returns every node's documents, by node name.
+/// Returns every node's documents, keyed by node name.
 ///
 /// # Errors
 ///

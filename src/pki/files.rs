@@ -1,5 +1,5 @@
-//! Files that nodes get from a vault: only those that an overlay requests by name, and never an authority's
-//! key.
+//! Files that nodes receive from a vault: only files that an overlay requests by name, and never the key of
+//! an authority.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -235,7 +235,7 @@ mod tests {
         check_worker(&shown(&pki, &cluster, &cluster.nodes[3]));
     }
 
-    /// Returns the files of each name for a node, or the reason why the node does not get them.
+    /// Returns the files of each name for a node, or why the node does not receive them.
     fn shown(pki: &Pki, cluster: &Cluster, node: &Node) -> String {
         let mut shown = Vec::new();
         for name in SHARED.into_iter().chain(LEAVES.iter().map(|row| row.name)) {

@@ -24,11 +24,11 @@ use crate::progress::Progress;
 
 const DAY: u64 = 86_400;
 
-/// Seconds by which certificates are backdated: machines may boot with clocks that are hours behind.
+/// Seconds by which certificates are backdated, because machines may boot with clocks that are hours behind.
 pub(super) const BACKDATED: u64 = DAY;
 
-/// Default validity of leaves: an appliance is not rebuilt every year, and its certificates are as old as its
-/// seed; `kiln pki expiry` monitors them.
+/// Default validity of leaves, which is long because an appliance is not rebuilt every year and its
+/// certificates are as old as its seed; `kiln pki expiry` monitors them.
 const DEFAULT_LEAF_DAYS: u32 = 5 * 365;
 
 const DEFAULT_CA_DAYS: u32 = 10 * 365;
@@ -58,7 +58,7 @@ impl Vault {
     /// # Errors
     ///
     /// [`Kind::Input`] if `directory` exists but is not a vault, if the vault belongs to a different cluster,
-    /// or if `options` specify a different algorithm from the vault's.
+    /// or if `options` specify an algorithm that the vault does not use.
     pub(crate) fn init(
         directory: &Path,
         cluster: &Cluster,
@@ -95,9 +95,9 @@ impl Vault {
         Ok(Filled { created: false, issued, misfits })
     }
 
-    /// Replaces the leaves that no longer match `cluster`, those that expire within `days`, and those whose
-    /// names (`m1/apiserver`, `apiserver`) are in `names`, and adds missing ones. Each leaf is replaced with
-    /// a single rename.
+    /// Replaces the leaves that no longer match `cluster`, that expire within `days`, or whose names
+    /// (`m1/apiserver`, `apiserver`) are in `names`, and adds missing leaves. Each leaf is replaced with a
+    /// single rename.
     ///
     /// # Errors
     ///

@@ -67,7 +67,7 @@ impl Certificate {
         })
     }
 
-    /// Checks whether the certificate may sign others.
+    /// Checks whether the certificate is allowed to sign others.
     pub(crate) fn is_authority(&self) -> bool {
         self.authority
     }
@@ -81,8 +81,8 @@ impl Certificate {
     }
 
     /// Returns why the certificate does not match `planned`, if it does not. Names and addresses beyond the
-    /// planned ones are accepted: those of a removed node do no harm, so removing a node requires
-    /// no new certificates.
+    /// planned ones are accepted: the names and addresses of a removed node do no harm, so removing a node
+    /// requires no new certificates.
     pub(super) fn misfit(&self, planned: &PlannedLeaf) -> Option<String> {
         let (client, server) = match planned.row.usage {
             Usage::Client => (true, false),

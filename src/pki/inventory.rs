@@ -25,13 +25,14 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// Checks whether the certificate is an authority's, which signs others.
+    /// Checks whether the certificate belongs to an authority, which signs other certificates.
     pub(crate) fn is_authority(&self) -> bool {
         self.name.starts_with(AUTHORITY)
     }
 }
 
-/// Lists every certificate in `vault`: authorities, then leaves by name, including those of removed nodes.
+/// Lists every certificate in `vault`: authorities, then leaves by name, including the leaves of removed
+/// nodes.
 pub(crate) fn inventory(vault: &Vault) -> Result<Vec<Item>> {
     let now = host::clock::now();
     Ok(vault.certificates()?.into_iter().map(|(name, certificate)| item(name, &certificate, now)).collect())

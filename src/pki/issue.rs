@@ -92,7 +92,7 @@ impl Algorithm {
 pub(super) fn authority(authority: Authority, key: &KeyPair, window: Window) -> Result<String> {
     let step = || format!("issuing the {} authority's certificate", authority.name());
     let mut params = params(authority.common_name(), None, window)?;
-    // It may sign only leaves: an intermediate authority would not be accepted.
+    // It is allowed to sign only leaves: an intermediate authority would not be accepted.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages =
         vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];

@@ -1,8 +1,8 @@
 //! Certificates, keys and kubeconfigs: planned from the cluster, kept in a vault, passed to nodes by name.
 //!
-//! The vault is an input to the build: nothing is issued during a build, and no authority's private key
-//! leaves the vault. The names that overlays may request in `certificates` are those in one table,
-//! [`table::LEAVES`], and four others ([`table::SHARED`]):
+//! The vault is an input to the build. Nothing is issued during a build, and no authority's private key
+//! leaves the vault. In `certificates`, overlays can request the names in one table, [`table::LEAVES`], and
+//! four others ([`table::SHARED`]):
 //!
 //! | name | files on the node | held by |
 //! | --- | --- | --- |
@@ -20,7 +20,7 @@
 //! | `lb-healthcheck` | `/etc/kubernetes/pki/lb-healthcheck.pem` (certificate, then key, as HAProxy expects them) | balancers |
 //! | `admin` | kubeconfig `/etc/kubernetes/admin.conf`, connects to the endpoint | control plane |
 //!
-//! `super-admin` has no file on any node: its credential stays in the vault.
+//! `super-admin` has no file on any node, because its credential stays in the vault.
 
 mod files;
 mod fill;

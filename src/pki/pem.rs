@@ -14,7 +14,7 @@ const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----\n";
 /// Encodes `der` as PEM.
 pub(super) fn encode(label: &str, der: &[u8]) -> String {
     let base64 = Zeroizing::new(STANDARD.encode(der));
-    // Reserves the whole capacity: a growing buffer would leave copies of a key behind.
+    // Reserves the whole capacity, because a growing buffer would leave copies of a key behind.
     let mut text = String::with_capacity(base64.len() + base64.len().div_ceil(WIDTH) + 2 * label.len() + 32);
     let mut push = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
     push(&["-----BEGIN ", label, "-----\n"]);

@@ -36,8 +36,8 @@ pub(crate) struct LeafId {
     pub(crate) name: &'static str,
 }
 
-/// Plans the certificates of `cluster`, node by node in the order of the cluster file, then those for the
-/// whole cluster.
+/// Plans the certificates of `cluster`, node by node in the order of the cluster file, then the certificates
+/// for the whole cluster.
 pub(crate) fn plan(cluster: &Cluster) -> PkiPlan {
     let of_nodes = cluster.nodes.iter().flat_map(|node| {
         LEAVES

@@ -1,4 +1,4 @@
-//! LEAVES: every certificate of a cluster, one row each. Paths are kubeadm's
+//! LEAVES: every certificate of a cluster, one row each. Paths are the same as in kubeadm
 //! (<https://kubernetes.io/docs/setup/best-practices/certificates/>).
 
 use crate::cluster::{Cluster, Node};
@@ -35,7 +35,7 @@ pub(super) enum Names {
     Api,
     /// The node itself and loopback.
     Loopback,
-    /// The node itself, loopback, and the VIP if the node may hold it: etcd compares a peer's source address
+    /// The node itself, loopback, and the VIP if the node can hold it: etcd compares a peer's source address
     /// with the SANs, and the kernel may choose the VIP as the source address.
     Peer,
     /// The node itself as others see it, without loopback.
@@ -68,7 +68,7 @@ pub(super) enum Group {
     Admins,
 }
 
-/// Format in which a node gets a certificate.
+/// Format in which a node receives a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// `STEM.crt` and `STEM.key`.

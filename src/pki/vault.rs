@@ -158,7 +158,7 @@ impl Vault {
         host::fs::write_new(&self.directory.join(name), text.as_bytes(), host::fs::PRIVATE)
     }
 
-    /// Reads a file that every complete vault has.
+    /// Reads a file that every complete vault contains.
     pub(super) fn read(&self, name: &str) -> Result<Zeroizing<String>> {
         host::fs::read_to_string(&self.directory.join(name))
             .map(Zeroizing::new)
@@ -220,7 +220,7 @@ impl Vault {
         batch.write(&path, text.as_bytes(), host::fs::PRIVATE)
     }
 
-    /// Returns every certificate in the vault with its name: authorities first, then leaves, including those
+    /// Returns every certificate in the vault with its name: authorities first, then leaves, including leaves
     /// that are not in any plan.
     pub(super) fn certificates(&self) -> Result<Vec<(String, Certificate)>> {
         let mut found = Vec::new();

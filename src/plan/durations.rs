@@ -121,13 +121,13 @@ pub(super) fn servers_return(intervals: &Intervals<'_>) -> Option<RangeInclusive
     Some(0.0..=checks.down + (checks.rise - 1.0) * checks.fast)
 }
 
-/// Returns the time until keepalived removes a server that refuses connections from IPVS.
+/// Returns the time until keepalived removes from IPVS a server that refuses connections.
 pub(super) fn real_server_dies(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let (every, retries, pause, _) = intervals.ipvs_checks()?;
     Some(retries * pause..=every + retries * pause)
 }
 
-/// Returns the time until keepalived removes a silent server from IPVS.
+/// Returns the time until keepalived removes from IPVS a server that does not respond.
 pub(super) fn real_server_hangs(intervals: &Intervals<'_>) -> Option<RangeInclusive<f64>> {
     let (every, retries, pause, limit) = intervals.ipvs_checks()?;
     let noticed = retries * pause + (retries + 1.0) * limit;

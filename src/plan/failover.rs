@@ -31,7 +31,7 @@ pub(crate) struct Failover {
 /// Key, failure, the event that ends it, and its duration if the cluster has the failing component.
 type Row = (&'static str, &'static str, &'static str, fn(&Intervals<'_>) -> Option<RangeInclusive<f64>>);
 
-/// Failures, those closest to clients first.
+/// Failures, starting with those closest to clients.
 const FAILURES: &[Row] = &[
     ("holder-dies", HOLDER_DIES, "another machine holds the VIP", durations::holder_dies),
     ("holder-dies", HOLDER_DIES, "another machine holds the kube-vip lease", durations::leaseholder_dies),

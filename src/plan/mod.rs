@@ -118,7 +118,7 @@ pub(crate) struct NodePlan {
     pub(crate) roles: BTreeSet<Role>,
     pub(crate) address: IpAddr,
     pub(crate) extra_addresses: Vec<IpAddr>,
-    /// VRRP priority, if the node may hold the VIP.
+    /// VRRP priority, if the node can hold the VIP.
     pub(crate) priority: Option<u8>,
     pub(crate) matches: Vec<MatchRule>,
     /// Names of the certificates in the vault.

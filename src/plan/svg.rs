@@ -76,7 +76,7 @@ fn cut_short(name: &str, most: usize) -> String {
     name.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// Draws an arrow from the boxes of the layer above to those of this one.
+/// Draws an arrow from the boxes of the layer above to the boxes of this layer.
 fn arrow(svg: &mut String, top: usize, label: &str) {
     let (from, to) = (top + HEADING - FLOOR + BOX, top + HEADING);
     let (tip, shaft) = (to - 2, to - 10);

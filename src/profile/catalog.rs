@@ -21,7 +21,7 @@ static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/profiles");
 const MANIFEST: &str = "profile.toml";
 const STARTING_FILE: &str = "cluster.toml";
 
-/// Files of every profile, by name; parsed on demand.
+/// Files of every profile, keyed by profile name; parsed on demand.
 #[derive(Clone, Debug)]
 pub(crate) struct Catalog {
     files: BTreeMap<String, Files>,
@@ -38,7 +38,8 @@ struct Files {
 pub(crate) struct Definition {
     /// One line for `kiln list profiles`.
     pub(crate) summary: String,
-    /// Overlays of each role, in order; if the profile lists none, those of the profile that it extends.
+    /// Overlays of each role, in order; if the profile lists none, the overlays of the profile that it
+    /// extends.
     pub(crate) overlays: BTreeMap<Role, Vec<String>>,
     /// File that `kiln init` writes.
     pub(crate) starting_file: Arc<str>,
@@ -70,7 +71,7 @@ struct RoleOverlays {
 }
 
 impl Catalog {
-    /// Loads the built-in profiles, then those in `directories`, in order; a later profile replaces an
+    /// Loads the built-in profiles, then the profiles in `directories`, in order; a later profile replaces an
     /// earlier one with the same name.
     ///
     /// # Errors
@@ -108,7 +109,7 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with every problem in the profile's `profile.toml`.
+    /// [`Kind::Input`], listing every problem in the profile's `profile.toml`.
     pub(crate) fn get(&self, name: &str) -> Option<Result<Definition>> {
         self.files.contains_key(name).then(|| self.read(name, &mut Vec::new()))
     }
@@ -152,12 +153,12 @@ impl Definition {
         }
     }
 
-    /// Returns the defaults for a cluster file: this profile's first, then those of the profiles that it
-    /// extends.
+    /// Returns the defaults for a cluster file: first this profile's defaults, then the defaults of the
+    /// profiles that it extends.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with every problem in a `profile.toml`.
+    /// [`Kind::Input`], listing every problem in a `profile.toml`.
     pub(super) fn defaults(&self) -> Result<Vec<DeTable<'_>>> {
         let mut all = self.extends.as_deref().map_or_else(|| Ok(Vec::new()), Self::defaults)?;
         let mut manifest = checked(&self.manifest)?;
@@ -173,7 +174,7 @@ impl Definition {
 impl Manifest {
     /// # Errors
     ///
-    /// [`Kind::Input`] with every problem in the file.
+    /// [`Kind::Input`], listing every problem in the file.
     fn read(source: &Source) -> Result<Self> {
         Self::deserialize(toml::Deserializer::from(toml::Spanned::new(0..0, checked(source)?)))
             .doing(Kind::Internal, || "reading a profile that passed validation".into())

@@ -1,7 +1,7 @@
 //! Validation of a table against a schema: every unknown key, wrong type, unknown value and malformed string
 //! is reported with its position.
 //!
-//! Invalid parts are reported and removed, so that reading the rest cannot fail.
+//! Invalid parts are reported and removed, so that reading the rest can't fail.
 
 use serde_json::Value;
 use toml::Spanned;

@@ -65,12 +65,12 @@ pub(crate) struct ClusterSection {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ClusterImages {
-    /// Pause image, which holds a pod's namespaces; the default is the Kubernetes version's, from
-    /// `image-repository`
+    /// Pause image, which holds a pod's namespaces; by default, the image for the Kubernetes version, pulled
+    /// from `image-repository`
     #[schemars(extend("format" = "image", "examples" = ["registry.example.org/kubernetes/pause:3.9"]))]
     pub(crate) pause: Option<String>,
-    /// CoreDNS image; the default is the Kubernetes version's, from `image-repository`; for kubeadm, the name
-    /// must end in `/coredns`
+    /// CoreDNS image; by default, the image for the Kubernetes version, pulled from `image-repository`. With
+    /// kubeadm, the name must end in `/coredns`
     #[schemars(extend("format" = "image", "examples" = ["registry.example.org/kubernetes/coredns:v1.13.1"]))]
     pub(crate) coredns: Option<String>,
     /// flannel image
@@ -88,13 +88,13 @@ pub(crate) struct NetworkSection {
     /// Network of the nodes and the VIP
     #[schemars(with = "String", extend("format" = "network"))]
     pub(crate) nodes: Option<IpNet>,
-    /// Network from which pods get their addresses
+    /// Network from which pod addresses are assigned
     #[schemars(with = "String", extend("format" = "network", "examples" = ["10.244.0.0/16"]))]
     pub(crate) pods: Option<IpNet>,
     /// Prefix length of each node's pod network: 24 provides 254 addresses; the default is 24, or 64 for IPv6
     #[schemars(range(min = 1, max = 128))]
     pub(crate) pods_per_node_prefix: Option<u8>,
-    /// Network from which services get their addresses
+    /// Network from which service addresses are assigned
     #[schemars(with = "String", extend("format" = "network", "examples" = ["10.96.0.0/12"]))]
     pub(crate) services: Option<IpNet>,
     /// Port range that services may open on every node
@@ -205,8 +205,8 @@ pub(crate) struct NodeSection {
     /// Kubernetes labels of the node
     #[schemars(extend("propertyNames" = text("label-key"), "additionalProperties" = text("label-value")))]
     pub(crate) labels: BTreeMap<String, String>,
-    /// Kubernetes taints of the node; by default, control-plane nodes get the usual control-plane taints if
-    /// other nodes are workers
+    /// Kubernetes taints of the node; by default, control-plane nodes receive the usual control-plane taints
+    /// if other nodes are workers
     #[schemars(extend("items" = text("taint")))]
     pub(crate) taints: Option<Vec<String>>,
 }
@@ -264,7 +264,7 @@ pub(crate) struct BaseSection {
     /// Kernel package; the default is the architecture's kernel for virtual machines
     #[schemars(extend("format" = "package"))]
     pub(crate) kernel: Option<String>,
-    /// Debian packages to install in addition to those of the overlays
+    /// Debian packages to install in addition to the overlays' packages
     #[schemars(extend("items" = text("package")))]
     pub(crate) packages: Option<Vec<String>>,
     /// Format of the read-only root filesystem
@@ -279,7 +279,7 @@ pub(crate) struct BaseSection {
 #[schemars(extend("minProperties" = 1, "maxProperties" = 2))]
 pub(crate) struct BinarySection {
     /// URL of a release archive; `{version}` is replaced with the Kubernetes version, `{architecture}` with
-    /// that of the machines
+    /// the machines' architecture
     #[schemars(extend("format" = "url", "examples" = ["https://dl.k8s.io/v{version}/kubernetes-server-linux-{architecture}.tar.gz"]))]
     pub(crate) archive: Option<String>,
     /// SHA-256 digest of the archive; the default is the one published next to it, in a `.sha256` file or in
@@ -327,10 +327,10 @@ pub(crate) struct OverlaySection {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct OverlayChange {
-    /// Overlays to add after those of the profile
+    /// Overlays to add after the profile's overlays
     #[schemars(extend("items" = text("overlay")))]
     pub(crate) add: Vec<String>,
-    /// Overlays of the profile to remove
+    /// Overlays to remove from the profile's overlays
     #[schemars(extend("items" = text("overlay")))]
     pub(crate) remove: Vec<String>,
 }
@@ -341,7 +341,7 @@ fn text(format: &str) -> Value {
 }
 
 impl ClusterImages {
-    /// Returns the images that are set, by the component that each replaces.
+    /// Returns the images that are set, keyed by the component whose default image each replaces.
     pub(crate) fn references(&self) -> BTreeMap<Component, String> {
         let all = [
             (Component::Pause, &self.pause),
@@ -354,7 +354,7 @@ impl ClusterImages {
 }
 
 impl EndpointImages {
-    /// Returns the images that are set, by the program's name in templates.
+    /// Returns the images that are set, keyed by the program's name in templates.
     pub(crate) fn references(&self) -> BTreeMap<&'static str, String> {
         let all = [
             ("haproxy", &self.haproxy),

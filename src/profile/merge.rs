@@ -12,7 +12,7 @@ use crate::profile::Places;
 /// comes from one of the two as a whole.
 ///
 /// A default is not in the user's text, so its position is `origin`, the line that names the profile. An
-/// invalid setting is not replaced with its default: the user meant to set it.
+/// invalid setting is not replaced with its default, because the user meant to set it.
 pub(super) fn under<'text>(
     table: &mut DeTable<'text>,
     defaults: DeTable<'text>,

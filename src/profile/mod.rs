@@ -45,7 +45,7 @@ pub(crate) struct Profile {
     pub(crate) complete: bool,
 }
 
-/// Reads the cluster file at `path`; profiles are the built-in ones and those in `profile_directories`.
+/// Reads the cluster file at `path`; profiles are the built-in ones and the ones in `profile_directories`.
 ///
 /// # Errors
 ///

@@ -14,7 +14,7 @@ use crate::render::firewall::{self, Firewall};
 use crate::render::{balancer, fields, flags, kinds};
 use crate::words::{Companion, Component, EtcdVersion, Role, RuntimeKind, Service};
 
-/// Kubernetes label namespaces in which a kubelet may set only certain labels itself
+/// Kubernetes label namespaces in which a kubelet is allowed to set only certain labels itself
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>).
 const RESERVED_LABELS: [&str; 2] = ["kubernetes.io", "k8s.io"];
 const KUBELET_LABELS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
@@ -77,7 +77,7 @@ struct Computed<'a> {
     api_versions: BTreeMap<&'static str, &'static str>,
     /// Pod network of this node, if kiln assigns it.
     pods: Option<IpNet>,
-    /// Nodes that register with the API, with the labels that the nodes themselves must not set.
+    /// Nodes that register with the API, with the labels that they are not allowed to set themselves.
     kubelets: Vec<Kubelet<'a>>,
     /// Command-line flags by program, such as `kube_apiserver`.
     flags: BTreeMap<&'static str, Vec<String>>,
@@ -157,8 +157,8 @@ struct Health {
 }
 
 impl<'a> NodeContext<'a> {
-    /// Returns the variables of this node's templates. No string contains a line break: the formats of the
-    /// cluster file's settings do not permit it.
+    /// Returns the variables of this node's templates. No string contains a line break, because the formats
+    /// of the cluster file's settings do not permit it.
     pub(super) fn variables(&self) -> Variables<'a> {
         Variables { cluster: self.cluster, node: self.node, computed: self.computed() }
     }
@@ -260,7 +260,8 @@ impl<'a> NodeContext<'a> {
         self.cluster.etcd_version().minor
     }
 
-    /// Returns the pause image from the cluster file, or the one that kubeadm of the same version uses.
+    /// Returns the pause image from the cluster file, otherwise the one that kubeadm of the same version
+    /// uses.
     pub(super) fn sandbox_image(&self) -> String {
         let version = || {
             format!(
@@ -272,8 +273,9 @@ impl<'a> NodeContext<'a> {
         self.cluster.own_images.get(&Component::Pause).cloned().unwrap_or_else(version)
     }
 
-    /// Returns the CoreDNS image for versions that include CoreDNS: the cluster file's, or kubeadm's. Since
-    /// 1.21 the tag begins with `v`, and the project's own registry has a directory for the image.
+    /// Returns the CoreDNS image for versions that include CoreDNS: the image in the cluster file, otherwise
+    /// the image that kubeadm uses. Since 1.21 the tag begins with `v`, and the image has a directory in the
+    /// project's own registry.
     fn dns_image(&self) -> Option<String> {
         let (cluster, kubernetes) = (self.cluster, self.cluster.kubernetes);
         let version = kubernetes.companion(Component::Dns).strip_prefix("CoreDNS ")?;
@@ -291,7 +293,7 @@ impl<'a> NodeContext<'a> {
         )
     }
 
-    /// Returns the labels that the kubelet may set on its own node, as `key=value`.
+    /// Returns the labels that the kubelet is allowed to set on its own node, as `key=value`.
     pub(super) fn own_labels(&self) -> Vec<String> {
         self.node
             .labels

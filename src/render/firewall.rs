@@ -92,7 +92,7 @@ fn open_to(listener: &Listener<'_>) -> Vec<Dialler> {
     listener.from.iter().copied().filter(|dialler| *dialler != Dialler::Loopback).collect()
 }
 
-/// Returns the source addresses of a kind of client, by address family.
+/// Returns the source addresses of a kind of client, each with its address family.
 fn addresses(cluster: &Cluster, dialler: Dialler) -> Vec<((Dialler, Family), IpNet)> {
     let of_nodes = |nodes: Vec<&Node>| -> Vec<IpNet> {
         nodes

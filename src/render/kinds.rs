@@ -29,7 +29,7 @@ const V1BETA2: Span = Span::since(15).deprecated(22).removed(27);
 const V1BETA3: Span = Span::since(22).deprecated(31).removed(37);
 const V1BETA4: Span = Span::since(31);
 
-/// Every kind, by name; the versions of a kind from oldest to newest.
+/// Every kind, sorted by name; the versions of a kind from oldest to newest.
 pub(crate) static KINDS: &[Kind] = &[
     row("audit", "Policy", "audit.k8s.io/v1beta1", Span::since(8).deprecated(12).removed(24)),
     row("audit", "Policy", "audit.k8s.io/v1", Span::since(12)),
@@ -90,7 +90,7 @@ pub(super) fn of(name: &str, minor: u32) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name && kind.span.is_current(minor))
 }
 
-/// Returns the current API version of each kind for `1.minor`, by name.
+/// Returns the current API version of each kind for `1.minor`, keyed by name.
 pub(super) fn api_versions(minor: u32) -> BTreeMap<&'static str, &'static str> {
     KINDS
         .iter()

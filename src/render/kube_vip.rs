@@ -86,7 +86,8 @@ fn bgp<'a>(context: &NodeContext<'a>) -> Option<&'a Bgp> {
     context.cluster.endpoint.bgp.as_ref()
 }
 
-/// Returns the prefix length of a host route: a shorter prefix would route the segment through the holder.
+/// Returns the prefix length of a host route, because a shorter prefix would route the segment through the
+/// holder.
 fn prefix(context: &NodeContext<'_>) -> Option<String> {
     context.cluster.endpoint.vip.map(|vip| if vip.is_ipv6() { "128" } else { "32" }.to_owned())
 }

@@ -25,7 +25,7 @@ pub(super) enum Part {
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] if an owner is not declared, or the error of `content`.
+/// [`crate::error::Kind::Input`] if an owner is not declared; errors from `content`.
 pub(super) fn build(
     overlay: &Overlay,
     part: Part,

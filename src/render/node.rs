@@ -18,8 +18,8 @@ use crate::tree::{Entry, ImagePath, Tree};
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with overlay, file and line of a rendering error, or the two overlays that contain the
-/// same path.
+/// [`Kind::Input`], naming the overlay, file and line of a rendering error, or the two overlays that contain
+/// the same path.
 pub(crate) fn node(cluster: &Cluster, node: &Node, pki: &Pki, overlays: &Overlays) -> Result<Tree> {
     let chosen = role::chosen(cluster, node, overlays)?;
     let context = NodeContext { cluster, node, overlays: &chosen, cluster_id: pki.cluster_id() };
@@ -74,7 +74,7 @@ fn certificates(chosen: &[&Overlay], owners: &Owners, pki: &Pki, node: &Node) ->
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with the two overlays that disagree.
+/// [`Kind::Input`], naming the two overlays that disagree.
 pub(super) fn declared<'a>(chosen: &[&'a Overlay]) -> Result<BTreeMap<&'a ImagePath, &'a Attributes>> {
     let mut all: BTreeMap<&ImagePath, (&Attributes, &str)> = BTreeMap::new();
     for overlay in chosen {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Kind, Result};
 use crate::overlay::{Overlay, User};
 
-/// Users of the selected overlays, by name; root is implicit.
+/// System users that the selected overlays define, keyed by name; root is implicit.
 pub(super) struct Owners {
     users: BTreeMap<String, User>,
 }

@@ -1,4 +1,4 @@
-//! Listening ports of a node: those that its overlays declare, and those set in the cluster file.
+//! Listening ports of a node: ports that its overlays declare, and ports set in the cluster file.
 
 use crate::cluster::Cluster;
 use crate::overlay::{Dialler, Overlay, Port, Protocol, Range};

@@ -22,7 +22,7 @@ pub(crate) struct Requirements {
     /// True if a unit runs kiln itself, which the image must then contain.
     pub(crate) agent: bool,
     pub(crate) users: Vec<User>,
-    /// Container images by reference, each with the overlay that needs it.
+    /// Container images, keyed by reference, each with the overlay that needs it.
     pub(crate) images: BTreeMap<String, String>,
 }
 

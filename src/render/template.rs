@@ -21,7 +21,7 @@ pub(super) struct Templates {
     digests: Digests,
 }
 
-/// Digests of the files rendered so far, by path.
+/// Digests of the files rendered so far, keyed by path.
 type Digests = Arc<Mutex<BTreeMap<String, Digest>>>;
 
 impl Templates {
@@ -29,7 +29,7 @@ impl Templates {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with overlay, file and position of a syntax error.
+    /// [`Kind::Input`], naming the overlay, file and position of a syntax error.
     pub(super) fn new(overlays: &[&Overlay], node: &NodeContext<'_>, encryption_key: &str) -> Result<Self> {
         let mut engine = Tera::new();
         engine.autoescape_on(Vec::<&str>::new());
@@ -58,7 +58,7 @@ impl Templates {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with the overlay and the undefined variable.
+    /// [`Kind::Input`], naming the overlay and the undefined variable.
     pub(super) fn reference(&self, overlay: &Overlay, template: &str) -> Result<String> {
         let mut context = self.public.clone();
         context.remove("node");
@@ -68,12 +68,12 @@ impl Templates {
             .within(|| format!("rendering `{template}` of overlay `{}`", overlay.name))
     }
 
-    /// Renders one file; `None` if the result is only white space, which means that the node does not get the
-    /// file.
+    /// Renders one file; `None` if the result is only whitespace, in which case the file is not written for
+    /// the node.
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] with overlay, file and position.
+    /// [`Kind::Input`], naming the overlay, file and position of an error.
     pub(super) fn render(
         &self,
         overlay: &Overlay,
@@ -136,7 +136,7 @@ fn command(arguments: Vec<String>, _: Kwargs, _: &State<'_>) -> String {
     arguments.iter().map(|argument| quote(argument)).collect::<Vec<_>>().join(" \\\n  ")
 }
 
-/// Quotes one argument for systemd: doubles `%` and `$`, and puts an argument with white space or quotes in
+/// Quotes one argument for systemd: doubles `%` and `$`, and puts an argument with whitespace or quotes in
 /// quotes (systemd.service(5), "Command lines").
 fn quote(argument: &str) -> String {
     let literal = argument.replace('%', "%%").replace('$', "$$");

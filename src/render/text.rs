@@ -24,13 +24,13 @@ pub(crate) struct TextFile {
     pub(crate) source: Source,
 }
 
-/// Renders the text files of one node: its own and its role image's. Files with secrets are left out; values
-/// derived from the vault's identifier are examples.
+/// Renders the text files of one node: its own files and the files of its role image. Files with secrets are
+/// left out; values derived from the vault's identifier are examples.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] with overlay, file and line of a rendering error, or the two overlays that
-/// contain the same path.
+/// [`crate::error::Kind::Input`], naming the overlay, file and line of a rendering error, or the two overlays
+/// that contain the same path.
 pub(crate) fn texts(cluster: &Cluster, node: &Node, overlays: &Overlays) -> Result<Vec<TextFile>> {
     let chosen = role::chosen(cluster, node, overlays)?;
     let context = NodeContext { cluster, node, overlays: &chosen, cluster_id: "example" };

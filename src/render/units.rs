@@ -7,7 +7,7 @@ use crate::overlay::Overlay;
 use crate::tree::{Content, Entry, EntryKind, ImagePath, Tree};
 use crate::words::Arch;
 
-/// Unit directories: the node's, and that of packages.
+/// Unit directories: the node's own directory, and the directory for packages.
 const OURS: &str = "/etc/systemd/system";
 const PACKAGED: &str = "/usr/lib/systemd/system";
 
@@ -15,7 +15,7 @@ const PACKAGED: &str = "/usr/lib/systemd/system";
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if a unit to enable is missing or has no `[Install]` section.
+/// [`Kind::Input`] if a unit to enable is missing or contains no `[Install]` section.
 pub(super) fn enable(overlay: &Overlay, arch: Arch, tree: &mut Tree) -> Result<()> {
     let origin: Arc<str> = Arc::from(overlay.name.as_str());
     for unit in &overlay.manifest.units.enable {
@@ -24,7 +24,7 @@ pub(super) fn enable(overlay: &Overlay, arch: Arch, tree: &mut Tree) -> Result<(
         if links.is_empty() {
             return Err(Error::new(
                 Kind::Input,
-                format!("`{file}` of overlay `{}` has no `[Install]` section", overlay.name),
+                format!("`{file}` of overlay `{}` contains no `[Install]` section", overlay.name),
             )
             .hint("add `[Install]` with `WantedBy=`, or remove the unit from `enable`"));
         }

@@ -81,7 +81,7 @@ pub(super) fn read(archive: &[u8]) -> Result<Seed> {
             tree.insert(path, value);
         }
     }
-    let identity = identity.ok_or_else(|| Error::new(Kind::Verify, "the seed has no identity"))?;
+    let identity = identity.ok_or_else(|| Error::new(Kind::Verify, "the seed contains no identity"))?;
     Ok(Seed { identity, tree })
 }
 

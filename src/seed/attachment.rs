@@ -1,8 +1,9 @@
-//! A file attached to a seed on the same carrier: an etcd snapshot, for machines that no one can log in to.
+//! A file attached to a seed, on the device that holds the seed: an etcd snapshot, for machines that no one
+//! can log in to.
 //!
-//! A reader without support for attachments reads only the seed: bytes after a seed belong to its carrier.
-//! The header is at the next multiple of 4096 bytes after the seed, the file follows immediately, and zeros
-//! pad the last block, since volumes consist of whole blocks.
+//! A reader without support for attachments reads only the seed and ignores the bytes after it. The header is
+//! at the next multiple of 4096 bytes after the seed, the file follows immediately, and zeros pad the last
+//! block, since volumes consist of whole blocks.
 //!
 //! ```text
 //!  0  8  magic "KILNFILE"
@@ -22,13 +23,13 @@ const MAGIC: &[u8; 8] = b"KILNFILE";
 const VERSION: u32 = 1;
 /// Length of the header in bytes.
 const LENGTH: usize = 64;
-/// Alignment of the header, and of the carrier's end.
+/// Alignment of the header and of the end of the last block.
 const BLOCK: usize = 4096;
 
 /// A file attached to a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attachment {
-    /// Offset of the file on its carrier, in bytes.
+    /// Offset of the file on the device that holds the seed, in bytes.
     offset: u64,
     pub(crate) size: u64,
     pub(crate) sha256: Digest,
@@ -38,7 +39,7 @@ pub(crate) struct Attachment {
 ///
 /// # Errors
 ///
-/// Errors of `out` and `file`, or if the file is not `size` bytes long.
+/// Errors from `out` and `file`, and an error if the file is not `size` bytes long.
 pub(crate) fn attach(
     out: &mut dyn Write,
     seed: &[u8],
@@ -70,7 +71,7 @@ fn pad(out: &mut dyn Write, length: u64) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] for another format version; [`Kind::Io`] if the carrier can't be read.
+/// [`Kind::Input`] for another format version; [`Kind::Io`] if the device can't be read.
 pub(crate) fn attached(carrier: &mut (impl Read + Seek), seed: u64) -> Result<Option<Attachment>> {
     let step = || "reading the file attached to the seed".to_owned();
     let begin = seed.next_multiple_of(BLOCK as u64);
@@ -96,11 +97,11 @@ pub(crate) fn attached(carrier: &mut (impl Read + Seek), seed: u64) -> Result<Op
 }
 
 impl Attachment {
-    /// Copies the file from its carrier.
+    /// Copies the file from the device that holds the seed.
     ///
     /// # Errors
     ///
-    /// Fails if the carrier ends early or the file is corrupt.
+    /// Fails if the device ends early or the file is corrupt.
     pub(crate) fn copy(&self, carrier: &mut (impl Read + Seek), out: &mut dyn Write) -> io::Result<()> {
         carrier.seek(SeekFrom::Start(self.offset))?;
         let mut tee = Tee::new(out);

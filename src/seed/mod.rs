@@ -56,7 +56,7 @@ impl Seed {
     ///
     /// # Errors
     ///
-    /// As [`Seed::unpack`].
+    /// Same as [`Seed::unpack`].
     pub(crate) fn digest(bytes: &[u8]) -> Result<Digest> {
         header::open(bytes).map(Digest::of)
     }

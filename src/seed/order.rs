@@ -1,5 +1,5 @@
-//! An order: an administrator's one-time decision about etcd members, by name. Seeds deliver it as a file in
-//! the node's `/etc`.
+//! An order: an administrator's one-time decision about etcd members, which it identifies by name. Seeds
+//! deliver it as a file in the node's `/etc`.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::digest::Digest;
 /// Path of a node's order, if it has one.
 pub(crate) const ORDER: &str = "/etc/kiln/etcd-order.toml";
 
-/// One order; every member gets the same order.
+/// One order; every member receives the same order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Order {
@@ -17,7 +17,7 @@ pub(crate) struct Order {
     /// Members that the others do not wait for: these can only join.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) without: Vec<String>,
-    /// Member whose copy of the data becomes the cluster's; the other copies are moved aside.
+    /// Member whose copy of the data becomes the cluster's data; the other copies are moved aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) recover_from: Option<String>,
     /// Members whose data is moved aside once they see another live cluster, which they then join.

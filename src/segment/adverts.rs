@@ -30,7 +30,7 @@ impl Adverts {
     ///
     /// # Errors
     ///
-    /// [`crate::error::Kind::Io`] if the kernel refuses.
+    /// [`crate::error::Kind::Io`] if the kernel rejects the request.
     pub(crate) fn holders(&self) -> Result<Vec<IpAddr>> {
         let mut holders = Vec::new();
         while let Some((from, packet)) = self.packets.next()? {

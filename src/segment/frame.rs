@@ -37,7 +37,7 @@ pub(crate) struct Router {
     pub(crate) addresses: Vec<IpAddr>,
 }
 
-/// Returns the EtherTypes to listen for: those of the probes and of the advertisements.
+/// Returns the EtherTypes to listen for, which are used by probes and advertisements.
 pub(super) fn types(vip: IpAddr) -> &'static [u16] {
     match vip {
         IpAddr::V4(_) => &[EtherType::ARP.0, EtherType::IPV4.0],
@@ -139,7 +139,7 @@ pub(super) fn read(frame: &[u8]) -> Option<Heard> {
     }
 }
 
-/// Returns the sender's own address from an ARP packet of any kind; a probe has none.
+/// Returns the sender's own address from an ARP packet of any kind; a probe contains none.
 fn arp_claim(packet: &ArpPacket) -> Option<Heard> {
     let packet = packet.try_eth_ipv4().ok()?;
     let address = packet.sender_ipv4_addr();

@@ -45,7 +45,7 @@ pub(crate) fn look(question: &Question, time: Duration) -> Result<Observation> {
 ///
 /// # Errors
 ///
-/// As [`look`].
+/// Same as [`look`].
 pub(crate) fn answers(interface: &str, address: IpAddr, limit: Duration) -> Result<bool> {
     let link = Link::open(interface, &frame::types(address)[..1])?;
     link.send(&frame::probe(link.mac, address))?;
@@ -59,7 +59,8 @@ pub(crate) fn answers(interface: &str, address: IpAddr, limit: Duration) -> Resu
     Ok(false)
 }
 
-/// Sends one probe for each address, including those of nodes, to identify nodes by their MAC addresses.
+/// Sends one probe for each address, including the nodes' addresses, to identify nodes by their MAC
+/// addresses.
 fn ask(link: &Link, question: &Question) -> Result<()> {
     let same =
         |address: &&IpAddr| address.is_ipv4() == question.vip.is_ipv4() && !link.addresses.contains(address);

@@ -14,10 +14,10 @@ use crate::segment::question::Question;
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Observation {
-    /// MAC addresses that answer for an address.
+    /// MAC addresses that answer for an address, keyed by that address.
     claims: BTreeMap<IpAddr, BTreeSet<Printed>>,
     routers: BTreeSet<Router>,
-    /// MAC addresses that send advertisements, by source address.
+    /// MAC addresses that send advertisements, keyed by source address.
     #[serde(skip)]
     senders: BTreeMap<IpAddr, BTreeSet<Mac>>,
     /// Addresses of this machine itself.

@@ -46,7 +46,7 @@ impl Question {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] or [`Kind::Input`] naming the file.
+    /// [`Kind::Io`] or [`Kind::Input`], naming the file.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = host::fs::read_to_string(path)?;
         toml::from_str(&text).doing(Kind::Input, || format!("reading `{}`", path.display()))

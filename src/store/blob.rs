@@ -9,7 +9,7 @@ use crate::host;
 
 use super::{Store, explain_full_disk};
 
-/// Mode of blobs. They are never rewritten: equal names mean equal bytes.
+/// Mode of blobs. They are never rewritten, because equal names mean equal bytes.
 const MODE: u32 = 0o444;
 
 /// State of a blob in the store.

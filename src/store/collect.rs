@@ -27,7 +27,7 @@ pub(crate) struct Collected {
 }
 
 impl Store {
-    /// Removes unfinished downloads and entries outside of `bounds`. With `pretend`, only lists them.
+    /// Removes unfinished downloads and entries outside `bounds`. With `pretend`, only lists them.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Store {
         Ok(Collected { freed: sum(&removed), kept: sum(&kept), removed })
     }
 
-    /// Removes stale locks. No process is waiting for them: this one has exclusive use of the store.
+    /// Removes stale locks. No process is waiting for them, because this one has exclusive use of the store.
     fn remove_stale_locks(&self) -> Result<()> {
         let ours = ["usage", "sessions"].map(|name| self.lock_path(name));
         let locks = host::fs::list(&self.root.join("locks"))?;

@@ -36,7 +36,7 @@ struct Partial {
 }
 
 impl Store {
-    /// Fetches one file from the first of its URLs that has it.
+    /// Fetches one file from the first of its URLs that provides it.
     pub(super) fn download(&self, download: &Download, step: &dyn Step, stop: &AtomicBool) -> Result<()> {
         let path = self.root.join("partial").join(download.sha256.to_string());
         let lock_path = path.with_extension("lock");
@@ -144,7 +144,8 @@ impl Partial {
         }
     }
 
-    /// Checks the complete file. A wrong file is not kept, not even partially.
+    /// Verifies the downloaded file. A file that is too short is kept, so that the download can be resumed; a
+    /// file with the wrong content is removed.
     fn finish(mut self, url: &str, download: &Download, resumed_at: u64) -> Result<()> {
         if self.matches(download) {
             return Ok(());
@@ -189,7 +190,7 @@ impl Watch<'_> {
 }
 
 fn refused(url: &str, status: u16) -> Error {
-    let err = Error::new(Kind::Network, format!("the server refused `{url}` with status {status}"));
+    let err = Error::new(Kind::Network, format!("the server returned status {status} for `{url}`"));
     if status == 404 {
         err.hint("mirrors remove superseded packages: run `kiln lock` to pin the current ones")
     } else {

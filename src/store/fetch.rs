@@ -29,12 +29,12 @@ pub(crate) struct Download {
 }
 
 impl Store {
-    /// Fetches missing files into the store, and returns the paths of all in the order of `downloads`.
+    /// Fetches missing files into the store, and returns the paths of all files in the order of `downloads`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Network`] or [`Kind::Verify`] of the first download that failed, with its name, URL and
-    /// digests. Finished downloads are kept.
+    /// [`Kind::Network`] or [`Kind::Verify`] from the first download that failed, containing its name, URL
+    /// and digests. Finished downloads are kept.
     pub(crate) fn fetch(&self, downloads: &[Download], progress: &dyn Progress) -> Result<Vec<PathBuf>> {
         let held: Vec<bool> =
             downloads.par_iter().map(|download| self.holds(&download.sha256)).collect::<Result<_>>()?;
@@ -264,11 +264,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start();
         let bytes = content(9);
-        let urls = vec![server.url("/missing"), server.file("/gone", b"", Manner::Fails(410, 9))];
+        let (missing, gone) = (server.url("/missing"), server.file("/gone", b"", Manner::Fails(410, 9)));
+        let urls = vec![missing.clone(), gone.clone()];
         let err = fails(&store(dir.path()), Download { urls, ..download("", &bytes) });
         let reported = err.to_string();
         assert!(
-            reported.contains("/missing` with status 404") && reported.contains("/gone` with status 410"),
+            reported.contains(&format!("status 404 for `{missing}`"))
+                && reported.contains(&format!("status 410 for `{gone}`")),
             "{reported}"
         );
         assert!(err.hints()[0].contains("kiln lock"));

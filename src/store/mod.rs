@@ -48,8 +48,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the store at `root`, else `$KILN_STORE`, else `kiln` in the user's cache directory; creates it
-    /// if it is missing.
+    /// Opens the store at `root` if set, otherwise at `$KILN_STORE` if set, otherwise at `kiln` in the user's
+    /// cache directory; creates the store if it is missing.
     ///
     /// # Errors
     ///

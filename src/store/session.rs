@@ -13,7 +13,7 @@ use crate::host::lock::FileLock;
 pub(super) struct Session {
     /// Parent of the temporary directories; removed on drop.
     directory: PathBuf,
-    /// File locked exclusively: a process that gets the lock knows that this one is dead.
+    /// File locked exclusively: a process that acquires the lock knows that this one is dead.
     alive: PathBuf,
     _alive: FileLock,
     /// Lock that every session holds in shared mode and a collection acquires exclusively.

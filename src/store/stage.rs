@@ -27,12 +27,12 @@ impl Store {
     /// Returns the directory that `fill` creates for `key`: the existing one if its files are intact,
     /// otherwise a new one.
     ///
-    /// The directory appears atomically. A concurrent caller, even in another process, waits and gets the
+    /// The directory appears atomically. A concurrent caller, even in another process, waits and receives the
     /// same directory. The output of `fill` must depend only on `key`.
     ///
     /// # Errors
     ///
-    /// Errors of `fill`, and [`Kind::Io`].
+    /// Errors from `fill`; [`Kind::Io`] if the store can't be read or written.
     pub(crate) fn stage(
         &self,
         name: &str,
@@ -49,7 +49,7 @@ impl Store {
         made.map_err(|err| explain_full_disk(err, &self.root))
     }
 
-    /// Returns the newest stage with this name, if any. Its contents are not checked: the caller must do
+    /// Returns the newest stage with this name, if any. Its contents are not checked; the caller must do
     /// that.
     pub(crate) fn newest_unchecked(&self, name: &str) -> Option<PathBuf> {
         let stages = host::fs::list(&self.root.join("stages").join(name)).ok()?;

@@ -63,7 +63,8 @@ const RULES: &[Rule] = &[
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] naming every entry that breaks a rule; [`Kind::Io`] if a content can't be read.
+/// [`Kind::Input`], naming every entry that breaks a rule; [`Kind::Io`] if the content of a file can't be
+/// read.
 pub(crate) fn role(tree: &Tree) -> Result<()> {
     let mut findings = Vec::new();
     for (path, entry) in tree.iter() {

@@ -14,7 +14,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] naming the path and both layers.
+    /// [`Kind::Input`], naming the path and both layers.
     pub(crate) fn overlay(&mut self, layer: Self, replaces: &BTreeSet<ImagePath>) -> Result<()> {
         for (path, entry) in layer.entries {
             if let Some(there) = self.entries.get(&path) {

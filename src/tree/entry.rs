@@ -127,7 +127,7 @@ impl Content {
     }
 }
 
-/// Prints only the size: the content may be a key.
+/// Prints only the size, because the content may be a key.
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} bytes", self.size())

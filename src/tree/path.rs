@@ -12,7 +12,8 @@ pub(crate) struct ImagePath(String);
 impl ImagePath {
     /// # Errors
     ///
-    /// [`Kind::Input`] if the path is relative, or has `.`, `..`, empty components or control characters.
+    /// [`Kind::Input`] if the path is relative, or contains `.`, `..`, empty components or control
+    /// characters.
     pub(crate) fn new(path: &str) -> Result<Self> {
         let ok = path.strip_prefix('/').is_some_and(|rest| {
             rest.split('/')
@@ -32,7 +33,7 @@ impl ImagePath {
     ///
     /// # Errors
     ///
-    /// As [`ImagePath::new`].
+    /// Same as [`ImagePath::new`].
     pub(crate) fn join(&self, rest: &str) -> Result<Self> {
         Self::new(&format!("{}/{rest}", self.0))
     }

@@ -86,7 +86,7 @@ impl Arch {
         }
     }
 
-    /// Returns a description of the machines that a program is for, if it is an ELF file that cannot run on
+    /// Returns a description of the machines that a program is for, if it is an ELF file that can't run on
     /// this architecture. `start` is its first [`ELF_START`] bytes.
     pub(crate) fn is_foreign(self, start: &[u8]) -> Option<String> {
         let machine = start.get(18..20)?;

@@ -1,5 +1,5 @@
-//! etcd version: the suite's, or one set in the cluster file, for which the programs come from a release
-//! archive.
+//! etcd version: the version in the suite, or one set in the cluster file, for which the programs come from a
+//! release archive.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{Error, Kind, Result};
 use crate::words::{Arch, BinarySource, Companion, Component};
 
-/// Minimum time between two leadership transfers by the same agent: otherwise, leadership would circulate if
+/// Minimum time between two leadership transfers by the same agent; otherwise, leadership would circulate if
 /// all disks are slow.
 pub(crate) const LEADERSHIP_PAUSE: Duration = Duration::from_secs(600);
 
@@ -28,7 +28,7 @@ impl EtcdVersion {
     /// Range of `y` in etcd 3.y for which the tables contain flags and compatible versions.
     pub(crate) const MINORS: RangeInclusive<u32> = 1..=6;
 
-    /// Returns the release archive of the etcd project.
+    /// Returns the etcd project's release archive for this version.
     pub(crate) fn archive(self, arch: Arch) -> BinarySource {
         let url = format!(
             "https://github.com/etcd-io/etcd/releases/download/v{self}/etcd-v{self}-linux-{arch}.tar.gz"
@@ -46,7 +46,7 @@ impl EtcdVersion {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Founders {
-    /// All members: the others wait for a machine that is missing at the first boot
+    /// All members: if a machine is missing at the first boot, the others wait for it
     #[default]
     All,
     /// A majority: an empty cluster may start even though a machine that is powered off has intact data

@@ -1,5 +1,5 @@
 //! OUTPUTS: the formats that a build writes, one row per format. Schema, help, docs and checks read the
-//! table; `output::FORMATS` has the implementation of each format.
+//! table; `output::FORMATS` contains the implementation of each format.
 
 use std::borrow::Cow;
 use std::fmt;

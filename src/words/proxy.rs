@@ -35,7 +35,7 @@ impl ProxyMode {
         Self::ALL.into_iter().find(|mode| mode.name() == name).expect("the table lists known modes")
     }
 
-    /// Returns the overlays that the mode needs in addition to kube-proxy's.
+    /// Returns the overlays that the mode needs in addition to the overlays for kube-proxy itself.
     pub(crate) fn overlays(self) -> &'static [&'static str] {
         match self {
             Self::Iptables | Self::Nftables => &[],
@@ -45,7 +45,7 @@ impl ProxyMode {
 
     /// Returns the mode's row in the compatibility table.
     pub(crate) fn row(self) -> &'static Companion {
-        Companion::find(Component::ProxyMode, self.name()).expect("the table has every mode")
+        Companion::find(Component::ProxyMode, self.name()).expect("the table contains every mode")
     }
 }
 

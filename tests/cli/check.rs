@@ -66,7 +66,7 @@ fn check_tells_bad_practice_that_can_be_built() {
        |
        = hint: accepted because the segment is ours
 
-    `cluster.toml` can be built: 0 warnings, 1 remark
+    `cluster.toml` can be built: 0 warnings, 1 note
     "#);
 }
 
@@ -173,8 +173,8 @@ fn scripts_get_one_document_with_every_problem() {
           "message": "`10.0.0.300` is not an IP address",
           "severity": "error",
           "span": [
-            1433,
-            1445
+            1437,
+            1449
           ]
         }
       ]

@@ -11,11 +11,12 @@ use super::settings::Settings;
 use crate::error::{Doing, Error, Kind, Result, Within};
 use crate::host;
 
-/// etcdctl time limit for a query; a membership change waits until the members agree.
+/// Time limit for an etcdctl query.
 const QUESTION: &str = "1s";
 /// Time limit for a query that must succeed even if the leader's disk is slow: at 200 ms per sync, it took
 /// 1.1 s.
 const PATIENT_QUESTION: &str = "5s";
+/// Time limit for changes, such as membership changes, that the members must agree on.
 const CHANGE: &str = "10s";
 /// Time limit for operations whose duration depends on the size of the data.
 const LARGE: &str = "10m";
@@ -144,8 +145,8 @@ impl<'a> Endpoint<'a> {
         self.run(CHANGE, &["member", "remove", &format!("{id:x}")]).map(drop)
     }
 
-    /// Adds a member, and returns all members including it. If it is the second one, there is no quorum to
-    /// query until it has started.
+    /// Adds a member, and returns all members, including the new one. If the new member is the second one,
+    /// there is no quorum until it has started, so the cluster can't be queried.
     pub(super) fn add(&self, name: &str, peer_url: &str) -> Result<Vec<Member>> {
         let added: Members =
             self.ask(CHANGE, &["member", "add", name, &format!("--peer-urls={peer_url}")])?;

@@ -115,11 +115,11 @@ pub struct View<'a> {
     /// Members that may bootstrap the cluster: all members in the seed, except those that an order excludes.
     pub founders: Members,
     pub unanimity: Unanimity,
-    /// Order that has not been carried out according to this member's disk.
+    /// Order that, according to this member's disk, has not been carried out yet.
     pub order: Option<Ordered>,
     /// Member that lists this one as added but not started, if the disk is [`Disk::Joining`].
     pub expected_by: Option<Place>,
-    /// Answers by place; this member's own entry is not read.
+    /// Answers, indexed by place; this member's own entry is not read.
     pub answers: &'a [Answer],
 }
 

@@ -1,5 +1,5 @@
-//! Problems of a running member: logged to the journal once, and kept in a file for status and consoles while
-//! they last.
+//! Problems with a running member: logged to the journal once, and kept in a file for status and consoles
+//! while they last.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ struct Written {
     problems: Vec<String>,
 }
 
-/// Problems by the task that reports them.
+/// Problems, keyed by the task that reports them.
 pub(super) struct Notes<'a> {
     file: PathBuf,
     journal: &'a (dyn Fn(&str) + Sync),
@@ -34,7 +34,7 @@ impl<'a> Notes<'a> {
         (self.journal)(line);
     }
 
-    /// Replaces the problems of one task; new ones are logged to the journal.
+    /// Replaces the problems reported by one task; new ones are logged to the journal.
     pub(super) fn set(&self, who: &'static str, problems: Vec<String>) {
         let mut all = self.problems.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let before = all.insert(who, problems.clone()).unwrap_or_default();
@@ -57,7 +57,7 @@ fn write(file: &Path, written: &Written) -> Result<()> {
     host::fs::write_atomic(file, &text, host::fs::PUBLIC)
 }
 
-/// Returns the problems of this machine's member, if it has one.
+/// Returns the problems with this machine's etcd member, if the machine has one.
 pub(crate) fn problems(settings: &Path) -> Vec<String> {
     let written = || -> Result<Written> {
         let bytes = host::fs::read(&Settings::read(settings)?.problems)?;

@@ -1,4 +1,5 @@
-//! Answers between members: short messages over mutual TLS, on a separate port, even while etcd is running.
+//! Queries between members: short answers over mutual TLS, on a separate port, whether or not etcd is
+//! running.
 
 use std::net::SocketAddr;
 
@@ -50,11 +51,12 @@ pub(super) struct Heard {
     pub(super) applied: Option<u64>,
     /// Duration of a log sync, in milliseconds.
     pub(super) latency: Option<u32>,
-    /// Reason why the member did not answer.
+    /// Why the member did not answer.
     pub(super) reason: Option<String>,
 }
 
-/// Asks all other members in parallel; returns answers by place, with silence for this one.
+/// Asks all other members in parallel; returns the answers in the order of the places, with
+/// [`Answer::Silent`] for this member.
 pub(super) fn ask(settings: &Settings, asking: &Asking) -> Vec<Heard> {
     let me = settings.me();
     let one =
@@ -137,7 +139,7 @@ fn word(settings: &Settings, directory: &Directory, latency: &Latency) -> Result
         Answer::Agreed(founding) => Word::Agreed(Agreement::new(founding, settings)),
         Answer::Data { token, .. } => {
             let Progress { revision, applied, .. } = metrics::progress(&settings.metrics);
-            // If etcd is not running, etcdctl would try to reach it until its time limit.
+            // If etcd is not running, etcdctl would keep trying to reach it until the time limit expires.
             let quorum = || Endpoint::new(settings, &settings.own().client_url).quorum().ok();
             let agreed = applied.and_then(|_| quorum()).map(|header| header.revision);
             let (token, revision) = (token.map(token_text), agreed.or(revision));

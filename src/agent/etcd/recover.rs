@@ -17,7 +17,7 @@ use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::seed::Restore;
 
-/// URLs of the etcd that replays the log: no other machine can reach it.
+/// URLs of the etcd that replays the log, which no other machine can reach.
 const CLIENT: &str = "https://127.0.0.1:2389";
 const PEER: &str = "https://127.0.0.1:2390";
 /// Time limit for replaying: 100,000 entries take seconds.
@@ -30,7 +30,7 @@ const BUMP: &str = "1000000000";
 /// # Errors
 ///
 /// [`Kind::Io`] if there is no space for a second copy, [`Kind::Verify`] if the snapshot is damaged or
-/// missing, [`Kind::Tool`] with etcd's message. In each case, the data is unchanged.
+/// missing, [`Kind::Tool`] containing etcd's message. In each case, the data is unchanged.
 pub(super) fn recover(settings: &Settings, directory: &Directory, journal: &dyn Fn(&str)) -> Result<()> {
     let order = settings.order.as_ref().ok_or_else(|| Error::new(Kind::Internal, "there is no order"))?;
     let (copy, restored) = (directory.path().join("recover"), directory.path().join("restored"));
@@ -78,7 +78,7 @@ fn ordered_snapshot(
     };
     let path = shelf.find(sha256)?.ok_or_else(nowhere)?;
     let snapshot = snapshots::check(&path, sha256).within(|| "verifying the snapshot to restore".into())?;
-    // The restored data, and the first files of their log.
+    // The restored data, and the first files of its log.
     insist_on_room(directory, 2 * snapshot.size + (64 << 20))?;
     journal(&format!(
         "restoring the snapshot at revision {} with SHA-256 {sha256}, as ordered",
@@ -190,7 +190,7 @@ fn restore(
     host::process::run(&mut command).map(drop)
 }
 
-/// Checks whether a program can raise the revision: etcdutl 3.5.10 and later.
+/// Checks whether a program can raise the revision, as etcdutl 3.5.10 and later can.
 fn raises_revisions(program: &str) -> Result<bool> {
     let help = host::process::run(
         host::process::command(program).env("ETCDCTL_API", "3").args(["snapshot", "restore", "--help"]),

@@ -10,11 +10,11 @@ use crate::host;
 /// MiB.
 const SEGMENT: u64 = 64;
 
-/// Returns the problems of the disk that contains `data`.
+/// Returns the problems with the disk that contains `data`.
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Io`] if it can't be queried.
+/// [`crate::error::Kind::Io`] if the disk can't be queried.
 pub(super) fn look(data: &Path) -> Result<Vec<String>> {
     Ok(sentence(host::fs::free_space(data)?).into_iter().collect())
 }

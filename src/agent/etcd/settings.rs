@@ -25,7 +25,7 @@ pub(crate) struct Settings {
     pub(super) status: PathBuf,
     /// Directory for the member's snapshots.
     pub(super) snapshots: PathBuf,
-    /// File with the problems of the running member, as JSON for status and consoles.
+    /// File that lists the problems with the running member, as JSON for status and consoles.
     pub(super) problems: PathBuf,
     /// Directory with `ca.crt`, `peer.crt` and `peer.key`.
     pub(super) certificates: PathBuf,

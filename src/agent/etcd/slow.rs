@@ -20,7 +20,7 @@ const SLOW: u32 = 100;
 const LOOKS: u32 = 3;
 /// Minimum number of syncs for a measurement.
 const FEWEST: u64 = 3;
-/// Value that means no measurement.
+/// Value that stands for a missing measurement.
 const UNKNOWN: u32 = u32::MAX;
 
 /// Duration of a log sync on this member, in milliseconds; shared with the threads that answer other members.
@@ -55,7 +55,7 @@ impl Slow {
     ///
     /// # Errors
     ///
-    /// Errors of etcd; a failure is retried at the next check.
+    /// Errors from etcd; a failure is retried at the next check.
     pub(super) fn look(
         &mut self,
         settings: &Settings,
@@ -119,7 +119,8 @@ impl Slow {
     }
 }
 
-/// Returns the fastest other member with a quorum, by place, if its log sync takes less than half as long.
+/// Returns the place of the fastest other member with a quorum and the duration of its log sync, if that is
+/// less than half of `own`.
 fn faster(own: u32, heard: &[Heard]) -> Option<(usize, u32)> {
     let known = heard
         .iter()

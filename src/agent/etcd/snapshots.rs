@@ -1,4 +1,4 @@
-//! Snapshots of the cluster that a member keeps: the newest few, each verified before it is added.
+//! Snapshots of the cluster, kept by a member: the newest few, each verified before it is added.
 //!
 //! They are stored on the state partition, not in etcd's data directory: if etcd has its own disk, snapshots
 //! survive the loss of that disk and can't fill it. A snapshot's file name contains all of its metadata, so
@@ -39,7 +39,7 @@ pub(crate) struct Kept {
     pub(crate) sha256: Digest,
     /// Size in bytes.
     pub(crate) size: u64,
-    /// Time at which it was saved, by the machine's clock.
+    /// Time at which it was saved, according to the machine's clock.
     pub(crate) saved: String,
     /// File name.
     pub(crate) file: String,
@@ -77,7 +77,8 @@ impl Shelf {
         Ok(kept)
     }
 
-    /// Returns the content that an authorized client reads at a path: the list, or a snapshot by its number.
+    /// Returns what is served to an authorized client at `path`: the list, or the snapshot whose number is in
+    /// the path.
     pub(super) fn at(&self, path: &str) -> Option<Found> {
         let kept = self.kept().ok()?;
         match path.strip_prefix("/snapshots")? {
@@ -103,8 +104,8 @@ impl Shelf {
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] without a quorum, because an isolated member's data is not the cluster's; [`Kind::Io`]
-    /// if there is not enough space; [`Kind::Verify`] if the snapshot from etcd is damaged.
+    /// [`Kind::Tool`] if there is no quorum, because an isolated member's data is not the cluster's data;
+    /// [`Kind::Io`] if there is not enough space; [`Kind::Verify`] if the snapshot from etcd is damaged.
     pub(super) fn save(&self, settings: &Settings) -> Result<Kept> {
         let step = || "saving a snapshot".to_owned();
         self.prepare(&settings.data).within(step)?;
@@ -128,7 +129,7 @@ impl Shelf {
         })
     }
 
-    /// Removes snapshots that came with a seed: they are not needed once the order has been carried out.
+    /// Removes snapshots that came with a seed, which are not needed once the order has been carried out.
     pub(super) fn forget_ordered(&self) -> Result<()> {
         self.clear(&format!("{ORDERED}-"))
     }
@@ -158,8 +159,8 @@ impl Shelf {
         Ok(snapshot)
     }
 
-    /// Creates the directory with the same owner as etcd's: the first snapshot may be saved by an
-    /// administrator.
+    /// Creates the directory with the owner of etcd's data directory, because the first snapshot may be saved
+    /// by an administrator.
     fn prepare(&self, model: &Path) -> Result<()> {
         if !self.0.is_dir() {
             host::fs::create_private_directory(&self.0)?;
@@ -194,7 +195,7 @@ pub(crate) fn save(settings: &Settings) -> Result<Kept> {
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] with a description of the damage.
+/// [`Kind::Verify`] describing the damage.
 pub(crate) fn check(path: &Path, sha256: Digest) -> Result<Snapshot> {
     etcd::verify(&host::fs::open(path)?, Some(sha256)).within(|| format!("checking `{}`", path.display()))
 }

@@ -86,7 +86,7 @@ impl Space {
     ///
     /// # Errors
     ///
-    /// Errors of etcd; a failure is retried at the next check.
+    /// Errors from etcd; a failure is retried at the next check.
     pub(super) fn look(
         &mut self,
         settings: &Settings,
@@ -112,8 +112,8 @@ impl Space {
         if !corrupt.is_empty() {
             let them = corrupt.join(", ");
             return Ok(vec![format!(
-                "CORRUPT alarm on {them}: data differs from that of the other members; kiln does not \
-                repair this: an administrator must"
+                "CORRUPT alarm on {them}: data differs from the other members' data; kiln does not repair \
+                this: an administrator must"
             )]);
         }
         let full: Vec<String> = of(Alarm::NoSpace).collect();
@@ -185,7 +185,7 @@ impl Space {
         Ok(Some("space is being freed".into()))
     }
 
-    /// Returns all members that answer, by identifier, each with its URL.
+    /// Returns all members that answer, keyed by identifier, each with its URL.
     fn members<'a>(&self, settings: &'a Settings) -> BTreeMap<u64, (Seen, &'a str)> {
         let seen = |member: &'a super::settings::Member| {
             let Status { header, size, used, .. } =
@@ -197,7 +197,7 @@ impl Space {
     }
 }
 
-/// Returns members' names by their identifiers.
+/// Returns the members' names, keyed by identifier.
 fn names(settings: &Settings, endpoint: &Endpoint<'_>) -> Result<BTreeMap<u64, String>> {
     let named = |url: &String| {
         settings.members.iter().find(|member| member.peer_url == *url).map(|member| member.name.clone())

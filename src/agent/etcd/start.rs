@@ -22,14 +22,14 @@ use crate::host::tls::Asking;
 
 /// Pause between two checks of the other members.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Pause between two attempts to carry out an order: each may read gigabytes.
+/// Pause between two attempts to carry out an order, each of which may read gigabytes.
 const REFUSED: Duration = Duration::from_secs(30);
 
 /// etcd flags in addition to those in its unit; later flags take precedence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Flags(Vec<String>);
 
-/// Reasons why a member is waiting, for consoles and status.
+/// Why a member is waiting, for consoles and status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Waiting {
@@ -37,7 +37,7 @@ struct Waiting {
     reasons: Vec<String>,
 }
 
-/// Returns the reasons why this machine's member is waiting; empty if it is not.
+/// Returns why this machine's member is waiting; empty if it is not waiting.
 pub(crate) fn waits_for(settings: &Path) -> Vec<String> {
     let waiting = || -> Result<Waiting> {
         let bytes = host::fs::read(&Settings::read(settings)?.status)?;
@@ -51,7 +51,7 @@ pub(crate) fn waits_for(settings: &Path) -> Vec<String> {
 ///
 /// # Errors
 ///
-/// Errors of the disk and the certificates. The state of other members is a reason to wait, not an error.
+/// Disk errors, and errors in the certificates. The state of other members is a reason to wait, not an error.
 pub(crate) fn start(settings: &Settings, journal: &dyn Fn(&str)) -> Result<()> {
     let directory = Directory::new(&settings.data);
     recover::finish(&directory)?;
@@ -219,8 +219,8 @@ impl Starting<'_> {
         ]))
     }
 
-    /// Rejoins a live cluster in this member's place, under a new identifier. A refusal by etcd is reported
-    /// and retried.
+    /// Rejoins a live cluster in this member's place, under a new identifier. If this fails, the error is
+    /// reported and the attempt is repeated later.
     fn join(&mut self, place: Place, answer: Answer) -> Result<Option<Flags>> {
         let through = self.settings.member(place);
         let token = if let Answer::Data { token, .. } = answer { token.map(token_text) } else { None };
@@ -252,7 +252,8 @@ impl Starting<'_> {
         Ok(Some(existing(self.settings, &local_members(self.settings, through)?)))
     }
 
-    /// Carries out an order. A failure is reported and retried: nothing has changed.
+    /// Carries out an order. If this fails, the error is reported and the order is tried again later, with
+    /// the data unchanged.
     fn recover(&mut self) -> Result<()> {
         let Err(err) = recover::recover(self.settings, &self.directory, self.journal) else { return Ok(()) };
         let hints: String = err.hints().iter().map(|hint| format!("; {hint}")).collect();

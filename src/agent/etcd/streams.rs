@@ -31,8 +31,8 @@ const IDLE: u64 = 60_000;
 /// the answer.
 const READER: u64 = 64 << 10;
 
-/// Pause between two journal lines about a member: if it hangs, new connections to it go silent every few
-/// seconds.
+/// Pause between two journal lines about a member; if the member hangs, new connections to it go silent every
+/// few seconds.
 const AGAIN: Duration = Duration::from_secs(600);
 
 /// Closes silent connections to other members until the process is asked to exit. An error is reported once,
@@ -40,7 +40,7 @@ const AGAIN: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] if a member's URL has no address and port.
+/// [`Kind::Input`] if a member's URL does not contain an address and a port.
 pub(crate) fn streams(settings: &Settings, journal: &dyn Fn(&str)) -> Result<()> {
     let others = settings.members.iter().filter(|member| member.name != settings.name);
     let peers = others.map(|member| address(&member.peer_url)).collect::<Result<Vec<_>>>()?;
@@ -99,7 +99,7 @@ struct Silent {
     peer: SocketAddr,
     /// Milliseconds without data from the other side.
     silent: u64,
-    /// Whether heartbeats came before.
+    /// True if heartbeats arrived earlier.
     is_stream: bool,
 }
 

@@ -29,7 +29,7 @@ const SETTLED: Duration = Duration::from_secs(3600);
 /// Pause between two attempts.
 const AGAIN: Duration = Duration::from_secs(300);
 
-/// Maintains the member forever. A failure is retried, and must not affect the member.
+/// Maintains the member forever. A task that fails is retried, and must not affect the member.
 pub(super) fn run(settings: &Settings, latency: &Latency, journal: &(dyn Fn(&str) + Sync)) -> ! {
     let notes = Notes::new(settings, journal);
     std::thread::scope(|scope| {
@@ -81,7 +81,8 @@ fn snapshots(settings: &Settings, notes: &Notes<'_>) -> ! {
             Some(last) => last.elapsed() >= INTERVAL,
             None => running.elapsed() >= SETTLED || shelf.kept().is_ok_and(|kept| kept.is_empty()),
         };
-        // A member without data, or without a quorum yet, has nothing worth keeping: other tasks report that.
+        // A member without data, or without a quorum yet, has nothing worth keeping; other tasks report its
+        // state.
         let lives = || Endpoint::new(settings, &settings.own().client_url).quorum().is_ok();
         if !is_due() || !directory.has_data().unwrap_or_default() || !lives() {
             continue;

@@ -13,9 +13,9 @@ use crate::host;
 use crate::host::http::Client;
 use crate::segment;
 
-/// Interval between checks. An API server that is not ready is not urgent: balancers skip it.
+/// Interval between checks. An API server that is not ready is not urgent, because balancers skip it.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Time limit for a request: nginx tries its servers one after another.
+/// Time limit for a request, during which nginx may try several servers one after another.
 const LIMIT: Duration = Duration::from_secs(1);
 /// Time limit for another machine to accept or refuse a connection.
 const TOUCH: Duration = Duration::from_millis(500);

@@ -1,5 +1,5 @@
-//! Decides whether this machine may hold the VIP, and ensures that it does not hold the VIP otherwise
-//! (`docs/guard.md`).
+//! Decides whether this machine is allowed to hold the VIP, and ensures that it does not hold the VIP
+//! otherwise (`docs/guard.md`).
 //!
 //! keepalived detects the loss of a machine. It takes seconds to detect a balancer that hangs or a machine
 //! that is isolated but keeps running, and it can't detect its own hangs: its checks run at most once a

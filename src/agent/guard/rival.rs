@@ -10,7 +10,7 @@ const SETTLED: Duration = Duration::from_millis(600);
 /// Silence after which the other machine no longer counts as a holder.
 const SILENT: Duration = Duration::from_millis(500);
 
-/// Times at which another holder was heard, by any monotonic clock.
+/// Times at which another holder was heard, according to any monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Rival(Option<Heard>);
 

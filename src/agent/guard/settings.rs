@@ -16,11 +16,11 @@ pub(super) struct Settings {
     pub(super) vip: IpAddr,
     pub(super) interface: String,
     pub(super) virtual_router_id: u8,
-    /// Other machines that may hold the VIP.
+    /// Other machines that can hold the VIP.
     pub(super) peers: Vec<IpAddr>,
-    /// File that keepalived tracks; contains 0 while this machine may hold the VIP.
+    /// File that keepalived tracks; contains 0 while this machine is allowed to hold the VIP.
     pub(super) verdict: PathBuf,
-    /// File with the reason why this machine may not hold the VIP, as JSON for `kiln agent status`.
+    /// File with the reason that this machine must not hold the VIP, as JSON for `kiln agent status`.
     pub(super) status: PathBuf,
     /// Interval between checks of the service at the VIP.
     #[serde(deserialize_with = "milliseconds")]

@@ -21,14 +21,14 @@ pub(super) enum Standing {
     Outdone,
 }
 
-/// Permission to hold the VIP, or the reason why not.
+/// Permission to hold the VIP, or the reason for denying it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     May,
     MayNot(Why),
 }
 
-/// Reason why a machine may not hold the VIP.
+/// Reason that a machine must not hold the VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
     /// No check has finished yet.

@@ -72,7 +72,8 @@ struct Guard<'a> {
     settings: &'a Settings,
     journal: &'a (dyn Fn(&str) + Sync),
     judge: Judge,
-    /// Verdict last written for keepalived; `None` if the file has the verdict of an earlier run.
+    /// Verdict last written for keepalived; `None` if the file still contains the verdict from an earlier
+    /// run.
     left: Option<Verdict>,
     rival: Rival,
     /// True if this machine held the VIP at the last check.
@@ -95,7 +96,7 @@ impl Guard<'_> {
         }
     }
 
-    /// Writes the verdict for keepalived, if it has changed. The verdict of an earlier run is kept until a
+    /// Writes the verdict for keepalived, if it has changed. The verdict from an earlier run is kept until a
     /// new one is known, so that the machine continues to serve if this program exits.
     fn leave(&mut self, verdict: Verdict) -> Result<()> {
         if self.left == Some(verdict) || (verdict == UNKNOWN && self.settings.verdict.exists()) {
@@ -107,8 +108,8 @@ impl Guard<'_> {
         };
         host::fs::write_atomic(&self.settings.verdict, value.as_bytes(), host::fs::PUBLIC)?;
         self.left = Some(verdict);
-        (self.journal)(&reason.map_or("this machine may hold the VIP".into(), |reason| {
-            format!("this machine does not hold the VIP: {reason}")
+        (self.journal)(&reason.map_or("this machine is allowed to hold the VIP".into(), |reason| {
+            format!("this machine is not allowed to hold the VIP: {reason}")
         }));
         let written = Written { reason: reason.map(str::to_owned) };
         let text =
@@ -154,7 +155,7 @@ impl Guard<'_> {
     }
 }
 
-/// Returns why this machine does not hold the VIP, if the guard decided so.
+/// Returns why this machine is not allowed to hold the VIP, if the guard decided so.
 pub(crate) fn reason(root: &Path) -> Option<String> {
     let settings = Settings::read(&root.join(SETTINGS.trim_start_matches('/'))).ok()?;
     let bytes = host::fs::read_if_exists(&settings.status).ok()??;

@@ -40,7 +40,7 @@ struct Listed<'a> {
     archive: &'a str,
 }
 
-/// Imports the images that are missing in the runtime.
+/// Imports the images that are missing from the runtime.
 ///
 /// # Errors
 ///

@@ -35,8 +35,8 @@ const DROPPED: &[&str] = &[
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Input`] if the lock does not have the set, `Network` if the store lacks a package,
-/// `Tool` if a maintainer script fails.
+/// [`crate::error::Kind::Input`] if the lock does not contain the set, `Network` if the store lacks a
+/// package, `Tool` if a maintainer script fails.
 pub(crate) fn compose(
     lock: &Lock,
     set: &str,
@@ -110,7 +110,7 @@ pub(super) fn open_packages(
 
 fn keep(path: &ImagePath) -> bool {
     let dropped = DROPPED.iter().any(|dropped| path.is_under(dropped) && path.as_str() != *dropped);
-    // A package's documentation directory may be a link to another package's.
+    // A package's documentation directory may be a link to another package's documentation directory.
     let licence = match path.as_str().strip_prefix("/usr/share/doc/").map(|rest| rest.split_once('/')) {
         Some(None) => true,
         Some(Some((_, name))) => name == "copyright",

@@ -58,8 +58,8 @@ struct Dpkg<'a> {
 }
 
 impl Dpkg<'_> {
-    /// Makes dpkg run each `preinst` script. dpkg runs them only when unpacking, so it gets these packages
-    /// without their data, and a database with all the others.
+    /// Makes dpkg run each `preinst` script. dpkg runs them only when unpacking, so it is given these
+    /// packages without their data, and a database with all the others.
     fn run_preinst(&mut self, packages: &[Package]) -> Result<()> {
         let (with, without): (Vec<_>, Vec<_>) =
             packages.iter().partition(|package| package.deb.files.contains_key("preinst"));

@@ -24,7 +24,7 @@ impl Control {
         let control = Self { fields, text: text.trim_end().to_owned() };
         for name in ["Package", "Version", "Architecture"] {
             if control.field(name).is_none() {
-                return Err(Error::new(Kind::Verify, format!("the control file has no `{name}`")));
+                return Err(Error::new(Kind::Verify, format!("the control file contains no `{name}`")));
             }
         }
         Ok(control)

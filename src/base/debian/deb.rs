@@ -107,7 +107,7 @@ fn members(path: &Path) -> Result<Vec<Member>> {
         let text = |range: std::ops::Range<usize>| {
             std::str::from_utf8(&header[range]).unwrap_or_default().trim_end()
         };
-        let size = text(48..58).parse().map_err(|_| wrong("a member has no valid size"))?;
+        let size = text(48..58).parse().map_err(|_| wrong("the size of a member is invalid"))?;
         let member =
             Member { name: text(0..16).trim_end_matches('/').to_owned(), offset: offset + HEADER, size };
         offset = member

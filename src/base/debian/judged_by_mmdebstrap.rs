@@ -98,7 +98,7 @@ fn sources(lock: &Lock, mirrors: &Mirrors) -> Vec<String> {
     lock.releases.iter().map(line).collect()
 }
 
-/// Checks whether both may differ at a path; the table has the reasons.
+/// Checks whether both may differ at a path; the table lists the reasons.
 fn explained(path: &str) -> bool {
     const WHY: &[(&str, &str)] = &[
         ("the machine's own at run time", "/dev /proc /run /sys /tmp"),

@@ -15,7 +15,7 @@ pub(super) struct Attributes {
     pub(super) gid: u32,
 }
 
-/// Returns the path in the image of an archive member's name; `None` for the root and for the links of the
+/// Converts an archive member's name to its path in the image; `None` for the root and for the links of the
 /// merged `/usr`, which already exist.
 pub(super) fn place(name: &[u8]) -> Result<Option<ImagePath>> {
     let text = std::str::from_utf8(name).map_err(|_| Error::new(Kind::Verify, "a path is not UTF-8"))?;

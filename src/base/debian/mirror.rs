@@ -42,8 +42,8 @@ struct AptSource {
     check_valid_until: bool,
 }
 
-/// Finds mirrors: `configured` (the cluster file's), else `$KILN_MIRROR` (several are separated by spaces),
-/// else the host's APT sources.
+/// Finds mirrors: `configured` (from the cluster file) or, if it is `None`, `$KILN_MIRROR` (URLs separated by
+/// spaces) or, if that is not set, the host's APT sources.
 ///
 /// # Errors
 ///

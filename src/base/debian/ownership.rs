@@ -1,7 +1,7 @@
 //! Owners and modes that files on the host can't have: an ordinary user can't change a file's owner.
 //!
-//! The text form is that of `faked`, so that maintainer scripts see the ownership recorded in packages, and
-//! kiln sees the scripts' changes.
+//! The text form is the format of `faked`, so that maintainer scripts see the ownership recorded in packages,
+//! and kiln sees the scripts' changes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ pub(super) const DIRECTORY: u32 = 0o040_000;
 pub(super) const REGULAR: u32 = 0o100_000;
 pub(super) const SYMLINK: u32 = 0o120_000;
 
-/// Recorded owners and modes of files, by identity.
+/// Recorded owners and modes of files, keyed by identity.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ownership {
     known: BTreeMap<Identity, Owned>,
@@ -61,7 +61,7 @@ impl Ownership {
         self.known.get(identity)
     }
 
-    /// Forgets a file that was removed or is new: identities are reused.
+    /// Forgets a file that was removed or is new, because identities are reused.
     pub(super) fn forget(&mut self, identity: &Identity) {
         self.known.remove(identity);
     }

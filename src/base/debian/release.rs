@@ -43,7 +43,7 @@ impl Release {
     ///
     /// [`Kind::Verify`] if a required field is missing or invalid.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let wrong = |what: &str| Error::new(Kind::Verify, format!("the release has no {what}"));
+        let wrong = |what: &str| Error::new(Kind::Verify, format!("the release contains no {what}"));
         let stanzas: Deb822 = text.parse().doing(Kind::Verify, || "reading the release".into())?;
         let field = |key: &str| stanzas.iter().next()?.get(key);
         let words = |key: &str| field(key).unwrap_or_default().split_whitespace();
@@ -171,7 +171,7 @@ mod tests {
     fn a_text_that_is_no_release_is_refused() {
         for text in ["", "Codename: trixie\n", "Codename: trixie\nDate: yesterday\n"] {
             assert!(
-                Release::parse(text).unwrap_err().to_string().starts_with("the release has no"),
+                Release::parse(text).unwrap_err().to_string().starts_with("the release contains no"),
                 "{text}"
             );
         }

@@ -17,7 +17,7 @@ use super::mirror::Mirrors;
 use super::release::{IndexFile, Release};
 use super::signature::Keyring;
 
-/// Maximum size of `InRelease`; Debian's is 140 KiB.
+/// Maximum size of `InRelease`; Debian's file is 140 KiB.
 const LARGEST_RELEASE: u64 = 8 << 20;
 
 /// Suites that a system uses; true if the suite is required: a snapshot may lack the updates, and a company
@@ -55,7 +55,7 @@ struct Found {
     indexes: Vec<IndexFile>,
 }
 
-/// Reads `suite` and those of its pockets that the mirrors serve.
+/// Reads `suite`, and its pockets as far as the mirrors serve them.
 ///
 /// # Errors
 ///
@@ -94,7 +94,7 @@ pub(super) fn read(
     Ok(Suite { releases: found.into_iter().map(|found| found.pin).collect(), index })
 }
 
-/// Finds a suite on the first mirror that has it, and checks its code name, signature and age.
+/// Finds a suite on the first mirror that serves it, and checks its code name, signature and age.
 fn release(
     suite: &str,
     archive: Archive,

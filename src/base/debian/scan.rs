@@ -14,7 +14,7 @@ use crate::tree::ImagePath;
 /// Directories whose contents belong to the running system.
 const VOLATILE: [&str; 5] = ["/dev", "/proc", "/run", "/sys", "/tmp"];
 
-/// The installed system, by path.
+/// The installed system, keyed by path.
 pub(super) type Nodes = BTreeMap<ImagePath, Node>;
 
 /// One entry of the installed system.
@@ -48,8 +48,8 @@ pub(super) enum NodeKind {
 ///
 /// # Errors
 ///
-/// [`Kind::Tool`] for a device, pipe or socket outside of the volatile directories, or a name that is not
-/// valid in an image.
+/// [`Kind::Tool`] for a device, pipe or socket outside the volatile directories, or a name that is not valid
+/// in an image.
 pub(super) fn scan(scratch: &Scratch, unpacked: &Unpacked) -> Result<Nodes> {
     let root = &scratch.root;
     let mut nodes = Nodes::new();

@@ -41,7 +41,7 @@ impl Scratch {
         Ok(())
     }
 
-    /// Removes a file or link. The next file may get its identity, but must not get its owner.
+    /// Removes a file or link. The next file may receive its identity, but must not receive its owner.
     pub(super) fn remove(&mut self, path: &str) -> Result<()> {
         if let Some(gone) = self.scoped.remove(path)? {
             self.ownership.forget(&gone);
@@ -49,7 +49,7 @@ impl Scratch {
         Ok(())
     }
 
-    /// Returns a directory outside of the root: `shells` or `state`.
+    /// Returns a directory outside the root: `shells` or `state`.
     pub(super) fn beside(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }

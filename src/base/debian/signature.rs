@@ -1,6 +1,6 @@
 //! OpenPGP: verifies that a text was signed by a trusted key, and returns only the signed text.
 //!
-//! The rules are those of RFC 9580 as far as an archive key needs them: a key or subkey may sign if its
+//! The rules of RFC 9580 apply as far as an archive key needs them: a key or subkey is allowed to sign if its
 //! self-signature is valid and grants signing, and it is neither revoked nor expired.
 
 use std::io::Cursor;
@@ -29,7 +29,7 @@ const DEBIAN: [&[u8]; 6] = [
 const STRONG: [HashAlgorithm; 4] =
     [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::Sha3_512];
 
-/// Keys that may sign a repository.
+/// Keys that are trusted to sign a repository.
 #[derive(Debug)]
 pub(crate) struct Keyring {
     keys: Vec<SignedPublicKey>,
@@ -73,11 +73,11 @@ impl Keyring {
     }
 
     /// Returns the signed text of a clear-signed message with LF line endings, if at least one key of this
-    /// keyring signed it and may sign at `now`.
+    /// keyring signed it and is allowed to sign at `now`.
     ///
     /// # Errors
     ///
-    /// [`Kind::Verify`] with the fault of each signature.
+    /// [`Kind::Verify`] naming the fault of each signature.
     pub(crate) fn verify(&self, message: &str, now: u64) -> Result<String> {
         let step = || "parsing the clear-signed message".to_owned();
         let (message, _) = CleartextSignedMessage::from_string(message).doing(Kind::Verify, step)?;
@@ -147,7 +147,7 @@ impl Keyring {
 
     fn refuse(&self, complaints: &[String]) -> Error {
         let reported = if complaints.is_empty() {
-            "the message has no signature".to_owned()
+            "the message contains no signature".to_owned()
         } else {
             complaints.join("; ")
         };
@@ -160,7 +160,7 @@ impl Keyring {
     }
 }
 
-/// Returns the reason why the primary key may not sign, if any.
+/// Returns why the primary key is not allowed to sign; `None` if it is.
 fn primary_fault(key: &SignedPublicKey, now: u64) -> Option<String> {
     let primary = &key.primary_key;
     if key.details.revocation_signatures.iter().any(|revocation| revocation.verify_key(primary).is_ok()) {
@@ -191,7 +191,7 @@ fn primary_fault(key: &SignedPublicKey, now: u64) -> Option<String> {
         .find_map(|binding| expiry_fault(primary.created_at().as_secs(), binding, now))
 }
 
-/// Returns the reason why a subkey may not sign, if any.
+/// Returns why a subkey is not allowed to sign; `None` if it is.
 fn subkey_fault(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: u64) -> Option<String> {
     let (primary, signee) = (&key.primary_key, &subkey.key);
     let good = |signature: &&Signature| signature.verify_subkey_binding(primary, signee).is_ok();
@@ -208,7 +208,7 @@ fn subkey_fault(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: u64) ->
         .embedded_signature()
         .is_some_and(|back| back.verify_primary_key_binding(signee, primary).is_ok());
     if !binding.key_flags().sign() || !signs_back {
-        return Some("may not sign".into());
+        return Some("is not allowed to sign".into());
     }
     expiry_fault(signee.created_at().as_secs(), binding, now)
 }
@@ -221,7 +221,7 @@ fn expiry_fault(created: u32, binding: &Signature, now: u64) -> Option<String> {
     (u64::from(created) + lifetime <= now).then(|| "has expired".to_owned())
 }
 
-/// Returns the reason why the signature is outside of its validity period, if any.
+/// Returns why the signature is outside its validity period; `None` if it is not.
 fn age_fault(signature: &Signature, now: u64) -> Option<String> {
     let Some(created) = signature.created() else { return Some("made an undated signature".into()) };
     let lifetime = signature

@@ -209,7 +209,7 @@ impl DependencyProvider for Provider<'_, '_> {
     }
 
     async fn sort_candidates(&self, _: &SolverCache<Self>, _: &mut [SolvableId]) {
-        // A package has one candidate; the order of alternatives is that of the union.
+        // A package has one candidate; the alternatives are in the order of the union.
     }
 
     async fn get_dependencies(&self, solvable: SolvableId) -> Dependencies {

@@ -38,7 +38,7 @@ impl Tools {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if the lock has no tools or the store lacks one of their packages.
+    /// [`Kind::Input`] if the lock contains no tools, or the store lacks one of their packages.
     pub(crate) fn open(lock: &Lock, store: &Store, progress: &dyn Progress) -> Result<Self> {
         let mut key = Hasher::default();
         key.field("recipe", RECIPE);
@@ -59,7 +59,7 @@ impl Tools {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] if it can't.
+    /// [`Kind::Input`] if it can't run them.
     pub(crate) fn require_runnable(arch: Arch) -> Result<()> {
         let emulator = arch.qemu.trim_start_matches("qemu-system-");
         if Arch::own() == Some(arch) || Path::new(EMULATORS).join(format!("qemu-{emulator}")).exists() {
@@ -96,7 +96,7 @@ impl Tools {
     }
 }
 
-/// Checks whether a file is needed: programs, libraries and their settings are.
+/// Checks whether a file is needed, as programs, libraries and their settings are.
 fn keep(path: &ImagePath) -> bool {
     let wanted = path.is_under("/usr") || path.is_under("/etc");
     let is_dropped = ["/usr/share", "/usr/include"].iter().any(|dropped| path.is_under(dropped));

@@ -54,7 +54,7 @@ impl Package {
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] for a package that is damaged or has a path outside of the root, [`Kind::Input`] if two
+/// [`Kind::Verify`] for a package that is damaged or contains a path outside the root, [`Kind::Input`] if two
 /// packages claim the same path.
 pub(super) fn unpack(
     debs: Vec<Deb>,
@@ -114,7 +114,7 @@ struct Unpacking<'a> {
     claims: &'a Claims,
     keep: fn(&ImagePath) -> bool,
     package: Package,
-    /// Configuration files by path, without digests yet.
+    /// Configuration files, keyed by path, without digests yet.
     conffiles: BTreeMap<String, String>,
 }
 

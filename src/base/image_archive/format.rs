@@ -1,5 +1,5 @@
 //! JSON in image archives that oci-spec does not cover: the `manifest.json` of `docker save`, and the part of
-//! an image's configuration that kiln reads, which older Docker images also have.
+//! an image's configuration that kiln reads, which older Docker images also contain.
 
 use oci_spec::image::Descriptor;
 use serde::Deserialize;

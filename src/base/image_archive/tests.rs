@@ -103,7 +103,7 @@ fn opened(bytes: &[u8]) -> Result<Archive, String> {
     Archive::open(&file).map_err(|err| err.to_string().replace(dir.path().to_str().unwrap(), "DIR"))
 }
 
-/// Returns the reason why an image in an archive can't be used, without its path.
+/// Returns why an image in an archive can't be used, without its path.
 fn verdict(bytes: &[u8], reference: &str) -> String {
     let checked = opened(bytes).unwrap().verify(reference, "amd64");
     checked

@@ -26,7 +26,7 @@ use draft::Draft;
 ///
 /// # Errors
 ///
-/// [`Kind::Input`] with every problem in the file, in the order of the file.
+/// [`Kind::Input`] listing every problem in the file, in the order of the file.
 pub(crate) fn resolve(profile: &Profile) -> Result<Cluster> {
     let mut draft = Draft::new(profile);
     let cluster = if profile.complete { cluster(&mut draft) } else { None };
@@ -105,8 +105,8 @@ fn version(draft: &mut Draft<'_>) -> Option<KubernetesVersion> {
     Some(version)
 }
 
-/// Returns the runtime set in the cluster file, or else the suite's runtime that the Kubernetes version can
-/// use.
+/// Returns the runtime set in the cluster file or, if there is none, the suite's runtime that the Kubernetes
+/// version can use.
 fn runtime(draft: &Draft<'_>, version: Option<KubernetesVersion>, base: Option<&Base>) -> Option<Runtime> {
     let default = || Some(Runtime::of(version?, Suite::named(&base?.suite)));
     draft.profile.document.cluster.runtime.or_else(default)
@@ -158,8 +158,8 @@ fn kernel(draft: &mut Draft<'_>, architecture: Arch) -> Option<String> {
     Some(kernel)
 }
 
-/// Returns the cgroup version set in the cluster file, which the suite must support, or else one that the
-/// Kubernetes version can use.
+/// Returns the cgroup version set in the cluster file, which the suite must support, or, if there is none,
+/// one that the Kubernetes version can use.
 fn cgroups(
     draft: &mut Draft<'_>,
     version: Option<KubernetesVersion>,

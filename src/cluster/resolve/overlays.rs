@@ -1,4 +1,5 @@
-//! Resolution of each role's overlays: the profile's and the balancer's, with the cluster file's changes.
+//! Resolution of each role's overlays: the overlays of the profile and the balancer, with the cluster file's
+//! changes.
 
 use std::collections::BTreeMap;
 

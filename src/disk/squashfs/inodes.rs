@@ -9,7 +9,7 @@ use crate::disk::squashfs::{Record, clamped, u16_of, u32_of};
 use crate::error::{Error, Kind, Result, Within};
 use crate::tree::{Content, Entry, EntryKind, ImagePath, Tree};
 
-/// Numbers of the inode types; those of extended inodes are [`EXTENDED`] higher.
+/// Numbers of the inode types; the numbers of extended inodes are [`EXTENDED`] higher.
 const DIRECTORY: u16 = 1;
 const FILE: u16 = 2;
 const SYMLINK: u16 = 3;
@@ -55,7 +55,7 @@ pub(super) fn write(tree: &Tree, epoch: u64, data: &Data) -> Result<Tables> {
         ids: Vec::new(),
         xattrs: Xattrs::default(),
     };
-    // The root has no parent, so it gets a number beyond all others.
+    // The root has no parent, so it is given a number beyond all others.
     let root = Entry { mtime: epoch, ..Entry::directory(0o755, &"".into()) };
     let root = writer.directory(None, &root, count, count + 1)?;
     Ok(Tables {
@@ -222,7 +222,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Returns the number of entries that share one header: their inodes are in one block, with numbers close to
-/// that of the first.
+/// the first inode's number.
 fn run(first: &Line<'_>, lines: &[Line<'_>]) -> usize {
     let fits = |line: &&Line<'_>| {
         line.inode.block == first.inode.block && line.number - first.number <= i16::MAX.unsigned_abs().into()

@@ -29,7 +29,8 @@ impl Xattrs {
     ///
     /// # Errors
     ///
-    /// [`Kind::Input`] for a namespace that squashfs does not support, such as that of access control lists.
+    /// [`Kind::Input`] for a namespace that squashfs does not support, such as the namespace of access
+    /// control lists.
     pub(super) fn number(&mut self, xattrs: &BTreeMap<String, Vec<u8>>) -> Result<u32> {
         if xattrs.is_empty() {
             return Ok(NONE);

@@ -1,7 +1,7 @@
 //! Debian's `faked` daemon, run alongside the program: it emulates owners and modes that an unprivileged user
 //! can't set.
 //!
-//! It is used for root too, so that both get the same bytes by construction.
+//! It is used for root too, so that both produce the same bytes by construction.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

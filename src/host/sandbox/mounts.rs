@@ -35,7 +35,7 @@ struct Source {
     access: Access,
 }
 
-/// Replaces the host's files with the sandbox's.
+/// Replaces the host's files with the sandbox's files.
 pub(super) fn enter(sandbox: &Sandbox) -> Result<()> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .doing(Kind::Tool, || "detaching mounts".into())?;
@@ -105,7 +105,8 @@ fn furnish(processes: &OwnedFd) -> Result<()> {
         make_target(&Path::new("/").join(name), true)?;
     }
     process_information(processes)?;
-    // Not world-writable: the kernel would refuse to create files there for another owner's devices.
+    // Not world-writable: in a world-writable sticky directory, the kernel rejects opening another owner's
+    // device with `O_CREAT`.
     memory(Path::new("/dev"), "mode=755")?;
     for (name, target) in DEVICE_LINKS {
         symlink(target, Path::new("/dev").join(name))
@@ -117,8 +118,8 @@ fn furnish(processes: &OwnedFd) -> Result<()> {
     memory(Path::new("/tmp"), "mode=1777")
 }
 
-/// Mounts `/proc`. A container that hides parts of its own `/proc` forbids that, so the container's is bound
-/// instead.
+/// Mounts `/proc`. A container that hides parts of its own `/proc` forbids that, so the container's `/proc`
+/// is bound instead.
 fn process_information(host: &OwnedFd) -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     if mount("proc", "/proc", "proc", flags, None).is_err() {
@@ -171,8 +172,8 @@ fn bind(source: &Path, target: &Path) -> Result<()> {
     mount_bind_recursive(source, target).doing(Kind::Tool, || format!("bind-mounting `{}`", target.display()))
 }
 
-/// Remounts a bind mount read-only. The flags of the underlying mount must be kept: a user namespace may not
-/// drop them.
+/// Remounts a bind mount read-only. The flags of the underlying mount must be kept: a user namespace is not
+/// allowed to drop them.
 fn make_read_only(target: &Path) -> Result<()> {
     let step = || format!("remounting `{}` read-only", target.display());
     let there = statvfs(target).doing(Kind::Tool, step)?.f_flag;

@@ -26,7 +26,7 @@ pub(super) fn run(sandbox: &Sandbox) -> Result<u8> {
 }
 
 /// Creates the namespaces; returns true if a user namespace is among them. Root creates one only if the
-/// kernel refuses the others without it.
+/// kernel rejects the others without it.
 fn unshare(root: bool) -> Result<bool> {
     let flags = UnshareFlags::NEWNS
         | UnshareFlags::NEWPID

@@ -40,7 +40,7 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// [`Kind::Tool`] if this machine has no nft(8).
+    /// [`Kind::Tool`] if nft(8) is not installed on this machine.
     pub(crate) fn cut(&self, node: &str, cut: Cut) -> Result<()> {
         self.ask(&Request::Cut { node: node.to_owned(), cut }).map(|_| ())
     }
@@ -49,7 +49,7 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// [`Kind::Io`] if the lab may not open `/dev/net/tun`.
+    /// [`Kind::Io`] if the lab is not allowed to open `/dev/net/tun`.
     pub(crate) fn delay(&self, node: &str, delay: Delay) -> Result<()> {
         self.ask(&Request::Delay { node: node.to_owned(), delay }).map(|_| ())
     }

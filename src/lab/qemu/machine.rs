@@ -48,7 +48,7 @@ pub(super) struct Machine {
     pub(super) uuid: Option<String>,
     /// Clock time at power-on, in UTC.
     pub(super) clock: Option<String>,
-    /// Kernel parameters, appended to those of the image.
+    /// Kernel parameters, appended to the image's own parameters.
     pub(super) parameters: Vec<String>,
 }
 

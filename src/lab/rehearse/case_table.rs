@@ -214,11 +214,11 @@ fn many_at_once() -> Vec<Case> {
         .by(&["api-servers-return"])
         .measuring(Measure::ReadyToServed)
         .within(Goals { ready_to_served: Some(1.0), ..Goals::default() }),
-        case("all-power", "all machines lose power at once and get it back", Victim::All, Fault::Outage)
+        case("all-power", "all machines lose power at once; it is then restored", Victim::All, Fault::Outage)
             .within(COLD),
         case(
             "all-power-one-missing",
-            "all machines lose power at once, and one stays off",
+            "all machines lose power at once; it is then restored to all but one",
             Victim::All,
             Fault::OutageButOne,
         )

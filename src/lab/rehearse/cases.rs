@@ -69,9 +69,9 @@ pub(super) enum Fault {
     FullDisk,
     /// This many CPU-bound programs run on the machine that the lab runs on.
     Busy(u8),
-    /// All machines lose power at once and get it back.
+    /// All machines lose power at once; it is then restored.
     Outage,
-    /// All machines lose power at once, and the last one stays off when the others get it back.
+    /// All machines lose power at once; it is then restored to all but the last machine.
     OutageButOne,
     /// A majority of etcd members lose their disks, and the others are off at first.
     LostDisks,
@@ -108,7 +108,8 @@ impl Program {
 pub(super) enum Measure {
     /// The longest time without service.
     Service,
-    /// The longest time without service, or the time until a watch on the victim is cut, whichever is longer.
+    /// The longest time without service, or the time until a watch on the victim is closed, whichever is
+    /// longer.
     Sessions,
     /// The time until another process holds this Lease.
     Lease(&'static str),

@@ -11,8 +11,8 @@ use crate::lab::rehearse::record::Losses;
 /// number.
 const CHANCE: f64 = 3.0;
 
-/// New connections that were late while the cable was bad: those to the endpoint, and those opened at the
-/// same times directly to the API server on the machine with that cable.
+/// New connections that were late while the cable was bad: connections to the endpoint, and connections
+/// opened at the same times directly to the API server on the machine with that cable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Comparison {
@@ -30,7 +30,7 @@ impl Comparison {
         share(direct) + CHANCE * deviation
     }
 
-    /// Returns the reason if the promise is broken.
+    /// Returns why the promise is broken, if it is.
     pub(super) fn judge(self) -> Option<String> {
         if self.direct.sent == 0 || self.endpoint.sent == 0 {
             return Some("no new connections to compare".into());

@@ -88,7 +88,7 @@ fn telling(line: &str, node: &str, begin: f64) -> Option<Line> {
     })
 }
 
-/// Returns the message of a structured line, or the beginning of a long one.
+/// Returns the message in a structured log line, or the whole text of another line, shortened if it is long.
 fn message(text: &str) -> String {
     let message = serde_json::from_str::<serde_json::Value>(text)
         .ok()

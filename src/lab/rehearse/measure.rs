@@ -17,7 +17,7 @@ use crate::lab::rehearse::report::{Line, Outcome, Run, Watched, Watches};
 use crate::lab::rehearse::world::World;
 use crate::lab::rehearse::{goals, journal, promises, ready, steady, waits};
 
-/// Time limit for everything to become healthy: a machine that restarts may need a minute.
+/// Time limit for everything to become healthy; a machine that restarts may need a minute.
 const WHOLE: Duration = Duration::from_secs(180);
 /// Maximum duration of a fault, in seconds.
 const LONGEST: f64 = 120.0;
@@ -114,7 +114,7 @@ fn attempt(
     Ok(())
 }
 
-/// Returns the nodes that the fault affects, after the roles that the case needs were moved to them.
+/// Moves the roles that the case needs to the nodes that the fault affects, and returns these nodes.
 fn victims(world: &World<'_>, case: &Case, phase: &dyn Fn(&str)) -> Result<Vec<String>> {
     let victims = world.victims(case.victim)?;
     match (case.victim, case.fault, &victims[..]) {
@@ -127,8 +127,8 @@ fn victims(world: &World<'_>, case: &Case, phase: &dyn Fn(&str)) -> Result<Vec<S
     Ok(victims)
 }
 
-/// Returns the leader, after leadership was moved to a node whose agent transfers it from a slow disk: an
-/// agent that did so in an earlier case pauses.
+/// Moves leadership to a node whose agent will transfer it away from a slow disk, and returns that node: an
+/// agent that has transferred leadership in an earlier case pauses before it does so again.
 fn rested_leader(world: &World<'_>, leader: &str, phase: &dyn Fn(&str)) -> Result<String> {
     let (node, pause) = world.lead_rested(leader)?;
     let until = world.probe.now() + pause;

@@ -81,8 +81,9 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Moves etcd leadership to the node whose disk was last slow the longest time ago, if that is not the
-    /// leader, and returns that node, and the seconds until its agent may transfer leadership again.
+    /// Moves etcd leadership to the node whose agent has not transferred leadership from a slow disk for the
+    /// longest time, unless that node already is the leader. Returns that node, and the seconds until its
+    /// agent may transfer leadership again.
     pub(super) fn lead_rested(&self, leader: &str) -> Result<(String, f64)> {
         let members = self.members()?.unwrap_or_default();
         let slowed = locked(&self.slowed).clone();
@@ -95,8 +96,8 @@ impl World<'_> {
         Ok((node.to_owned(), last(node) + LEADERSHIP_PAUSE.as_secs_f64() - self.probe.now()))
     }
 
-    /// Makes the database grow by a megabyte, through a member on another node: small objects would fit into
-    /// free space in the database file for a long time.
+    /// Makes the database grow, by writing a megabyte through a member on another node; small objects would
+    /// fit into free space in the database file for a long time.
     pub(super) fn grow(&self, victims: &[String]) -> Result<()> {
         let others = self.others(victims)?;
         let name = others.first().map(String::as_str);
@@ -114,7 +115,7 @@ impl World<'_> {
         Ok(members.filter(|name| !victims.contains(name)).collect())
     }
 
-    /// Queries etcd members, with the etcdctl on the first member's node.
+    /// Queries etcd members by running etcdctl on the first member's node.
     fn etcdctl(&self, nodes: &[&str], words: &[&str]) -> Result<Option<String>> {
         self.etcdctl_after(&[], nodes, words)
     }

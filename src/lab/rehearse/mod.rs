@@ -59,7 +59,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) seconds: u32,
     /// Path of the report; journals are written beside it.
     pub(crate) report: Option<&'a Path>,
-    /// Predictions in seconds, by the key of the plan row.
+    /// Predictions in seconds, keyed by the key of the plan row.
     pub(crate) predictions: BTreeMap<&'static str, [f64; 2]>,
 }
 

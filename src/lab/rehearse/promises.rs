@@ -17,7 +17,7 @@ pub(super) const HANDED_ON: f64 = 30.0;
 /// Seconds until requests that wait for a leader with a slow disk are answered by its successor or time out.
 const CAUGHT_UP: f64 = 3.0;
 
-/// Returns the promises that were broken under a fault; `terms` are etcd's Raft terms after and before the
+/// Returns the promises that were broken during a fault; `terms` are etcd's Raft terms after and before the
 /// fault.
 pub(super) fn of(fault: Fault, run: &Run, terms: Option<(u64, u64)>) -> Vec<String> {
     let elections = terms.map_or(0, |(after, before)| after.saturating_sub(before));

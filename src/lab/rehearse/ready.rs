@@ -1,5 +1,5 @@
-//! API server readiness, queried at each server's own address: any additional delay at the endpoint is due to
-//! the balancer.
+//! API server readiness, queried at each server's own address, so that any additional delay at the endpoint
+//! can be attributed to the balancer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -127,7 +127,7 @@ fn longer(one: (f64, Gap), other: (f64, Gap)) -> (f64, Gap) {
     if other.1.seconds > one.1.seconds { other } else { one }
 }
 
-/// Returns the share of requests that were lost, among those of all kinds sent from `from` to `to`.
+/// Returns the share of requests that were lost among all requests, of any kind, sent from `from` to `to`.
 #[expect(clippy::cast_precision_loss, reason = "an approximate share is enough")]
 pub(super) fn share(samples: &[Sample], from: f64, to: f64) -> f64 {
     let of = || samples.iter().filter(|sample| (from..to).contains(&sample.sent));

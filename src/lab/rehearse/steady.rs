@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 45;
 /// Number of new connections after which a server without any of them is known to be starved.
 const FIRST: usize = 15;
 /// Maximum number of additional watches, which give each API server its share of connections: after all
-/// connections were cut, the first server that is back has the connections of all agents.
+/// connections were closed, the first server that is back has the connections of all agents.
 const BALLAST: usize = 150;
 /// Seconds within which a live watch receives an event.
 const FRESH: f64 = 1.5;
@@ -43,7 +43,7 @@ struct Efforts {
 ///
 /// # Errors
 ///
-/// [`Kind::Tool`] with the unmet condition, after `limit`.
+/// [`Kind::Tool`], naming the unmet condition, after `limit`.
 pub(super) fn wait(world: &World<'_>, limit: Duration) -> Result<f64> {
     let begin = world.probe.now();
     let mut efforts = Efforts::default();
@@ -151,8 +151,8 @@ fn watches(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Opti
     open(world, efforts).map_or(Some(said.clone()), |why| Some(format!("{said}, and {why}")))
 }
 
-/// Opens a watch if a server gets less than a third of its fair share of new connections, after closing those
-/// that were opened for earlier shares.
+/// Opens a watch if a server receives less than a third of its fair share of new connections, after closing
+/// the watches that were opened for earlier shares.
 fn pool(world: &World<'_>, reached: &[String], efforts: &mut Efforts) -> Option<String> {
     let shared = &world.probe.shared;
     let samples: Vec<Sample> =

@@ -39,9 +39,9 @@ impl Target {
             let value = text
                 .lines()
                 .find_map(|line| line.trim().trim_start_matches("- ").strip_prefix(name)?.strip_prefix(": "));
-            value
-                .map(|value| value.trim().trim_matches('"'))
-                .ok_or_else(|| Error::new(Kind::Input, format!("`{}` has no `{name}`", path.display())))
+            value.map(|value| value.trim().trim_matches('"')).ok_or_else(|| {
+                Error::new(Kind::Input, format!("`{}` does not contain `{name}`", path.display()))
+            })
         };
         let data = |name: &str| -> Result<Zeroizing<Vec<u8>>> {
             STANDARD
@@ -66,7 +66,8 @@ impl Target {
     }
 }
 
-/// Returns the endpoint address in a kubeconfig, or else the VIP, for clients outside the nodes.
+/// Returns the endpoint address in a kubeconfig for clients outside the nodes or, if the kubeconfig contains
+/// no such address, the VIP.
 fn endpoint(server: &str, vip: Option<IpAddr>) -> Result<SocketAddr> {
     let authority = server.trim_start_matches("https://").trim_end_matches('/');
     let named = authority.parse::<SocketAddr>().ok().filter(|address| !address.ip().is_loopback());

@@ -16,17 +16,19 @@ use crate::host::session::{Response, Session, Waited};
 use crate::lab::rehearse::probe::{Shared, locked};
 use crate::lab::rehearse::record::{Ending, Sample, Traffic, Watch};
 
-/// Path of the object that is written and watched.
+/// Path of the resource that contains the test object.
 const OBJECTS: &str = "/api/v1/namespaces/default/configmaps";
+/// Path of the object that is written and watched.
 const OBJECT: &str = "/api/v1/namespaces/default/configmaps/kiln-rehearse";
 const WATCH: &str = "/api/v1/namespaces/default/configmaps?watch=1&fieldSelector=metadata.name%3Dkiln-rehearse&timeoutSeconds=14400";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 
-/// Seconds after which a silent watch counts as stalled, and the number of writes that it must have missed.
+/// Seconds after which a silent watch counts as stalled, if it has also missed [`MISSED`] writes.
 const STALL: f64 = 5.0;
+/// Number of writes that a stalled watch must have missed.
 const MISSED: u64 = 20;
 
-/// Activities that run for as long as a probe.
+/// Activities that run for as long as the probe exists.
 pub(super) const ALL: &[fn(&Arc<Shared>)] = &[
     |shared| pace(shared, Traffic::New, 40, Duration::from_secs(1)),
     |shared| pace(shared, Traffic::Write, 100, Duration::from_secs(2)),
@@ -93,8 +95,8 @@ impl Request {
         self.limit.saturating_sub(self.clock.elapsed())
     }
 
-    /// Sends the request over the `free` connection, or else over a new one; also returns the server that was
-    /// queried last.
+    /// Sends the request over the `free` connection or, if there is none or it has ended, over a new one;
+    /// also returns the server that was queried last.
     fn ask(
         &self,
         free: Option<Session>,
@@ -173,7 +175,7 @@ pub(super) fn ask_each(shared: &Shared) -> Vec<(String, Result<u64, String>)> {
         .collect()
 }
 
-/// Watches the object until the connection ends or misses writes that were acknowledged.
+/// Watches the object until the connection ends or the watch misses writes that were acknowledged.
 pub(super) fn watch(shared: &Arc<Shared>) {
     let limit = Duration::from_secs(5);
     let Ok(mut session) = shared.target.dialler.connect(shared.target.endpoint, limit) else { return };

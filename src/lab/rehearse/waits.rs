@@ -24,7 +24,7 @@ pub(super) struct Seen {
     pub(super) broken: Vec<String>,
 }
 
-/// Observes members without data, first while those with data are off, then after those are back.
+/// Observes members without data, first while the members with data are off, then after these are back.
 ///
 /// # Errors
 ///

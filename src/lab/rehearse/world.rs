@@ -145,7 +145,7 @@ impl World<'_> {
         }
     }
 
-    /// Returns the node whose program holds a Lease; holder identities begin with the node name.
+    /// Returns the node on which the holder of a Lease runs; holder identities begin with the node name.
     fn leader_of(&self, lease: &'static str) -> Option<String> {
         let mut looked_at = locked(&self.probe.shared.lease);
         if looked_at.as_ref().is_none_or(|seen| seen.name != lease) {

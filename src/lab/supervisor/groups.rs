@@ -33,8 +33,8 @@ fn branches(lab: &Lab) -> Vec<Branch> {
     [branch(lab)].into_iter().chain(of_disks).collect()
 }
 
-/// Mounts the hierarchies in the current mount namespace: that of the lab, or of the process that sweeps up
-/// after it.
+/// Mounts the hierarchies in the current mount namespace, which belongs to the lab or to the process that
+/// cleans up after the lab.
 pub(super) fn mount(lab: &Lab) -> Result<()> {
     host::cgroup::mount()?;
     host::cgroup::mount_disks(&disks(lab))

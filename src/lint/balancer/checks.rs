@@ -52,7 +52,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(lingering_sessions),
     Lint::warning("HA336", "balancers have different server lists")
         .why(
-            "a server missing from one list gets no clients while that balancer holds the VIP, and \
+            "a server missing from one list receives no clients while that balancer holds the VIP, and \
             connections to a server that no longer exists fail",
         )
         .fix("generate all lists from one inventory")

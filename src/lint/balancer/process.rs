@@ -8,7 +8,7 @@ use crate::lint::Lint;
 use crate::lint::found::Found;
 use crate::lint::units::setting;
 
-/// Clients ping an idle connection after 30 s (client-go's HTTP/2 health check): shorter timeouts cut
+/// Clients ping an idle connection after 30 s (client-go's HTTP/2 health check): shorter timeouts close idle
 /// watches.
 const PING: f64 = 30.0;
 
@@ -16,17 +16,17 @@ const PING: f64 = 30.0;
 const FRONTENDS: &[&str] = &["frontend", "listen"];
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::error("HA323", "idle connections are cut before clients send a ping")
+    Lint::error("HA323", "idle connections are closed before clients send a ping")
         .why(
             "a watch may be idle for minutes, but clients send a ping only after 30 s: a shorter timeout \
-            keeps cutting idle watches, log streams and exec sessions",
+            keeps closing idle watches, log streams and exec sessions",
         )
         .fix("set `timeout client 10m`, `timeout server 10m` and `timeout tunnel 24h`")
         .files(|fleet, found| timeouts(fleet, found, 0.0..=PING)),
-    Lint::warning("HA337", "idle connections of HTTP/1.1 clients are cut")
+    Lint::warning("HA337", "idle connections of HTTP/1.1 clients are closed")
         .why(
             "HTTP/2 clients send a ping after 30 s, but HTTP/1.1 clients do not: their watches and log \
-            streams are cut whenever they are idle for longer than the timeout",
+            streams are closed whenever they are idle for longer than the timeout",
         )
         .fix("set `timeout client 10m` and `timeout server 10m`")
         .files(|fleet, found| timeouts(fleet, found, PING..=2.0 * PING)),
@@ -89,7 +89,7 @@ fn timeouts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, range: RangeInclusive<
                 .and_then(|statement| statement.words.get(2))
                 .copied();
             if let Some(word) = word.filter(|word| seconds(word.text).is_some_and(|time| within(&time))) {
-                found.at(block.document, word, format!("`timeout {side} {}` cuts idle watches", word.text));
+                found.at(block.document, word, format!("`timeout {side} {}` closes idle watches", word.text));
             }
         }
     }
@@ -99,7 +99,7 @@ fn timeouts<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>, range: RangeInclusive<
         if let Some(word) =
             deep(block.statement, "proxy_timeout").filter(|word| time(word).is_some_and(|time| within(&time)))
         {
-            found.at(block.document, word, format!("`proxy_timeout {}` cuts idle watches", word.text));
+            found.at(block.document, word, format!("`proxy_timeout {}` closes idle watches", word.text));
         }
     }
 }
@@ -178,8 +178,8 @@ fn careless_process<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     }
 }
 
-/// Checks whether the file is mounted into a pod that does not run as root; such a pod sees no other files
-/// either.
+/// Checks whether the file is mounted into a pod that does not run as root; such a pod can access only the
+/// files that are mounted into it.
 fn is_confined_pod(fleet: &Fleet<'_>, configuration: &Document<'_>) -> bool {
     fleet.manifests().filter(|(document, _)| document.machine == configuration.machine).any(|(_, pod)| {
         let mounted = pod
@@ -220,7 +220,7 @@ fn too_few_descriptors<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             .units("Service")
             .find(|section| section.document.unit() == Some("haproxy"));
         let limit = unit.and_then(|unit| setting(fleet, &unit, "Service", "LimitNOFILE"));
-        // HAProxy raises its soft limit up to the hard one: `soft:hard`.
+        // HAProxy raises its soft limit up to the hard limit, the second number of `soft:hard`.
         let limit = limit.and_then(|text| text.rsplit(':').next()?.parse::<f64>().ok());
         if let Some(limit) = limit.filter(|limit| *limit < 2.0 * most + 32.0) {
             found.at(

@@ -66,7 +66,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(nodes_unconfined),
     Lint::error("HA208", "the API server and the kubelets do not authenticate each other")
         .why(
-            "without a client certificate, kubelets refuse log and exec requests or must allow anonymous \
+            "without a client certificate, kubelets reject log and exec requests or must allow anonymous \
             access; without the kubelets' CA, the API server trusts whatever responds at a kubelet's address",
         )
         .fix(
@@ -174,7 +174,7 @@ fn nodes_unconfined<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     const PLUGINS: [&str; 2] = ["enable-admission-plugins", "admission-control"];
     for invocation in fleet.programs("kube-apiserver").filter(|_| fleet.target.kubernetes >= 7) {
         let document = &fleet.documents[invocation.document];
-        // An explicit value replaces every default, including kubeadm's.
+        // An explicit value replaces every default, including the defaults that kubeadm sets.
         let mut off = |flags: &[&str], wanted: &str, message: &str| {
             let given = flags.iter().find_map(|name| invocation.flag(name));
             let on = flags.iter().any(|name| invocation.list(name).contains(&wanted));

@@ -8,7 +8,8 @@ use crate::lint::found::Found;
 use crate::lint::node::loads_module;
 use crate::words::{Companion, Component, Span};
 
-/// kubeadm configuration versions older than those that kiln writes, and the minor versions that read them.
+/// kubeadm configuration versions older than the ones that kiln writes, and the minor versions that read
+/// them.
 const OLD_KUBEADM: [(&str, Span); 2] =
     [("v1alpha1", Span::since(8).removed(12)), ("v1alpha2", Span::since(11).removed(13))];
 
@@ -30,7 +31,7 @@ pub(super) static ROWS: &[Lint] = &[
         )
         .fix("add `--authentication-kubeconfig` and `--authorization-kubeconfig`")
         .files(no_delegation),
-    Lint::error("HA215", "health checks have no client certificate, but the API server requires one")
+    Lint::error("HA215", "health checks present no client certificate, but the API server requires one")
         .why(
             "the API server rejects every check with 401, so the balancer marks all servers down, and the \
             VIP does not reach any of them",
@@ -78,7 +79,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA225", "flannel reads its network configuration from etcd's v2 API")
         .why(
             "flannel before 0.19 reads the v2 API, which etcd 3.4 and later do not serve by default, and 3.6 \
-            does not serve at all: no node gets a pod subnet",
+            does not serve at all, so no node receives a pod subnet",
         )
         .fix("use `--kube-subnet-mgr`")
         .files(old_flannel),
@@ -121,7 +122,8 @@ fn no_delegation<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn anonymous_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    const TOLD: &str = "the API server rejects this check with 401: it has no client certificate";
+    const TOLD: &str =
+        "the API server rejects this check with 401 because the check presents no client certificate";
     let flags: Vec<&Flag<'a>> =
         fleet.programs("kube-apiserver").filter_map(|server| server.flag("anonymous-auth")).collect();
     let by_flag = flags.iter().any(|flag| flag.value.text == "false");
@@ -148,8 +150,8 @@ fn anonymous_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     kubelets_probes(fleet, &flags, found);
 }
 
-/// Reports kubelet probes of the API server, which have no client certificate: those in a pod manifest, and
-/// those that kubeadm adds to every pod.
+/// Reports kubelet probes of the API server, which present no client certificate: probes in a pod manifest,
+/// and the probes that kubeadm adds to every pod.
 fn kubelets_probes<'a>(fleet: &Fleet<'a>, flags: &[&Flag<'a>], found: &mut Found<'a>) {
     for server in
         fleet.programs("kube-apiserver").filter(|server| server.value("anonymous-auth") == Some("false"))
@@ -171,7 +173,8 @@ fn kubelets_probes<'a>(fleet: &Fleet<'a>, flags: &[&Flag<'a>], found: &mut Found
             found.flag(
                 flag,
                 fleet,
-                "kubeadm's probes have no client certificate, so the kubelet keeps restarting the API server",
+                "kubeadm's probes present no client certificate, so the kubelet keeps restarting the API \
+                server",
             );
         }
     }
@@ -260,7 +263,7 @@ fn old_registry<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         of_files.chain(of_flags).filter(|(_, repository)| !repository.text.is_empty())
     {
         if is_frozen(repository) {
-            found.at(document, repository, format!("{FROZEN} has no images for this version"));
+            found.at(document, repository, format!("{FROZEN} contains no images for this version"));
         } else if host(repository) != FROZEN && host(repository) != "registry.k8s.io" {
             found.at(
                 document,

@@ -66,7 +66,7 @@ const GATES: [(&str, &str, u32); 3] = [
 ];
 
 pub(super) static ROWS: &[Lint] = &[
-    Lint::error("HA216", "the kubelet configuration has a field that this version does not support")
+    Lint::error("HA216", "the kubelet configuration contains a field that this version does not support")
         .why(
             "the kubelet parses its configuration strictly, and does not start if the file contains a \
             field from a newer version",
@@ -157,7 +157,7 @@ fn different_drivers<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
             .filter(|(_, setting)| setting.key.text == "SystemdCgroup")
         {
             let driver = if setting.value.text == "true" { "systemd" } else { "cgroupfs" };
-            // Since 1.34 the kubelet gets the driver from the runtime.
+            // Since 1.34 the kubelet obtains the driver from the runtime.
             if driver != kubelet && (reported || fleet.target.kubernetes < 34) {
                 found.at(
                     runtime,

@@ -88,7 +88,7 @@ fn has_docker_bridge(fleet: &Fleet<'_>) -> bool {
 pub(in crate::lint) fn lan<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for setting in pods(fleet) {
         if setting.word.text == LAN {
-            found.at(setting.document, setting.word, format!("pods get addresses from {LAN}"));
+            found.at(setting.document, setting.word, format!("pods receive addresses from {LAN}"));
         }
     }
 }

@@ -76,7 +76,7 @@ pub(super) static ROWS: &[Lint] = &[
     Lint::error("HA005", "the pod network is too small for the number of nodes")
         .why(
             "the controller manager assigns each node a subnet of the pod network; once all are assigned, \
-            further nodes get none and run no pods",
+            further nodes receive none and run no pods",
         )
         .fix("use a larger `network.pods`, or a longer `network.pods-per-node-prefix`")
         .cluster(|subject, findings| {
@@ -148,7 +148,7 @@ pub(super) static ROWS: &[Lint] = &[
         .cluster(|subject, findings| {
             let pods = subject.cluster.network.pods;
             if pods.trunc().to_string() == files::LAN {
-                findings.at("network.pods", format!("pods get addresses from {}", files::LAN));
+                findings.at("network.pods", format!("pods receive addresses from {}", files::LAN));
             }
         }),
     Lint::error("HA009", "the VIP is outside the node network")

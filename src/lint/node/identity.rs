@@ -23,8 +23,8 @@ pub(super) static ROWS: &[Lint] = &[
         .files(host_names),
     Lint::error("HA416", "machines share an identity that must be unique")
         .why(
-            "machines with the same machine-id get the same DHCP address and the same network identifiers; \
-            machines with the same SSH host key can impersonate each other",
+            "machines with the same machine-id receive the same DHCP address and the same network \
+            identifiers; machines with the same SSH host key can impersonate each other",
         )
         .fix("leave /etc/machine-id empty and omit the host keys: both are generated on first boot")
         .files(shared_identity),
@@ -37,7 +37,7 @@ pub(super) static ROWS: &[Lint] = &[
         .files(stub_resolver),
 ];
 
-/// Returns the names in a machine's /etc/hosts; with `own`, also those of the machine itself.
+/// Returns the names in a machine's /etc/hosts; with `own`, also the machine's own names.
 fn names<'a>(document: &Document<'a>, own: bool) -> BTreeSet<&'a str> {
     // The IPv6 groups that some distributions list belong to no machine.
     let is_group =

@@ -41,7 +41,7 @@ pub(super) static ROWS: &[Lint] = &[
             use swap",
         )
         .files(swap),
-    Lint::error("HA414", "the kernel settings do not match those that the kubelet requires")
+    Lint::error("HA414", "the kernel settings do not match the values that the kubelet requires")
         .why(
             "with `protectKernelDefaults` the kubelet does not set six sysctls itself, but exits if one of \
             them differs from the expected value",

@@ -78,7 +78,7 @@ fn meant(line: Word<'_>) -> Word<'_> {
     line.part(0..end)
 }
 
-/// Checks whether a line is prose: it contains Chinese, Japanese or Korean characters.
+/// Checks whether a line is prose, that is, whether it contains Chinese, Japanese or Korean characters.
 fn is_prose(line: &str) -> bool {
     line.chars().any(|letter| {
         ('\u{3040}'..='\u{9fff}').contains(&letter) || ('\u{ac00}'..='\u{d7a3}').contains(&letter)

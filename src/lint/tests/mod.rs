@@ -171,7 +171,7 @@ fn each_lint_finds_its_example_and_points_at_the_setting() {
     HA014 `10250`: `haproxy` and `kubelet` both need port 10250 on the same node (omit `port`: nothing else on the machine uses the default)
     HA015 `[[nodes]]`: only one node can hold the VIP (assign the `lb` role to a second node, or add control-plane nodes)
     HA018 `"haproxi"`: there is no overlay named `haproxi`; did you mean `haproxy`? (run `kiln list overlays` to see the available overlays; add a directory of your own with `--overlay-dir`)
-    HA019 `"192.168.0.0/16"`: pods get addresses from 192.168.0.0/16 (use a network such as 10.244.0.0/16)
+    HA019 `"192.168.0.0/16"`: pods receive addresses from 192.168.0.0/16 (use a network such as 10.244.0.0/16)
     HA020 `"etcd"`: without `etcd`, the cluster has no data store (keep the overlay, or `add` one that replaces it)
     HA021 `"containerd"`: `containerd` is not removed: it is required by `kubelet` (also remove the overlays that require it, or do not remove it)
     HA022 `"majority"`: an empty cluster may be bootstrapped while a machine that is off still has all the data (omit `found`; to bootstrap without a missing machine, issue an order: `kiln order --without NAME`)

@@ -38,8 +38,8 @@ fn member_lists<'f, 'a>(fleet: &'f Fleet<'a>, flags: &[&str]) -> Vec<(Setting<'f
 
 const MEMBERS: [&str; 2] = ["etcd-servers", "initial-cluster"];
 
-/// Returns the lists that determine the number of members: those of etcd itself if there are any, otherwise
-/// those of API servers, except an API server that uses only its local member.
+/// Returns the lists that determine the number of members: the lists of etcd itself if there are any,
+/// otherwise the lists of all API servers that do not use only their local member.
 fn declared<'f, 'a>(fleet: &'f Fleet<'a>) -> Vec<(Setting<'f, 'a>, BTreeSet<&'a str>)> {
     let is_declared = !values(fleet, &["initial-cluster"], &[]).is_empty();
     let lists = member_lists(fleet, if is_declared { &["initial-cluster"] } else { &MEMBERS });

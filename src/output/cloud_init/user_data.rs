@@ -151,7 +151,7 @@ impl Lists {
         if target.contains(['\t', '\n']) {
             return Err(Error::new(
                 Kind::Input,
-                format!("the link `{path}` has a control character in its target"),
+                format!("the target of the link `{path}` contains a control character"),
             ));
         }
         self.links.extend([path.as_str(), "\t", target, "\n"]);
@@ -191,7 +191,7 @@ fn line(path: &ImagePath, entry: &Entry) -> String {
 /// Returns a file of a tree, compressed so that the document stays small.
 fn file(path: &str, entry: &Entry, content: &Content, users: &[User]) -> Result<Value> {
     let step = || format!("packing `{path}`");
-    // The gzip header has no name and no time: equal bytes produce equal text.
+    // The gzip header contains neither a name nor a time, so that equal bytes produce equal text.
     let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
     gzip.write_all(&content.read()?).doing(Kind::Internal, step)?;
     let content = STANDARD.encode(gzip.finish().doing(Kind::Internal, step)?);
@@ -206,7 +206,7 @@ fn plain(path: &str, text: &str, permissions: &str) -> Value {
     json!({ "path": path, "content": text, "owner": "root:root", "permissions": permissions })
 }
 
-/// Returns the name of a user ID: cloud-init looks owners up by name.
+/// Returns the name of a user ID, because cloud-init looks owners up by name.
 fn name<'a>(id: u32, users: &'a [User], path: &str) -> Result<&'a str> {
     match users.iter().find(|user| user.id == id) {
         Some(user) => Ok(&user.name),

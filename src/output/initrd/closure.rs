@@ -8,9 +8,9 @@ use crate::output::initrd::{elf, missing};
 use crate::tree::{Entry, EntryKind, ImagePath, Tree};
 use crate::words::Arch;
 
-/// Directories of libraries on every architecture.
+/// Library directories common to all architectures.
 const COMMON: [&str; 2] = ["/usr/lib", "/usr/lib64"];
-/// Maximum number of symbolic links on one path, the same as the kernel's (path_resolution(7)).
+/// Maximum number of symbolic links on one path, the same as in the kernel (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
 /// A selected part of a tree, extended file by file.
@@ -39,7 +39,7 @@ impl<'a> Closure<'a> {
         self.needs_of(entry).within(|| format!("collecting the dependencies of `{path}`"))
     }
 
-    /// Like [`Closure::add`], but does nothing if the base has no such path.
+    /// Like [`Closure::add`], but does nothing if the base does not contain the path.
     pub(super) fn add_if_present(&mut self, path: &ImagePath) -> Result<()> {
         if self.resolve(path)?.is_some() { self.add(path) } else { Ok(()) }
     }
@@ -55,9 +55,9 @@ impl<'a> Closure<'a> {
             self.add(&ImagePath::new(loader)?)?;
         }
         for library in &needs.libraries {
-            let path = self
-                .library(library)?
-                .ok_or_else(|| Error::new(Kind::Input, format!("the base has no library `{library}`")))?;
+            let path = self.library(library)?.ok_or_else(|| {
+                Error::new(Kind::Input, format!("the base does not contain the library `{library}`"))
+            })?;
             self.add(&path)?;
         }
         for library in &needs.recommended {
@@ -124,8 +124,9 @@ fn components(path: &str) -> Vec<String> {
     path.rsplit('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect()
 }
 
-/// Returns the directories that Debian's dynamic loader searches, and those of systemd's private libraries
-/// (their RUNPATH). A base has those of one architecture.
+/// Returns the directories that Debian's dynamic loader searches, and the directories of systemd's private
+/// libraries (their RUNPATH), for all architectures. A base contains only the directories of its own
+/// architecture.
 fn libraries() -> impl Iterator<Item = String> {
     let of = |suffix: &'static str| {
         Arch::ALL.into_iter().map(move |arch| format!("/usr/lib/{}{suffix}", arch.triplet))
@@ -187,7 +188,7 @@ mod tests {
         );
         assert_eq!(
             closure.add(&path("/c")).unwrap_err().to_string(),
-            "the base has no `/c`, but the initrd needs it"
+            "the base does not contain `/c`, which the initrd needs"
         );
         closure.add_if_present(&path("/c")).unwrap();
         assert_eq!(closure.finish().iter().count(), 0);

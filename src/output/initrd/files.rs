@@ -108,7 +108,7 @@ pub(super) const BASE_UNITS: &[&str] = &[
     "veritysetup.target",
 ];
 
-/// Files that other bases have in other places, or not at all.
+/// Files that other bases contain in other places, or not at all.
 pub(super) const OPTIONAL: &[&str] = &[
     "/bin",
     "/sbin",

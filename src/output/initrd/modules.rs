@@ -13,8 +13,8 @@ const MODULES: &str = "/usr/lib/modules";
 /// available when it starts.
 pub(super) const LOADED: &str = "sha256_ssse3\ncrc32c_intel\ndm_mod\ndm_verity\nloop\noverlay\n";
 
-/// udev rule that ignores processors: they request modules too, for cryptography and virtualization, which
-/// are in the root.
+/// udev rule that ignores processors, because the modules that they request, for cryptography and
+/// virtualization, are in the root.
 pub(super) const RULES: &str = "SUBSYSTEM==\"cpu\", ENV{MODALIAS}=\"\"\n";
 
 /// Modules that may be needed between firmware and a mounted root. A kernel may have them built in, or lack
@@ -120,9 +120,11 @@ pub(super) fn directory(base: &Tree) -> Result<ImagePath> {
     });
     match (kernels.next(), kernels.next()) {
         (Some((only, _)), None) => Ok(only.clone()),
-        (None, _) => Err(Error::new(Kind::Input, format!("the base has no kernel: `{MODULES}` is empty"))),
+        (None, _) => {
+            Err(Error::new(Kind::Input, format!("the base does not contain a kernel: `{MODULES}` is empty")))
+        }
         (Some((one, _)), Some((two, _))) => {
-            Err(Error::new(Kind::Input, format!("the base has two kernels: `{one}` and `{two}`")))
+            Err(Error::new(Kind::Input, format!("the base contains two kernels: `{one}` and `{two}`")))
         }
     }
 }

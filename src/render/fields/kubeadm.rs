@@ -48,8 +48,8 @@ pub(super) static INIT: &[Field] = &[
     field("localAPIEndpoint", api_endpoint),
 ];
 
-/// `JoinConfiguration`. The node uses its own certificate: there is no token, and nothing expires after two
-/// hours.
+/// `JoinConfiguration`. The node uses its own certificate, so there is no token, and nothing expires after
+/// two hours.
 pub(super) static JOIN: &[Field] = &[
     REGISTRATION_BY_PATH,
     REGISTRATION_BY_URL,

@@ -1,7 +1,7 @@
 //! Configuration files as data: one table per file, one row per field, with the versions that accept it.
 //!
-//! Kubernetes parses them strictly: a program does not start if the file has a field that its version does
-//! not know.
+//! Kubernetes parses them strictly: a program does not start if the file contains a field that its version
+//! does not know.
 
 mod apiserver;
 mod kube_proxy;
@@ -20,7 +20,7 @@ use crate::words::Span;
 /// One field of a configuration file.
 struct Field {
     name: &'static str,
-    /// Kubernetes minor versions that get the field.
+    /// Kubernetes minor versions for which the field is written.
     span: Span,
     value: fn(&NodeContext<'_>) -> Value,
 }
@@ -63,7 +63,7 @@ const fn file(name: &'static str, fields: &'static [Field]) -> File {
     File { name, kind: name, fields, without: &[] }
 }
 
-/// Returns each file's fields for the cluster's version, by the file's name in templates; `null` if the
+/// Returns each file's fields for the cluster's version, keyed by the file's name in templates; `null` if the
 /// version does not read the file.
 pub(super) fn all(context: &NodeContext<'_>) -> BTreeMap<&'static str, Value> {
     FILES.iter().map(|file| (file.name, file.on(context))).collect()

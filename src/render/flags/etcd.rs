@@ -1,10 +1,11 @@
-//! etcd flags, by etcd's minor version, 3.1 to 3.6, which the suite or the cluster file determines.
+//! etcd flags for each minor version of etcd, 3.1 to 3.6; the suite or the cluster file determines the
+//! version.
 
 use super::{CIPHER_SUITES, Flag, computed, text};
 use crate::render::context::NodeContext;
 use crate::words::{EtcdVersion, Service};
 
-/// Returns the value of a flag that a patch release introduced; empty for older ones.
+/// Returns the value of a flag that a patch release introduced; empty for older releases.
 fn since(context: &NodeContext<'_>, version: EtcdVersion, value: &str) -> String {
     if context.cluster.etcd_version() >= version { value.to_owned() } else { String::new() }
 }

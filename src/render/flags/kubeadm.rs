@@ -98,7 +98,7 @@ const KUBELET: &[&str] = &[
     "register-with-taints",
 ];
 
-/// Returns the names and values of the flags that `program` gets through kubeadm's `extraArgs`.
+/// Returns the names and values of the flags that are passed to `program` through kubeadm's `extraArgs`.
 pub(in crate::render) fn extra(program: &str, context: &NodeContext<'_>) -> Vec<(&'static str, String)> {
     let component = COMPONENTS
         .iter()

@@ -1,6 +1,7 @@
-//! Flags of every program, by version: one table per program, one row per flag.
+//! Flags of every program for each version: one table per program, one row per flag.
 //!
-//! A row has the first and last version that gets the flag, so that templates need no version checks.
+//! A row contains the first and last version for which the flag is written, so that templates need no version
+//! checks.
 
 mod apiserver;
 mod controller_manager;
@@ -20,7 +21,7 @@ use crate::words::{FlagHistory, Runtime, Span};
 pub(super) use apiserver::{health_limit, readiness};
 pub(super) use kubeadm::extra;
 
-/// AEAD cipher suites with forward secrecy for TLS 1.2, by their names in Go.
+/// AEAD cipher suites with forward secrecy for TLS 1.2, under their names in Go.
 const CIPHER_SUITES: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,\
     TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,\
     TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256";
@@ -29,7 +30,7 @@ const CIPHER_SUITES: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_R
 struct Flag {
     /// Name without the dashes.
     name: &'static str,
-    /// Minor versions that get the flag.
+    /// Minor versions for which the flag is written.
     span: Span,
     /// Container runtime with which the flag is set; `None` for every runtime.
     runtime: Option<Runtime>,
@@ -73,7 +74,7 @@ static PROGRAMS: &[Program] = &[
     Program { name: "kube_proxy", flags: kube_proxy::FLAGS, minor: kubernetes },
 ];
 
-/// Returns the flags of every program on one node, each as `--name=value`, by the program's name in
+/// Returns the flags of every program on one node, each as `--name=value`, keyed by the program's name in
 /// templates.
 pub(super) fn all(context: &NodeContext<'_>) -> BTreeMap<&'static str, Vec<String>> {
     PROGRAMS.iter().map(|program| (program.name, program.on(context))).collect()
@@ -202,7 +203,8 @@ mod tests {
         }
     }
 
-    /// Kubernetes versions have golden trees; etcd's are recorded here, because no profile has them all.
+    /// Golden trees record the flags for Kubernetes versions; the flags for etcd versions are recorded here,
+    /// because no profile covers all of these.
     #[test]
     fn what_changes_from_etcd_to_etcd_is_on_record() {
         let etcd = PROGRAMS.iter().find(|program| program.name == "etcd").unwrap();

@@ -1,4 +1,5 @@
-//! Container images of machines: the version's, those of a mirror registry, or the cluster file's own.
+//! Container images of machines: the version's images, the images of a mirror registry, or the images in the
+//! cluster file.
 
 use super::{rendered_with, resolved, text, vault};
 use crate::overlay::Overlays;

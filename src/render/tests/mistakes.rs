@@ -137,7 +137,7 @@ fn a_unit_that_cannot_be_enabled_is_refused() {
     .unwrap_err();
     assert_eq!(
         err.to_string(),
-        "`/etc/systemd/system/site.service` of overlay `site` has no `[Install]` section"
+        "`/etc/systemd/system/site.service` of overlay `site` contains no `[Install]` section"
     );
 }
 

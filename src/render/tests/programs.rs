@@ -57,7 +57,7 @@ fn every_value_is_read_by_the_real_program() {
     }
 }
 
-/// Returns the arguments of a unit's `ExecStart=` as the program gets them.
+/// Returns the arguments of a unit's `ExecStart=` as the program receives them.
 fn arguments(unit: &str) -> Vec<String> {
     let start = unit.lines().skip_while(|line| !line.starts_with("ExecStart="));
     let rest = start.skip(1).take_while(|line| line.starts_with("  --"));

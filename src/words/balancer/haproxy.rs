@@ -5,8 +5,8 @@ use super::{Deployment, Kind, Mover, Placement};
 
 pub(super) const KIND: Kind = Kind {
     name: "haproxy",
-    summary: "HAProxy with health checks and a VIP moved by keepalived, on the `lb` nodes or else the \
-        control plane",
+    summary: "HAProxy with health checks and a VIP moved by keepalived, on the `lb` nodes, or on the \
+        control-plane nodes if there are none",
     place: Placement::Front,
     mover: Mover::Keepalived,
     proxy: Some("haproxy"),

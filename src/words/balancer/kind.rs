@@ -48,7 +48,7 @@ pub(crate) enum Mover {
 pub(crate) enum Deployment {
     /// Overlays of the balancing nodes, in order.
     Overlays(&'static [&'static str]),
-    /// Reason why this way is not possible.
+    /// Why this way is not possible.
     Never(&'static str),
 }
 
@@ -130,7 +130,7 @@ impl Placement {
         }
     }
 
-    /// Returns the reason why machines with the role `lb` would be unused; `None` if they are used.
+    /// Returns why machines with the role `lb` would be unused; `None` if they are used.
     pub(crate) fn without_lb(self) -> Option<&'static str> {
         match self {
             Self::Elsewhere => Some("it runs outside the cluster"),

@@ -6,7 +6,7 @@ use super::{Deployment, Kind, Mover, Placement};
 pub(super) const KIND: Kind = Kind {
     name: "nginx",
     summary: "nginx (stream) without active health checks, with a VIP moved by keepalived, on the `lb` \
-        nodes or else the control plane",
+        nodes, or on the control-plane nodes if there are none",
     place: Placement::Front,
     mover: Mover::Keepalived,
     proxy: Some("nginx"),

@@ -13,7 +13,7 @@ use crate::words::{KubernetesVersion, Span};
 pub(crate) use suite::{SUITES, Suite};
 pub(crate) use table::COMPANIONS;
 
-/// Component in the compatibility table, by its function for Kubernetes.
+/// Component in the compatibility table, named after its function for Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Component {
@@ -92,10 +92,10 @@ impl KubernetesVersion {
     ///
     /// # Panics
     ///
-    /// If the table has no matching row; a test rules this out for the components that are rendered.
+    /// If the table contains no matching row; a test rules this out for the components that are rendered.
     pub(crate) fn companion(self, part: Component) -> &'static str {
         Companion::of(part, self.minor)
-            .unwrap_or_else(|| panic!("the compatibility table has no {part:?} for 1.{}", self.minor))
+            .unwrap_or_else(|| panic!("the compatibility table contains no {part:?} for 1.{}", self.minor))
     }
 }
 

@@ -8,7 +8,8 @@ const fn life(minor: u32) -> Span {
     Span::ALWAYS.deprecated(minor)
 }
 
-/// Flags by program, from the release notes of Kubernetes 1.6 to 1.36; for etcd, by minor version of etcd 3.
+/// Flags by program, from the release notes of Kubernetes 1.6 to 1.36; for etcd, with minor versions of etcd
+/// 3.
 pub(crate) static FLAGS: &[FlagHistory] = &[
     row("kube-apiserver", "admission-control", life(10), "--enable-admission-plugins"),
     row("kube-apiserver", "insecure-bind-address", life(10).removed(24), "nothing"),

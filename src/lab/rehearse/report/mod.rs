@@ -61,13 +61,13 @@ pub(crate) enum Outcome {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Run {
     pub(crate) outcome: Outcome,
-    /// Reason why there is no result, if there is none.
+    /// Why there is no result, if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
     pub(crate) victims: Vec<String>,
     /// Seconds waited beforehand until everything was healthy.
     pub(crate) waited: f64,
-    /// Measured time: without service, or until there was another leader.
+    /// Measured duration, in seconds: the time without service, or the time until a new leader took over.
     pub(crate) measured: f64,
     /// True if the outage ended only when the fault was healed.
     pub(crate) censored: bool,
@@ -224,7 +224,7 @@ impl Row {
 }
 
 impl Run {
-    /// Returns remarks that accompany the figures, one sentence each.
+    /// Returns notes on the figures, one sentence each.
     pub(super) fn remarks(&self) -> Vec<String> {
         let mut remarks: Vec<String> = self.broken.iter().map(|broken| format!("broken: {broken}")).collect();
         remarks.extend(self.late.iter().map(|late| format!("late: {late}")));

@@ -8,7 +8,7 @@
 local PAUSE, WITHOUT, READY = 400, 3, 7
 
 -- By server name: result of the last check, consecutive passes that found it ready, consecutive passes that found it without etcd, and
--- whether it gets no new connections.
+-- whether it receives no new connections.
 local said, ready, lacks, paused = {}, {}, {}, {}
 
 local function look(servers, checks)
