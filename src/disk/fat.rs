@@ -14,6 +14,12 @@ const MIB: u64 = 1 << 20;
 /// Smallest FAT32 volume: at least 65525 clusters (specification section 3.5) of 512 bytes each, with tables.
 const SMALLEST_FAT32: u64 = 34 * MIB;
 
+/// Size of a directory entry in bytes (specification section 6).
+const ENTRY: usize = 32;
+
+/// Maximum length of a path in characters (specification section 7).
+const LONGEST_PATH: usize = 260;
+
 /// Variant of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
@@ -68,9 +74,17 @@ pub(crate) fn write(files: &BTreeMap<String, Vec<u8>>, options: &Options<'_>) ->
 ///
 /// # Errors
 ///
-/// [`Kind::Verify`] if it is not a FAT volume or is damaged.
+/// [`Kind::Verify`] if it is not a FAT volume or is damaged: a directory that contains itself has more
+/// entries than the volume has space for, or a longer path than the format allows.
 pub(crate) fn read(volume: Vec<u8>) -> Result<BTreeMap<String, Vec<u8>>> {
     let step = || "reading a FAT volume".into();
+    let repeats =
+        || Error::new(Kind::Verify, "a directory or file on the FAT volume occurs in several places");
+    let mut space = volume.len();
+    let mut take = |size: usize| -> Result<()> {
+        space = space.checked_sub(size).ok_or_else(repeats)?;
+        Ok(())
+    };
     let mounted = FatFs::mount(volume, MountOptions::new().read_only())
         .map_err(|err| Error::new(Kind::Verify, format!("this is not a FAT volume: {err}")))?;
     let volume = Volume::new(mounted);
@@ -79,9 +93,13 @@ pub(crate) fn read(volume: Vec<u8>) -> Result<BTreeMap<String, Vec<u8>>> {
     while let Some(directory) = directories.pop() {
         for entry in volume.read_dir(format!("/{directory}")).doing(Kind::Verify, step)? {
             let entry = entry.doing(Kind::Verify, step)?;
+            take(ENTRY)?;
             let name = String::from_utf8_lossy(entry.name().as_bytes()).into_owned();
             let path = if directory.is_empty() { name } else { format!("{directory}/{name}") };
             if entry.file_type() == FileType::Dir {
+                if path.chars().count() > LONGEST_PATH {
+                    return Err(repeats());
+                }
                 directories.push(path);
                 continue;
             }
@@ -89,6 +107,7 @@ pub(crate) fn read(volume: Vec<u8>) -> Result<BTreeMap<String, Vec<u8>>> {
             let mut file =
                 volume.open(format!("/{path}"), OpenOptions::new().read()).doing(Kind::Verify, step)?;
             std::io::Read::read_to_end(&mut file, &mut bytes).doing(Kind::Verify, step)?;
+            take(bytes.len())?;
             files.insert(path, bytes);
         }
     }
