@@ -47,7 +47,7 @@ fn machines_whose_clocks_are_a_day_off_or_at_the_epoch_are_reported_and_the_clus
         (
             "1970-01-01",
             [
-                "when the seed's certificates become valid; was",
+                "the time at which the seed's certificates become valid",
                 "behind a majority of the members, whose clocks agree",
             ],
         ),

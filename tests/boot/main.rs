@@ -84,7 +84,7 @@ fn a_lab_boots_the_image_through_firmware_verity_and_agent_to_a_ready_control_pl
     });
     // The VIP is not tested: checks with a timeout of a second or two fail on an emulated API server.
     assert!(
-        console(&lab, "m1").contains("when the seed's certificates become valid; was"),
+        console(&lab, "m1").contains("the time at which the seed's certificates become valid"),
         "{}",
         console(&lab, "m1")
     );
