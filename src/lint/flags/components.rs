@@ -122,7 +122,7 @@ fn no_delegation<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
 }
 
 fn anonymous_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
-    const TOLD: &str =
+    const REJECTED: &str =
         "the API server rejects this check with 401 because the check presents no client certificate";
     let flags: Vec<&Flag<'a>> =
         fleet.programs("kube-apiserver").filter_map(|server| server.flag("anonymous-auth")).collect();
@@ -134,7 +134,7 @@ fn anonymous_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     for block in api_backends(fleet).map(checking) {
         let Some(check) = inherited(block, &["option", "httpchk"]) else { continue };
         if !servers(block).any(|server| of_server(block, server, "crt")) {
-            found.at(block.document, check.name(), TOLD);
+            found.at(block.document, check.name(), REJECTED);
         }
     }
     for (document, command) in fleet
@@ -144,7 +144,7 @@ fn anonymous_checks<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         if let Some(url) =
             command.words.iter().find(|word| word.text.contains(":6443") && !command.has('E', "--cert"))
         {
-            found.at(document, *url, TOLD);
+            found.at(document, *url, REJECTED);
         }
     }
     kubelets_probes(fleet, &flags, found);
@@ -322,14 +322,14 @@ pub(in crate::lint) fn runtime<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
     if minor < 24 {
         return;
     }
-    const TOLD: &str = "since 1.24 the kubelet needs cri-dockerd to use Docker";
+    const UNSUPPORTED: &str = "since 1.24 the kubelet needs cri-dockerd to use Docker";
     for block in fleet.units("Unit").filter(|block| block.document.unit() == Some("kubelet")) {
         let names = block.statement.body.iter().find(|statement| {
             ["After", "Wants", "Requires"].contains(&statement.name().text) && statement.has("docker.service")
         });
         let shim = fleet.on(block.document.machine).has(&["cri-docker"]);
         if let Some(statement) = names.filter(|_| !shim) {
-            found.at(block.document, statement.name(), TOLD);
+            found.at(block.document, statement.name(), UNSUPPORTED);
         }
     }
     for flag in fleet
@@ -337,14 +337,14 @@ pub(in crate::lint) fn runtime<'a>(fleet: &Fleet<'a>, found: &mut Found<'a>) {
         .filter_map(|kubelet| kubelet.flag("container-runtime"))
         .filter(|flag| flag.value.text == "docker")
     {
-        found.flag(flag, fleet, TOLD);
+        found.flag(flag, fleet, UNSUPPORTED);
     }
     for (document, socket) in fleet
         .manifests()
         .filter_map(|(document, node)| Some((document, node.text("nodeRegistration.criSocket")?)))
     {
         if socket.text.ends_with("/dockershim.sock") {
-            found.at(document, socket, TOLD);
+            found.at(document, socket, UNSUPPORTED);
         }
     }
 }
